@@ -1,0 +1,39 @@
+"""Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.
+
+The package imports in milliseconds: torch is loaded when the first of these names is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from astune.backbone import load_backbone
+    from astune.classifier import AudioClassifier
+    from astune.data import load_data
+    from astune.methods import parse_method
+    from astune.training import TrainConfig, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AudioClassifier": "astune.classifier",
+    "TrainConfig": "astune.training",
+    "load_backbone": "astune.backbone",
+    "load_data": "astune.data",
+    "parse_method": "astune.methods",
+    "train": "astune.training",
+}
+
+__all__ = ["AudioClassifier", "TrainConfig", "__version__", "load_backbone", "load_data", "parse_method", "train"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'astune' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,238 @@
+"""Load transformers' own ``ASTModel``: from the hub, a local folder, or with seeded random weights.
+
+Whatever the file holds, the model comes back in float32 unless asked otherwise, fitted to the input length, and knows where it
+comes from (:func:`origin_of`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import ASTConfig, ASTModel
+
+from astune.backbone.hub import find_files
+from astune.backbone.positions import PositionEmbeddings, set_positions
+from astune.backbone.sites import our_name
+from astune.errors import BackboneError, ConfigError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PUBLISHED_BACKBONE = "MIT/ast-finetuned-audioset-10-10-0.4593"
+"""The paper's checkpoint: AST-base, ImageNet-21K and AudioSet, 1024 frames, 345 MB."""
+
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
+
+RANDOM_BACKBONES: dict[str, dict[str, int]] = {
+    "random:base": {},
+    "random:tiny": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768},
+}
+"""Seeded random weights in the shape of the published backbone, and of a small one for tests and demonstrations."""
+
+_RANDOM_SEED = 2312_03694
+_TOKEN_STD = 0.02  # of random positions and tokens: transformers starts them at zero, where no test would notice their loss
+_ARCHITECTURE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
+    "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
+)  # fmt: skip
+_WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a backbone comes from, and how it was fitted."""
+
+    name: str
+    """Hub id, absolute path of a folder, or ``random:<size>``."""
+    fingerprint: str
+    """SHA-256 over architecture and weights as the file holds them, before casting and before fitting positions."""
+    position_embeddings: PositionEmbeddings
+    """How its positions were fitted to its present length."""
+    mean: float = AUDIOSET_MEAN
+    """Mean of the log-Mel energies it was pretrained with."""
+    std: float = AUDIOSET_STD
+    """Their standard deviation."""
+
+
+def load_backbone(
+    name_or_path: str | Path = PUBLISHED_BACKBONE,
+    max_length: int | None = None,
+    position_embeddings: PositionEmbeddings = "fit",
+    dtype: str | torch.dtype = "float32",
+) -> ASTModel:
+    """Load a backbone and fit it to an input length.
+
+    Args:
+        name_or_path: a hub id, a local folder (bare model or with a classification head, transformers 4 names too), or one of
+            ``random:base`` and ``random:tiny``.
+        max_length: input length in frames of 10 ms; the backbone's own where None.
+        position_embeddings: ``"fit"`` keeps the pretrained positions, cut or interpolated; ``"zero"`` sets them all to zero, as the
+            paper's code did.
+        dtype: of the weights returned, such as ``"float32"`` or ``torch.bfloat16``.
+
+    Returns:
+        transformers' ``ASTModel`` in evaluation mode, taking (batch, max_length, 128).
+
+    Raises:
+        BackboneError: it cannot be found or reached, or is not an Audio Spectrogram Transformer.
+        ConfigError: a value outside of its choices.
+    """
+    name = str(name_or_path)
+    torch_dtype = _torch_dtype(dtype)
+    if name in RANDOM_BACKBONES:
+        model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
+    elif name.startswith("random:"):
+        raise BackboneError(unknown("backbone", name, RANDOM_BACKBONES))
+    else:
+        model, mean, std = _pretrained(name)
+        if Path(name).expanduser().is_dir():
+            name = str(Path(name).expanduser().resolve())
+    fingerprint = fingerprint_of(model)
+    model = model.to(torch_dtype)
+    set_positions(model, model.config.max_length if max_length is None else max_length, position_embeddings)
+    model.astune_origin = Origin(name, fingerprint, position_embeddings, mean, std)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def load_config(name_or_path: str | Path = PUBLISHED_BACKBONE) -> ASTConfig:
+    """Configuration of a backbone, without its weights.
+
+    Args:
+        name_or_path: as for :func:`load_backbone`.
+
+    Returns:
+        transformers' configuration, at the backbone's native length.
+
+    Raises:
+        BackboneError: it cannot be found, or is not an Audio Spectrogram Transformer.
+    """
+    name = str(name_or_path)
+    if name in RANDOM_BACKBONES:
+        return ASTConfig(**RANDOM_BACKBONES[name])
+    return _checked_config(find_files(name, [_CONFIG])[_CONFIG], name)
+
+
+def origin_of(model: ASTModel) -> Origin:
+    """Where a backbone comes from.
+
+    Args:
+        model: from :func:`load_backbone`, or any ``ASTModel`` of the user's own, which is fingerprinted as it stands.
+
+    Returns:
+        Its origin.
+    """
+    origin = model.__dict__.get("astune_origin")
+    if isinstance(origin, Origin):
+        return origin
+    return Origin(model.config._name_or_path or "unnamed", fingerprint_of(model), "fit")
+
+
+def fingerprint_of(model: ASTModel) -> str:
+    """SHA-256 of architecture and weights, under our own parameter names.
+
+    Args:
+        model: weights as they came from the file.
+
+    Returns:
+        64 hexadecimal digits; the same with and without a classification head, under transformers 4 and 5 names.
+    """
+    digest = hashlib.sha256()
+    config = {key: getattr(model.config, key) for key in _ARCHITECTURE}
+    digest.update(json.dumps(config, sort_keys=True).encode())
+    for name, parameter in sorted((our_name(name), parameter) for name, parameter in model.named_parameters()):
+        values = parameter.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    choices = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    name = str(dtype).removeprefix("torch.")
+    if name not in choices:
+        raise ConfigError(unknown("dtype", name, choices))
+    return choices[name]
+
+
+def _random(name: str) -> ASTModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        model = ASTModel(ASTConfig(**RANDOM_BACKBONES[name]))
+        for table in (
+            model.embeddings.cls_token,
+            model.embeddings.distillation_token,
+            model.embeddings.position_embeddings,
+        ):
+            torch.nn.init.normal_(table, std=_TOKEN_STD)
+    return model  # type: ignore[no-any-return]
+
+
+def _pretrained(name: str) -> tuple[ASTModel, float, float]:
+    files = find_files(name, [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
+    _checked_config(files[_CONFIG], name)
+    try:
+        with _quiet_transformers():
+            model, report = ASTModel.from_pretrained(
+                files[_WEIGHTS].parent, dtype="auto", use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, RuntimeError, ValueError) as fault:
+        raise BackboneError(f"{files[_WEIGHTS]} cannot be loaded: {fault}") from fault
+    absent = sorted(map(str, report["missing_keys"]))
+    if absent:
+        raise BackboneError(
+            f"{files[_WEIGHTS]} lacks {len(absent)} of the weights of an Audio Spectrogram Transformer, {absent[0]} among them; "
+            "it is cut short or belongs to another architecture"
+        )
+    mean, std = AUDIOSET_MEAN, AUDIOSET_STD
+    if _PREPROCESSOR in files:
+        front_end: dict[str, Any] = json.loads(files[_PREPROCESSOR].read_text())
+        mean, std = float(front_end.get("mean", mean)), float(front_end.get("std", std))
+    return model, mean, std
+
+
+def _checked_config(path: Path, name: str) -> ASTConfig:
+    try:
+        model_type = json.loads(path.read_text()).get("model_type")
+    except (ValueError, AttributeError) as fault:
+        raise BackboneError(f"{path} is no readable model configuration: {fault}") from fault
+    if model_type != ASTConfig.model_type:
+        raise BackboneError(
+            f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
+            f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or random:tiny"
+        )
+    return ASTConfig.from_pretrained(path.parent)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its loading bar and its list of unused head weights: what matters of either is checked here."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def is_random(name: str) -> bool:
+    """Whether a backbone's name means untrained weights.
+
+    Args:
+        name: a backbone's name.
+
+    Returns:
+        True for ``random:<size>``.
+    """
+    return re.match(r"^random:", name) is not None

@@ -1,0 +1,10 @@
+"""Every method of the paper, a file each; the order of these lines is the order of Table I and of ``astune methods``."""
+
+from astune.methods import full as full  # isort: skip
+from astune.methods import linear as linear  # isort: skip
+from astune.methods import bitfit as bitfit  # isort: skip
+from astune.methods import adapters as adapters  # isort: skip
+from astune.methods import lora as lora  # isort: skip
+from astune.methods.base import FAMILIES, PRESETS, Attachment, Method, default_learning_rate, parse_method, register
+
+__all__ = ["FAMILIES", "PRESETS", "Attachment", "Method", "default_learning_rate", "parse_method", "register"]

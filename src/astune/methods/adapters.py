@@ -1,0 +1,260 @@
+"""Adapters: small modules beside or behind a sub-layer (paper, section II-B and Appendix A).
+
+Bottleneck (Houlsby et al., 2019; equation 6 of the paper): up(GELU(down(x))). Around a sub-layer F with input x, the output of its
+LayerNorm::
+
+    parallel, before      F(x) + A(x)         residual: + x       He et al., 2022
+    sequential, after     F(x) + A(F(x))      without residual: A(F(x))
+    parallel, after       F(x) + A(F(x))      the same function (Table III's "Seq/Par-After")
+    sequential, before    F(A(x)) + A(x)      without residual: F(A(x))
+
+Pfeiffer adapts one sub-layer a layer, Houlsby both; "mixed" is parallel-before at MHSA with sequential-after at FFN; HYDRA (Kim et
+al., 2023) is parallel-before and sequential-after at the same FFN. The LayerNorm in front of an adapted sub-layer is trained too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, register, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self
+
+    from astune.backbone import Sites
+    from astune.backbone.sites import Kind
+
+Insertion = Literal["parallel", "sequential"]
+Position = Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one adapter sits."""
+
+    sublayer: Kind
+    insertion: Insertion
+    position: Position
+    residual: bool
+
+    @property
+    def identity_at_start(self) -> bool:
+        """Whether an adapter that gives zero leaves the sub-layer as it is."""
+        if self.insertion == "parallel":
+            return not self.residual or self.position == "after"
+        return self.residual and self.position == "after"
+
+
+class Bottleneck(nn.Module):
+    """Down, GELU, up, with biases: (..., d) to (..., d).
+
+    Args:
+        width: d.
+        rank: r.
+        init: how it starts.
+    """
+
+    def __init__(self, width: int, rank: int, init: Init) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, rank)
+        self.up = nn.Linear(rank, width)
+        start(self, init, up=["up"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A(x); (..., d) to (..., d)."""
+        return self.up(F.gelu(self.down(x)))  # type: ignore[no-any-return]
+
+
+class Adapted(nn.Module):
+    """One adapter around one sub-layer F.
+
+    Args:
+        adapter: A.
+        place: how A and F are put together.
+    """
+
+    def __init__(self, adapter: nn.Module, place: Place) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.place = place
+
+    def before(self, x: Tensor) -> Tensor:
+        """F's input."""
+        sequential_before = self.place.insertion == "sequential" and self.place.position == "before"
+        return self.adapter(x) if sequential_before else x
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        """Output of the adapted sub-layer."""
+        match self.place.insertion, self.place.position:
+            case "parallel", "before":
+                y = y + self.adapter(x)
+                return y + x if self.place.residual else y
+            case "sequential", "before":  # x is A's output here
+                return y + x if self.place.residual else y
+            case _:
+                adapted: Tensor = self.adapter(y)
+                return y + adapted if self.place.residual or self.place.insertion == "parallel" else adapted
+
+
+class Hydra(nn.Module):
+    """F(x) + P(x) + S(F(x)): a parallel and a sequential bottleneck whose output biases add, so that one is kept.
+
+    Args:
+        width: d.
+        rank: r.
+        init: how it starts.
+    """
+
+    def __init__(self, width: int, rank: int, init: Init) -> None:
+        super().__init__()
+        self.parallel = Bottleneck(width, rank, init)
+        self.sequential = Bottleneck(width, rank, init)
+        self.sequential.up.register_parameter("bias", None)
+
+    def before(self, x: Tensor) -> Tensor:
+        """F's input, unchanged."""
+        return x
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        """Output of the adapted sub-layer."""
+        return y + self.parallel(x) + self.sequential(y)  # type: ignore[no-any-return]
+
+
+class Adapters(Method):
+    """What every family of adapters has: where its modules go. A family adds the module."""
+
+    reduction_rate: float = Field(64, gt=0, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
+    configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field("pfeiffer", description="one adapter a layer, or two")
+    insertion: Insertion | None = Field(None, description="parallel by default")
+    position: Position | None = Field(None, description="before if parallel, after if sequential")
+    sublayer: Literal["mhsa", "ffn"] | None = Field(None, description="of pfeiffer: mhsa if parallel, ffn if sequential")
+    residual: bool | None = Field(None, description="off if parallel, on if sequential")
+    init: Init = Field("identity", description="start")
+    layers: Layers = Field("all", description="layers adapted, 0-based")
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        fixed = {"houlsby": ("sublayer",)}.get(self.configuration, ())
+        if self.configuration in ("mixed", "hydra"):
+            fixed = ("insertion", "position", "sublayer", "residual")
+        given = [name for name in fixed if getattr(self, name) is not None]
+        faults = [f"configuration={self.configuration} settles {name}, so leave {name}={getattr(self, name)} out" for name in given]
+        if not given and (self.insertion, self.position) == ("parallel", "after") and self.residual is not None:
+            faults.append("parallel, after is F(x) + A(F(x)) with no residual to switch; leave residual out")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def adapted_places(self) -> list[Place]:
+        """Where the adapters of a layer sit, one or two."""
+        if self.configuration == "mixed":
+            return [Place("mhsa", "parallel", "before", False), Place("ffn", "sequential", "after", True)]
+        insertion = self.insertion or "parallel"
+        parallel = insertion == "parallel"
+        position = self.position or ("before" if parallel else "after")
+        residual = self.residual if self.residual is not None else not parallel
+        sublayers: list[Kind] = ["mhsa", "ffn"]
+        if self.configuration == "pfeiffer":
+            sublayers = [self.sublayer or ("mhsa" if parallel else "ffn")]
+        return [Place(sublayer, insertion, position, residual) for sublayer in sublayers]
+
+    @property
+    def identity_at_start(self) -> bool:
+        """By the place of each adapter."""
+        return self.init == "identity" and all(place.identity_at_start for place in self.adapted_places())
+
+    def places(self, n_layers: int) -> set[str]:
+        """One an adapted sub-layer.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        kinds = {place.sublayer for place in self.adapted_places()}
+        return {f"layers.{i}.{kind}.adapter" for i in layer_indices(self.layers, n_layers) for kind in kinds}
+
+    def rank(self, width: int) -> int:
+        """Bottleneck width on a backbone.
+
+        Args:
+            width: d.
+        """
+        return max(1, round(width / self.reduction_rate))
+
+    def attach_each(self, sites: Sites, make: Callable[[], nn.Module]) -> Attachment:
+        """Put one new adapter at each place of each layer.
+
+        Args:
+            sites: the backbone.
+            make: gives a new adapter, (batch, tokens, d) to the same.
+        """
+        attachment = Attachment()
+        for index in layer_indices(self.layers, len(sites.layers)):
+            for place in self.adapted_places():
+                sublayer = sites.layers[index][place.sublayer]
+                adapter = make()
+                sublayer.wrap(Adapted(adapter, place))
+                attachment.modules[f"{sublayer.path}.adapter"] = adapter
+                attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
+        return attachment
+
+
+@register("bottleneck")
+class BottleneckAdapters(Adapters):
+    """Bottleneck adapters."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "bottleneck-pf-par": {"configuration": "pfeiffer", "insertion": "parallel"},
+        "bottleneck-pf-seq": {"configuration": "pfeiffer", "insertion": "sequential"},
+        "bottleneck-hou-par": {"configuration": "houlsby", "insertion": "parallel"},
+        "bottleneck-hou-seq": {"configuration": "houlsby", "insertion": "sequential"},
+    }
+    examples: ClassVar[tuple[str, ...]] = (
+        "bottleneck:sublayer=ffn,insertion=sequential,position=before",
+        "bottleneck:sublayer=ffn,insertion=parallel,position=before",
+        "bottleneck:sublayer=ffn,insertion=parallel,position=after",
+        "bottleneck:sublayer=mhsa,insertion=sequential,position=after",
+        "bottleneck:sublayer=mhsa,insertion=sequential,position=before",
+        "bottleneck:sublayer=mhsa,insertion=sequential,position=before,residual=false",
+        "bottleneck:sublayer=ffn,insertion=sequential,residual=false",
+        "bottleneck:sublayer=ffn,insertion=parallel,residual=true",
+        "bottleneck:configuration=mixed",
+        "bottleneck:configuration=hydra",
+        "bottleneck:configuration=hydra,init=normal",
+        "bottleneck:reduction_rate=32,init=normal,layers=1|3",
+        "bottleneck:sublayer=ffn+lora",
+        "bottleneck:sublayer=ffn+bitfit",
+    )
+
+    configuration: Literal["pfeiffer", "houlsby", "mixed", "hydra"] = Field(  # type: ignore[assignment]
+        "pfeiffer", description="one adapter a layer, two, two of different insertion, or two at one FFN"
+    )
+
+    def adapted_places(self) -> list[Place]:
+        """Where the adapters of a layer sit; HYDRA's pair counts as one place."""
+        if self.configuration == "hydra":
+            return [Place("ffn", "parallel", "before", False)]
+        return super().adapted_places()
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Add the adapters and unfreeze the LayerNorms in front of them.
+
+        Args:
+            sites: the backbone.
+        """
+        rank = self.rank(sites.width)
+        if self.configuration != "hydra":
+            return self.attach_each(sites, lambda: Bottleneck(sites.width, rank, self.init))
+        attachment = Attachment()
+        for index in layer_indices(self.layers, len(sites.layers)):
+            ffn = sites.layers[index]["ffn"]
+            pair = Hydra(sites.width, rank, self.init)
+            ffn.wrap(pair)
+            attachment.modules[f"{ffn.path}.adapter"] = pair
+            attachment.backbone_parameters |= {f"{ffn.path}.norm.{name}" for name in ("weight", "bias")}
+        return attachment

@@ -1,0 +1,465 @@
+"""The contract of a method, the registry, spec strings and sums.
+
+A method is a frozen configuration (a field = a quantity of the paper) that knows how to attach itself to a backbone. It is one
+file and one import line in ``astune/methods/__init__.py``; commands, YAML and tests find it through the registry::
+
+    bottleneck:configuration=houlsby,insertion=parallel      family:field=value,...
+    bottleneck-pf-par:reduction_rate=32                       preset, with a field changed
+    bottleneck:sublayer=ffn+lora:reduction_rate=256           a sum of methods
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticUndefined
+from torch import nn
+
+from astune.errors import AdapterError, ConfigError, listing, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from astune.backbone import Sites
+
+Init = Literal["identity", "normal"]
+"""Start of what a method adds: ``identity`` begins as the frozen model; ``normal`` (0.02) is the paper's effective setting, whose
+loading redrew the zeros."""
+
+NORMAL_STD = 0.02
+NOMINAL_LAYERS = 12  # of AST-base, over which a sum is checked before any backbone is known
+
+
+def _layer_indices(value: str) -> str:
+    if value != "all" and not re.fullmatch(r"\d+(-\d+)?(\|\d+(-\d+)?)*", value):
+        raise ValueError("use 'all', or 0-based indices and ranges joined by '|', such as 0-2|9")
+    return value
+
+
+Layers = Annotated[str, AfterValidator(_layer_indices)]
+"""Which layers a method adapts: ``all``, or 0-based indices and ranges, such as ``0-2|9``."""
+
+
+def layer_indices(layers: str, n_layers: int) -> list[int]:
+    """Indices named by a ``layers`` value.
+
+    Args:
+        layers: ``all``, or indices and ranges joined by ``|``.
+        n_layers: layers of the backbone.
+
+    Returns:
+        Sorted, without repetition.
+
+    Raises:
+        ConfigError: an index beyond the last layer, or an empty range.
+    """
+    if layers == "all":
+        return list(range(n_layers))
+    chosen: set[int] = set()
+    for part in layers.split("|"):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise ConfigError(f"layers={layers}: the range {part} is empty; write it as {last}-{first}")
+        chosen.update(span)
+    if max(chosen) >= n_layers:
+        raise ConfigError(f"layers={layers}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
+    return sorted(chosen)
+
+
+@dataclass
+class Attachment:
+    """What a method has put on a backbone."""
+
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    """New modules by place, such as ``layers.0.ffn.adapter``; their tensors go into the adapter file under these names."""
+    backbone_parameters: set[str] = field(default_factory=set)
+    """Names of the backbone's own parameters that it trains, beside the final LayerNorm."""
+
+
+class Method(BaseModel):
+    """Base of all methods. Subclasses add fields, :meth:`places` and :meth:`attach`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    family: ClassVar[str] = ""
+    """Name in spec strings."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named settings: the rows of the paper's Table I."""
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Further specs that the conformance suite runs: the paper's ablations."""
+    learning_rate: ClassVar[float] = 5e-3
+    """The paper's initial learning rate."""
+    alone: ClassVar[str | None] = None
+    """Why it cannot be part of a sum, if it cannot."""
+    final_norm: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    """What of the final LayerNorm it trains."""
+    counts_head: ClassVar[bool] = False
+    """Whether the paper's parameter count includes head and final LayerNorm (linear probing alone)."""
+
+    @property
+    def identity_at_start(self) -> bool:
+        """Whether the model computes what the frozen one does before the first step."""
+        return True
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether :meth:`merge` can fold what was added into the backbone's weights."""
+        return False
+
+    def zero_gradient(self, name: str) -> bool:
+        """Whether a parameter's gradient is zero by mathematics.
+
+        Args:
+            name: our name of a trained parameter.
+        """
+        del name
+        return False
+
+    def places(self, n_layers: int) -> set[str]:
+        """Places of the modules it adds; two methods of a sum may not share one.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        del n_layers
+        return set()
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Put the method on a backbone whose weights are loaded.
+
+        Args:
+            sites: the backbone in the paper's words.
+        """
+        raise NotImplementedError
+
+    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Fold what was added into the backbone's weights, in place.
+
+        Args:
+            sites: the backbone.
+            modules: what :meth:`attach` added, by place.
+
+        Raises:
+            AdapterError: it cannot be folded into the weights.
+        """
+        del sites, modules
+        if not self.mergeable:
+            raise AdapterError(f"{self.spec} cannot be merged: it is no change of the backbone's weights")
+
+    @property
+    def members(self) -> tuple[Method, ...]:
+        """The methods of a sum; itself where it is none."""
+        return (self,)
+
+    @property
+    def spec(self) -> str:
+        """The spec string that gives this method back, with the fields that differ from their defaults."""
+        changed = [
+            f"{name}={_text(getattr(self, name))}"
+            for name, info in type(self).model_fields.items()
+            if getattr(self, name) != (None if info.default is PydanticUndefined else info.default)
+        ]
+        return f"{self.family}:{','.join(changed)}" if changed else self.family
+
+    def __str__(self) -> str:
+        return self.spec
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class Sum(Method):
+    """Several methods on one backbone (paper, Appendix B)."""
+
+    parts: tuple[Method, ...]
+
+    @property
+    def members(self) -> tuple[Method, ...]:
+        """The methods it adds up."""
+        return self.parts
+
+    @property
+    def identity_at_start(self) -> bool:
+        """If every member starts so."""
+        return all(part.identity_at_start for part in self.parts)
+
+    @property
+    def mergeable(self) -> bool:
+        """If every member is."""
+        return all(part.mergeable for part in self.parts)
+
+    def zero_gradient(self, name: str) -> bool:
+        """If a member says so.
+
+        Args:
+            name: our name of a trained parameter.
+        """
+        return any(part.zero_gradient(name) for part in self.parts)
+
+    def places(self, n_layers: int) -> set[str]:
+        """Of all members.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        return set().union(*(part.places(n_layers) for part in self.parts))
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Attach the members, in the order written.
+
+        Args:
+            sites: the backbone.
+        """
+        whole = Attachment()
+        for part in self.parts:
+            attached = part.attach(sites)
+            whole.modules |= attached.modules
+            whole.backbone_parameters |= attached.backbone_parameters
+        return whole
+
+    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Merge every member.
+
+        Args:
+            sites: the backbone.
+            modules: what was added, by place.
+
+        Raises:
+            AdapterError: a member cannot be merged; then none has been.
+        """
+        fixed = [part.spec for part in self.parts if not part.mergeable]
+        if fixed:
+            raise AdapterError(f"{self.spec} cannot be merged: {' and '.join(fixed)} changes no weight of the backbone")
+        for part in self.parts:
+            own = part.places(len(sites.layers))
+            part.merge(sites, {place: module for place, module in modules.items() if place in own})
+
+    @property
+    def spec(self) -> str:
+        """The members' specs, joined by ``+``."""
+        return "+".join(part.spec for part in self.parts)
+
+
+def trained_final_norm(method: Method) -> set[str]:
+    """What of the final LayerNorm a method, or any member of a sum, trains.
+
+    Args:
+        method: a method.
+
+    Returns:
+        A subset of ``weight`` and ``bias``.
+    """
+    return {name for member in method.members for name in member.final_norm}
+
+
+def default_learning_rate(method: Method) -> float:
+    """The paper's rate; of a sum the smallest, since a rate too high loses more than one too low.
+
+    Args:
+        method: a method.
+
+    Returns:
+        Initial learning rate.
+    """
+    return min(member.learning_rate for member in method.members)
+
+
+FAMILIES: dict[str, type[Method]] = {}
+PRESETS: dict[str, Method] = {}
+
+_MethodType = TypeVar("_MethodType", bound=type[Method])
+
+
+def register(family: str) -> Callable[[_MethodType], _MethodType]:
+    """Class decorator that makes a method known to specs, commands and the conformance suite.
+
+    Args:
+        family: its name in spec strings.
+
+    Returns:
+        The decorator.
+    """
+
+    def add(cls: _MethodType) -> _MethodType:
+        if family in FAMILIES:
+            raise ValueError(f"two methods are named {family!r}")
+        cls.family = family
+        FAMILIES[family] = cls
+        for name, values in cls.presets.items():
+            PRESETS[name] = cls(**values)
+        return cls
+
+    return add
+
+
+def parse_method(spec: str | Method) -> Method:
+    """Read a spec string.
+
+    Args:
+        spec: ``family-or-preset[:field=value,...]``, several joined by ``+``; a method is returned as it is.
+
+    Returns:
+        The method.
+
+    Raises:
+        ConfigError: with all faults of the spec: unknown names and values, contradictions, sums that cannot be.
+    """
+    if isinstance(spec, Method):
+        return spec
+    faults: list[str] = []
+    parts = [_parse_one(part.strip(), faults) for part in spec.split("+")]
+    whole = [part for part in parts if part is not None]
+    if len(parts) > 1:
+        faults += _sum_faults(whole)
+    if faults:
+        raise ConfigError(listing(faults, f"method {spec!r}"))
+    return whole[0] if len(whole) == 1 else Sum(parts=tuple(whole))
+
+
+def _sum_faults(parts: list[Method]) -> list[str]:
+    faults = [f"{part.spec} cannot be part of a sum: {part.alone}" for part in parts if part.alone]
+    try:
+        counts = Counter(place for part in parts for place in part.places(NOMINAL_LAYERS))
+    except ConfigError:  # a layer beyond AST-base's twelve: the backbone has the last word, when it is attached
+        return faults
+    shared = sorted(place for place, number in counts.items() if number > 1)
+    if shared:
+        faults.append(f"two of its methods take the same place ({shared[0]}{', ...' if len(shared) > 1 else ''})")
+    return faults
+
+
+def _parse_one(text: str, faults: list[str]) -> Method | None:
+    name, colon, settings = text.partition(":")
+    if name in PRESETS:
+        base = PRESETS[name]
+        cls, values = type(base), base.model_dump(exclude_unset=True)
+    elif name in FAMILIES:
+        cls, values = FAMILIES[name], {}
+    else:
+        faults.append(unknown("method", name, dict.fromkeys([*PRESETS, *FAMILIES])))
+        return None
+    before = len(faults)
+    if colon and not settings:
+        faults.append(f"{name}: nothing follows the colon; write field=value or leave the colon out")
+    given: set[str] = set()
+    for setting in filter(None, settings.split(",")):
+        key, equals, value = (piece.strip() for piece in setting.partition("="))
+        if not equals:
+            faults.append(f"{name}: {setting!r} is not of the form field=value")
+        elif key in given:
+            faults.append(f"{name}: {key} is given twice")
+        given.add(key)
+        values[key] = value
+    if len(faults) > before:
+        return None
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        faults += [f"{name}: {_fault(detail, cls)}" for detail in error.errors()]
+        return None
+
+
+def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    value = detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {where}"
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        return unknown(where, value, choices)
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}={value}: {message}" if where else message
+
+
+def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:
+    """Sentences for what pydantic found wrong.
+
+    Args:
+        error: what validation raised.
+        cls: the model validated.
+
+    Returns:
+        One sentence a fault, with the value, the choices and the nearest name.
+    """
+    return [_fault(detail, cls) for detail in error.errors()]
+
+
+def method_record(method: Method) -> list[dict[str, Any]]:
+    """A method as JSON: a list of members, each with its family and every field, defaults included.
+
+    Args:
+        method: a method.
+
+    Returns:
+        What :func:`method_from_record` reads.
+    """
+    return [{"family": member.family, **member.model_dump()} for member in method.members]
+
+
+def method_from_record(record: Iterable[Mapping[str, Any]]) -> Method:
+    """The inverse of :func:`method_record`.
+
+    Args:
+        record: the members.
+
+    Returns:
+        The method.
+
+    Raises:
+        ConfigError: a family or a field this version does not know.
+    """
+    members: list[Method] = []
+    faults: list[str] = []
+    for entry in record:
+        values = dict(entry)
+        family = str(values.pop("family", ""))
+        if family not in FAMILIES:
+            faults.append(unknown("method", family, FAMILIES))
+            continue
+        try:
+            members.append(FAMILIES[family](**values))
+        except ValidationError as error:
+            faults += [f"{family}: {fault}" for fault in validation_faults(error, FAMILIES[family])]
+    if faults or not members:
+        raise ConfigError(listing(faults or ["it is empty"], "method record"))
+    return members[0] if len(members) == 1 else Sum(parts=tuple(members))
+
+
+def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
+    """Give what a method adds its first values, in place.
+
+    Args:
+        module: matrices and convolutions under their names; layers start Kaiming-uniform (torch's own), all biases at zero.
+        init: ``identity`` sets the layers named in ``up`` to zero; ``normal`` draws every matrix from N(0, 0.02).
+        up: names of the layers whose output ends in the backbone.
+    """
+    last = set(up)
+    for name, layer in module.named_modules():
+        if not isinstance(layer, (nn.Linear, nn.Conv1d)):
+            continue
+        if init == "normal":
+            nn.init.normal_(layer.weight, std=NORMAL_STD)
+        elif name in last:
+            nn.init.zeros_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """A module's parameters as a typed dictionary.
+
+    Args:
+        module: any module.
+
+    Returns:
+        By name.
+    """
+    return cast("dict[str, nn.Parameter]", dict(module.named_parameters()))

@@ -1,0 +1,42 @@
+"""Full fine-tuning: every parameter of the backbone is trained (paper, Table I, "Full FT")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from astune.methods.base import Attachment, Method, register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astune.backbone import Sites
+
+
+@register("full-ft")
+class FullFineTuning(Method):
+    """Train the whole backbone and the head; positions too, which the paper's zeroed table makes learnable here alone."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"full-ft": {}}
+    learning_rate: ClassVar[float] = 5e-5
+    alone: ClassVar[str | None] = "it already trains every parameter of the backbone"
+
+    @property
+    def mergeable(self) -> bool:
+        """Its changes are changes of the weights."""
+        return True
+
+    def zero_gradient(self, name: str) -> bool:
+        """The key bias adds the same to every score of a query, and softmax cancels it.
+
+        Args:
+            name: our name of a trained parameter.
+        """
+        return name.endswith(".mhsa.k.bias")
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Unfreeze everything.
+
+        Args:
+            sites: the backbone.
+        """
+        return Attachment(backbone_parameters=set(sites.parameters()))
