@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
     from astune.data import load_data
     from astune.methods import parse_method
-    from astune.training import TrainConfig, train
+    from astune.training.config import TrainConfig
+    from astune.training.loop import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
-    "TrainConfig": "astune.training",
+    "TrainConfig": "astune.training.config",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
-    "train": "astune.training",
+    "train": "astune.training.loop",
 }
 
 __all__ = ["AudioClassifier", "TrainConfig", "__version__", "load_backbone", "load_data", "parse_method", "train"]

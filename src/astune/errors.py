@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class AstuneError(Exception):
@@ -63,3 +67,28 @@ def listing(faults: list[str], headline: str) -> str:
     if len(faults) == 1:
         return f"{headline}: {faults[0]}"
     return "\n".join([f"{headline}: {len(faults)} faults", *(f"  - {fault}" for fault in faults)])
+
+
+def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:
+    """Sentences for what pydantic found wrong.
+
+    Args:
+        error: what validation raised.
+        cls: the model validated.
+
+    Returns:
+        One sentence a fault, with the value, the choices and the nearest name.
+    """
+    return [_fault(detail, cls) for detail in error.errors()]
+
+
+def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    value = detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {where}"
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        return unknown(where, value, choices)
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}={value}: {message}" if where else message

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,10 @@ from astune.backbone.hub import find_files
 from astune.backbone.positions import PositionEmbeddings, set_positions
 from astune.backbone.sites import our_name
 from astune.errors import BackboneError, ConfigError, unknown
+from astune.names import PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PUBLISHED_BACKBONE = "MIT/ast-finetuned-audioset-10-10-0.4593"
-"""The paper's checkpoint: AST-base, ImageNet-21K and AudioSet, 1024 frames, 345 MB."""
 
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
 
@@ -224,15 +221,3 @@ def _quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def is_random(name: str) -> bool:
-    """Whether a backbone's name means untrained weights.
-
-    Args:
-        name: a backbone's name.
-
-    Returns:
-        True for ``random:<size>``.
-    """
-    return re.match(r"^random:", name) is not None

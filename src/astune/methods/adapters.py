@@ -71,23 +71,17 @@ class Bottleneck(nn.Module):
         return self.up(F.gelu(self.down(x)))  # type: ignore[no-any-return]
 
 
-class Adapted(nn.Module):
-    """One adapter around one sub-layer F.
+@dataclass(frozen=True)
+class Adapted:
+    """One adapter A around one sub-layer F."""
 
-    Args:
-        adapter: A.
-        place: how A and F are put together.
-    """
-
-    def __init__(self, adapter: nn.Module, place: Place) -> None:
-        super().__init__()
-        self.adapter = adapter
-        self.place = place
+    adapter: nn.Module
+    place: Place
 
     def before(self, x: Tensor) -> Tensor:
         """F's input."""
         sequential_before = self.place.insertion == "sequential" and self.place.position == "before"
-        return self.adapter(x) if sequential_before else x
+        return self.adapter(x) if sequential_before else x  # type: ignore[no-any-return]
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         """Output of the adapted sub-layer."""

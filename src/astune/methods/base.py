@@ -13,18 +13,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticUndefined
 from torch import nn
 
-from astune.errors import AdapterError, ConfigError, listing, unknown
+from astune.errors import AdapterError, ConfigError, listing, unknown, validation_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from pydantic_core import ErrorDetails
 
     from astune.backbone import Sites
 
@@ -363,33 +361,8 @@ def _parse_one(text: str, faults: list[str]) -> Method | None:
     try:
         return cls(**values)
     except ValidationError as error:
-        faults += [f"{name}: {_fault(detail, cls)}" for detail in error.errors()]
+        faults += [f"{name}: {fault}" for fault in validation_faults(error, cls)]
         return None
-
-
-def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    value = detail["input"]
-    if detail["type"] == "extra_forbidden":
-        return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {where}"
-    if detail["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
-        return unknown(where, value, choices)
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}={value}: {message}" if where else message
-
-
-def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:
-    """Sentences for what pydantic found wrong.
-
-    Args:
-        error: what validation raised.
-        cls: the model validated.
-
-    Returns:
-        One sentence a fault, with the value, the choices and the nearest name.
-    """
-    return [_fault(detail, cls) for detail in error.errors()]
 
 
 def method_record(method: Method) -> list[dict[str, Any]]:
@@ -451,15 +424,3 @@ def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
             nn.init.zeros_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-
-
-def named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """A module's parameters as a typed dictionary.
-
-    Args:
-        module: any module.
-
-    Returns:
-        By name.
-    """
-    return cast("dict[str, nn.Parameter]", dict(module.named_parameters()))

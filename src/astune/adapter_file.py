@@ -1,0 +1,265 @@
+"""The adapter folder: everything one task needs beside the backbone.
+
+``adapter_model.safetensors`` holds what was trained, under our own names; ``adapter_config.json`` says what it is and what it fits;
+``README.md`` is its model card. About 1 MB for LoRA on AST-base.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from astune.backbone import origin_of
+from astune.backbone.hub import find_files
+from astune.errors import AdapterError
+from astune.features.log_mel import FrontEnd
+from astune.methods import Method
+from astune.methods.base import method_from_record, method_record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import ASTModel
+
+    from astune.classifier import AudioClassifier
+
+WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+FORMAT_VERSION = 1
+
+
+class BackboneReference(BaseModel):
+    """Which backbone an adapter was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name_or_path: str
+    fingerprint: str
+    """See :func:`astune.backbone.load.fingerprint_of`."""
+
+
+class AdapterConfig(BaseModel):
+    """``adapter_config.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: int
+    spec: str
+    """The method for people; :meth:`read_method` reads the record below, in which no default is left out."""
+    method: list[dict[str, Any]]
+    backbone: BackboneReference
+    labels: tuple[str, ...]
+    pooling: Literal["all", "cls"]
+    position_embeddings: Literal["fit", "zero"]
+    front_end: FrontEnd
+    compute_dtype: str
+    """Of the products while training: float32 or bfloat16. The file is float32."""
+    trainable_parameters: int
+    """As the paper counts them."""
+    training: dict[str, Any] = {}
+    """Data, fold, seed and every number of the recipe."""
+    metrics: dict[str, Any] = {}
+    """Scores by split."""
+    versions: dict[str, str] = {}
+
+    def read_method(self) -> Method:
+        """The method.
+
+        Raises:
+            AdapterError: this version does not know it.
+        """
+        try:
+            return method_from_record(self.method)
+        except ValueError as fault:
+            raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
+
+
+def versions() -> dict[str, str]:
+    """What this runs with.
+
+    Returns:
+        Versions of Python and of the packages that decide numbers.
+    """
+    packages = ("astune", "torch", "transformers", "accelerate", "numpy", "soundfile", "soxr")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "float32", **about: Any) -> None:
+    """Write an adapter folder; each file appears whole or not at all, the configuration last.
+
+    Args:
+        folder: made if it is not there.
+        model: what is saved.
+        compute_dtype: of training.
+        about: ``training`` and ``metrics``, see :class:`AdapterConfig`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = AdapterConfig(
+        format_version=FORMAT_VERSION,
+        spec=model.method.spec,
+        method=method_record(model.method),
+        backbone=BackboneReference(name_or_path=model.origin.name, fingerprint=model.origin.fingerprint),
+        labels=model.labels,
+        pooling=model.pooling,
+        position_embeddings=model.origin.position_embeddings,
+        front_end=model.front_end,
+        compute_dtype=compute_dtype,
+        trainable_parameters=model.parameter_count(),
+        versions=versions(),
+        **about,
+    )
+    state = {name: tensor.cpu().contiguous() for name, tensor in model.adapter_state().items()}
+    save_tensors(folder / WEIGHTS, state)
+    write_text(folder / CARD, _card(config))
+    write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file that is whole or not there.
+
+    Args:
+        path: the file.
+        tensors: contiguous, by name.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file would make it readable by its owner alone
+    partial.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that is whole or not there.
+
+    Args:
+        path: the file.
+        text: its content.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
+    """Read an adapter folder.
+
+    Args:
+        name_or_path: the folder, or the hub id of one.
+
+    Returns:
+        Configuration and tensors.
+
+    Raises:
+        AdapterError: files are missing or damaged, or were written by a newer version.
+    """
+    files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
+    config = read_config(files[CONFIG])
+    try:
+        return config, load_file(files[WEIGHTS])
+    except (SafetensorError, OSError) as fault:
+        raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
+
+
+def read_config(path: Path) -> AdapterConfig:
+    """Read ``adapter_config.json``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        AdapterError: it is damaged, or was written by a newer version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        written = int(record["format_version"])
+        if written > FORMAT_VERSION:
+            raise AdapterError(f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune")
+        return AdapterConfig(**record)
+    except (ValueError, KeyError, TypeError) as fault:
+        if isinstance(fault, ValidationError):
+            fault = ValueError("; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors()))
+        raise AdapterError(f"{path} is no adapter configuration of astune's: {fault}") from fault
+
+
+def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> None:
+    """Refuse a backbone the adapter was not trained on.
+
+    Args:
+        config: of the adapter.
+        backbone: the candidate, fitted to a length.
+        adapter: name of the adapter, for messages.
+
+    Raises:
+        AdapterError: other weights, another length or another position setting.
+    """
+    origin = origin_of(backbone)
+    if origin.fingerprint != config.backbone.fingerprint:
+        raise AdapterError(
+            f"{adapter} was trained on the backbone {config.backbone.name_or_path} (fingerprint {config.backbone.fingerprint[:12]}), and "
+            f"{origin.name} is another ({origin.fingerprint[:12]}); an adapter means nothing on other weights. Give the right one as backbone"
+        )
+    if origin.position_embeddings != config.position_embeddings:
+        raise AdapterError(
+            f"{adapter} was trained with position_embeddings={config.position_embeddings}; the backbone given has {origin.position_embeddings}"
+        )
+    if backbone.config.max_length != config.front_end.max_length:
+        raise AdapterError(
+            f"{adapter} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.config.max_length}"
+        )
+
+
+def _card(config: AdapterConfig) -> str:
+    name = config.backbone.name_or_path
+    base = f"base_model: {name}\n" if "/" in name and not Path(name).is_absolute() else ""
+    lines = [
+        f"---\nlibrary_name: astune\npipeline_tag: audio-classification\n{base}tags:\n- audio-classification\n- astune\n---\n",
+        f"# {config.spec} on {Path(name).name}, {len(config.labels)} classes\n",
+        f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
+        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone `{name}`",
+        f"(fingerprint `{config.backbone.fingerprint[:12]}`).\n",
+        "```console",
+        "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
+        "```\n",
+        "| | |\n| --- | --- |",
+        f"| method | `{config.spec}` |",
+        f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s), positions `{config.position_embeddings}` |",
+        f"| pooling | {config.pooling} |",
+        f"| labels | {', '.join(config.labels[:20])}{' ...' if len(config.labels) > 20 else ''} |",
+        f"| compute | {config.compute_dtype} |",
+    ]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in sorted(config.training.items())]
+    if config.metrics:
+        lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
+        lines += [
+            f"| {split} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
+            for split, scores in config.metrics.items()
+        ]
+    lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def file_bytes(model: AudioClassifier) -> int:
+    """Size of the adapter file a classifier would write, without writing it; works on the meta device.
+
+    Args:
+        model: a classifier.
+
+    Returns:
+        Bytes of its tensors; the file adds a header of a few percent.
+    """
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.adapter_state().values())

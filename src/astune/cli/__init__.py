@@ -1,0 +1,53 @@
+"""The ``astune`` command: one file a verb; torch is imported when a verb runs, not before."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from astune import __version__
+from astune.cli import demo, evaluate, methods, predict, train
+from astune.console import notices
+from astune.errors import AstuneError
+
+app = typer.Typer(
+    name="astune",
+    help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        typer.echo(f"astune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and stop.")] = False,
+) -> None:
+    del version
+
+
+for verb in (train, evaluate, predict, methods, demo):
+    verb.register(app)
+
+
+def main() -> None:
+    """Run the command line; exit 0 only when all went well."""
+    try:
+        app()
+    except AstuneError as error:
+        notices().print("[bold red]error:[/] ", end="")
+        notices().print(str(error), markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        notices().print("interrupted")
+        sys.exit(130)

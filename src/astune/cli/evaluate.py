@@ -1,0 +1,98 @@
+"""``astune evaluate``: score an adapter on labelled audio."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from astune.errors import DataError
+
+if TYPE_CHECKING:
+    from astune.classifier import AudioClassifier
+    from astune.data import AudioDataset
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("evaluate", epilog="Example: `astune evaluate adapters/birds recordings --json`")(evaluate)
+
+
+def evaluate(
+    adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
+    data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
+    split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which clips.")] = "test",
+    fold: Annotated[int | None, typer.Option(help="Test fold; by default the one the adapter was trained without.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a step.")] = 32,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score an adapter on labelled audio: the test split unless told otherwise."""
+    from accelerate import Accelerator
+
+    from astune import adapter_file
+    from astune.classifier import AudioClassifier
+    from astune.data import load_data
+    from astune.features import build_cache
+    from astune.training.loop import logits_of
+    from astune.training.metrics import score
+
+    dataset = load_data(data)
+    model = AudioClassifier.from_pretrained(adapter, backbone)
+    config, _ = adapter_file.read(adapter)
+    targets = _targets(dataset, model)
+    clips = _clips(dataset, split, fold, config.training)
+    features = build_cache(dataset.paths, model.front_end, skip_broken=skip_broken)
+    kept = [clip for clip in clips if clip not in features.broken]
+    accelerator = Accelerator()
+    logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
+    scores = score(logits, [targets[clip] for clip in kept])
+    record = {"adapter": adapter, "data": dataset.source, "split": split, **scores.record(), "labels": list(model.labels)}
+    record["skipped"] = len(clips) - len(kept)
+    if as_json:
+        typer.echo(json.dumps(record))
+    else:
+        _show(record)
+
+
+def _targets(dataset: AudioDataset, model: AudioClassifier) -> list[int]:
+    foreign = sorted(set(dataset.labels) - set(model.labels))
+    if foreign:
+        raise DataError(
+            f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(model.labels[:20])}"
+        )
+    return [model.labels.index(clip.label) for clip in dataset.clips]
+
+
+def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[str, Any]) -> list[int]:
+    if split == "all":
+        return list(range(len(dataset.clips)))
+    if fold is None and dataset.folds:
+        fold = training.get("fold")
+    parts = dataset.split(fold, int(training.get("seed", 0)))
+    chosen = {"test": parts.test, "validation": parts.validation, "train": parts.train}
+    if not chosen[split]:
+        others = ", ".join([name for name, clips in chosen.items() if clips] + ["all"])
+        raise DataError(f"{dataset.source} has no {split} split; score another one with --split ({others})")
+    return list(chosen[split])
+
+
+def _show(record: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("class", "clips", "recall", title=f"{record['clips']} clips, split {record['split']}", title_justify="left")
+    for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
+        if sum(row):
+            table.add_row(label, str(sum(row)), f"{row[index] / sum(row):.1%}")
+    console = Console()
+    console.print(table)
+    console.print(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
+    if record["skipped"]:
+        console.print(f"{record['skipped']} clips that cannot be read were left out")

@@ -1,0 +1,107 @@
+"""``astune predict``: labels for recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from astune.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from astune.classifier import AudioClassifier
+
+_BATCH = 16
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("predict", epilog="Example: `astune predict adapters/birds garden.wav --top-k 3`")(predict)
+
+
+def predict(
+    adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Labels a file, the likeliest first.")] = 1,
+    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, an object a file.")] = False,
+) -> None:
+    """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
+    from astune.classifier import AudioClassifier
+    from astune.console import notices, progress
+
+    paths = _expand(files)
+    model = AudioClassifier.from_pretrained(adapter, backbone)
+    if top_k > len(model.labels):
+        raise ConfigError(f"--top-k {top_k}: the adapter has {len(model.labels)} labels")
+    records: list[dict[str, Any]] = []
+    with progress("Labelling", len(paths)) as advance:
+        for record in _records(model, paths, top_k):
+            records.append(record)
+            advance(1, "")
+            if not as_json and "labels" in record:
+                found = ", ".join(f"{entry['label']} {entry['probability']:.3f}" for entry in record["labels"])
+                typer.echo(f"{record['file']}\t{found}")
+    if as_json:
+        typer.echo(json.dumps(records))
+    failed = [record for record in records if "error" in record]
+    for record in failed:
+        notices().print(f"error: {record['error']}", markup=False, soft_wrap=True)
+    cut = [record for record in records if record.get("seconds", 0) > model.front_end.seconds + 0.5]
+    if cut:
+        notices().print(
+            f"Note: {len(cut)} files are longer than the adapter's window; only their first {model.front_end.seconds:.1f} s were heard"
+        )
+    if failed:
+        notices().print(f"{len(failed)} of {len(paths)} files could not be read")
+        raise typer.Exit(1)
+
+
+def _expand(files: list[Path]) -> list[Path]:
+    from astune.data.base import audio_files
+
+    paths: list[Path] = []
+    for file in files:
+        found = audio_files(file) if file.is_dir() else [file]
+        if not found:
+            raise AudioError(f"{file} holds no audio files")
+        paths += found
+    return paths
+
+
+def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[dict[str, Any]]:
+    """One record a file, in order, computed in batches."""
+    import torch
+
+    from astune.data.audio import duration
+    from astune.features import clip_features
+
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        records: list[dict[str, Any]] = []
+        features = []
+        for path in batch:
+            try:
+                features.append(torch.from_numpy(clip_features(path, model.front_end)).float())
+                records.append({"file": str(path), "seconds": round(duration(path), 3)})
+            except AudioError as fault:
+                records.append({"file": str(path), "error": str(fault)})
+        if features:
+            with torch.inference_mode():
+                probabilities = model(torch.stack(features)).logits.softmax(dim=-1)
+            rows = iter(zip(*(part.tolist() for part in probabilities.topk(top_k)), strict=True))
+            for record in records:
+                if "error" not in record:
+                    values, indices = next(rows)
+                    record["labels"] = [
+                        {"label": model.labels[index], "probability": value} for value, index in zip(values, indices, strict=True)
+                    ]
+        yield from records

@@ -1,0 +1,11 @@
+"""Labelled audio: the layouts it is found in, its splits and folds.
+
+The order of these lines is the order in which a bare path is tried: special layouts first.
+"""
+
+from astune.data import esc50 as esc50  # isort: skip
+from astune.data import table as table  # isort: skip
+from astune.data import folder as folder  # isort: skip
+from astune.data.base import LAYOUTS, AudioDataset, Clip, DataRecipe, Layout, Split, load_data
+
+__all__ = ["LAYOUTS", "AudioDataset", "Clip", "DataRecipe", "Layout", "Split", "load_data"]

@@ -1,0 +1,7 @@
+"""From samples to the backbone's input: log-Mel features, their augmentation, their cache."""
+
+from astune.features.cache import FeatureCache, build_cache, clip_features
+from astune.features.log_mel import FrontEnd, LogMel
+from astune.features.spec_augment import SpecAugment
+
+__all__ = ["FeatureCache", "FrontEnd", "LogMel", "SpecAugment", "build_cache", "clip_features"]

@@ -1,0 +1,214 @@
+"""Features of a data set, computed once and shared by folds, seeds, methods and processes.
+
+One folder a data set and front end, ``<cache>/features/<key>/``: ``features.npy`` (clips, frames, bins) float16, memory-mapped, and
+``index.json``. The key covers every setting of the front end and the path, size and modification time of every file, so what is
+found under it is never stale; a folder gets its final name only when it is whole, so it is never half; a lock lets one process build
+while others wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch.utils.data import DataLoader, Dataset
+
+from astune.console import progress
+from astune.data.audio import read_audio
+from astune.errors import AudioError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from astune.features.log_mel import FrontEnd
+
+_FORMAT = 1  # raised when cached numbers change their meaning
+_IN_PROCESS = 64  # clips that are not worth starting workers for
+_FEATURES, _INDEX = "features.npy", "index.json"
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of all clips of a data set, in the order they were given."""
+
+    features: NDArray[np.float16]
+    """(clips, frames, bins), memory-mapped."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """Why a clip has no features, by its index."""
+
+    def batch(self, clips: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
+        """Features of some clips.
+
+        Args:
+            clips: their indices.
+
+        Returns:
+            (batch, frames, bins), float32.
+        """
+        return torch.from_numpy(self.features[np.asarray(clips)]).float()
+
+
+def cache_root() -> Path:
+    """Where features are kept: ``ASTUNE_CACHE``, or ``astune`` in the user's cache folder.
+
+    Returns:
+        The folder, which need not exist.
+    """
+    named = os.environ.get("ASTUNE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "astune"
+
+
+def clip_features(path: Path, front_end: FrontEnd) -> NDArray[np.float16]:
+    """Features of one file, rounded as the cache rounds them.
+
+    Args:
+        path: an audio file.
+        front_end: how.
+
+    Returns:
+        (max_length, num_mel_bins).
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    samples = torch.from_numpy(read_audio(path, front_end.seconds))
+    return front_end(samples).numpy().astype(np.float16)
+
+
+def build_cache(
+    paths: Sequence[Path], front_end: FrontEnd, *, skip_broken: bool = False, root: Path | None = None, quiet: bool = False
+) -> FeatureCache:
+    """Open the cache of a list of files, computing it first if need be, on all cores.
+
+    Args:
+        paths: the audio files.
+        front_end: how they become features.
+        skip_broken: leave out the files that cannot be read, instead of raising.
+        root: the cache's folder; :func:`cache_root` where None.
+        quiet: no progress bar.
+
+    Returns:
+        Features, row by row as ``paths``.
+
+    Raises:
+        AudioError: files cannot be read; all of them are counted, the first ones named.
+        DataError: there are no files, or the cache cannot be written.
+    """
+    if not paths:
+        raise DataError("there are no clips to compute features of")
+    folder = (root or cache_root()) / "features" / _key(paths, front_end)
+    shape = (len(paths), front_end.max_length, front_end.num_mel_bins)
+    cache = _open(folder, shape)
+    if cache is None:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                cache = _open(folder, shape) or _compute(paths, front_end, folder, shape, skip_broken=skip_broken, quiet=quiet)
+        except OSError as fault:
+            raise DataError(f"cannot write features to {folder}: {fault}; set ASTUNE_CACHE to a folder with room") from fault
+    if cache.broken and not skip_broken:
+        raise AudioError(_broken_message(cache.broken, len(paths)))
+    return cache
+
+
+def _key(paths: Sequence[Path], front_end: FrontEnd) -> str:
+    digest = hashlib.sha256(json.dumps([_FORMAT, asdict(front_end)]).encode())
+    for path in paths:
+        try:
+            status = path.stat()
+            state = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            state = (-1, -1)
+        digest.update(json.dumps([os.path.abspath(path), *state]).encode())  # noqa: PTH100 - resolve() would stat every parent again
+    return digest.hexdigest()[:32]
+
+
+def _open(folder: Path, shape: tuple[int, int, int]) -> FeatureCache | None:
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+        features = np.load(folder / _FEATURES, mmap_mode="r")
+        broken = {int(row): str(reason) for row, reason in index["broken"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if features.shape != shape or features.dtype != np.float16:
+        return None
+    return FeatureCache(features, broken)
+
+
+class _Clips(Dataset[tuple[int, "NDArray[np.float16] | str"]]):
+    def __init__(self, paths: Sequence[Path], front_end: FrontEnd) -> None:
+        self.paths, self.front_end = paths, front_end
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, NDArray[np.float16] | str]:
+        try:
+            return row, clip_features(self.paths[row], self.front_end)
+        except AudioError as fault:
+            return row, str(fault)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _unchanged(item: tuple[int, NDArray[np.float16] | str]) -> tuple[int, NDArray[np.float16] | str]:
+    return item
+
+
+def _compute(
+    paths: Sequence[Path],
+    front_end: FrontEnd,
+    folder: Path,
+    shape: tuple[int, int, int],
+    *,
+    skip_broken: bool,
+    quiet: bool,
+) -> FeatureCache:
+    partial = folder.with_name(f"{folder.name}.partial")
+    for leftover in (partial, folder):  # of a process that died, or damaged since
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir()
+    features = np.lib.format.open_memmap(partial / _FEATURES, mode="w+", dtype=np.float16, shape=shape)
+    workers = 0 if len(paths) < _IN_PROCESS else _cores()
+    loader = DataLoader(_Clips(paths, front_end), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    broken: dict[int, str] = {}
+    with progress("Computing features", len(paths), quiet=quiet) as advance:
+        for row, result in loader:
+            if isinstance(result, str):
+                broken[row] = result
+                features[row] = 0
+            else:
+                features[row] = result
+            advance(1, f"{len(broken)} broken" if broken else "")
+    features.flush()
+    del features
+    if broken and not skip_broken:
+        shutil.rmtree(partial)
+        raise AudioError(_broken_message(broken, len(paths)))
+    (partial / _INDEX).write_text(json.dumps({"broken": broken, "paths": [str(path) for path in paths]}))
+    partial.rename(folder)
+    cache = _open(folder, shape)
+    if cache is None:
+        raise DataError(f"the features just written to {folder} cannot be read back; is the disk full?")
+    return cache
+
+
+def _broken_message(broken: dict[int, str], total: int) -> str:
+    reasons = [broken[row] for row in sorted(broken)]
+    shown = "".join(f"\n  - {reason}" for reason in reasons[:10])
+    more = f"\n  - and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+    return f"{len(reasons)} of {total} audio files cannot be read:{shown}{more}\nMend or remove them, or leave them out with --skip-broken"

@@ -1,0 +1,123 @@
+"""Kaldi-style log-Mel filterbank energies, equal to transformers' ``ASTFeatureExtractor`` (its numpy path), in torch.
+
+16 kHz mono, 25 ms symmetric Hann window every 10 ms, no dither, DC removed and 0.97 pre-emphasis within each frame, 512-point
+spectrum, 128 triangular filters from 20 Hz to 8 kHz. Then padding with zeros or cutting to the input length, and only then
+normalisation, so that padding is (0 - mean) / (2 std) = 0.467: louder than digital silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FRAME = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+_FFT = 512  # points
+_RATE = 16_000  # Hz
+_PREEMPHASIS = 0.97
+_LOWEST = 20.0  # Hz
+_FLOOR = 1.192092955078125e-07  # of energies: float32's epsilon, as Kaldi has it
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache."""
+
+    max_length: int
+    """Frames of 10 ms after padding or cutting."""
+    num_mel_bins: int = 128
+    """Mel filters."""
+    mean: float = -4.2677393
+    """Of the log-Mel energies the backbone was pretrained with."""
+    std: float = 4.5689974
+    """Their standard deviation; features are divided by twice this."""
+
+    @property
+    def seconds(self) -> float:
+        """Audio that fills ``max_length`` frames; what lies behind it is never heard."""
+        return ((self.max_length - 1) * HOP + FRAME) / _RATE
+
+    @cached_property
+    def log_mel(self) -> LogMel:
+        """The filterbank, built once."""
+        return LogMel(self.num_mel_bins)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Normalised features of one length.
+
+        Args:
+            samples: (..., samples) at 16 kHz, in -1 to 1.
+
+        Returns:
+            (..., max_length, num_mel_bins), in the filterbank's precision.
+        """
+        energies = self.log_mel(samples)[..., : self.max_length, :]
+        padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
+        return (padded - self.mean) / (2 * self.std)
+
+
+def mel_filters(num_mel_bins: int) -> Tensor:
+    """Triangular filters, equally spaced and straight-sided on Kaldi's mel scale, 1127 ln(1 + f / 700).
+
+    Args:
+        num_mel_bins: number of filters.
+
+    Returns:
+        (257, num_mel_bins), float64.
+    """
+
+    def mel(hertz: Tensor) -> Tensor:
+        return 1127.0 * torch.log1p(hertz / 700.0)
+
+    bins = mel(torch.arange(_FFT // 2 + 1, dtype=torch.float64) * (_RATE / _FFT))[:, None]
+    low, high = mel(torch.tensor([_LOWEST, _RATE / 2], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, num_mel_bins + 2, dtype=torch.float64)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+
+
+class LogMel(nn.Module):
+    """Samples to log-Mel energies, not normalised; ``.double()`` gives float64.
+
+    Args:
+        num_mel_bins: Mel filters.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, num_mel_bins: int = 128) -> None:
+        super().__init__()
+        window = torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("filters", mel_filters(num_mel_bins).float(), persistent=False)
+        self._exact = (window, mel_filters(num_mel_bins))
+
+    def double(self) -> LogMel:
+        """In float64, from constants that never were float32."""
+        self.window, self.filters = (constant.to(self.window.device) for constant in self._exact)
+        return self
+
+    @torch.no_grad()
+    def forward(self, samples: Tensor) -> Tensor:
+        """Log-Mel energies.
+
+        Args:
+            samples: (..., samples) at 16 kHz; fewer than one frame of 400 are padded with zeros to one.
+
+        Returns:
+            (..., frames, num_mel_bins), frames = 1 + (samples - 400) // 160. Computed outside of autocast.
+        """
+        with torch.autocast(samples.device.type, enabled=False):
+            samples = samples.to(self.window.dtype)
+            frames = F.pad(samples, (0, max(0, FRAME - samples.shape[-1]))).unfold(-1, FRAME, HOP)
+            frames = frames - frames.mean(dim=-1, keepdim=True)
+            first = frames[..., :1] * (1 - _PREEMPHASIS)
+            frames = torch.cat([first, frames[..., 1:] - _PREEMPHASIS * frames[..., :-1]], dim=-1)
+            spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window, n=_FFT))
+            power = spectrum.square().sum(dim=-1)
+            return (power @ self.filters).clamp(min=_FLOOR).log()

@@ -1,0 +1,6 @@
+"""Names that commands show before anything heavy is imported."""
+
+from __future__ import annotations
+
+PUBLISHED_BACKBONE = "MIT/ast-finetuned-audioset-10-10-0.4593"
+"""The paper's checkpoint: AST-base, ImageNet-21K and AudioSet, 1024 frames, 345 MB."""

@@ -1,0 +1,183 @@
+"""Checkpoints: ``checkpoint-<step>/`` in the output folder, holding what is trained and what continues it, and no pickle.
+
+A checkpoint gets its name when it is whole, and the one before goes only then; a run resumed from it ends with the same float32
+weights, bit for bit, as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+
+from astune.adapter_file import save_tensors, write_text
+from astune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from astune.classifier import AudioClassifier
+
+_PREFIX = "checkpoint-"
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0
+    """Epochs begun and finished; the one under way has this index."""
+    step: int = 0
+    """Steps taken in the epoch under way."""
+    loss_sum: float = 0.0
+    """Of the training loss over those steps' clips."""
+    clips: int = 0
+    """Clips seen in those steps."""
+    seconds: float = 0.0
+    """Training time so far, over all interruptions."""
+    best_epoch: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One entry a finished epoch, as in metrics.jsonl."""
+
+
+def latest(output_dir: Path) -> Path | None:
+    """The last whole checkpoint.
+
+    Args:
+        output_dir: of the run.
+
+    Returns:
+        Its folder, if there is one.
+    """
+    found = [path for path in output_dir.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()]
+    return max(found, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
+
+
+def remove_all(output_dir: Path) -> None:
+    """Delete all checkpoints, begun ones too.
+
+    Args:
+        output_dir: of the run.
+    """
+    for path in (*output_dir.glob(f"{_PREFIX}*"), *output_dir.glob(f".{_PREFIX}*")):
+        shutil.rmtree(path)
+
+
+def save(
+    output_dir: Path,
+    global_step: int,
+    progress: Progress,
+    identity: dict[str, Any],
+    model: AudioClassifier,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor] | None,
+    random_states: list[dict[str, Tensor]],
+) -> None:
+    """Write a checkpoint and delete the ones before it.
+
+    Args:
+        output_dir: of the run.
+        global_step: optimiser steps taken.
+        progress: where the run stands.
+        identity: what the run was told; a checkpoint is used for nothing else.
+        model: what is trained.
+        optimizer: over ``model.trained_parameters()``, in that order.
+        best: weights of the best epoch so far.
+        random_states: torch's generators, a process an entry.
+    """
+    final = output_dir / f"{_PREFIX}{global_step}"
+    partial = output_dir / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    save_tensors(partial / "trained.safetensors", _on_cpu(model.adapter_state()))
+    save_tensors(partial / "optimizer.safetensors", _on_cpu(_flatten(model, optimizer)))
+    if best is not None:
+        save_tensors(partial / "best.safetensors", best)
+    for rank, states in enumerate(random_states):
+        save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
+    write_text(partial / "trainer_state.json", json.dumps({"progress": asdict(progress), "identity": identity}, indent=2))
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    for path in output_dir.glob(f"{_PREFIX}*"):
+        if path != final:
+            shutil.rmtree(path)
+
+
+def load(
+    checkpoint: Path, identity: dict[str, Any], model: AudioClassifier, optimizer: torch.optim.Optimizer, rank: int
+) -> tuple[Progress, dict[str, Tensor] | None]:
+    """Put a run back where it stood, torch's generators included.
+
+    Args:
+        checkpoint: its folder.
+        identity: what the run is told now.
+        model: takes the trained weights.
+        optimizer: takes its state.
+        rank: of this process.
+
+    Returns:
+        Where the run stands, and the weights of its best epoch.
+
+    Raises:
+        ConfigError: the checkpoint belongs to a run with other settings.
+    """
+    record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    changed = [
+        f"{key}: {record['identity'].get(key)!r} then, {identity.get(key)!r} now"
+        for key in {**record["identity"], **identity}
+        if record["identity"].get(key) != identity.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{checkpoint} belongs to a run with other settings ({'; '.join(changed)}); give the same ones, or --overwrite-output-dir"
+        )
+    model.load_adapter_state(load_file(checkpoint / "trained.safetensors"))
+    _unflatten(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
+    set_random_states(load_file(checkpoint / f"random-{rank}.safetensors"))
+    best = checkpoint / "best.safetensors"
+    return Progress(**record["progress"]), load_file(best) if best.exists() else None
+
+
+def random_states() -> dict[str, Tensor]:
+    """States of torch's generators, of the CPU and of the CUDA device in use."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict[str, Tensor]) -> None:
+    """The inverse of :func:`random_states`.
+
+    Args:
+        states: by device type.
+    """
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _flatten(model: AudioClassifier, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    names = list(model.trained_parameters())
+    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {f"{names[index]}:{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def _unflatten(model: AudioClassifier, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    indices = {name: index for index, name in enumerate(model.trained_parameters())}
+    state: dict[int, dict[str, Tensor]] = {}
+    for flat, value in tensors.items():
+        name, _, key = flat.rpartition(":")
+        state.setdefault(indices[name], {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

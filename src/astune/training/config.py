@@ -1,0 +1,51 @@
+"""Everything a training run can be told, under Hugging Face's argument names; the command line is made from these fields.
+
+None means: as the recipe has it for this method and this data set (``astune.training.recipe``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from astune.names import PUBLISHED_BACKBONE
+
+Selection = Literal["best-validation", "last"]
+
+
+class TrainConfig(BaseModel):
+    """One training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
+    method: str = Field("lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`")
+    backbone: str = Field(PUBLISHED_BACKBONE, description="hub id, local folder, random:base or random:tiny")
+    output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
+    fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
+    seed: int = Field(0, ge=0, description="of everything random: start, order, masks, held-out clips")
+    max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
+    position_embeddings: Literal["fit", "zero"] = Field("fit", description="pretrained positions, or none as in the paper's code")
+    pooling: Literal["all", "cls"] = Field("all", description="mean of all output tokens, or [CLS] alone")
+    selection: Selection | None = Field(None, description="whose weights are kept: best-validation epoch, or last")
+    learning_rate: float | None = Field(None, gt=0, description="initial rate, annealed to 0 along a cosine")
+    num_train_epochs: int | None = Field(None, ge=1, description="passes over the training clips")
+    per_device_train_batch_size: int | None = Field(None, ge=1, description="clips a step and process")
+    per_device_eval_batch_size: int = Field(32, ge=1, description="clips a step and process when scoring")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW's")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's")
+    adam_beta2: float = Field(0.98, ge=0, lt=1, description="AdamW's")
+    adam_epsilon: float = Field(1e-6, gt=0, description="AdamW's")
+    freq_mask: int | None = Field(None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none")
+    time_mask: int | None = Field(None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none")
+    bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine has it in hardware")
+    save_steps: int | None = Field(None, ge=1, description="checkpoint every so many steps, beside every epoch")
+    skip_broken: bool = Field(False, description="leave out audio files that cannot be read, instead of stopping")
+    resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
+    overwrite_output_dir: bool = Field(False, description="delete what an earlier run left in the output folder")
+
+    def identity(self) -> dict[str, object]:
+        """What decides the result: all fields but those that only say where and how to run."""
+        return self.model_dump(mode="json", exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps"})

@@ -1,0 +1,459 @@
+"""One training loop for every method and data set, on Accelerate: one process or many, CPU or GPU.
+
+Each epoch visits the training clips in an order keyed by (seed, epoch), scores the validation clips, and leaves a checkpoint. The
+adapter keeps the best validation epoch's weights, or the last; the test clips are scored once, after that choice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, set_seed
+from torch.nn import functional as F
+
+from astune import adapter_file
+from astune.backbone import load_backbone
+from astune.classifier import AudioClassifier, evaluating
+from astune.console import progress, say
+from astune.data import load_data
+from astune.errors import ConfigError, DataError
+from astune.features import SpecAugment, build_cache
+from astune.keyed import keyed_generator
+from astune.methods import parse_method
+from astune.training import checkpoint
+from astune.training.metrics import Scores, score
+from astune.training.precision import has_bf16
+from astune.training.recipe import Recipe, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from astune.data import AudioDataset, Split
+    from astune.features import FeatureCache
+    from astune.training.config import TrainConfig
+
+RESULTS, METRICS = "results.json", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gave; ``results.json`` in its folder."""
+
+    output_dir: str
+    spec: str
+    trainable_parameters: int
+    """As the paper counts them."""
+    adapter_bytes: int
+    labels: list[str]
+    fold: int | None
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    compute_dtype: str
+    device: str
+    best_epoch: int
+    """From 0; the epoch whose weights are kept."""
+    scores: dict[str, dict[str, Any]]
+    """By split: validation where there is one, test where there is one."""
+    history: list[dict[str, Any]]
+    skipped_clips: int
+    train_seconds: float
+    """Of the epochs alone."""
+    wall_seconds: float
+    """Of everything since the command began or was resumed."""
+    peak_memory_mib: float
+    versions: dict[str, str]
+
+
+def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
+    """Train one adapter and write its folder.
+
+    Args:
+        config: what to train on what.
+        quiet: no progress bars and no announcements.
+
+    Returns:
+        Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
+
+    Raises:
+        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used.
+    """
+    return _Run(config, quiet=quiet).execute()
+
+
+def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainResult]:
+    """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
+
+    Args:
+        config: as for :func:`train`, without a fold.
+        quiet: no progress bars and no announcements.
+
+    Returns:
+        One result a fold.
+
+    Raises:
+        ConfigError: a fold was named, or the data have none.
+    """
+    folds = load_data(config.data).folds
+    if config.fold is not None:
+        raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
+    if len(folds) < 2:
+        raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
+    results = []
+    for fold in folds:
+        if not quiet:
+            say(f"Fold {fold} of {len(folds)}")
+        update = {"fold": fold, "output_dir": config.output_dir / f"fold-{fold}"}
+        results.append(train(config.model_copy(update=update), quiet=quiet))
+    accuracies = [result.scores["test"]["accuracy"] for result in results]
+    summary = {
+        "spec": results[0].spec,
+        "folds": list(folds),
+        "test_accuracy": accuracies,
+        "mean": mean(accuracies),
+        "standard_deviation": stdev(accuracies),
+    }
+    adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
+    return results
+
+
+def read_result(folder: Path) -> TrainResult:
+    """Read a finished run.
+
+    Args:
+        folder: its output folder.
+
+    Returns:
+        What :func:`train` returned.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        return TrainResult(**json.loads((folder / RESULTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as fault:
+        raise DataError(f"{folder / RESULTS} cannot be read: {fault}") from fault
+
+
+def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Iterator[tuple[list[int], int]]:
+    """A process's share of each batch.
+
+    Args:
+        order: all clips, in the order of the epoch.
+        size: clips a step and process.
+        processes: how many there are.
+        rank: which one this is.
+
+    Yields:
+        Its clips of the step, and how many clips the step has over all processes. The last step may be short, down to no clip for
+        a process.
+    """
+    whole = size * processes
+    for start in range(0, len(order), whole):
+        step = order[start : start + whole]
+        yield list(step[rank::processes]), len(step)
+
+
+def logits_of(
+    model: torch.nn.Module, features: FeatureCache, clips: Sequence[int], size: int, accelerator: Accelerator
+) -> Tensor:
+    """Logits of some clips, in their order, computed by all processes together.
+
+    Args:
+        model: a classifier, as ``accelerator.prepare`` gave it back.
+        features: of the data set.
+        clips: indices.
+        size: clips a step and process.
+        accelerator: the processes.
+
+    Returns:
+        (clips, classes), float32, on the CPU, the same in every process.
+    """
+    own: list[tuple[int, Tensor]] = []
+    positions = range(len(clips))
+    with evaluating(model), torch.inference_mode():
+        for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index):
+            if share:
+                inputs = features.batch([clips[position] for position in share]).to(accelerator.device)
+                own += zip(share, model(inputs).logits.float().cpu(), strict=True)
+    gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
+    return torch.stack([logits for _, logits in gathered])
+
+
+class _Run:
+    """The state of one training run; :meth:`execute` reads from top to bottom."""
+
+    def __init__(self, config: TrainConfig, *, quiet: bool) -> None:
+        self.config = config
+        self.began = time.perf_counter()
+        self.accelerator = Accelerator(mixed_precision="no")
+        self.quiet = quiet or not self.accelerator.is_main_process
+
+    def execute(self) -> TrainResult:
+        config = self.config
+        if config.resume and (config.output_dir / RESULTS).is_file():
+            self._announce(f"{config.output_dir} holds a finished run already")
+            return read_result(config.output_dir)
+        method = parse_method(config.method)
+        dataset = load_data(config.data)
+        split = dataset.split(config.fold, config.seed)
+        self._refuse_used_folder()
+        self.recipe = recipe = resolve(config, method, dataset, split)
+        backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
+        set_seed(config.seed)
+        self.model = AudioClassifier(backbone, method, dataset.labels, config.pooling)
+        with self.accelerator.main_process_first():
+            self.features = build_cache(
+                dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
+            )
+        split = self._without_broken(split)
+        self._announce_plan(dataset, split)
+        self._prepare(dataset, split)
+        self._fit()
+        return self._finish(dataset, split)
+
+    def _announce(self, message: str) -> None:
+        if not self.quiet:
+            say(message)
+
+    def _refuse_used_folder(self) -> None:
+        folder = self.config.output_dir
+        if self.config.overwrite_output_dir and self.accelerator.is_main_process:
+            checkpoint.remove_all(folder)
+            for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS):
+                (folder / name).unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
+        if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
+            raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
+        if checkpoint.latest(folder) and not self.config.resume:
+            raise ConfigError(f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir")
+
+    def _without_broken(self, split: Split) -> Split:
+        broken = self.features.broken
+        self.skipped = len(broken)
+        if not broken:
+            return split
+        self._announce(f"{len(broken)} of {len(self.features.features)} audio files cannot be read and are left out")
+        parts = [tuple(clip for clip in split.named(name) if clip not in broken) for name in ("train", "validation", "test")]
+        if not parts[0]:
+            raise DataError("no training clip can be read")
+        return type(split)(*parts, fold=split.fold, notice=split.notice)
+
+    def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
+        unseen = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
+        if unseen:
+            names = ", ".join(dataset.labels[index] for index in sorted(unseen)[:5])
+            raise DataError(f"{len(unseen)} classes have no training clip, {names} among them")
+        if split.notice:
+            self._announce(f"Note: {split.notice}")
+        share = self.model.parameter_count()
+        recipe = self.recipe
+        self._announce(
+            f"{self.model.method.spec} ({share:,} parameters) on {self.model.origin.name}: {len(dataset.labels)} classes, "
+            f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of {recipe.max_length} frames; "
+            f"{recipe.num_train_epochs} epochs of batch {recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
+        )
+
+    def _prepare(self, dataset: AudioDataset, split: Split) -> None:
+        config, recipe, accelerator = self.config, self.recipe, self.accelerator
+        bf16 = has_bf16(accelerator.device) if config.bf16 is None else config.bf16
+        if config.bf16 and not has_bf16(accelerator.device):
+            self._announce("Note: this device has no bfloat16 instructions; --bf16 will be slow")
+        self.compute_dtype = "bfloat16" if bf16 else "float32"
+        self.autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16)
+        self.targets = dataset.targets
+        self.split = split
+        self.parameters = self.model.trained_parameters()
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=recipe.learning_rate,
+            betas=(recipe.adam_beta1, recipe.adam_beta2),
+            eps=recipe.adam_epsilon,
+            weight_decay=recipe.weight_decay,
+        )
+        self.prepared = accelerator.prepare_model(self.model)
+        self.augment = SpecAugment(recipe.freq_mask, recipe.time_mask, config.seed)
+        self.identity = {
+            **config.identity(),
+            **recipe.record(),
+            "backbone_fingerprint": self.model.origin.fingerprint,
+            "processes": accelerator.num_processes,
+        }
+        whole_batch = recipe.per_device_train_batch_size * accelerator.num_processes
+        self.steps_an_epoch = math.ceil(len(split.train) / whole_batch)
+        self.state, self.best = checkpoint.Progress(), None
+        stopped = checkpoint.latest(config.output_dir) if config.resume else None
+        if stopped:
+            self.state, self.best = checkpoint.load(
+                stopped, self.identity, self.model, self.optimizer, accelerator.process_index
+            )
+            self._announce(f"Resumed from {stopped}: epoch {self.state.epoch + 1}, step {self.state.step}")
+        if accelerator.is_main_process:
+            config.output_dir.mkdir(parents=True, exist_ok=True)
+
+    def _fit(self) -> None:
+        total = self.recipe.num_train_epochs * self.steps_an_epoch
+        with progress("Training", total, quiet=self.quiet) as advance:
+            advance(self._global_step, "")
+            while self.state.epoch < self.recipe.num_train_epochs:
+                entry = self._epoch(advance, total)
+                shown = entry.get("validation", {}).get("accuracy")
+                note = f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else "")
+                advance(0, note)
+        self._announce(f"Trained {self.recipe.num_train_epochs} epochs in {self.state.seconds:.0f} s")
+
+    @property
+    def _global_step(self) -> int:
+        return self.state.epoch * self.steps_an_epoch + self.state.step
+
+    def _epoch(self, advance: Any, total: int) -> dict[str, Any]:  # noqa: ANN401 - rich's own callback
+        state, config = self.state, self.config
+        mark = time.perf_counter()
+        shuffled = keyed_generator(config.seed, "shuffle", state.epoch).permutation(np.asarray(self.split.train))
+        accelerator = self.accelerator
+        shares = batches(
+            shuffled.tolist(), self.recipe.per_device_train_batch_size, accelerator.num_processes, accelerator.process_index
+        )
+        self.prepared.train()
+        for step, (share, whole) in enumerate(shares):
+            if step < state.step:
+                continue
+            state.loss_sum += self._step(share, whole, total)
+            state.clips += whole
+            state.step += 1
+            advance(1, f"loss {state.loss_sum / state.clips:.3f}")
+            if config.save_steps and self._global_step % config.save_steps == 0 and state.step < self.steps_an_epoch:
+                state.seconds += time.perf_counter() - mark
+                mark = time.perf_counter()
+                self._save()
+        entry: dict[str, Any] = {"epoch": state.epoch, "train_loss": state.loss_sum / state.clips}
+        if self.split.validation:
+            scores = self._score(self.split.validation)
+            entry["validation"] = {key: value for key, value in scores.record().items() if key != "confusion"}
+            self._keep_if_best(scores)
+        state.seconds += time.perf_counter() - mark
+        entry |= {"learning_rate": self._rate(self._global_step - 1, total), "seconds": round(state.seconds, 3)}
+        state.history.append(entry)
+        state.epoch, state.step, state.loss_sum, state.clips = state.epoch + 1, 0, 0.0, 0
+        if accelerator.is_main_process:
+            lines = "".join(json.dumps(line) + "\n" for line in state.history)
+            adapter_file.write_text(config.output_dir / METRICS, lines)
+        self._save()
+        return entry
+
+    def _rate(self, step: int, total: int) -> float:
+        """Cosine annealing to zero, as a function of the step alone."""
+        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
+
+    def _step(self, share: list[int], whole: int, total: int) -> float:
+        """One optimiser step; returns the loss summed over the clips of all processes.
+
+        DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / whole: the step
+        is that of one process with the whole batch. A process with no clip of a short last batch sends a gradient of zero.
+        """
+        rate = self._rate(self._global_step, total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        clips = share or [self.split.train[0]]
+        device = self.accelerator.device
+        inputs = self.augment(self.features.batch(clips), self.state.epoch, clips).to(device)
+        targets = torch.tensor([self.targets[clip] for clip in clips], device=device)
+        with self.autocast:
+            logits = self.prepared(inputs).logits
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if share else 0.0)
+        self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        summed = float(self.accelerator.reduce(loss.detach(), "sum"))
+        if not math.isfinite(summed):
+            raise ConfigError(
+                f"the training loss is {summed} at step {self._global_step + 1}; try a learning rate below {self.recipe.learning_rate:g}, or --no-bf16"
+            )
+        return summed
+
+    def _score(self, clips: Sequence[int]) -> Scores:
+        with self.autocast:
+            logits = logits_of(
+                self.prepared, self.features, clips, self.config.per_device_eval_batch_size, self.accelerator
+            )
+        return score(logits, [self.targets[clip] for clip in clips])
+
+    def _keep_if_best(self, scores: Scores) -> None:
+        """Copy the weights: what a state dict holds changes with the next step."""
+        if self.recipe.selection != "best-validation":
+            return
+        state = self.state
+        standing = None
+        if state.best_epoch is not None:
+            standing = Scores(**state.history[state.best_epoch]["validation"], confusion=[])
+        if scores.better_than(standing):
+            state.best_epoch = state.epoch
+            self.best = {name: tensor.cpu().clone() for name, tensor in self.model.adapter_state().items()}
+
+    def _save(self) -> None:
+        states = gather_object([checkpoint.random_states()])
+        if self.accelerator.is_main_process:
+            checkpoint.save(
+                self.config.output_dir, self._global_step, self.state, self.identity, self.model, self.optimizer, self.best, states
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self, dataset: AudioDataset, split: Split) -> TrainResult:
+        if self.best is not None:
+            self.model.load_adapter_state(self.best)
+        parts = {"validation": split.validation, "test": split.test}
+        scores = {name: self._score(clips).record() for name, clips in parts.items() if clips}
+        folder = self.config.output_dir
+        best_epoch = self.state.best_epoch if self.state.best_epoch is not None else self.recipe.num_train_epochs - 1
+        if self.accelerator.is_main_process:
+            training = {"data": self.config.data, "fold": split.fold, "seed": self.config.seed, **self.recipe.record()}
+            self.model.save_pretrained(folder, compute_dtype=self.compute_dtype, training=training, metrics=scores)
+        result = TrainResult(
+            output_dir=str(folder),
+            spec=self.model.method.spec,
+            trainable_parameters=self.model.parameter_count(),
+            adapter_bytes=adapter_file.file_bytes(self.model),
+            labels=list(dataset.labels),
+            fold=split.fold,
+            recipe=self.recipe.record(),
+            config=self.config.model_dump(mode="json"),
+            compute_dtype=self.compute_dtype,
+            device=_device_name(self.accelerator.device),
+            best_epoch=best_epoch,
+            scores=scores,
+            history=self.state.history,
+            skipped_clips=self.skipped,
+            train_seconds=round(self.state.seconds, 3),
+            wall_seconds=round(time.perf_counter() - self.began, 3),
+            peak_memory_mib=round(_peak_memory_mib(self.accelerator.device), 1),
+            versions=adapter_file.versions(),
+        )
+        if self.accelerator.is_main_process:
+            adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")
+            checkpoint.remove_all(folder)
+        self.accelerator.wait_for_everyone()
+        return result
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _peak_memory_mib(device: torch.device) -> float:
+    """Largest resident set of the process so far, or what CUDA allocated at most."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,68 @@
+"""Scores of a classifier on some clips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix, f1_score
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one split."""
+
+    clips: int
+    accuracy: float
+    """Share of clips whose highest logit is their class; 0 to 1."""
+    macro_f1: float
+    """Mean over the classes that occur or are predicted; 0 to 1."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    confusion: list[list[int]]
+    """Clips by true class (row) and predicted class (column)."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def better_than(self, other: Scores | None) -> bool:
+        """By accuracy, and where that is equal by loss; the earlier one wins a tie.
+
+        Args:
+            other: the best so far.
+        """
+        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+def score(logits: torch.Tensor, targets: Sequence[int]) -> Scores:
+    """Score logits.
+
+    Args:
+        logits: (clips, classes).
+        targets: class index of each clip.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: there are no clips.
+    """
+    if not len(targets):
+        raise ValueError("there is no clip to score")
+    truth = torch.as_tensor(targets)
+    predicted = logits.argmax(dim=-1)
+    classes = np.arange(logits.shape[-1])
+    return Scores(
+        clips=len(truth),
+        accuracy=float((predicted == truth).double().mean()),
+        macro_f1=float(f1_score(truth.numpy(), predicted.numpy(), average="macro", zero_division=0)),
+        loss=float(F.cross_entropy(logits.double(), truth)),
+        confusion=confusion_matrix(truth.numpy(), predicted.numpy(), labels=classes).tolist(),
+    )
