@@ -184,11 +184,15 @@ def read_config(path: Path) -> AdapterConfig:
         record = json.loads(path.read_text(encoding="utf-8"))
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
-            raise AdapterError(f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune")
+            raise AdapterError(
+                f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune"
+            )
         return AdapterConfig(**record)
     except (ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, ValidationError):
-            fault = ValueError("; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors()))
+            fault = ValueError(
+                "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors())
+            )
         raise AdapterError(f"{path} is no adapter configuration of astune's: {fault}") from fault
 
 
@@ -206,12 +210,14 @@ def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> N
     origin = origin_of(backbone)
     if origin.fingerprint != config.backbone.fingerprint:
         raise AdapterError(
-            f"{adapter} was trained on the backbone {config.backbone.name_or_path} (fingerprint {config.backbone.fingerprint[:12]}), and "
-            f"{origin.name} is another ({origin.fingerprint[:12]}); an adapter means nothing on other weights. Give the right one as backbone"
+            f"{adapter} was trained on the backbone {config.backbone.name_or_path} (fingerprint "
+            f"{config.backbone.fingerprint[:12]}), and {origin.name} is another ({origin.fingerprint[:12]}); an adapter means "
+            "nothing on other weights. Give the right one as backbone"
         )
     if origin.position_embeddings != config.position_embeddings:
         raise AdapterError(
-            f"{adapter} was trained with position_embeddings={config.position_embeddings}; the backbone given has {origin.position_embeddings}"
+            f"{adapter} was trained with position_embeddings={config.position_embeddings}; the backbone given has "
+            f"{origin.position_embeddings}"
         )
     if backbone.config.max_length != config.front_end.max_length:
         raise AdapterError(
@@ -233,7 +239,8 @@ def _card(config: AdapterConfig) -> str:
         "```\n",
         "| | |\n| --- | --- |",
         f"| method | `{config.spec}` |",
-        f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s), positions `{config.position_embeddings}` |",
+        f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
+        f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
         f"| labels | {', '.join(config.labels[:20])}{' ...' if len(config.labels) > 20 else ''} |",
         f"| compute | {config.compute_dtype} |",

@@ -46,7 +46,9 @@ class AudioClassifier(nn.Module):
         ConfigError: fewer than two labels, a label twice, an unknown pooling, or a method that cannot be attached.
     """
 
-    def __init__(self, backbone: ASTModel, method: str | Method, labels: Sequence[str], pooling: Pooling = "all") -> None:
+    def __init__(
+        self, backbone: ASTModel, method: str | Method, labels: Sequence[str], pooling: Pooling = "all"
+    ) -> None:
         super().__init__()
         self.method = parse_method(method)
         self.labels = tuple(labels)
@@ -63,7 +65,9 @@ class AudioClassifier(nn.Module):
         self.adapter = _tree(attached.modules)
         self.head = nn.Linear(self.sites.width, len(self.labels))
         self._counted_backbone_names = attached.backbone_parameters
-        self._backbone_names = attached.backbone_parameters | {f"norm.{name}" for name in trained_final_norm(self.method)}
+        self._backbone_names = attached.backbone_parameters | {
+            f"norm.{name}" for name in trained_final_norm(self.method)
+        }
         for name, parameter in self.sites.parameters().items():
             parameter.requires_grad_(name in self._backbone_names)
 

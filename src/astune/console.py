@@ -49,4 +49,8 @@ def progress(description: str, total: int, *, quiet: bool = False) -> Iterator[C
     )  # fmt: skip
     with bar:
         task = bar.add_task(description, total=total, note="")
-        yield lambda steps, note="": bar.update(task, advance=steps, note=note)
+
+        def advance(steps: int, note: str) -> None:
+            bar.update(task, advance=steps, note=note)
+
+        yield advance

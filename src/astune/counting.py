@@ -9,7 +9,7 @@ import torch
 from transformers import ASTConfig, ASTModel
 
 from astune.adapter_file import file_bytes
-from astune.backbone import Origin
+from astune.backbone import Origin, set_origin
 from astune.classifier import AudioClassifier
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def meta_classifier(method: str | Method, classes: int = 50, config: ASTConfig |
     """
     with torch.device("meta"):
         model = ASTModel(config or ASTConfig(max_length=500))
-        model.astune_origin = Origin("meta", "", "fit")
+        set_origin(model, Origin("meta", "", "fit"))
         return AudioClassifier(model, method, [str(index) for index in range(classes)])
 
 

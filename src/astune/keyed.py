@@ -19,5 +19,8 @@ def keyed_generator(*key: int | str) -> np.random.Generator:
     Returns:
         numpy's generator, freshly seeded.
     """
-    words = [part if isinstance(part, int) else int.from_bytes(hashlib.sha256(part.encode()).digest()[:8], "big") for part in key]
+    words = [
+        part if isinstance(part, int) else int.from_bytes(hashlib.sha256(part.encode()).digest()[:8], "big")
+        for part in key
+    ]
     return np.random.Generator(np.random.PCG64(words))

@@ -44,7 +44,9 @@ def find_files(
             raise error(f"{folder} has no {' and no '.join(missing)}; {_contents(folder)}")
         return {name: folder / name for name in (*required, *optional) if (folder / name).is_file()}
     if not _looks_like_hub_id(name_or_path):
-        raise error(f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name'")
+        raise error(
+            f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name'"
+        )
     return _cached(name_or_path, required, optional) or _download(name_or_path, required, optional, error)
 
 
@@ -55,7 +57,7 @@ def _contents(folder: Path) -> str:
 
 def _looks_like_hub_id(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)
@@ -82,7 +84,9 @@ def _download(repo: str, required: Sequence[str], optional: Sequence[str], error
     )
     fault = _why_unreachable(repo, required[0])
     if fault:
-        raise error(f"{repo!r} is no local folder, and cannot be had from the hub {constants.ENDPOINT}: {fault}. {ways_out}")
+        raise error(
+            f"{repo!r} is no local folder, and cannot be had from the hub {constants.ENDPOINT}: {fault}. {ways_out}"
+        )
     paths: dict[str, Path] = {}
     for name in (*required, *optional):
         try:
@@ -96,7 +100,7 @@ def _download(repo: str, required: Sequence[str], optional: Sequence[str], error
 def _why_unreachable(repo: str, filename: str) -> str | None:
     """Ask the hub for one file's headers, once: the hub's own client retries for half a minute."""
     from huggingface_hub import constants, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils._headers import build_hf_headers
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

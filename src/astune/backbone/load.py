@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from transformers import ASTConfig, ASTModel
 
 from astune.backbone.hub import find_files
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
 
-RANDOM_BACKBONES: dict[str, dict[str, int]] = {
+RANDOM_BACKBONES: dict[str, dict[str, Any]] = {
     "random:base": {},
     "random:tiny": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768},
 }
 """Seeded random weights in the shape of the published backbone, and of a small one for tests and demonstrations."""
 
 _RANDOM_SEED = 2312_03694
-_TOKEN_STD = 0.02  # of random positions and tokens: transformers starts them at zero, where no test would notice their loss
+_TOKEN_STD = (
+    0.02  # of random positions and tokens: transformers starts them at zero, where no test would notice their loss
+)
 _ARCHITECTURE = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
     "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
@@ -92,10 +95,11 @@ def load_backbone(
         if Path(name).expanduser().is_dir():
             name = str(Path(name).expanduser().resolve())
     fingerprint = fingerprint_of(model)
-    model = model.to(torch_dtype)
+    nn.Module.to(model, dtype=torch_dtype)  # transformers' own signature hides torch's from type checkers
     set_positions(model, model.config.max_length if max_length is None else max_length, position_embeddings)
-    model.astune_origin = Origin(name, fingerprint, position_embeddings, mean, std)
-    return model.eval()  # type: ignore[no-any-return]
+    set_origin(model, Origin(name, fingerprint, position_embeddings, mean, std))
+    nn.Module.eval(model)
+    return model
 
 
 def load_config(name_or_path: str | Path = PUBLISHED_BACKBONE) -> ASTConfig:
@@ -129,6 +133,16 @@ def origin_of(model: ASTModel) -> Origin:
     if isinstance(origin, Origin):
         return origin
     return Origin(model.config._name_or_path or "unnamed", fingerprint_of(model), "fit")
+
+
+def set_origin(model: ASTModel, origin: Origin) -> None:
+    """Note where a backbone comes from; a deep copy of it keeps the note.
+
+    Args:
+        model: the backbone.
+        origin: where from.
+    """
+    model.__dict__["astune_origin"] = origin
 
 
 def fingerprint_of(model: ASTModel) -> str:
@@ -168,7 +182,7 @@ def _random(name: str) -> ASTModel:
             model.embeddings.position_embeddings,
         ):
             torch.nn.init.normal_(table, std=_TOKEN_STD)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _pretrained(name: str) -> tuple[ASTModel, float, float]:
@@ -176,11 +190,16 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
     _checked_config(files[_CONFIG], name)
     try:
         with _quiet_transformers():
-            model, report = ASTModel.from_pretrained(
-                files[_WEIGHTS].parent, dtype="auto", use_safetensors=True, local_files_only=True, output_loading_info=True
+            loaded: Any = ASTModel.from_pretrained(
+                files[_WEIGHTS].parent,
+                dtype="auto",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
             )
     except (OSError, RuntimeError, ValueError) as fault:
         raise BackboneError(f"{files[_WEIGHTS]} cannot be loaded: {fault}") from fault
+    model, report = loaded
     absent = sorted(map(str, report["missing_keys"]))
     if absent:
         raise BackboneError(
@@ -204,7 +223,7 @@ def _checked_config(path: Path, name: str) -> ASTConfig:
             f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
             f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or random:tiny"
         )
-    return ASTConfig.from_pretrained(path.parent)  # type: ignore[no-any-return]
+    return ASTConfig.from_pretrained(path.parent)
 
 
 @contextmanager
@@ -213,11 +232,11 @@ def _quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

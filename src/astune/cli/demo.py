@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     output_dir: Annotated[Path, typer.Option(help="Where the data set and the adapters go.")] = Path("demo-output"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training clips, for every method alike.")] = EPOCHS,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over the training clips, for every method alike.")
+    ] = EPOCHS,
 ) -> None:
     """Compare methods on generated sounds and a small backbone with random weights: it shows the program, not what AST can do."""
     from rich.console import Console
@@ -54,4 +56,6 @@ def demo(
     first = next((data / "test").rglob("*.wav"))
     console.print("Next, label a sound, then adapt a pretrained backbone to your own recordings:", highlight=False)
     console.print(f"  astune predict {output_dir / 'lora'} {first}", soft_wrap=True, highlight=False)
-    console.print("  astune train YOUR_FOLDER --method lora --output-dir adapters/mine", soft_wrap=True, highlight=False)
+    console.print(
+        "  astune train YOUR_FOLDER --method lora --output-dir adapters/mine", soft_wrap=True, highlight=False
+    )

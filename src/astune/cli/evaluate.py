@@ -27,10 +27,14 @@ def evaluate(
     adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
     data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
     split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which clips.")] = "test",
-    fold: Annotated[int | None, typer.Option(help="Test fold; by default the one the adapter was trained without.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Test fold; by default the one the adapter was trained without.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a step.")] = 32,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")] = False,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Score an adapter on labelled audio: the test split unless told otherwise."""
@@ -53,7 +57,13 @@ def evaluate(
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
     scores = score(logits, [targets[clip] for clip in kept])
-    record = {"adapter": adapter, "data": dataset.source, "split": split, **scores.record(), "labels": list(model.labels)}
+    record = {
+        "adapter": adapter,
+        "data": dataset.source,
+        "split": split,
+        **scores.record(),
+        "labels": list(model.labels),
+    }
     record["skipped"] = len(clips) - len(kept)
     if as_json:
         typer.echo(json.dumps(record))
@@ -87,7 +97,9 @@ def _show(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("class", "clips", "recall", title=f"{record['clips']} clips, split {record['split']}", title_justify="left")
+    table = Table(
+        "class", "clips", "recall", title=f"{record['clips']} clips, split {record['split']}", title_justify="left"
+    )
     for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
         if sum(row):
             table.add_row(label, str(sum(row)), f"{row[index] / sum(row):.1%}")

@@ -32,7 +32,9 @@ def methods(
     config = ASTConfig(max_length=max_length)
     counts = {name: count(method, classes, config) for name, method in PRESETS.items()}
     if as_json:
-        typer.echo(json.dumps({name: {**asdict(figures), "spec": PRESETS[name].spec} for name, figures in counts.items()}))
+        typer.echo(
+            json.dumps({name: {**asdict(figures), "spec": PRESETS[name].spec} for name, figures in counts.items()})
+        )
         return
 
     from rich.console import Console

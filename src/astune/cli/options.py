@@ -33,7 +33,9 @@ def with_fields(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        made = [_parameter(name, model, positional=name in arguments) for name in model.model_fields if name not in without]
+        made = [
+            _parameter(name, model, positional=name in arguments) for name in model.model_fields if name not in without
+        ]
         parameters = sorted([*made, *own], key=lambda p: p.default is not inspect.Parameter.empty)
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -46,7 +48,7 @@ def with_fields(
 def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspect.Parameter:
     info = model.model_fields[name]
     kind = typer.Argument if positional else typer.Option
-    shown: Any = False if info.default is None or info.default is PydanticUndefined else True
+    shown = info.default is not None and info.default is not PydanticUndefined
     annotation = Annotated[info.annotation, kind(help=info.description, show_default=shown)]  # type: ignore[name-defined]
     default = inspect.Parameter.empty if info.default is PydanticUndefined else info.default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -102,6 +102,7 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
                 if "error" not in record:
                     values, indices = next(rows)
                     record["labels"] = [
-                        {"label": model.labels[index], "probability": value} for value, index in zip(values, indices, strict=True)
+                        {"label": model.labels[index], "probability": value}
+                        for value, index in zip(values, indices, strict=True)
                     ]
         yield from records

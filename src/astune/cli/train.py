@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 @with_fields(TrainConfig, arguments=["data"])
 def train(
     *,
-    cross_validate: Annotated[bool, typer.Option("--cross-validate", help="Train every fold, in fold-N/ of the output folder.")] = False,
+    cross_validate: Annotated[
+        bool, typer.Option("--cross-validate", help="Train every fold, in fold-N/ of the output folder.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     **fields: Any,
 ) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLING_RATE = 16_000  # Hz
-SUFFIXES = frozenset(
-    ".aif .aiff .aifc .au .caf .flac .mp1 .mp2 .mp3 .oga .ogg .opus .rf64 .snd .sph .w64 .wav .wave .wavex".split()
-)
+_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
+_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
+SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""
 
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside

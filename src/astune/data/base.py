@@ -143,7 +143,9 @@ class AudioDataset:
         if self.folds:
             if fold is None:
                 fold = self.folds[0]
-                notices.append(f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)")
+                notices.append(
+                    f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)"
+                )
             if fold not in self.folds:
                 raise ConfigError(unknown("fold", fold, self.folds))
             before = self.folds[self.folds.index(fold) - 1]  # rotating: the one before the first is the last
@@ -158,12 +160,13 @@ class AudioDataset:
         if not parts["validation"] and self.recipe.selection == "best-validation":
             parts["train"], parts["validation"] = self._hold_out(parts["train"], seed)
             notices.append(
-                f"no validation split is given: {len(parts['validation'])} of the training clips, a tenth of each class drawn with seed {seed}, "
-                "are held out to choose the epoch"
+                f"no validation split is given: {len(parts['validation'])} of the training clips, a tenth of each class "
+                f"drawn with seed {seed}, are held out to choose the epoch"
             )
         if not parts["train"]:
             raise DataError(f"{self.source} has no clips to train on")
-        return Split(*(tuple(parts[name]) for name in SPLITS), fold=fold, notice="; ".join(notices) or None)
+        train, validation, test = (tuple(parts[name]) for name in SPLITS)
+        return Split(train, validation, test, fold, "; ".join(notices) or None)
 
     def _hold_out(self, train: list[int], seed: int) -> tuple[list[int], list[int]]:
         held: set[int] = set()
@@ -305,7 +308,9 @@ def load_data(data: str | Path) -> AudioDataset:
 
 
 def _all_trees() -> str:
-    return "\n".join(["Known layouts:", *(f"{layout.name}:PATH\n{layout.tree.rstrip()}" for layout in LAYOUTS.values())])
+    return "\n".join(
+        ["Known layouts:", *(f"{layout.name}:PATH\n{layout.tree.rstrip()}" for layout in LAYOUTS.values())]
+    )
 
 
 def _checked(dataset: AudioDataset) -> AudioDataset:

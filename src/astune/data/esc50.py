@@ -62,10 +62,17 @@ class Esc50(Layout):
         stems = [row["filename"].rpartition(".")[0] or row["filename"] for _, row in rows]
         lost = [stem for stem in stems if stem not in files]
         if lost:
-            raise self.missing(path, f"{len(lost)} of {len(rows)} files of the table are not in audio/, {lost[0]} among them")
-        clips = [Clip(files[stem], row["category"], stem, fold=int(row["fold"])) for stem, (_, row) in zip(stems, rows, strict=True)]
+            raise self.missing(
+                path, f"{len(lost)} of {len(rows)} files of the table are not in audio/, {lost[0]} among them"
+            )
+        clips = [
+            Clip(files[stem], row["category"], stem, fold=int(row["fold"]))
+            for stem, (_, row) in zip(stems, rows, strict=True)
+        ]
         categories = {int(row["target"]): row["category"] for _, row in rows}
-        if len(set(categories.values())) < len(categories) or len({(r["target"], r["category"]) for _, r in rows}) > len(categories):
+        if len(set(categories.values())) < len(categories) or len(
+            {(r["target"], r["category"]) for _, r in rows}
+        ) > len(categories):
             raise self.missing(file, "target and category do not name the same classes")
         labels = [categories[target] for target in sorted(categories)]
         return dataset_of(self, path, clips, labels, validation_by_fold=True)

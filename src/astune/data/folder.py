@@ -60,7 +60,9 @@ class Folder(Layout):
         if others and [folder.name for folder in splits] == ["train"]:
             splits = []  # a class of trains, among other classes
         if splits and others:
-            raise self.missing(path, f"split folders ({splits[0].name}) and class folders ({others[0]}) stand side by side")
+            raise self.missing(
+                path, f"split folders ({splits[0].name}) and class folders ({others[0]}) stand side by side"
+            )
         clips: list[Clip] = []
         if splits:
             if "train" not in [folder.name for folder in splits]:

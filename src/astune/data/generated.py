@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def _sweep(t: Samples, start: float, end: float) -> Samples:
     """Exponential glide from one frequency (Hz) to another over the length of t (seconds)."""
     rate = np.log(end / start) / t[-1]
-    return np.sin(2 * np.pi * start * np.expm1(rate * t) / rate)
+    return np.asarray(np.sin(2 * np.pi * start * np.expm1(rate * t) / rate))
 
 
 def _rise(t: Samples, draw: np.random.Generator) -> Samples:
@@ -84,7 +84,9 @@ def write_generated(folder: Path, clips_per_class: int = 40, seconds: float = 1.
             split = ("train", "train", "validation", "test")[number % 4]
             target = folder / split / label / f"{number:03d}.wav"
             target.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(target, _clip(sound, t, keyed_generator(seed, label, number)), SAMPLING_RATE, subtype="PCM_16")
+            soundfile.write(
+                target, _clip(sound, t, keyed_generator(seed, label, number)), SAMPLING_RATE, subtype="PCM_16"
+            )
     return folder
 
 
@@ -95,4 +97,4 @@ def _clip(sound: Sound, t: Samples, draw: np.random.Generator) -> Samples:
     body = sound(t[:length], draw) * np.hanning(length) ** 0.25
     clip = draw.standard_normal(len(t)) * 10 ** draw.uniform(-2.5, -1.2)
     clip[onset : onset + length] += body / (np.abs(body).max() + 1e-9)
-    return clip / np.abs(clip).max() * 10 ** draw.uniform(-1, -0.1)
+    return np.asarray(clip / np.abs(clip).max() * 10 ** draw.uniform(-1, -0.1))

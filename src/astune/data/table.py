@@ -83,7 +83,10 @@ def read_rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             header = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = header
             rows = [
-                (reader.line_num, {key: (value or "").strip() for key, value in row.items() if isinstance(value, str | None)})
+                (
+                    reader.line_num,
+                    {key: (value or "").strip() for key, value in row.items() if isinstance(value, str | None)},
+                )
                 for row in reader
             ]
     except (UnicodeDecodeError, csv.Error) as fault:
@@ -93,9 +96,7 @@ def read_rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 def _clip(file: Path, line: int, row: dict[str, str], faults: list[str]) -> Clip | None:
     before = len(faults)
-    for name in ("file_name", "label"):
-        if not row.get(name):
-            faults.append(f"line {line}: {name} is empty")
+    faults += [f"line {line}: {name} is empty" for name in ("file_name", "label") if not row.get(name)]
     split = None
     if row.get("split"):
         split = _ALIASES.get(row["split"].lower())

@@ -81,7 +81,7 @@ class Adapted:
     def before(self, x: Tensor) -> Tensor:
         """F's input."""
         sequential_before = self.place.insertion == "sequential" and self.place.position == "before"
-        return self.adapter(x) if sequential_before else x  # type: ignore[no-any-return]
+        return self.adapter(x) if sequential_before else x
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         """Output of the adapted sub-layer."""
@@ -124,21 +124,30 @@ class Adapters(Method):
     """What every family of adapters has: where its modules go. A family adds the module."""
 
     reduction_rate: float = Field(64, gt=0, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
-    configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field("pfeiffer", description="one adapter a layer, or two")
+    configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
+        "pfeiffer", description="one adapter a layer, or two"
+    )
     insertion: Insertion | None = Field(None, description="parallel by default")
     position: Position | None = Field(None, description="before if parallel, after if sequential")
-    sublayer: Literal["mhsa", "ffn"] | None = Field(None, description="of pfeiffer: mhsa if parallel, ffn if sequential")
+    sublayer: Literal["mhsa", "ffn"] | None = Field(
+        None, description="of pfeiffer: mhsa if parallel, ffn if sequential"
+    )
     residual: bool | None = Field(None, description="off if parallel, on if sequential")
     init: Init = Field("identity", description="start")
     layers: Layers = Field("all", description="layers adapted, 0-based")
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        fixed = {"houlsby": ("sublayer",)}.get(self.configuration, ())
-        if self.configuration in ("mixed", "hydra"):
+        fixed: tuple[str, ...] = ()
+        if self.configuration == "houlsby":
+            fixed = ("sublayer",)
+        elif self.configuration != "pfeiffer":
             fixed = ("insertion", "position", "sublayer", "residual")
         given = [name for name in fixed if getattr(self, name) is not None]
-        faults = [f"configuration={self.configuration} settles {name}, so leave {name}={getattr(self, name)} out" for name in given]
+        faults = [
+            f"configuration={self.configuration} settles {name}, so leave {name}={getattr(self, name)} out"
+            for name in given
+        ]
         if not given and (self.insertion, self.position) == ("parallel", "after") and self.residual is not None:
             faults.append("parallel, after is F(x) + A(F(x)) with no residual to switch; leave residual out")
         if faults:

@@ -42,4 +42,6 @@ class BitFit(Method):
             sites: the backbone.
         """
         names = sites.parameters()
-        return Attachment(backbone_parameters={n for n in names if n.startswith(("layers.", "norm.")) and n.endswith(".bias")})
+        return Attachment(
+            backbone_parameters={n for n in names if n.startswith(("layers.", "norm.")) and n.endswith(".bias")}
+        )

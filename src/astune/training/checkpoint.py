@@ -101,7 +101,9 @@ def save(
         save_tensors(partial / "best.safetensors", best)
     for rank, states in enumerate(random_states):
         save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
-    write_text(partial / "trainer_state.json", json.dumps({"progress": asdict(progress), "identity": identity}, indent=2))
+    write_text(
+        partial / "trainer_state.json", json.dumps({"progress": asdict(progress), "identity": identity}, indent=2)
+    )
     if final.exists():
         shutil.rmtree(final)
     partial.rename(final)

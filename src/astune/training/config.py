@@ -21,13 +21,17 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
-    method: str = Field("lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`")
+    method: str = Field(
+        "lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`"
+    )
     backbone: str = Field(PUBLISHED_BACKBONE, description="hub id, local folder, random:base or random:tiny")
     output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
     fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
     seed: int = Field(0, ge=0, description="of everything random: start, order, masks, held-out clips")
     max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
-    position_embeddings: Literal["fit", "zero"] = Field("fit", description="pretrained positions, or none as in the paper's code")
+    position_embeddings: Literal["fit", "zero"] = Field(
+        "fit", description="pretrained positions, or none as in the paper's code"
+    )
     pooling: Literal["all", "cls"] = Field("all", description="mean of all output tokens, or [CLS] alone")
     selection: Selection | None = Field(None, description="whose weights are kept: best-validation epoch, or last")
     learning_rate: float | None = Field(None, gt=0, description="initial rate, annealed to 0 along a cosine")

@@ -11,7 +11,7 @@ import math
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from astune.backbone import load_backbone
 from astune.classifier import AudioClassifier, evaluating
 from astune.console import progress, say
 from astune.data import load_data
+from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
@@ -33,7 +34,7 @@ from astune.methods import parse_method
 from astune.training import checkpoint
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
-from astune.training.recipe import Recipe, resolve
+from astune.training.recipe import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -238,7 +239,9 @@ class _Run:
         if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
             raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
         if checkpoint.latest(folder) and not self.config.resume:
-            raise ConfigError(f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir")
+            raise ConfigError(
+                f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
+            )
 
     def _without_broken(self, split: Split) -> Split:
         broken = self.features.broken
@@ -246,10 +249,10 @@ class _Run:
         if not broken:
             return split
         self._announce(f"{len(broken)} of {len(self.features.features)} audio files cannot be read and are left out")
-        parts = [tuple(clip for clip in split.named(name) if clip not in broken) for name in ("train", "validation", "test")]
-        if not parts[0]:
+        train, validation, test = (tuple(c for c in split.named(name) if c not in broken) for name in SPLITS)
+        if not train:
             raise DataError("no training clip can be read")
-        return type(split)(*parts, fold=split.fold, notice=split.notice)
+        return replace(split, train=train, validation=validation, test=test)
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
         unseen = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
@@ -262,7 +265,8 @@ class _Run:
         recipe = self.recipe
         self._announce(
             f"{self.model.method.spec} ({share:,} parameters) on {self.model.origin.name}: {len(dataset.labels)} classes, "
-            f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of {recipe.max_length} frames; "
+            f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
+            f"{recipe.max_length} frames; "
             f"{recipe.num_train_epochs} epochs of batch {recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
         )
 
@@ -316,7 +320,7 @@ class _Run:
 
     @property
     def _global_step(self) -> int:
-        return self.state.epoch * self.steps_an_epoch + self.state.step
+        return int(self.state.epoch * self.steps_an_epoch + self.state.step)
 
     def _epoch(self, advance: Any, total: int) -> dict[str, Any]:  # noqa: ANN401 - rich's own callback
         state, config = self.state, self.config
@@ -324,7 +328,10 @@ class _Run:
         shuffled = keyed_generator(config.seed, "shuffle", state.epoch).permutation(np.asarray(self.split.train))
         accelerator = self.accelerator
         shares = batches(
-            shuffled.tolist(), self.recipe.per_device_train_batch_size, accelerator.num_processes, accelerator.process_index
+            shuffled.tolist(),
+            self.recipe.per_device_train_batch_size,
+            accelerator.num_processes,
+            accelerator.process_index,
         )
         self.prepared.train()
         for step, (share, whole) in enumerate(shares):
@@ -379,7 +386,8 @@ class _Run:
         summed = float(self.accelerator.reduce(loss.detach(), "sum"))
         if not math.isfinite(summed):
             raise ConfigError(
-                f"the training loss is {summed} at step {self._global_step + 1}; try a learning rate below {self.recipe.learning_rate:g}, or --no-bf16"
+                f"the training loss is {summed} at step {self._global_step + 1}; "
+                f"try a learning rate below {self.recipe.learning_rate:g}, or --no-bf16"
             )
         return summed
 
@@ -406,7 +414,14 @@ class _Run:
         states = gather_object([checkpoint.random_states()])
         if self.accelerator.is_main_process:
             checkpoint.save(
-                self.config.output_dir, self._global_step, self.state, self.identity, self.model, self.optimizer, self.best, states
+                self.config.output_dir,
+                self._global_step,
+                self.state,
+                self.identity,
+                self.model,
+                self.optimizer,
+                self.best,
+                states,
             )
         self.accelerator.wait_for_everyone()
 

@@ -17,8 +17,8 @@ def has_bf16(device: torch.device) -> bool:
         True where bfloat16 is worth having.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
-        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
     return False
