@@ -1,0 +1,36 @@
+"""Shared by all tests: where real audio is, a private cache, a small generated data set, one thread."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from astune.data.generated import write_generated
+
+REAL_AUDIO = Path(__file__).parents[2] / "shared" / "data"
+
+torch.set_num_threads(1)  # tests run side by side, and bit-equality holds for one thread count
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands they start
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the network by accident
+
+
+@pytest.fixture(scope="session")
+def real_audio() -> Path:
+    """Folder of the real recordings that lie beside the project; the test is skipped where they do not."""
+    if not REAL_AUDIO.is_dir():
+        pytest.skip(f"real audio is not at {REAL_AUDIO}")
+    return REAL_AUDIO
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ASTUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of generated sounds: 6 classes, 12 clips each, with train, validation and test."""
+    return write_generated(tmp_path_factory.mktemp("generated"), clips_per_class=12, seconds=0.5)
