@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
@@ -197,7 +198,7 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, RuntimeError, ValueError) as fault:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as fault:
         raise BackboneError(f"{files[_WEIGHTS]} cannot be loaded: {fault}") from fault
     model, report = loaded
     absent = sorted(map(str, report["missing_keys"]))

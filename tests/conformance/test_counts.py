@@ -1,0 +1,96 @@
+"""Trained parameters on AST-base at 500 frames: the exact figures behind the paper's "# params" columns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import ASTConfig
+from typer.testing import CliRunner
+
+from astune.cli import app
+from astune.counting import count
+from astune.methods import PRESETS
+
+D, LAYERS, NORM = 768, 12, 2 * 768  # of AST-base
+
+# Table I, and what it prints.
+TABLE_1 = {
+    "full-ft": (85_708_032, "85.5M"),
+    "linear": (39_986, "9-40K"),
+    "bitfit": (102_144, "102K"),
+    "bottleneck-pf-par": (248_976, "249K"),
+    "bottleneck-pf-seq": (248_976, "249K"),
+    "bottleneck-hou-par": (497_952, "498K"),
+    "bottleneck-hou-seq": (497_952, "498K"),
+    "lora": (221_184, "221K"),
+}
+
+# Tables III to VII.
+ABLATIONS = {
+    "lora:reduction_rate=64,targets=q": 221_184,
+    "lora:targets=qk": 221_184,
+    "lora:targets=qv": 221_184,
+    "lora:reduction_rate=256,targets=qkvo": 221_184,
+    "lora:reduction_rate=64": 442_368,
+    "bottleneck-pf-seq:reduction_rate=32": 470_304,
+    "bottleneck-pf-par:reduction_rate=32": 470_304,
+    "bottleneck:configuration=mixed": 497_952,
+    "bottleneck:configuration=hydra": 470_304,
+    "bottleneck:sublayer=ffn+lora": 470_160,
+    "bottleneck:sublayer=mhsa,insertion=sequential,position=before": 248_976,
+    "bottleneck:sublayer=ffn,insertion=sequential,residual=false": 248_976,
+}
+
+
+def test_every_preset_has_its_figure() -> None:
+    assert set(TABLE_1) == set(PRESETS)
+
+
+@pytest.mark.parametrize("spec", [*TABLE_1, *ABLATIONS])
+def test_count_is_exact(spec: str) -> None:
+    expected = TABLE_1[spec][0] if spec in TABLE_1 else ABLATIONS[spec]
+    assert count(spec).parameters == expected
+
+
+def test_formulas() -> None:
+    r = D // 64
+    assert LAYERS * (2 * D * r + r + D + NORM) == TABLE_1["bottleneck-pf-par"][0]
+    assert TABLE_1["lora"][0] == LAYERS * 2 * 2 * D * (D // 128)
+    assert TABLE_1["bitfit"][0] == LAYERS * (4 * D + 4 * D + D + 2 * D) + D
+    assert LAYERS * (4 * D * r + 2 * r + D + 2 * D) == ABLATIONS["bottleneck:configuration=hydra"]
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(10, 9_226), (31, 25_375), (50, 39_986)])
+def test_linear_counts_head_and_final_norm(classes: int, expected: int) -> None:
+    assert expected == (D + 1) * classes + NORM
+    assert count("linear", classes).parameters == expected
+
+
+def test_methods_are_counted_without_the_head() -> None:
+    assert count("lora", 10).parameters == count("lora", 50).parameters
+
+
+def test_rank_is_rounded_and_never_zero() -> None:
+    narrow = ASTConfig(
+        hidden_size=192, num_attention_heads=3, num_hidden_layers=1, intermediate_size=768, max_length=64
+    )
+    assert count("lora:reduction_rate=100,targets=q", 2, narrow).parameters == 2 * 192 * 2  # round(1.92) = 2
+    assert count("lora:reduction_rate=4000,targets=q", 2, narrow).parameters == 2 * 192 * 1
+
+
+def test_the_command_prints_these_figures() -> None:
+    result = CliRunner().invoke(app, ["methods", "--json"])
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert {name: figures["parameters"] for name, figures in printed.items()} == {k: v[0] for k, v in TABLE_1.items()}
+    assert printed["lora"]["percent_of_full"] == pytest.approx(100 * 221_184 / 85_708_032)
+    assert printed["lora"]["adapter_bytes"] == 4 * (221_184 + 39_986)  # float32, head and final LayerNorm included
+
+
+def test_the_table_names_every_preset() -> None:
+    result = CliRunner().invoke(app, ["methods"])
+    assert result.exit_code == 0
+    for name, (exact, _) in TABLE_1.items():
+        assert name in result.stdout
+        assert f"{exact:,}" in result.stdout

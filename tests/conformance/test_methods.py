@@ -1,0 +1,174 @@
+"""What every method keeps, by what it states of itself; no method is named here."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from astune import AudioClassifier, load_backbone, parse_method
+from astune.backbone import Sites
+from astune.counting import count, meta_classifier
+from astune.errors import AdapterError
+from astune.methods import FAMILIES, PRESETS
+from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier, train_steps
+
+pytestmark = pytest.mark.parametrize("spec", SPECS)
+
+
+def logits(model: AudioClassifier, inputs: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = model.eval()(inputs).logits
+    return result
+
+
+def test_the_suite_runs_over_something(spec: str) -> None:
+    assert len(PRESETS) >= 8
+    assert len(FAMILIES) >= 5
+    assert parse_method(spec)
+
+
+def test_the_spec_string_gives_the_same_method_back(spec: str) -> None:
+    method = parse_method(spec)
+    assert parse_method(method.spec) == method
+
+
+def test_identity_at_start_is_as_stated(spec: str) -> None:
+    model = classifier(spec)
+    torch.manual_seed(0)
+    frozen = load_backbone("random:tiny", FRAMES)
+    inputs, _ = batch()
+    with torch.no_grad():
+        expected = frozen(inputs).last_hidden_state.mean(dim=1)
+        expected = torch.nn.functional.linear(expected, model.head.weight, model.head.bias)
+    same = torch.equal(logits(model, inputs), expected)
+    assert same == model.method.identity_at_start
+
+
+def test_only_its_own_parameters_and_buffers_move(spec: str) -> None:
+    model = classifier(spec)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train_steps(model, 3)
+    trained = {id(tensor) for tensor in model.trained_parameters().values()}
+    allowed = {name for name, parameter in model.named_parameters() if id(parameter) in trained}
+    allowed |= {f"adapter.{name}" for name, _ in model.adapter.named_buffers()}
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved <= allowed
+    still = {name for name in allowed - moved if not _analytically_zero(model, name)}
+    assert not still, "trained parameters that never moved"
+
+
+def _analytically_zero(model: AudioClassifier, name: str) -> bool:
+    by_id = {id(parameter): ours for ours, parameter in model.trained_parameters().items()}
+    parameter = dict(model.named_parameters()).get(name)
+    return parameter is not None and model.method.zero_gradient(by_id[id(parameter)])
+
+
+def test_every_trained_parameter_gets_a_gradient_within_three_steps(spec: str) -> None:
+    model = classifier(spec)
+    for name, steps in train_steps(model, 3).items():
+        largest = max(float(gradient.abs().max()) for gradient in steps)
+        if model.method.zero_gradient(name):
+            assert largest < 1e-6, f"{name} was said to have no gradient"
+        else:
+            assert largest > 1e-9, f"{name} never got a gradient"
+
+
+def test_saving_and_loading_gives_the_same_bits(spec: str, tmp_path: Path) -> None:
+    model = classifier(spec)
+    train_steps(model, 2)
+    inputs, _ = batch()
+    expected = logits(model, inputs)
+    model.save_pretrained(tmp_path)
+    again = AudioClassifier.from_pretrained(tmp_path)
+    assert again.method == model.method
+    assert again.labels == LABELS
+    assert torch.equal(logits(again, inputs), expected)
+
+
+def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
+    model = classifier(spec)
+    train_steps(model, 2)
+    inputs, _ = batch()
+    before = logits(model, inputs)
+    if not model.method.mergeable:
+        with pytest.raises(AdapterError, match="cannot be merged"):
+            model.merge_and_unload()
+        assert torch.equal(logits(model, inputs), before)
+        return
+    merged = model.merge_and_unload()
+    assert list(merged.adapter.parameters()) == []
+    torch.testing.assert_close(logits(merged, inputs), before, atol=1e-5, rtol=0)
+    assert torch.equal(logits(model, inputs), before), "merging changed the original"
+
+
+def test_a_deep_copy_stands_on_its_own(spec: str) -> None:
+    model = classifier(spec)
+    train_steps(model, 1)
+    inputs, _ = batch()
+    expected = logits(model, inputs)
+    twin = copy.deepcopy(model)
+    train_steps(model, 2)
+    assert torch.equal(logits(twin, inputs), expected)
+
+
+def test_detaching_restores_the_frozen_model(spec: str) -> None:
+    model = classifier(spec)
+    inputs, _ = batch()
+    frozen = load_backbone("random:tiny", FRAMES)
+    model.sites.detach()
+    with torch.no_grad():
+        assert torch.equal(model.eval().backbone(inputs).last_hidden_state, frozen(inputs).last_hidden_state)
+
+
+def test_bfloat16_gives_finite_losses_and_gradients(spec: str) -> None:
+    model = classifier(spec).train()
+    inputs, targets = batch(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(inputs, targets).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.trained_parameters().values())
+
+
+def test_the_count_on_the_meta_device_is_that_of_the_real_model(spec: str) -> None:
+    model = classifier(spec)
+    assert count(spec, len(LABELS), model.backbone.config).parameters == model.parameter_count()
+    meta = meta_classifier(spec, len(LABELS), model.backbone.config)
+    assert {n: p.shape for n, p in meta.adapter_state().items()} == {
+        n: p.shape for n, p in model.adapter_state().items()
+    }
+
+
+def test_places_are_those_it_fills(spec: str) -> None:
+    model = classifier(spec)
+    assert model.method.places(len(model.sites.layers)) == set(model.modules_by_place)
+
+
+def test_pooling_of_the_first_token_trains_too(spec: str) -> None:
+    model = classifier(spec, pooling="cls")
+    inputs, _ = batch()
+    before = logits(model, inputs)
+    train_steps(model, 3)
+    assert not torch.equal(logits(model, inputs), before)
+
+
+def test_attaching_leaves_the_weights_loaded_before_alone(spec: str) -> None:
+    backbone = load_backbone("random:tiny", FRAMES)
+    before = {name: p.clone() for name, p in Sites(backbone).parameters().items()}
+    model = AudioClassifier(backbone, spec, LABELS)
+    assert all(torch.equal(p, before[name]) for name, p in model.sites.parameters().items())
+
+
+def test_weights_are_functional(spec: str) -> None:
+    """Serving gathers an adapter's tensors per row: a functional call must use the tensors given, not those it holds."""
+    model = classifier(spec)
+    other = classifier(spec, seed=5)
+    train_steps(other, 2)
+    inputs, _ = batch()
+    given = dict(other.named_parameters()) | dict(other.named_buffers())
+    with torch.no_grad():
+        output = torch.func.functional_call(model.eval(), given, (inputs,)).logits
+    assert torch.equal(output, logits(other, inputs))

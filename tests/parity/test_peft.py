@@ -1,0 +1,77 @@
+"""Our LoRA against PEFT's: the same weights give the same logits and the same gradients."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from transformers import ASTModel
+
+from astune import AudioClassifier, load_backbone
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from peft import LoraConfig, get_peft_model
+
+# peft 0.21 reads a property that transformers 5.23 renamed
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+FRAMES, LABELS = 64, ["a", "b", "c"]
+
+
+def pair(targets: str) -> tuple[AudioClassifier, torch.nn.Module]:
+    """Ours, and PEFT's around the same backbone with the same update; rank 6 of 192, s = 8 / 32."""
+    ours = AudioClassifier(load_backbone("random:tiny", FRAMES), f"lora:reduction_rate=32,targets={targets}", LABELS)
+    config = LoraConfig(r=6, lora_alpha=6 * 8 / 32, target_modules=[f"{t}_proj" for t in targets], bias="none")
+    theirs: torch.nn.Module = get_peft_model(load_backbone("random:tiny", FRAMES), config)
+    torch.manual_seed(4)
+    for path, update in ours.modules_by_place.items():
+        _, index, _, target, _ = path.split(".")
+        wrapped = theirs.get_submodule(f"base_model.model.layers.{index}.attention.{target}_proj")
+        for own, other in ((update.down, wrapped.lora_A["default"]), (update.up, wrapped.lora_B["default"])):  # type: ignore[union-attr,index]
+            values = torch.randn_like(own.weight) * 0.1  # type: ignore[arg-type]
+            own.weight.data.copy_(values)  # type: ignore[union-attr]
+            other.weight.data.copy_(values)  # type: ignore[union-attr]
+    return ours, theirs
+
+
+@pytest.mark.parametrize("targets", ["q", "qv", "qk", "qkvo"])
+def test_same_outputs_and_gradients(targets: str) -> None:
+    ours, theirs = pair(targets)
+    inputs = torch.randn(3, FRAMES, 128)
+    tokens = ours.backbone(inputs).last_hidden_state
+    expected = theirs(inputs).last_hidden_state
+    torch.testing.assert_close(tokens, expected, atol=1e-6, rtol=1e-5)
+    tokens.square().mean().backward()
+    expected.square().mean().backward()
+    compared = 0
+    for path, update in ours.modules_by_place.items():
+        _, index, _, target, _ = path.split(".")
+        wrapped = theirs.get_submodule(f"base_model.model.layers.{index}.attention.{target}_proj")
+        for own, other in ((update.down, wrapped.lora_A["default"]), (update.up, wrapped.lora_B["default"])):  # type: ignore[union-attr,index]
+            torch.testing.assert_close(own.weight.grad, other.weight.grad, atol=1e-8, rtol=1e-4)  # type: ignore[union-attr]
+            compared += 1
+    assert compared == 4 * len(targets) * 2
+
+
+def test_same_start() -> None:
+    """PEFT starts A Kaiming-uniform with a = sqrt(5), so within 1 / sqrt(in), and B at zero."""
+    model = AudioClassifier(load_backbone("random:tiny", FRAMES), "lora:reduction_rate=2", LABELS)
+    config = LoraConfig(r=96, target_modules=["q_proj", "v_proj"])
+    theirs = get_peft_model(load_backbone("random:tiny", FRAMES), config)
+    assert isinstance(theirs.base_model.model, ASTModel)
+    reference = theirs.base_model.model.layers[0].attention.q_proj.lora_A["default"].weight
+    update = model.modules_by_place["layers.0.mhsa.q.lora"]
+    down, up = update.down.weight, update.up.weight  # type: ignore[union-attr]
+    assert not up.any()
+    assert down.abs().max() <= 192**-0.5
+    assert down.std().item() == pytest.approx(reference.std().item(), rel=0.02)
+
+
+def test_merged_weights_are_pefts() -> None:
+    ours, theirs = pair("qv")
+    merged = ours.merge_and_unload().backbone
+    reference = theirs.merge_and_unload()  # type: ignore[operator]
+    for name, tensor in reference.state_dict().items():
+        torch.testing.assert_close(merged.state_dict()[name], tensor, atol=1e-6, rtol=0)

@@ -1,0 +1,138 @@
+"""Spec strings: what they mean, and how a bad one is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astune import AudioClassifier, load_backbone, parse_method
+from astune.errors import ConfigError
+from astune.methods import PRESETS
+from astune.methods.adapters import BottleneckAdapters
+from astune.methods.base import default_learning_rate, layer_indices, method_from_record, method_record
+from astune.methods.lora import LoRA
+
+
+def faults_of(spec: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_method(spec)
+    return str(caught.value)
+
+
+def test_a_field_is_set() -> None:
+    assert parse_method("lora:reduction_rate=64,targets=vq") == LoRA(reduction_rate=64, targets="qv")
+
+
+def test_a_preset_can_be_changed() -> None:
+    method = parse_method("bottleneck-hou-seq:reduction_rate=32")
+    assert method == BottleneckAdapters(configuration="houlsby", insertion="sequential", reduction_rate=32)
+
+
+def test_a_sum_keeps_its_order_and_takes_the_smallest_rate() -> None:
+    method = parse_method("bottleneck:sublayer=ffn+lora:reduction_rate=256")
+    assert [member.family for member in method.members] == ["bottleneck", "lora"]
+    assert default_learning_rate(method) == 5e-3
+
+
+@pytest.mark.parametrize("text", ["true", "on", "1", "yes", "True"])
+def test_booleans_are_read_as_words(text: str) -> None:
+    method = parse_method(f"bottleneck:sublayer=ffn,residual={text}")
+    assert isinstance(method, BottleneckAdapters)
+    assert method.residual is True
+
+
+def test_false_means_false() -> None:
+    method = parse_method("bottleneck:insertion=sequential,residual=False")
+    assert isinstance(method, BottleneckAdapters)
+    assert method.residual is False
+
+
+def test_the_nearest_name_is_offered() -> None:
+    assert "did you mean 'lora'" in faults_of("lara")
+    assert "did you mean 'targets'" in faults_of("lora:target=q")
+    assert "did you mean 'houlsby'" in faults_of("bottleneck:configuration=houlsbi")
+
+
+def test_all_faults_come_at_once() -> None:
+    message = faults_of("lora:alpha=-1,targets=qz+bottlneck+bitfit:x=1")
+    assert "4 faults" in message
+    for part in ("alpha=-1", "targets=qz", "'bottlneck'", "no fields"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("full-ft+lora", "already trains every parameter"),
+        ("linear+lora", "trains head and final LayerNorm already"),
+        ("lora+lora:targets=q", "take the same place (layers.0.mhsa.q.lora"),
+        ("bottleneck+bottleneck:sublayer=mhsa", "take the same place (layers.0.mhsa.adapter"),
+        ("bottleneck:configuration=hydra,position=before", "hydra settles position"),
+        ("bottleneck:configuration=mixed,insertion=parallel,residual=true", "mixed settles insertion"),
+        ("bottleneck:configuration=houlsby,sublayer=ffn", "houlsby settles sublayer"),
+        ("bottleneck:insertion=parallel,position=after,residual=true", "leave residual out"),
+        ("lora:layers=3-", "0-based indices"),
+        ("lora:targets=qq", "without repetition"),
+        ("lora:targets=", "qkvo"),
+        ("lora:reduction_rate=0", "greater than 0"),
+        ("lora:", "nothing follows the colon"),
+        ("lora:alpha", "not of the form field=value"),
+        ("lora:alpha=1,alpha=2", "given twice"),
+        ("", "unknown method ''"),
+        ("lora+", "unknown method ''"),
+    ],
+)
+def test_refused_with_the_reason(spec: str, reason: str) -> None:
+    assert reason in faults_of(spec)
+
+
+def test_two_loras_on_different_projections_are_fine() -> None:
+    method = parse_method("lora:targets=q,reduction_rate=64+lora:targets=v")
+    assert len(method.places(12)) == 24
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"), [("all", [0, 1, 2, 3]), ("2", [2]), ("0-1|3", [0, 1, 3]), ("3|0-2|1", [0, 1, 2, 3])]
+)
+def test_layers(layers: str, expected: list[int]) -> None:
+    assert layer_indices(layers, 4) == expected
+
+
+def test_layers_beyond_the_backbone_are_refused_when_attached() -> None:
+    with pytest.raises(ConfigError, match="has 4 layers, 0 to 3"):
+        AudioClassifier(load_backbone("random:tiny", 64), "lora:layers=2-4", ["a", "b"])
+
+
+def test_an_empty_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match="write it as 1-3"):
+        layer_indices("3-1", 4)
+
+
+@pytest.mark.parametrize("spec", [*PRESETS, "bottleneck:sublayer=ffn+lora:reduction_rate=256"])
+def test_a_record_gives_the_method_back(spec: str) -> None:
+    method = parse_method(spec)
+    assert method_from_record(method_record(method)) == method
+
+
+def test_a_record_of_another_version_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match="unknown method 'loha'"):
+        method_from_record([{"family": "loha"}])
+    with pytest.raises(ConfigError, match="unknown field 'rank'"):
+        method_from_record([{"family": "lora", "rank": 3}])
+
+
+_loras = st.builds(
+    LoRA,
+    reduction_rate=st.integers(1, 1024),
+    targets=st.sets(st.sampled_from("qkvo"), min_size=1).map("".join),
+    alpha=st.integers(1, 64).map(float),
+    init=st.sampled_from(["identity", "normal"]),
+    layers=st.sampled_from(["all", "0", "1-3|5"]),
+)
+
+
+@given(_loras)
+def test_spec_and_parse_are_inverse(method: LoRA) -> None:
+    assert parse_method(method.spec) == method
+    assert parse_method(str(method)) == method
