@@ -6,6 +6,7 @@ The order of these lines is the order in which a bare path is tried: special lay
 from astune.data import esc50 as esc50  # isort: skip
 from astune.data import table as table  # isort: skip
 from astune.data import folder as folder  # isort: skip
-from astune.data.base import LAYOUTS, AudioDataset, Clip, DataRecipe, Layout, Split, load_data
+from astune.data.base import AudioDataset, Clip, DataRecipe, Split
+from astune.data.layout import LAYOUTS, Layout, load_data
 
 __all__ = ["LAYOUTS", "AudioDataset", "Clip", "DataRecipe", "Layout", "Split", "load_data"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 SAMPLING_RATE = 16_000  # Hz
 _SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
-_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""
 
-_MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside
+_MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
+_MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
+_LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
+_ENDLESS = 2**35  # frames; nine days at 44.1 kHz
+_UNREADABLE = (".m4a", ".aac", ".mp4", ".wma", ".webm")
+_FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError)  # TypeError: of a suffix that means no header
 
 
 def read_audio(path: str | Path, seconds: float | None = None) -> NDArray[np.float32]:
@@ -38,17 +43,18 @@ def read_audio(path: str | Path, seconds: float | None = None) -> NDArray[np.flo
         AudioError: it is missing, cannot be decoded, is empty, or holds samples that are no numbers.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_name(path)) as file:
             rate = file.samplerate
-            frames = -1 if seconds is None else math.ceil((seconds + _MARGIN) * rate)
+            _check_length(path, file.frames)
+            frames = -1 if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
             samples = file.read(frames, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as fault:
+    except _FAULTS as fault:
         raise AudioError(f"{path}: {_reason(Path(path), fault)}") from fault
     if not len(samples):
         raise AudioError(f"{path}: it holds no samples")
+    if not np.abs(samples).max() < _LOUDEST:  # also where it is NaN
+        raise AudioError(f"{path}: it holds samples that are no finite numbers, or far outside of -1 to 1")
     mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: it holds samples that are no finite numbers")
     if rate != SAMPLING_RATE:
         mono = soxr.resample(mono, rate, SAMPLING_RATE)
     if seconds is not None:
@@ -71,20 +77,40 @@ def duration(path: str | Path) -> float:
         AudioError: it is missing or no audio file.
     """
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError) as fault:
+        info = soundfile.info(_name(path))
+    except _FAULTS as fault:
         raise AudioError(f"{path}: {_reason(Path(path), fault)}") from fault
+    _check_length(path, info.frames)
     return float(info.frames) / float(info.samplerate)
 
 
+def _name(path: str | Path) -> str | bytes:
+    return os.fsencode(path) if os.name == "posix" else str(path)  # soundfile cannot encode names that are not UTF-8
+
+
+def _check_length(path: str | Path, frames: int) -> None:
+    if frames > _ENDLESS:
+        raise AudioError(f"{path}: its header does not say how long it is, as in a stream; decode it to .wav")
+
+
 def _reason(path: Path, fault: Exception) -> str:
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
         return "there is no such file"
-    if path.is_dir():
+    except IsADirectoryError:
         return "it is a folder"
-    if path.stat().st_size == 0:
+    except OSError as refusal:
+        return f"it cannot be opened ({refusal.strerror})"
+    if empty:
         return "the file is empty"
-    if path.suffix.lower() in (".m4a", ".aac", ".mp4", ".wma", ".webm"):
-        return f"{path.suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
-    text = str(fault)
-    return f"it cannot be decoded ({text.partition(': ')[2] or text})".replace(str(path), path.name)
+    suffix = path.suffix.lower()
+    if suffix in _UNREADABLE:
+        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
+    if suffix == ".raw":
+        return ".raw samples come without their rate and channels; convert it to .wav or .flac"
+    text = fault.error_string if isinstance(fault, soundfile.LibsndfileError) else str(fault)
+    if "does not exist" in text:  # libsndfile's words for an MP3 without a frame
+        text = "no audio was found in it"
+    return f"it cannot be decoded ({text.removeprefix('Error : ').rstrip('.')})"

@@ -1,28 +1,24 @@
-"""What a data set is: clips with labels, and how they split; the registry of layouts.
-
-A layout is one file with one class and one import line in ``astune/data/__init__.py``; commands, error messages and the conformance
-suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
-"""
+"""What a data set is: clips with labels, and how they split into training, validation and test, once or by rotating folds."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
-from astune.errors import AudioError, ConfigError, DataError, listing, unknown
+from astune.errors import AudioError, ConfigError, DataError, unknown
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 SplitName = Literal["train", "validation", "test"]
+Selection = Literal["best-validation", "last"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 VALIDATION_SHARE = 0.1  # of training, held out where a data set brings no validation split
 
@@ -51,7 +47,7 @@ class DataRecipe:
     """SpecAugment, in mel bins."""
     time_mask: int | None = None
     """SpecAugment, in frames."""
-    selection: Literal["best-validation", "last"] = "best-validation"
+    selection: Selection = "best-validation"
 
 
 @dataclass(frozen=True)
@@ -95,13 +91,13 @@ class AudioDataset:
         """Files of the clips, in order."""
         return [clip.path for clip in self.clips]
 
-    @property
-    def targets(self) -> list[int]:
+    @cached_property
+    def targets(self) -> tuple[int, ...]:
         """Class index of each clip."""
         index = {label: number for number, label in enumerate(self.labels)}
-        return [index[clip.label] for clip in self.clips]
+        return tuple(index[clip.label] for clip in self.clips)
 
-    @property
+    @cached_property
     def folds(self) -> tuple[int, ...]:
         """The folds that occur, sorted; empty where the data set has none."""
         return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
@@ -124,12 +120,13 @@ class AudioDataset:
             raise DataError(f"{self.source}: no clip is left")
         return replace(self, clips=kept)
 
-    def split(self, fold: int | None = None, seed: int = 0) -> Split:
+    def split(self, fold: int | None = None, seed: int = 0, selection: Selection | None = None) -> Split:
         """Divide the clips.
 
         Args:
             fold: the test fold, where the data set has folds; the first one where None.
             seed: of the held-out tenth, where the data set brings no validation split.
+            selection: how the epoch will be chosen, which decides whether a tenth is held out; as the recipe has it where None.
 
         Returns:
             The split. A fold is never test and anything else at once; no clip is in two splits.
@@ -139,25 +136,17 @@ class AudioDataset:
             DataError: nothing is left to train on.
         """
         notices: list[str] = []
-        parts: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
-        if self.folds:
-            if fold is None:
-                fold = self.folds[0]
-                notices.append(
-                    f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)"
-                )
-            if fold not in self.folds:
-                raise ConfigError(unknown("fold", fold, self.folds))
-            before = self.folds[self.folds.index(fold) - 1]  # rotating: the one before the first is the last
-            for number, clip in enumerate(self.clips):
-                held = self.validation_by_fold and clip.fold == before
-                parts["test" if clip.fold == fold else "validation" if held else "train"].append(number)
-        elif fold is not None:
+        if fold is not None and not self.folds:
             raise ConfigError(f"{self.source} has no folds, so no fold {fold}")
-        else:
-            for number, clip in enumerate(self.clips):
-                parts[clip.split or "train"].append(number)
-        if not parts["validation"] and self.recipe.selection == "best-validation":
+        if fold is not None and fold not in self.folds:
+            raise ConfigError(unknown("fold", fold, self.folds))
+        if self.folds and fold is None:
+            fold = self.folds[0]
+            notices.append(
+                f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)"
+            )
+        parts = self._given_parts(fold)
+        if not parts["validation"] and (selection or self.recipe.selection) == "best-validation":
             parts["train"], parts["validation"] = self._hold_out(parts["train"], seed)
             notices.append(
                 f"no validation split is given: {len(parts['validation'])} of the training clips, a tenth of each class "
@@ -167,6 +156,18 @@ class AudioDataset:
             raise DataError(f"{self.source} has no clips to train on")
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
         return Split(train, validation, test, fold, "; ".join(notices) or None)
+
+    def _given_parts(self, fold: int | None) -> dict[SplitName, list[int]]:
+        """Clips of each split, as the data set itself divides them."""
+        parts: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
+        # Rotating: the fold before the first is the last.
+        before = self.folds[self.folds.index(fold) - 1] if fold is not None and self.validation_by_fold else None
+        for number, clip in enumerate(self.clips):
+            if fold is None:
+                parts[clip.split or "train"].append(number)
+            else:
+                parts["test" if clip.fold == fold else "validation" if clip.fold == before else "train"].append(number)
+        return parts
 
     def _hold_out(self, train: list[int], seed: int) -> tuple[list[int], list[int]]:
         held: set[int] = set()
@@ -209,148 +210,6 @@ def _duration_or_none(path: Path) -> float | None:
         return None
 
 
-class Layout(ABC):
-    """How a data set lies on disk."""
-
-    name: ClassVar[str] = ""
-    """In ``name:PATH``."""
-    tree: ClassVar[str] = ""
-    """What is expected, as a drawing; shown when data are missing."""
-    recipe: ClassVar[DataRecipe] = DataRecipe()
-
-    @abstractmethod
-    def recognises(self, path: Path) -> bool:
-        """Whether a path looks like this layout.
-
-        Args:
-            path: an existing file or folder.
-        """
-
-    @abstractmethod
-    def load(self, path: Path) -> AudioDataset:
-        """Read clips and labels; audio is not opened.
-
-        Args:
-            path: an existing file or folder.
-
-        Raises:
-            DataError: something is missing or contradictory.
-        """
-
-    def missing(self, path: Path, what: str) -> DataError:
-        """An error that shows the layout.
-
-        Args:
-            path: where it was looked for.
-            what: what is wrong.
-
-        Returns:
-            The error, to be raised.
-        """
-        return DataError(f"{path}: {what}\n{self.name}:PATH expects\n{self.tree.rstrip()}")
-
-
-LAYOUTS: dict[str, Layout] = {}
-
-_LayoutType = TypeVar("_LayoutType", bound=type[Layout])
-
-
-def register_layout(name: str) -> Callable[[_LayoutType], _LayoutType]:
-    """Class decorator that makes a layout known.
-
-    Args:
-        name: in ``name:PATH``.
-
-    Returns:
-        The decorator.
-    """
-
-    def add(cls: _LayoutType) -> _LayoutType:
-        if name in LAYOUTS:
-            raise ValueError(f"two layouts are named {name!r}")
-        cls.name = name
-        LAYOUTS[name] = cls()
-        return cls
-
-    return add
-
-
-def load_data(data: str | Path) -> AudioDataset:
-    """Read a data set.
-
-    Args:
-        data: ``layout:PATH``, or a path whose layout is recognised.
-
-    Returns:
-        Clips, labels and folds.
-
-    Raises:
-        ConfigError: an unknown layout.
-        DataError: there is nothing there, or not in that layout.
-    """
-    text = str(data)
-    name, colon, rest = text.partition(":")
-    if colon and (name in LAYOUTS or not Path(text).exists()):
-        if name not in LAYOUTS:
-            raise ConfigError(unknown("data layout", name, LAYOUTS))
-        layout = LAYOUTS[name]
-        path = Path(rest).expanduser()
-        if not path.exists():
-            raise layout.missing(path, "there is no such file or folder")
-        return _checked(layout.load(path))
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise DataError(f"there is no {text!r} (looked in {Path.cwd()})\n{_all_trees()}")
-    for layout in LAYOUTS.values():
-        if layout.recognises(path):
-            return _checked(layout.load(path))
-    raise DataError(f"{text!r} is in none of the known layouts\n{_all_trees()}")
-
-
-def _all_trees() -> str:
-    return "\n".join(
-        ["Known layouts:", *(f"{layout.name}:PATH\n{layout.tree.rstrip()}" for layout in LAYOUTS.values())]
-    )
-
-
-def _checked(dataset: AudioDataset) -> AudioDataset:
-    faults = []
-    names = Counter(clip.name for clip in dataset.clips)
-    twice = [name for name, number in names.items() if number > 1]
-    if twice:
-        faults.append(f"{len(twice)} clips occur twice, {twice[0]} among them")
-    if len(dataset.labels) < 2:
-        faults.append(f"it takes two classes or more, and there is {', '.join(dataset.labels) or 'none'}")
-    if faults:
-        raise DataError(listing(faults, dataset.source))
-    return dataset
-
-
-def dataset_of(
-    layout: Layout,
-    path: Path,
-    clips: Iterable[Clip],
-    labels: Sequence[str] | None = None,
-    *,
-    validation_by_fold: bool = False,
-) -> AudioDataset:
-    """Put a data set together, in an order that no file system decides.
-
-    Args:
-        layout: its layout.
-        path: where it was read from.
-        clips: in any order.
-        labels: in the order of class indices; sorted by name where None.
-        validation_by_fold: see :class:`AudioDataset`.
-
-    Returns:
-        The data set.
-    """
-    ordered = tuple(sorted(clips, key=lambda clip: clip.name))
-    names = tuple(labels) if labels is not None else tuple(sorted({clip.label for clip in ordered}))
-    return AudioDataset(f"{layout.name}:{path.resolve()}", ordered, names, layout.recipe, validation_by_fold)
-
-
 def audio_files(folder: Path) -> list[Path]:
     """Audio files anywhere under a folder.
 
@@ -362,3 +221,30 @@ def audio_files(folder: Path) -> list[Path]:
     """
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def find_audio(named: Iterable[Path]) -> dict[Path, Path]:
+    """Files by the names a table gives them, under whatever audio suffix they lie there.
+
+    Args:
+        named: paths; a published list says ``.wav`` where a re-encoded copy has ``.flac``.
+
+    Returns:
+        The file of each name; names without one are left out.
+    """
+    listings: dict[Path, dict[str, Path]] = {}
+    found: dict[Path, Path] = {}
+    for path in named:
+        if path.parent not in listings:
+            listings[path.parent] = _by_name_and_stem(path.parent)
+        entries = listings[path.parent]
+        file = entries.get(path.name) or entries.get(path.stem)
+        if file is not None:
+            found[path] = file
+    return found
+
+
+def _by_name_and_stem(folder: Path) -> dict[str, Path]:
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    return {**{file.stem: file for file in files}, **{file.name: file for file in files}}

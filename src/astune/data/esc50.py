@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.base import AudioDataset, Clip, DataRecipe, Layout, dataset_of, register_layout
-from astune.data.table import read_rows
+from astune.data.base import AudioDataset, Clip, DataRecipe
+from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.rows import numbered_classes, published_rows, refuse, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,33 +47,22 @@ class Esc50(Layout):
             path: the folder.
 
         Raises:
-            DataError: the table or files it names are missing.
+            DataError: the table or files it names are missing, or the table contradicts itself.
         """
         file = path / "meta" / "esc50.csv"
-        if not file.is_file():
-            raise self.missing(path, "there is no meta/esc50.csv")
-        header, rows = read_rows(file)
-        absent = [name for name in _COLUMNS if name not in header]
-        if absent:
-            raise self.missing(file, f"the header has no column {' and no column '.join(absent)}")
-        bad = [line for line, row in rows if not (row["target"].isdecimal() and row["fold"].isdecimal())]
-        if bad:
-            raise self.missing(file, f"line {bad[0]}: fold and target must be whole numbers")
-        files = {entry.stem: entry for entry in sorted((path / "audio").glob("*"))}
-        stems = [row["filename"].rpartition(".")[0] or row["filename"] for _, row in rows]
-        lost = [stem for stem in stems if stem not in files]
-        if lost:
-            raise self.missing(
-                path, f"{len(lost)} of {len(rows)} files of the table are not in audio/, {lost[0]} among them"
-            )
-        clips = [
-            Clip(files[stem], row["category"], stem, fold=int(row["fold"]))
-            for stem, (_, row) in zip(stems, rows, strict=True)
+        rows = published_rows(self, file, _COLUMNS)
+        faults: list[str] = []
+        folds = [
+            (whole_number("fold", line, row, faults), whole_number("target", line, row, faults))[0]
+            for line, row in rows
         ]
-        categories = {int(row["target"]): row["category"] for _, row in rows}
-        if len(set(categories.values())) < len(categories) or len(
-            {(r["target"], r["category"]) for _, r in rows}
-        ) > len(categories):
-            raise self.missing(file, "target and category do not name the same classes")
-        labels = [categories[target] for target in sorted(categories)]
+        faults += [f"line {line}: category is empty" for line, row in rows if not row["category"]]
+        refuse(file, faults)
+        labels = numbered_classes(self, file, rows, "target", "category")
+        named = [path / "audio" / row["filename"] for _, row in rows]
+        files = self.locate(path, named)
+        clips = [
+            Clip(files[name], row["category"], name.stem, fold=fold)
+            for name, fold, (_, row) in zip(named, folds, rows, strict=True)
+        ]
         return dataset_of(self, path, clips, labels, validation_by_fold=True)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.base import AudioDataset, Clip, Layout, SplitName, audio_files, dataset_of, register_layout
+from astune.data.base import AudioDataset, Clip, SplitName, audio_files
+from astune.data.layout import Layout, dataset_of, register_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -43,7 +42,7 @@ class Folder(Layout):
         Args:
             path: an existing file or folder.
         """
-        return path.is_dir() and bool(_subfolders(path))
+        return bool(_subfolders(path))
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
@@ -55,29 +54,25 @@ class Folder(Layout):
             DataError: no audio is found, or split folders stand beside class folders.
         """
         folders = _subfolders(path)
-        splits = [folder for folder in folders if folder.name in _SPLIT_FOLDERS]
-        others = [folder.name for folder in folders if folder.name not in _SPLIT_FOLDERS and audio_files(folder)]
-        if others and [folder.name for folder in splits] == ["train"]:
-            splits = []  # a class of trains, among other classes
+        splits = {folder: split for folder in folders if (split := _SPLIT_FOLDERS.get(folder.name.lower()))}
+        others = [folder.name for folder in folders if folder not in splits and audio_files(folder)]
+        if others and list(splits.values()) == ["train"]:
+            splits = {}  # a class of trains, among other classes
         if splits and others:
-            raise self.missing(
-                path, f"split folders ({splits[0].name}) and class folders ({others[0]}) stand side by side"
-            )
-        clips: list[Clip] = []
-        if splits:
-            if "train" not in [folder.name for folder in splits]:
-                raise self.missing(path, f"there is a {splits[0].name}/ but no train/")
-            for folder in splits:
-                clips += _clips(path, folder, _SPLIT_FOLDERS[folder.name])
-        else:
-            clips = _clips(path, path, None)
+            first = next(iter(splits)).name
+            raise self.missing(path, f"split folders ({first}) and class folders ({others[0]}) stand side by side")
+        if splits and "train" not in splits.values():
+            raise self.missing(path, f"there is a {next(iter(splits)).name}/ but no train/")
+        parents: dict[Path, SplitName | None] = {**splits} or {path: None}
+        clips = [clip for folder, split in parents.items() for clip in _clips(path, folder, split)]
         if not clips:
             raise self.missing(path, "no audio files are found in class folders")
         return dataset_of(self, path, clips)
 
 
 def _subfolders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    entries = path.iterdir() if path.is_dir() else ()
+    return sorted(entry for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _clips(root: Path, parent: Path, split: SplitName | None) -> list[Clip]:

@@ -6,12 +6,13 @@ relative to the table's folder, or absolute.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import ClassVar
 
-from astune.data.base import SPLITS, AudioDataset, Clip, Layout, SplitName, dataset_of, register_layout
-from astune.errors import DataError, listing, unknown
+from astune.data.base import SPLITS, AudioDataset, Clip, SplitName
+from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.rows import read_rows, refuse, whole_number
+from astune.errors import unknown
 
 _ALIASES: dict[str, SplitName] = {**{name: name for name in SPLITS}, "valid": "validation", "val": "validation"}
 _DEFAULT = "metadata.csv"
@@ -59,39 +60,8 @@ class Table(Layout):
             raise self.missing(file, "it has no rows")
         faults: list[str] = []
         clips = [clip for number, row in rows if (clip := _clip(file, number, row, faults)) is not None]
-        if faults:
-            more = [f"and {len(faults) - 10} more"] if len(faults) > 10 else []
-            raise DataError(listing(faults[:10] + more, str(file)))
+        refuse(file, faults)
         return dataset_of(self, file, clips)
-
-
-def read_rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read a CSV file with a header.
-
-    Args:
-        file: UTF-8, with or without a byte order mark.
-
-    Returns:
-        The header, and each row with its line number.
-
-    Raises:
-        DataError: it is not UTF-8 text or no CSV.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            rows = [
-                (
-                    reader.line_num,
-                    {key: (value or "").strip() for key, value in row.items() if isinstance(value, str | None)},
-                )
-                for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise DataError(f"{file} is no readable CSV file: {fault}") from fault
-    return header, rows
 
 
 def _clip(file: Path, line: int, row: dict[str, str], faults: list[str]) -> Clip | None:
@@ -104,12 +74,7 @@ def _clip(file: Path, line: int, row: dict[str, str], faults: list[str]) -> Clip
             faults.append(f"line {line}: {unknown('split', row['split'], SPLITS)}")
     elif "split" in row:
         faults.append(f"line {line}: split is empty")
-    fold = None
-    if "fold" in row:
-        if row["fold"].isdecimal():
-            fold = int(row["fold"])
-        else:
-            faults.append(f"line {line}: fold is {row['fold']!r}, not a whole number")
+    fold = whole_number("fold", line, row, faults) if "fold" in row else None
     if len(faults) > before:
         return None
     name = Path(row["file_name"])

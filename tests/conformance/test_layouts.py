@@ -1,0 +1,77 @@
+"""What every registered layout must do; a new one needs a writer in ``example_layouts.EXAMPLES`` and nothing here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from astune.data import LAYOUTS, load_data
+from astune.data.base import SPLITS
+from astune.errors import DataError
+from tests.example_layouts import EXAMPLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = sorted(LAYOUTS)
+every_layout = pytest.mark.parametrize("name", NAMES)
+
+
+def test_every_registered_layout_has_an_example() -> None:
+    assert NAMES
+    assert sorted(EXAMPLES) == NAMES
+
+
+@every_layout
+def test_loads_by_name(name: str, tmp_path: Path) -> None:
+    path = EXAMPLES[name](tmp_path / "data")
+    dataset = load_data(f"{name}:{path}")
+    assert dataset.source.startswith(f"{name}:{path.resolve()}")
+    assert dataset.recipe == LAYOUTS[name].recipe
+    assert all(clip.path.is_file() for clip in dataset.clips)
+    assert [clip.name for clip in dataset.clips] == sorted(clip.name for clip in dataset.clips)
+
+
+@every_layout
+def test_every_label_is_used_and_every_target_is_a_label(name: str, tmp_path: Path) -> None:
+    dataset = load_data(f"{name}:{EXAMPLES[name](tmp_path / 'data')}")
+    assert len(set(dataset.labels)) == len(dataset.labels) >= 2
+    assert set(dataset.targets) == set(range(len(dataset.labels)))
+    assert [dataset.labels[target] for target in dataset.targets] == [clip.label for clip in dataset.clips]
+
+
+@every_layout
+def test_recognised_from_the_bare_path(name: str, tmp_path: Path) -> None:
+    path = EXAMPLES[name](tmp_path / "data")
+    assert load_data(path) == load_data(f"{name}:{path}")
+
+
+@every_layout
+def test_splits_are_disjoint_and_cover_every_clip(name: str, tmp_path: Path) -> None:
+    dataset = load_data(EXAMPLES[name](tmp_path / "data"))
+    for fold in dataset.folds or (None,):
+        split = dataset.split(fold)
+        clips = [clip for part in SPLITS for clip in split.named(part)]
+        assert sorted(clips) == list(range(len(dataset.clips)))
+        assert {dataset.targets[clip] for clip in split.train} == set(range(len(dataset.labels)))
+
+
+@every_layout
+def test_a_missing_path_shows_what_is_expected(name: str, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    with pytest.raises(DataError) as caught:
+        load_data(f"{name}:{missing}")
+    assert str(missing) in str(caught.value)
+    assert LAYOUTS[name].tree.strip()
+    assert LAYOUTS[name].tree.rstrip() in str(caught.value)
+
+
+@every_layout
+@pytest.mark.parametrize("kind", ["empty folder", "audio file"])
+def test_a_path_of_another_kind_is_a_data_error(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "thing.wav"
+    path.mkdir() if kind == "empty folder" else path.write_bytes(b"RIFF")
+    assert not LAYOUTS[name].recognises(path)
+    with pytest.raises(DataError, match=f"{name}:PATH expects"):
+        load_data(f"{name}:{path}")
