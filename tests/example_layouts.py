@@ -62,5 +62,57 @@ def write_folder(folder: Path) -> Path:
     return write_generated(folder, clips_per_class=4, seconds=0.1)
 
 
-EXAMPLES: dict[str, Callable[[Path], Path]] = {"csv": write_csv, "esc50": write_esc50, "folder": write_folder}
+def write_urbansound8k(folder: Path, suffix: str = ".wav") -> Path:
+    """Two of the ten classes, ten folds, two slices of each; the order of names is not that of numbers."""
+    rows = []
+    for fold in range(1, 11):
+        for number, name in ((3, "dog_bark"), (0, "air_conditioner")):
+            for occurrence in range(2):
+                stem = f"{1000 + fold}-{number}-0-{occurrence}"
+                pitch = 200 + 100 * fold + 10 * number + occurrence
+                write_tone(folder / "audio" / f"fold{fold}" / f"{stem}{suffix}", pitch=pitch)
+                rows.append(f"{stem}.wav,{1000 + fold},0.0,0.05,1,{fold},{number},{name}")
+    header = "slice_file_name,fsID,start,end,salience,fold,classID,class"
+    write_text(folder / "metadata" / "UrbanSound8K.csv", header, *rows)
+    return folder
+
+
+def write_speech_commands(folder: Path, suffix: str = ".flac") -> Path:
+    """Two words, six speakers, lists that say .wav; background noise beside them."""
+    lists: dict[str, list[str]] = {"validation_list.txt": [], "testing_list.txt": []}
+    for number, word in enumerate(("yes", "bed")):
+        for speaker in range(6):
+            stem = f"{word}/{speaker:08x}_nohash_0"
+            write_tone(folder / f"{stem}{suffix}", pitch=300 + 100 * speaker + 10 * number)
+            if speaker < 2:
+                lists["validation_list.txt" if speaker else "testing_list.txt"].append(f"{stem}.wav")
+    for name, lines in lists.items():
+        write_text(folder / name, *lines)
+    write_tone(folder / "_background_noise_" / "hum.wav", pitch=50)
+    write_text(folder / "README.md", "not audio")
+    return folder
+
+
+def write_fluent_speech(folder: Path, suffix: str = ".wav") -> Path:
+    """Three intents, a speaker a split, the nameless first column of the published tables."""
+    intents = (("increase", "heat", "bedroom"), ("change language", "none", "none"), ("activate", "lights", "kitchen"))
+    for number, split in enumerate(("train", "valid", "test")):
+        rows = []
+        for row, (action, thing, place) in enumerate(intents):
+            path = f"wavs/speakers/speaker{number}/{row:08x}-4474-11e9"
+            write_tone(folder / f"{path}{suffix}", pitch=400 + 100 * number + 10 * row)
+            rows.append(f'{row},{path}.wav,speaker{number},"Do, please",{action},{thing},{place}')
+        header = ",path,speakerId,transcription,action,object,location"
+        write_text(folder / "data" / f"{split}_data.csv", header, *rows)
+    return folder
+
+
+EXAMPLES: dict[str, Callable[[Path], Path]] = {
+    "csv": write_csv,
+    "esc50": write_esc50,
+    "fluent_speech": write_fluent_speech,
+    "folder": write_folder,
+    "speech_commands": write_speech_commands,
+    "urbansound8k": write_urbansound8k,
+}
 """By the layout's name; each writes into the folder given and returns the path a user would name."""

@@ -52,17 +52,17 @@ class Esc50(Layout):
         file = path / "meta" / "esc50.csv"
         rows = published_rows(self, file, _COLUMNS)
         faults: list[str] = []
-        folds = [
-            (whole_number("fold", line, row, faults), whole_number("target", line, row, faults))[0]
-            for line, row in rows
-        ]
-        faults += [f"line {line}: category is empty" for line, row in rows if not row["category"]]
+        for line, row in rows:
+            whole_number("fold", line, row, faults)
+            whole_number("target", line, row, faults)
+            if not row["category"]:
+                faults.append(f"line {line}: category is empty")
         refuse(file, faults)
         labels = numbered_classes(self, file, rows, "target", "category")
         named = [path / "audio" / row["filename"] for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["category"], name.stem, fold=fold)
-            for name, fold, (_, row) in zip(named, folds, rows, strict=True)
+            Clip(files[name], row["category"], name.stem, fold=int(row["fold"]))
+            for name, (_, row) in zip(named, rows, strict=True)
         ]
         return dataset_of(self, path, clips, labels, validation_by_fold=True)

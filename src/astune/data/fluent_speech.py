@@ -1,0 +1,71 @@
+"""``fluent_speech:PATH``: Fluent Speech Commands, 30,043 spoken orders to a house, 31 intents, 97 speakers (Lugosch et al., 2019).
+
+A sample: ``3,wavs/speakers/2BqVo8kVB2Skwgyb/0a3129c0-4474-11e9-a9a5-5dbec3b8816a.wav,2BqVo8kVB2Skwgyb,Turn up the bedroom heat,``
+``increase,heat,bedroom`` under ``,path,speakerId,transcription,action,object,location`` is the intent ``increase heat bedroom``. A part
+that is ``none`` is left out: ``change language,none,none`` is ``change language``.
+
+Split by speaker, as published: one table each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
+from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.rows import published_rows, refuse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INTENT = ("action", "object", "location")
+_TABLES: dict[SplitName, str] = {"train": "train_data.csv", "validation": "valid_data.csv", "test": "test_data.csv"}
+
+
+@register_layout("fluent_speech")
+class FluentSpeech(Layout):
+    """Fluent Speech Commands as published."""
+
+    tree: ClassVar[str] = """\
+  PATH/
+    data/train_data.csv  valid_data.csv  test_data.csv     ,path,speakerId,transcription,action,object,location
+    wavs/speakers/<speaker>/<id>.wav                       (any audio suffix)
+"""
+    recipe: ClassVar[DataRecipe] = DataRecipe(max_length=400, num_train_epochs=75, freq_mask=0, time_mask=0)
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with the three tables in ``data/``.
+
+        Args:
+            path: an existing file or folder.
+        """
+        return all((path / "data" / name).is_file() for name in _TABLES.values())
+
+    def load(self, path: Path) -> AudioDataset:
+        """Read clips, intents and splits.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            DataError: a table or files it names are missing, or a row has no intent.
+        """
+        clips = [clip for split, name in _TABLES.items() for clip in self._clips(path, path / "data" / name, split)]
+        return dataset_of(self, path, clips)
+
+    def _clips(self, path: Path, file: Path, split: SplitName) -> list[Clip]:
+        rows = published_rows(self, file, ("path", *_INTENT))
+        refuse(
+            file,
+            [f"line {line}: {name} is empty" for line, row in rows for name in ("path", *_INTENT) if not row[name]],
+        )
+        named = [path / row["path"] for _, row in rows]
+        files = self.locate(path, named)
+        return [
+            Clip(files[name], _intent(row), name.relative_to(path).with_suffix("").as_posix(), split)
+            for name, (_, row) in zip(named, rows, strict=True)
+        ]
+
+
+def _intent(row: dict[str, str]) -> str:
+    return " ".join(row[name] for name in _INTENT if row[name] != "none") or "none"

@@ -1,0 +1,71 @@
+"""``urbansound8k:PATH``: UrbanSound8K, 8,732 excerpts of city sounds, 4 seconds at most, 10 classes, 10 folds (Salamon et al., 2014).
+
+A sample: ``100032-3-0-0.wav,100032,0.0,0.317551,1,5,3,dog_bark`` under
+``slice_file_name,fsID,start,end,salience,fold,classID,class`` is ``audio/fold5/100032-3-0-0.wav`` (or the same name with another audio
+suffix), class ``dog_bark``, whose index is 3. Slices of one recording share a fold, so folds must stay as they are published.
+
+Protocol of the paper: nine folds train, one tests, no clip validates, and the weights of the last epoch are kept. Who asks for the
+best validation epoch gets a tenth of the nine folds held out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from astune.data.base import AudioDataset, Clip, DataRecipe
+from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.rows import numbered_classes, published_rows, refuse, whole_number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COLUMNS = ("slice_file_name", "fold", "classID", "class")
+
+
+@register_layout("urbansound8k")
+class UrbanSound8K(Layout):
+    """UrbanSound8K as published."""
+
+    tree: ClassVar[str] = """\
+  PATH/
+    metadata/UrbanSound8K.csv     slice_file_name,fsID,start,end,salience,fold,classID,class
+    audio/fold1/ ... fold10/      100032-3-0-0.wav ... (any audio suffix)
+"""
+    recipe: ClassVar[DataRecipe] = DataRecipe(
+        max_length=400, num_train_epochs=30, freq_mask=24, time_mask=80, selection="last"
+    )
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with ``metadata/UrbanSound8K.csv``.
+
+        Args:
+            path: an existing file or folder.
+        """
+        return (path / "metadata" / "UrbanSound8K.csv").is_file()
+
+    def load(self, path: Path) -> AudioDataset:
+        """Read clips, labels and folds.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            DataError: the table or files it names are missing, or the table contradicts itself.
+        """
+        file = path / "metadata" / "UrbanSound8K.csv"
+        rows = published_rows(self, file, _COLUMNS)
+        faults: list[str] = []
+        for line, row in rows:
+            whole_number("fold", line, row, faults)
+            whole_number("classID", line, row, faults)
+            if not row["class"]:
+                faults.append(f"line {line}: class is empty")
+        refuse(file, faults)
+        labels = numbered_classes(self, file, rows, "classID", "class")
+        named = [path / "audio" / f"fold{int(row['fold'])}" / row["slice_file_name"] for _, row in rows]
+        files = self.locate(path, named)
+        clips = [
+            Clip(files[name], row["class"], name.stem, fold=int(row["fold"]))
+            for name, (_, row) in zip(named, rows, strict=True)
+        ]
+        return dataset_of(self, path, clips, labels)
