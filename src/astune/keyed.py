@@ -6,6 +6,7 @@ Shuffling, masks and draws are keyed by (seed, purpose, epoch, clip), so that ne
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 
@@ -14,13 +15,11 @@ def keyed_generator(*key: int | str) -> np.random.Generator:
     """A generator that depends on its key alone, the same on every machine.
 
     Args:
-        key: integers (not negative) and strings.
+        key: integers and strings; a key of another length, order or type is another key.
 
     Returns:
         numpy's generator, freshly seeded.
     """
-    words = [
-        part if isinstance(part, int) else int.from_bytes(hashlib.sha256(part.encode()).digest()[:8], "big")
-        for part in key
-    ]
-    return np.random.Generator(np.random.PCG64(words))
+    # hashed whole: numpy's own seeding takes (1, 2) and (1, 2, 0) for one key, and refuses negative numbers
+    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))

@@ -9,7 +9,9 @@ while others wait.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -55,7 +57,7 @@ class FeatureCache:
         Returns:
             (batch, frames, bins), float32.
         """
-        return torch.from_numpy(self.features[np.asarray(clips)]).float()
+        return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
 
 
 def cache_root() -> Path:
@@ -138,20 +140,30 @@ def _key(paths: Sequence[Path], front_end: FrontEnd) -> str:
         try:
             status = path.stat()
             state = (status.st_size, status.st_mtime_ns)
-        except OSError:
+        except (OSError, ValueError):  # reading it will say why
             state = (-1, -1)
         digest.update(json.dumps([os.path.abspath(path), *state]).encode())  # noqa: PTH100 - resolve() would stat every parent again
     return digest.hexdigest()[:32]
 
 
+def _header(shape: tuple[int, int, int]) -> bytes:
+    text = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.float16))
+    np.lib.format.write_array_header_1_0(text, {"descr": descr, "fortran_order": False, "shape": shape})
+    return text.getvalue()
+
+
 def _open(folder: Path, shape: tuple[int, int, int]) -> FeatureCache | None:
+    header = _header(shape)
+    size = len(header) + math.prod(shape) * np.dtype(np.float16).itemsize
     try:
         index = json.loads((folder / _INDEX).read_text())
-        features = np.load(folder / _FEATURES, mmap_mode="r")
         broken = {int(row): str(reason) for row, reason in index["broken"].items()}
+        with (folder / _FEATURES).open("rb") as file:
+            if file.read(len(header)) != header or file.seek(0, os.SEEK_END) != size:
+                return None
+            features: NDArray[np.float16] = np.memmap(file, np.float16, "r", len(header), shape)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    if features.shape != shape or features.dtype != np.float16:
         return None
     return FeatureCache(features, broken)
 
@@ -191,29 +203,44 @@ def _compute(
     for leftover in (partial, folder):  # of a process that died, or damaged since
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir()
-    features = np.lib.format.open_memmap(partial / _FEATURES, mode="w+", dtype=np.float16, shape=shape)
-    workers = 0 if len(paths) < _IN_PROCESS else _cores()
-    loader = DataLoader(_Clips(paths, front_end), batch_size=None, num_workers=workers, collate_fn=_unchanged)
-    broken: dict[int, str] = {}
-    with progress("Computing features", len(paths), quiet=quiet) as advance:
-        for row, result in loader:
-            if isinstance(result, str):
-                broken[row] = result
-                features[row] = 0
-            else:
-                features[row] = result
-            advance(1, f"{len(broken)} broken" if broken else "")
-    features.flush()
-    del features
-    if broken and not skip_broken:
-        shutil.rmtree(partial)
-        raise AudioError(_broken_message(broken, len(paths)))
-    (partial / _INDEX).write_text(json.dumps({"broken": broken, "paths": [str(path) for path in paths]}))
-    partial.rename(folder)
+    try:
+        broken = _write_features(partial / _FEATURES, paths, front_end, shape, quiet=quiet)
+        if broken and not skip_broken:
+            raise AudioError(_broken_message(broken, len(paths)))
+        (partial / _INDEX).write_text(json.dumps({"broken": broken, "paths": [str(path) for path in paths]}))
+        partial.rename(folder)
+    except BaseException:  # an interrupt too: what is half done must not fill the disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     cache = _open(folder, shape)
     if cache is None:
         raise DataError(f"the features just written to {folder} cannot be read back; is the disk full?")
     return cache
+
+
+def _write_features(
+    target: Path, paths: Sequence[Path], front_end: FrontEnd, shape: tuple[int, int, int], *, quiet: bool
+) -> dict[int, str]:
+    broken: dict[int, str] = {}
+    nothing = np.zeros(shape[1:], np.float16)
+    loader = DataLoader(
+        _Clips(paths, front_end),
+        batch_size=None,
+        num_workers=0 if len(paths) < _IN_PROCESS else _cores(),
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
+    )
+    # written, not mapped: writing to a full disk through a mapping kills the process without a word
+    with target.open("wb") as file, progress("Computing features", len(paths), quiet=quiet) as advance:
+        file.write(_header(shape))
+        for row, result in loader:  # in order
+            if isinstance(result, str):
+                broken[row] = result
+            file.write((nothing if isinstance(result, str) else result).tobytes())
+            advance(1, f"{len(broken)} broken" if broken else "")
+        file.flush()
+        os.fsync(file.fileno())
+    return broken
 
 
 def _broken_message(broken: dict[int, str], total: int) -> str:

@@ -7,12 +7,15 @@ normalisation, so that padding is (0 - mean) / (2 std) = 0.467: louder than digi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from astune.errors import ConfigError, listing
 
 FRAME = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
@@ -25,7 +28,11 @@ _FLOOR = 1.192092955078125e-07  # of energies: float32's epsilon, as Kaldi has i
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache."""
+    """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache.
+
+    Raises:
+        ConfigError: lengths below 1, or a mean or deviation that features cannot be normalised with.
+    """
 
     max_length: int
     """Frames of 10 ms after padding or cutting."""
@@ -35,6 +42,20 @@ class FrontEnd:
     """Of the log-Mel energies the backbone was pretrained with."""
     std: float = 4.5689974
     """Their standard deviation; features are divided by twice this."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}={value}, which must be {wanted}"
+            for name, value, wanted, valid in (
+                ("max_length", self.max_length, "1 or more", self.max_length >= 1),
+                ("num_mel_bins", self.num_mel_bins, "1 or more", self.num_mel_bins >= 1),
+                ("mean", self.mean, "finite", math.isfinite(self.mean)),
+                ("std", self.std, "finite and above 0", math.isfinite(self.std) and self.std > 0),
+            )
+            if not valid
+        ]
+        if faults:
+            raise ConfigError(listing(faults, "the front end cannot work"))
 
     @property
     def seconds(self) -> float:

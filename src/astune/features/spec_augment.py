@@ -49,12 +49,12 @@ class SpecAugment(nn.Module):
             return features
         frames, bins = features.shape[1:]
         masked = features.clone()
-        for row, clip in enumerate(clips):
+        for row, clip in zip(masked, clips, strict=True):
             draw = keyed_generator(self.seed, "spec-augment", epoch, int(clip)).random(4)
             low, high = _span(draw[0], draw[1], self.freq_mask, bins)
             first, last = _span(draw[2], draw[3], self.time_mask, frames)
-            masked[row, :, low:high] = 0
-            masked[row, first:last] = 0
+            row[:, low:high] = 0
+            row[first:last] = 0
         return masked
 
 
