@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,14 +20,17 @@ from astune.backbone.positions import fit_table
 from astune.backbone.sites import Sites, our_name
 from astune.errors import BackboneError, ConfigError
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 NATIVE = 128  # frames
 
 
-def published(folder: Path, dtype: torch.dtype = torch.float32) -> ASTForAudioClassification:
+def published(folder: Path, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401 - transformers leaves its calls untyped
     """A checkpoint in the published one's form: classification head, transformers 4 names, normalisation beside it."""
     torch.manual_seed(3)
-    model = ASTForAudioClassification(ASTConfig(**SMALL, max_length=NATIVE, num_labels=5)).to(dtype)
+    config: Any = ASTConfig(**SMALL, max_length=NATIVE)
+    config.num_labels = 5
+    model: Any = ASTForAudioClassification(config)
+    model.to(dtype)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     state = {_transformers_4(name): tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -91,7 +95,8 @@ def test_the_whole_model_at_another_length_equals_one_built_for_it() -> None:
     """At every length the model is transformers' ASTModel of that length with the fitted table."""
     native = load_backbone("random:tiny")
     short = load_backbone("random:tiny", 100)
-    reference = ASTModel(short.config).eval()
+    reference: Any = ASTModel(short.config)
+    reference.eval()
     state = dict(native.state_dict())
     state["embeddings.position_embeddings"] = short.embeddings.position_embeddings.detach()
     reference.load_state_dict(state)

@@ -369,6 +369,9 @@ class _Run:
 
         DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / whole: the step
         is that of one process with the whole batch. A process with no clip of a short last batch sends a gradient of zero.
+
+        Raises:
+            ConfigError: the loss is no finite number.
         """
         rate = self._rate(self._global_step, total)
         for group in self.optimizer.param_groups:

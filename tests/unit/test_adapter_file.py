@@ -1,0 +1,169 @@
+"""The adapter folder on disk."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from astune import AudioClassifier, load_backbone
+from astune.adapter_file import file_bytes, read
+from astune.backbone import origin_of
+from astune.errors import AdapterError, ConfigError
+from astune.features.log_mel import FrontEnd
+
+LABELS = ["siren", "dog, barking", "Ölpumpe"]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    model = AudioClassifier(load_backbone("random:tiny", 64), "lora:targets=q,layers=0", LABELS)
+    metrics = {"test": {"clips": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0}}
+    model.save_pretrained(tmp_path / "adapter", training={"seed": 3}, metrics=metrics)
+    return tmp_path / "adapter"
+
+
+def test_what_the_folder_holds(saved: Path) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert sorted(load_file(saved / "adapter_model.safetensors")) == [
+        "head.bias",
+        "head.weight",
+        "layers.0.mhsa.q.lora.down.weight",
+        "layers.0.mhsa.q.lora.up.weight",
+        "norm.bias",
+        "norm.weight",
+    ]
+
+
+def test_the_configuration_is_complete(saved: Path) -> None:
+    config, _ = read(saved)
+    assert config.labels == tuple(LABELS)
+    assert config.backbone.name_or_path == "random:tiny"
+    assert config.backbone.fingerprint == origin_of(load_backbone("random:tiny", 500)).fingerprint
+    assert config.front_end == FrontEnd(64)
+    assert (config.pooling, config.position_embeddings, config.compute_dtype, config.format_version) == (
+        "all",
+        "fit",
+        "float32",
+        1,
+    )
+    assert config.training == {"seed": 3}
+    raw = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
+    assert raw["method"] == [
+        {"family": "lora", "reduction_rate": 128.0, "targets": "q", "alpha": 8.0, "init": "identity", "layers": "0"}
+    ]
+
+
+def test_the_card_speaks_for_itself(saved: Path) -> None:
+    card = (saved / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: astune")
+    for part in (
+        "| test | 10 | 50.00% | 40.00% |",
+        "siren, dog, barking, Ölpumpe",
+        "random:tiny",
+        "768 trained parameters",
+    ):
+        assert part in card
+
+
+def test_others_may_read_it(saved: Path) -> None:
+    weights, config = (
+        stat.S_IMODE((saved / n).stat().st_mode) for n in ("adapter_model.safetensors", "adapter_config.json")
+    )
+    assert weights == config
+
+
+def test_announced_size_is_the_files_but_for_its_header(saved: Path) -> None:
+    model = AudioClassifier.from_pretrained(saved)
+    on_disk = (saved / "adapter_model.safetensors").stat().st_size
+    assert 0 < on_disk - file_bytes(model) < 100 * len(model.adapter_state()) + 100
+
+
+def test_another_backbone_is_refused(saved: Path, tmp_path: Path) -> None:
+    other = load_backbone("random:tiny")
+    with torch.no_grad():
+        other.layernorm.bias[0] += 1e-3
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(AdapterError, match=r"an adapter means nothing on other weights"):
+        AudioClassifier.from_pretrained(saved, tmp_path / "other")
+
+
+def test_the_same_weights_from_elsewhere_are_taken(saved: Path, tmp_path: Path) -> None:
+    load_backbone("random:tiny").save_pretrained(tmp_path / "copy")
+    model = AudioClassifier.from_pretrained(saved, tmp_path / "copy")
+    assert model.origin.name == str(tmp_path / "copy")
+
+
+def test_a_loaded_backbone_must_fit(saved: Path) -> None:
+    assert AudioClassifier.from_pretrained(saved, load_backbone("random:tiny", 64)).max_length == 64
+    with pytest.raises(AdapterError, match="takes 64 frames; the backbone given was loaded for 128"):
+        AudioClassifier.from_pretrained(saved, load_backbone("random:tiny", 128))
+    with pytest.raises(AdapterError, match="position_embeddings=fit; the backbone given has zero"):
+        AudioClassifier.from_pretrained(saved, load_backbone("random:tiny", 64, "zero"))
+
+
+def test_zeroed_positions_and_pooling_come_back(tmp_path: Path) -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 64, "zero"), "linear", LABELS, pooling="cls").eval()
+    model.save_pretrained(tmp_path)
+    again = AudioClassifier.from_pretrained(tmp_path)
+    inputs = torch.randn(2, 64, 128)
+    assert again.pooling == "cls"
+    with torch.no_grad():
+        assert torch.equal(again(inputs).logits, model(inputs).logits)
+
+
+def test_a_newer_format_is_refused(saved: Path) -> None:
+    file = saved / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 2}))
+    with pytest.raises(AdapterError, match=r"has format 2; astune .* reads up to 1. Upgrade astune"):
+        AudioClassifier.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": "x"}', '{"format_version": 1}'])
+def test_a_damaged_configuration_is_refused(saved: Path, text: str) -> None:
+    (saved / "adapter_config.json").write_text(text)
+    with pytest.raises(AdapterError, match="is no adapter configuration of astune's"):
+        AudioClassifier.from_pretrained(saved)
+
+
+def test_damaged_weights_are_refused(saved: Path) -> None:
+    (saved / "adapter_model.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(AdapterError, match="is damaged"):
+        AudioClassifier.from_pretrained(saved)
+
+
+def test_weights_of_another_method_are_refused(saved: Path) -> None:
+    file = saved / "adapter_config.json"
+    record = json.loads(file.read_text())
+    record["method"][0]["targets"] = "qv"
+    file.write_text(json.dumps(record))
+    with pytest.raises(AdapterError, match=r"layers\.0\.mhsa\.v\.lora\.down\.weight is missing"):
+        AudioClassifier.from_pretrained(saved)
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        AdapterError, match=r"has no adapter_config\.json and no adapter_model\.safetensors; it is empty"
+    ):
+        AudioClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fault"), [(["a"], "two labels or more, not 1"), (["a", "b", "a"], "labels that occur twice: a")]
+)
+def test_labels_are_checked(labels: list[str], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        AudioClassifier(load_backbone("random:tiny", 64), "linear", labels)
+
+
+def test_pooling_is_checked() -> None:
+    with pytest.raises(ConfigError, match="unknown pooling 'mean'; choose one of: all, cls"):
+        AudioClassifier(load_backbone("random:tiny", 64), "linear", LABELS, pooling="mean")  # type: ignore[arg-type]
