@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import soundfile
 
 from astune.data.generated import write_generated
@@ -107,11 +109,40 @@ def write_fluent_speech(folder: Path, suffix: str = ".wav") -> Path:
     return folder
 
 
+def encoded(pitch: float, container: str = "WAV") -> bytes:
+    """A tone as the bytes of an audio file."""
+    stream = io.BytesIO()
+    tone = 0.5 * np.sin(2 * np.pi * pitch * np.arange(RATE // 20) / RATE)
+    soundfile.write(stream, tone, RATE, format=container)
+    return stream.getvalue()
+
+
+def hub_table(clips: int = 6, offset: int = 0) -> Any:  # noqa: ANN401 - a Dataset of an optional library
+    """Two classes in Hugging Face's format; a third name that no clip has."""
+    datasets = pytest.importorskip("datasets")
+    cell = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"audio": cell, "label": datasets.ClassLabel(names=["yes", "maybe", "no"])})
+    rows = {
+        "audio": [{"bytes": encoded(300 + 10 * (n + offset)), "path": f"{n}.wav"} for n in range(clips)],
+        "label": [2 * (n % 2) for n in range(clips)],
+    }
+    return datasets.Dataset.from_dict(rows, features=features).cast_column("audio", datasets.Audio())
+
+
+def write_hub(folder: Path) -> Path:
+    """A dictionary of three splits, as ``save_to_disk`` leaves it."""
+    datasets = pytest.importorskip("datasets")
+    splits = {name: hub_table(4, offset=10 * n) for n, name in enumerate(("train", "validation", "test"))}
+    datasets.DatasetDict(splits).save_to_disk(folder)
+    return folder
+
+
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "csv": write_csv,
     "esc50": write_esc50,
     "fluent_speech": write_fluent_speech,
     "folder": write_folder,
+    "hf": write_hub,
     "speech_commands": write_speech_commands,
     "urbansound8k": write_urbansound8k,
 }

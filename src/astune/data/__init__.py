@@ -7,6 +7,7 @@ from astune.data import esc50 as esc50  # isort: skip
 from astune.data import urbansound8k as urbansound8k  # isort: skip
 from astune.data import speech_commands as speech_commands  # isort: skip
 from astune.data import fluent_speech as fluent_speech  # isort: skip
+from astune.data import hub as hub  # isort: skip
 from astune.data import table as table  # isort: skip
 from astune.data import folder as folder  # isort: skip
 from astune.data.base import AudioDataset, Clip, DataRecipe, Split

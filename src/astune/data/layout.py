@@ -28,6 +28,8 @@ class Layout(ABC):
     tree: ClassVar[str] = ""
     """What is expected, as a drawing; shown when data are missing."""
     recipe: ClassVar[DataRecipe] = DataRecipe()
+    may_be_remote: ClassVar[bool] = False
+    """Whether ``PATH`` may be something else than a path that exists: a hub id."""
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
@@ -42,7 +44,7 @@ class Layout(ABC):
         """Read clips and labels; audio is not opened.
 
         Args:
-            path: an existing file or folder.
+            path: an existing file or folder; or a hub id, where the layout takes one.
 
         Raises:
             DataError: something is missing or contradictory.
@@ -126,7 +128,7 @@ def load_data(data: str | Path) -> AudioDataset:
             raise ConfigError(unknown("data layout", name, LAYOUTS))
         layout = LAYOUTS[name]
         path = Path(rest).expanduser()
-        if not path.exists():
+        if not path.exists() and not layout.may_be_remote:
             raise layout.missing(path, "there is no such file or folder")
         return _checked(layout.load(path))
     path = Path(text).expanduser()
@@ -169,7 +171,7 @@ def dataset_of(
 
     Args:
         layout: its layout.
-        path: where it was read from.
+        path: where it was read from, or its hub id.
         clips: in any order.
         labels: in the order of class indices; sorted by name where None.
         validation_by_fold: see :class:`AudioDataset`.
@@ -179,4 +181,5 @@ def dataset_of(
     """
     ordered = tuple(sorted(clips, key=lambda clip: clip.name))
     names = tuple(labels) if labels is not None else tuple(sorted({clip.label for clip in ordered}))
-    return AudioDataset(f"{layout.name}:{path.resolve()}", ordered, names, layout.recipe, validation_by_fold)
+    where = path.resolve() if path.exists() else path
+    return AudioDataset(f"{layout.name}:{where}", ordered, names, layout.recipe, validation_by_fold)

@@ -1,0 +1,43 @@
+"""Audio that comes as bytes, kept as files named by their content: written once, shared by every data set that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from astune.data.audio import SUFFIXES
+
+
+def cache_root() -> Path:
+    """Where astune keeps what it can make again: ``ASTUNE_CACHE``, or ``astune`` in the user's cache folder.
+
+    Returns:
+        The folder, which need not exist.
+    """
+    named = os.environ.get("ASTUNE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "astune"
+
+
+def keep(content: bytes, name: str = "") -> Path:
+    """Write an audio file into the cache, unless it is there.
+
+    Args:
+        content: the encoded file.
+        name: it had; only an audio suffix is taken from it.
+
+    Returns:
+        ``<cache>/audio/<2 digits>/<SHA-256><suffix>``; under that name there is never half a file.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    suffix = Path(name).suffix.lower()
+    target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES else ''}"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+            file.write(content)
+        Path(file.name).replace(target)
+    return target

@@ -1,0 +1,186 @@
+"""Data sets of Hugging Face's format, from disk alone: the network is never asked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from astune.data import load_data
+from astune.data.audio import read_audio
+from astune.data.store import cache_root, keep
+from astune.errors import ConfigError, DataError
+from tests.example_layouts import encoded, hub_table, write_hub
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+datasets: Any = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def _datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets-cache"))
+
+
+def refusal(data: str | Path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_data(data)
+    return str(caught.value)
+
+
+def test_saved_to_disk(tmp_path: Path) -> None:
+    dataset = load_data(write_hub(tmp_path / "saved"))
+    assert dataset.source == f"hf:{tmp_path / 'saved'}"
+    assert dataset.labels == ("yes", "no")  # in the order of the ClassLabel; "maybe" has no clip
+    split = dataset.split()
+    assert (len(split.train), len(split.validation), len(split.test)) == (4, 4, 4)
+    assert [dataset.clips[clip].name for clip in split.train] == [f"train/{n:06d}" for n in range(4)]
+    first = dataset.clips[split.train[0]]
+    assert first.path.read_bytes() == encoded(300)
+    assert first.path.suffix == ".wav"
+    assert read_audio(first.path).shape == (800,)  # 50 ms
+
+
+def test_parquet_in_one_split(tmp_path: Path) -> None:
+    (tmp_path / "p" / "data").mkdir(parents=True)
+    hub_table(20).to_parquet(tmp_path / "p" / "data" / "train-00000-of-00001.parquet")
+    dataset = load_data(tmp_path / "p")
+    assert dataset.source.startswith("hf:")
+    split = dataset.split()
+    assert (len(split.train), len(split.validation), len(split.test)) == (18, 2, 0)
+
+
+def test_folds_of_a_single_split(tmp_path: Path) -> None:
+    table = hub_table(6).add_column("fold", [1, 1, 2, 2, 3, 3])
+    table.save_to_disk(tmp_path / "d")
+    dataset = load_data(tmp_path / "d")
+    assert dataset.folds == (1, 2, 3)
+    assert [clip.name for clip in dataset.clips][:2] == ["clip/000000", "clip/000001"]
+
+
+def test_text_labels_and_usual_names(tmp_path: Path) -> None:
+    table = hub_table(4).remove_columns("label").add_column("category", ["dog", "rain", "dog", "rain"])
+    table.add_column("speaker", ["a", "b", "c", "d"]).save_to_disk(tmp_path / "d")
+    assert load_data(tmp_path / "d").labels == ("dog", "rain")
+
+
+def test_a_column_named_label_wins(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["en", "fr"])
+    table = hub_table(4).add_column("language", [0, 0, 1, 1]).cast_column("language", names)
+    table.save_to_disk(tmp_path / "d")
+    assert load_data(tmp_path / "d").labels == ("yes", "no")
+    table.rename_column("label", "spoken").save_to_disk(tmp_path / "e")
+    message = refusal(tmp_path / "e")
+    assert "which column is the label? any of spoken, language" in message
+    assert "rename the one that is to label" in message
+
+
+def test_columns_that_say_nothing(tmp_path: Path) -> None:
+    table = hub_table(4)
+    table.rename_column("label", "x").cast_column("x", datasets.Value("int64")).save_to_disk(tmp_path / "d")
+    message = refusal(tmp_path / "d")
+    assert "none is a ClassLabel; columns: audio (dict), x (int64)" in message
+    table.remove_columns("audio").save_to_disk(tmp_path / "e")
+    assert "it takes one column of type Audio, and there are 0; columns: label (int64)" in refusal(tmp_path / "e")
+
+
+def test_a_clip_without_label(tmp_path: Path) -> None:
+    features = hub_table(1).features
+    table = hub_table(3).remove_columns("label").add_column("label", [0, -1, 2]).cast(features)
+    table.save_to_disk(tmp_path / "d")
+    assert "clip/000001 has no label (label is -1)" in refusal(tmp_path / "d")
+
+
+def test_split_names(tmp_path: Path) -> None:
+    parts = {"train": hub_table(4), "dev": hub_table(2, 10), "other": hub_table(2, 20)}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
+    split = load_data(tmp_path / "d").split()
+    assert (len(split.train), len(split.validation), len(split.test)) == (4, 2, 0)
+    datasets.DatasetDict({"test": hub_table(4), "other": hub_table(2)}).save_to_disk(tmp_path / "e")
+    assert "must have one split train, and one validation and one test at most; it has test, other" in refusal(
+        tmp_path / "e"
+    )
+    datasets.DatasetDict({**parts, "valid": hub_table(2)}).save_to_disk(tmp_path / "f")
+    assert "one validation and one test at most; it has train, dev, other, valid" in refusal(tmp_path / "f")
+
+
+def test_an_unknown_hub_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    message = refusal("hf:nobody/has-this-data-set")
+    assert message.startswith("nobody/has-this-data-set: datasets cannot open it (")
+    assert "hf:PATH expects" in message
+
+
+def test_the_library_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = write_hub(tmp_path / "saved")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ConfigError, match=r"pip install 'astune\[datasets\]'"):
+        load_data(saved)
+
+
+def test_it_is_not_imported_unless_used(generated: Path) -> None:
+    code = f"""
+import sys
+from astune.data import load_data
+load_data({str(generated)!r})
+print(sorted({{"datasets", "pyarrow", "torch"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_audio_folders_are_sent_to_the_folder_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*given: str) -> None:
+        try:
+            raise ImportError("To support encoding audio data, please install 'torchcodec'.")
+        except ImportError as fault:
+            raise datasets.exceptions.DatasetsError("An error occurred while generating the dataset") from fault
+
+    monkeypatch.setattr(datasets, "load_dataset", refuses)
+    assert "hf download owner/name --repo-type dataset --local-dir DIR`, then folder:DIR" in refusal("hf:owner/name")
+
+
+def test_a_configuration_is_named_behind_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, ...]] = []
+
+    def answer(*given: str | None) -> object:
+        asked.append(given)
+        return datasets.DatasetDict({"train": hub_table(4)})
+
+    monkeypatch.setattr(datasets, "load_dataset", answer)
+    assert load_data("hf:owner/name:en-US").source == "hf:owner/name:en-US"
+    assert load_data("hf:owner/name").labels == ("yes", "no")
+    assert asked == [("owner/name", "en-US"), ("owner/name", None)]
+
+
+def test_content_is_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASTUNE_CACHE", str(tmp_path))
+    content = encoded(440, "FLAC")
+    first = keep(content, "somewhere/a.FLAC")
+    digest = hashlib.sha256(content).hexdigest()
+    assert first == tmp_path / "audio" / digest[:2] / f"{digest}.flac"
+    before = first.stat().st_mtime_ns, first.stat().st_ino
+    assert keep(content, "b.flac") == first
+    assert (first.stat().st_mtime_ns, first.stat().st_ino) == before
+    assert keep(content, "c.exe").suffix == ""
+    assert np.array_equal(read_audio(keep(content)), read_audio(first))
+    assert sorted(path.name for path in first.parent.iterdir()) == [digest, f"{digest}.flac"]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ASTUNE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_root() == tmp_path / "x" / "astune"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root() == tmp_path / ".cache" / "astune"
+    assert os.environ["HOME"] == str(tmp_path)
