@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,7 +179,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut the power right after a checkpoint was written."""
     original = checkpoint.save
 
-    def save(folder: Path, step: int, *rest: object) -> None:
+    def save(folder: Path, step: int, *rest: Any) -> None:
         original(folder, step, *rest)
         if step >= steps:
             raise Stopped

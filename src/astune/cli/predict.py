@@ -36,7 +36,7 @@ def predict(
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.classifier import AudioClassifier
-    from astune.console import notices, progress
+    from astune.console import progress, say
 
     paths = _expand(files)
     model = AudioClassifier.from_pretrained(adapter, backbone)
@@ -54,14 +54,13 @@ def predict(
         typer.echo(json.dumps(records))
     failed = [record for record in records if "error" in record]
     for record in failed:
-        notices().print(f"error: {record['error']}", markup=False, soft_wrap=True)
+        say(f"error: {record['error']}")
     cut = [record for record in records if record.get("seconds", 0) > model.front_end.seconds + 0.5]
     if cut:
-        notices().print(
-            f"Note: {len(cut)} files are longer than the adapter's window; only their first {model.front_end.seconds:.1f} s were heard"
-        )
+        window = f"{model.front_end.seconds:.1f} s"
+        say(f"Note: longer than the adapter's window: {len(cut)} of {len(paths)} files; only their first {window} were heard")
     if failed:
-        notices().print(f"{len(failed)} of {len(paths)} files could not be read")
+        say(f"{len(failed)} of {len(paths)} files could not be read")
         raise typer.Exit(1)
 
 

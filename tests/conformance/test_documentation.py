@@ -1,0 +1,101 @@
+"""Every command and every Python example of README and docs runs, or says why it is skipped."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from astune.cli import main
+from astune.counting import count
+from astune.methods import PRESETS
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+_BLOCK = re.compile(
+    r"(?:<!-- (?P<tag>run|skip: [^\n]+?) -->\n)?```(?P<kind>console|python)\n(?P<body>.*?)```", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    page: str
+    number: int
+    tag: str | None
+    kind: str
+    body: str
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [shlex.split(line[2:], comments=True) for line in self.body.splitlines() if line.startswith("$ ")]
+
+
+EXAMPLES = [
+    Example(page.relative_to(ROOT).as_posix(), number, block["tag"], block["kind"], block["body"])
+    for page in PAGES
+    for number, block in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")))
+]
+ASTUNE = [e for e in EXAMPLES if e.kind == "python" or any(command[0] == "astune" for command in e.commands)]
+
+
+def test_there_are_examples() -> None:
+    readme = [example for example in ASTUNE if example.page == "README.md"]
+    assert sum(example.tag == "run" for example in readme) >= 2
+    assert any(example.kind == "python" for example in readme)
+
+
+@pytest.fixture(scope="module")
+def place(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's folder: recordings, and what earlier examples of the page left."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copytree(generated, folder / "recordings")
+    return folder
+
+
+@pytest.mark.parametrize("example", ASTUNE, ids=lambda e: f"{e.page}-{e.number}")
+def test_example_runs(
+    example: Example, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if example.tag and example.tag.startswith("skip: "):
+        pytest.skip(example.tag.removeprefix("skip: "))
+    monkeypatch.chdir(place)
+    if example.kind == "python":
+        exec(compile(example.body, example.page, "exec"), {})  # noqa: S102 - our own page
+        return
+    assert example.tag == "run", "a block of astune commands needs the tag <!-- run --> or <!-- skip: reason -->"
+    for command in example.commands:
+        assert command[0] == "astune", f"{command[0]} beside astune in one block"
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, capsys.readouterr().err
+
+
+def test_the_readme_table_is_what_the_command_prints() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z0-9`, -]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) MB \|$", readme, re.MULTILINE)
+    seen = {}
+    for names, parameters, percent, megabytes in rows:
+        for name in re.findall(r"`([^`]+)`", names):
+            figures = count(PRESETS[name])
+            seen[name] = figures
+            assert f"{figures.parameters:,}" == parameters
+            assert float(percent) == pytest.approx(figures.percent_of_full, abs=0.005)
+            assert float(megabytes) == pytest.approx(figures.adapter_bytes / 1e6, rel=0.005, abs=0.005)
+    assert set(seen) == set(PRESETS)
+
+
+def test_the_tree_in_the_readme_is_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = readme.split("## The tree")[1].split("```")[1]
+    named = re.findall(r"^  ([a-z_]+(?:/|\.py))", tree, re.MULTILINE)
+    assert len(named) >= 7
+    for name in named:
+        assert (ROOT / "src" / "astune" / name).exists(), name
+    packages = {path.name for path in (ROOT / "src" / "astune").iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert packages == {name.rstrip("/") for name in named if name.endswith("/")}
