@@ -101,8 +101,8 @@ def _reason(path: Path, fault: Exception) -> str:
         return "there is no such file"
     except IsADirectoryError:
         return "it is a folder"
-    except OSError as refusal:
-        return f"it cannot be opened ({refusal.strerror})"
+    except (OSError, ValueError) as refusal:
+        return f"it cannot be opened ({getattr(refusal, 'strerror', refusal)})"
     if empty:
         return "the file is empty"
     suffix = path.suffix.lower()

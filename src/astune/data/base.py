@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
@@ -15,11 +15,12 @@ from astune.errors import AudioError, ConfigError, DataError, unknown
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SplitName = Literal["train", "validation", "test"]
 Selection = Literal["best-validation", "last"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+_Result = TypeVar("_Result")
 VALIDATION_SHARE = 0.1  # of training, held out where a data set brings no validation split
 
 
@@ -191,8 +192,8 @@ class AudioDataset:
             Frames of 10 ms, 16 to 1024.
         """
         seconds: list[float] = []
-        with progress("Reading durations", len(clips), quiet=quiet) as advance, ThreadPoolExecutor() as pool:
-            for length in pool.map(_duration_or_none, (self.clips[number].path for number in clips)):
+        with progress("Reading durations", len(clips), quiet=quiet) as advance:
+            for length in in_threads(_duration_or_none, [self.clips[number].path for number in clips]):
                 advance(1, "")
                 if length is not None:
                     seconds.append(length)
@@ -208,6 +209,23 @@ def _duration_or_none(path: Path) -> float | None:
         return duration(path)
     except AudioError:  # named with the other broken files when features are computed
         return None
+
+
+def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterator[_Result]:
+    """Do something with many files, several at a time.
+
+    Args:
+        work: what; libsndfile leaves Python's lock alone while it reads.
+        paths: the files.
+
+    Yields:
+        Results in the order of the files; when the caller stops early, so does the work.
+    """
+    pool = ThreadPoolExecutor()
+    try:
+        yield from pool.map(work, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def audio_files(folder: Path) -> list[Path]:

@@ -1,0 +1,125 @@
+"""Public data sets, fetched whole or not at all: download with resume, checksum, unpack, read, and only then the folder's name.
+
+Until then everything lies in ``<folder>.partial`` beside it, from which the same command goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from astune.console import say
+from astune.data.archive import unpack
+from astune.data.fetch import fetch
+from astune.data.layout import load_data
+from astune.errors import ConfigError, DataError, unknown
+
+if TYPE_CHECKING:
+    from astune.data.base import AudioDataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is published."""
+
+    url: str
+    layout: str
+    size: str
+    """Of the archive, about."""
+    licence: str
+    sha256: str | None = None
+    """Of the archive; None where the publisher makes the archive on demand, so that it has no lasting checksum."""
+
+
+SOURCES: dict[str, Source] = {
+    "esc50": Source("https://github.com/karolpiczak/ESC-50/archive/master.zip", "esc50", "600 MB", "CC BY-NC 3.0"),
+    "speech_commands": Source(
+        "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        "speech_commands",
+        "2.4 GB",
+        "CC BY 4.0",
+        # As TensorFlow Datasets and torchaudio list it.
+        "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+    ),
+}
+
+
+def download(
+    name: str, folder: Path, url: str | None = None, sha256: str | None = None, *, quiet: bool = False
+) -> AudioDataset:
+    """Fetch a public data set into a folder.
+
+    Args:
+        name: a key of ``SOURCES``.
+        folder: must not exist, or be empty.
+        url: a mirror; the publisher where None.
+        sha256: of the archive, in hexadecimal; the published one, if there is one, where None.
+        quiet: no progress bar and no announcements.
+
+    Returns:
+        The data set, as read from the folder.
+
+    Raises:
+        ConfigError: an unknown name, or something that is no SHA-256.
+        DataError: the folder is in use, the download fails, or what came is not the data set.
+    """
+    if name not in SOURCES:
+        raise ConfigError(unknown("data set", name, SOURCES))
+    expected = (sha256 or SOURCES[name].sha256 or "").lower()
+    if expected and (len(expected) != 64 or set(expected) - set("0123456789abcdef")):
+        raise ConfigError(f"{sha256!r} is no SHA-256: it takes 64 hexadecimal digits")
+    folder = folder.expanduser().resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} is there already; name a folder that is not, or check it with `astune data check`")
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with FileLock(partial / "lock", timeout=0):
+            _fill(partial, folder, SOURCES[name], url or SOURCES[name].url, expected, quiet=quiet)
+        shutil.rmtree(partial)
+    except DataError:
+        if not (partial / "archive").exists():  # nothing to go on from
+            shutil.rmtree(partial)
+        raise
+    except Timeout as fault:
+        raise DataError(f"another process is downloading into {partial}") from fault
+    except OSError as fault:
+        raise DataError(f"{folder} cannot be written: {fault}") from fault
+    return load_data(f"{SOURCES[name].layout}:{folder}")
+
+
+def _fill(partial: Path, folder: Path, source: Source, url: str, expected: str, *, quiet: bool) -> None:
+    """Everything up to the final rename; an archive that proves useless is deleted, so that the next call starts anew.
+
+    Raises:
+        DataError: the archive cannot be had, or is not what it should be.
+    """
+    archive = partial / "archive"
+    if not quiet:
+        say(f"Downloading {url} (about {source.size}, {source.licence})")
+    fetch(url, archive, quiet=quiet)
+    try:
+        found = _sha256(archive)
+        if not quiet:
+            say(f"SHA-256 {found}{'' if expected else ' (no published one to compare it with)'}")
+        if expected and found != expected:
+            raise DataError(f"{url}: the archive's SHA-256 is {found}, and should be {expected}; it is deleted")
+        shutil.rmtree(partial / "content", ignore_errors=True)
+        root = unpack(archive, partial / "content")
+        load_data(f"{source.layout}:{root}")
+    except DataError:
+        archive.unlink(missing_ok=True)
+        raise
+    if folder.exists():
+        folder.rmdir()
+    root.replace(folder)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,136 @@
+"""One large file over HTTP, taken up again where the connection broke."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from astune import __version__
+from astune.console import notices
+from astune.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_CHUNK = 1 << 20  # bytes read at a time
+_TIMEOUT = 60.0  # seconds without a byte
+_PATIENCE = 4  # attempts in a row that bring nothing new
+_PAUSE = 1.0  # seconds after the first of them, doubling
+
+
+def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
+    """Download a file, or the rest of it.
+
+    What an earlier call left in ``file`` is kept when the server can prove, by an ETag or a date, that its file is still the same.
+
+    Args:
+        url: http or https.
+        file: where to; beside it lies ``<file>.json``, which says what it is a part of.
+        quiet: no progress bar.
+
+    Raises:
+        DataError: the URL is no such thing, the server refuses, or the connection breaks again and again.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise DataError(f"{url!r} is no http or https URL")
+    idle, fault = 0, ""
+    with _bar(quiet=quiet) as bar:
+        task = bar.add_task("Downloading", total=None)
+        while idle < _PATIENCE:
+            if idle:
+                time.sleep(_PAUSE * 2 ** (idle - 1))
+            before = _size(file)
+            try:
+                _attempt(url, file, lambda done, total: bar.update(task, completed=done, total=total))
+            except (OSError, http.client.HTTPException) as problem:
+                fault = str(getattr(problem, "reason", None) or problem) or type(problem).__name__
+                idle = 0 if _size(file) > before else idle + 1
+            else:
+                return
+    raise DataError(
+        f"{url} cannot be downloaded: {fault}; {_size(file):,} bytes are kept, and the same command goes on from there"
+    )
+
+
+def _bar(*, quiet: bool) -> Progress:
+    console = notices()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _attempt(url: str, file: Path, show: Callable[[int, int | None], None]) -> None:
+    """Ask once, for the rest if there is a beginning.
+
+    Raises:
+        ConnectionError: asking again may help, as with every other OSError and HTTPException that comes out of here.
+        DataError: it will not help.
+    """
+    validator = _validator(url, file)
+    have = _size(file) if validator else 0
+    headers = {"User-Agent": f"astune/{__version__}", "Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+            _receive(answer, url, file, have, show)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            if refusal.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+                if refusal.headers.get("Content-Range") == f"bytes */{have}":
+                    return  # it was whole already
+                file.unlink()
+            elif refusal.code < 500 and refusal.code not in (408, 429):
+                raise DataError(
+                    f"{url} answered {refusal.code} {refusal.reason}; name another place with --url"
+                ) from refusal
+            raise ConnectionError(f"the server answered {refusal.code} {refusal.reason}") from refusal
+
+
+def _receive(answer: Any, url: str, file: Path, have: int, show: Callable[[int, int | None], None]) -> None:  # noqa: ANN401 - urllib's own type
+    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
+        if not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
+            file.unlink()
+            raise ConnectionError(
+                f"the server sent {answer.headers.get('Content-Range')}, not what follows byte {have}"
+            )
+    else:
+        have = 0
+    length = answer.headers.get("Content-Length")
+    total = have + int(length) if length else None
+    tag = answer.headers.get("ETag") or ""
+    proof = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
+    file.with_name(f"{file.name}.json").write_text(json.dumps({"url": url, "validator": proof}), encoding="utf-8")
+    with file.open("ab" if have else "wb") as stream:
+        while chunk := answer.read(_CHUNK):
+            stream.write(chunk)
+            have += len(chunk)
+            show(have, total)
+    if total is not None and have != total:
+        raise ConnectionError(f"the connection closed after {have:,} of {total:,} bytes")
+
+
+def _validator(url: str, file: Path) -> str:
+    """What proves that the server still has the file that we have the beginning of; empty where nothing does."""
+    try:
+        known = json.loads(file.with_name(f"{file.name}.json").read_text(encoding="utf-8"))
+        return str(known["validator"]) if known["url"] == url else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,320 @@
+"""``astune data download``, against a server on this machine: whole, interrupted, resumed, wrong, unsafe."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from filelock import FileLock
+
+from astune.data import load_data
+from astune.data.archive import unpack
+from astune.data.download import SOURCES, download
+from astune.data.fetch import fetch
+from astune.errors import ConfigError, DataError
+from tests.example_layouts import write_esc50, write_speech_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@dataclass
+class Site:
+    """What the server has, how it misbehaves, and what it was asked."""
+
+    content: bytes = b""
+    etag: str | None = '"one"'
+    ranges: bool = True
+    lengths: bool = True
+    break_after: list[int] = field(default_factory=list)
+    """Bytes of the body after which each of the next answers ends early."""
+    refuse: list[int] = field(default_factory=list)
+    """Status codes of the next answers."""
+    asked: list[str | None] = field(default_factory=list)
+    """The Range header of each request."""
+    url: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        site: Site = self.server.site  # type: ignore[attr-defined]
+        asked = self.headers.get("Range")
+        site.asked.append(asked)
+        self.close_connection = True
+        if site.refuse:
+            self.send_error(site.refuse.pop(0))
+            return
+        start = 0
+        if asked and site.ranges and self.headers.get("If-Range") == site.etag:
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if start >= len(site.content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(site.content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+        self.answer(site, start)
+
+    def answer(self, site: Site, start: int) -> None:
+        body = site.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(site.content) - 1}/{len(site.content)}")
+        if site.etag:
+            self.send_header("ETag", site.etag)
+        if site.lengths:
+            self.send_header("Content-Length", str(len(body)))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        whole = not site.break_after
+        sent = body if whole else body[: site.break_after.pop(0)]
+        if site.lengths:
+            self.wfile.write(sent)
+        else:
+            self.wfile.write(f"{len(sent):x}\r\n".encode() + sent + b"\r\n" + (b"0\r\n\r\n" if whole else b""))
+
+    def log_message(self, *given: Any) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("astune.data.fetch._PAUSE", 0.0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        served = Site(url=f"http://127.0.0.1:{server.server_port}/archive")
+        server.site = served  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield served
+        server.shutdown()
+        thread.join()
+
+
+def zipped(folder: Path, root: str = "ESC-50-master/") -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                file.write(path, f"{root}{path.relative_to(folder)}")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def esc50_zip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return zipped(write_esc50(tmp_path_factory.mktemp("published")))
+
+
+def refusal(work: Callable[[], object]) -> str:
+    with pytest.raises(DataError) as caught:
+        work()
+    return str(caught.value)
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_published_places() -> None:
+    assert set(SOURCES) == {"esc50", "speech_commands"}
+    assert all(source.url.startswith("https://") for source in SOURCES.values())
+    assert SOURCES["esc50"].sha256 is None  # GitHub makes the archive on demand
+    assert len(SOURCES["speech_commands"].sha256 or "") == 64
+
+
+def test_esc50_from_a_zip_with_a_folder_at_its_root(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content, site.lengths, site.etag = esc50_zip, False, None  # as GitHub sends it
+    dataset = download("esc50", tmp_path / "here" / "ESC-50", site.url, quiet=True)
+    assert dataset.source == f"esc50:{tmp_path / 'here' / 'ESC-50'}"
+    assert (len(dataset.clips), len(dataset.labels)) == (20, 2)
+    assert entries(tmp_path / "here") == ["ESC-50"]  # nothing left beside it
+    assert entries(tmp_path / "here" / "ESC-50") == ["audio", "meta"]
+
+
+def test_speech_commands_from_a_tar_without_one(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published = write_speech_commands(tmp_path / "published", suffix=".wav")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as file:
+        file.add(published, ".")
+    site.content = stream.getvalue()
+    digest = hashlib.sha256(site.content).hexdigest()
+    dataset = download("speech_commands", tmp_path / "sc", site.url, digest.upper())
+    assert [clip.name for clip in dataset.clips] == [clip.name for clip in load_data(published).clips]
+    printed = capsys.readouterr()
+    assert digest in printed.err
+    assert printed.out == ""
+
+
+def test_a_broken_connection_is_taken_up_in_the_same_call(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content, site.break_after = esc50_zip, [1000, 500]
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == esc50_zip
+    assert site.asked == [None, "bytes=1000-", "bytes=1500-"]
+
+
+def test_a_later_call_goes_on_from_what_is_kept(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content, site.break_after, site.refuse = esc50_zip, [700], []
+    site.break_after += [0] * 4
+    message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
+    assert "700 bytes are kept, and the same command goes on from there" in message
+    assert entries(tmp_path) == ["esc.partial"]
+    site.asked.clear()
+    download("esc50", tmp_path / "esc", site.url, quiet=True)
+    assert site.asked == ["bytes=700-"]
+    assert entries(tmp_path) == ["esc"]
+
+
+def test_a_download_that_was_whole_is_not_repeated(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content = esc50_zip
+    for _ in range(2):
+        fetch(site.url, tmp_path / "file", quiet=True)
+    assert site.asked == [None, f"bytes={len(esc50_zip)}-"]
+    assert (tmp_path / "file").read_bytes() == esc50_zip
+
+
+def test_a_file_that_changed_on_the_server_starts_anew(site: Site, tmp_path: Path) -> None:
+    site.content, site.break_after = b"a" * 5000, [2000, 0, 0, 0, 0]
+    refusal(lambda: fetch(site.url, tmp_path / "file", quiet=True))
+    site.content, site.etag, site.break_after = b"b" * 5000, '"two"', []
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == b"b" * 5000
+
+
+@pytest.mark.parametrize("etag", ['"one"', 'W/"weak"', None])
+def test_a_server_without_ranges_or_proof_starts_anew(site: Site, tmp_path: Path, etag: str | None) -> None:
+    site.content, site.ranges, site.etag, site.break_after = bytes(range(256)) * 20, False, etag, [2000]
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == site.content
+    assert site.asked == [None, "bytes=2000-" if etag == '"one"' else None]
+
+
+def test_another_url_does_not_go_on_with_the_first(site: Site, tmp_path: Path) -> None:
+    site.content = b"a" * 3000
+    fetch(site.url, tmp_path / "file", quiet=True)
+    fetch(f"{site.url}?mirror", tmp_path / "file", quiet=True)
+    assert site.asked == [None, None]
+
+
+def test_a_wrong_checksum_is_said_and_nothing_stays(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content = esc50_zip
+    found, wanted = hashlib.sha256(esc50_zip).hexdigest(), "0" * 64
+    message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, wanted, quiet=True))
+    assert f"SHA-256 is {found}, and should be {wanted}" in message
+    assert entries(tmp_path) == []
+    # the published checksum holds for a mirror too
+    message = refusal(lambda: download("speech_commands", tmp_path / "sc", site.url, quiet=True))
+    assert f"should be {SOURCES['speech_commands'].sha256}" in message
+
+
+def test_refusals_of_the_server(site: Site, tmp_path: Path) -> None:
+    site.refuse = [404]
+    message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
+    assert f"{site.url} answered 404 Not Found; name another place with --url" in message
+    assert len(site.asked) == 1
+    assert entries(tmp_path) == []
+    site.refuse = [503, 429]
+    site.content = b"whole"
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    site.refuse = [500] * 9
+    assert "the server answered 500" in refusal(lambda: fetch(f"{site.url}?other", tmp_path / "none", quiet=True))
+
+
+def test_nobody_answers(tmp_path: Path, site: Site) -> None:
+    message = refusal(lambda: fetch("http://127.0.0.1:9/archive", tmp_path / "file", quiet=True))
+    assert "cannot be downloaded" in message
+    assert "is no http or https URL" in refusal(lambda: fetch("file:///etc/passwd", tmp_path / "file", quiet=True))
+
+
+def test_what_is_there_is_left_alone(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    message = refusal(lambda: download("esc50", tmp_path / "mine", site.url, quiet=True))
+    assert "is there already" in message
+    assert entries(tmp_path / "mine") == ["notes.txt"]
+    assert site.asked == []
+    (tmp_path / "empty").mkdir()
+    site.content = esc50_zip
+    assert len(download("esc50", tmp_path / "empty", site.url, quiet=True).clips) == 20
+
+
+def test_two_downloads_into_one_folder(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "esc.partial").mkdir()
+    with FileLock(tmp_path / "esc.partial" / "lock"):
+        message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
+    assert "another process is downloading into" in message
+
+
+def test_names_and_checksums_are_checked_first(tmp_path: Path, site: Site) -> None:
+    with pytest.raises(ConfigError, match="unknown data set 'esc-50'; choose one of: esc50, speech_commands"):
+        download("esc-50", tmp_path / "esc", site.url, quiet=True)
+    with pytest.raises(ConfigError, match="64 hexadecimal digits"):
+        download("esc50", tmp_path / "esc", site.url, "abc", quiet=True)
+    assert site.asked == []
+
+
+def test_another_archive_is_not_taken_for_the_data_set(site: Site, tmp_path: Path) -> None:
+    site.content = zipped(write_speech_commands(tmp_path / "published"))
+    message = refusal(lambda: download("esc50", tmp_path / "out" / "esc", site.url, quiet=True))
+    assert "esc50:PATH expects" in message
+    assert entries(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"PK\x03\x04 cut off", b"\x1f\x8b\x08\x00 no gzip"])
+def test_what_is_no_archive(site: Site, tmp_path: Path, content: bytes) -> None:
+    site.content = content
+    message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
+    assert "is neither a zip nor a tar archive" in message or "is damaged" in message
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt", "..\\outside.txt", "link"])
+def test_members_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        member = zipfile.ZipInfo(name)
+        member.external_attr = (0o120777 if name == "link" else 0o100644) << 16
+        file.writestr(member, "/etc/passwd")
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        entry = tarfile.TarInfo(name)
+        if name == "link":
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(entry)
+    assert "is not safe to unpack" in refusal(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in" / "zip"))
+    if name not in ("/outside.txt", "..\\outside.txt"):  # tar strips the slash, and takes the backslash for a letter
+        assert "is not safe to unpack" in refusal(lambda: unpack(tmp_path / "bad.tar", tmp_path / "in" / "tar"))
+    assert not (tmp_path / "outside.txt").exists()
+    assert not (tmp_path / "in" / "outside.txt").exists()
+
+
+def test_a_damaged_archive_is_deleted_so_that_the_next_call_starts_anew(site: Site, tmp_path: Path) -> None:
+    published = write_esc50(tmp_path / "published")
+    whole = zipped(published)
+    place = whole.index(b"1-10001-A-0.wav") + 60  # inside the first sound
+    site.content = whole[:place] + bytes(8) + whole[place + 8 :]
+    assert "is damaged" in refusal(lambda: download("esc50", tmp_path / "out" / "esc", site.url, quiet=True))
+    site.content = whole
+    assert len(download("esc50", tmp_path / "out" / "esc", site.url, quiet=True).clips) == 20
+    assert site.asked == [None, None]
+
+
+def test_the_command(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:
+    site.content = esc50_zip
+    code = "import sys; from astune.cli import app; app(standalone_mode=False); sys.exit(9 if 'torch' in sys.modules else 0)"
+    command = ["data", "download", "esc50", str(tmp_path / "esc"), "--url", site.url]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout == f"esc50:{tmp_path / 'esc'}: 20 clips, 2 classes\n"
+    assert f"SHA-256 {hashlib.sha256(esc50_zip).hexdigest()} (no published one to compare it with)" in done.stderr
