@@ -60,7 +60,11 @@ class FrontEnd:
     @property
     def seconds(self) -> float:
         """Audio that fills ``max_length`` frames; what lies behind it is never heard."""
-        return ((self.max_length - 1) * HOP + FRAME) / _RATE
+        return self._heard / _RATE
+
+    @property
+    def _heard(self) -> int:
+        return (self.max_length - 1) * HOP + FRAME
 
     @cached_property
     def log_mel(self) -> LogMel:
@@ -76,7 +80,7 @@ class FrontEnd:
         Returns:
             (..., max_length, num_mel_bins), in the filterbank's precision.
         """
-        energies = self.log_mel(samples)[..., : self.max_length, :]
+        energies = self.log_mel(samples[..., : self._heard])
         padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
         return (padded - self.mean) / (2 * self.std)
 
