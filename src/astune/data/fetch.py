@@ -54,9 +54,9 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
                 idle = 0 if _size(file) > before else idle + 1
             else:
                 return
-    raise DataError(
-        f"{url} cannot be downloaded: {fault}; {_size(file):,} bytes are kept, and the same command goes on from there"
-    )
+    kept = _size(file)
+    ahead = f"{kept:,} bytes are kept, and the same command goes on from there" if kept else "name a mirror with --url"
+    raise DataError(f"{url} cannot be downloaded: {fault}; {ahead}")
 
 
 def _bar(*, quiet: bool) -> Progress:

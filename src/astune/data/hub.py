@@ -9,12 +9,16 @@ file, so neither torchcodec nor FFmpeg is needed.
 
 from __future__ import annotations
 
+import http.client
 import re
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.console import notices, progress
+from astune.console import notices, progress, say
 from astune.data.base import AudioDataset, Clip, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.store import keep
@@ -28,6 +32,7 @@ _SPLITS: dict[str, SplitName] = {
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
 }  # fmt: skip
 _LABELS = ("label", "labels", "intent", "intent_class", "category", "class", "keyword")
+_PROBE_SECONDS = 10.0  # the longest wait for the hub's first answer
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -117,13 +122,43 @@ def _open(layout: Layout, path: Path, datasets: Any) -> Any:  # noqa: ANN401 - a
         if path.exists():
             return datasets.load_from_disk(str(path)) if _is_saved(path) else datasets.load_dataset(str(path))
         repository, _, config = str(path).partition(":")
-        return datasets.load_dataset(repository, config or None)
+        with _offline_if_unreachable(datasets):
+            return datasets.load_dataset(repository, config or None)
     except (OSError, ValueError, ImportError, datasets.exceptions.DatasetsError) as fault:
         if "torchcodec" in f"{fault} {fault.__cause__} {getattr(fault.__cause__, '__cause__', '')}":
             way = f"`hf download {path} --repo-type dataset --local-dir DIR`, then folder:DIR or csv:DIR"
             what = "a folder of audio files, which datasets opens with torchcodec alone; fetch it by"
             raise DataError(f"hf:{path} is {what} {way}") from fault
         raise layout.missing(path, f"datasets cannot open it ({type(fault).__name__}: {fault})") from fault
+
+
+@contextmanager
+def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
+    """Send the library to its cache where the hub does not answer: by itself it retries for half a minute first."""
+    from huggingface_hub import constants
+
+    fault = None if constants.HF_HUB_OFFLINE else _why_unreachable(constants.ENDPOINT)
+    if fault is None:
+        yield
+        return
+    say(f"{constants.ENDPOINT} does not answer ({fault}); looking into the cache of datasets")
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _why_unreachable(endpoint: str) -> str | None:
+    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the hub's own address
+    try:
+        urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError as answer:  # whatever it says, it answers
+        answer.close()
+    except (OSError, http.client.HTTPException) as fault:
+        return str(getattr(fault, "reason", None) or fault) or type(fault).__name__
+    return None
 
 
 def _parts(path: Path, loaded: Any) -> dict[SplitName | None, Any]:  # noqa: ANN401

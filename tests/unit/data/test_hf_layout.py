@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +119,22 @@ def test_an_unknown_hub_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     message = refusal("hf:nobody/has-this-data-set")
     assert message.startswith("nobody/has-this-data-set: datasets cannot open it (")
     assert "hf:PATH expects" in message
+
+
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    began = time.monotonic()
+    message = refusal("hf:nobody/has-this-data-set")
+    assert time.monotonic() - began < 5
+    assert "datasets cannot open it" in message
+    assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().err
+    assert constants.HF_HUB_OFFLINE is False
 
 
 def test_the_library_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
