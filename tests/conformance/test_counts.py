@@ -19,10 +19,17 @@ TABLE_1 = {
     "full-ft": (85_708_032, "85.5M"),
     "linear": (39_986, "9-40K"),
     "bitfit": (102_144, "102K"),
+    "spt-300": (230_400, "230K"),
+    "dpt-25": (230_400, "230K"),
+    "pref-t-24": (221_184, "221K"),
     "bottleneck-pf-par": (248_976, "249K"),
     "bottleneck-pf-seq": (248_976, "249K"),
     "bottleneck-hou-par": (497_952, "498K"),
     "bottleneck-hou-seq": (497_952, "498K"),
+    "convpass-pf-par": (254_304, "254K"),
+    "convpass-pf-seq": (254_304, "254K"),
+    "convpass-hou-par": (508_608, "508K"),
+    "convpass-hou-seq": (508_608, "508K"),
     "lora": (221_184, "221K"),
 }
 
@@ -38,6 +45,8 @@ ABLATIONS = {
     "bottleneck:configuration=mixed": 497_952,
     "bottleneck:configuration=hydra": 470_304,
     "bottleneck:sublayer=ffn+lora": 470_160,
+    "bottleneck:sublayer=ffn+dpt:tokens=25": 479_376,
+    "bottleneck:sublayer=ffn+dpt:tokens=14+lora:reduction_rate=256": 488_592,
     "bottleneck:sublayer=mhsa,insertion=sequential,position=before": 248_976,
     "bottleneck:sublayer=ffn,insertion=sequential,residual=false": 248_976,
 }
@@ -58,6 +67,9 @@ def test_formulas() -> None:
     assert LAYERS * (2 * D * r + r + D + NORM) == TABLE_1["bottleneck-pf-par"][0]
     assert TABLE_1["lora"][0] == LAYERS * 2 * 2 * D * (D // 128)
     assert TABLE_1["bitfit"][0] == LAYERS * (4 * D + 4 * D + D + 2 * D) + D
+    assert TABLE_1["bottleneck-pf-par"][0] + LAYERS * (3 * r * r + r) == TABLE_1["convpass-pf-par"][0]
+    assert TABLE_1["dpt-25"][0] == 25 * D * LAYERS
+    assert TABLE_1["pref-t-24"][0] == 24 * D * LAYERS
     assert LAYERS * (4 * D * r + 2 * r + D + 2 * D) == ABLATIONS["bottleneck:configuration=hydra"]
 
 

@@ -136,3 +136,14 @@ _loras = st.builds(
 def test_spec_and_parse_are_inverse(method: LoRA) -> None:
     assert parse_method(method.spec) == method
     assert parse_method(str(method)) == method
+
+
+@pytest.mark.parametrize("spec", ["spt+dpt", "dpt+dpt:tokens=3"])
+def test_two_prompts_are_refused(spec: str) -> None:
+    assert "take the same place (layers.0.prompts" in faults_of(spec)
+
+
+def test_what_means_nothing_to_a_method_is_no_field_of_it() -> None:
+    assert "unknown field 'layers'" in faults_of("dpt:layers=1")
+    assert "a multiple of 2" in faults_of("prefix:tokens=3")
+    assert "unknown configuration 'hydra'" in faults_of("convpass:configuration=hydra")

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from torch import Tensor, nn
 
+from astune.backbone.attention import NAME as ATTENTION
+from astune.backbone.attention import Prefix, set_prefix
+
 if TYPE_CHECKING:
-    from torch.utils.hooks import RemovableHandle
     from transformers import ASTModel
 
 Kind = Literal["mhsa", "ffn"]
@@ -94,6 +96,28 @@ class _AddHook:
 
 
 @dataclass(frozen=True)
+class _LayerHook:
+    editor: nn.Module
+
+    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.editor(args[0]), *args[1:])
+
+
+class _Handle(Protocol):
+    """Takes away what was attached."""
+
+    def remove(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _PrefixHandle:
+    attention: nn.Module
+
+    def remove(self) -> None:
+        set_prefix(self.attention, None)
+
+
+@dataclass(frozen=True)
 class SubLayer:
     """One MHSA or FFN with the LayerNorm in front of it."""
 
@@ -103,7 +127,7 @@ class SubLayer:
     module: nn.Module
     projections: dict[str, nn.Linear]
     """``q k v o`` of an MHSA, ``w1 w2`` of an FFN."""
-    handles: list[RemovableHandle] = field(repr=False)
+    handles: list[_Handle] = field(repr=False)
 
     def wrap(self, wrapper: Wrapper) -> None:
         """Put a module around the sub-layer.
@@ -123,9 +147,18 @@ class SubLayer:
         """
         self.handles.append(self.projections[projection].register_forward_hook(_AddHook(module)))
 
+    def prepend(self, prefix: Prefix) -> None:
+        """Put keys and values that come from no token into the attention of an MHSA.
+
+        Args:
+            prefix: of p keys and p values.
+        """
+        set_prefix(self.module, prefix)
+        self.handles.append(_PrefixHandle(self.module))
+
 
 class Sites:
-    """A backbone in the paper's words.
+    """A backbone in the paper's words; its attention becomes our function from here on.
 
     Args:
         model: transformers' model, weights loaded.
@@ -133,8 +166,9 @@ class Sites:
 
     def __init__(self, model: ASTModel) -> None:
         self.model = model
+        model.set_attn_implementation(ATTENTION)
         self.width: int = model.config.hidden_size
-        self.handles: list[RemovableHandle] = []
+        self.handles: list[_Handle] = []
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         self.norm: nn.LayerNorm = model.layernorm
 
@@ -147,6 +181,15 @@ class Sites:
             "mhsa": SubLayer(f"layers.{index}.mhsa", norms[0], attention, heads, self.handles),  # type: ignore[arg-type]
             "ffn": SubLayer(f"layers.{index}.ffn", norms[1], mlp, matrices, self.handles),  # type: ignore[arg-type]
         }
+
+    def before_layer(self, index: int, editor: nn.Module) -> None:
+        """Edit the tokens that enter a layer.
+
+        Args:
+            index: of the layer.
+            editor: (batch, N, d) to (batch, M, d).
+        """
+        self.handles.append(self.model.layers[index].register_forward_pre_hook(_LayerHook(editor)))
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The backbone's parameters under our names, in the model's order."""

@@ -3,6 +3,8 @@
 from astune.methods import full as full  # isort: skip
 from astune.methods import linear as linear  # isort: skip
 from astune.methods import bitfit as bitfit  # isort: skip
+from astune.methods import prompts as prompts  # isort: skip
+from astune.methods import prefix as prefix  # isort: skip
 from astune.methods import adapters as adapters  # isort: skip
 from astune.methods import lora as lora  # isort: skip
 from astune.methods.base import FAMILIES, PRESETS, Attachment, Method, default_learning_rate, parse_method, register

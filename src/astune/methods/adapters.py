@@ -8,6 +8,9 @@ LayerNorm::
     parallel, after       F(x) + A(F(x))      the same function (Table III's "Seq/Par-After")
     sequential, before    F(A(x)) + A(x)      without residual: F(A(x))
 
+Convpass (Jie and Deng, 2022): up(dropout(QuickGELU(conv(QuickGELU(down(x)))))), the convolution of kernel 3 running along the token
+sequence.
+
 Pfeiffer adapts one sub-layer a layer, Houlsby both; "mixed" is parallel-before at MHSA with sequential-after at FFN; HYDRA (Kim et
 al., 2023) is parallel-before and sequential-after at the same FFN. The LayerNorm in front of an adapted sub-layer is trained too.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,6 +98,35 @@ class Adapted:
             case _:
                 adapted: Tensor = self.adapter(y)
                 return y + adapted if self.place.residual or self.place.insertion == "parallel" else adapted
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """X · sigmoid(1.702 x); any shape."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class Convpass(nn.Module):
+    """Down, convolution over neighbouring tokens, up, with biases: (batch, N, d) to the same.
+
+    Args:
+        width: d.
+        rank: r.
+        init: how it starts.
+    """
+
+    def __init__(self, width: int, rank: int, init: Init) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, rank)
+        self.convolution = nn.Conv1d(rank, rank, kernel_size=3, padding=1)
+        self.dropout = nn.Dropout(0.1)
+        self.up = nn.Linear(rank, width)
+        start(self, init, up=["up"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A(x); (batch, N, d) to (batch, N, d)."""
+        hidden = quick_gelu(self.down(x)).transpose(1, 2)  # (batch, r, N)
+        hidden = quick_gelu(self.convolution(hidden)).transpose(1, 2)
+        return self.up(self.dropout(hidden))  # type: ignore[no-any-return]
 
 
 class Hydra(nn.Module):
@@ -261,3 +294,25 @@ class BottleneckAdapters(Adapters):
             attachment.modules[f"{ffn.path}.adapter"] = pair
             attachment.backbone_parameters |= {f"{ffn.path}.norm.{name}" for name in ("weight", "bias")}
         return attachment
+
+
+@register("convpass")
+class ConvpassAdapters(Adapters):
+    """Convpass adapters."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "convpass-pf-par": {"configuration": "pfeiffer", "insertion": "parallel"},
+        "convpass-pf-seq": {"configuration": "pfeiffer", "insertion": "sequential"},
+        "convpass-hou-par": {"configuration": "houlsby", "insertion": "parallel"},
+        "convpass-hou-seq": {"configuration": "houlsby", "insertion": "sequential"},
+    }
+    examples: ClassVar[tuple[str, ...]] = ("convpass:sublayer=ffn,init=normal", "convpass:sublayer=ffn+dpt:tokens=3")
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Add the adapters and unfreeze the LayerNorms in front of them.
+
+        Args:
+            sites: the backbone.
+        """
+        rank = self.rank(sites.width)
+        return self.attach_each(sites, lambda: Convpass(sites.width, rank, self.init))

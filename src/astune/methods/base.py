@@ -98,6 +98,8 @@ class Method(BaseModel):
     """Why it cannot be part of a sum, if it cannot."""
     final_norm: ClassVar[tuple[str, ...]] = ("weight", "bias")
     """What of the final LayerNorm it trains."""
+    adds_keys: ClassVar[bool] = False
+    """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
     counts_head: ClassVar[bool] = False
     """Whether the paper's parameter count includes head and final LayerNorm (linear probing alone)."""
 
@@ -195,12 +197,12 @@ class Sum(Method):
         return all(part.mergeable for part in self.parts)
 
     def zero_gradient(self, name: str) -> bool:
-        """If a member says so.
+        """If a member says so, and none adds keys.
 
         Args:
             name: our name of a trained parameter.
         """
-        return any(part.zero_gradient(name) for part in self.parts)
+        return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
 
     def places(self, n_layers: int) -> set[str]:
         """Of all members.

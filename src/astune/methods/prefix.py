@@ -1,0 +1,68 @@
+"""Prefix tuning: learned keys and values in every layer's attention (Li and Liang, 2021; paper, section II-B).
+
+Half of the tokens go to the keys and half to the values, after the projections, behind position 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import nn
+
+from astune.backbone import Sites
+from astune.methods.base import Attachment, Method, register
+from astune.methods.prompts import uniform_tokens
+
+
+class KeysAndValues(nn.Module):
+    """A layer's prefix.
+
+    Args:
+        number: tokens of each.
+        width: d.
+    """
+
+    def __init__(self, number: int, width: int) -> None:
+        super().__init__()
+        self.keys = uniform_tokens(number, width)
+        self.values = uniform_tokens(number, width)
+
+
+@register("prefix")
+class PrefixTuning(Method):
+    """Keys and values that come from no token."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"pref-t-24": {"tokens": 24}}
+    examples: ClassVar[tuple[str, ...]] = ("prefix:tokens=4+lora", "prefix:tokens=4+bitfit")
+    learning_rate: ClassVar[float] = 1e-2
+    adds_keys: ClassVar[bool] = True
+
+    tokens: int = Field(24, ge=2, multiple_of=2, description="a layer, half for the keys, half for the values")
+
+    @property
+    def identity_at_start(self) -> bool:
+        """Attention is shared with new keys."""
+        return False
+
+    def places(self, n_layers: int) -> set[str]:
+        """One a layer.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        return {f"layers.{index}.mhsa.prefix" for index in range(n_layers)}
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Add keys and values to every layer.
+
+        Args:
+            sites: the backbone.
+        """
+        attachment = Attachment()
+        for layer in sites.layers:
+            prefix = KeysAndValues(self.tokens // 2, sites.width)
+            layer["mhsa"].prepend(prefix)
+            attachment.modules[f"{layer['mhsa'].path}.prefix"] = prefix
+        return attachment
