@@ -7,6 +7,7 @@ from astune.methods import prompts as prompts  # isort: skip
 from astune.methods import prefix as prefix  # isort: skip
 from astune.methods import adapters as adapters  # isort: skip
 from astune.methods import lora as lora  # isort: skip
+from astune.methods import conformer as conformer  # isort: skip
 from astune.methods.base import FAMILIES, PRESETS, Attachment, Method, default_learning_rate, parse_method, register
 
 __all__ = ["FAMILIES", "PRESETS", "Attachment", "Method", "default_learning_rate", "parse_method", "register"]
