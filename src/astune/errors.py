@@ -85,6 +85,8 @@ def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]
 def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     value = detail["input"]
+    if detail["type"] == "missing":
+        return f"{where} is missing"
     if detail["type"] == "extra_forbidden":
         return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {where}"
     if detail["type"] == "literal_error":

@@ -23,8 +23,12 @@ FRAMES, LABELS = 64, ["a", "b", "c"]
 def pair(targets: str) -> tuple[AudioClassifier, Any]:
     """Ours, and PEFT's around the same backbone with the same update; rank 6 of 192, s = 8 / 32."""
     ours = AudioClassifier(load_backbone("random:tiny", FRAMES), f"lora:reduction_rate=32,targets={targets}", LABELS)
-    config = LoraConfig(r=6, lora_alpha=1.5,  # type: ignore[arg-type] # r * alpha / RR = 6 * 8 / 32; PEFT divides by r
-        target_modules=[f"{t}_proj" for t in targets], bias="none")
+    config = LoraConfig(
+        r=6,
+        lora_alpha=1.5,  # type: ignore[arg-type] # r * alpha / RR = 6 * 8 / 32; PEFT divides by r
+        target_modules=[f"{t}_proj" for t in targets],
+        bias="none",
+    )
     theirs: Any = get_peft_model(load_backbone("random:tiny", FRAMES), config)
     torch.manual_seed(4)
     for path, module in ours.modules_by_place.items():

@@ -182,8 +182,12 @@ def test_predict_refuses_more_labels_than_there_are(
     ("arguments", "code", "fault"),
     [
         (["train", "nowhere", "--output-dir", "out"], 1, "there is no 'nowhere'"),
-        (["train", "nowhere"], 2, "--output-dir"),
-        (["train", ".", "--output-dir", "out", "--learning-rate", "-1", "--max-length", "3"], 1, "settings: 2 faults"),
+        (["train", "nowhere"], 1, "output_dir is missing"),
+        (
+            ["train", ".", "--output-dir", "out", "--learning-rate", "-1", "--max-length", "3"],
+            1,
+            "command line: 2 faults",
+        ),
         (["train", ".", "--output-dir", "out", "--method", "lara"], 1, "did you mean 'lora'"),
         (["train", ".", "--output-dir", "out", "--pooling", "mean"], 2, "mean"),
         (["predict", "nowhere", "x.wav"], 1, "there is no folder 'nowhere'"),

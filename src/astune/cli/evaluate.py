@@ -85,7 +85,7 @@ def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[s
         return list(range(len(dataset.clips)))
     if fold is None and dataset.folds:
         fold = training.get("fold")
-    parts = dataset.split(fold, int(training.get("seed", 0)))
+    parts = dataset.split(fold, int(training.get("seed", 0)), training.get("selection"))
     chosen = {"test": parts.test, "validation": parts.validation, "train": parts.train}
     if not chosen[split]:
         others = ", ".join([name for name, clips in chosen.items() if clips] + ["all"])

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-
-from astune.errors import ConfigError, listing, validation_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def with_fields(
@@ -48,26 +44,22 @@ def with_fields(
 def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspect.Parameter:
     info = model.model_fields[name]
     kind = typer.Argument if positional else typer.Option
-    shown = info.default is not None and info.default is not PydanticUndefined
-    annotation = Annotated[info.annotation, kind(help=info.description, show_default=shown)]  # type: ignore[name-defined]
-    default = inspect.Parameter.empty if info.default is PydanticUndefined else info.default
+    default = None if info.default is PydanticUndefined else info.default  # a file may hold what is required
+    shown = default is not None
+    hinted: Any = info.annotation if default is not None else info.annotation | None  # type: ignore[operator]
+    annotation = Annotated[hinted, kind(help=info.description, show_default=shown)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def build(model: type[_Model], fields: dict[str, Any]) -> _Model:
-    """Make a configuration of option values.
+def given(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
+    """The options a user wrote, without the defaults.
 
     Args:
-        model: the configuration.
-        fields: values by name.
+        context: of the command.
+        fields: all options.
 
     Returns:
-        The configuration.
-
-    Raises:
-        ConfigError: with all faults at once.
+        Those from the command line.
     """
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        raise ConfigError(listing(validation_faults(error, model), "settings")) from error
+    sources = {name: context.get_parameter_source(name) for name in fields}
+    return {name: value for name, value in fields.items() if getattr(sources[name], "name", "") == "COMMANDLINE"}

@@ -58,7 +58,9 @@ def predict(
     cut = [record for record in records if record.get("seconds", 0) > model.front_end.seconds + 0.5]
     if cut:
         window = f"{model.front_end.seconds:.1f} s"
-        say(f"Note: longer than the adapter's window: {len(cut)} of {len(paths)} files; only their first {window} were heard")
+        say(
+            f"Note: longer than the adapter's window: {len(cut)} of {len(paths)} files; only their first {window} were heard"
+        )
     if failed:
         say(f"{len(failed)} of {len(paths)} files could not be read")
         raise typer.Exit(1)

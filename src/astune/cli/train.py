@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astune.cli.options import build, with_fields
+from astune.cli.options import given, with_fields
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ def register(app: typer.Typer) -> None:
 
 @with_fields(TrainConfig, arguments=["data"])
 def train(
+    context: typer.Context,
     *,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of these settings; options win over it.")
+    ] = None,
     cross_validate: Annotated[
         bool, typer.Option("--cross-validate", help="Train every fold, in fold-N/ of the output folder.")
     ] = False,
@@ -35,7 +40,8 @@ def train(
     **fields: Any,
 ) -> None:
     """Train an adapter on labelled audio and write its folder."""
-    config = build(TrainConfig, fields)
+    chosen = given(context, fields)
+    config = TrainConfig.from_yaml(config_file, **chosen) if config_file else TrainConfig.build(chosen, "command line")
 
     from astune.training import loop
 

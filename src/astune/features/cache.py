@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from astune.console import progress
 from astune.data.audio import read_audio
+from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 
 if TYPE_CHECKING:
@@ -58,18 +59,6 @@ class FeatureCache:
             (batch, frames, bins), float32.
         """
         return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
-
-
-def cache_root() -> Path:
-    """Where features are kept: ``ASTUNE_CACHE``, or ``astune`` in the user's cache folder.
-
-    Returns:
-        The folder, which need not exist.
-    """
-    named = os.environ.get("ASTUNE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "astune"
 
 
 def clip_features(path: Path, front_end: FrontEnd) -> NDArray[np.float16]:

@@ -5,11 +5,14 @@ None means: as the recipe has it for this method and this data set (``astune.tra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from astune.errors import ConfigError, listing, validation_faults
 from astune.names import PUBLISHED_BACKBONE
 
 Selection = Literal["best-validation", "last"]
@@ -27,6 +30,7 @@ class TrainConfig(BaseModel):
     backbone: str = Field(PUBLISHED_BACKBONE, description="hub id, local folder, random:base or random:tiny")
     output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
     fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
+    shots: int | None = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")
     seed: int = Field(0, ge=0, description="of everything random: start, order, masks, held-out clips")
     max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
     position_embeddings: Literal["fit", "zero"] = Field(
@@ -45,11 +49,55 @@ class TrainConfig(BaseModel):
     freq_mask: int | None = Field(None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none")
     time_mask: int | None = Field(None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none")
     bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine has it in hardware")
+    report_to: Literal["none", "tensorboard", "wandb"] = Field("none", description="tracker that is sent the metrics")
     save_steps: int | None = Field(None, ge=1, description="checkpoint every so many steps, beside every epoch")
     skip_broken: bool = Field(False, description="leave out audio files that cannot be read, instead of stopping")
     resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
     overwrite_output_dir: bool = Field(False, description="delete what an earlier run left in the output folder")
 
+    @classmethod
+    def from_yaml(cls, path: Path, **overrides: object) -> Self:
+        """Read a configuration file.
+
+        Args:
+            path: YAML, a mapping of these fields.
+            overrides: fields that replace or complete the file's.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: the file cannot be read, or with all faults of its fields.
+        """
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+            raise ConfigError(f"{path} cannot be read: {fault}") from fault
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path} is no mapping of settings, such as 'data: recordings'")
+        return cls.build({**{str(key): value for key, value in content.items()}, **overrides}, str(path))
+
+    @classmethod
+    def build(cls, fields: Mapping[str, object], source: str = "settings") -> Self:
+        """Make a configuration of values by name.
+
+        Args:
+            fields: values.
+            source: where they come from, for messages.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: with all faults at once.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(listing(validation_faults(error, cls), source)) from error
+
     def identity(self) -> dict[str, object]:
         """What decides the result: all fields but those that only say where and how to run."""
-        return self.model_dump(mode="json", exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps"})
+        return self.model_dump(
+            mode="json", exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to"}
+        )

@@ -30,8 +30,8 @@ from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
-from astune.methods import parse_method
 from astune.training import checkpoint
+from astune.training.check import RESULTS, check
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
 from astune.training.recipe import resolve
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from astune.features import FeatureCache
     from astune.training.config import TrainConfig
 
-RESULTS, METRICS = "results.json", "metrics.jsonl"
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class _Run:
     def __init__(self, config: TrainConfig, *, quiet: bool) -> None:
         self.config = config
         self.began = time.perf_counter()
-        self.accelerator = Accelerator(mixed_precision="no")
+        log_with = None if config.report_to == "none" else config.report_to
+        self.accelerator = Accelerator(mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
         self.quiet = quiet or not self.accelerator.is_main_process
 
     def execute(self) -> TrainResult:
@@ -207,18 +208,18 @@ class _Run:
         if config.resume and (config.output_dir / RESULTS).is_file():
             self._announce(f"{config.output_dir} holds a finished run already")
             return read_result(config.output_dir)
-        method = parse_method(config.method)
-        dataset = load_data(config.data)
-        split = dataset.split(config.fold, config.seed)
-        self._refuse_used_folder()
-        self.recipe = recipe = resolve(config, method, dataset, split)
+        self.accelerator.wait_for_everyone()
+        checked = check(config)
+        dataset, split = checked.dataset, checked.split
+        self._clear_folder()
+        self.recipe = recipe = resolve(config, checked.method, dataset, split)
         backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
         set_seed(config.seed)
-        self.model = AudioClassifier(backbone, method, dataset.labels, config.pooling)
-        with self.accelerator.main_process_first():
-            self.features = build_cache(
-                dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
-            )
+        self.model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling)
+        # Every process calls it: its lock lets one compute while the others wait.
+        self.features = build_cache(
+            dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
+        )
         split = self._without_broken(split)
         self._announce_plan(dataset, split)
         self._prepare(dataset, split)
@@ -229,19 +230,15 @@ class _Run:
         if not self.quiet:
             say(message)
 
-    def _refuse_used_folder(self) -> None:
+    def _clear_folder(self) -> None:
+        """Delete what an earlier run left, if that was asked for, once all processes have checked."""
         folder = self.config.output_dir
+        self.accelerator.wait_for_everyone()
         if self.config.overwrite_output_dir and self.accelerator.is_main_process:
             checkpoint.remove_all(folder)
             for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS):
                 (folder / name).unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
-        if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
-            raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
-        if checkpoint.latest(folder) and not self.config.resume:
-            raise ConfigError(
-                f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
-            )
 
     def _without_broken(self, split: Split) -> Split:
         broken = self.features.broken
@@ -255,10 +252,6 @@ class _Run:
         return replace(split, train=train, validation=validation, test=test)
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
-        unseen = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
-        if unseen:
-            names = ", ".join(dataset.labels[index] for index in sorted(unseen)[:5])
-            raise DataError(f"{len(unseen)} classes have no training clip, {names} among them")
         if split.notice:
             self._announce(f"Note: {split.notice}")
         share = self.model.parameter_count()
@@ -306,6 +299,9 @@ class _Run:
             self._announce(f"Resumed from {stopped}: epoch {self.state.epoch + 1}, step {self.state.step}")
         if accelerator.is_main_process:
             config.output_dir.mkdir(parents=True, exist_ok=True)
+        if config.report_to != "none":
+            settings = {key: value for key, value in self.identity.items() if value is not None}
+            accelerator.init_trackers("astune", config=settings)
 
     def _fit(self) -> None:
         total = self.recipe.num_train_epochs * self.steps_an_epoch
@@ -353,6 +349,7 @@ class _Run:
         state.seconds += time.perf_counter() - mark
         entry |= {"learning_rate": self._rate(self._global_step - 1, total), "seconds": round(state.seconds, 3)}
         state.history.append(entry)
+        accelerator.log(_flat(entry), step=self._global_step)
         state.epoch, state.step, state.loss_sum, state.clips = state.epoch + 1, 0, 0.0, 0
         if accelerator.is_main_process:
             lines = "".join(json.dumps(line) + "\n" for line in state.history)
@@ -436,7 +433,8 @@ class _Run:
         folder = self.config.output_dir
         best_epoch = self.state.best_epoch if self.state.best_epoch is not None else self.recipe.num_train_epochs - 1
         if self.accelerator.is_main_process:
-            training = {"data": self.config.data, "fold": split.fold, "seed": self.config.seed, **self.recipe.record()}
+            named = {"data": self.config.data, "fold": split.fold, "seed": self.config.seed, "shots": self.config.shots}
+            training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
             self.model.save_pretrained(folder, compute_dtype=self.compute_dtype, training=training, metrics=scores)
         result = TrainResult(
             output_dir=str(folder),
@@ -461,8 +459,21 @@ class _Run:
         if self.accelerator.is_main_process:
             adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")
             checkpoint.remove_all(folder)
+        self.accelerator.log({f"test/{key}": value for key, value in _flat(scores.get("test", {})).items()})
+        self.accelerator.end_training()
         self.accelerator.wait_for_everyone()
         return result
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, float]:
+    """Numbers of a nested record under ``outer/inner`` names, as trackers want them."""
+    flat: dict[str, float] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}/{inner}": number for inner, number in _flat(value).items()}
+        elif isinstance(value, int | float):
+            flat[key] = value
+    return flat
 
 
 def _device_name(device: torch.device) -> str:

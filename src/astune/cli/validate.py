@@ -1,0 +1,32 @@
+"""``astune validate``: all faults of a configuration file at once, and nothing trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astune.training.config import TrainConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("validate", epilog="Example: `astune validate birds.yaml`")(validate)
+
+
+def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `astune train --config`.")]) -> None:
+    """Check a configuration without training: names, values, data, folds, backbone, output folder."""
+    settings = TrainConfig.from_yaml(config)
+
+    from astune.training.check import check
+
+    found = check(settings)
+    split = found.split
+    clips = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
+    typer.echo(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")
+    typer.echo(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")

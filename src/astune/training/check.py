@@ -1,0 +1,103 @@
+"""Everything that can be known to be wrong before anything is computed, in one message."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from astune import adapter_file
+from astune.backbone import load_config
+from astune.counting import meta_classifier
+from astune.data import AudioDataset, Split, load_data
+from astune.data.few_shot import few_shot
+from astune.errors import AstuneError, ConfigError, DataError, listing
+from astune.methods import Method, parse_method
+from astune.training import checkpoint
+from astune.training.config import TrainConfig
+
+RESULTS = "results.json"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a configuration stands for."""
+
+    method: Method
+    dataset: AudioDataset
+    split: Split
+    parameters: int
+    """Trained, as the paper counts them."""
+
+
+def check(config: TrainConfig) -> Checked:
+    """Find every fault of a configuration; the audio itself is read later.
+
+    Args:
+        config: of a run.
+
+    Returns:
+        Method, data and split.
+
+    Raises:
+        AstuneError: the one fault there is.
+        ConfigError: with all of them, where there are several.
+    """
+    faults: list[AstuneError] = []
+
+    def attempt(action: Callable[[], _T]) -> _T | None:
+        try:
+            return action()
+        except AstuneError as fault:
+            faults.append(fault)
+            return None
+
+    method = attempt(lambda: parse_method(config.method))
+    dataset = attempt(lambda: load_data(config.data))
+    split = attempt(lambda: _split(dataset, config)) if dataset else None
+    shape = attempt(lambda: load_config(config.backbone))
+    parameters = None
+    if method and shape:
+        if config.max_length:
+            shape.max_length = config.max_length
+        labels = len(dataset.labels) if dataset else 2
+        parameters = attempt(lambda: meta_classifier(method, labels, shape).parameter_count())
+    attempt(lambda: _folder(config))
+    attempt(lambda: _tracker(config))
+    if len(faults) > 1:
+        raise ConfigError(listing([str(fault) for fault in faults], "this run cannot be started"))
+    if method is None or dataset is None or split is None or parameters is None or faults:
+        raise faults[0]
+    return Checked(method, dataset, split, parameters)
+
+
+def _split(dataset: AudioDataset, config: TrainConfig) -> Split:
+    split = dataset.split(config.fold, config.seed, config.selection)
+    untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
+    if untrained:
+        names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
+        raise DataError(f"{dataset.source}: {len(untrained)} classes have no training clip, {names} among them")
+    return split if config.shots is None else few_shot(dataset, split, config.shots, config.seed)
+
+
+def _folder(config: TrainConfig) -> None:
+    folder = config.output_dir
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"the output folder {folder} is a file; give another one")
+    if config.overwrite_output_dir or (config.resume and (folder / RESULTS).exists()):
+        return
+    if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
+        raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
+    if checkpoint.latest(folder) and not config.resume:
+        raise ConfigError(
+            f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
+        )
+
+
+def _tracker(config: TrainConfig) -> None:
+    name = config.report_to
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise ConfigError(f"report_to={name} needs a package that is not installed; pip install 'astune[{name}]'")
