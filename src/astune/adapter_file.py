@@ -22,7 +22,7 @@ from astune.backbone.hub import find_files
 from astune.errors import AdapterError
 from astune.features.log_mel import FrontEnd
 from astune.methods import Method
-from astune.methods.base import method_from_record, method_record
+from astune.methods.registry import method_from_record, method_record
 
 if TYPE_CHECKING:
     from torch import Tensor

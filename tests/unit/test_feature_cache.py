@@ -21,9 +21,9 @@ import torch
 
 import astune.features.cache as cache_module
 from astune.data.audio import read_audio
+from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 from astune.features import FeatureCache, FrontEnd, build_cache, clip_features
-from astune.features.cache import cache_root
 
 FRONT_END = FrontEnd(12)
 

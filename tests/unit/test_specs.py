@@ -10,8 +10,9 @@ from astune import AudioClassifier, load_backbone, parse_method
 from astune.errors import ConfigError
 from astune.methods import PRESETS
 from astune.methods.adapters import BottleneckAdapters
-from astune.methods.base import default_learning_rate, layer_indices, method_from_record, method_record
+from astune.methods.base import default_learning_rate, layer_indices
 from astune.methods.lora import LoRA
+from astune.methods.registry import method_from_record, method_record
 
 
 def faults_of(spec: str) -> str:

@@ -8,6 +8,7 @@ from astune.methods import prefix as prefix  # isort: skip
 from astune.methods import adapters as adapters  # isort: skip
 from astune.methods import lora as lora  # isort: skip
 from astune.methods import conformer as conformer  # isort: skip
-from astune.methods.base import FAMILIES, PRESETS, Attachment, Method, default_learning_rate, parse_method, register
+from astune.methods.base import Attachment, Method
+from astune.methods.registry import FAMILIES, PRESETS, parse_method, register
 
-__all__ = ["FAMILIES", "PRESETS", "Attachment", "Method", "default_learning_rate", "parse_method", "register"]
+__all__ = ["FAMILIES", "PRESETS", "Attachment", "Method", "parse_method", "register"]

@@ -17,6 +17,7 @@ al., 2023) is parallel-before and sequential-after at the same FFN. The LayerNor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,14 +26,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, register, start
+from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.registry import register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Self
 
     from astune.backbone import Sites
-    from astune.backbone.sites import Kind
+    from astune.backbone.sites import Kind, Wrapper
 
 Insertion = Literal["parallel", "sequential"]
 Position = Literal["before", "after"]
@@ -156,6 +157,9 @@ class Hydra(nn.Module):
 class Adapters(Method):
     """What every family of adapters has: where its modules go. A family adds the module."""
 
+    adapter_type: ClassVar[type[nn.Module]]
+    """Made of (d, r, start); a module from (batch, tokens, d) to the same."""
+
     reduction_rate: float = Field(64, gt=0, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
     configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
         "pfeiffer", description="one adapter a layer, or two"
@@ -222,20 +226,29 @@ class Adapters(Method):
         """
         return max(1, round(width / self.reduction_rate))
 
-    def attach_each(self, sites: Sites, make: Callable[[], nn.Module]) -> Attachment:
-        """Put one new adapter at each place of each layer.
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        """A new adapter, and how it is put around its sub-layer.
+
+        Args:
+            width: d.
+            place: where it sits.
+        """
+        module = self.adapter_type(width, self.rank(width), self.init)
+        return module, Adapted(module, place)
+
+    def attach(self, sites: Sites) -> Attachment:
+        """Add the adapters and unfreeze the LayerNorms in front of them.
 
         Args:
             sites: the backbone.
-            make: gives a new adapter, (batch, tokens, d) to the same.
         """
         attachment = Attachment()
         for index in layer_indices(self.layers, len(sites.layers)):
             for place in self.adapted_places():
                 sublayer = sites.layers[index][place.sublayer]
-                adapter = make()
-                sublayer.wrap(Adapted(adapter, place))
-                attachment.modules[f"{sublayer.path}.adapter"] = adapter
+                module, wrapper = self.adapter(sites.width, place)
+                sublayer.wrap(wrapper)
+                attachment.modules[f"{sublayer.path}.adapter"] = module
                 attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
         return attachment
 
@@ -244,6 +257,7 @@ class Adapters(Method):
 class BottleneckAdapters(Adapters):
     """Bottleneck adapters."""
 
+    adapter_type: ClassVar[type[nn.Module]] = Bottleneck
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "bottleneck-pf-par": {"configuration": "pfeiffer", "insertion": "parallel"},
         "bottleneck-pf-seq": {"configuration": "pfeiffer", "insertion": "sequential"},
@@ -277,29 +291,24 @@ class BottleneckAdapters(Adapters):
             return [Place("ffn", "parallel", "before", False)]
         return super().adapted_places()
 
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the adapters and unfreeze the LayerNorms in front of them.
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        """A new adapter, or HYDRA's pair, which is its own wrapper.
 
         Args:
-            sites: the backbone.
+            width: d.
+            place: where it sits.
         """
-        rank = self.rank(sites.width)
         if self.configuration != "hydra":
-            return self.attach_each(sites, lambda: Bottleneck(sites.width, rank, self.init))
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            ffn = sites.layers[index]["ffn"]
-            pair = Hydra(sites.width, rank, self.init)
-            ffn.wrap(pair)
-            attachment.modules[f"{ffn.path}.adapter"] = pair
-            attachment.backbone_parameters |= {f"{ffn.path}.norm.{name}" for name in ("weight", "bias")}
-        return attachment
+            return super().adapter(width, place)
+        pair = Hydra(width, self.rank(width), self.init)
+        return pair, pair
 
 
 @register("convpass")
 class ConvpassAdapters(Adapters):
     """Convpass adapters."""
 
+    adapter_type: ClassVar[type[nn.Module]] = Convpass
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "convpass-pf-par": {"configuration": "pfeiffer", "insertion": "parallel"},
         "convpass-pf-seq": {"configuration": "pfeiffer", "insertion": "sequential"},
@@ -307,12 +316,3 @@ class ConvpassAdapters(Adapters):
         "convpass-hou-seq": {"configuration": "houlsby", "insertion": "sequential"},
     }
     examples: ClassVar[tuple[str, ...]] = ("convpass:sublayer=ffn,init=normal", "convpass:sublayer=ffn+dpt:tokens=3")
-
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the adapters and unfreeze the LayerNorms in front of them.
-
-        Args:
-            sites: the backbone.
-        """
-        rank = self.rank(sites.width)
-        return self.attach_each(sites, lambda: Convpass(sites.width, rank, self.init))

@@ -1,29 +1,22 @@
-"""The contract of a method, the registry, spec strings and sums.
+"""The contract of a method, and sums of methods.
 
-A method is a frozen configuration (a field = a quantity of the paper) that knows how to attach itself to a backbone. It is one
-file and one import line in ``astune/methods/__init__.py``; commands, YAML and tests find it through the registry::
-
-    bottleneck:configuration=houlsby,insertion=parallel      family:field=value,...
-    bottleneck-pf-par:reduction_rate=32                       preset, with a field changed
-    bottleneck:sublayer=ffn+lora:reduction_rate=256           a sum of methods
+A method is a frozen configuration (a field = a quantity of the paper) that knows how to attach itself to a backbone.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
 
-from astune.errors import AdapterError, ConfigError, listing, unknown, validation_faults
+from astune.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from astune.backbone import Sites
 
 Init = Literal["identity", "normal"]
@@ -272,142 +265,6 @@ def default_learning_rate(method: Method) -> float:
     return min(member.learning_rate for member in method.members)
 
 
-FAMILIES: dict[str, type[Method]] = {}
-PRESETS: dict[str, Method] = {}
-
-_MethodType = TypeVar("_MethodType", bound=type[Method])
-
-
-def register(family: str) -> Callable[[_MethodType], _MethodType]:
-    """Class decorator that makes a method known to specs, commands and the conformance suite.
-
-    Args:
-        family: its name in spec strings.
-
-    Returns:
-        The decorator.
-    """
-
-    def add(cls: _MethodType) -> _MethodType:
-        if family in FAMILIES:
-            raise ValueError(f"two methods are named {family!r}")
-        cls.family = family
-        FAMILIES[family] = cls
-        for name, values in cls.presets.items():
-            PRESETS[name] = cls(**values)
-        return cls
-
-    return add
-
-
-def parse_method(spec: str | Method) -> Method:
-    """Read a spec string.
-
-    Args:
-        spec: ``family-or-preset[:field=value,...]``, several joined by ``+``; a method is returned as it is.
-
-    Returns:
-        The method.
-
-    Raises:
-        ConfigError: with all faults of the spec: unknown names and values, contradictions, sums that cannot be.
-    """
-    if isinstance(spec, Method):
-        return spec
-    faults: list[str] = []
-    parts = [_parse_one(part.strip(), faults) for part in spec.split("+")]
-    whole = [part for part in parts if part is not None]
-    if len(parts) > 1:
-        faults += _sum_faults(whole)
-    if faults:
-        raise ConfigError(listing(faults, f"method {spec!r}"))
-    return whole[0] if len(whole) == 1 else Sum(parts=tuple(whole))
-
-
-def _sum_faults(parts: list[Method]) -> list[str]:
-    faults = [f"{part.spec} cannot be part of a sum: {part.alone}" for part in parts if part.alone]
-    try:
-        counts = Counter(place for part in parts for place in part.places(NOMINAL_LAYERS))
-    except ConfigError:  # a layer beyond AST-base's twelve: the backbone has the last word, when it is attached
-        return faults
-    shared = sorted(place for place, number in counts.items() if number > 1)
-    if shared:
-        faults.append(f"two of its methods take the same place ({shared[0]}{', ...' if len(shared) > 1 else ''})")
-    return faults
-
-
-def _parse_one(text: str, faults: list[str]) -> Method | None:
-    name, colon, settings = text.partition(":")
-    if name in PRESETS:
-        base = PRESETS[name]
-        cls, values = type(base), base.model_dump(exclude_unset=True)
-    elif name in FAMILIES:
-        cls, values = FAMILIES[name], {}
-    else:
-        faults.append(unknown("method", name, dict.fromkeys([*PRESETS, *FAMILIES])))
-        return None
-    before = len(faults)
-    if colon and not settings:
-        faults.append(f"{name}: nothing follows the colon; write field=value or leave the colon out")
-    given: set[str] = set()
-    for setting in filter(None, settings.split(",")):
-        key, equals, value = (piece.strip() for piece in setting.partition("="))
-        if not equals:
-            faults.append(f"{name}: {setting!r} is not of the form field=value")
-        elif key in given:
-            faults.append(f"{name}: {key} is given twice")
-        given.add(key)
-        values[key] = value
-    if len(faults) > before:
-        return None
-    try:
-        return cls(**values)
-    except ValidationError as error:
-        faults += [f"{name}: {fault}" for fault in validation_faults(error, cls)]
-        return None
-
-
-def method_record(method: Method) -> list[dict[str, Any]]:
-    """A method as JSON: a list of members, each with its family and every field, defaults included.
-
-    Args:
-        method: a method.
-
-    Returns:
-        What :func:`method_from_record` reads.
-    """
-    return [{"family": member.family, **member.model_dump()} for member in method.members]
-
-
-def method_from_record(record: Iterable[Mapping[str, Any]]) -> Method:
-    """The inverse of :func:`method_record`.
-
-    Args:
-        record: the members.
-
-    Returns:
-        The method.
-
-    Raises:
-        ConfigError: a family or a field this version does not know.
-    """
-    members: list[Method] = []
-    faults: list[str] = []
-    for entry in record:
-        values = dict(entry)
-        family = str(values.pop("family", ""))
-        if family not in FAMILIES:
-            faults.append(unknown("method", family, FAMILIES))
-            continue
-        try:
-            members.append(FAMILIES[family](**values))
-        except ValidationError as error:
-            faults += [f"{family}: {fault}" for fault in validation_faults(error, FAMILIES[family])]
-    if faults or not members:
-        raise ConfigError(listing(faults or ["it is empty"], "method record"))
-    return members[0] if len(members) == 1 else Sum(parts=tuple(members))
-
-
 def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
     """Give what a method adds its first values, in place.
 
@@ -426,3 +283,15 @@ def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
             nn.init.zeros_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def cancelled_by_softmax(name: str) -> bool:
+    """Whether a parameter adds the same to every score of a query, so that softmax cancels it and its gradient is zero.
+
+    Args:
+        name: our name of a parameter of the backbone.
+
+    Returns:
+        True for the key biases.
+    """
+    return name.endswith(".mhsa.k.bias")

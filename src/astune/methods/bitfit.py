@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.methods.base import Attachment, Method, register
+from astune.methods.base import Attachment, Method, cancelled_by_softmax
+from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +29,12 @@ class BitFit(Method):
         return True
 
     def zero_gradient(self, name: str) -> bool:
-        """The key bias adds the same to every score of a query, and softmax cancels it.
+        """The key biases'.
 
         Args:
             name: our name of a trained parameter.
         """
-        return name.endswith(".mhsa.k.bias")
+        return cancelled_by_softmax(name)
 
     def attach(self, sites: Sites) -> Attachment:
         """Unfreeze the biases of the layers and of the final LayerNorm.

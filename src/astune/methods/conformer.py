@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.backbone import Sites
 from astune.methods.adapters import Adapters
-from astune.methods.base import Attachment, Init, register, start
+from astune.methods.base import Init, start
+from astune.methods.registry import register
 
 _KERNEL = 31  # tokens
 
@@ -50,6 +50,7 @@ class ConformerModule(nn.Module):
 class ConformerAdapters(Adapters):
     """Conformer adapters; their BatchNorm's running statistics belong to the adapter file."""
 
+    adapter_type: ClassVar[type[nn.Module]] = ConformerModule
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"conformer": {}}
     examples: ClassVar[tuple[str, ...]] = ("conformer:configuration=houlsby,insertion=sequential",)
 
@@ -62,12 +63,3 @@ class ConformerAdapters(Adapters):
             name: our name of a trained parameter.
         """
         return name.endswith(".adapter.depthwise.bias")
-
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the adapters and unfreeze the LayerNorms in front of them.
-
-        Args:
-            sites: the backbone.
-        """
-        rank = self.rank(sites.width)
-        return self.attach_each(sites, lambda: ConformerModule(sites.width, rank, self.init))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.methods.base import Attachment, Method, register
+from astune.methods.base import Attachment, Method, cancelled_by_softmax
+from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +27,12 @@ class FullFineTuning(Method):
         return True
 
     def zero_gradient(self, name: str) -> bool:
-        """The key bias adds the same to every score of a query, and softmax cancels it.
+        """The key biases'.
 
         Args:
             name: our name of a trained parameter.
         """
-        return name.endswith(".mhsa.k.bias")
+        return cancelled_by_softmax(name)
 
     def attach(self, sites: Sites) -> Attachment:
         """Unfreeze everything.

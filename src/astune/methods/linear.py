@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.methods.base import Attachment, Method, register
+from astune.methods.base import Attachment, Method
+from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,8 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, register, start
+from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import nn
 
 from astune.backbone import Sites
-from astune.methods.base import Attachment, Method, register
+from astune.methods.base import Attachment, Method
 from astune.methods.prompts import uniform_tokens
+from astune.methods.registry import register
 
 
 class KeysAndValues(nn.Module):

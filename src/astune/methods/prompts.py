@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from astune.backbone import Sites
-from astune.methods.base import Attachment, Method, register
+from astune.methods.base import Attachment, Method
+from astune.methods.registry import register
 
 _DISTILLATION = 1  # its position
 

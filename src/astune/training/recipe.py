@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from astune.methods import default_learning_rate
+from astune.methods.base import default_learning_rate
 
 if TYPE_CHECKING:
     from astune.data import AudioDataset, Split
