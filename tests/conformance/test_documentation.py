@@ -18,7 +18,7 @@ from astune.methods import PRESETS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<tag>run|skip: [^\n]+?) -->\n)?```(?P<kind>console|python)\n(?P<body>.*?)```", re.DOTALL
+    r"(?:<!-- (?P<tag>run|skip: [^\n]+?) -->\n)?```(?P<kind>console|python|yaml)\n(?P<body>.*?)```", re.DOTALL
 )
 
 
@@ -40,7 +40,7 @@ EXAMPLES = [
     for page in PAGES
     for number, block in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")))
 ]
-ASTUNE = [e for e in EXAMPLES if e.kind == "python" or any(command[0] == "astune" for command in e.commands)]
+ASTUNE = [e for e in EXAMPLES if e.kind in ("python", "yaml") or any(command[0] == "astune" for command in e.commands)]
 
 
 def test_there_are_examples() -> None:
@@ -64,6 +64,11 @@ def test_example_runs(
     if example.tag and example.tag.startswith("skip: "):
         pytest.skip(example.tag.removeprefix("skip: "))
     monkeypatch.chdir(place)
+    if example.kind == "yaml":
+        named = re.match(r"# (\S+\.yaml)\n", example.body)
+        assert named, "a YAML example opens with a comment that names its file"
+        Path(named[1]).write_text(example.body, encoding="utf-8")
+        return
     if example.kind == "python":
         exec(compile(example.body, example.page, "exec"), {})  # noqa: S102 - our own page
         return
@@ -99,3 +104,16 @@ def test_the_tree_in_the_readme_is_there() -> None:
         assert (ROOT / "src" / "astune" / name).exists(), name
     packages = {path.name for path in (ROOT / "src" / "astune").iterdir() if path.is_dir() and path.name[0] != "_"}
     assert packages == {name.rstrip("/") for name in named if name.endswith("/")}
+
+
+def test_every_test_named_in_the_docs_exists() -> None:
+    named = {
+        (page, *reference)
+        for page in PAGES
+        for reference in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 15
+    for page, file, function in named:
+        path = ROOT / file
+        assert path.is_file(), f"{page.name} names {file}"
+        assert f"def {function}(" in path.read_text(encoding="utf-8"), f"{page.name} names {file}::{function}"

@@ -53,6 +53,10 @@ def test_a_run_from_data_to_adapter(generated: Path, tmp_path: Path) -> None:
     assert result.scores["test"]["clips"] == 18
     assert sum(map(sum, result.scores["test"]["confusion"])) == 18
     assert result.trainable_parameters == 4 * 2 * 2 * 192 * 2
+    adapter = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert adapter["training"]["selection"] == "best-validation"
+    assert adapter["position_embeddings"] == "fit"
+    assert adapter["method"][0]["init"] == "identity"
     assert (result.compute_dtype, result.device) == ("float32", "cpu") or torch.cuda.is_available()
 
 
@@ -187,7 +191,9 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "save", save)
 
 
-@pytest.mark.parametrize("method", ["lora", "full-ft"])
+@pytest.mark.parametrize(
+    "method", ["lora", "full-ft", "convpass:sublayer=ffn+dpt:tokens=2", "conformer"]
+)  # dropout and buffers among them
 @pytest.mark.parametrize("steps", [2, 5, 7])
 def test_resumed_anywhere_is_as_never_stopped(
     method: str, steps: int, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
