@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
 
 .PHONY: help demo test slow-test lint format clean
 
@@ -12,24 +13,28 @@ help:  ## show this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("astune needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + " (make PYTHON=python3.12)" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEV_READY): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(READY)  ## adapt a small backbone to generated sounds, offline, about a minute
 	$(BIN)/astune demo
 
-test: $(READY) lint  ## what a newcomer runs: types, style, all tests but the slow ones
+test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but the slow ones
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
-slow-test: $(READY)  ## the rest: kills, full-size models, several processes
+slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY)
+lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)  ## put the code into the project's form
+format: $(DEV_READY)  ## put the code into the project's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -25,6 +25,13 @@ def real_audio() -> Path:
     return REAL_AUDIO
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run for want of real audio."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "real audio is not at" in str(r.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests want real audio at {REAL_AUDIO} and were skipped")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ASTUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
