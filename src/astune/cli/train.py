@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.options import given, with_fields
+from astune.errors import ConfigError
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -41,16 +42,33 @@ def train(
 ) -> None:
     """Train an adapter on labelled audio and write its folder."""
     chosen = given(context, fields)
-    config = TrainConfig.from_yaml(config_file, **chosen) if config_file else TrainConfig.build(chosen, "command line")
+    config = _from_file(config_file, chosen) if config_file else TrainConfig.build(chosen, "command line")
+
+    from accelerate import PartialState
 
     from astune.training import loop
 
     results = loop.cross_validate(config) if cross_validate else [loop.train(config)]
+    processes = PartialState()
+    main = processes.is_main_process
+    processes.destroy_process_group()
+    if not main:
+        return
     if as_json:
         records = [asdict(result) for result in results]
         typer.echo(json.dumps(records if cross_validate else records[0]))
     else:
         show(results)
+
+
+def _from_file(path: Path, chosen: dict[str, Any]) -> TrainConfig:
+    try:
+        return TrainConfig.from_yaml(path, **chosen)
+    except ConfigError:
+        from astune.training.check import check_file
+
+        check_file(path, **chosen)  # says this and all else that is wrong
+        raise
 
 
 def show(results: list[TrainResult]) -> None:

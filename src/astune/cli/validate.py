@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from astune.training.config import TrainConfig
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb.
@@ -21,11 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `astune train --config`.")]) -> None:
     """Check a configuration without training: names, values, data, folds, backbone, output folder."""
-    settings = TrainConfig.from_yaml(config)
+    from astune.training.check import check_file
 
-    from astune.training.check import check
-
-    found = check(settings)
+    settings, found = check_file(config)
     split = found.split
     clips = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
     typer.echo(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from astune import adapter_file
@@ -15,7 +16,7 @@ from astune.data.few_shot import few_shot
 from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
 from astune.training import checkpoint
-from astune.training.config import TrainConfig
+from astune.training.config import TrainConfig, read_yaml
 
 RESULTS = "results.json"
 
@@ -46,6 +47,36 @@ def check(config: TrainConfig) -> Checked:
         AstuneError: the one fault there is.
         ConfigError: with all of them, where there are several.
     """
+    found, faults = _find(config, frozenset())
+    if len(faults) > 1:
+        raise ConfigError(listing([str(fault) for fault in faults], "this run cannot be started"))
+    if found is None:
+        raise faults[0]
+    return found
+
+
+def check_file(path: Path, **overrides: object) -> tuple[TrainConfig, Checked]:
+    """Find every fault of a configuration file: of names, of values, and of what they stand for.
+
+    Args:
+        path: YAML.
+        overrides: fields that replace or complete the file's.
+
+    Returns:
+        The configuration, and method, data and split.
+
+    Raises:
+        ConfigError: with all faults.
+    """
+    config, misstated = TrainConfig.build_sound({**read_yaml(path), **overrides})
+    found, faults = _find(config, frozenset(misstated))
+    if found is None or misstated:
+        raise ConfigError(listing([*misstated.values(), *map(str, faults)], str(path)))
+    return config, found
+
+
+def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None, list[AstuneError]]:
+    """What a configuration stands for, if it has no fault, and all faults; nothing is asked of the unusable fields."""
     faults: list[AstuneError] = []
 
     def attempt(action: Callable[[], _T]) -> _T | None:
@@ -56,22 +87,21 @@ def check(config: TrainConfig) -> Checked:
             return None
 
     method = attempt(lambda: parse_method(config.method))
-    dataset = attempt(lambda: load_data(config.data))
+    dataset = None if "data" in unusable else attempt(lambda: load_data(config.data))
     split = attempt(lambda: _split(dataset, config)) if dataset else None
-    shape = attempt(lambda: load_config(config.backbone))
+    shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
     parameters = None
     if method and shape:
         if config.max_length:
             shape.max_length = config.max_length
         labels = len(dataset.labels) if dataset else 2
         parameters = attempt(lambda: meta_classifier(method, labels, shape).parameter_count())
-    attempt(lambda: _folder(config))
+    if "output_dir" not in unusable:
+        attempt(lambda: _folder(config))
     attempt(lambda: _tracker(config))
-    if len(faults) > 1:
-        raise ConfigError(listing([str(fault) for fault in faults], "this run cannot be started"))
     if method is None or dataset is None or split is None or parameters is None or faults:
-        raise faults[0]
-    return Checked(method, dataset, split, parameters)
+        return None, faults
+    return Checked(method, dataset, split, parameters), []
 
 
 def _split(dataset: AudioDataset, config: TrainConfig) -> Split:

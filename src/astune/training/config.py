@@ -69,13 +69,7 @@ class TrainConfig(BaseModel):
         Raises:
             ConfigError: the file cannot be read, or with all faults of its fields.
         """
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-            raise ConfigError(f"{path} cannot be read: {fault}") from fault
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path} is no mapping of settings, such as 'data: recordings'")
-        return cls.build({**{str(key): value for key, value in content.items()}, **overrides}, str(path))
+        return cls.build({**read_yaml(path), **overrides}, str(path))
 
     @classmethod
     def build(cls, fields: Mapping[str, object], source: str = "settings") -> Self:
@@ -96,8 +90,48 @@ class TrainConfig(BaseModel):
         except ValidationError as error:
             raise ConfigError(listing(validation_faults(error, cls), source)) from error
 
+    @classmethod
+    def build_sound(cls, fields: Mapping[str, object]) -> tuple[Self, dict[str, str]]:
+        """Make a configuration of the values that can be used, so that those can be checked further beside a fault.
+
+        Args:
+            fields: values.
+
+        Returns:
+            The configuration, with defaults for all other fields, and the sentence of each fault under its field's name.
+        """
+        try:
+            return cls.model_validate(fields), {}
+        except ValidationError as error:
+            names = [str(detail["loc"][0]) for detail in error.errors()]
+            faults = dict(zip(names, validation_faults(error, cls), strict=True))
+        required = {name: "unknown" for name, info in cls.model_fields.items() if info.is_required()}
+        sound = {name: value for name, value in fields.items() if name not in faults}
+        return cls.model_validate({**required, **sound}), faults
+
     def identity(self) -> dict[str, object]:
         """What decides the result: all fields but those that only say where and how to run."""
         return self.model_dump(
             mode="json", exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to"}
         )
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """Settings of a configuration file, unchecked.
+
+    Args:
+        path: YAML, a mapping.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise ConfigError(f"{path} cannot be read: {fault}") from fault
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is no mapping of settings, such as 'data: recordings'")
+    return {str(key): value for key, value in content.items()}

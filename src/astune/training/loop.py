@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast, gather_object, set_seed
 from torch.nn import functional as F
 
 from astune import adapter_file
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from astune.training.config import TrainConfig
 
 METRICS = "metrics.jsonl"
+TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,10 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
     if len(folds) < 2:
         raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
+    main = PartialState(cpu=_many_on_cpu()).is_main_process
     results = []
     for fold in folds:
-        if not quiet:
+        if main and not quiet:
             say(f"Fold {fold} of {len(folds)}")
         update = {"fold": fold, "output_dir": config.output_dir / f"fold-{fold}"}
         results.append(train(config.model_copy(update=update), quiet=quiet))
@@ -126,7 +129,8 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         "mean": mean(accuracies),
         "standard_deviation": stdev(accuracies),
     }
-    adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
+    if main:
+        adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
     return results
 
 
@@ -173,7 +177,7 @@ def logits_of(
     """Logits of some clips, in their order, computed by all processes together.
 
     Args:
-        model: a classifier, as ``accelerator.prepare`` gave it back.
+        model: a classifier, not wrapped: a process that has no clip of the last step calls nothing.
         features: of the data set.
         clips: indices.
         size: clips a step and process.
@@ -200,7 +204,9 @@ class _Run:
         self.config = config
         self.began = time.perf_counter()
         log_with = None if config.report_to == "none" else config.report_to
-        self.accelerator = Accelerator(mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
+        self.accelerator = Accelerator(
+            cpu=_many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir
+        )
         self.quiet = quiet or not self.accelerator.is_main_process
 
     def execute(self) -> TrainResult:
@@ -238,6 +244,9 @@ class _Run:
             checkpoint.remove_all(folder)
             for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS):
                 (folder / name).unlink(missing_ok=True)
+            for pattern in ("*tfevents*", "hparams.yml"):
+                for told in (folder / TRACKED).rglob(pattern):
+                    told.unlink()
         self.accelerator.wait_for_everyone()
 
     def _without_broken(self, split: Split) -> Split:
@@ -301,7 +310,7 @@ class _Run:
             config.output_dir.mkdir(parents=True, exist_ok=True)
         if config.report_to != "none":
             settings = {key: value for key, value in self.identity.items() if value is not None}
-            accelerator.init_trackers("astune", config=settings)
+            accelerator.init_trackers(TRACKED, config=settings)
 
     def _fit(self) -> None:
         total = self.recipe.num_train_epochs * self.steps_an_epoch
@@ -392,9 +401,11 @@ class _Run:
         return summed
 
     def _score(self, clips: Sequence[int]) -> Scores:
+        for buffer in self.model.adapter.buffers():  # each process's last step changed its own
+            buffer.copy_(broadcast(buffer))
         with self.autocast:
             logits = logits_of(
-                self.prepared, self.features, clips, self.config.per_device_eval_batch_size, self.accelerator
+                self.model, self.features, clips, self.config.per_device_eval_batch_size, self.accelerator
             )
         return score(logits, [self.targets[clip] for clip in clips])
 
@@ -459,8 +470,9 @@ class _Run:
         if self.accelerator.is_main_process:
             adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")
             checkpoint.remove_all(folder)
-        self.accelerator.log({f"test/{key}": value for key, value in _flat(scores.get("test", {})).items()})
-        self.accelerator.end_training()
+        self.accelerator.log(_flat({"test": scores.get("test", {})}), step=self._global_step)
+        for tracker in self.accelerator.trackers:  # end_training would part the processes, and the next fold needs them
+            tracker.finish()
         self.accelerator.wait_for_everyone()
         return result
 
@@ -474,6 +486,12 @@ def _flat(entry: dict[str, Any]) -> dict[str, float]:
         elif isinstance(value, int | float):
             flat[key] = value
     return flat
+
+
+def _many_on_cpu() -> bool:
+    """Whether this is one of several processes without an accelerator of their own; Accelerate joins those only when told so."""
+    device = torch.accelerator.current_accelerator()
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and (device is None or device.type == "mps")
 
 
 def _device_name(device: torch.device) -> str:
