@@ -21,8 +21,10 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 
 from astune.training import checkpoint
+from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.loop import cross_validate, read_result, train
+from astune.training.recipe import resolve
 from tests.unit.test_loop import broken_copy, config, folded
 
 LIMIT = 300  # seconds until processes that hang are ended
@@ -99,9 +101,7 @@ def assert_same_run(one: Path, many: Path) -> None:
     expected, found = (load_file(folder / "adapter_model.safetensors") for folder in (one, many))
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(
-            found[name], tensor, atol=1e-5, rtol=0, msg=name
-        )
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=name)
     results = [read_result(folder) for folder in (one, many)]
     assert results[0].scores["test"]["confusion"] == results[1].scores["test"]["confusion"]
 
@@ -167,16 +167,25 @@ def test_what_several_processes_report_is_what_the_adapter_scores(generated: Pat
     from astune.features import build_cache
     from astune.training.metrics import score
 
-    for selection in ("last", "best-validation"):
-        many = config(generated, tmp_path / selection, method="conformer", bf16=False, selection=selection)
-        together(tmp_path / f"said-{selection}", many)
-        dataset = load_data(generated)
-        model = AudioClassifier.from_pretrained(many.output_dir)
-        features = build_cache(dataset.paths, model.front_end, quiet=True)
-        clips = dataset.split().test
-        with torch.no_grad():
-            found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
-        assert found.loss == pytest.approx(read_result(many.output_dir).scores["test"]["loss"], abs=1e-5)
+    many = config(generated, tmp_path / "many", method="conformer", bf16=False, selection="last")
+    together(tmp_path / "said", many)
+    dataset = load_data(generated)
+    model = AudioClassifier.from_pretrained(many.output_dir)
+    features = build_cache(dataset.paths, model.front_end, quiet=True)
+    clips = dataset.split().test
+    with torch.no_grad():
+        found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
+    assert found.loss == pytest.approx(read_result(many.output_dir).scores["test"]["loss"], abs=1e-5)
+
+
+def test_steps_by_default_are_those_of_one_process_with_the_whole_batch(generated: Path, tmp_path: Path) -> None:
+    settings = config(generated, tmp_path / "out", num_train_epochs=None, per_device_train_batch_size=1)
+    found = check(settings)
+    shared = resolve(settings, found.method, found.dataset, found.split, processes=TOGETHER)
+    whole = settings.model_copy(update={"per_device_train_batch_size": TOGETHER})
+    alone = resolve(whole, found.method, found.dataset, found.split)
+    assert shared.num_train_epochs == alone.num_train_epochs == 75  # 1500 steps of 2 would be 83 passes over 36 clips
+    assert resolve(settings, found.method, found.dataset, found.split).num_train_epochs == 42  # 1500 steps of 1
 
 
 @forking

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from astune.errors import ConfigError
 from astune.training.config import TrainConfig
 from astune.training.loop import TrainResult, read_result, train
 from tests.unit.test_loop import Stopped as PowerCut
@@ -105,6 +106,19 @@ def test_a_resumed_run_reports_each_epoch_once(
             train(told, quiet=True)
     result = train(told.model_copy(update={"resume": True}), quiet=True)
     assert_reported(scalars(tmp_path / "out"), result)
+
+
+def test_a_tracker_that_cannot_start_is_an_error_and_no_traceback(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As W&B without a key."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("No API key configured.")
+
+    monkeypatch.setattr("accelerate.Accelerator.init_trackers", refuse)
+    with pytest.raises(ConfigError, match=r"report_to=wandb cannot start: No API key configured\..*WANDB_MODE=offline"):
+        train(settings(generated, tmp_path / "out", report_to="wandb"), quiet=True)
 
 
 READ_RUN = """

@@ -218,7 +218,7 @@ class _Run:
         checked = check(config)
         dataset, split = checked.dataset, checked.split
         self._clear_folder()
-        self.recipe = recipe = resolve(config, checked.method, dataset, split)
+        self.recipe = recipe = resolve(config, checked.method, dataset, split, self.accelerator.num_processes)
         backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
         set_seed(config.seed)
         self.model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling)
@@ -309,8 +309,16 @@ class _Run:
         if accelerator.is_main_process:
             config.output_dir.mkdir(parents=True, exist_ok=True)
         if config.report_to != "none":
-            settings = {key: value for key, value in self.identity.items() if value is not None}
-            accelerator.init_trackers(TRACKED, config=settings)
+            self._start_tracker()
+
+    def _start_tracker(self) -> None:
+        settings = {key: value for key, value in self.identity.items() if value is not None}
+        try:
+            self.accelerator.init_trackers(TRACKED, config=settings)
+        except Exception as fault:
+            name = self.config.report_to
+            hint = "; log in with `wandb login`, or set WANDB_MODE=offline" if name == "wandb" else ""
+            raise ConfigError(f"report_to={name} cannot start: {fault}{hint}") from fault
 
     def _fit(self) -> None:
         total = self.recipe.num_train_epochs * self.steps_an_epoch

@@ -43,7 +43,7 @@ class Recipe:
         return asdict(self)
 
 
-def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> Recipe:
+def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split, processes: int = 1) -> Recipe:
     """Settle every number.
 
     Args:
@@ -52,6 +52,7 @@ def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: S
         dataset: the data.
         split: of the data; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count,
             so that folds share one length.
+        processes: that share each step.
 
     Returns:
         The recipe.
@@ -65,7 +66,7 @@ def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: S
     epochs = config.num_train_epochs or stated.num_train_epochs
     if epochs is None:
         low, high = OWN_DATA_EPOCHS
-        epochs = min(max(math.ceil(OWN_DATA_STEPS * batch / len(split.train)), low), high)
+        epochs = min(max(math.ceil(OWN_DATA_STEPS * batch * processes / len(split.train)), low), high)
     time_mask = stated.time_mask if stated.time_mask is not None else int(OWN_DATA_TIME_MASK * max_length)
     return Recipe(
         max_length=max_length,
