@@ -118,7 +118,14 @@ def test_two_processes_train_as_one_with_twice_the_batch(
 ) -> None:
     """36 clips in steps of 2 × 5: three whole ones and a last one of 6, three clips a process."""
     settings = [
-        config(generated, tmp_path / f"many-{number}", method=method, per_device_train_batch_size=5, bf16=False)
+        config(
+            generated,
+            tmp_path / f"many-{number}",
+            method=method,
+            per_device_train_batch_size=5,
+            bf16=False,
+            max_length=32,
+        )
         for number, method in enumerate(methods)
     ]
     said = together(tmp_path / "said", *settings)
@@ -149,7 +156,7 @@ def test_a_process_may_have_no_clip_of_the_last_step(method: str, generated: Pat
     Conformer's BatchNorm normalises by each process's own clips, so that two processes are not as one; it only has to run.
     """
     data = last_step_of_one_clip(generated, tmp_path)
-    fields = {"bf16": False, "method": method, "per_device_eval_batch_size": 4}
+    fields = {"bf16": False, "method": method, "per_device_eval_batch_size": 4, "num_train_epochs": 1}
     many = config(data, tmp_path / "many", **fields, per_device_train_batch_size=1, max_length=32)
     together(tmp_path / "said", many)
     assert sum(map(sum, read_result(many.output_dir).scores["test"]["confusion"])) == 17
