@@ -11,7 +11,8 @@ import pytest
 
 from astune.cli import main
 from astune.training.config import TrainConfig
-from astune.training.loop import cross_validate, train
+from astune.training.cross_validation import cross_validate
+from astune.training.loop import train
 
 DIGITS = ("0", "1", "7")
 

@@ -26,8 +26,11 @@ from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
-from astune.training.loop import batches, cross_validate, read_result, train
+from astune.training.cross_validation import cross_validate
+from astune.training.loop import train
 from astune.training.metrics import Scores, score
+from astune.training.processes import batches
+from astune.training.result import read_result
 
 LIMIT = 300  # seconds until a command that hangs is ended
 

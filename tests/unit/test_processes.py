@@ -23,8 +23,10 @@ from safetensors.torch import load_file
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
-from astune.training.loop import cross_validate, read_result, train
+from astune.training.cross_validation import cross_validate
+from astune.training.loop import train
 from astune.training.recipe import resolve
+from astune.training.result import read_result
 from tests.unit.test_loop import broken_copy, config, folded
 
 LIMIT = 300  # seconds until processes that hang are ended

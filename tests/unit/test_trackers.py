@@ -13,7 +13,8 @@ import pytest
 
 from astune.errors import ConfigError
 from astune.training.config import TrainConfig
-from astune.training.loop import TrainResult, read_result, train
+from astune.training.loop import train
+from astune.training.result import TrainResult, read_result
 from tests.unit.test_loop import Stopped as PowerCut
 from tests.unit.test_loop import config, stop_after
 

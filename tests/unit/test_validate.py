@@ -15,7 +15,8 @@ from astune.data import load_data
 from astune.data.few_shot import few_shot
 from astune.training.check import check, check_file
 from astune.training.config import TrainConfig
-from astune.training.loop import batches, train
+from astune.training.loop import train
+from astune.training.processes import batches
 from tests.unit.test_cli import run
 from tests.unit.test_loop import config, folded
 

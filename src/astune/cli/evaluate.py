@@ -44,8 +44,8 @@ def evaluate(
     from astune.classifier import AudioClassifier
     from astune.data import load_data
     from astune.features import build_cache
-    from astune.training.loop import logits_of
     from astune.training.metrics import score
+    from astune.training.processes import logits_of
 
     dataset = load_data(data)
     model = AudioClassifier.from_pretrained(adapter, backbone)

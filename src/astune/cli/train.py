@@ -15,7 +15,7 @@ from astune.errors import ConfigError
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from astune.training.loop import TrainResult
+    from astune.training.result import TrainResult
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +46,10 @@ def train(
 
     from accelerate import PartialState
 
-    from astune.training import loop
+    from astune.training.cross_validation import cross_validate as train_folds
+    from astune.training.loop import train as train_one
 
-    results = loop.cross_validate(config) if cross_validate else [loop.train(config)]
+    results = train_folds(config) if cross_validate else [train_one(config)]
     processes = PartialState()
     main = processes.is_main_process
     processes.destroy_process_group()

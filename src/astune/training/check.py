@@ -17,8 +17,7 @@ from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
 from astune.training import checkpoint
 from astune.training.config import TrainConfig, read_yaml
-
-RESULTS = "results.json"
+from astune.training.result import RESULTS
 
 _T = TypeVar("_T")
 

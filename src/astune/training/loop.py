@@ -8,76 +8,39 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import resource
-import sys
 import time
-from dataclasses import asdict, dataclass, replace
-from statistics import mean, stdev
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object, set_seed
 from torch.nn import functional as F
 
 from astune import adapter_file
 from astune.backbone import load_backbone
-from astune.classifier import AudioClassifier, evaluating
+from astune.classifier import AudioClassifier
 from astune.console import progress, say
-from astune.data import load_data
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.training import checkpoint
-from astune.training.check import RESULTS, check
+from astune.training.check import check
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
+from astune.training.processes import batches, logits_of, many_on_cpu
 from astune.training.recipe import resolve
+from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib, read_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from torch import Tensor
+    from collections.abc import Sequence
 
     from astune.data import AudioDataset, Split
-    from astune.features import FeatureCache
     from astune.training.config import TrainConfig
 
-METRICS = "metrics.jsonl"
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a run gave; ``results.json`` in its folder."""
-
-    output_dir: str
-    spec: str
-    trainable_parameters: int
-    """As the paper counts them."""
-    adapter_bytes: int
-    labels: list[str]
-    fold: int | None
-    recipe: dict[str, Any]
-    config: dict[str, Any]
-    compute_dtype: str
-    device: str
-    best_epoch: int
-    """From 0; the epoch whose weights are kept."""
-    scores: dict[str, dict[str, Any]]
-    """By split: validation where there is one, test where there is one."""
-    history: list[dict[str, Any]]
-    skipped_clips: int
-    train_seconds: float
-    """Of the epochs alone."""
-    wall_seconds: float
-    """Of everything since the command began or was resumed."""
-    peak_memory_mib: float
-    versions: dict[str, str]
 
 
 def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
@@ -96,107 +59,6 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
     return _Run(config, quiet=quiet).execute()
 
 
-def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainResult]:
-    """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
-
-    Args:
-        config: as for :func:`train`, without a fold.
-        quiet: no progress bars and no announcements.
-
-    Returns:
-        One result a fold.
-
-    Raises:
-        ConfigError: a fold was named, or the data have none.
-    """
-    folds = load_data(config.data).folds
-    if config.fold is not None:
-        raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
-    if len(folds) < 2:
-        raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
-    main = PartialState(cpu=_many_on_cpu()).is_main_process
-    results = []
-    for fold in folds:
-        if main and not quiet:
-            say(f"Fold {fold} of {len(folds)}")
-        update = {"fold": fold, "output_dir": config.output_dir / f"fold-{fold}"}
-        results.append(train(config.model_copy(update=update), quiet=quiet))
-    accuracies = [result.scores["test"]["accuracy"] for result in results]
-    summary = {
-        "spec": results[0].spec,
-        "folds": list(folds),
-        "test_accuracy": accuracies,
-        "mean": mean(accuracies),
-        "standard_deviation": stdev(accuracies),
-    }
-    if main:
-        adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
-    return results
-
-
-def read_result(folder: Path) -> TrainResult:
-    """Read a finished run.
-
-    Args:
-        folder: its output folder.
-
-    Returns:
-        What :func:`train` returned.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    try:
-        return TrainResult(**json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as fault:
-        raise DataError(f"{folder / RESULTS} cannot be read: {fault}") from fault
-
-
-def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Iterator[tuple[list[int], int]]:
-    """A process's share of each batch.
-
-    Args:
-        order: all clips, in the order of the epoch.
-        size: clips a step and process.
-        processes: how many there are.
-        rank: which one this is.
-
-    Yields:
-        Its clips of the step, and how many clips the step has over all processes. The last step may be short, down to no clip for
-        a process.
-    """
-    whole = size * processes
-    for start in range(0, len(order), whole):
-        step = order[start : start + whole]
-        yield list(step[rank::processes]), len(step)
-
-
-def logits_of(
-    model: torch.nn.Module, features: FeatureCache, clips: Sequence[int], size: int, accelerator: Accelerator
-) -> Tensor:
-    """Logits of some clips, in their order, computed by all processes together.
-
-    Args:
-        model: a classifier, not wrapped: a process that has no clip of the last step calls nothing.
-        features: of the data set.
-        clips: indices.
-        size: clips a step and process.
-        accelerator: the processes.
-
-    Returns:
-        (clips, classes), float32, on the CPU, the same in every process.
-    """
-    own: list[tuple[int, Tensor]] = []
-    positions = range(len(clips))
-    with evaluating(model), torch.inference_mode():
-        for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index):
-            if share:
-                inputs = features.batch([clips[position] for position in share]).to(accelerator.device)
-                own += zip(share, model(inputs).logits.float().cpu(), strict=True)
-    gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
-    return torch.stack([logits for _, logits in gathered])
-
-
 class _Run:
     """The state of one training run; :meth:`execute` reads from top to bottom."""
 
@@ -205,7 +67,7 @@ class _Run:
         self.began = time.perf_counter()
         log_with = None if config.report_to == "none" else config.report_to
         self.accelerator = Accelerator(
-            cpu=_many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir
+            cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir
         )
         self.quiet = quiet or not self.accelerator.is_main_process
 
@@ -465,14 +327,14 @@ class _Run:
             recipe=self.recipe.record(),
             config=self.config.model_dump(mode="json"),
             compute_dtype=self.compute_dtype,
-            device=_device_name(self.accelerator.device),
+            device=device_name(self.accelerator.device),
             best_epoch=best_epoch,
             scores=scores,
             history=self.state.history,
             skipped_clips=self.skipped,
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
-            peak_memory_mib=round(_peak_memory_mib(self.accelerator.device), 1),
+            peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),
             versions=adapter_file.versions(),
         )
         if self.accelerator.is_main_process:
@@ -494,21 +356,3 @@ def _flat(entry: dict[str, Any]) -> dict[str, float]:
         elif isinstance(value, int | float):
             flat[key] = value
     return flat
-
-
-def _many_on_cpu() -> bool:
-    """Whether this is one of several processes without an accelerator of their own; Accelerate joins those only when told so."""
-    device = torch.accelerator.current_accelerator()
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and (device is None or device.type == "mps")
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    """Largest resident set of the process so far, or what CUDA allocated at most."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

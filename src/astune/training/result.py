@@ -1,0 +1,90 @@
+"""What a run gave: ``results.json`` in its folder, and its one reader."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from astune.errors import DataError
+
+RESULTS, METRICS = "results.json", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gave; ``results.json`` in its folder."""
+
+    output_dir: str
+    spec: str
+    trainable_parameters: int
+    """As the paper counts them."""
+    adapter_bytes: int
+    labels: list[str]
+    fold: int | None
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    compute_dtype: str
+    device: str
+    best_epoch: int
+    """From 0; the epoch whose weights are kept."""
+    scores: dict[str, dict[str, Any]]
+    """By split: validation where there is one, test where there is one."""
+    history: list[dict[str, Any]]
+    skipped_clips: int
+    train_seconds: float
+    """Of the epochs alone."""
+    wall_seconds: float
+    """Of everything since the command began or was resumed."""
+    peak_memory_mib: float
+    versions: dict[str, str]
+
+
+def read_result(folder: Path) -> TrainResult:
+    """Read a finished run.
+
+    Args:
+        folder: its output folder.
+
+    Returns:
+        What :func:`train` returned.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        return TrainResult(**json.loads((folder / RESULTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as fault:
+        raise DataError(f"{folder / RESULTS} cannot be read: {fault}") from fault
+
+
+def device_name(device: torch.device) -> str:
+    """What ran.
+
+    Args:
+        device: torch's.
+
+    Returns:
+        A GPU's own name, or the device's type.
+    """
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Largest resident set of the process so far, or what CUDA allocated at most.
+
+    Args:
+        device: that ran.
+
+    Returns:
+        MiB.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
