@@ -79,7 +79,7 @@ def _download(repo: str, required: Sequence[str], optional: Sequence[str], error
     from huggingface_hub.errors import HfHubHTTPError
 
     ways_out = (
-        f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy its files ({', '.join(required)}) to a "
+        f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy the repository's files to a "
         "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as random:tiny"
     )
     fault = _why_unreachable(repo, required[0])
