@@ -267,6 +267,14 @@ def test_broken_files_are_skipped_on_request(
     assert "2 of 72 audio files cannot be read and are left out" in capsys.readouterr().err
 
 
+def test_skipping_may_not_lose_a_class(generated: Path, tmp_path: Path) -> None:
+    data = broken_copy(generated, tmp_path)
+    for victim in (data / "train" / "buzz").iterdir():
+        victim.write_bytes(b"RIFF, but no sound")
+    with pytest.raises(DataError, match="1 classes have no training clip, buzz among them"):
+        train(config(data, tmp_path / "out", skip_broken=True), quiet=True)
+
+
 def test_a_class_without_training_clips_is_refused(generated: Path, tmp_path: Path) -> None:
     shutil.copytree(generated, tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "train" / "buzz")

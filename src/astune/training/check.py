@@ -105,11 +105,24 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
 
 def _split(dataset: AudioDataset, config: TrainConfig) -> Split:
     split = dataset.split(config.fold, config.seed, config.selection)
+    refuse_untrained(dataset, split)
+    return split if config.shots is None else few_shot(dataset, split, config.shots, config.seed)
+
+
+def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
+    """Refuse data with a class that nothing would be learned of.
+
+    Args:
+        dataset: the data.
+        split: of them.
+
+    Raises:
+        DataError: a class has no training clip.
+    """
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
         raise DataError(f"{dataset.source}: {len(untrained)} classes have no training clip, {names} among them")
-    return split if config.shots is None else few_shot(dataset, split, config.shots, config.seed)
 
 
 def _folder(config: TrainConfig) -> None:

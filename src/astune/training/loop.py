@@ -23,11 +23,11 @@ from astune.backbone import load_backbone
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
 from astune.data.base import SPLITS
-from astune.errors import ConfigError, DataError
+from astune.errors import ConfigError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.training import checkpoint
-from astune.training.check import check
+from astune.training.check import check, refuse_untrained
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
 from astune.training.processes import batches, logits_of, many_on_cpu
@@ -88,7 +88,7 @@ class _Run:
         self.features = build_cache(
             dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
         )
-        split = self._without_broken(split)
+        split = self._without_broken(dataset, split)
         self._announce_plan(dataset, split)
         self._prepare(dataset, split)
         self._fit()
@@ -111,16 +111,16 @@ class _Run:
                     told.unlink()
         self.accelerator.wait_for_everyone()
 
-    def _without_broken(self, split: Split) -> Split:
+    def _without_broken(self, dataset: AudioDataset, split: Split) -> Split:
         broken = self.features.broken
         self.skipped = len(broken)
         if not broken:
             return split
         self._announce(f"{len(broken)} of {len(self.features.features)} audio files cannot be read and are left out")
         train, validation, test = (tuple(c for c in split.named(name) if c not in broken) for name in SPLITS)
-        if not train:
-            raise DataError("no training clip can be read")
-        return replace(split, train=train, validation=validation, test=test)
+        left = replace(split, train=train, validation=validation, test=test)
+        refuse_untrained(dataset, left)
+        return left
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
         if split.notice:
@@ -158,6 +158,7 @@ class _Run:
             **recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": accelerator.num_processes,
+            "compute_dtype": self.compute_dtype,
         }
         whole_batch = recipe.per_device_train_batch_size * accelerator.num_processes
         self.steps_an_epoch = math.ceil(len(split.train) / whole_batch)
