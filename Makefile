@@ -20,7 +20,7 @@ $(DEV_READY): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## adapt a small backbone to generated sounds, offline, about a minute
+demo: $(READY)  ## adapt a small backbone to generated sounds, offline, one to three minutes
 	$(BIN)/astune demo
 
 test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but the slow ones

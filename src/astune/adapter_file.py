@@ -115,7 +115,10 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
-    state = {name: tensor.cpu().contiguous() for name, tensor in model.adapter_state().items()}
+    state = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in model.adapter_state().items()
+    }
     save_tensors(folder / WEIGHTS, state)
     write_text(folder / CARD, _card(config))
     write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")

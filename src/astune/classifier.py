@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTModel
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 Pooling = Literal["all", "cls"]
+_TAKEN = "astune_taken"  # set on a backbone that a classifier has frozen, hooked and perhaps trained
 
 
 class AudioClassifier(nn.Module):
@@ -43,7 +46,8 @@ class AudioClassifier(nn.Module):
         pooling: ``"all"`` output tokens (the paper's) or ``"cls"``.
 
     Raises:
-        ConfigError: fewer than two labels, a label twice, an unknown pooling, or a method that cannot be attached.
+        ConfigError: fewer than two labels, a label twice, an unknown pooling, a method that cannot be attached, or a backbone that is
+            another classifier's or not in float32.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class AudioClassifier(nn.Module):
         self._refuse_bad_labels()
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
+        self._take(backbone)
         self.backbone = backbone
         self.origin = origin_of(backbone)
         self.sites = Sites(backbone)
@@ -70,6 +75,25 @@ class AudioClassifier(nn.Module):
         }
         for name, parameter in self.sites.parameters().items():
             parameter.requires_grad_(name in self._backbone_names)
+
+    @staticmethod
+    def _take(backbone: ASTModel) -> None:
+        """Refuse a backbone that another classifier has changed, or whose weights cannot be trained against.
+
+        Raises:
+            ConfigError: it is such a one.
+        """
+        if backbone.__dict__.get(_TAKEN):
+            raise ConfigError(
+                "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
+            )
+        dtypes = {parameter.dtype for parameter in backbone.parameters()}
+        if dtypes != {torch.float32}:
+            held = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise ConfigError(
+                f"load the backbone in float32, not {held}; cast the classifier, or let training compute in bfloat16"
+            )
+        backbone.__dict__[_TAKEN] = True
 
     def _refuse_bad_labels(self) -> None:
         faults = []
@@ -170,6 +194,8 @@ class AudioClassifier(nn.Module):
             )
         adapter_file.check_backbone(config, backbone, str(name_or_path))
         model = cls(backbone, config.read_method(), config.labels, config.pooling)
+        # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
+        model.origin = replace(model.origin, mean=config.front_end.mean, std=config.front_end.std)
         model.load_adapter_state(state)
         return model.eval()
 
@@ -194,6 +220,7 @@ class AudioClassifier(nn.Module):
         merged = copy.deepcopy(self)
         merged.method.merge(merged.sites, merged.modules_by_place)
         merged.sites.detach()
+        merged.backbone.__dict__.pop(_TAKEN)
         plain = AudioClassifier(merged.backbone, FullFineTuning(), self.labels, self.pooling)
         plain.head = merged.head
         return plain.train(self.training)

@@ -51,9 +51,12 @@ def test_there_are_examples() -> None:
 
 @pytest.fixture(scope="module")
 def place(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's folder: recordings, and what earlier examples of the page left."""
+    """The user's folder: the tree README draws, and what earlier examples of the page left."""
     folder = tmp_path_factory.mktemp("user")
-    shutil.copytree(generated, folder / "recordings")
+    for bird, sound in (("blackbird", "rise"), ("robin", "warble")):
+        (folder / "recordings" / bird).mkdir(parents=True)
+        for number, file in enumerate(sorted(generated.rglob(f"{sound}/*.wav"))):
+            shutil.copy(file, folder / "recordings" / bird / f"{number:02d}.wav")
     return folder
 
 
@@ -70,7 +73,7 @@ def test_example_runs(
         Path(named[1]).write_text(example.body, encoding="utf-8")
         return
     if example.kind == "python":
-        exec(compile(example.body, example.page, "exec"), {})  # noqa: S102 - our own page
+        exec(compile(example.body, example.page, "exec"), {"__name__": "__main__"})  # noqa: S102 - our own page
         return
     assert example.tag == "run", "a block of astune commands needs the tag <!-- run --> or <!-- skip: reason -->"
     for command in example.commands:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ASTConfig, ASTForAudioClassification, ASTModel, BertConfig
 
 from astune import load_backbone
-from astune.backbone import origin_of
+from astune.backbone import load_config, origin_of
 from astune.backbone.positions import fit_table
 from astune.backbone.sites import Sites, our_name
 from astune.errors import BackboneError, ConfigError
@@ -156,8 +156,9 @@ def test_bad_settings_name_the_choices() -> None:
         load_backbone("random:tiny", 64, dtype="int8")
     with pytest.raises(ConfigError, match="max_length 15 is shorter than one patch"):
         load_backbone("random:tiny", 15)
-    with pytest.raises(BackboneError, match=r"random:base, random:tiny; did you mean 'random:tiny'"):
-        load_backbone("random:tine")
+    for load in (load_backbone, load_config):
+        with pytest.raises(BackboneError, match=r"random:base, random:tiny; did you mean 'random:tiny'"):
+            load("random:tine")
 
 
 def test_random_backbones_are_seeded_and_leave_the_generator_alone() -> None:

@@ -167,3 +167,30 @@ def test_labels_are_checked(labels: list[str], fault: str) -> None:
 def test_pooling_is_checked() -> None:
     with pytest.raises(ConfigError, match="unknown pooling 'mean'; choose one of: all, cls"):
         AudioClassifier(load_backbone("random:tiny", 64), "linear", LABELS, pooling="mean")  # type: ignore[arg-type]
+
+
+def test_the_adapters_own_normalisation_is_used(tmp_path: Path) -> None:
+    """A copy of the backbone without its preprocessor_config.json must not change what the adapter hears."""
+    load_backbone("random:tiny").save_pretrained(tmp_path / "whole")
+    load_backbone("random:tiny").save_pretrained(tmp_path / "bare")
+    (tmp_path / "whole" / "preprocessor_config.json").write_text('{"mean": -6.85, "std": 5.57}')
+    AudioClassifier(load_backbone(tmp_path / "whole", 64), "linear", LABELS).save_pretrained(tmp_path / "adapter")
+    again = AudioClassifier.from_pretrained(tmp_path / "adapter", tmp_path / "bare")
+    assert again.front_end == FrontEnd(64, mean=-6.85, std=5.57)
+
+
+def test_a_backbone_serves_one_classifier(saved: Path) -> None:
+    shared = load_backbone("random:tiny", 64)
+    AudioClassifier.from_pretrained(saved, shared)
+    with pytest.raises(ConfigError, match="belongs to another classifier"):
+        AudioClassifier.from_pretrained(saved, shared)
+
+
+def test_a_backbone_in_low_precision_is_refused_and_a_classifier_may_be_cast(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="load the backbone in float32, not bfloat16"):
+        AudioClassifier(load_backbone("random:tiny", 64, dtype="bfloat16"), "lora", LABELS)
+    model = AudioClassifier.from_pretrained(saved).to(torch.bfloat16)
+    with torch.no_grad():
+        assert model(torch.randn(1, 64, 128, dtype=torch.bfloat16)).logits.dtype == torch.bfloat16
+    model.save_pretrained(tmp_path / "cast")
+    assert {t.dtype for t in load_file(tmp_path / "cast" / "adapter_model.safetensors").values()} == {torch.float32}

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,6 +233,8 @@ def test_used_folders_are_refused_and_say_what_to_do(
     with pytest.raises(ConfigError, match="holds an adapter already"):
         train(settings, quiet=True)
     assert train(settings.model_copy(update={"resume": True}), quiet=True) == finished
+    with pytest.raises(ConfigError, match=r"other settings .*method: 'lora' then, 'bitfit' now"):
+        train(settings.model_copy(update={"resume": True, "method": "bitfit"}), quiet=True)
 
 
 def test_a_half_written_checkpoint_is_passed_over(generated: Path, tmp_path: Path) -> None:
@@ -349,3 +353,49 @@ def test_python_m_astune_is_the_command(tmp_path: Path) -> None:
     for start in ([sys.executable, "-m", "astune"], [str(Path(sys.executable).with_name("astune"))]):
         result = subprocess.run([*start, "--version"], capture_output=True, text=True, check=True, env=environment)
         assert result.stdout.startswith("astune ")
+
+
+def test_a_fault_of_the_audio_leaves_the_earlier_adapter_alone(generated: Path, tmp_path: Path) -> None:
+    settings = config(generated, tmp_path / "out", num_train_epochs=1, method="linear")
+    train(settings, quiet=True)
+    before = (tmp_path / "out" / "adapter_model.safetensors").read_bytes()
+    again = config(broken_copy(generated, tmp_path), tmp_path / "out", overwrite_output_dir=True)
+    with pytest.raises(AudioError):
+        train(again, quiet=True)
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_a_readme_of_the_users_own_is_not_replaced(generated: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match="not ours to replace"):
+        train(config(generated, tmp_path), quiet=True)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_kill_before_the_last_file_can_be_resumed(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter is written, results.json is not: the checkpoint still stands, and --resume ends the run."""
+    settings = config(generated, tmp_path / "out", num_train_epochs=1, method="linear")
+    whole = train(settings.model_copy(update={"output_dir": tmp_path / "whole"}), quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("astune.training.loop.TrainResult", lambda **_: (_ for _ in ()).throw(Stopped()))
+        with pytest.raises(Stopped):
+            train(settings, quiet=True)
+    assert (tmp_path / "out" / "adapter_config.json").exists()
+    assert train(settings.model_copy(update={"resume": True}), quiet=True).scores == whole.scores
+
+
+def test_the_input_length_does_not_follow_the_draw(tmp_path: Path) -> None:
+    """Clips of many lengths, one of each drawn: seeds differ in the draw alone and share the feature cache."""
+    for label in ("a", "b"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(12):
+            samples = np.random.default_rng(number).normal(0, 0.1, 4000 + 1000 * number)
+            soundfile.write(tmp_path / "data" / label / f"{number}.wav", samples, 16_000)
+    lengths = set()
+    for seed in range(3):
+        fields = {"shots": 1, "seed": seed, "num_train_epochs": 1, "method": "linear"}
+        result = train(config(tmp_path / "data", tmp_path / str(seed), **fields), quiet=True)
+        lengths.add(result.recipe["max_length"])
+    assert lengths == {1 + (15_000 - 400) // 160}  # the 23rd of 24 lengths, two clips of each

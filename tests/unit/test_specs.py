@@ -10,7 +10,7 @@ from astune import AudioClassifier, load_backbone, parse_method
 from astune.errors import ConfigError
 from astune.methods import PRESETS
 from astune.methods.adapters import BottleneckAdapters
-from astune.methods.base import default_learning_rate, layer_indices
+from astune.methods.base import Sum, default_learning_rate, layer_indices
 from astune.methods.lora import LoRA
 from astune.methods.registry import method_from_record, method_record
 
@@ -148,3 +148,18 @@ def test_what_means_nothing_to_a_method_is_no_field_of_it() -> None:
     assert "unknown field 'layers'" in faults_of("dpt:layers=1")
     assert "a multiple of 2" in faults_of("prefix:tokens=3")
     assert "unknown configuration 'hydra'" in faults_of("convpass:configuration=hydra")
+
+
+def test_a_spec_keeps_every_digit() -> None:
+    method = parse_method("lora:alpha=0.12345678")
+    assert parse_method(method.spec) == method
+
+
+def test_a_rate_that_could_never_learn_is_refused() -> None:
+    assert "finite" in faults_of("lora:reduction_rate=inf")
+
+
+def test_a_sum_is_checked_again_on_the_backbone_itself() -> None:
+    both = Sum(parts=(LoRA(layers="1"), LoRA(layers="1")))
+    with pytest.raises(ConfigError, match="take the same place"):
+        AudioClassifier(load_backbone("random:tiny", 64), both, ["a", "b"])

@@ -45,7 +45,8 @@ def find_files(
         return {name: folder / name for name in (*required, *optional) if (folder / name).is_file()}
     if not _looks_like_hub_id(name_or_path):
         raise error(
-            f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name'"
+            f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look for in HF_HOME "
+            "or on the hub; give a folder that is there, a hub id, or, for a backbone, random:tiny"
         )
     return _cached(name_or_path, required, optional) or _download(name_or_path, required, optional, error)
 

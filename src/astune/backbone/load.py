@@ -85,12 +85,10 @@ def load_backbone(
         BackboneError: it cannot be found or reached, or is not an Audio Spectrogram Transformer.
         ConfigError: a value outside of its choices.
     """
-    name = str(name_or_path)
+    name = _checked_name(name_or_path)
     torch_dtype = _torch_dtype(dtype)
     if name in RANDOM_BACKBONES:
         model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
-    elif name.startswith("random:"):
-        raise BackboneError(unknown("backbone", name, RANDOM_BACKBONES))
     else:
         model, mean, std = _pretrained(name)
         if Path(name).expanduser().is_dir():
@@ -115,7 +113,7 @@ def load_config(name_or_path: str | Path = PUBLISHED_BACKBONE) -> ASTConfig:
     Raises:
         BackboneError: it cannot be found, or is not an Audio Spectrogram Transformer.
     """
-    name = str(name_or_path)
+    name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return ASTConfig(**RANDOM_BACKBONES[name])
     return _checked_config(find_files(name, [_CONFIG])[_CONFIG], name)
@@ -163,6 +161,13 @@ def fingerprint_of(model: ASTModel) -> str:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _checked_name(name_or_path: str | Path) -> str:
+    name = str(name_or_path)
+    if name.startswith("random:") and name not in RANDOM_BACKBONES:
+        raise BackboneError(unknown("backbone", name, RANDOM_BACKBONES))
+    return name
 
 
 def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -54,6 +54,8 @@ def evaluate(
     clips = _clips(dataset, split, fold, config.training)
     features = build_cache(dataset.paths, model.front_end, skip_broken=skip_broken)
     kept = [clip for clip in clips if clip not in features.broken]
+    if not kept:
+        raise DataError(f"none of the {len(clips)} clips of the {split} split can be read")
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
     scores = score(logits, [targets[clip] for clip in kept])

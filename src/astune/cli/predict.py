@@ -91,8 +91,9 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
         features = []
         for path in batch:
             try:
+                seconds = round(duration(path), 3)
                 features.append(torch.from_numpy(clip_features(path, model.front_end)).float())
-                records.append({"file": str(path), "seconds": round(duration(path), 3)})
+                records.append({"file": str(path), "seconds": seconds})
             except AudioError as fault:
                 records.append({"file": str(path), "error": str(fault)})
         if features:

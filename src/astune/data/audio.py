@@ -43,7 +43,7 @@ def read_audio(path: str | Path, seconds: float | None = None) -> NDArray[np.flo
         AudioError: it is missing, cannot be decoded, is empty, or holds samples that are no numbers.
     """
     try:
-        with soundfile.SoundFile(_name(path)) as file:
+        with soundfile.SoundFile(encodable(path)) as file:
             rate = file.samplerate
             _check_length(path, file.frames)
             frames = -1 if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
@@ -77,14 +77,22 @@ def duration(path: str | Path) -> float:
         AudioError: it is missing or no audio file.
     """
     try:
-        info = soundfile.info(_name(path))
+        info = soundfile.info(encodable(path))
     except _FAULTS as fault:
         raise AudioError(f"{path}: {_reason(Path(path), fault)}") from fault
     _check_length(path, info.frames)
     return float(info.frames) / float(info.samplerate)
 
 
-def _name(path: str | Path) -> str | bytes:
+def encodable(path: str | Path) -> str | bytes:
+    """A path as soundfile takes it, names that are not UTF-8 included.
+
+    Args:
+        path: any path.
+
+    Returns:
+        Bytes where the system's names are bytes.
+    """
     return os.fsencode(path) if os.name == "posix" else str(path)  # soundfile cannot encode names that are not UTF-8
 
 

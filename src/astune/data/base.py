@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
@@ -102,24 +102,6 @@ class AudioDataset:
     def folds(self) -> tuple[int, ...]:
         """The folds that occur, sorted; empty where the data set has none."""
         return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
-
-    def without(self, clips: Iterable[int]) -> AudioDataset:
-        """The data set without some clips; labels stay.
-
-        Args:
-            clips: indices of those left out.
-
-        Returns:
-            A new data set.
-
-        Raises:
-            DataError: nothing is left.
-        """
-        gone = set(clips)
-        kept = tuple(clip for number, clip in enumerate(self.clips) if number not in gone)
-        if not kept:
-            raise DataError(f"{self.source}: no clip is left")
-        return replace(self, clips=kept)
 
     def split(self, fold: int | None = None, seed: int = 0, selection: Selection | None = None) -> Split:
         """Divide the clips.

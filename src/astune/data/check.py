@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import soundfile
 
 from astune.console import progress
-from astune.data.audio import SAMPLING_RATE, read_audio
+from astune.data.audio import SAMPLING_RATE, encodable, read_audio
 from astune.data.base import in_threads
 from astune.errors import AudioError
 
@@ -113,7 +113,7 @@ def _listen(path: Path) -> Sound | str:
         samples = read_audio(path)
     except AudioError as fault:
         return str(fault)
-    header = soundfile.info(str(path))
+    header = soundfile.info(encodable(path))
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
     return Sound(len(samples) / SAMPLING_RATE, header.samplerate, header.channels, digest)
 

@@ -6,6 +6,9 @@ relative to the table's folder, or absolute.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,7 +64,22 @@ class Table(Layout):
         faults: list[str] = []
         clips = [clip for number, row in rows if (clip := _clip(file, number, row, faults)) is not None]
         refuse(file, faults)
+        clips = _portable(clips)
+        files = Counter(os.path.abspath(clip.path) for clip in clips)  # noqa: PTH100 - links are files of their own
+        refuse(file, [f"{name} is named {number} times" for name, number in files.items() if number > 1])
         return dataset_of(self, file, clips)
+
+
+def _portable(clips: list[Clip]) -> list[Clip]:
+    """Name clips with absolute paths so that no name tells where the data lie: draws are keyed by names."""
+    absolute = [clip for clip in clips if Path(clip.name).is_absolute()]
+    if not absolute:
+        return clips
+    root = os.path.commonpath([clip.path.parent for clip in absolute])
+    return [
+        replace(clip, name=clip.path.relative_to(root).as_posix()) if Path(clip.name).is_absolute() else clip
+        for clip in clips
+    ]
 
 
 def _clip(file: Path, line: int, row: dict[str, str], faults: list[str]) -> Clip | None:

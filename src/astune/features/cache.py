@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,11 +212,14 @@ def _write_features(
     target: Path, paths: Sequence[Path], front_end: FrontEnd, shape: tuple[int, int, int], *, quiet: bool
 ) -> dict[int, str]:
     broken: dict[int, str] = {}
+    # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
+    workers = _cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
     nothing = np.zeros(shape[1:], np.float16)
     loader = DataLoader(
         _Clips(paths, front_end),
         batch_size=None,
-        num_workers=0 if len(paths) < _IN_PROCESS else _cores(),
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
     )

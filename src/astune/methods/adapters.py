@@ -160,7 +160,9 @@ class Adapters(Method):
     adapter_type: ClassVar[type[nn.Module]]
     """Made of (d, r, start); a module from (batch, tokens, d) to the same."""
 
-    reduction_rate: float = Field(64, gt=0, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
+    reduction_rate: float = Field(
+        64, gt=0, allow_inf_nan=False, description="RR; the bottleneck's width is r = max(1, round(d / RR))"
+    )
     configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
         "pfeiffer", description="one adapter a layer, or two"
     )

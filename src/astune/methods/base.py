@@ -166,7 +166,13 @@ class Method(BaseModel):
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else repr(value).removesuffix(".0")
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 class Sum(Method):
@@ -210,10 +216,16 @@ class Sum(Method):
 
         Args:
             sites: the backbone.
+
+        Raises:
+            ConfigError: two members take the same place.
         """
         whole = Attachment()
         for part in self.parts:
             attached = part.attach(sites)
+            shared = sorted(whole.modules.keys() & attached.modules.keys())
+            if shared:
+                raise ConfigError(f"{self.spec}: two of its methods take the same place ({shared[0]})")
             whole.modules |= attached.modules
             whole.backbone_parameters |= attached.backbone_parameters
         return whole

@@ -131,9 +131,14 @@ def _folder(config: TrainConfig) -> None:
         raise ConfigError(f"the output folder {folder} is a file; give another one")
     if config.overwrite_output_dir or (config.resume and (folder / RESULTS).exists()):
         return
+    stopped = checkpoint.latest(folder)
+    if stopped and config.resume:
+        return
+    if (folder / adapter_file.CARD).exists() and not stopped and not (folder / adapter_file.CONFIG).exists():
+        raise ConfigError(f"{folder} holds a {adapter_file.CARD} that is not ours to replace; give another folder")
     if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
-    if checkpoint.latest(folder) and not config.resume:
+    if stopped:
         raise ConfigError(
             f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
         )

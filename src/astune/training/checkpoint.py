@@ -131,20 +131,34 @@ def load(
         ConfigError: the checkpoint belongs to a run with other settings.
     """
     record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    changed = [
-        f"{key}: {record['identity'].get(key)!r} then, {identity.get(key)!r} now"
-        for key in {**record["identity"], **identity}
-        if record["identity"].get(key) != identity.get(key)
-    ]
-    if changed:
-        raise ConfigError(
-            f"{checkpoint} belongs to a run with other settings ({'; '.join(changed)}); give the same ones, or --overwrite-output-dir"
-        )
+    refuse_other_settings(checkpoint, record["identity"], identity)
     model.load_adapter_state(load_file(checkpoint / "trained.safetensors"))
     _unflatten(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
     set_random_states(load_file(checkpoint / f"random-{rank}.safetensors"))
     best = checkpoint / "best.safetensors"
     return Progress(**record["progress"]), load_file(best) if best.exists() else None
+
+
+def refuse_other_settings(folder: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was told something else.
+
+    Args:
+        folder: where it lies.
+        then: what it was told.
+        now: what is wanted.
+
+    Raises:
+        ConfigError: they differ; each difference is named.
+    """
+    changed = [
+        f"{key}: {then.get(key)!r} then, {now.get(key)!r} now"
+        for key in {**then, **now}
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder} belongs to a run with other settings ({'; '.join(changed)}); give the same ones, or --overwrite-output-dir"
+        )
 
 
 def random_states() -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class TrainConfig(BaseModel):
     output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
     fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
     shots: int | None = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")
-    seed: int = Field(0, ge=0, description="of everything random: start, order, masks, held-out clips")
+    seed: int = Field(0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips")
     max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
     position_embeddings: Literal["fit", "zero"] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"

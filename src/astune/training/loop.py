@@ -28,6 +28,7 @@ from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.training import checkpoint
 from astune.training.check import check, refuse_untrained
+from astune.training.config import TrainConfig
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
 from astune.training.processes import batches, logits_of, many_on_cpu
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.data import AudioDataset, Split
-    from astune.training.config import TrainConfig
 
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 
@@ -73,26 +73,36 @@ class _Run:
 
     def execute(self) -> TrainResult:
         config = self.config
-        if config.resume and (config.output_dir / RESULTS).is_file():
-            self._announce(f"{config.output_dir} holds a finished run already")
-            return read_result(config.output_dir)
+        if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
+            return self._finished()
         self.accelerator.wait_for_everyone()
         checked = check(config)
         dataset, split = checked.dataset, checked.split
-        self._clear_folder()
-        self.recipe = recipe = resolve(config, checked.method, dataset, split, self.accelerator.num_processes)
+        self.recipe = recipe = resolve(
+            config, checked.method, dataset, split, self.accelerator.num_processes, quiet=self.quiet
+        )
         backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
         set_seed(config.seed)
         self.model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling)
+        if self.accelerator.process_index:  # else dropout would drop the same units in every process
+            torch.manual_seed(config.seed + self.accelerator.process_index)
         # Every process calls it: its lock lets one compute while the others wait.
         self.features = build_cache(
             dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
         )
         split = self._without_broken(dataset, split)
         self._announce_plan(dataset, split)
+        self._clear_folder()
         self._prepare(dataset, split)
         self._fit()
         return self._finish(dataset, split)
+
+    def _finished(self) -> TrainResult:
+        folder = self.config.output_dir
+        result = read_result(folder)
+        checkpoint.refuse_other_settings(folder, TrainConfig(**result.config).identity(), self.config.identity())
+        self._announce(f"{folder} holds a finished run already")
+        return result
 
     def _announce(self, message: str) -> None:
         if not self.quiet:

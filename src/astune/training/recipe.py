@@ -43,7 +43,9 @@ class Recipe:
         return asdict(self)
 
 
-def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split, processes: int = 1) -> Recipe:
+def resolve(
+    config: TrainConfig, method: Method, dataset: AudioDataset, split: Split, processes: int = 1, *, quiet: bool = False
+) -> Recipe:
     """Settle every number.
 
     Args:
@@ -53,6 +55,7 @@ def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: S
         split: of the data; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count,
             so that folds share one length.
         processes: that share each step.
+        quiet: no progress bar.
 
     Returns:
         The recipe.
@@ -61,8 +64,9 @@ def resolve(config: TrainConfig, method: Method, dataset: AudioDataset, split: S
     batch = config.per_device_train_batch_size or stated.per_device_train_batch_size
     max_length = config.max_length or stated.max_length
     if max_length is None:
-        deciding = range(len(dataset.clips)) if dataset.folds else (*split.train, *split.validation)
-        max_length = dataset.length_percentile(deciding)
+        tested = set() if dataset.folds else set(split.test)
+        deciding = [clip for clip in range(len(dataset.clips)) if clip not in tested]  # whatever few-shot drew
+        max_length = dataset.length_percentile(deciding, quiet=quiet)
     epochs = config.num_train_epochs or stated.num_train_epochs
     if epochs is None:
         low, high = OWN_DATA_EPOCHS

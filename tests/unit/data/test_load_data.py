@@ -101,7 +101,7 @@ def test_csv_columns(tmp_path: Path) -> None:
     assert found == {
         "a.wav": (tmp_path / "in" / "a.wav", "dog", "train"),
         "b.wav": (tmp_path / "in" / "b.wav", "dog", "test"),
-        elsewhere.as_posix(): (elsewhere, "rain", "validation"),
+        elsewhere.name: (elsewhere, "rain", "validation"),
     }
 
 
@@ -162,7 +162,7 @@ def test_csv_that_is_no_text(tmp_path: Path) -> None:
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
     message = refusal(table(tmp_path, "file_name,label", "a.wav,dog", "./a.wav,rain"))
-    assert "1 clips occur twice, a.wav among them" in message
+    assert f"{tmp_path / 'a.wav'} is named 2 times" in message
 
 
 def test_esc50_reads_any_suffix_and_ranks_targets(tmp_path: Path) -> None:
@@ -286,3 +286,25 @@ def test_spoken_digits(real_audio: Path) -> None:
         split = dataset.split(fold)
         assert (len(split.train), len(split.validation), len(split.test)) == (1350, 150, 500)
         assert len({dataset.clips[clip].name.split("_")[1] for clip in split.test}) == 1
+
+
+def test_absolute_paths_do_not_name_the_machine(tmp_path: Path) -> None:
+    names = []
+    for root in ("one", "two/deeper"):
+        folder = tmp_path / root
+        for label in ("a", "b"):
+            (folder / label).mkdir(parents=True)
+            (folder / label / "x.wav").write_bytes(b"")
+        rows = [f"{folder / label / 'x.wav'},{label}" for label in ("a", "b")]
+        table = tmp_path / f"{root.replace('/', '-')}.csv"
+        table.write_text("\n".join(["file_name,label", *rows]) + "\n")
+        names.append([clip.name for clip in load_data(f"csv:{table}").clips])
+    assert names == [["a/x.wav", "b/x.wav"]] * 2
+
+
+def test_a_file_named_relative_and_absolute_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"")
+    rows = ["file_name,label,split", "x.wav,a,train", f"{tmp_path / 'x.wav'},b,test"]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="is named 2 times"):
+        load_data(tmp_path / "t.csv")

@@ -160,16 +160,6 @@ def test_nothing_left_to_train_on() -> None:
         dataset(*clips(2, fold=1)).split(1)
 
 
-def test_without_clips() -> None:
-    data = dataset(*clips(3), *clips(1, "rain"))
-    less = data.without([3])
-    assert [clip.label for clip in less.clips] == ["dog"] * 3
-    assert less.labels == ("dog", "rain")
-    assert less.targets == (0, 0, 0)
-    with pytest.raises(DataError, match="no clip is left"):
-        data.without(range(4))
-
-
 def test_length_percentile(tmp_path: Path) -> None:
     """A frame is 25 ms every 10 ms: n samples at 16 kHz are 1 + (n - 400) // 160 frames."""
     lengths = [0.5] * 18 + [0.7, 3.0]
