@@ -2,5 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 PUBLISHED_BACKBONE = "MIT/ast-finetuned-audioset-10-10-0.4593"
 """The paper's checkpoint: AST-base, ImageNet-21K and AudioSet, 1024 frames, 345 MB."""
+
+Selection = Literal["best-validation", "last"]
+"""Whose weights a run keeps."""

@@ -6,18 +6,14 @@ seconds. So: the local folder if there is one, else the cache without asking any
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.errors import AstuneError, BackboneError
+from astune.probe import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-PROBE_SECONDS = 10.0  # the longest wait for the hub's first answer
 
 
 def find_files(
@@ -99,20 +95,15 @@ def _download(repo: str, required: Sequence[str], optional: Sequence[str], error
 
 
 def _why_unreachable(repo: str, filename: str) -> str | None:
-    """Ask the hub for one file's headers, once: the hub's own client retries for half a minute."""
+    """Ask the hub for one file's headers, once."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.utils._headers import build_hf_headers
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    request = urllib.request.Request(hf_hub_url(repo, filename), method="HEAD", headers=build_hf_headers())  # noqa: S310 - the hub's own URL
-    try:
-        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError as answer:
-        answer.close()
-        if answer.code in (401, 403):
-            return f"it has no {repo!r} that you may read (check the name, or log in with 'hf auth login')"
-        return f"it answered {answer.code} when asked for {filename}"
-    except (OSError, http.client.HTTPException) as fault:
-        return f"no answer ({getattr(fault, 'reason', fault) or type(fault).__name__})"
-    return None
+    answer = ask(hf_hub_url(repo, filename), build_hf_headers())
+    if isinstance(answer, str):
+        return f"no answer ({answer})"
+    if answer in (401, 403):
+        return f"it has no {repo!r} that you may read (check the name, or log in with 'hf auth login')"
+    return f"it answered {answer} when asked for {filename}" if answer >= 400 else None

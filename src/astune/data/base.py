@@ -13,12 +13,12 @@ from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
 from astune.errors import AudioError, ConfigError, DataError, unknown
 from astune.keyed import keyed_generator
+from astune.names import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SplitName = Literal["train", "validation", "test"]
-Selection = Literal["best-validation", "last"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _Result = TypeVar("_Result")
 VALIDATION_SHARE = 0.1  # of training, held out where a data set brings no validation split

@@ -9,10 +9,7 @@ file, so neither torchcodec nor FFmpeg is needed.
 
 from __future__ import annotations
 
-import http.client
 import re
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +20,7 @@ from astune.data.base import AudioDataset, Clip, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
+from astune.probe import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +30,6 @@ _SPLITS: dict[str, SplitName] = {
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
 }  # fmt: skip
 _LABELS = ("label", "labels", "intent", "intent_class", "category", "class", "keyword")
-_PROBE_SECONDS = 10.0  # the longest wait for the hub's first answer
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -137,28 +134,17 @@ def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
     """Send the library to its cache where the hub does not answer: by itself it retries for half a minute first."""
     from huggingface_hub import constants
 
-    fault = None if constants.HF_HUB_OFFLINE else _why_unreachable(constants.ENDPOINT)
-    if fault is None:
+    answer = None if constants.HF_HUB_OFFLINE else ask(constants.ENDPOINT)
+    if not isinstance(answer, str):  # offline by choice, or it answers, whatever it says
         yield
         return
-    say(f"{constants.ENDPOINT} does not answer ({fault}); looking into the cache of datasets")
+    say(f"{constants.ENDPOINT} does not answer ({answer}); looking into the cache of datasets")
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def _why_unreachable(endpoint: str) -> str | None:
-    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the hub's own address
-    try:
-        urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError as answer:  # whatever it says, it answers
-        answer.close()
-    except (OSError, http.client.HTTPException) as fault:
-        return str(getattr(fault, "reason", None) or fault) or type(fault).__name__
-    return None
 
 
 def _parts(path: Path, loaded: Any) -> dict[SplitName | None, Any]:  # noqa: ANN401

@@ -13,9 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from astune.errors import ConfigError, listing, validation_faults
-from astune.names import PUBLISHED_BACKBONE
-
-Selection = Literal["best-validation", "last"]
+from astune.names import PUBLISHED_BACKBONE, Selection
 
 
 class TrainConfig(BaseModel):

@@ -15,7 +15,8 @@ from astune.methods.base import default_learning_rate
 if TYPE_CHECKING:
     from astune.data import AudioDataset, Split
     from astune.methods import Method
-    from astune.training.config import Selection, TrainConfig
+    from astune.names import Selection
+    from astune.training.config import TrainConfig
 
 OWN_DATA_STEPS = 1500  # of optimisation, about, for data the paper does not cover
 OWN_DATA_EPOCHS = (10, 75)  # bounds of the epochs that gives
