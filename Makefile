@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
+DATA_ROOT ?= ../shared/data
+WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test lint format clean
+.PHONY: help demo test slow-test lint format backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +39,9 @@ lint: $(DEV_READY)
 format: $(DEV_READY)  ## put the code into the project's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+backbone: $(DEV_READY)  ## pretrain the bundled backbone: hours; wants espeak-ng, flite and DATA_ROOT with arabic_speech_commands/
+	$(BIN)/python -m pretraining --data-root $(DATA_ROOT) --work-dir $(WORK_DIR)
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

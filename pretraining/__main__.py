@@ -24,7 +24,9 @@ _TEACHER_MIX = MixConfig((98, 198), (0.85, 0.15), (48, 24))
 def pretrain(
     data_root: Annotated[Path, typer.Option(help="Folder that holds arabic_speech_commands/.")],
     work_dir: Annotated[Path, typer.Option(help="Corpus, checkpoints and logs.")] = Path("pretraining-output"),
-    output_dir: Annotated[Path | None, typer.Option(help="Where the backbone goes; WORK_DIR/backbone if not given.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where the backbone goes; WORK_DIR/backbone if not given.")
+    ] = None,
     teacher_steps: Annotated[int, typer.Option(min=1)] = TeacherConfig.steps,
     student_steps: Annotated[int, typer.Option(min=1)] = StudentConfig.steps,
     takes_per_word: Annotated[int, typer.Option(min=1)] = CorpusConfig.takes_per_word,
@@ -70,7 +72,9 @@ def pretrain(
     )
     student.load_state_dict(trained_weights(work_dir / "student"))
     folder = export(student.exported(), output_dir or work_dir / "backbone")
-    say(f"Wrote the backbone to {folder}; measure it with: python -m pretraining.measure {folder} --data-root {data_root}")
+    say(
+        f"Wrote the backbone to {folder}; measure it with: python -m pretraining.measure {folder} --data-root {data_root}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,6 @@ from astune.errors import AstuneError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.keyed import keyed_generator
 from pretraining import sounds
-from pretraining.vocabulary import ENGLISH, OTHER_LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,10 +45,14 @@ if TYPE_CHECKING:
 
 SPEECH_FRAMES, SOUND_FRAMES = 98, 498  # one second, five seconds: 1 + (samples - 400) // 160
 _LOG_MEL = FrontEnd(SPEECH_FRAMES).log_mel
+# fmt: off
 _ESPEAK_VARIANTS = (
-    "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3 klatt4 Andy Annie Alex Lee Mario Michael linda steph belinda Denis Gene "
-    "Hugo Jacky john max rob victor zac iven aunty boris shelby Henrique kaukovalta anika grandma grandpa paul pedro sandro travis"
-).split()
+    "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "klatt", "klatt2", "klatt3", "klatt4",
+    "Andy", "Annie", "Alex", "Lee", "Mario", "Michael", "linda", "steph", "belinda", "Denis", "Gene", "Hugo", "Jacky", "john", "max",
+    "rob", "victor", "zac", "iven", "aunty", "boris", "shelby", "Henrique", "kaukovalta", "anika", "grandma", "grandpa", "paul",
+    "pedro", "sandro", "travis",
+)
+# fmt: on
 _ESPEAK_ENGLISH = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan")
 _FLITE_VOICES = ("kal16", "awb", "rms", "slt")
 _FLITE_SHARE = 0.35  # of the English takes
@@ -184,7 +188,9 @@ def _keywords(folder: Path, config: CorpusConfig) -> None:
     training = [clip for clip in data.clips if clip.split == "train"]
     speakers = sorted({clip.path.name.split("_")[0] for clip in training})
     if len(speakers) < 2:
-        raise DataError(f"{config.keywords} has {len(speakers)} training speakers; one watches the training, so 2 are needed")
+        raise DataError(
+            f"{config.keywords} has {len(speakers)} training speakers; one watches the training, so 2 are needed"
+        )
     for name, wanted in (("monitor", speakers[:1]), ("keywords", speakers[1:])):
         clips = [clip for clip in training if clip.path.name.split("_")[0] in wanted]
         entries = (_entry(read_audio(clip.path), SPEECH_FRAMES, data.labels.index(clip.label)) for clip in clips)
@@ -203,10 +209,12 @@ def _words(folder: Path, config: CorpusConfig) -> None:
     _write(folder, "words", names, len(jobs), _in_processes(_word, jobs), SPEECH_FRAMES)
 
 
-def vocabulary() -> list[tuple[str, str]]:
-    """Every word to be synthesised, with its language."""
-    others = [(language, word) for language, words in OTHER_LANGUAGES.items() for word in words]
-    return [*others, *(("en", word) for word in dict.fromkeys(ENGLISH))]
+@cache
+def vocabulary() -> tuple[tuple[str, str], ...]:
+    """Language and spelling of every word to be synthesised, from ``vocabulary.txt``."""
+    lines = Path(__file__).with_name("vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split(":") for line in lines if not line.startswith("#"))
+    return tuple((language, word) for language, words in pairs for word in words.split())
 
 
 def _word(job: _Job) -> _Entry:
@@ -216,7 +224,9 @@ def _word(job: _Job) -> _Entry:
     draw = keyed_generator(seed, "word", word, take)
     samples, rate = np.zeros(0, np.float32), SAMPLING_RATE
     while len(samples) < 0.1 * rate:  # a few voices stay silent
-        samples, rate = _flite(word, draw) if language == "en" and draw.random() < _FLITE_SHARE else _espeak(language, word, draw)
+        samples, rate = (
+            _flite(word, draw) if language == "en" and draw.random() < _FLITE_SHARE else _espeak(language, word, draw)
+        )
     # Played faster or slower, pitch and formants move together, as those of a smaller or larger speaker.
     tract = float(np.exp(draw.uniform(np.log(0.84), np.log(1.2)))) if draw.random() < 0.6 else 1.0
     samples = soxr.resample(samples, rate * tract, SAMPLING_RATE, quality="MQ")
@@ -235,7 +245,8 @@ def _espeak(language: str, word: str, draw: np.random.Generator) -> tuple[NDArra
         ["espeak-ng", "-v", voice, *settings, "--stdout", "-z", word], capture_output=True, check=True
     ).stdout
     # Written to a pipe, its header states no length.
-    return np.frombuffer(spoken[44:], np.int16).astype(np.float32) / 32768, 22_050
+    samples = np.frombuffer(spoken[44:], np.int16).astype(np.float32)
+    return np.asarray(samples / np.float32(32768)), 22_050
 
 
 def _flite(word: str, draw: np.random.Generator) -> tuple[NDArray[np.float32], int]:
@@ -244,7 +255,9 @@ def _flite(word: str, draw: np.random.Generator) -> tuple[NDArray[np.float32], i
         file = Path(folder) / "word.wav"
         options = [option for setting in settings for option in ("--setf", setting)]
         subprocess.run(
-            ["flite", "-voice", draw.choice(_FLITE_VOICES), *options, "-t", word, "-o", str(file)], capture_output=True, check=True
+            ["flite", "-voice", draw.choice(_FLITE_VOICES), *options, "-t", word, "-o", str(file)],
+            capture_output=True,
+            check=True,
         )
         samples, rate = soundfile.read(io.BytesIO(file.read_bytes()), dtype="float32")
     return samples, rate

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from torch import nn
-from transformers import ASTFeatureExtractor
+import torch
 
+from astune.adapter_file import save_tensors, write_text
 from astune.backbone.load import AUDIOSET_MEAN, AUDIOSET_STD
+from astune.data.audio import SAMPLING_RATE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,15 +21,21 @@ def export(model: ASTModel, folder: Path) -> Path:
     """Write a model in transformers' own format.
 
     Args:
-        model: at its native length; comes back in float16.
+        model: at its native length.
         folder: made if need be; files of the same names are replaced.
 
     Returns:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    nn.Module.half(model)
-    model.save_pretrained(folder)
-    front_end = ASTFeatureExtractor(max_length=model.config.max_length, mean=AUDIOSET_MEAN, std=AUDIOSET_STD)
-    front_end.save_pretrained(folder)  # type: ignore[no-untyped-call]
+    weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
+    save_tensors(folder / "model.safetensors", weights)
+    config = model.config.to_diff_dict() | {"architectures": ["ASTModel"], "dtype": "float16"}
+    write_text(folder / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+    front_end = {
+        "feature_extractor_type": "ASTFeatureExtractor", "feature_size": 1, "sampling_rate": SAMPLING_RATE,
+        "num_mel_bins": model.config.num_mel_bins, "max_length": model.config.max_length, "padding_value": 0.0,
+        "do_normalize": True, "mean": AUDIOSET_MEAN, "std": AUDIOSET_STD, "return_attention_mask": False,
+    }  # fmt: skip
+    write_text(folder / "preprocessor_config.json", json.dumps(front_end, indent=2) + "\n")
     return folder

@@ -36,6 +36,8 @@ class Batch(NamedTuple):
     """(batch, frames, 128), normalised as the front end does."""
     targets: torch.Tensor
     """(batch, classes), each row the shares of its labels."""
+    step: int
+    """Keys what else is random in the step."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class Mixer(Dataset[Batch]):
         if draw.random() < 0.35:
             _mix_up(draw, features, targets)
         features = normalised(features)
-        for row in features:
-            _mask(draw, row)
-        return Batch(torch.from_numpy(features), torch.from_numpy(targets))
+        for example in features:
+            _mask(draw, example)
+        return Batch(torch.from_numpy(features), torch.from_numpy(targets), step)
 
     def _example(self, draw: Draw, frames: int, target: NDArray[np.float32]) -> Energies:
         canvas = np.full((frames, BINS), SILENCE, np.float32)
@@ -121,7 +123,7 @@ class Mixer(Dataset[Batch]):
             if number and not same:
                 clip, label = self._word(draw, int(draw.integers(2)))
             room, slack = max(0, frames - len(clip)), 15 if frames == 98 else 5
-            start = int(draw.integers(-slack, room + slack + 1))
+            start = max(int(draw.integers(-slack, room + slack + 1)), -(len(clip) // 2))
             gain = draw.uniform(-1.5, 1.5) if count > 1 else 0.0
             shown = canvas[max(0, start) : start + len(clip)]
             offset = max(0, -start)
@@ -165,7 +167,7 @@ class Mixer(Dataset[Batch]):
             cut = int(draw.integers(60, 125))
             rest = draw.normal(draw.uniform(SILENCE, -11), 0.3, (len(x), BINS - cut))
             x[:, cut:] = np.minimum(x[:, cut:], rest)
-        return np.maximum(x, np.float32(SILENCE))
+        return np.asarray(np.maximum(x, np.float32(SILENCE)))
 
     def _noise(self, draw: Draw, frames: int) -> Energies:
         if draw.random() < 0.5 or frames > SOUND_FRAMES:
@@ -186,7 +188,7 @@ def _stretched(draw: Draw, x: Energies) -> Energies:
     """Faster or slower, pitch kept."""
     speed = draw.uniform(0.85, 1.18)
     moments = (np.arange(max(1, int(len(x) / speed))) * speed).astype(int)
-    return x[np.minimum(moments, len(x) - 1)]
+    return np.asarray(x[np.minimum(moments, len(x) - 1)])
 
 
 def _warped(draw: Draw, x: Energies) -> Energies:

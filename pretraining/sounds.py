@@ -66,7 +66,9 @@ def passing(x: Samples, low: float | None = None, high: float | None = None) -> 
     if low is not None and high is not None:
         design = butter(2, [low, high], "bandpass", fs=RATE, output="sos")
     else:
-        design = butter(2, low if high is None else high, "highpass" if high is None else "lowpass", fs=RATE, output="sos")
+        design = butter(
+            2, low if high is None else high, "highpass" if high is None else "lowpass", fs=RATE, output="sos"
+        )
     return np.asarray(sosfilt(design, x))
 
 
@@ -156,12 +158,16 @@ def two_tone_horn(draw: Draw, u: float, v: float, n: int) -> Samples:
 @sound
 def alarm(draw: Draw, u: float, v: float, n: int) -> Samples:
     beat = between(v, 1.5, 7) * clock(n)
-    return np.sign(tone(between(u, 700, 4200), n)) * (beat % 1 < 0.4) * (beat / 4 % 1 < draw.choice([0.5, 0.76, 1.0]))
+    return np.asarray(
+        np.sign(tone(between(u, 700, 4200), n))
+        * (beat % 1 < 0.4)
+        * (beat / 4 % 1 < float(draw.choice([0.5, 0.76, 1.0])))
+    )
 
 
 @sound
 def tremolo(draw: Draw, u: float, v: float, n: int) -> Samples:
-    return tone(between(u, 200, 5000), n) * (1 + np.sin(2 * np.pi * between(v, 3, 60) * clock(n)))
+    return np.asarray(tone(between(u, 200, 5000), n) * (1 + np.sin(2 * np.pi * between(v, 3, 60) * clock(n))))
 
 
 @sound
@@ -231,7 +237,10 @@ def scraping(draw: Draw, u: float, v: float, n: int) -> Samples:
 def brushing(draw: Draw, u: float, v: float, n: int) -> Samples:
     """Strokes of noise to and fro, brighter one way."""
     stroke = np.sin(2 * np.pi * between(v, 1, 5) * clock(n))
-    high, low = passing(white(draw, n), low=between(u, 2000, 6000)), passing(white(draw, n), between(u, 600, 2500), 6000)
+    high, low = (
+        passing(white(draw, n), low=between(u, 2000, 6000)),
+        passing(white(draw, n), between(u, 600, 2500), 6000),
+    )
     return high * np.maximum(0, stroke) + 0.7 * low * np.maximum(0, -stroke)
 
 
@@ -253,9 +262,9 @@ def drops(draw: Draw, u: float, v: float, n: int) -> Samples:
 def bubbles(draw: Draw, u: float, v: float, n: int) -> Samples:
     def bubble() -> Samples:
         size = int(RATE * draw.uniform(0.02, 0.08))
-        return tone(between(u, 250, 1500) * draw.uniform(0.7, 1.5) * 2 ** (0.8 * np.linspace(0, 1, size)), size) * decay(
-            size, 0.02, 0.002
-        )
+        return tone(
+            between(u, 250, 1500) * draw.uniform(0.7, 1.5) * 2 ** (0.8 * np.linspace(0, 1, size)), size
+        ) * decay(size, 0.02, 0.002)
 
     return scatter(n, random_moments(draw, n, between(v, 4, 50)), bubble)
 
@@ -274,7 +283,7 @@ def brook(draw: Draw, u: float, v: float, n: int) -> Samples:
 def burning(draw: Draw, u: float, v: float, n: int) -> Samples:
     def snap() -> Samples:
         size = int(RATE * draw.uniform(0.001, 0.012))
-        return white(draw, size) * decay(size, between(u, 0.001, 0.006), 0.0002) * draw.exponential() ** 1.5
+        return np.asarray(white(draw, size) * decay(size, between(u, 0.001, 0.006), 0.0002) * draw.exponential() ** 1.5)
 
     bed = draw.uniform(0.02, 0.2) * passing(coloured(draw, n, 1.0), high=600)
     return scatter(n, random_moments(draw, n, between(v, 5, 80)), snap) + bed
@@ -320,7 +329,11 @@ def struck_metal(draw: Draw, u: float, v: float, n: int) -> Samples:
 
     def clang() -> Samples:
         size = int(1.2 * RATE)
-        ring = (tone(f, size) * decay(size, between(v, 0.08, 0.8) / (f / partials.min()) ** 0.5) for f in partials if f < 7800)
+        ring = (
+            tone(f, size) * decay(size, between(v, 0.08, 0.8) / (f / partials.min()) ** 0.5)
+            for f in partials
+            if f < 7800
+        )
         return sum(ring, np.zeros(size))
 
     return scatter(n, random_moments(draw, n, draw.uniform(0.8, 2.5)), clang)
@@ -374,7 +387,9 @@ def drum(draw: Draw, u: float, v: float, n: int) -> Samples:
     size = int(0.4 * RATE)
 
     def beat() -> Samples:
-        return tone(between(u, 40, 110) * (1 + 4 * np.exp(-clock(size) / 0.02)), size) * decay(size, between(v, 0.06, 0.3))
+        return tone(between(u, 40, 110) * (1 + 4 * np.exp(-clock(size) / 0.02)), size) * decay(
+            size, between(v, 0.06, 0.3)
+        )
 
     return scatter(n, steady(draw, n, draw.uniform(1, 5)), beat)
 
@@ -514,7 +529,9 @@ def sneezing(draw: Draw, u: float, v: float, n: int) -> Samples:
     def sneeze() -> Samples:
         breath, burst = (int(RATE * draw.uniform(0.15, 0.4)) for _ in range(2))
         drawn = passing(white(draw, breath), between(u, 500, 1500), 4000) * np.linspace(0, 1, breath) ** 2
-        return np.concatenate([drawn, passing(white(draw, burst), between(v, 800, 2500), 7500) * decay(burst, 0.1, 0.01)])
+        return np.concatenate(
+            [drawn, passing(white(draw, burst), between(v, 800, 2500), 7500) * decay(burst, 0.1, 0.01)]
+        )
 
     return scatter(n, random_moments(draw, n, 0.6), sneeze)
 
@@ -524,7 +541,7 @@ def breathing(draw: Draw, u: float, v: float, n: int) -> Samples:
     cycle = np.sin(2 * np.pi * between(v, 0.3, 1.5) * clock(n) + draw.uniform(0, 6))
     inward = passing(white(draw, n), between(u, 700, 2000), 5000)
     outward = passing(white(draw, n), between(u, 300, 1200), 3000)
-    return inward * np.maximum(0, cycle) + outward * np.maximum(0, -cycle) ** 2
+    return np.asarray(inward * np.maximum(0, cycle) + outward * np.maximum(0, -cycle) ** 2)
 
 
 @sound

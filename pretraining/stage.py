@@ -27,9 +27,11 @@ _STATE, _POSITION, _LOG = "state.safetensors", "state.json", "log.jsonl"
 class Learner(Protocol):
     """What a stage trains."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Its weights are what is saved."""
 
-    def losses(self, batch: Batch, step: int) -> dict[str, tuple[float, Tensor]]:
+    def losses(self, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         """Each term of the loss with its weight."""
 
     def check(self) -> dict[str, float]:
@@ -103,10 +105,12 @@ def run_stage(
         for step, batch in enumerate(loader, start):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate_at(step, steps)
-            terms = learner.losses(batch, step)
+            terms = learner.losses(batch)
             loss = torch.stack([weight * term for weight, term in terms.values()]).sum()
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"the {name}'s loss is {loss.item()} at step {step}; start again with a lower rate")
+                raise FloatingPointError(
+                    f"the {name}'s loss is {loss.item()} at step {step}; start again with a lower rate"
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learner.module.parameters(), 3.0)
@@ -127,7 +131,11 @@ def run_stage(
 
 
 def _save(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, line: dict[str, float], identity: dict[str, object]
+    folder: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    line: dict[str, float],
+    identity: dict[str, object],
 ) -> None:
     tensors = {f"module:{key}": value for key, value in module.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():

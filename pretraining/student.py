@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 _PATCH, _STRIDE = 16, 10  # of AST, in frames and in bins
 _BANDS = 32  # the energies a token column gives back: 32 bands, in two halves of its 16 frames
-_TERMS = {"labels_special": 0.5, "labels_mean": 0.5, "teacher_time": 2.0, "teacher_pooled": 1.0, "energies": 5.0, "statistics": 0.5}
+_TERMS = {
+    "labels_special": 0.5,
+    "labels_mean": 0.5,
+    "teacher_time": 2.0,
+    "teacher_pooled": 1.0,
+    "energies": 5.0,
+    "statistics": 0.5,
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,9 @@ def _start(student: Student) -> None:
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def near_identity(noise: float, share: float) -> tuple[Tensor, Tensor, Tensor]:
-        left, scales, right = torch.linalg.svd(noise * torch.randn(width, width) / width**0.5 + share * torch.eye(width))
+        left, scales, right = torch.linalg.svd(
+            noise * torch.randn(width, width) / width**0.5 + share * torch.eye(width)
+        )
         return left, scales.sqrt(), right
 
     for layer in Sites(student.backbone).layers:
@@ -153,7 +162,11 @@ def _start(student: Student) -> None:
         angles = torch.arange(len(table))[:, None] * base ** (-torch.arange(half // 2) / (half // 2))
         table.zero_()
         table[:, columns] = 0.7 * torch.cat([angles.sin(), angles.cos()], dim=1)
-    for tokens in (student.special, student.backbone.embeddings.cls_token, student.backbone.embeddings.distillation_token):
+    for tokens in (
+        student.special,
+        student.backbone.embeddings.cls_token,
+        student.backbone.embeddings.distillation_token,
+    ):
         nn.init.normal_(tokens, std=0.3)
 
 
@@ -169,14 +182,14 @@ class StudentLearner:
     """
 
     def __init__(self, module: Student, teacher: Teacher, config: StudentConfig, monitor: Part, seed: int) -> None:
-        self.module: Student = module
+        self.module = module
         self.teacher = teacher.eval().requires_grad_(False)
         self.config, self.monitor, self.seed = config, monitor, seed
         self.shares = dict(config.keep)
 
-    def losses(self, batch: Batch, step: int) -> dict[str, tuple[float, Tensor]]:
+    def losses(self, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         """What the views' tokens should give back; see :class:`pretraining.stage.Learner`."""
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + batch.step)
         student, views = self.module, self.config.views
         features = batch.features
         patches = student.patches(features)
@@ -215,9 +228,10 @@ class StudentLearner:
         before = places.long()
         share = places - before
         at_columns = (over_time[..., before] * (1 - share) + over_time[..., before + 1] * share).transpose(1, 2)
-        bands = features.unflatten(2, (_BANDS, -1)).mean(dim=-1)  # (batch, frames, bands)
-        halves = bands.unfold(1, _PATCH, _STRIDE).unflatten(-1, (2, _PATCH // 2)).mean(dim=-1)  # (batch, columns, bands, 2)
-        coarse = features.unflatten(2, (BINS // 2, 2)).mean(dim=-1)
+        bands = features.reshape(*features.shape[:2], _BANDS, -1).mean(dim=-1)
+        cut = bands.unfold(1, _PATCH, _STRIDE)  # (batch, columns, bands, frames of a patch)
+        halves = cut.reshape(*cut.shape[:3], 2, -1).mean(dim=-1)
+        coarse = features.reshape(*features.shape[:2], BINS // 2, 2).mean(dim=-1)
         statistics = torch.cat([coarse.mean(dim=1), coarse.std(dim=1)], dim=1)
         return {
             "labels_special": labels,

@@ -36,7 +36,9 @@ class TeacherConfig:
     weight_decay: float = 0.02
 
 
-def _convolution(inputs: int, outputs: int, size: int | tuple[int, int], stride: int | tuple[int, int]) -> nn.Sequential:
+def _convolution(
+    inputs: int, outputs: int, size: int | tuple[int, int], stride: int | tuple[int, int]
+) -> nn.Sequential:
     # A pair collapses the frequency axis: no padding there.
     padding = (size // 2, size // 2) if isinstance(size, int) else (size[0] // 2, 0)
     return nn.Sequential(
@@ -64,7 +66,7 @@ class Teacher(nn.Module):
 
     def __init__(self, classes: int, channels: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(
+        layers = nn.Sequential(
             _convolution(1, 24, 5, 2),
             _convolution(24, 48, 3, 2),
             _convolution(48, 96, 3, 2),
@@ -72,7 +74,9 @@ class Teacher(nn.Module):
             _convolution(96, 160, 3, (1, 2)),
             _Residual(160),
             _convolution(160, channels, (3, 8), 1),
-        ).to(memory_format=torch.channels_last)
+        )
+        # torch's type for Module.to leaves out the memory format it takes
+        self.features: nn.Module = layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = nn.Linear(2 * channels, classes)
 
     def over_time(self, features: Tensor) -> Tensor:
@@ -100,10 +104,10 @@ class TeacherLearner:
     """
 
     def __init__(self, module: Teacher, monitor: Part) -> None:
-        self.module: Teacher = module
+        self.module = module
         self.monitor = monitor
 
-    def losses(self, batch: Batch, step: int) -> dict[str, tuple[float, Tensor]]:
+    def losses(self, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         """Cross-entropy; see :class:`pretraining.stage.Learner`."""
         logits, _ = self.module(batch.features)
         return {"labels": (1.0, soft_cross_entropy(logits, batch.targets))}
