@@ -17,7 +17,7 @@ keywords   9,600 Arabic keywords, 40 words, all of which the pretraining has see
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +44,7 @@ from pretraining.student import Student, StudentConfig
 from pretraining.teacher import Teacher, TeacherConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     Features = NDArray[np.float32]
 
-_STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # inverse regularisation
+_STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation
 _RESAMPLES = 2000  # of the bootstrap
 _BATCH = 50
 
@@ -93,6 +93,10 @@ class Score:
     folds: tuple[float, ...]
     """Accuracy of each fold; empty where there are none."""
 
+    def __str__(self) -> str:
+        spread = f", ± {100 * np.std(self.folds, ddof=1):.1f} over folds" if self.folds else ""
+        return f"{100 * self.accuracy:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]{spread}"
+
 
 def main(
     backbone: Annotated[str, typer.Argument(help="Folder of a pretrained backbone, or bundled.")],
@@ -102,18 +106,31 @@ def main(
     validation: Annotated[bool, typer.Option(help="Score the keywords' validation speakers alone.")] = False,
 ) -> None:
     """Measure a pretrained backbone beside what it has to beat."""
-    figures: dict[str, dict[str, dict[str, object]]] = {}
+    figures: dict[str, dict[str, Score]] = {}
     for task in TASKS[-1:] if validation else TASKS:
         dataset = task.data(data_root)
         for name, embed in contestants(backbone, work_dir, task).items():
             if validation and name != "backbone":
                 continue
             score = probe(dataset, embed(dataset), validation=validation)
-            figures.setdefault(name, {})[task.name] = vars(score)
-            spread = f" ± {100 * np.std(score.folds, ddof=1):.1f} over folds" if score.folds else ""
-            say(f"{task.name:9} {name:18} {score.accuracy:6.1%} [{score.low:.1%}, {score.high:.1%}]{spread}")
+            figures.setdefault(name, {})[task.name] = score
+            say(f"{task.name}, {name}: {score}")
+    typer.echo(markdown(figures))
     if output:
-        write_text(output, json.dumps(figures, indent=2))
+        records = {name: {task: asdict(score) for task, score in row.items()} for name, row in figures.items()}
+        write_text(output, json.dumps(records, indent=2) + "\n")
+
+
+def markdown(figures: Mapping[str, Mapping[str, Score]]) -> str:
+    """The table of the model card.
+
+    Args:
+        figures: by contestant and task.
+    """
+    tasks = list(dict.fromkeys(task for row in figures.values() for task in row))
+    lines = [f"| features | {' | '.join(tasks)} |", f"| --- |{' --- |' * len(tasks)}"]
+    lines += [f"| {name} | {' | '.join(str(row[task]) for task in tasks)} |" for name, row in figures.items()]
+    return "\n".join(lines)
 
 
 def contestants(backbone: str, work_dir: Path | None, task: Task) -> dict[str, Callable[[AudioDataset], Features]]:

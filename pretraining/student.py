@@ -49,7 +49,7 @@ class StudentConfig:
     keep: tuple[tuple[int, float], ...] = ((98, 0.30), (198, 0.21), (498, 0.12))
     """Share of the patches a view keeps, by the clip's frames."""
     steps: int = 8000
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 7e-4
     weight_decay: float = 0.05
     temperature: float = 1.5
     """Of the teacher's guesses."""

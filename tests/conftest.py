@@ -40,4 +40,4 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of generated sounds: 6 classes, 12 clips each, with train, validation and test."""
-    return write_generated(tmp_path_factory.mktemp("generated"), clips_per_class=12, seconds=0.5)
+    return write_generated(tmp_path_factory.mktemp("generated"), clips_per_class=(6, 3, 3), seconds=0.5)

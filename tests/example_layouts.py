@@ -61,7 +61,7 @@ def write_csv(folder: Path) -> Path:
 
 def write_folder(folder: Path) -> Path:
     """Generated sounds in train, validation and test."""
-    return write_generated(folder, clips_per_class=4, seconds=0.1)
+    return write_generated(folder, clips_per_class=(2, 1, 1), seconds=0.1)
 
 
 def write_urbansound8k(folder: Path, suffix: str = ".wav") -> Path:

@@ -7,5 +7,8 @@ from typing import Literal
 PUBLISHED_BACKBONE = "MIT/ast-finetuned-audioset-10-10-0.4593"
 """The paper's checkpoint: AST-base, ImageNet-21K and AudioSet, 1024 frames, 345 MB."""
 
+BUNDLED_BACKBONE = "bundled"
+"""The small backbone inside the package: pretrained by us (``pretraining/``), loads offline."""
+
 Selection = Literal["best-validation", "last"]
 """Whose weights a run keeps."""

@@ -53,7 +53,7 @@ def test_there_are_examples() -> None:
 def place(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The user's folder: the tree README draws, and what earlier examples of the page left."""
     folder = tmp_path_factory.mktemp("user")
-    for bird, sound in (("blackbird", "rise"), ("robin", "warble")):
+    for bird, sound in (("blackbird", "frog_chorus"), ("robin", "zip")):
         (folder / "recordings" / bird).mkdir(parents=True)
         for number, file in enumerate(sorted(generated.rglob(f"{sound}/*.wav"))):
             shutil.copy(file, folder / "recordings" / bird / f"{number:02d}.wav")

@@ -100,15 +100,15 @@ def test_evaluate_uses_the_fold_the_adapter_was_trained_without(
 def test_evaluate_refuses_classes_it_does_not_know(
     generated: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for label in ("buzz", "whale"):
+    for label in ("bouncing_ball", "whale"):
         (tmp_path / "test" / label).mkdir(parents=True)
         (tmp_path / "train" / label).mkdir(parents=True)
-        source = next((generated / "test" / "buzz").glob("*.wav"))
+        source = next((generated / "test" / "bouncing_ball").glob("*.wav"))
         for split in ("test", "train"):
             (tmp_path / split / label / "x.wav").write_bytes(source.read_bytes())
     code, out, err = run(capsys, monkeypatch, "evaluate", adapter, tmp_path, "--json")
     assert (code, out) == (1, "")
-    assert "classes the adapter does not know: whale; it knows buzz, fall" in err
+    assert "classes the adapter does not know: whale; it knows bouncing_ball, coin_spin" in err
 
 
 def test_evaluate_without_a_test_split_names_the_others(

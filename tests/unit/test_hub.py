@@ -92,7 +92,7 @@ def test_a_hub_that_has_no_such_model(hub: tuple[type[Hub], str], tmp_path: Path
     result = load(hub[1], tmp_path / "home", "nobody/nothing")
     assert result.returncode == 1
     assert "answered 404 when asked for config.json" in result.stderr
-    assert "random:tiny" in result.stderr
+    assert "bundled" in result.stderr
 
 
 def test_a_gated_model(hub: tuple[type[Hub], str], tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     result = load(f"http://127.0.0.1:{port}", tmp_path / "home")
     assert result.returncode == 1
-    for part in (repr(REPO), f"127.0.0.1:{port}", str(tmp_path / "home"), "HF_HOME", "folder", "random:tiny"):
+    for part in (repr(REPO), f"127.0.0.1:{port}", str(tmp_path / "home"), "HF_HOME", "folder", "bundled"):
         assert part in result.stderr
     assert "Traceback" not in result.stderr
 

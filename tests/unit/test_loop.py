@@ -247,7 +247,7 @@ def test_a_half_written_checkpoint_is_passed_over(generated: Path, tmp_path: Pat
 def broken_copy(generated: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "broken"
     shutil.copytree(generated, folder)
-    for victim in (folder / "train" / "hiss" / "000.wav", folder / "test" / "fall" / "003.wav"):
+    for victim in (folder / "train" / "filling_bottle" / "000.wav", folder / "test" / "coin_spin" / "009.wav"):
         victim.write_bytes(b"RIFF, but no sound")
     return folder
 
@@ -256,7 +256,7 @@ def test_broken_files_are_named_before_training(generated: Path, tmp_path: Path)
     data = broken_copy(generated, tmp_path)
     with pytest.raises(AudioError) as caught:
         train(config(data, tmp_path / "out"), quiet=True)
-    for part in ("2 of 72", "train/hiss/000.wav", "test/fall/003.wav", "--skip-broken"):
+    for part in ("2 of 72", "train/filling_bottle/000.wav", "test/coin_spin/009.wav", "--skip-broken"):
         assert part in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -273,16 +273,16 @@ def test_broken_files_are_skipped_on_request(
 
 def test_skipping_may_not_lose_a_class(generated: Path, tmp_path: Path) -> None:
     data = broken_copy(generated, tmp_path)
-    for victim in (data / "train" / "buzz").iterdir():
+    for victim in (data / "train" / "bouncing_ball").iterdir():
         victim.write_bytes(b"RIFF, but no sound")
-    with pytest.raises(DataError, match="1 classes have no training clip, buzz among them"):
+    with pytest.raises(DataError, match="1 classes have no training clip, bouncing_ball among them"):
         train(config(data, tmp_path / "out", skip_broken=True), quiet=True)
 
 
 def test_a_class_without_training_clips_is_refused(generated: Path, tmp_path: Path) -> None:
     shutil.copytree(generated, tmp_path / "data")
-    shutil.rmtree(tmp_path / "data" / "train" / "buzz")
-    with pytest.raises(DataError, match="1 classes have no training clip, buzz among them"):
+    shutil.rmtree(tmp_path / "data" / "train" / "bouncing_ball")
+    with pytest.raises(DataError, match="1 classes have no training clip, bouncing_ball among them"):
         train(config(tmp_path / "data", tmp_path / "out"), quiet=True)
 
 

@@ -146,7 +146,7 @@ def last_step_of_one_clip(generated: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "odd"
     shutil.copytree(generated, folder)
     for split in ("train", "validation", "test"):
-        next((folder / split / "buzz").glob("*.wav")).unlink()
+        next((folder / split / "bouncing_ball").glob("*.wav")).unlink()
     return folder
 
 

@@ -42,7 +42,7 @@ def find_files(
     if not _looks_like_hub_id(name_or_path):
         raise error(
             f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look for in HF_HOME "
-            "or on the hub; give a folder that is there, a hub id, or, for a backbone, random:tiny"
+            "or on the hub; give a folder that is there, a hub id, or, for a backbone, bundled"
         )
     return _cached(name_or_path, required, optional) or _download(name_or_path, required, optional, error)
 
@@ -77,7 +77,7 @@ def _download(repo: str, required: Sequence[str], optional: Sequence[str], error
 
     ways_out = (
         f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy the repository's files to a "
-        "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as random:tiny"
+        "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as bundled"
     )
     fault = _why_unreachable(repo, required[0])
     if fault:

@@ -1,4 +1,4 @@
-"""Load transformers' own ``ASTModel``: from the hub, a local folder, or with seeded random weights.
+"""Load transformers' own ``ASTModel``: from the package, the hub, a local folder, or with seeded random weights.
 
 Whatever the file holds, the model comes back in float32 unless asked otherwise, fitted to the input length, and knows where it
 comes from (:func:`origin_of`).
@@ -22,7 +22,7 @@ from astune.backbone.hub import find_files
 from astune.backbone.positions import PositionEmbeddings, set_positions
 from astune.backbone.sites import our_name
 from astune.errors import BackboneError, ConfigError, unknown
-from astune.names import PUBLISHED_BACKBONE
+from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,13 @@ AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the 
 
 RANDOM_BACKBONES: dict[str, dict[str, Any]] = {
     "random:base": {},
+    "random:small": {"hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 3, "intermediate_size": 768},
     "random:tiny": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768},
 }
-"""Seeded random weights in the shape of the published backbone, and of a small one for tests and demonstrations."""
+"""Seeded random weights in the shape of the published backbone, of the bundled one, and of a smaller one for tests."""
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+"""Configuration, weights and model card of the bundled backbone, in transformers' own format."""
 
 _RANDOM_SEED = 2312_03694
 _TOKEN_STD = (
@@ -51,7 +55,7 @@ class Origin:
     """Where a backbone comes from, and how it was fitted."""
 
     name: str
-    """Hub id, absolute path of a folder, or ``random:<size>``."""
+    """``bundled``, hub id, absolute path of a folder, or ``random:<size>``."""
     fingerprint: str
     """SHA-256 over architecture and weights as the file holds them, before casting and before fitting positions."""
     position_embeddings: PositionEmbeddings
@@ -63,7 +67,7 @@ class Origin:
 
 
 def load_backbone(
-    name_or_path: str | Path = PUBLISHED_BACKBONE,
+    name_or_path: str | Path = BUNDLED_BACKBONE,
     max_length: int | None = None,
     position_embeddings: PositionEmbeddings = "fit",
     dtype: str | torch.dtype = "float32",
@@ -71,8 +75,8 @@ def load_backbone(
     """Load a backbone and fit it to an input length.
 
     Args:
-        name_or_path: a hub id, a local folder (bare model or with a classification head, transformers 4 names too), or one of
-            ``random:base`` and ``random:tiny``.
+        name_or_path: ``bundled``, small and in the package; a hub id; a local folder (bare model or with a classification head,
+            transformers 4 names too); or ``random:base``, ``random:small``, ``random:tiny``.
         max_length: input length in frames of 10 ms; the backbone's own where None.
         position_embeddings: ``"fit"`` keeps the pretrained positions, cut or interpolated; ``"zero"`` sets them all to zero, as the
             paper's code did.
@@ -91,7 +95,7 @@ def load_backbone(
         model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
     else:
         model, mean, std = _pretrained(name)
-        if Path(name).expanduser().is_dir():
+        if name != BUNDLED_BACKBONE and Path(name).expanduser().is_dir():
             name = str(Path(name).expanduser().resolve())
     fingerprint = fingerprint_of(model)
     nn.Module.to(model, dtype=torch_dtype)  # transformers' own signature hides torch's from type checkers
@@ -101,7 +105,7 @@ def load_backbone(
     return model
 
 
-def load_config(name_or_path: str | Path = PUBLISHED_BACKBONE) -> ASTConfig:
+def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     """Configuration of a backbone, without its weights.
 
     Args:
@@ -116,7 +120,7 @@ def load_config(name_or_path: str | Path = PUBLISHED_BACKBONE) -> ASTConfig:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return ASTConfig(**RANDOM_BACKBONES[name])
-    return _checked_config(find_files(name, [_CONFIG])[_CONFIG], name)
+    return _checked_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
 
 
 def origin_of(model: ASTModel) -> Origin:
@@ -170,6 +174,10 @@ def _checked_name(name_or_path: str | Path) -> str:
     return name
 
 
+def _source(name: str) -> str:
+    return str(BUNDLED_FOLDER) if name == BUNDLED_BACKBONE else name
+
+
 def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
     choices = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     name = str(dtype).removeprefix("torch.")
@@ -192,7 +200,7 @@ def _random(name: str) -> ASTModel:
 
 
 def _pretrained(name: str) -> tuple[ASTModel, float, float]:
-    files = find_files(name, [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
+    files = find_files(_source(name), [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
     _checked_config(files[_CONFIG], name)
     try:
         with _quiet_transformers():
@@ -227,7 +235,7 @@ def _checked_config(path: Path, name: str) -> ASTConfig:
     if model_type != ASTConfig.model_type:
         raise BackboneError(
             f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
-            f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or random:tiny"
+            f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or {BUNDLED_BACKBONE}"
         )
     return ASTConfig.from_pretrained(path.parent)
 

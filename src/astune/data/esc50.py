@@ -30,6 +30,8 @@ class Esc50(Layout):
     meta/esc50.csv     filename,fold,target,category,...
     audio/             1-100032-A-0.wav ... (any audio suffix)
 """
+    published_folds: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
+    published_classes: ClassVar[int | None] = 50
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=500, num_train_epochs=50, freq_mask=24, time_mask=80)
 
     def recognises(self, path: Path) -> bool:

@@ -31,6 +31,7 @@ class FluentSpeech(Layout):
     data/train_data.csv  valid_data.csv  test_data.csv     ,path,speakerId,transcription,action,object,location
     wavs/speakers/<speaker>/<id>.wav                       (any audio suffix)
 """
+    published_classes: ClassVar[int | None] = 31
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=400, num_train_epochs=75, freq_mask=0, time_mask=0)
 
     def recognises(self, path: Path) -> bool:

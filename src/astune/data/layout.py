@@ -28,6 +28,10 @@ class Layout(ABC):
     tree: ClassVar[str] = ""
     """What is expected, as a drawing; shown when data are missing."""
     recipe: ClassVar[DataRecipe] = DataRecipe()
+    published_folds: ClassVar[tuple[int, ...]] = ()
+    """Of the data set as published, so that experiments can be planned without it; empty where its split is fixed."""
+    published_classes: ClassVar[int | None] = None
+    """Likewise."""
     may_be_remote: ClassVar[bool] = False
     """Whether ``PATH`` may be something else than a path that exists: a hub id."""
 

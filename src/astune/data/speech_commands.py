@@ -32,6 +32,7 @@ class SpeechCommands(Layout):
     backward/ bed/ ...      a folder a word (any audio suffix); what no list names is training
     _background_noise_/     passed over, as is every folder with a leading underscore
 """
+    published_classes: ClassVar[int | None] = 35
     recipe: ClassVar[DataRecipe] = DataRecipe(
         max_length=100, num_train_epochs=75, per_device_train_batch_size=128, freq_mask=0, time_mask=0
     )

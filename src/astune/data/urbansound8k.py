@@ -31,6 +31,8 @@ class UrbanSound8K(Layout):
     metadata/UrbanSound8K.csv     slice_file_name,fsID,start,end,salience,fold,classID,class
     audio/fold1/ ... fold10/      100032-3-0-0.wav ... (any audio suffix)
 """
+    published_folds: ClassVar[tuple[int, ...]] = tuple(range(1, 11))
+    published_classes: ClassVar[int | None] = 10
     recipe: ClassVar[DataRecipe] = DataRecipe(
         max_length=400, num_train_epochs=30, freq_mask=24, time_mask=80, selection="last"
     )

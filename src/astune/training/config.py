@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from astune.errors import ConfigError, listing, validation_faults
-from astune.names import PUBLISHED_BACKBONE, Selection
+from astune.names import BUNDLED_BACKBONE, Selection
 
 
 class TrainConfig(BaseModel):
@@ -25,7 +25,9 @@ class TrainConfig(BaseModel):
     method: str = Field(
         "lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`"
     )
-    backbone: str = Field(PUBLISHED_BACKBONE, description="hub id, local folder, random:base or random:tiny")
+    backbone: str = Field(
+        BUNDLED_BACKBONE, description="bundled (small, in the package), hub id, local folder, or random:base|small|tiny"
+    )
     output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
     fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
     shots: int | None = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")

@@ -26,6 +26,7 @@ from astune.data.base import SPLITS
 from astune.errors import ConfigError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
+from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
 from astune.training.check import check, refuse_untrained
 from astune.training.config import TrainConfig
@@ -81,6 +82,10 @@ class _Run:
         self.recipe = recipe = resolve(
             config, checked.method, dataset, split, self.accelerator.num_processes, quiet=self.quiet
         )
+        if config.backbone == BUNDLED_BACKBONE:
+            self._announce(
+                f"Training on the bundled backbone, small and for small tasks; for real work: --backbone {PUBLISHED_BACKBONE}"
+            )
         backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
         set_seed(config.seed)
         self.model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling)
@@ -333,6 +338,7 @@ class _Run:
             spec=self.model.method.spec,
             trainable_parameters=self.model.parameter_count(),
             adapter_bytes=adapter_file.file_bytes(self.model),
+            backbone_fingerprint=self.model.origin.fingerprint,
             labels=list(dataset.labels),
             fold=split.fold,
             recipe=self.recipe.record(),

@@ -25,6 +25,8 @@ class TrainResult:
     trainable_parameters: int
     """As the paper counts them."""
     adapter_bytes: int
+    backbone_fingerprint: str
+    """Of the weights adapted; see :func:`astune.backbone.load.fingerprint_of`."""
     labels: list[str]
     fold: int | None
     recipe: dict[str, Any]

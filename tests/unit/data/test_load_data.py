@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astune.data import load_data
-from astune.data.generated import SOUNDS
+from astune.data.generated import TASKS
 from astune.errors import ConfigError, DataError
 from tests.example_layouts import write_csv, write_esc50, write_text, write_tone
 
@@ -43,7 +43,7 @@ def test_folder_a_class(tmp_path: Path) -> None:
 def test_generated_sounds_have_the_splits_they_were_written_in(generated: Path) -> None:
     dataset = load_data(generated)
     split = dataset.split()
-    assert dataset.labels == tuple(sorted(SOUNDS))
+    assert dataset.labels == tuple(sorted(TASKS["environment"]))
     # 12 clips of each of 6 classes, 2 : 1 : 1
     assert (len(split.train), len(split.validation), len(split.test)) == (36, 18, 18)
     assert split.notice is None

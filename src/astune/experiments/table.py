@@ -1,0 +1,152 @@
+"""What an experiment is: rows (methods) by columns (data sets, and settings that vary), in YAML.
+
+The paper's tables lie in ``tables/``; a user's own file has the same form and runs the same way::
+
+    title: Do positions matter?
+    datasets:
+      - {name: digits, data: "csv:spoken_digits/metadata.csv", settings: {max_length: 64}}
+    vary: {position_embeddings: [fit, zero]}
+    rows:
+      - {name: LoRA, method: lora}
+      - {name: Full FT, method: full-ft}
+
+Settings are fields of :class:`astune.TrainConfig`; the nearest to a run wins: row, then data set, then table, then the recipe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from astune.data.layout import LAYOUTS
+from astune.errors import ConfigError, listing, unknown, validation_faults
+from astune.methods import parse_method
+from astune.training.config import TrainConfig, read_yaml
+
+SHIPPED = Path(__file__).parent / "tables"
+_OURS = frozenset({"data", "method", "output_dir", "fold", "seed", "resume", "overwrite_output_dir", "report_to"})
+"""Fields of a run that its place in the table decides."""
+
+
+def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    allowed = [name for name in TrainConfig.model_fields if name not in _OURS]
+    for name in settings:
+        if name not in allowed:
+            raise ValueError(unknown("setting", name, allowed))
+    return settings
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataEntry(_Part):
+    """One data set of a table."""
+
+    name: str
+    data: str | None = None
+    """``layout:PATH``, the path under the data root; ``<name>:<data root>/<name>`` where None."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    vary: dict[str, list[Any]] = Field(default_factory=dict)
+    """Settings with several values, each a column."""
+
+    @field_validator("settings", "vary")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return _checked_settings(settings)
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if self.data is None and self.name not in LAYOUTS:
+            raise ValueError(f"data set {self.name!r} needs data: layout:PATH, for it is none of {', '.join(LAYOUTS)}")
+        return self
+
+
+class Row(_Part):
+    """One row of a table."""
+
+    name: str
+    method: str
+    series: str | None = None
+    """Rows of one series are joined by a line in a figure."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return _checked_settings(settings)
+
+    @field_validator("method")
+    @classmethod
+    def _a_method(cls, spec: str) -> str:
+        parse_method(spec)
+        return spec
+
+
+class Table(_Part):
+    """One experiment."""
+
+    title: str
+    printed: str | None = None
+    """Whose printed figures stand beside ours; see :mod:`astune.experiments.published`."""
+    kind: Literal["table", "curve", "tsne"] = "table"
+    """A curve is drawn against parameters, t-SNE from the tokens of test clips."""
+    datasets: list[DataEntry] = Field(min_length=1)
+    rows: list[Row] = Field(min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    vary: dict[str, list[Any]] = Field(default_factory=dict)
+    """Settings with several values, each a column of every data set."""
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _names_alone(cls, entries: object) -> object:
+        return (
+            [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+            if isinstance(entries, list)
+            else entries
+        )
+
+    @field_validator("settings", "vary")
+    @classmethod
+    def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        return _checked_settings(settings)
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        for kind, names in (
+            ("row", [row.name for row in self.rows]),
+            ("data set", [one.name for one in self.datasets]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two are named alike ({kind} {twice[0]!r}); results could not be told apart")
+        return self
+
+
+def shipped_tables() -> dict[str, Path]:
+    """The paper's tables and figures by name, from the folder as it is."""
+    return {path.stem: path for path in sorted(SHIPPED.rglob("*.yaml"))}
+
+
+def load_table(name_or_path: str | Path) -> tuple[str, Table]:
+    """Read a table.
+
+    Args:
+        name_or_path: ``table1`` to ``table7``, ``figure2`` to ``figure4``, or a YAML file.
+
+    Returns:
+        Its name, and the table.
+
+    Raises:
+        ConfigError: there is no such table or file, or with all faults of its content.
+    """
+    shipped = shipped_tables()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise ConfigError(f"{unknown('table', name_or_path, shipped)}; or give a YAML file of your own")
+    try:
+        return path.stem, Table.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(listing(validation_faults(error, Table), str(path))) from error

@@ -1,0 +1,154 @@
+"""Runs and what is made of them: the store, the runner, statistics."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from astune.backbone import load_backbone, origin_of
+from astune.cli import app
+from astune.errors import DataError
+from astune.experiments.plan import PlannedRun, PlanOptions, plan
+from astune.experiments.runner import execute, run_missing
+from astune.experiments.store import RunRecord, Store
+from astune.experiments.table import Table, load_table
+from astune.reporting.aggregate import bootstrap_interval, cells, compare
+
+
+def table_of(generated: Path, epochs: int = 1) -> Table:
+    return Table.model_validate(
+        {
+            "title": "test",
+            "datasets": [{"name": "sounds", "data": f"folder:{generated}", "settings": {"max_length": 32}}],
+            "settings": {"num_train_epochs": epochs},
+            "rows": [{"name": "linear", "method": "linear"}, {"name": "bitfit", "method": "bitfit"}],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(generated: Path) -> list[PlannedRun]:
+    return plan("test", table_of(generated), PlanOptions(backbone="random:tiny"))
+
+
+@pytest.fixture(scope="module")
+def record(runs: list[PlannedRun], tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return execute(runs[0], Store(tmp_path_factory.mktemp("store")))
+
+
+def test_a_record_holds_all_that_a_reader_needs(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.status(runs[0], None) == "missing"
+    store.write(record)
+    assert store.read(record.key) == record
+    assert record.identity == runs[0].identity
+    result = record.result
+    assert (result.spec, result.trainable_parameters) == ("linear", 6 * 193 + 2 * 192)
+    assert len(result.history) == 1
+    assert {"accuracy", "macro_f1", "confusion"} <= result.scores["test"].keys()
+    assert result.wall_seconds > 0
+    assert result.peak_memory_mib > 0
+    assert {"torch", "transformers"} <= result.versions.keys()
+    assert record.commit is None or len(record.commit) == 40
+    assert not store.work(record.key).exists()
+
+
+def test_the_status_of_a_run(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(record)
+    now = origin_of(load_backbone("random:tiny")).fingerprint
+    assert store.status(runs[0], now) == "done"
+    assert store.status(runs[0], None) == "done"
+    assert store.status(runs[0], "another") == "stale"
+    assert store.status(runs[1], now) == "missing"
+    path = store.path(record.key)
+    for damage in (path.read_text()[:500], "[]", "{}", json.dumps({**json.loads(path.read_text()), "key": "other"})):
+        path.write_text(damage)
+        assert store.status(runs[0], now) == "damaged"
+        with pytest.raises(DataError):
+            store.read(record.key)
+
+
+def test_the_key_is_of_what_decides_the_result(generated: Path, runs: list[PlannedRun]) -> None:
+    again = plan("other name", table_of(generated), PlanOptions(backbone="random:tiny"))
+    assert [run.key for run in again] == [run.key for run in runs]
+    longer = plan("test", table_of(generated, epochs=2), PlanOptions(backbone="random:tiny"))
+    seeded = plan("test", table_of(generated), PlanOptions(backbone="random:tiny", seeds=2))
+    keys = {run.key for run in [*runs, *longer, *seeded]}
+    assert len(keys) == 2 + 2 + 2
+
+
+@pytest.mark.slow
+def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, tmp_path: Path) -> None:
+    runs = plan("test", table_of(generated), PlanOptions(backbone="random:tiny"))
+    broken = replace(runs[1], config={**runs[1].config, "data": "folder:/nowhere"})
+    store = Store(tmp_path)
+    failures = run_missing([runs[0], broken], store, workers=2)
+    assert [(failure.run.row, "DataError" in failure.reason) for failure in failures] == [("bitfit", True)]
+    assert store.status(runs[0], None) == "done"
+    before = store.path(runs[0].key).stat().st_mtime_ns
+    assert run_missing(runs, store) == []
+    assert store.path(runs[0].key).stat().st_mtime_ns == before
+    assert store.status(runs[1], None) == "done"
+
+
+@pytest.mark.slow
+def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> None:
+    """Killed with -9 twice; each time what is finished stays, and the end is as if nothing had happened."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(table_of(generated, epochs=12).model_dump(exclude_none=True)))
+    arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(tmp_path / "store")]
+    for delay in (9, 14):
+        process = subprocess.Popen([sys.executable, "-m", "astune", *arguments], start_new_session=True)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [(cell["row"], cell["runs"]) for cell in found] == [("linear", 1), ("bitfit", 1)]
+    # bit-equal to a run that was never stopped
+    runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
+    whole = [execute(run, Store(tmp_path / "whole")) for run in runs]
+    assert [cell["mean"] for cell in found] == [record.accuracy for record in whole]
+
+
+def test_the_bootstrap_of_equal_values_is_a_point_and_of_two_values_their_range() -> None:
+    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    # of two values a quarter of the resamples is all low, a quarter all high
+    assert bootstrap_interval([0.2, 0.6]) == (0.2, 0.6)
+    assert bootstrap_interval([0.7]) is None
+    low, high = bootstrap_interval([0.1 * n for n in range(10)]) or (0.0, 0.0)
+    standard_error = 0.2872 / 10**0.5  # population deviation of 0, .1, ... .9, over the root of ten
+    assert low == pytest.approx(0.45 - 1.96 * standard_error, abs=0.015)
+    assert high == pytest.approx(0.45 + 1.96 * standard_error, abs=0.015)
+
+
+def test_the_paired_test_is_exact() -> None:
+    first = {(fold, 0): 0.8 + 0.01 * fold for fold in range(5)}
+    second = {(fold, 0): 0.7 for fold in range(5)}
+    found = compare(first, second)
+    assert found.pairs == 5
+    assert found.difference == pytest.approx(0.12)
+    assert found.p_value == pytest.approx(2 / 2**5)  # of 32 sign patterns two are as extreme
+    assert compare(first, {(0, 0): 0.7, (7, 0): 0.1}).p_value is None
+    assert compare(first, first).p_value == 1
+    with pytest.raises(ValueError, match="share no fold"):
+        compare(first, {(9, 9): 0.5})
+
+
+def test_cells_count_what_is_missing(runs: list[PlannedRun], record: RunRecord) -> None:
+    found = cells(runs, {record.key: record})
+    assert list(found) == [("linear", "sounds")]
+    cell = found["linear", "sounds"]
+    assert (cell.mean, cell.deviation, cell.interval, cell.planned) == (record.accuracy, None, None, 1)
+    assert cell.parameters == record.result.trainable_parameters
