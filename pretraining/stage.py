@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pretraining.mixing import Batch, Mixer
 
+_WAY_OUT = "give the same ones, or another --work-dir"
 _STATE, _POSITION, _LOG = "state.safetensors", "state.json", "log.jsonl"
 
 
@@ -92,6 +93,7 @@ def run_stage(
         FloatingPointError: the loss is no longer finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    identity = json.loads(json.dumps(identity))  # as it will be read back: JSON has no tuples
     start, seconds = _resume(folder, learner.module, optimizer, identity)
     if start == steps:
         return
@@ -153,7 +155,7 @@ def _resume(
 ) -> tuple[int, float]:
     if not (folder / _STATE).exists() or not (folder / _POSITION).exists():
         return 0, 0.0
-    refuse_other_settings(folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], identity)
+    refuse_other_settings(folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], identity, _WAY_OUT)
     tensors = load_file(folder / _STATE)
     module.load_state_dict(weights_in(tensors))
     state: dict[int, dict[str, Tensor]] = {}

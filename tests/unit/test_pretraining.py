@@ -165,7 +165,7 @@ class _Regression:
 def run(corpus: Corpus, folder: Path, learner: _Regression, **identity: object) -> dict[str, Tensor]:
     mixer = Mixer(corpus, MixConfig((98,), (1.0,), (4,)), seed=0)
     optimizer = optimizer_for(learner.module, 1e-2, 0.05)
-    run_stage("test", folder, learner, optimizer, mixer, 7, {"seed": 0, **identity}, save_every=3)
+    run_stage("test", folder, learner, optimizer, mixer, 7, {"seed": (0, 1), **identity}, save_every=3)
     return trained_weights(folder)
 
 

@@ -139,13 +139,19 @@ def load(
     return Progress(**record["progress"]), load_file(best) if best.exists() else None
 
 
-def refuse_other_settings(folder: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_other_settings(
+    folder: Path,
+    then: dict[str, Any],
+    now: dict[str, Any],
+    way_out: str = "give the same ones, or --overwrite-output-dir",
+) -> None:
     """Refuse to go on with a run that was told something else.
 
     Args:
         folder: where it lies.
         then: what it was told.
         now: what is wanted.
+        way_out: what the user can do about it.
 
     Raises:
         ConfigError: they differ; each difference is named.
@@ -157,7 +163,7 @@ def refuse_other_settings(folder: Path, then: dict[str, Any], now: dict[str, Any
     ]
     if changed:
         raise ConfigError(
-            f"{folder} belongs to a run with other settings ({'; '.join(changed)}); give the same ones, or --overwrite-output-dir"
+            f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}"
         )
 
 
