@@ -155,7 +155,9 @@ def _resume(
 ) -> tuple[int, float]:
     if not (folder / _STATE).exists() or not (folder / _POSITION).exists():
         return 0, 0.0
-    refuse_other_settings(folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], identity, _WAY_OUT)
+    refuse_other_settings(
+        folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], identity, _WAY_OUT
+    )
     tensors = load_file(folder / _STATE)
     module.load_state_dict(weights_in(tensors))
     state: dict[int, dict[str, Tensor]] = {}

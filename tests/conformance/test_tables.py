@@ -61,7 +61,9 @@ def test_rows_that_tables_share_are_run_once() -> None:
 
 
 def test_another_width_keeps_the_papers_bottleneck() -> None:
-    assert at_width(parse_method("bottleneck-pf-par"), 192).spec == "bottleneck:reduction_rate=16,insertion=parallel"  # r = 12 = 768 / 64
+    assert (
+        at_width(parse_method("bottleneck-pf-par"), 192).spec == "bottleneck:reduction_rate=16,insertion=parallel"
+    )  # r = 12 = 768 / 64
     assert at_width(parse_method("lora"), 192).spec == "lora:reduction_rate=32"
     assert at_width(parse_method("bottleneck:sublayer=ffn+lora:reduction_rate=256"), 192).spec == (
         "bottleneck:reduction_rate=16,sublayer=ffn+lora:reduction_rate=64"

@@ -193,7 +193,11 @@ def _source(entry: DataEntry, options: PlanOptions) -> str:
 
 
 def _folds_and_classes(entry: DataEntry, source: str) -> tuple[tuple[int | None, ...], int]:
-    """Of the data where they are, of the data set as published where they are not."""
+    """Of the data where they are, of the data set as published where they are not.
+
+    Raises:
+        AstuneError: a data set of the user's own is not there.
+    """
     layout = LAYOUTS.get(source.partition(":")[0])
     try:
         data = load_data(source)

@@ -162,9 +162,7 @@ def refuse_other_settings(
         if then.get(key) != now.get(key)
     ]
     if changed:
-        raise ConfigError(
-            f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}"
-        )
+        raise ConfigError(f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}")
 
 
 def random_states() -> dict[str, Tensor]:
