@@ -157,7 +157,7 @@ def test_bad_settings_name_the_choices() -> None:
     with pytest.raises(ConfigError, match="max_length 15 is shorter than one patch"):
         load_backbone("random:tiny", 15)
     for load in (load_backbone, load_config):
-        with pytest.raises(BackboneError, match=r"random:base, random:tiny; did you mean 'random:tiny'"):
+        with pytest.raises(BackboneError, match=r"random:base, random:small, random:tiny; did you mean 'random:tiny'"):
             load("random:tine")
 
 

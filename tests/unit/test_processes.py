@@ -96,14 +96,19 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_run(one: Path, many: Path) -> None:
-    """Losses within 1e-5 of each other, weights within 1e-5, the same test clips confused."""
+    """Losses within 1e-5 of each other, the same test clips confused, weights within 5e-5.
+
+    That is 1 % of one step at 5e-3: sums taken in another order differ by rounding, which AdamW magnifies where a gradient is almost zero.
+    """
     alone, joined = epochs(one), epochs(many)
     assert [entry["train_loss"] for entry in joined] == pytest.approx([e["train_loss"] for e in alone], rel=1e-5)
     assert [entry["validation"]["accuracy"] for entry in joined] == [e["validation"]["accuracy"] for e in alone]
     expected, found = (load_file(folder / "adapter_model.safetensors") for folder in (one, many))
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=name)
+        torch.testing.assert_close(
+            found[name], tensor, atol=5e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
     results = [read_result(folder) for folder in (one, many)]
     assert results[0].scores["test"]["confusion"] == results[1].scores["test"]["confusion"]
 
