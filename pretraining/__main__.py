@@ -36,7 +36,10 @@ def pretrain(
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     seed: Annotated[int, typer.Option(help="Of data, weights and masks.")] = 0,
 ) -> None:
-    """Pretrain a small AST. Run again to go on; the same settings and seed end with the same weights on one machine."""
+    """Pretrain a small AST. Run again to go on; the same settings and seed end with the same weights on one machine.
+
+    Run again with more steps, what is finished trains on, at the rate the longer schedule has there.
+    """
     corpus_config = CorpusConfig(
         str(data_root / "arabic_speech_commands"), takes_per_word, takes_per_sound, words, sound_kinds, seed
     )
@@ -53,7 +56,7 @@ def pretrain(
         optimizer_for(teacher, teacher_config.learning_rate, teacher_config.weight_decay),
         Mixer(corpus, _TEACHER_MIX, seed),
         teacher_steps,
-        settings | {"teacher": asdict(teacher_config)},
+        settings | {"teacher": _apart_from_steps(teacher_config)},
         save_every,
     )
 
@@ -67,7 +70,7 @@ def pretrain(
         optimizer_for(student, student_config.learning_rate, student_config.weight_decay),
         Mixer(corpus, MixConfig(), seed + 1),
         student_steps,
-        settings | {"teacher": asdict(teacher_config), "student": asdict(student_config)},
+        settings | {"teacher": _apart_from_steps(teacher_config), "student": _apart_from_steps(student_config)},
         save_every,
     )
     student.load_state_dict(trained_weights(work_dir / "student"))
@@ -75,6 +78,10 @@ def pretrain(
     say(
         f"Wrote the backbone to {folder}; measure it with: python -m pretraining.measure {folder} --data-root {data_root}"
     )
+
+
+def _apart_from_steps(config: TeacherConfig | StudentConfig) -> dict[str, object]:
+    return {key: value for key, value in asdict(config).items() if key != "steps"}
 
 
 if __name__ == "__main__":

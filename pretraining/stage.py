@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from astune.adapter_file import save_tensors, write_text
 from astune.console import progress, say
+from astune.errors import ConfigError
 from astune.training.checkpoint import refuse_other_settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def optimizer_for(module: nn.Module, learning_rate: float, weight_decay: float) 
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def rate_at(step: int, steps: int, warm_up: int = 250) -> float:
@@ -76,7 +77,7 @@ def run_stage(
     identity: dict[str, object],
     save_every: int = 500,
 ) -> None:
-    """Train to the end, from the last checkpoint where there is one.
+    """Train to the end, from the last checkpoint where there is one; a finished stage goes on where more steps are asked for.
 
     Args:
         name: shown.
@@ -85,16 +86,18 @@ def run_stage(
         optimizer: over its module.
         mixer: batches by step.
         steps: in all.
-        identity: the settings; a checkpoint of others is refused.
+        identity: the settings other than the number of steps; a checkpoint of others is refused.
         save_every: steps between checkpoints, and between lines of the log.
 
     Raises:
-        ConfigError: the folder holds a checkpoint of other settings.
+        ConfigError: the folder holds a checkpoint of other settings, or of more steps.
         FloatingPointError: the loss is no longer finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     identity = json.loads(json.dumps(identity))  # as it will be read back: JSON has no tuples
     start, seconds = _resume(folder, learner.module, optimizer, identity)
+    if start > steps:
+        raise ConfigError(f"{folder} has {start} steps of the {name} behind it, more than {steps}; {_WAY_OUT}")
     if start == steps:
         return
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
@@ -122,7 +125,7 @@ def run_stage(
             advance(1, f"loss {loss.item():.3f}")
             if (step + 1) % save_every == 0 or step + 1 == steps:
                 taken = (step % save_every) + 1
-                line = {"step": step + 1, "seconds": round(seconds + time.perf_counter() - clock, 1)}
+                line = {"step": step + 1, "of": steps, "seconds": round(seconds + time.perf_counter() - clock, 1)}
                 line |= {key: round(total / taken, 4) for key, total in sums.items()} | learner.check()
                 learner.module.train()
                 sums = {}

@@ -183,7 +183,7 @@ class StudentLearner:
 
     def __init__(self, module: Student, teacher: Teacher, config: StudentConfig, monitor: Part, seed: int) -> None:
         self.module = module
-        self.teacher = teacher.eval().requires_grad_(False)
+        self.teacher = teacher.folded()
         self.config, self.monitor, self.seed = config, monitor, seed
         self.shares = dict(config.keep)
 

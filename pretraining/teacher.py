@@ -6,12 +6,14 @@ taught by this network it does not.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pretraining.mixing import normalised
 from pretraining.stage import soft_cross_entropy
@@ -78,6 +80,16 @@ class Teacher(nn.Module):
         # torch's type for Module.to leaves out the memory format it takes
         self.features: nn.Module = layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = nn.Linear(2 * channels, classes)
+
+    def folded(self) -> Teacher:
+        """A copy to ask, not to train: each BatchNorm multiplied into the convolution before it."""
+        copy = deepcopy(self).eval().requires_grad_(False)
+        for module in list(copy.modules()):
+            if isinstance(module, nn.Sequential):
+                convolution, norm = module[0], module[1]
+                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+        return copy
 
     def over_time(self, features: Tensor) -> Tensor:
         """(batch, frames, 128) to (batch, channels, about frames / 8)."""

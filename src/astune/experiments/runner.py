@@ -51,24 +51,28 @@ def run_missing(
     context = get_context("forkserver")
     context.set_forkserver_preload(["astune.training.loop"])
     active: dict[int, tuple[PlannedRun, ForkServerProcess, Connection]] = {}
-    with progress("Running", len(waiting)) as advance:
-        while waiting or active:
-            while waiting and len(active) < workers:
-                run = waiting.popleft()
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_execute, args=(run, store.folder, workers, theirs), daemon=True)
-                process.start()
-                theirs.close()  # else reading would wait for ever where the child dies
-                active[process.sentinel] = run, process, ours
-            ended = wait(list(active))
-            for sentinel in [sentinel for sentinel in active if sentinel in ended]:
-                run, process, pipe = active.pop(sentinel)
-                process.join()
-                reason = _outcome(process, pipe)
-                if reason:
-                    failures.append(Failure(run, reason))
-                    say(f"failed: {run.row}, {run.column}, fold {run.fold}, seed {run.seed}: {reason}")
-                advance(1, f"{run.row}, {run.column}" + (f"; {len(failures)} failed" if failures else ""))
+    try:
+        with progress("Running", len(waiting)) as advance:
+            while waiting or active:
+                while waiting and len(active) < workers:
+                    run = waiting.popleft()
+                    ours, theirs = context.Pipe(duplex=False)
+                    process = context.Process(target=_execute, args=(run, store.folder, workers, theirs))
+                    process.start()
+                    theirs.close()  # else reading would wait for ever where the child dies
+                    active[process.sentinel] = run, process, ours
+                ended = wait(list(active))
+                for sentinel in [sentinel for sentinel in active if sentinel in ended]:
+                    run, process, pipe = active.pop(sentinel)
+                    process.join()
+                    reason = _outcome(process, pipe)
+                    if reason:
+                        failures.append(Failure(run, reason))
+                        say(f"failed: {run.row}, {run.column}, fold {run.fold}, seed {run.seed}: {reason}")
+                    advance(1, f"{run.row}, {run.column}" + (f"; {len(failures)} failed" if failures else ""))
+    finally:  # interrupted: no daemons, for they may not start the workers that compute features
+        for _, process, _ in active.values():
+            process.terminate()
     return failures
 
 
