@@ -34,8 +34,8 @@ from astune.adapter_file import write_text
 from astune.backbone import load_backbone
 from astune.backbone.positions import set_positions
 from astune.console import progress, say
-from astune.data.audio import read_audio
 from astune.data.layout import load_data
+from astune.experiments.baseline import log_mel_statistics
 from astune.features.cache import build_cache
 from astune.features.log_mel import FrontEnd
 from pretraining.corpus import Corpus
@@ -181,10 +181,7 @@ def _embedded(tokens_of: Callable[[Tensor], Tensor], length: int, dataset: Audio
 
 
 def _statistics(length: int, dataset: AudioDataset) -> Features:
-    """Mean and deviation over time of each Mel bin, before padding: 256 numbers a clip."""
-    front_end = FrontEnd(length)
-    clips = (front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds))) for path in dataset.paths)
-    return np.stack([torch.cat([clip.mean(0), clip.std(0, correction=0)]).numpy() for clip in clips])
+    return log_mel_statistics(dataset.paths, FrontEnd(length))
 
 
 def probe(dataset: AudioDataset, features: Features, *, validation: bool = False) -> Score:

@@ -31,12 +31,12 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
+def progress(description: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
     """A progress bar for the time of a block; where stderr is no terminal, nothing.
 
     Args:
         description: what is being done.
-        total: steps.
+        total: steps; None where nobody knows.
         quiet: no bar at all.
 
     Yields:

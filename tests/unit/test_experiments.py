@@ -18,7 +18,7 @@ from astune.backbone import load_backbone, origin_of
 from astune.cli import app
 from astune.errors import DataError
 from astune.experiments.plan import PlannedRun, PlanOptions, plan
-from astune.experiments.runner import execute, run_missing
+from astune.experiments.runner import execute, run_here, waiting_of
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
 from astune.reporting.aggregate import bootstrap_interval, cells, compare
@@ -47,7 +47,7 @@ def record(runs: list[PlannedRun], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_a_record_holds_all_that_a_reader_needs(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.status(runs[0], None) == "missing"
+    assert store.status(runs[0], {}) == "missing"
     store.write(record)
     assert store.read(record.key) == record
     assert record.identity == runs[0].identity
@@ -66,14 +66,14 @@ def test_the_status_of_a_run(runs: list[PlannedRun], record: RunRecord, tmp_path
     store = Store(tmp_path)
     store.write(record)
     now = origin_of(load_backbone("random:tiny")).fingerprint
-    assert store.status(runs[0], now) == "done"
-    assert store.status(runs[0], None) == "done"
-    assert store.status(runs[0], "another") == "stale"
-    assert store.status(runs[1], now) == "missing"
+    assert store.status(runs[0], {"random:tiny": now}) == "done"
+    assert store.status(runs[0], {}) == "done"
+    assert store.status(runs[0], {"random:tiny": "another"}) == "stale"
+    assert store.status(runs[1], {"random:tiny": now}) == "missing"
     path = store.path(record.key)
     for damage in (path.read_text()[:500], "[]", "{}", json.dumps({**json.loads(path.read_text()), "key": "other"})):
         path.write_text(damage)
-        assert store.status(runs[0], now) == "damaged"
+        assert store.status(runs[0], {"random:tiny": now}) == "damaged"
         with pytest.raises(DataError):
             store.read(record.key)
 
@@ -92,13 +92,13 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
     runs = plan("test", table_of(generated), PlanOptions(backbone="random:tiny"))
     broken = replace(runs[1], config={**runs[1].config, "data": "folder:/nowhere"})
     store = Store(tmp_path)
-    failures = run_missing([runs[0], broken], store, workers=2)
+    failures = run_here([runs[0], broken], store, workers=2)
     assert [(failure.run.row, "DataError" in failure.reason) for failure in failures] == [("bitfit", True)]
-    assert store.status(runs[0], None) == "done"
+    assert store.status(runs[0], {}) == "done"
     before = store.path(runs[0].key).stat().st_mtime_ns
-    assert run_missing(runs, store) == []
+    assert run_here(waiting_of(runs, store, {}), store) == []
     assert store.path(runs[0].key).stat().st_mtime_ns == before
-    assert store.status(runs[1], None) == "done"
+    assert store.status(runs[1], {}) == "done"
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_the_paired_test_is_exact() -> None:
 
 
 def test_cells_count_what_is_missing(runs: list[PlannedRun], record: RunRecord) -> None:
-    found = cells(runs, {record.key: record})
+    found = cells([run.entry for run in runs], {record.key: record})
     assert list(found) == [("linear", "sounds")]
     cell = found["linear", "sounds"]
     assert (cell.mean, cell.deviation, cell.interval, cell.planned) == (record.accuracy, None, None, 1)

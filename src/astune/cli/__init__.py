@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from astune import __version__
-from astune.cli import data, demo, evaluate, methods, predict, reproduce, train, validate
+from astune.cli import data, demo, evaluate, methods, predict, report, reproduce, train, validate
 from astune.console import notices
 from astune.errors import AstuneError
 
@@ -38,7 +38,7 @@ def _options(
     del version
 
 
-for verb in (train, validate, evaluate, predict, data, methods, reproduce, demo):
+for verb in (train, validate, evaluate, predict, data, methods, reproduce, report, demo):
     verb.register(app)
 
 

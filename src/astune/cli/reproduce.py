@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.experiments.plan import PlannedRun
-    from astune.experiments.runner import Failure
-    from astune.experiments.store import Store
+    from astune.experiments.store import SavedPlan, Store
+    from astune.reporting.grid import Grid
 
 
 def register(app: typer.Typer) -> None:
@@ -37,100 +39,140 @@ def reproduce(
     backbone: Annotated[str, typer.Option(help="As for `astune train`.")] = PUBLISHED_BACKBONE,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, with seeds 0, 1, ...")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's, for all rows alike.")] = None,
+    limit_clips: Annotated[
+        int | None, typer.Option(min=1, help="Try out on so many clips of each split; no result.")
+    ] = None,
+    with_baseline: Annotated[
+        bool, typer.Option("--with-baseline", help="One row more: logistic regression on log-Mel statistics.")
+    ] = False,
     only: Annotated[list[str] | None, typer.Option(help="A row; may be given several times.")] = None,
     datasets: Annotated[
         list[str] | None,
         typer.Option(help="A data set of the table, or layout:PATH of your own; may be given several times."),
     ] = None,
     folds: Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster to run on: HOST:PORT, auto, or local.", metavar="ADDRESS"),
+    ] = None,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="Share of a GPU a run takes on Ray, such as 0.25.")] = 0,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="Cores a run takes on Ray.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the results, as JSON.")] = False,
 ) -> None:
     """Run what is missing of a table and show it; stopped, it goes on where it was."""
-    from astune.backbone import load_backbone, origin_of
-    from astune.backbone.load import RANDOM_BACKBONES
-    from astune.experiments.plan import PlanOptions, distinct, plan
-    from astune.experiments.runner import run_missing
+    from astune.console import say
+    from astune.errors import ConfigError, listing
+    from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
+    from astune.experiments.runner import run_here, run_on_ray, waiting_of
     from astune.experiments.store import Store
     from astune.experiments.table import load_table, shipped_tables
-    from astune.names import BUNDLED_BACKBONE
+    from astune.reporting.grid import grid
+    from astune.reporting.report import records_of
 
-    settings: dict[str, Any] = {} if epochs is None else {"num_train_epochs": epochs}
+    if ray is not None and (shard is not None or workers > 1):
+        raise ConfigError("--ray shares the runs out itself; give it without --workers and --shard")
+    given = {"num_train_epochs": epochs, "limit_clips": limit_clips}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
-        data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ())
-    )
-    names = list(shipped_tables()) if table == "all" else [table]
-    runs = [run for name in names for run in plan(*load_table(name), options)]
+        data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()), with_baseline
+    )  # fmt: skip
+    tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
+    plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
+    runs = [run for _, planned in plans for run in planned]
+    share = shard_of(distinct(runs), shard)
     place = Store(store)
-    # Of a hub's backbone the weights are not asked for before they are needed.
-    local = backbone in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(backbone).is_dir()
-    fingerprint = origin_of(load_backbone(backbone)).fingerprint if local and not dry_run else None
     if dry_run:
-        _show_plan(runs, place, as_json=as_json)
+        _show_plan(plans, share, place, as_json=as_json)
         return
-    failures = run_missing(distinct(runs), place, workers=workers, fingerprint=fingerprint)
-    _show_results(runs, place, as_json=as_json)
+    waiting = waiting_of(share, place, _fingerprints(runs))
+    for one, _ in plans:
+        place.write_plan(one)
+    failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
+    grids = [grid(one, records_of(one, place)) for one, _ in plans]
+    _show_results(grids, as_json=as_json)
+    say(
+        f"Tables, pictures and comparisons: astune report {plans[0][0].name if len(plans) == 1 else 'all'} --store {store}"
+    )
     if failures:
-        _report(failures)
+        say(f"error: {listing([str(failure) for failure in failures], f'{len(failures)} runs failed')}")
         raise typer.Exit(1)
 
 
-def _show_plan(runs: Sequence[PlannedRun], store: Store, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([run.record() | {"status": store.status(run, None)} for run in runs]))
-        return
-    from collections import Counter
+def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Of the backbones that are on this machine: a hub's weights are not asked for before they are needed."""
+    from astune.backbone import load_backbone, origin_of
+    from astune.backbone.load import RANDOM_BACKBONES
+    from astune.names import BUNDLED_BACKBONE
 
-    from rich.console import Console
-    from rich.table import Table
+    names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
+    local = (name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).is_dir())
+    return {name: origin_of(load_backbone(name)).fingerprint for name in local}
 
+
+def _show_plan(
+    plans: Sequence[tuple[SavedPlan, Sequence[PlannedRun]]], share: Sequence[PlannedRun], store: Store, *, as_json: bool
+) -> None:
     from astune.experiments.plan import distinct
 
-    shown = Table("table", "row", "method", "parameters", "% of full", "runs", "done")
-    rows = Counter((run.table, run.row, run.method.spec, run.parameters, run.percent_of_full) for run in runs)
-    done = Counter((run.table, run.row) for run in runs if store.status(run, None) == "done")
-    for (table, row, spec, parameters, percent), count in rows.items():
-        shown.add_row(table, row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[table, row]))
-    console = Console()
-    console.print(shown)
-    missing = sum(store.status(run, None) != "done" for run in distinct(runs))
-    console.print(f"{len(runs)} runs, {len(distinct(runs))} of them distinct, {missing} to run")
-
-
-def _show_results(runs: Sequence[PlannedRun], store: Store, *, as_json: bool) -> None:
+    runs = [run for _, planned in plans for run in planned]
+    status = {run.key: store.status(run, {}) for run in distinct(runs)}
+    if as_json:
+        typer.echo(json.dumps([{"table": run.table, **asdict(run.entry), "status": status[run.key]} for run in runs]))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    from astune.reporting.aggregate import cells
-
-    records = {run.key: store.read(run.key) for run in runs if store.status(run, None) == "done"}
-    for name in dict.fromkeys(run.table for run in runs):
-        found = cells([run for run in runs if run.table == name], records)
-        if as_json:
-            rows = [
-                {"table": name, "row": row, "column": column, "mean": cell.mean, "deviation": cell.deviation,
-                 "interval": cell.interval, "runs": len(cell.accuracies), "planned": cell.planned, "parameters": cell.parameters}
-                for (row, column), cell in found.items()
-            ]  # fmt: skip
-            typer.echo(json.dumps(rows))
-            continue
-        shown = Table(
-            "row", "column", "parameters", "test accuracy", "95 % interval", "runs", title=name, title_justify="left"
-        )
-        for (row, column), cell in found.items():
-            spread = f" ± {100 * cell.deviation:.1f}" if cell.deviation is not None else ""
-            interval = "to".join(f" {100 * end:.1f} " for end in cell.interval).strip() if cell.interval else "-"
-            accuracy = f"{100 * cell.mean:.1f}{spread}"
-            shown.add_row(
-                row, column, f"{cell.parameters:,}", accuracy, interval, f"{len(cell.accuracies)} of {cell.planned}"
-            )
-        Console().print(shown)
+    console = Console()
+    for one, planned in plans:
+        rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
+        done = Counter((run.row, run.parameters) for run in planned if status[run.key] == "done")
+        shown = Table(title=f"{one.name}: {one.title}", title_justify="left")
+        for heading in ("row", "method"):
+            shown.add_column(heading, overflow="fold")
+        for heading in ("parameters", "% of full", "runs", "done"):
+            shown.add_column(heading, justify="right", no_wrap=True)
+        for (row, spec, parameters, percent), count in rows.items():
+            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, parameters]))
+        console.print(shown)
+    missing = sum(status[run.key] != "done" for run in share)
+    console.print(f"{len(runs)} runs, {len(status)} of them distinct; {missing} to run here")
 
 
-def _report(failures: Sequence[Failure]) -> None:
-    from astune.console import say
-    from astune.errors import listing
+def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
+    if as_json:
+        found = [
+            {"table": table.name, "row": row.name, "column": column, "mean": cell.mean, "deviation": cell.deviation,
+             "interval": cell.interval, "runs": len(cell.accuracies), "planned": cell.planned, "parameters": cell.parameters,
+             "printed": table.printed(row.name, column), "unlike_the_paper": table.unlike_the_paper}
+            for table in grids for row in table.rows for column, cell in row.cells.items()
+        ]  # fmt: skip
+        typer.echo(json.dumps(found))
+        return
+    from rich.console import Console
+    from rich.table import Table
 
-    reasons = [f"{f.run.row}, {f.run.column}, fold {f.run.fold}, seed {f.run.seed}: {f.reason}" for f in failures]
-    say(f"error: {listing(reasons, 'runs failed')}")
+    from astune.reporting.tables import columns_of, figures_of, headline, parameters_of
+
+    marks = {1: "[bold]{}[/]", 2: "[underline]{}[/]"}
+    console = Console()
+    for table in grids:
+        shown = Table(title=headline(table), title_justify="left")
+        shown.add_column("row", overflow="fold")
+        shown.add_column("parameters", justify="right")
+        for column in columns_of(table):
+            shown.add_column(column, overflow="fold")
+        for row in table.rows:
+            cells = []
+            for column in columns_of(table):
+                value, behind = figures_of(table, row, column)
+                mark = marks.get(table.places.get((row.name, column), 0), "{}")
+                cells.append(f"{mark.format(value)} {behind.replace('[', chr(92) + '[')}".strip())
+            shown.add_row(row.name, parameters_of(row), *cells)
+        console.print(shown)
+        for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
+            console.print(line, markup=False, highlight=False)

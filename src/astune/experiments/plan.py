@@ -17,16 +17,20 @@ from astune.counting import Count, count
 from astune.data.base import DataRecipe
 from astune.data.layout import LAYOUTS, load_data
 from astune.errors import AstuneError, ConfigError, listing, unknown
+from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
+from astune.experiments.store import PlanEntry, SavedPlan
 from astune.experiments.table import DataEntry, Row, Table
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum, default_learning_rate
+from astune.methods.full import FullFineTuning
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
+BASELINE_ROW = "log-Mel statistics"
 _FORMAT = 1  # raised when equal settings no longer give equal results
 
 
@@ -47,6 +51,8 @@ class PlanOptions:
     """Data sets of the table, or sources of the user's own that stand in their place; all where empty."""
     folds: tuple[int, ...] = ()
     """Test folds; all where empty."""
+    with_baseline: bool = False
+    """Whether :mod:`astune.experiments.baseline` is a row too."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,26 @@ class PlannedRun:
     dataset: str
     """Name of the data set."""
     series: str | None
+    varied: dict[str, Any]
+    """Settings that tell the columns of a data set apart."""
     fold: int | None
     seed: int
-    method: Method
-    """With the paper's bottleneck widths, whatever the backbone's."""
+    method: Method | None
+    """With the paper's bottleneck widths, whatever the backbone's; None for the baseline."""
     config: dict[str, Any]
-    """Fields of :class:`astune.TrainConfig`, all but the output folder."""
+    """Fields of :class:`astune.TrainConfig`, all but the output folder; of the baseline those that it knows."""
     recipe: DataRecipe
     """Of the data set's layout, which settles what the configuration leaves open."""
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float
+    keeps_tokens: bool = False
+    """Whether a picture wants the [CLS] tokens of its test clips."""
+
+    @property
+    def spec(self) -> str:
+        """Of the method."""
+        return self.method.spec if self.method else BASELINE
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -78,22 +93,25 @@ class PlannedRun:
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         stated = {key: value for key, value in vars(self.recipe).items() if value is not None}
-        stated |= {"learning_rate": default_learning_rate(self.method)}
+        if self.method:
+            stated |= {"learning_rate": default_learning_rate(self.method)}
         decided = {key: stated.get(key) if value is None else value for key, value in decided.items()}
-        return decided | {"data": self.dataset, "method": self.method.spec, "format": _FORMAT}
+        if not self.method:
+            decided = {key: decided[key] for key in DECIDING}
+        return decided | {"data": self.dataset, "method": self.spec, "format": _FORMAT}
 
     @cached_property
     def key(self) -> str:
         """Name of the run's files: equal for equal results, whichever table asks."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "key": self.key, "table": self.table, "row": self.row, "column": self.column, "dataset": self.dataset,
-            "series": self.series, "fold": self.fold, "seed": self.seed, "method": self.method.spec,
-            "parameters": self.parameters, "percent_of_full": self.percent_of_full, "settings": self.identity,
-        }  # fmt: skip
+    @cached_property
+    def entry(self) -> PlanEntry:
+        """As it is written down."""
+        return PlanEntry(
+            self.key, self.row, self.column, self.dataset, self.series, self.varied, self.fold, self.seed, self.spec,
+            self.parameters, self.percent_of_full, self.identity,
+        )  # fmt: skip
 
 
 def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
@@ -113,15 +131,14 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     """
     rows = _chosen("row", options.only, {row.name: row for row in table.rows})
     entries = list(_entries(table, options))
-    shape = _shape(options.backbone)
-    size_of = cache(lambda method, classes: count(method, classes, shape))
+    shapes = _Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
-    for row, entry in product(rows, entries):
+    for row, entry in product([*rows, None] if options.with_baseline else rows, entries):
         try:
-            runs += _runs(name, table, row, entry, options, shape.hidden_size, size_of)
+            runs += _runs(name, table, row, entry, options, shapes)
         except AstuneError as fault:
-            faults.append(f"{row.name}, {entry.name}: {fault}")
+            faults.append(f"{row.name if row else BASELINE_ROW}, {entry.name}: {fault}")
     if faults:
         raise ConfigError(listing(faults, name))
     return runs
@@ -133,7 +150,40 @@ def distinct(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
     Args:
         runs: of any tables.
     """
-    return list({run.key: run for run in reversed(list(runs))}.values())[::-1]
+    found: dict[str, PlannedRun] = {}
+    for run in runs:
+        if run.key not in found or (run.keeps_tokens and not found[run.key].keeps_tokens):
+            found[run.key] = run
+    return list(found.values())
+
+
+def shard_of(runs: Sequence[PlannedRun], shard: str | None) -> list[PlannedRun]:
+    """Every n-th run from the i-th: the shards of one plan share no run, and are all of it together.
+
+    Args:
+        runs: of :func:`distinct`, finished or not, so that all shards count alike.
+        shard: ``i/n`` with i from 1 to n; None for all runs.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if shard is None:
+        return list(runs)
+    number, _, total = shard.partition("/")
+    if not (number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+        raise ConfigError(f"shard {shard!r} is none; give I/N with I from 1 to N, such as 1/4 (SLURM: --array=1-4)")
+    return list(runs[int(number) - 1 :: int(total)])
+
+
+def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
+    """A plan as it is written down.
+
+    Args:
+        name: of the table.
+        table: what was planned.
+        runs: of :func:`plan`.
+    """
+    return SavedPlan(name, table.title, table.kind, tuple(run.entry for run in runs))
 
 
 def at_width(method: Method, width: int) -> Method:
@@ -156,11 +206,25 @@ def at_width(method: Method, width: int) -> Method:
     return method.model_copy(update={"reduction_rate": rate * width / _PAPER_WIDTH})
 
 
-def _shape(backbone: str) -> ASTConfig:
-    # Asking the hub for its configuration would make a dry run wait for a network.
-    config = ASTConfig() if backbone == PUBLISHED_BACKBONE else load_config(backbone)
-    config.max_length = 500
-    return config
+class _Shapes:
+    """Sizes of methods on backbones; each is counted once."""
+
+    def __init__(self) -> None:
+        self._config_of = cache(self._read)
+        self.count = cache(self._count)
+
+    @staticmethod
+    def _read(backbone: str) -> ASTConfig:
+        # Asking the hub for its configuration would make a dry run wait for a network.
+        config = ASTConfig() if backbone == PUBLISHED_BACKBONE else load_config(backbone)
+        config.max_length = 500
+        return config
+
+    def width(self, backbone: str) -> int:
+        return int(self._config_of(backbone).hidden_size)
+
+    def _count(self, method: Method, classes: int, backbone: str) -> Count:
+        return count(method, classes, self._config_of(backbone))
 
 
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row]) -> list[Row]:
@@ -209,53 +273,45 @@ def _folds_and_classes(entry: DataEntry, source: str) -> tuple[tuple[int | None,
 
 
 def _runs(
-    name: str,
-    table: Table,
-    row: Row,
-    entry: DataEntry,
-    options: PlanOptions,
-    width: int,
-    size_of: Callable[[Method, int], Count],
+    name: str, table: Table, row: Row | None, entry: DataEntry, options: PlanOptions, shapes: _Shapes
 ) -> Iterator[PlannedRun]:
+    """Runs of one row, or of the baseline, on one data set."""
     source = _source(entry, options)
     layout = LAYOUTS.get(source.partition(":")[0])
-    method = at_width(parse_method(row.method), width)
+    recipe = layout.recipe if layout else DataRecipe()
     varied = table.vary | entry.vary
-    folds, classes = _folds_and_classes(entry, source)
-    if options.folds:
-        absent = [
-            unknown("fold", fold, [f for f in folds if f is not None]) for fold in options.folds if fold not in folds
-        ]
-        if absent and folds != (None,):
-            raise ConfigError(listing(absent, entry.name))
-        folds = tuple(fold for fold in folds if fold in options.folds or fold is None)
-    size = size_of(method, classes)
+    every_fold, classes = _folds_and_classes(entry, source)
+    folds = _chosen_folds(entry, every_fold, options.folds)
     for values in product(*varied.values()):
         setting = dict(zip(varied, values, strict=True))
         column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
-        settings = table.settings | entry.settings | row.settings | setting | options.settings
+        settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
+        settings |= setting | options.settings | {"data": source}
+        backbone = settings["backbone"]
+        if row:
+            method = at_width(parse_method(row.method), shapes.width(backbone))
+            settings["method"] = method.spec
+            size = shapes.count(method, classes, backbone)
+            parameters, percent = size.parameters, size.percent_of_full
+        else:
+            method, parameters = None, (STATISTICS + 1) * classes
+            full = shapes.count(FullFineTuning(), classes, backbone)
+            percent = full.percent_of_full * parameters / full.parameters
+            settings = {key: value for key, value in settings.items() if key in DECIDING}
+        TrainConfig.build({**settings, "output_dir": "."}, column)
         for fold, seed in product(folds, range(options.seeds)):
-            config = {
-                "backbone": options.backbone,
-                **settings,
-                "data": source,
-                "method": method.spec,
-                "fold": fold,
-                "seed": seed,
-            }
-            recipe = layout.recipe if layout else DataRecipe()
-            TrainConfig.build({**config, "output_dir": "."}, column)
             yield PlannedRun(
-                name,
-                row.name,
-                column,
-                entry.name,
-                row.series,
-                fold,
-                seed,
-                method,
-                config,
-                recipe,
-                size.parameters,
-                size.percent_of_full,
-            )
+                name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
+                method, settings | {"fold": fold, "seed": seed}, recipe, parameters, percent,
+                table.kind == "tsne" and row is not None,
+            )  # fmt: skip
+
+
+def _chosen_folds(entry: DataEntry, folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int | None, ...]:
+    if not wanted or folds == (None,):
+        return folds
+    known = [fold for fold in folds if fold is not None]
+    absent = [unknown("fold", fold, known) for fold in wanted if fold not in known]
+    if absent:
+        raise ConfigError(listing(absent, entry.name))
+    return tuple(fold for fold in known if fold in wanted)

@@ -1,26 +1,35 @@
-"""Runs what is missing: each run in a process of its own, resumed where it was stopped, failures gathered."""
+"""Runs what is missing: each run in a process of its own, here or on a Ray cluster, resumed where it was stopped, failures gathered."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from astune.console import progress, say
+from astune.errors import ConfigError
 from astune.experiments.store import RunRecord, Store, source_state
+from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.context import ForkServerProcess
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from astune.experiments.plan import PlannedRun
+    from astune.training.config import TrainConfig
+    from astune.training.result import TrainResult
+
+_RETRIES = 3  # of a Ray task whose worker died
 
 
 @dataclass(frozen=True)
@@ -30,73 +39,197 @@ class Failure:
     run: PlannedRun
     reason: str
 
+    def __str__(self) -> str:
+        return f"{_named(self.run)}: {self.reason}"
 
-def run_missing(
-    runs: Sequence[PlannedRun], store: Store, *, workers: int = 1, fingerprint: str | None = None
-) -> list[Failure]:
-    """Run all runs that the store lacks.
+
+class _Display:
+    """What the user sees of the runs: a line as each one ends, and a bar with what is running."""
+
+    def __init__(self, total: int, store: Store, advance: Callable[[int, str], None]) -> None:
+        self.total, self.store, self.advance = total, store, advance
+        self.ended = 0
+        self.active: list[PlannedRun] = []
+        self.failures: list[Failure] = []
+
+    def begun(self, run: PlannedRun) -> None:
+        self.active.append(run)
+        self._show(0)
+
+    def over(self, run: PlannedRun, reason: str | None) -> None:
+        self.active = [one for one in self.active if one is not run]
+        self.ended += 1
+        where = f"{self.ended} of {self.total}"
+        if reason:
+            self.failures.append(Failure(run, reason))
+            say(f"{where} failed: {self.failures[-1]}")
+        else:
+            record = self.store.read(run.key)
+            say(f"{where} done: {_named(run)}: {record.accuracy:.1%} in {record.result.wall_seconds:.0f} s")
+        self._show(1)
+
+    def _show(self, steps: int) -> None:
+        running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
+        self.advance(
+            steps, f"{len(self.failures)} failed" + (f", {len(self.active)} running: {running}" if running else "")
+        )
+
+
+def _named(run: PlannedRun) -> str:
+    fold = "" if run.fold is None else f", fold {run.fold}"
+    return f"{run.row}, {run.column}{fold}, seed {run.seed}"
+
+
+def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
+    """The runs that have to be run; a damaged or outdated record is announced.
 
     Args:
         runs: planned, of distinct keys.
+        store: may have some.
+        fingerprints: of the backbones as they are now, by name, as far as they are known.
+    """
+    found = []
+    for run in runs:
+        status = store.status(run, fingerprints)
+        if status in {"damaged", "stale"}:
+            say(f"{status}, will be run again: {store.path(run.key)} ({_named(run)})")
+        if status != "done":
+            found.append(run)
+    return found
+
+
+def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1) -> list[Failure]:
+    """Run on this machine.
+
+    Args:
+        runs: of distinct keys; see :func:`waiting_of`.
         store: takes the records.
         workers: processes side by side; the cores are shared out among them.
-        fingerprint: of the backbone as it is now, where that is known; records of another one are run again.
 
     Returns:
         The runs that failed; all others are in the store.
     """
-    waiting = deque(run for run in runs if store.status(run, fingerprint) != "done")
-    failures: list[Failure] = []
-    # A fresh process a run: its peak memory is its own, and what kills it kills nothing else.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["astune.training.loop"])
-    active: dict[int, tuple[PlannedRun, ForkServerProcess, Connection]] = {}
-    try:
-        with progress("Running", len(waiting)) as advance:
-            while waiting or active:
-                while waiting and len(active) < workers:
-                    run = waiting.popleft()
-                    ours, theirs = context.Pipe(duplex=False)
-                    process = context.Process(target=_execute, args=(run, store.folder, workers, theirs))
-                    process.start()
-                    theirs.close()  # else reading would wait for ever where the child dies
-                    active[process.sentinel] = run, process, ours
-                ended = wait(list(active))
-                for sentinel in [sentinel for sentinel in active if sentinel in ended]:
-                    run, process, pipe = active.pop(sentinel)
-                    process.join()
-                    reason = _outcome(process, pipe)
-                    if reason:
-                        failures.append(Failure(run, reason))
-                        say(f"failed: {run.row}, {run.column}, fold {run.fold}, seed {run.seed}: {reason}")
-                    advance(1, f"{run.row}, {run.column}" + (f"; {len(failures)} failed" if failures else ""))
-    finally:  # interrupted: no daemons, for they may not start the workers that compute features
-        for _, process, _ in active.values():
+    with progress("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
+        display, waiting = _Display(len(runs), store, advance), deque(runs)
+        while waiting or processes.active:
+            while waiting and len(processes.active) < workers:
+                display.begun(waiting[0])
+                processes.start(waiting.popleft())
+            for run, reason in processes.ended():
+                display.over(run, reason)
+    return display.failures
+
+
+class _Processes:
+    """A fresh process a run: its peak memory is its own, and what kills it kills nothing else."""
+
+    def __init__(self, store: Store, workers: int) -> None:
+        self.store, self.workers = store, workers
+        self.context = get_context("forkserver")
+        self.context.set_forkserver_preload(["astune.training.loop"])
+        self.active: dict[int, tuple[PlannedRun, ForkServerProcess, Connection]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _, process, _ in self.active.values():  # no daemons: those may not start the workers that compute features
             process.terminate()
-    return failures
+
+    def start(self, run: PlannedRun) -> None:
+        ours, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_in_process, args=(run, self.store.folder, self.workers, theirs))
+        process.start()
+        theirs.close()  # else reading would wait for ever where the child dies
+        self.active[process.sentinel] = run, process, ours
+
+    def ended(self) -> list[tuple[PlannedRun, str | None]]:
+        """Wait for one or more runs to end."""
+        found = []
+        sentinels = wait(list(self.active))
+        for sentinel in [sentinel for sentinel in self.active if sentinel in sentinels]:
+            run, process, pipe = self.active.pop(sentinel)
+            process.join()
+            with pipe:
+                try:
+                    reason = pipe.recv()
+                except EOFError:
+                    reason = (
+                        f"its process died (exit code {process.exitcode}); run again to go on from its last checkpoint"
+                    )
+            found.append((run, reason))
+        return found
 
 
-def _outcome(process: ForkServerProcess, pipe: Connection) -> str | None:
-    """Why a run failed, if it did."""
-    with pipe:
-        try:
-            return pipe.recv()  # type: ignore[no-any-return]
-        except EOFError:
-            return f"its process died (exit code {process.exitcode}); run again to go on from its last checkpoint"
+def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
+    report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers)))
 
 
-def _execute(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
+def _attempt(run: PlannedRun, folder: Path, threads: int) -> str | None:
+    """Run one run.
+
+    Returns:
+        Why it failed, if it did.
+    """
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    reason = None
+    torch.set_num_threads(threads)
     try:
         execute(run, Store(folder))
     except Timeout:
-        reason = "another process is running it"
+        return "another process is running it"
     except Exception as fault:  # noqa: BLE001 - one run's fault may not end the others
-        reason = f"{type(fault).__name__}: {fault}"
-    report.send(reason)
+        return f"{type(fault).__name__}: {fault}"
+    return None
+
+
+def run_on_ray(
+    runs: Sequence[PlannedRun], store: Store, address: str, gpus_a_run: float = 0.0, cpus_a_run: float = 1.0
+) -> list[Failure]:
+    """Run as tasks of a Ray cluster; a task whose worker dies is given to another, which goes on from the last checkpoint.
+
+    Args:
+        runs: of distinct keys; see :func:`waiting_of`.
+        store: takes the records; in a folder that all machines see under the same path, as they must see the data.
+        address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
+        gpus_a_run: share of a GPU that a run takes, such as 0.25.
+        cpus_a_run: cores that a run takes.
+
+    Returns:
+        The runs that failed; all others are in the store.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("--ray needs a package that is not installed; pip install 'astune[ray]'")
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+    except (ConnectionError, ValueError) as fault:
+        raise ConfigError(f"no Ray cluster at {address!r}: {fault}; start one with `ray start --head`") from fault
+    # max_calls: a fresh process a run here too.
+    task = ray.remote(num_cpus=cpus_a_run, num_gpus=gpus_a_run, max_retries=_RETRIES, max_calls=1)(_attempt)
+    folder, threads = store.folder.absolute(), max(1, int(cpus_a_run))
+    try:
+        with progress("Runs", len(runs)) as advance:
+            display = _Display(len(runs), store, advance)
+            waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads): run for run in runs}
+            while waiting:
+                ready, _ = ray.wait(list(waiting))
+                for reference in ready:
+                    run = waiting.pop(reference)
+                    try:
+                        reason = ray.get(reference)
+                    except ray.exceptions.RayError as fault:
+                        reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
+                    display.over(run, reason)
+    finally:
+        ray.shutdown()
+    return display.failures
 
 
 def execute(run: PlannedRun, store: Store) -> RunRecord:
@@ -113,18 +246,36 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
         AstuneError: whatever training cannot use.
         Timeout: another process is running it.
     """
-    from astune.training import checkpoint
+    from astune.experiments.baseline import run_baseline
+    from astune.experiments.tokens import cls_tokens
     from astune.training.config import TrainConfig
-    from astune.training.loop import train
 
     work = store.work(run.key)
     work.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock", timeout=0):
-        stopped = checkpoint.latest(work) is not None
-        config = TrainConfig(**run.config, output_dir=work, resume=stopped, overwrite_output_dir=not stopped)
-        result = train(config, quiet=True)
+        if run.method is None:
+            result = run_baseline(run.config)
+        else:
+            config = TrainConfig(**run.config, output_dir=work)
+            result = _trained(config)
+            if run.keeps_tokens:
+                store.write_tokens(run.key, cls_tokens(config))
         commit, dirty = source_state()
         record = RunRecord(run.key, run.identity, result.backbone_fingerprint, result, commit, dirty)
         store.write(record)
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
     return record
+
+
+def _trained(config: TrainConfig) -> TrainResult:
+    """Train in a folder that may hold a run that was stopped, or finished and not yet recorded."""
+    from astune.training import checkpoint
+    from astune.training.loop import train
+
+    folder = config.output_dir
+    if checkpoint.latest(folder) is not None or (folder / RESULTS).exists():
+        try:
+            return train(config.model_copy(update={"resume": True}), quiet=True)
+        except ConfigError:  # of equal key, and yet not to be gone on with: the data or the backbone were moved
+            pass
+    return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True)

@@ -1,4 +1,12 @@
-"""One JSON a run, in ``<store>/runs/<key>.json``, and its one reader; tables and pictures are made of these alone."""
+"""Plans and results on disk; tables and pictures are made of these alone.
+
+============================  =========================================================================================
+``runs/<key>.json``           a finished run
+``tokens/<key>.safetensors``  [CLS] tokens of its test clips, where a picture wants them
+``plans/<table>.json``        the runs of a table, as it was last asked for
+``work/<key>/``               a run that is training, or was stopped
+============================  =========================================================================================
+"""
 
 from __future__ import annotations
 
@@ -8,11 +16,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from astune.adapter_file import write_text
-from astune.errors import DataError
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from astune.adapter_file import save_tensors, write_text
+from astune.errors import DataError, unknown
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
     from astune.experiments.plan import PlannedRun
 
 Status = Literal["done", "missing", "stale", "damaged"]
@@ -36,6 +52,41 @@ class RunRecord:
     def accuracy(self) -> float:
         """On the test split, 0 to 1."""
         return float(self.result.scores["test"]["accuracy"])
+
+
+@dataclass(frozen=True)
+class PlanEntry:
+    """A run's place in a table."""
+
+    key: str
+    """Of its record."""
+    row: str
+    column: str
+    """Data set, and what varies."""
+    dataset: str
+    series: str | None
+    """Rows of one series are joined by a line in a figure."""
+    varied: dict[str, Any]
+    """Settings that tell the columns of a data set apart."""
+    fold: int | None
+    seed: int
+    method: str
+    """Its spec, with the reduction rates that this backbone's width asks for."""
+    parameters: int
+    """Trained, as the paper counts them."""
+    percent_of_full: float
+    settings: dict[str, Any]
+    """What decides the result."""
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """A table as it was last asked for."""
+
+    name: str
+    title: str
+    kind: str
+    entries: tuple[PlanEntry, ...]
 
 
 class Store:
@@ -85,16 +136,86 @@ class Store:
         Args:
             record: the run.
         """
-        path = self.path(record.key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(record), indent=1) + "\n")
+        _write_json(self.path(record.key), asdict(record))
 
-    def status(self, run: PlannedRun, fingerprint: str | None) -> Status:
+    def read_tokens(self, key: str) -> dict[str, Tensor]:
+        """Read a run's [CLS] tokens.
+
+        Args:
+            key: of the run.
+
+        Returns:
+            ``tokens`` (clips, width) and ``classes`` (clips,), indices of the record's labels.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        path = self._tokens(key)
+        try:
+            return {name: load_file(path)[name] for name in ("tokens", "classes")}
+        except (OSError, KeyError, SafetensorError) as fault:
+            raise DataError(f"{path} cannot be read: {fault!r}") from fault
+
+    def write_tokens(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write a run's [CLS] tokens.
+
+        Args:
+            key: of the run.
+            tensors: as :meth:`read_tokens` gives them.
+        """
+        self._tokens(key).parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(self._tokens(key), dict(tensors))
+
+    def _tokens(self, key: str) -> Path:
+        return self.folder / "tokens" / f"{key}.safetensors"
+
+    def planned(self) -> list[str]:
+        """Names of the tables that have a plan."""
+        return sorted(file.stem for file in self._plan("any").parent.glob("*.json"))
+
+    def read_plan(self, name: str) -> SavedPlan:
+        """Read a table as it was last asked for.
+
+        Args:
+            name: of the table.
+
+        Returns:
+            Its plan.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        path = self._plan(name)
+        if not path.exists():
+            planned = self.planned()
+            hint = unknown("plan", name, planned) if planned else f"{self.folder} holds no plan"
+            raise DataError(f"{hint}; run `astune reproduce {name} --store {self.folder}` first")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return SavedPlan(**{**content, "entries": tuple(PlanEntry(**entry) for entry in content["entries"])})
+        except (OSError, ValueError, TypeError, KeyError) as fault:
+            raise DataError(f"{path} cannot be read: {fault!r}") from fault
+
+    def write_plan(self, plan: SavedPlan) -> None:
+        """Write a plan, in the place of an earlier one of the same table.
+
+        Args:
+            plan: as asked for.
+        """
+        path = self._plan(plan.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
+            _write_json(path, asdict(plan))
+
+    def _plan(self, name: str) -> Path:
+        return self.folder / "plans" / f"{name}.json"
+
+    def status(self, run: PlannedRun, fingerprints: Mapping[str, str]) -> Status:
         """Whether a run has to be run.
 
         Args:
             run: planned.
-            fingerprint: of the backbone as it is now, where that is known.
+            fingerprints: of the backbones as they are now, by name, as far as they are known.
 
         Returns:
             ``stale`` where the record is of another backbone under the same name.
@@ -105,7 +226,19 @@ class Store:
             record = self.read(run.key)
         except DataError:
             return "damaged"
-        return "done" if fingerprint in (None, record.backbone_fingerprint) else "stale"
+        if fingerprints.get(run.config.get("backbone", ""), record.backbone_fingerprint) != record.backbone_fingerprint:
+            return "stale"
+        if run.keeps_tokens:
+            try:
+                self.read_tokens(run.key)
+            except DataError:
+                return "missing" if not self._tokens(run.key).exists() else "damaged"
+        return "done"
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def source_state() -> tuple[str | None, bool | None]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import stats
 
+from astune.reporting.intervals import accuracy_interval
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from astune.experiments.plan import PlannedRun
-    from astune.experiments.store import RunRecord
+    from astune.experiments.store import PlanEntry, RunRecord
 
 _RESAMPLES = 9999
 
@@ -39,6 +40,16 @@ class Cell:
     parameters: int
     train_seconds: float
     """Median of the runs."""
+    macro_f1: float
+    """Mean of the runs, 0 to 1."""
+    confusion: list[list[int]]
+    """Summed over the runs; true classes by predicted ones."""
+    labels: list[str]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its runs are."""
+        return len(self.accuracies) == self.planned
 
     @property
     def mean(self) -> float:
@@ -54,6 +65,12 @@ class Cell:
     def interval(self) -> tuple[float, float] | None:
         """95 %, of the mean; nothing for one run."""
         return bootstrap_interval(list(self.accuracies.values()))
+
+    @property
+    def interval_or_wilson(self) -> tuple[float, float]:
+        """95 %, for pictures: of one run, what its test clips alone leave open."""
+        counts = np.array(self.confusion)
+        return self.interval or accuracy_interval(int(counts.trace()), int(counts.sum()))
 
 
 @dataclass(frozen=True)
@@ -115,24 +132,32 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
     return Comparison(float(differences.mean()), len(shared), float(test.pvalue))
 
 
-def cells(runs: Sequence[PlannedRun], records: Mapping[str, RunRecord]) -> dict[tuple[str, str], Cell]:
+def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dict[tuple[str, str], Cell]:
     """The cells of a table.
 
     Args:
-        runs: of its plan.
+        entries: of its plan.
         records: finished ones, by key.
 
     Returns:
         By row and column, in the order of the plan; cells without a finished run are left out.
     """
-    planned: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
-    for run in runs:
-        planned[run.row, run.column].append(run)
+    planned: dict[tuple[str, str], list[PlanEntry]] = defaultdict(list)
+    for entry in entries:
+        planned[entry.row, entry.column].append(entry)
     found = {}
     for place, members in planned.items():
-        done = {(run.fold, run.seed): records[run.key] for run in members if run.key in records}
+        done = {(entry.fold, entry.seed): records[entry.key] for entry in members if entry.key in records}
         if done:
-            seconds = float(np.median([record.result.train_seconds for record in done.values()]))
-            accuracies = {pair: record.accuracy for pair, record in done.items()}
-            found[place] = Cell(accuracies, len(members), members[0].parameters, seconds)
+            results = [record.result for record in done.values()]
+            tests = [result.scores["test"] for result in results]
+            found[place] = Cell(
+                accuracies={pair: record.accuracy for pair, record in done.items()},
+                planned=len(members),
+                parameters=members[0].parameters,
+                train_seconds=float(np.median([result.train_seconds for result in results])),
+                macro_f1=mean(test["macro_f1"] for test in tests),
+                confusion=np.sum([test["confusion"] for test in tests], axis=0).tolist(),
+                labels=results[0].labels,
+            )
     return found

@@ -13,6 +13,7 @@ from astune.backbone import load_config
 from astune.counting import meta_classifier
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
+from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
 from astune.training import checkpoint
@@ -87,7 +88,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
 
     method = attempt(lambda: parse_method(config.method))
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data))
-    split = attempt(lambda: _split(dataset, config)) if dataset else None
+    parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
     parameters = None
     if method and shape:
@@ -98,15 +99,29 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if "output_dir" not in unusable:
         attempt(lambda: _folder(config))
     attempt(lambda: _tracker(config))
-    if method is None or dataset is None or split is None or parameters is None or faults:
+    if method is None or parts is None or parameters is None or faults:
         return None, faults
-    return Checked(method, dataset, split, parameters), []
+    return Checked(method, *parts, parameters), []
 
 
-def _split(dataset: AudioDataset, config: TrainConfig) -> Split:
+def split_of(dataset: AudioDataset, config: TrainConfig) -> tuple[AudioDataset, Split]:
+    """The clips of a run: fold, shots and limit applied.
+
+    Args:
+        dataset: all clips.
+        config: of the run.
+
+    Returns:
+        The data set, smaller where ``limit_clips`` says so, and its split.
+
+    Raises:
+        AstuneError: what of them does not go together.
+    """
     split = dataset.split(config.fold, config.seed, config.selection)
     refuse_untrained(dataset, split)
-    return split if config.shots is None else few_shot(dataset, split, config.shots, config.seed)
+    if config.shots is not None:
+        split = few_shot(dataset, split, config.shots, config.seed)
+    return (dataset, split) if config.limit_clips is None else limited(dataset, split, config.limit_clips, config.seed)
 
 
 def refuse_untrained(dataset: AudioDataset, split: Split) -> None:

@@ -31,6 +31,9 @@ class TrainConfig(BaseModel):
     output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
     fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
     shots: int | None = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")
+    limit_clips: int | None = Field(
+        None, ge=1, description="try out on so many clips of each split, drawn with the seed"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips")
     max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
     position_embeddings: Literal["fit", "zero"] = Field(

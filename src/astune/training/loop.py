@@ -330,7 +330,10 @@ class _Run:
         folder = self.config.output_dir
         best_epoch = self.state.best_epoch if self.state.best_epoch is not None else self.recipe.num_train_epochs - 1
         if self.accelerator.is_main_process:
-            named = {"data": self.config.data, "fold": split.fold, "seed": self.config.seed, "shots": self.config.shots}
+            config = self.config
+            named = {
+                "data": config.data, "fold": split.fold, "seed": config.seed, "shots": config.shots, "limit_clips": config.limit_clips,
+            }  # fmt: skip
             training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
             self.model.save_pretrained(folder, compute_dtype=self.compute_dtype, training=training, metrics=scores)
         result = TrainResult(

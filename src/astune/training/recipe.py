@@ -53,8 +53,7 @@ def resolve(
         config: what the user asked for.
         method: the method trained.
         dataset: the data.
-        split: of the data; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count,
-            so that folds share one length.
+        split: of the data.
         processes: that share each step.
         quiet: no progress bar.
 
@@ -63,11 +62,7 @@ def resolve(
     """
     stated = dataset.recipe
     batch = config.per_device_train_batch_size or stated.per_device_train_batch_size
-    max_length = config.max_length or stated.max_length
-    if max_length is None:
-        tested = set() if dataset.folds else set(split.test)
-        deciding = [clip for clip in range(len(dataset.clips)) if clip not in tested]  # whatever few-shot drew
-        max_length = dataset.length_percentile(deciding, quiet=quiet)
+    max_length = input_length(config, dataset, split, quiet=quiet)
     epochs = config.num_train_epochs or stated.num_train_epochs
     if epochs is None:
         low, high = OWN_DATA_EPOCHS
@@ -86,3 +81,24 @@ def resolve(
         time_mask=time_mask if config.time_mask is None else config.time_mask,
         selection=config.selection or stated.selection,
     )
+
+
+def input_length(config: TrainConfig, dataset: AudioDataset, split: Split, *, quiet: bool = False) -> int:
+    """Frames of 10 ms: the user's, the paper's for the data set, or what holds most clips whole.
+
+    Args:
+        config: what the user asked for.
+        dataset: the data.
+        split: of the data; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count,
+            so that folds share one length.
+        quiet: no progress bar.
+
+    Returns:
+        The input length.
+    """
+    stated = config.max_length or dataset.recipe.max_length
+    if stated is not None:
+        return stated
+    tested = set() if dataset.folds else set(split.test)
+    deciding = [clip for clip in range(len(dataset.clips)) if clip not in tested]  # whatever few-shot drew
+    return dataset.length_percentile(deciding, quiet=quiet)

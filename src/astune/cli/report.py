@@ -1,0 +1,37 @@
+"""``astune report``: tables and pictures of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("report", epilog="Example: `astune report table1 --store results`")(report)
+
+
+def report(
+    table: Annotated[str, typer.Argument(help="A table that `astune reproduce` has planned, or all of them: all.")],
+    *,
+    store: Annotated[Path, typer.Option(help="Where `astune reproduce` keeps its runs.")] = Path("results"),
+    output_dir: Annotated[Path | None, typer.Option(help="Where the report goes; STORE/reports if not given.")] = None,
+) -> None:
+    """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
+    from astune.errors import DataError
+    from astune.experiments.store import Store
+    from astune.reporting.report import write_report
+
+    place = Store(store)
+    names = place.planned() if table == "all" else [table]
+    if not names:
+        raise DataError(f"{store} holds no plan; run `astune reproduce table1 --store {store}` first, or another table")
+    for name in names:
+        for path in write_report(place.read_plan(name), place, output_dir or store / "reports"):
+            typer.echo(path)

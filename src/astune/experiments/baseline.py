@@ -1,0 +1,150 @@
+"""The row nobody prints: logistic regression on the mean and the deviation of each clip's log-Mel energies, no network at all.
+
+What a method gains has to be read against it: random and badly positioned transformers lie below it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from astune.adapter_file import versions
+from astune.console import progress
+from astune.data.audio import read_audio
+from astune.data.base import in_threads
+from astune.data.layout import load_data
+from astune.errors import DataError
+from astune.features.log_mel import FrontEnd
+from astune.training.check import split_of
+from astune.training.config import TrainConfig
+from astune.training.metrics import score
+from astune.training.recipe import input_length
+from astune.training.result import TrainResult, peak_memory_mib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+BASELINE = "log-mel-statistics"
+"""Stands where other runs have a method's spec."""
+STATISTICS = 256
+"""Numbers a clip: 128 means, 128 deviations."""
+DECIDING = ("data", "fold", "seed", "shots", "limit_clips", "selection", "max_length")
+"""Fields of :class:`astune.TrainConfig` that the result depends on."""
+_STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
+_FOLDS = 3  # inside training, where there is no validation split
+
+
+def log_mel_statistics(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = False) -> NDArray[np.float32]:
+    """Mean and deviation over time of each Mel bin, before padding.
+
+    Args:
+        paths: audio files.
+        front_end: decides how much of each is heard.
+        quiet: no progress bar.
+
+    Returns:
+        (clips, 256).
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
+
+    def of(path: Path) -> NDArray[np.float32]:
+        energies = front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds)))
+        return torch.cat([energies.mean(0), energies.std(0, correction=0)]).numpy()
+
+    found = []
+    with progress("Log-Mel statistics", len(paths), quiet=quiet) as advance:
+        for numbers in in_threads(of, paths):
+            found.append(numbers)
+            advance(1, "")
+    return np.stack(found)
+
+
+def run_baseline(config: dict[str, Any]) -> TrainResult:
+    """Train and test the baseline.
+
+    The strength of its regularisation is the one that does best on the validation split, or in three folds of the training clips
+    where there is none; the test clips are scored once.
+
+    Args:
+        config: fields of :class:`astune.TrainConfig`, of which :data:`DECIDING` matter.
+
+    Returns:
+        The result, as of any run.
+
+    Raises:
+        DataError: there are no test clips.
+        AstuneError: the data cannot be used.
+    """
+    began = time.perf_counter()
+    fields = TrainConfig(**{key: config[key] for key in DECIDING if key in config}, output_dir=Path())
+    dataset, split = split_of(load_data(fields.data), fields)
+    if not split.test:
+        raise DataError(f"{dataset.source} has no test clips")
+    length = input_length(fields, dataset, split, quiet=True)
+    features = log_mel_statistics(dataset.paths, FrontEnd(length), quiet=True)
+    targets = np.array(dataset.targets)
+
+    mark = time.perf_counter()
+    train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
+    model = _fitted(features[train], targets[train], features[validation], targets[validation])
+    seconds = time.perf_counter() - mark
+
+    def scores(clips: list[int]) -> dict[str, Any]:
+        # A class that a classifier was never shown has no column; training clips of all were checked for.
+        logits = torch.from_numpy(model.predict_log_proba(features[clips]))
+        return score(logits, targets[clips].tolist()).record()
+
+    strength = float(model[-1].C)
+    return TrainResult(
+        output_dir="",
+        spec=BASELINE,
+        trainable_parameters=(STATISTICS + 1) * len(dataset.labels),
+        adapter_bytes=4 * (STATISTICS + 1) * len(dataset.labels),
+        backbone_fingerprint="",
+        labels=list(dataset.labels),
+        fold=split.fold,
+        recipe={"max_length": length, "inverse_regularisation": strength},
+        config=fields.model_dump(mode="json", include=set(DECIDING)),
+        compute_dtype="float32",
+        device="cpu",
+        best_epoch=0,
+        scores={name: scores(clips) for name, clips in (("validation", validation), ("test", test)) if clips},
+        history=[],
+        skipped_clips=0,
+        train_seconds=round(seconds, 3),
+        wall_seconds=round(time.perf_counter() - began, 3),
+        peak_memory_mib=round(peak_memory_mib(torch.device("cpu")), 1),
+        versions=versions(),
+    )
+
+
+def _fitted(
+    train: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    validation: NDArray[np.float32],
+    validation_targets: NDArray[np.int64],
+) -> Any:  # noqa: ANN401 - scikit-learn is not typed
+    def model(strength: float) -> Any:  # noqa: ANN401
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+
+    if len(validation):
+        candidates = [model(strength).fit(train, targets) for strength in _STRENGTHS]
+        return max(candidates, key=lambda one: one.score(validation, validation_targets))
+    if np.bincount(targets).min() < _FOLDS:  # a few shots, and nothing to choose by
+        return model(_STRENGTHS[1]).fit(train, targets)
+    inner = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    search = GridSearchCV(model(1.0), {"logisticregression__C": _STRENGTHS}, cv=inner)
+    return search.fit(train, targets).best_estimator_

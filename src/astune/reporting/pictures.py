@@ -1,0 +1,178 @@
+"""Which pictures a table has, drawn from its runs: accuracy against parameters or shots, t-SNE, confusion, training curves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.manifold import TSNE
+
+from astune.experiments.baseline import BASELINE
+from astune.reporting.plots import (
+    Curve,
+    Point,
+    Scatter,
+    draw_accuracy_against_parameters,
+    draw_confusion,
+    draw_curves,
+    draw_scatter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from astune.experiments.store import RunRecord, SavedPlan, Store
+    from astune.reporting.aggregate import Cell
+    from astune.reporting.grid import Grid
+
+_MOST_CONFUSIONS = 4  # pictures; one a column, of its best row
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a report."""
+
+    name: str
+    """Of its files, behind the table's."""
+    caption: str
+    figure: Figure
+
+
+def pictures(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], store: Store) -> Iterator[Picture]:
+    """Draw what a table's runs can show.
+
+    Args:
+        saved: its plan.
+        table: laid out.
+        records: finished runs, by key.
+        store: has the tokens of those that kept them.
+
+    Yields:
+        Pictures; none where no run is finished.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        DataError: tokens are damaged.
+    """
+    if not any(row.cells for row in table.rows):
+        return
+    warning = "; not the paper's setting" if table.unlike_the_paper else ""
+    if saved.kind == "tsne":
+        yield from _tsne(saved, records, store, warning)
+    elif saved.kind == "curve":
+        yield _size_curves(saved, table, warning)
+    elif any("shots" in entry.varied for entry in saved.entries):
+        yield _shot_curves(saved, table, warning)
+    else:
+        points = [
+            Point(row.name, cell.parameters, cell.mean, *cell.interval_or_wilson, "test", column)
+            for row in table.rows
+            for column, cell in row.cells.items()
+        ]
+        about = "Accuracy against trained parameters, 95 % intervals"
+        yield Picture("parameters", about + warning, draw_accuracy_against_parameters(points, table.title + warning))
+    yield from _confusions(table, warning)
+    yield from _training(saved, records, warning)
+
+
+def _curve(label: str, panel: str, places: Sequence[tuple[float, Cell]]) -> Curve:
+    places = sorted(places, key=lambda place: place[0])
+    intervals = [cell.interval_or_wilson for _, cell in places]
+    return Curve(
+        label, panel, tuple(x for x, _ in places), tuple(cell.mean for _, cell in places),
+        tuple(low for low, _ in intervals), tuple(high for _, high in intervals),
+    )  # fmt: skip
+
+
+def _gathered(saved: SavedPlan, table: Grid, *, by_shots: bool) -> list[Curve]:
+    """A curve a row over shots, or a series over parameters; what else varies, and the data set, tell panels apart."""
+    cells = {(row.name, column): cell for row in table.rows for column, cell in row.cells.items()}
+    found: dict[tuple[str, str], dict[float, Cell]] = defaultdict(dict)
+    for entry in saved.entries:
+        cell = cells.get((entry.row, entry.column))
+        if cell is not None:
+            others = [f"{key}={value}" for key, value in entry.varied.items() if not by_shots or key != "shots"]
+            panel = ", ".join([entry.dataset, *others])
+            label = entry.row if by_shots else entry.series or entry.row
+            found[label, panel][entry.varied["shots"] if by_shots else float(cell.parameters)] = cell
+    return [_curve(label, panel, list(places.items())) for (label, panel), places in found.items()]
+
+
+def _size_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
+    curves = _gathered(saved, table, by_shots=False)
+    figure = draw_curves(
+        curves, x_label="trained parameters", y_label="test accuracy", title=table.title + warning, log_base=10
+    )
+    return Picture("parameters", "Accuracy against trained parameters, 95 % intervals" + warning, figure)
+
+
+def _shot_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
+    curves = _gathered(saved, table, by_shots=True)
+    figure = draw_curves(
+        curves, x_label="clips a class", y_label="test accuracy", title=table.title + warning, log_base=2
+    )
+    return Picture("few-shot", "Accuracy against training clips a class, 95 % intervals" + warning, figure)
+
+
+def _tsne(saved: SavedPlan, records: Mapping[str, RunRecord], store: Store, warning: str) -> Iterator[Picture]:
+    """A panel a row, of the first fold and seed that is finished; a picture a column."""
+    for number, column in enumerate(dict.fromkeys(entry.column for entry in saved.entries), 1):
+        scatters: dict[str, Scatter] = {}
+        for entry in saved.entries:
+            wanted = entry.column == column and entry.key in records and entry.method != BASELINE
+            if wanted and entry.row not in scatters:
+                tensors, labels = store.read_tokens(entry.key), records[entry.key].result.labels
+                names = tuple(labels[index] for index in tensors["classes"].tolist())
+                scatters[entry.row] = Scatter(entry.row, _embedded(tensors["tokens"].float().numpy()), names)
+        if scatters:
+            figure = draw_scatter(list(scatters.values()), f"{saved.title}{warning}")
+            yield Picture(f"tsne-{number}", f"{column}: [CLS] tokens of test clips by t-SNE{warning}", figure)
+
+
+def _embedded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(clips, width) to (clips, 2)."""
+    perplexity = min(30.0, (len(tokens) - 1) / 3)
+    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(tokens), np.float32)
+
+
+def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
+    for number, column in enumerate(table.columns[:_MOST_CONFUSIONS], 1):
+        rows = [row for row in table.rows if column in row.cells]
+        if rows:
+            best = max(rows, key=lambda row: row.cells[column].mean)
+            cell = best.cells[column]
+            about = f"{column}: confusion of the best row, {best.name}, all runs summed{warning}"
+            yield Picture(
+                f"confusion-{number}", about, draw_confusion(cell.confusion, cell.labels, f"{best.name}, {column}")
+            )
+
+
+def _training(saved: SavedPlan, records: Mapping[str, RunRecord], warning: str) -> Iterator[Picture]:
+    losses: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    accuracies: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for entry in saved.entries:
+        if entry.key in records:
+            history = records[entry.key].result.history
+            losses[entry.row, entry.column].append([epoch["train_loss"] for epoch in history])
+            scored = [epoch["validation"]["accuracy"] for epoch in history if "validation" in epoch]
+            accuracies[entry.row, entry.column].append(scored)
+    for name, label, runs, percent in (
+        ("loss", "training loss, nats", losses, False),
+        ("validation", "validation accuracy", accuracies, True),
+    ):
+        curves = [_mean_curve(row, column, values) for (row, column), values in runs.items() if any(values)]
+        if curves:
+            figure = draw_curves(curves, x_label="epoch", y_label=label, title=saved.title + warning, percent=percent)
+            yield Picture(name, f"{label.capitalize()} by epoch, mean of the runs{warning}", figure)
+
+
+def _mean_curve(row: str, column: str, runs: Sequence[Sequence[float]]) -> Curve:
+    """Over the epochs that all runs have."""
+    epochs = min(len(run) for run in runs if run)
+    values = np.mean([run[:epochs] for run in runs if run], axis=0)
+    return Curve(row, column, tuple(float(epoch) for epoch in range(1, epochs + 1)), tuple(values.tolist()))
