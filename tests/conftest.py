@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from astune.data.generated import write_generated
 
 REAL_AUDIO = Path(__file__).parents[2] / "shared" / "data"
+
+settings.register_profile("astune", deadline=None)  # the machine may be busy with other tests
+settings.load_profile("astune")
 
 torch.set_num_threads(1)  # tests run side by side, and bit-equality holds for one thread count
 os.environ["OMP_NUM_THREADS"] = "1"  # for the commands they start

@@ -119,7 +119,7 @@ def test_every_setting_means_what_it_means_to_transformers(front_end: FrontEnd) 
     assert np.abs(ours - reference(samples, front_end)).max() < EXACT
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(
     length=st.integers(400, 12_000),
     decibels=st.floats(-140, 0),

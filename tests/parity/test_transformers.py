@@ -123,7 +123,7 @@ def test_a_longer_table_is_interpolated_along_time_alone() -> None:
 
 
 @given(native=st.integers(1, 40), wanted=st.integers(1, 80), width=st.integers(1, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_length_keeps_the_special_tokens_and_the_range(native: int, wanted: int, width: int) -> None:
     table = torch.randn(1, 2 + 12 * native, width)
     fitted = fit_table(table, 12, wanted)

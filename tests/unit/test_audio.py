@@ -112,7 +112,7 @@ WRITTEN = {  # suffix: how far a beginning may lie from the whole
 }
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rate=st.sampled_from([8000, 16_000, 22_050, 44_100, 48_000]),
     length=st.floats(0.05, 1.5),

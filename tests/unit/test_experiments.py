@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 from astune.backbone import load_backbone, origin_of
 from astune.cli import app
-from astune.errors import DataError
-from astune.experiments.plan import PlannedRun, PlanOptions, plan
+from astune.data.audio import read_audio
+from astune.data.layout import load_data
+from astune.errors import ConfigError, DataError
+from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.runner import execute, run_here, waiting_of
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
+from astune.features.log_mel import FrontEnd
 from astune.reporting.aggregate import bootstrap_interval, cells, compare
 
 
@@ -120,6 +130,142 @@ def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> Non
     runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
     whole = [execute(run, Store(tmp_path / "whole")) for run in runs]
     assert [cell["mean"] for cell in found] == [record.accuracy for record in whole]
+
+
+def test_the_baseline_is_logistic_regression_on_log_mel_statistics(generated: Path, tmp_path: Path) -> None:
+    """Against scikit-learn by hand; the strength of regularisation is the validation split's choice."""
+    (run,) = [run for run in planned_with_baseline(generated) if run.method is None]
+    record = execute(run, Store(tmp_path))
+    data = load_data(f"folder:{generated}")
+    front_end = FrontEnd(32)
+    heard = [front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds))).numpy() for path in data.paths]
+    features = np.stack([np.concatenate([clip.mean(0), clip.std(0)]) for clip in heard])
+    split, targets = data.split(), np.array(data.targets)
+    train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
+    scaled = StandardScaler().fit(features[train])
+    by_strength = {}
+    for strength in (0.003, 0.03, 0.3):
+        model = LogisticRegression(C=strength, max_iter=2000).fit(scaled.transform(features[train]), targets[train])
+        chosen_by, tested = (
+            float(model.score(scaled.transform(features[part]), targets[part])) for part in (validation, test)
+        )
+        by_strength[strength] = (chosen_by, tested)
+    strength = record.result.recipe["inverse_regularisation"]
+    assert by_strength[strength][0] == max(chosen_by for chosen_by, _ in by_strength.values())
+    assert record.accuracy == pytest.approx(by_strength[strength][1])
+    assert record.result.trainable_parameters == run.parameters == 6 * 257
+    assert Store(tmp_path).status(run, {"random:tiny": "any"}) == "done"
+
+
+def planned_with_baseline(generated: Path) -> list[PlannedRun]:
+    return plan("test", table_of(generated), PlanOptions(backbone="random:tiny", with_baseline=True))
+
+
+def test_the_baseline_depends_on_no_backbone(generated: Path) -> None:
+    options = PlanOptions(backbone="random:tiny", with_baseline=True, settings={"num_train_epochs": 3})
+    keys = [
+        [run.key for run in plan("test", table_of(generated), replace(options, backbone=name)) if run.method is None]
+        for name in ("random:tiny", "bundled")
+    ]
+    assert len(keys[0]) == 1
+    assert keys[0] == keys[1] == [run.key for run in planned_with_baseline(generated) if run.method is None]
+
+
+def test_rows_may_have_backbones_of_their_own(generated: Path) -> None:
+    content = table_of(generated).model_dump()
+    content["rows"] = [
+        {"name": "bundled", "method": "lora"},
+        {"name": "random", "method": "lora", "settings": {"backbone": "random:tiny"}},
+    ]
+    bundled, random = plan("test", Table.model_validate(content), PlanOptions(backbone="bundled"))
+    assert (bundled.identity["backbone"], random.identity["backbone"]) == ("bundled", "random:tiny")
+    assert bundled.parameters == 6 * 2 * 2 * 192 * 6  # layers x matrices x (A, B) x d x r
+    assert random.parameters == 4 * 2 * 2 * 192 * 6
+
+
+def test_other_clips_under_the_same_name_are_another_run(generated: Path, tmp_path: Path) -> None:
+    copy = tmp_path / generated.name
+    shutil.copytree(generated, copy)
+    options = PlanOptions(backbone="random:tiny")
+    before = [run.key for run in plan("test", table_of(copy), options)]
+    assert before == [run.key for run in plan("test", table_of(generated), options)]  # wherever they lie
+    next(copy.rglob("*.wav")).unlink()
+    after = [run.key for run in plan("test", table_of(copy), options)]
+    assert not set(before) & set(after)
+
+
+def test_shards_share_no_run_and_miss_none() -> None:
+    runs = distinct(plan(*load_table("table3"), PlanOptions(data_root=Path("/nowhere"))))
+    shards = [shard_of(runs, f"{number}/5") for number in range(1, 6)]
+    assert sorted(run.key for shard in shards for run in shard) == sorted(run.key for run in runs)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert shard_of(runs, None) == runs
+    for wrong in ("0/5", "6/5", "5", "a/b", "1/0"):
+        with pytest.raises(ConfigError, match=r"give I/N with I from 1 to N"):
+            shard_of(runs, wrong)
+
+
+def test_tokens_are_kept_where_a_picture_wants_them(generated: Path, tmp_path: Path) -> None:
+    content = table_of(generated).model_dump() | {"kind": "tsne"}
+    plain = plan("test", table_of(generated), PlanOptions(backbone="random:tiny"))[0]
+    wanting = plan("test", Table.model_validate(content), PlanOptions(backbone="random:tiny"))[0]
+    assert plain.key == wanting.key
+    assert [run.keeps_tokens for run in distinct([plain, wanting])] == [True]
+    store = Store(tmp_path)
+    execute(plain, store)
+    assert (store.status(plain, {}), store.status(wanting, {})) == ("done", "missing")
+    execute(wanting, store)
+    assert store.status(wanting, {}) == "done"
+    found = store.read_tokens(wanting.key)
+    data = load_data(f"folder:{generated}")
+    test = [data.targets[clip] for clip in data.split().test]
+    assert found["classes"].tolist() == test  # six classes: all of them
+    assert found["tokens"].shape == (len(test), 192)
+    assert found["tokens"].float().std() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Path) -> None:
+    """A local cluster; the worker of a run is killed with -9 once it has a checkpoint, and the table is whole in the end."""
+    content = table_of(generated, epochs=40).model_dump(exclude_none=True)
+    content["rows"] = content["rows"][:1]
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(content))
+    (run,) = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
+    store = Store(tmp_path / "store")
+    killed: list[int] = []
+
+    def kill() -> None:
+        """The process that holds the run's lock, after its third epoch."""
+        history = store.work(run.key) / "metrics.jsonl"
+        while not killed:
+            time.sleep(0.05)
+            if history.exists() and len(history.read_text().splitlines()) >= 3:
+                for process in Path("/proc").iterdir():
+                    if process.name.isdigit() and _holds(process, f"{store.work(run.key)}.lock"):
+                        os.kill(int(process.name), signal.SIGKILL)
+                        killed.append(int(process.name))
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(store.folder), "--ray", "local"]
+    done = subprocess.run(
+        [sys.executable, "-m", "astune", *arguments], capture_output=True, text=True, timeout=500, check=False
+    )
+    killer.join(1)
+    assert killed
+    assert done.returncode == 0, done.stderr
+    record = store.read(run.key)
+    assert len(record.result.history) == 40
+    assert record.accuracy == execute(run, Store(tmp_path / "whole")).accuracy
+
+
+def _holds(process: Path, lock: str) -> bool:
+    try:
+        return any(str(file.readlink()) == lock for file in (process / "fd").iterdir())
+    except OSError:
+        return False
 
 
 def test_the_bootstrap_of_equal_values_is_a_point_and_of_two_values_their_range() -> None:

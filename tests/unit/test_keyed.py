@@ -74,7 +74,7 @@ def test_keys_that_look_alike_are_different() -> None:
 parts = st.lists(st.one_of(st.integers(), st.text(max_size=5)), max_size=4).map(tuple)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(parts, parts)
 def test_equal_keys_and_no_others_draw_equally(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> None:
     assert (keyed_generator(*one).random() == keyed_generator(*other).random()) == (one == other)

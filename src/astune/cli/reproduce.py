@@ -131,7 +131,8 @@ def _show_plan(
     for one, planned in plans:
         rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
         done = Counter((run.row, run.parameters) for run in planned if status[run.key] == "done")
-        shown = Table(title=f"{one.name}: {one.title}", title_justify="left")
+        console.print(f"{one.name}: {one.title}", style="bold", markup=False)
+        shown = Table()
         for heading in ("row", "method"):
             shown.add_column(heading, overflow="fold")
         for heading in ("parameters", "% of full", "runs", "done"):
@@ -161,7 +162,8 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
     marks = {1: "[bold]{}[/]", 2: "[underline]{}[/]"}
     console = Console()
     for table in grids:
-        shown = Table(title=headline(table), title_justify="left")
+        console.print(headline(table), style="bold", markup=False)
+        shown = Table()
         shown.add_column("row", overflow="fold")
         shown.add_column("parameters", justify="right")
         for column in columns_of(table):

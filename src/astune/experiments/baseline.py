@@ -42,6 +42,7 @@ STATISTICS = 256
 DECIDING = ("data", "fold", "seed", "shots", "limit_clips", "selection", "max_length")
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
+_LEAST = 1e-12  # probability, so that the loss stays finite
 _FOLDS = 3  # inside training, where there is no validation split
 
 
@@ -103,9 +104,9 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     seconds = time.perf_counter() - mark
 
     def scores(clips: list[int]) -> dict[str, Any]:
-        # A class that a classifier was never shown has no column; training clips of all were checked for.
-        logits = torch.from_numpy(model.predict_log_proba(features[clips]))
-        return score(logits, targets[clips].tolist()).record()
+        # split_of has seen to it that each class has training clips, and so a column.
+        likely = torch.from_numpy(model.predict_proba(features[clips]))
+        return score(likely.clamp(min=_LEAST).log(), targets[clips].tolist()).record()
 
     strength = float(model[-1].C)
     return TrainResult(

@@ -76,6 +76,8 @@ class PlannedRun:
     """Fields of :class:`astune.TrainConfig`, all but the output folder; of the baseline those that it knows."""
     recipe: DataRecipe
     """Of the data set's layout, which settles what the configuration leaves open."""
+    clips: str | None
+    """Digest of the clips' names, labels, splits and folds; None where the data are not on this machine."""
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float
@@ -98,7 +100,7 @@ class PlannedRun:
         decided = {key: stated.get(key) if value is None else value for key, value in decided.items()}
         if not self.method:
             decided = {key: decided[key] for key in DECIDING}
-        return decided | {"data": self.dataset, "method": self.spec, "format": _FORMAT}
+        return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": _FORMAT}
 
     @cached_property
     def key(self) -> str:
@@ -134,11 +136,17 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     shapes = _Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
-    for row, entry in product([*rows, None] if options.with_baseline else rows, entries):
+    found: list[_Data] = []
+    for entry in entries:
         try:
-            runs += _runs(name, table, row, entry, options, shapes)
+            found.append(_found(entry, options))
         except AstuneError as fault:
-            faults.append(f"{row.name if row else BASELINE_ROW}, {entry.name}: {fault}")
+            faults.append(f"{entry.name}: {fault}")
+    for row, data in product([*rows, None] if options.with_baseline else rows, found):
+        try:
+            runs += _runs(name, table, row, data, options, shapes)
+        except AstuneError as fault:
+            faults.append(f"{row.name if row else BASELINE_ROW}, {data.entry.name}: {fault}")
     if faults:
         raise ConfigError(listing(faults, name))
     return runs
@@ -243,7 +251,9 @@ def _entries(table: Table, options: PlanOptions) -> Iterator[DataEntry]:
             yield known[name]
         elif ":" in name or Path(name).exists():
             # A source of the user's own takes the place of the table's data sets, with what varies in the first of them.
-            yield DataEntry(name=Path(name.partition(":")[2] or name).name, data=name, vary=table.datasets[0].vary)
+            path = Path(name.partition(":")[2] or name)
+            shown = path.parent.name if path.stem == "metadata" else path.name
+            yield DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
         else:
             raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
 
@@ -256,62 +266,76 @@ def _source(entry: DataEntry, options: PlanOptions) -> str:
     return f"{layout}:{path if given else options.data_root / path}"
 
 
-def _folds_and_classes(entry: DataEntry, source: str) -> tuple[tuple[int | None, ...], int]:
-    """Of the data where they are, of the data set as published where they are not.
+@dataclass(frozen=True)
+class _Data:
+    """A data set of a table, as far as it is known here."""
+
+    entry: DataEntry
+    source: str
+    recipe: DataRecipe
+    folds: tuple[int | None, ...]
+    """Those wanted."""
+    classes: int
+    clips: str | None
+
+
+def _found(entry: DataEntry, options: PlanOptions) -> _Data:
+    """The data where they are, the data set as published where they are not.
 
     Raises:
-        AstuneError: a data set of the user's own is not there.
+        AstuneError: a data set of the user's own is not there, or a fold is not in it.
     """
+    source = _source(entry, options)
     layout = LAYOUTS.get(source.partition(":")[0])
+    recipe = layout.recipe if layout else DataRecipe()
     try:
         data = load_data(source)
     except AstuneError:
         if layout is None or layout.published_classes is None or entry.data is not None:
             raise
-        return layout.published_folds or (None,), layout.published_classes
-    return data.folds or (None,), len(data.labels)
+        folds: tuple[int | None, ...] = layout.published_folds or (None,)
+        return _Data(entry, source, recipe, _chosen_folds(folds, options.folds), layout.published_classes, None)
+    facts = [(clip.name, clip.label, clip.split, clip.fold) for clip in data.clips]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return _Data(entry, source, recipe, _chosen_folds(data.folds or (None,), options.folds), len(data.labels), digest)
 
 
-def _runs(
-    name: str, table: Table, row: Row | None, entry: DataEntry, options: PlanOptions, shapes: _Shapes
-) -> Iterator[PlannedRun]:
-    """Runs of one row, or of the baseline, on one data set."""
-    source = _source(entry, options)
-    layout = LAYOUTS.get(source.partition(":")[0])
-    recipe = layout.recipe if layout else DataRecipe()
-    varied = table.vary | entry.vary
-    every_fold, classes = _folds_and_classes(entry, source)
-    folds = _chosen_folds(entry, every_fold, options.folds)
-    for values in product(*varied.values()):
-        setting = dict(zip(varied, values, strict=True))
-        column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
-        settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
-        settings |= setting | options.settings | {"data": source}
-        backbone = settings["backbone"]
-        if row:
-            method = at_width(parse_method(row.method), shapes.width(backbone))
-            settings["method"] = method.spec
-            size = shapes.count(method, classes, backbone)
-            parameters, percent = size.parameters, size.percent_of_full
-        else:
-            method, parameters = None, (STATISTICS + 1) * classes
-            full = shapes.count(FullFineTuning(), classes, backbone)
-            percent = full.percent_of_full * parameters / full.parameters
-            settings = {key: value for key, value in settings.items() if key in DECIDING}
-        TrainConfig.build({**settings, "output_dir": "."}, column)
-        for fold, seed in product(folds, range(options.seeds)):
-            yield PlannedRun(
-                name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
-                method, settings | {"fold": fold, "seed": seed}, recipe, parameters, percent,
-                table.kind == "tsne" and row is not None,
-            )  # fmt: skip
-
-
-def _chosen_folds(entry: DataEntry, folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int | None, ...]:
+def _chosen_folds(folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int | None, ...]:
     if not wanted or folds == (None,):
         return folds
     known = [fold for fold in folds if fold is not None]
     absent = [unknown("fold", fold, known) for fold in wanted if fold not in known]
     if absent:
-        raise ConfigError(listing(absent, entry.name))
+        raise ConfigError("; ".join(absent))
     return tuple(fold for fold in known if fold in wanted)
+
+
+def _runs(
+    name: str, table: Table, row: Row | None, data: _Data, options: PlanOptions, shapes: _Shapes
+) -> Iterator[PlannedRun]:
+    """Runs of one row, or of the baseline, on one data set."""
+    entry = data.entry
+    varied = table.vary | entry.vary
+    for values in product(*varied.values()):
+        setting = dict(zip(varied, values, strict=True))
+        column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
+        settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
+        settings |= setting | options.settings | {"data": data.source}
+        backbone = settings["backbone"]
+        if row:
+            method = at_width(parse_method(row.method), shapes.width(backbone))
+            settings["method"] = method.spec
+            size = shapes.count(method, data.classes, backbone)
+            parameters, percent = size.parameters, size.percent_of_full
+        else:
+            method, parameters = None, (STATISTICS + 1) * data.classes
+            full = shapes.count(FullFineTuning(), data.classes, backbone)
+            percent = full.percent_of_full * parameters / full.parameters
+            settings = {key: value for key, value in settings.items() if key in DECIDING}
+        TrainConfig.build({**settings, "output_dir": "."}, column)
+        for fold, seed in product(data.folds, range(options.seeds)):
+            yield PlannedRun(
+                name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
+                method, settings | {"fold": fold, "seed": seed}, data.recipe, data.clips, parameters, percent,
+                keeps_tokens=table.kind == "tsne" and row is not None,
+            )  # fmt: skip

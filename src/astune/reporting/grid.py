@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from astune.experiments.store import PlanEntry, RunRecord, SavedPlan
 
 _FULL = "full-ft"
-_UNSEEN = ("data", "method", "seed", "fold")  # settings that columns, rows and counts of runs show already
+_UNSEEN = ("data", "clips", "method", "seed", "fold")  # settings that columns, rows and counts of runs show already
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,21 @@ def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, 
     return places
 
 
-def _values(entries: Iterable[PlanEntry], setting: str) -> str:
-    shown = dict.fromkeys(str(entry.settings[setting]) for entry in entries if setting in entry.settings)
-    return ", ".join(shown) or "-"
+def _values(entries: Iterable[PlanEntry], done: Mapping[str, RunRecord], setting: str) -> str:
+    """What a setting was: as the runs resolved it where they are finished, as planned where not."""
+    shown: dict[str, None] = {}
+    for entry in entries:
+        resolved = done[entry.key].result.recipe if entry.key in done else {}
+        value = resolved.get(setting, entry.settings.get(setting))
+        if value is not None:
+            shown[str(value)] = None
+    return ", ".join(sorted(shown)) or "as the data decide"
 
 
 def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
     entries = saved.entries
     keys = {entry.key for entry in entries}
-    lines = [f"Backbone: {_values(entries, 'backbone')}"]
+    lines = [f"Backbone: {_values(entries, done, 'backbone')}"]
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         own = [entry for entry in entries if entry.dataset == dataset]
         sizes = Counter(
@@ -160,8 +166,8 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         folds = sorted({entry.fold for entry in own if entry.fold is not None})
         lines.append(
             f"{dataset}: {size}{f'folds {_listed(folds)}' if folds else 'its own split'}; "
-            f"epochs {_values(own, 'num_train_epochs')}, frames {_values(own, 'max_length')}, "
-            f"selection {_values(own, 'selection')}"
+            f"epochs {_values(own, done, 'num_train_epochs')}, frames {_values(own, done, 'max_length')}, "
+            f"selection {_values(own, done, 'selection')}"
         )
     lines.append(f"Seeds: {_listed(sorted({entry.seed for entry in entries}))}")
     lines.append(f"Runs: {len(done)} of {len(keys)} finished")
@@ -189,11 +195,13 @@ def _range(numbers: list[int]) -> str:
 
 def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
     """In what the runs differ from the shipped table as it stands, which is the paper's protocol."""
+    limits = {limit for entry in saved.entries if (limit := entry.settings.get("limit_clips"))}
+    tried = [f"tried out on at most {_listed(sorted(limits))} clips of each split: no result"] if limits else []
     if saved.name not in shipped_tables():
-        return ["a table of its author's own, not the paper's"]
+        return [*tried, "a table of its author's own, not the paper's"]
     paper = plan(*load_table(saved.name), PlanOptions(data_root=Path("no data, published sizes")))
     settings = {(run.row, run.column): run.identity for run in paper}
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(tried)
     for entry in saved.entries:
         if entry.method == BASELINE:  # an addition, which changes nothing else
             continue
@@ -202,7 +210,7 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
             found[_outside(entry, {run.column for run in paper})] = None
             continue
         for name in theirs:
-            if name not in _UNSEEN and entry.settings.get(name) != theirs[name]:
+            if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs[name]:
                 found[f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs[name])}"] = None
     for name, classes in _published_classes(saved, done):
         found[f"{name} has {classes[0]} classes here, {classes[1]} as published"] = None

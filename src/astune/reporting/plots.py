@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's, told apart by all eyes; without their yellow, which is too pale for lines
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MORE_COLOURS = (
-    *_COLOURS,
-    "#882255",
-    "#999999",
-    "#999933",
-)  # for ten classes of points, which no line style tells apart
+# Tol's wine and olive and a grey besides, for ten classes of points, which no line style tells apart
+_MORE_COLOURS = (*_COLOURS, "#882255", "#999999", "#999933")
 _MARKERS = "osD^vP*X<>pdh"  # as many as are told apart; those as far apart as there are colours look least alike
 _STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 _LABEL_GAP = 0.05  # of a panel's width, between upright labels
@@ -120,7 +116,8 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -
                 _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
     plots[0].set_ylabel("test accuracy, 95 % interval")
     swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in series]
-    figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
+    if len(series) > 1:
+        figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
     for axes, panel in zip(plots, panels, strict=True):  # once the shared x axis has its limits
         _label(axes, [point for point in points if point.panel == panel], markers)
     return figure
@@ -138,6 +135,7 @@ def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None
 
     highest = {point.method: point for point in sorted(points, key=lambda point: point.high)}
     ordered = sorted(highest.values(), key=lambda point: point.parameters)
+    axes.get_xlim()  # settles the limits, which transLimits takes as they were
     wanted = axes.transLimits.transform([(np.log10(point.parameters), 0.0) for point in ordered])[:, 0]
     steps = _LABEL_GAP * np.arange(len(ordered))
     # least squares under place[k + 1] >= place[k] + gap
@@ -185,12 +183,15 @@ def draw_curves(
 ) -> Figure:
     """Draw lines with markers, and bands where they have bounds; a label looks the same in all panels.
 
+    Up to three panels stand in a row, each with limits of its own.
+
     Args:
         curves: of all panels, one or more; up to 20 labels are told apart.
         x_label: below every panel.
         y_label: beside the first panel of every row.
         title: above all panels.
         log_base: of a logarithmic x axis. With 2, the ticks are the values of x that occur; else powers of it.
+            A panel with one x has it as its tick on any axis.
         percent: y is a share, written as per cent.
 
     Returns:
@@ -272,7 +273,7 @@ def draw_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title
     colours = colormaps["viridis_r"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1)
     places = range(len(labels))
-    axes.set_xticks(places, labels, fontsize=_LABEL_SIZE, rotation=90 if names > cell else 0)
+    axes.set_xticks(places, labels, fontsize=_LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
     axes.set_yticks(places, labels, fontsize=_LABEL_SIZE)
     axes.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, label="share of true class", format="{x:.0%}", fraction=0.05, pad=0.02)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import load_data
@@ -22,7 +22,6 @@ def dataset(sizes: dict[str, int]) -> AudioDataset:
     return AudioDataset("folder:/data", tuple(clips), tuple(sorted(sizes)), DataRecipe())
 
 
-@settings(deadline=None)  # the machine may be busy with other tests
 @given(
     sizes=st.dictionaries(st.sampled_from(["bark", "hiss", "rain", "owl"]), st.integers(9, 40), min_size=2),
     seed=st.integers(0, 2**31),

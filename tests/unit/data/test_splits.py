@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import load_data
@@ -52,7 +52,6 @@ def test_the_first_fold_is_taken_and_announced() -> None:
     assert "fold 3 of 3 is the test split" in split.notice
 
 
-@settings(deadline=None)  # the machine may be busy with other tests
 @given(
     sizes=st.lists(st.lists(st.integers(0, 12), min_size=3, max_size=3), min_size=3, max_size=7),
     seed=st.integers(0, 2**31),

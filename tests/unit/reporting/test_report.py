@@ -1,0 +1,250 @@
+"""Tables and pages from a store alone; runs are made up so that what must come out is known: the paper's own figures, mostly."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from astune.cli import app
+from astune.data.layout import LAYOUTS
+from astune.errors import DataError
+from astune.experiments.plan import PlannedRun, PlanOptions, plan, saved
+from astune.experiments.published import PUBLISHED
+from astune.experiments.store import RunRecord, Store
+from astune.experiments.table import load_table, shipped_tables
+from astune.reporting.grid import Grid, grid
+from astune.reporting.report import write_report
+from astune.reporting.tables import comparisons, figures_of, to_csv, to_latex, to_markdown
+from astune.training.result import TrainResult
+
+Accuracy = Callable[[PlannedRun], float]
+
+
+def made_up(run: PlannedRun, accuracy: float) -> RunRecord:
+    classes = LAYOUTS[run.dataset].published_classes or 2
+    confusion = [[10 if guess == true else 1 for guess in range(classes)] for true in range(classes)]
+    scores = {"clips": 100, "accuracy": accuracy, "macro_f1": accuracy / 2, "loss": 1.0, "confusion": confusion}
+    history = [
+        {"epoch": n, "train_loss": 2.0 - n, "validation": {"accuracy": accuracy * (n + 1) / 2}} for n in range(2)
+    ]
+    result = TrainResult(
+        output_dir="", spec=run.spec, trainable_parameters=run.parameters, adapter_bytes=1, backbone_fingerprint="f",
+        labels=[f"label {number}" for number in range(classes)], fold=run.fold, recipe={"max_length": 500}, config={},
+        compute_dtype="float32", device="cpu", best_epoch=1, scores={"test": scores}, history=history, skipped_clips=0,
+        train_seconds=3.0, wall_seconds=4.0, peak_memory_mib=5.0, versions={"torch": "2", "transformers": "5"},
+    )  # fmt: skip
+    return RunRecord(run.key, run.identity, "f", result, "0123456789abcdef", dirty=False)
+
+
+def filled(name: str, store: Store, accuracy: Accuracy, options: PlanOptions | None = None) -> list[PlannedRun]:
+    """A store with a plan and all of its runs."""
+    table = load_table(name)[1]
+    runs = plan(name, table, options or PlanOptions(data_root=Path("/nowhere")))
+    store.write_plan(saved(name, table, runs))
+    for run in runs:
+        store.write(made_up(run, accuracy(run)))
+        if run.keeps_tokens:
+            draw = torch.Generator().manual_seed(run.seed)
+            tokens = torch.randn(60, 8, generator=draw)
+            store.write_tokens(run.key, {"tokens": tokens.half(), "classes": torch.arange(60) % 10})
+    return runs
+
+
+def laid_out(name: str, store: Store) -> Grid:
+    plan_of = store.read_plan(name)
+    return grid(plan_of, {entry.key: store.read(entry.key) for entry in plan_of.entries})
+
+
+def as_printed(run: PlannedRun) -> float:
+    figure = PUBLISHED[run.table].accuracy(run.row, run.column)
+    assert figure is not None
+    return figure / 100
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """Table I with runs that give the printed figures."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    filled("table1", store, as_printed)
+    return laid_out("table1", store)
+
+
+def test_best_and_second_best_are_the_papers(paper: Grid) -> None:
+    """Read off Table I; its print marks speech as these, full fine-tuning standing outside."""
+    assert {place for place in paper.places.items() if place[0][1] != "Avg"} == {
+        (("Bottleneck PF par", "esc50"), 1), (("Bottleneck HOU par", "esc50"), 2),
+        (("LoRA", "urbansound8k"), 1), (("DPT-25", "urbansound8k"), 2),
+        (("LoRA", "speech_commands"), 1), (("Convpass HOU par", "speech_commands"), 2),
+        (("Bottleneck HOU par", "fluent_speech"), 1), (("Convpass HOU par", "fluent_speech"), 2),
+    }  # fmt: skip
+    assert paper.places["Bottleneck HOU par", "Avg"] == 1  # 85.32
+    assert paper.places["Convpass HOU par", "Avg"] == 2  # 85.06
+
+
+def test_the_average_is_of_the_data_sets_and_the_one_misprint_shows(paper: Grid) -> None:
+    behind = {row.name: figures_of(paper, row, "Avg") for row in paper.rows}
+    assert behind["Full FT"] == ("90.60", "(90.07, +0.53)")
+    assert behind["LoRA"] == ("84.97", "(84.97, +0.00)")
+    assert figures_of(paper, paper.rows[0], "esc50") == ("87.48", "± 0.00 [87.5, 87.5] (87.48, +0.00)")
+
+
+def test_a_whole_faithful_run_differs_from_the_paper_in_nothing(paper: Grid) -> None:
+    assert paper.unlike_the_paper == ()
+    assert paper.ran[0] == "Backbone: MIT/ast-finetuned-audioset-10-10-0.4593"
+    assert "esc50: 50 classes, 2950 test clips a run; folds 1, 2, 3, 4, 5; epochs 50, frames 500" in paper.ran[1]
+    assert "Runs: 255 of 255 finished" in paper.ran
+    assert "Commit: 0123456789" in paper.ran
+
+
+def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    options = PlanOptions(
+        data_root=Path("/nowhere"), backbone="bundled", settings={"num_train_epochs": 2, "limit_clips": 60}, folds=(1, 3)
+    )  # fmt: skip
+    runs = filled("table7", store, as_printed, options)
+    store.path(runs[0].key).unlink()
+    plan_of = store.read_plan("table7")
+    records = {run.key: store.read(run.key) for run in runs[1:]}
+    found = grid(plan_of, records)
+    assert set(found.unlike_the_paper) == {
+        "tried out on at most 60 clips of each split: no result",
+        "backbone bundled instead of MIT/ast-finetuned-audioset-10-10-0.4593",
+        "num_train_epochs 2 instead of 50", "num_train_epochs 2 instead of 75",
+        "esc50: 2 of 5 folds", "1 runs are not finished",
+    }  # fmt: skip
+    assert figures_of(found, found.rows[0], "esc50")[1].endswith("1 of 2 runs")
+    assert found.rows[0].average is None
+    for text in (to_markdown(found), to_latex(found), to_csv(found)):
+        assert "2 of 5 folds" in text
+        assert "bundled instead of" in text
+
+
+def test_comparisons_pair_folds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    filled("table7", store, lambda run: 0.5 + 0.01 * (run.fold or 0) + (0.1 if run.row == "sequential, none" else 0))
+    found = {
+        (column, first, second): result for column, first, second, result in comparisons(laid_out("table7", store))
+    }
+    assert len(found) == 2 * 6  # two columns, pairs of four rows
+    result = found["esc50", "sequential, residual", "sequential, none"]
+    assert result.pairs == 5
+    assert [result.difference, result.p_value] == pytest.approx([-0.1, 2 / 2**5])
+    assert found["fluent_speech", "sequential, residual", "sequential, none"].p_value is None  # one pair
+
+
+def test_csv_reads_back(paper: Grid) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(paper))))
+    assert len(lines) == 15 * 4
+    first = lines[0]
+    assert (first["row"], first["column"], float(first["mean"]), float(first["printed"])) == (
+        "Full FT",
+        "esc50",
+        87.48,
+        87.48,
+    )
+    assert (first["runs"], first["planned"], float(first["macro_f1"])) == ("5", "5", 43.74)
+
+
+def test_latex_has_as_many_cells_in_each_line(paper: Grid) -> None:
+    text = to_latex(paper)
+    body = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert len(body) == 1 + 15
+    assert {line.count(" & ") for line in body} == {2 + 5}
+    assert "\\textbf{93.61}" in text
+    assert "\\underline{92.55}" in text
+    assert "urbansound8k" in text
+    assert "speech\\_commands" in text
+    for begun in ("table", "tabular"):
+        assert text.count(f"\\begin{{{begun}}}") == text.count(f"\\end{{{begun}}}") == 1
+
+
+class _Cells(HTMLParser):
+    """Text of the cells of a page's tables, and what the page asks other places for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.sources: list[str] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attributes: Sequence[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attributes if name in {"src", "href"}]
+        if tag in {"td", "th"}:
+            self._open = True
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = self._open and tag not in {"td", "th"}
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("table5", ["parameters", "confusion-1", "confusion-2", "loss", "validation"]),
+        ("table2", ["few-shot", "confusion-1", "confusion-2", "confusion-3", "confusion-4", "loss", "validation"]),
+        ("figure4", ["parameters", "confusion-1", "loss", "validation"]),
+        ("figure2", ["tsne-1", "confusion-1", "loss", "validation"]),
+    ],
+)
+def test_a_report_has_every_form_and_picture(tmp_path: Path, name: str, drawn: list[str]) -> None:
+    store = Store(tmp_path / "store")
+    filled(name, store, lambda run: 0.3 + (int(run.key, 16) % 50) / 100)
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / f"{name}-old.png").touch()
+    written = write_report(store.read_plan(name), store, folder)
+    pictures = [f"{name}-{one}{suffix}" for one in drawn for suffix in (".png", ".pdf")]
+    forms = [f"{name}{suffix}" for suffix in (".html", ".md", ".csv", ".tex")] + [f"{name}-comparisons.csv"]
+    assert sorted(path.name for path in written) == sorted(pictures + forms)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(pictures + forms)
+    page = _Cells()
+    page.feed((folder / f"{name}.html").read_text())
+    assert len(page.sources) == len(drawn)
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    rows = dict.fromkeys(entry.row for entry in store.read_plan(name).entries)
+    assert all(row in page.cells for row in rows)
+
+
+def test_a_damaged_run_is_said_to_be_and_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    runs = filled("table7", store, lambda run: 0.5 if run.fold == 1 else 0.7)
+    damaged = next(run for run in runs if run.fold == 1 and run.row == "parallel, none")
+    store.path(damaged.key).write_text("{")
+    write_report(store.read_plan("table7"), store, tmp_path / "reports")
+    assert f"left out: {store.path(damaged.key)}" in capsys.readouterr().err.replace("\n", "")
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "reports" / "table7.csv").read_text())))
+    cell = next(line for line in lines if (line["row"], line["column"]) == ("parallel, none", "esc50"))
+    assert (float(cell["mean"]), cell["runs"], cell["planned"]) == (70.0, "4", "5")
+
+
+def test_without_a_plan_or_runs_the_next_step_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["report", "table1", "--store", str(tmp_path)])
+    assert isinstance(result.exception, DataError)
+    assert f"astune reproduce table1 --store {tmp_path}" in str(result.exception)
+    store = Store(tmp_path)
+    table = load_table("table7")[1]
+    store.write_plan(saved("table7", table, plan("table7", table, PlanOptions(data_root=Path("/nowhere")))))
+    with pytest.raises(DataError, match=r"unknown plan 'tabel7'.*did you mean 'table7'"):
+        store.read_plan("tabel7")
+    with pytest.raises(DataError, match="no finished run of table7"):
+        write_report(store.read_plan("table7"), store, tmp_path / "reports")
+
+
+def test_all_of_a_store_is_one_command(tmp_path: Path) -> None:
+    for name in ("table5", "table7"):
+        filled(name, Store(tmp_path), as_printed)
+    result = CliRunner().invoke(app, ["report", "all", "--store", str(tmp_path), "--output-dir", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "out").glob("*.html")} == {"table5.html", "table7.html"}
+    assert set(shipped_tables()) > {"table5", "table7"}
