@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ ANYWHERE = PlanOptions(data_root=Path("/nowhere"))
 def test_all_files_are_found_and_known() -> None:
     found = sorted(path.stem for path in SHIPPED.rglob("*.y*ml"))
     assert found == sorted(RUNS) == sorted(shipped_tables())
+
+
+def test_every_table_in_the_documentation_can_be_read() -> None:
+    found = sorted((Path(__file__).parents[2] / "docs").rglob("*.y*ml"))
+    assert found
+    for path in found:
+        name, table = load_table(path)
+        assert (name, bool(table.rows)) == (path.stem, True)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -102,6 +111,37 @@ rows:
         *load_table(file), PlanOptions(backbone="random:tiny", settings={"num_train_epochs": 1}, only=("b",))
     )
     assert {run.config["num_train_epochs"] for run in overridden} == {1}
+
+
+def test_columns_of_positions_selection_and_start_can_be_added_to_any_table() -> None:
+    """The start is a field of the methods that have one; the others are run once."""
+    vary = {"position_embeddings": ["fit", "zero"], "init": ["identity", "normal"], "selection": ["last"]}
+    runs = plan(*load_table("table7"), replace(ANYWHERE, vary=vary))
+    assert len(runs) == 24 * 4
+    assert len(distinct(runs)) == 24 * 4
+    assert {run.column for run in runs if run.dataset == "esc50"} == {
+        f"esc50, position_embeddings={positions}, init={init}, selection=last"
+        for positions in ("fit", "zero")
+        for init in ("identity", "normal")
+    }
+    started = {run.spec for run in runs if "init=normal" in run.column}
+    assert all("init=normal" in spec for spec in started)
+    linear = plan(*load_table("table1"), replace(ANYWHERE, vary={"init": ["identity", "normal"]}, only=("Linear",)))
+    assert (len(linear), len(distinct(linear))) == (2 * 17, 17)
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"positions": ["fit"]}, "unknown setting 'positions'"),
+        ({"position_embeddings": ["fit", "none"]}, "position_embeddings"),
+        ({"init": ["identical"]}, "init"),
+        ({"init": []}, "nothing is given for init"),
+    ],
+)
+def test_faults_of_added_columns_are_named(vary: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(*load_table("table7"), replace(ANYWHERE, vary=vary))
 
 
 @pytest.mark.parametrize(

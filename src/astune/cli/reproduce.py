@@ -50,6 +50,13 @@ def reproduce(
         list[str] | None,
         typer.Option(help="A data set of the table, or layout:PATH of your own; may be given several times."),
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE,VALUE: a column for each, of a setting or a field of the methods, such as "
+            "position_embeddings=fit,zero, selection=best-validation,last or init=identity,normal."
+        ),
+    ] = None,
     folds: Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")] = 1,
     shard: Annotated[
@@ -79,7 +86,8 @@ def reproduce(
     given = {"num_train_epochs": epochs, "limit_clips": limit_clips}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
-        data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()), with_baseline
+        data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()),
+        dict(map(_varied, vary or ())), with_baseline,
     )  # fmt: skip
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
     plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
@@ -101,6 +109,14 @@ def reproduce(
     if failures:
         say(f"error: {listing([str(failure) for failure in failures], f'{len(failures)} runs failed')}")
         raise typer.Exit(1)
+
+
+def _varied(text: str) -> tuple[str, list[Any]]:
+    """``position_embeddings=fit,zero`` as a name and its values."""
+    import yaml
+
+    name, _, values = text.partition("=")
+    return name, [yaml.safe_load(value) for value in values.split(",") if value]
 
 
 def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -19,10 +19,11 @@ from astune.data.layout import LAYOUTS, load_data
 from astune.errors import AstuneError, ConfigError, listing, unknown
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.store import PlanEntry, SavedPlan
-from astune.experiments.table import DataEntry, Row, Table
+from astune.experiments.table import DataEntry, Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum, default_learning_rate
 from astune.methods.full import FullFineTuning
+from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.config import TrainConfig
 
@@ -51,6 +52,8 @@ class PlanOptions:
     """Data sets of the table, or sources of the user's own that stand in their place; all where empty."""
     folds: tuple[int, ...] = ()
     """Test folds; all where empty."""
+    vary: dict[str, list[Any]] = field(default_factory=dict)
+    """Columns added: settings, or fields of the methods, with several values."""
     with_baseline: bool = False
     """Whether :mod:`astune.experiments.baseline` is a row too."""
 
@@ -131,6 +134,10 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
         ConfigError: rows or data sets that are not in the table, or settings that cannot be used; all faults at once.
         BackboneError: the backbone's shape cannot be had.
     """
+    try:
+        check_varied(options.vary)
+    except ValueError as fault:
+        raise ConfigError(str(fault)) from fault
     rows = _chosen("row", options.only, {row.name: row for row in table.rows})
     entries = list(_entries(table, options))
     shapes = _Shapes()
@@ -315,15 +322,17 @@ def _runs(
 ) -> Iterator[PlannedRun]:
     """Runs of one row, or of the baseline, on one data set."""
     entry = data.entry
-    varied = table.vary | entry.vary
+    varied = table.vary | entry.vary | options.vary
     for values in product(*varied.values()):
         setting = dict(zip(varied, values, strict=True))
         column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
         settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
-        settings |= setting | options.settings | {"data": data.source}
+        fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
+        settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
+        settings["data"] = data.source
         backbone = settings["backbone"]
         if row:
-            method = at_width(parse_method(row.method), shapes.width(backbone))
+            method = at_width(changed(parse_method(row.method), fields), shapes.width(backbone))
             settings["method"] = method.spec
             size = shapes.count(method, data.classes, backbone)
             parameters, percent = size.parameters, size.percent_of_full

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from astune.data.layout import LAYOUTS
 from astune.errors import ConfigError, listing, unknown, validation_faults
 from astune.methods import parse_method
+from astune.methods.registry import method_fields
 from astune.training.config import TrainConfig, read_yaml
 
 SHIPPED = Path(__file__).parent / "tables"
@@ -38,6 +39,28 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Refuse to vary what is neither a setting of a run nor a field of any method.
+
+    Args:
+        varied: values by name.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: an unknown name, or one without values.
+    """
+    fields = method_fields() - set(TrainConfig.model_fields)
+    allowed = [*(name for name in TrainConfig.model_fields if name not in _OURS), *sorted(fields)]
+    for name, values in varied.items():
+        if name not in allowed:
+            raise ValueError(unknown("setting", name, allowed))
+        if not values:
+            raise ValueError(f"nothing is given for {name} to vary over")
+    return varied
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,12 +73,17 @@ class DataEntry(_Part):
     """``layout:PATH``, the path under the data root; ``<name>:<data root>/<name>`` where None."""
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
-    """Settings with several values, each a column."""
+    """Settings with several values, each a column; or fields of the methods, such as ``init``."""
 
-    @field_validator("settings", "vary")
+    @field_validator("settings")
     @classmethod
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         return _checked_settings(settings)
+
+    @field_validator("vary")
+    @classmethod
+    def _can_vary(cls, varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return check_varied(varied)
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
@@ -97,7 +125,7 @@ class Table(_Part):
     rows: list[Row] = Field(min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
-    """Settings with several values, each a column of every data set."""
+    """Settings with several values, each a column of every data set; or fields of the methods."""
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -108,10 +136,15 @@ class Table(_Part):
             else entries
         )
 
-    @field_validator("settings", "vary")
+    @field_validator("settings")
     @classmethod
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         return _checked_settings(settings)
+
+    @field_validator("vary")
+    @classmethod
+    def _can_vary(cls, varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return check_varied(varied)
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:

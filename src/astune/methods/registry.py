@@ -113,6 +113,34 @@ def _parse_one(text: str, faults: list[str]) -> Method | None:
         return None
 
 
+def method_fields() -> set[str]:
+    """Names of the fields that any registered method has."""
+    return {name for cls in FAMILIES.values() for name in cls.model_fields}
+
+
+def changed(method: Method, fields: Mapping[str, Any]) -> Method:
+    """A method with other values of those fields that it has.
+
+    Args:
+        method: one, or a sum of several.
+        fields: values by name; members without such a field stay as they are.
+
+    Returns:
+        The method.
+
+    Raises:
+        ConfigError: a value that a member cannot take.
+    """
+    members = []
+    for member in method.members:
+        own = {name: value for name, value in fields.items() if name in type(member).model_fields}
+        try:
+            members.append(type(member)(**member.model_dump(exclude_unset=True) | own))
+        except ValidationError as error:
+            raise ConfigError(listing(validation_faults(error, type(member)), f"method {method.spec!r}")) from error
+    return members[0] if len(members) == 1 else Sum(parts=tuple(members))
+
+
 def method_record(method: Method) -> list[dict[str, Any]]:
     """A method as JSON: a list of members, each with its family and every field, defaults included.
 

@@ -17,6 +17,7 @@ from astune.experiments.baseline import BASELINE
 from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.published import PUBLISHED
 from astune.experiments.table import load_table, shipped_tables
+from astune.methods import parse_method
 from astune.reporting.aggregate import Cell, cells
 
 if TYPE_CHECKING:
@@ -209,6 +210,10 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         if theirs is None:
             found[_outside(entry, {run.column for run in paper})] = None
             continue
+        if _but_for_the_rate(entry.method) != _but_for_the_rate(theirs["method"]) or (
+            entry.settings["backbone"] == theirs["backbone"] and entry.method != theirs["method"]
+        ):
+            found[f"{entry.row}: method {entry.method} instead of {theirs['method']}"] = None
         for name in theirs:
             if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs[name]:
                 found[f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs[name])}"] = None
@@ -224,9 +229,14 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
     return list(found)
 
 
+def _but_for_the_rate(spec: str) -> list[tuple[str, dict[str, Any]]]:
+    """A method without what a backbone of another width changes."""
+    return [(one.family, one.model_dump(exclude={"reduction_rate"})) for one in parse_method(spec).members]
+
+
 def _outside(entry: PlanEntry, columns: set[str]) -> str:
     if entry.column not in columns:
-        return f"{entry.column} is no data of the paper's table; backbone {entry.settings.get('backbone')}"
+        return f"the column {entry.column!r} is not the paper's (backbone {entry.settings.get('backbone')})"
     return f"the row {entry.row!r} is not the paper's"
 
 

@@ -18,7 +18,8 @@ from astune.errors import DataError
 from astune.experiments.plan import PlannedRun, PlanOptions, plan, saved
 from astune.experiments.published import PUBLISHED
 from astune.experiments.store import RunRecord, Store
-from astune.experiments.table import load_table, shipped_tables
+from astune.experiments.table import Table, load_table, shipped_tables
+from astune.methods import parse_method
 from astune.reporting.grid import Grid, grid
 from astune.reporting.report import write_report
 from astune.reporting.tables import comparisons, figures_of, to_csv, to_latex, to_markdown
@@ -124,6 +125,26 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
     for text in (to_markdown(found), to_latex(found), to_csv(found)):
         assert "2 of 5 folds" in text
         assert "bundled instead of" in text
+
+
+def differences(runs: list[PlannedRun], table: Table) -> tuple[str, ...]:
+    return grid(saved("table7", table, runs), {run.key: made_up(run, 0.5) for run in runs}).unlike_the_paper
+
+
+def test_another_method_under_a_rows_name_is_not_the_papers() -> None:
+    name, table = load_table("table7")
+    first = table.rows[0].model_copy(update={"method": "bottleneck-pf-seq:init=normal"})
+    changed = table.model_copy(update={"rows": [first, *table.rows[1:]]})
+    ours, theirs = (parse_method(row.method).spec for row in (first, table.rows[0]))
+    told = differences(plan(name, changed, PlanOptions(data_root=Path("/nowhere"))), changed)
+    assert told == (f"sequential, residual: method {ours} instead of {theirs}",)
+
+
+def test_an_added_column_is_not_the_papers() -> None:
+    name, table = load_table("table7")
+    options = PlanOptions(data_root=Path("/nowhere"), vary={"pooling": ["cls"]}, datasets=("fluent_speech",))
+    (told,) = differences(plan(name, table, options), table)
+    assert told.startswith("the column 'fluent_speech, pooling=cls' is not the paper's")
 
 
 def test_comparisons_pair_folds(tmp_path: Path) -> None:
