@@ -163,6 +163,16 @@ def test_faults_of_a_table_are_named(tmp_path: Path, text: str, message: str) ->
         load_table(written(tmp_path, text))
 
 
+def test_data_without_test_clips_are_refused_before_anything_runs(generated: Path, tmp_path: Path) -> None:
+    untested = next(folder for folder in generated.iterdir() if folder.name == "train")
+    file = written(
+        tmp_path,
+        f"title: x\ndatasets: [{{name: mine, data: 'folder:{untested}'}}]\nrows: [{{name: a, method: linear}}]",
+    )
+    with pytest.raises(ConfigError, match="has no test clips; divide it into folders"):
+        plan(*load_table(file), PlanOptions(backbone="random:tiny"))
+
+
 def test_what_is_not_there_is_answered_with_what_is() -> None:
     with pytest.raises(ConfigError, match="did you mean 'table1'"):
         load_table("tabel1")

@@ -16,7 +16,7 @@ from astune.backbone import load_config
 from astune.counting import Count, count
 from astune.data.base import DataRecipe
 from astune.data.layout import LAYOUTS, load_data
-from astune.errors import AstuneError, ConfigError, listing, unknown
+from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.store import PlanEntry, SavedPlan
 from astune.experiments.table import DataEntry, Row, Table, check_varied
@@ -290,6 +290,7 @@ def _found(entry: DataEntry, options: PlanOptions) -> _Data:
     """The data where they are, the data set as published where they are not.
 
     Raises:
+        DataError: there is nothing to test on.
         AstuneError: a data set of the user's own is not there, or a fold is not in it.
     """
     source = _source(entry, options)
@@ -302,6 +303,11 @@ def _found(entry: DataEntry, options: PlanOptions) -> _Data:
             raise
         folds: tuple[int | None, ...] = layout.published_folds or (None,)
         return _Data(entry, source, recipe, _chosen_folds(folds, options.folds), layout.published_classes, None)
+    if not data.folds and not any(clip.split == "test" for clip in data.clips):
+        raise DataError(
+            f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
+            "split or fold"
+        )
     facts = [(clip.name, clip.label, clip.split, clip.fold) for clip in data.clips]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return _Data(entry, source, recipe, _chosen_folds(data.folds or (None,), options.folds), len(data.labels), digest)
