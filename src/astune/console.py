@@ -43,9 +43,11 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
         A function that takes the steps just done and a note to show behind the bar.
     """
     console = notices()
+    # Estimated over a day, not over rich's 30 seconds, within which a step may not end.
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console, transient=True, disable=quiet or not console.is_terminal,
+        TextColumn("{task.fields[note]}"), console=console, transient=True, speed_estimate_period=86_400,
+        disable=quiet or not console.is_terminal,
     )  # fmt: skip
     with bar:
         task = bar.add_task(description, total=total, note="")

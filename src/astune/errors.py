@@ -21,6 +21,10 @@ class ConfigError(AstuneError, ValueError):
     """A setting, or several, has a name or a value that cannot be used."""
 
 
+class CheckpointError(ConfigError):
+    """A checkpoint is damaged, or of a run with other settings."""
+
+
 class BackboneError(AstuneError):
     """A backbone cannot be found, is not an Audio Spectrogram Transformer, or is not the one that was asked for."""
 

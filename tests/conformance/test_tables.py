@@ -173,6 +173,41 @@ def test_data_without_test_clips_are_refused_before_anything_runs(generated: Pat
         plan(*load_table(file), PlanOptions(backbone="random:tiny"))
 
 
+def test_a_width_that_a_user_asks_for_is_meant(generated: Path, tmp_path: Path) -> None:
+    """Only the paper's tables keep the paper's bottlenecks; what is varied over is taken at its word there too."""
+    own = written(
+        tmp_path,
+        f"title: x\ndatasets: [{{name: mine, data: 'folder:{generated}'}}]\nrows: [{{name: a, method: 'lora:reduction_rate=8'}}]",
+    )
+    (run,) = plan(*load_table(own), PlanOptions(backbone="bundled"))
+    assert run.spec == "lora:reduction_rate=8"
+    options = replace(
+        ANYWHERE, backbone="bundled", vary={"reduction_rate": [8, 16]}, only=("q, v",), datasets=("esc50",)
+    )
+    assert {run.spec for run in plan(*load_table("table4"), options)} == {
+        "lora:reduction_rate=8",
+        "lora:reduction_rate=16",
+    }
+
+
+def test_data_that_must_be_there_are_asked_for_once() -> None:
+    with pytest.raises(ConfigError, match="there is no such file or folder") as raised:
+        plan(*load_table("table1"), replace(ANYWHERE, needs_data=True))
+    assert str(raised.value).count("there is no such file or folder") == 4  # a data set each
+
+
+def test_faults_of_sources_are_named(generated: Path) -> None:
+    name, table = load_table("table1")
+    for data, message in (
+        ((f"foldr:{generated}",), "unknown data layout 'foldr'.*did you mean 'folder'"),
+        ((f"folder:{generated}", str(generated)), "two data sets would be named"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            plan(name, table, replace(ANYWHERE, datasets=data))
+    runs = plan(name, table, replace(ANYWHERE, datasets=(str(generated),) * 2, only=("LoRA", "LoRA")))
+    assert len(runs) == 1
+
+
 def test_what_is_not_there_is_answered_with_what_is() -> None:
     with pytest.raises(ConfigError, match="did you mean 'table1'"):
         load_table("tabel1")

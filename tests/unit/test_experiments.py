@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
@@ -27,7 +28,7 @@ from astune.data.audio import read_audio
 from astune.data.layout import load_data
 from astune.errors import ConfigError, DataError
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of
-from astune.experiments.runner import execute, run_here, waiting_of
+from astune.experiments.runner import _attempt, execute, run_here, waiting_of
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
@@ -81,7 +82,15 @@ def test_the_status_of_a_run(runs: list[PlannedRun], record: RunRecord, tmp_path
     assert store.status(runs[0], {"random:tiny": "another"}) == "stale"
     assert store.status(runs[1], {"random:tiny": now}) == "missing"
     path = store.path(record.key)
-    for damage in (path.read_text()[:500], "[]", "{}", json.dumps({**json.loads(path.read_text()), "key": "other"})):
+    content = json.loads(path.read_text())
+    worse = [json.loads(path.read_text()) for _ in range(4)]
+    worse[0]["result"]["scores"]["test"]["accuracy"] = 42
+    del worse[1]["result"]["scores"]["test"]["macro_f1"]
+    worse[2]["result"]["scores"]["test"]["confusion"].pop()
+    worse[3]["result"]["spec"] = "lora"
+    for damage in (
+        path.read_text()[:500], "[]", "{}", json.dumps(content | {"key": "other"}), *map(json.dumps, worse),
+    ):  # fmt: skip
         path.write_text(damage)
         assert store.status(runs[0], {"random:tiny": now}) == "damaged"
         with pytest.raises(DataError):
@@ -113,23 +122,119 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
 
 @pytest.mark.slow
 def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> None:
-    """Killed with -9 twice; each time what is finished stays, and the end is as if nothing had happened."""
+    """Killed with -9 in the middle of each of two runs; what is finished stays, what was begun goes on, and the end is the same."""
     file = tmp_path / "mine.yaml"
-    file.write_text(json.dumps(table_of(generated, epochs=12).model_dump(exclude_none=True)))
-    arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(tmp_path / "store")]
-    for delay in (9, 14):
+    file.write_text(json.dumps(table_of(generated, epochs=30).model_dump(exclude_none=True)))
+    store = Store(tmp_path / "store")
+    arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(store.folder)]
+    runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
+    finished: dict[str, int] = {}
+    for run in runs:
         process = subprocess.Popen([sys.executable, "-m", "astune", *arguments], start_new_session=True)
-        time.sleep(delay)
+        epochs_of(run, store, 5)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        kill_whoever_holds(store, run)
+        assert store.status(run, {}) == "missing"
+        assert all(store.path(key).stat().st_mtime_ns == changed for key, changed in finished.items())
+        finished = {one.key: store.path(one.key).stat().st_mtime_ns for one in runs if store.path(one.key).exists()}
+    assert list(finished) == [runs[0].key]
     done = CliRunner().invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert [(cell["row"], cell["runs"]) for cell in found] == [("linear", 1), ("bitfit", 1)]
-    # bit-equal to a run that was never stopped
-    runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
     whole = [execute(run, Store(tmp_path / "whole")) for run in runs]
-    assert [cell["mean"] for cell in found] == [record.accuracy for record in whole]
+    for run, record in zip(runs, whole, strict=True):
+        stopped = store.read(run.key).result
+        # its epochs took longer than the process that ended it lived: it went on
+        assert stopped.wall_seconds < stopped.train_seconds + record.result.wall_seconds
+        losses = [[epoch["train_loss"] for epoch in one.history] for one in (stopped, record.result)]
+        assert losses[0] == losses[1]
+
+
+def epochs_of(run: PlannedRun, store: Store, epochs: int) -> None:
+    """Wait until a run that is training has so many epochs behind it."""
+    history = store.work(run.key) / "metrics.jsonl"
+    limit = time.monotonic() + 300
+    while time.monotonic() < limit:
+        if history.exists() and len(history.read_text().splitlines()) >= epochs:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(history)
+
+
+def kill_whoever_holds(store: Store, run: PlannedRun) -> list[int]:
+    """Processes with a run's lock open, which are the ones that train it."""
+    killed = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and _holds(process, f"{store.work(run.key)}.lock"):
+            os.kill(int(process.name), signal.SIGKILL)
+            killed.append(int(process.name))
+    return killed
+
+
+def _holds(process: Path, lock: str) -> bool:
+    try:
+        return any(str(file.readlink()) == lock for file in (process / "fd").iterdir())
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_ends_the_command_with_1_and_is_named(generated: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    shutil.copytree(generated, folder)
+    next(folder.rglob("*.wav")).write_bytes(b"no audio")
+    content = table_of(folder).model_dump(exclude_none=True)
+    content["rows"][1]["settings"] = {"skip_broken": True}
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(content))
+    arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(tmp_path / "store")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "1 runs failed" in done.stderr
+    assert "linear, sounds, seed 0: AudioError" in done.stderr.replace("\n", " ")
+    assert "bitfit" in done.stdout  # which ran all the same
+
+
+def test_what_another_process_runs_is_left_to_it(runs: list[PlannedRun], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.work("any").parent.mkdir(parents=True)
+    with FileLock(f"{store.work(runs[0].key)}.lock"):
+        assert "another process is running it" in str(_attempt(runs[0], tmp_path, 1, Path.cwd()))
+    assert store.status(runs[0], {}) == "missing"
+
+
+def test_what_another_process_has_finished_is_not_run_again(
+    runs: list[PlannedRun], record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.write(record)
+    assert execute(runs[0], store) == record
+
+
+def test_a_run_of_other_weights_is_set_aside(
+    runs: list[PlannedRun], record: RunRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.write(record)
+    assert waiting_of(runs[:1], store, {"random:tiny": "another"}) == runs[:1]
+    assert store.status(runs[0], {}) == "missing"
+    (aside,) = (tmp_path / "stale").iterdir()
+    assert str(aside) in capsys.readouterr().err.replace("\n", "")
+    assert json.loads(aside.read_text())["key"] == record.key
+
+
+def test_a_damaged_checkpoint_is_said_to_be_and_the_run_begins_anew(
+    runs: list[PlannedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    checkpoint = store.work(runs[0].key) / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("")
+    record = execute(runs[0], store)
+    assert "checkpoint-3 is damaged" in capsys.readouterr().err.replace("\n", "")
+    assert len(record.result.history) == 1
 
 
 def test_the_baseline_is_logistic_regression_on_log_mel_statistics(generated: Path, tmp_path: Path) -> None:
@@ -194,6 +299,18 @@ def test_other_clips_under_the_same_name_are_another_run(generated: Path, tmp_pa
     assert not set(before) & set(after)
 
 
+def test_other_audio_under_the_same_names_is_another_run(generated: Path, tmp_path: Path) -> None:
+    """Of equal size even: a denoised copy, say."""
+    copy = tmp_path / generated.name
+    shutil.copytree(generated, copy)
+    for path in copy.rglob("*.wav"):
+        content = path.read_bytes()
+        path.write_bytes(content[:44] + bytes(len(content) - 44))
+    options = PlanOptions(backbone="random:tiny")
+    keys = [{run.key for run in plan("test", table_of(folder), options)} for folder in (generated, copy)]
+    assert not keys[0] & keys[1]
+
+
 def test_shards_share_no_run_and_miss_none() -> None:
     runs = distinct(plan(*load_table("table3"), PlanOptions(data_root=Path("/nowhere"))))
     shards = [shard_of(runs, f"{number}/5") for number in range(1, 6)]
@@ -237,15 +354,8 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
     killed: list[int] = []
 
     def kill() -> None:
-        """The process that holds the run's lock, after its third epoch."""
-        history = store.work(run.key) / "metrics.jsonl"
-        while not killed:
-            time.sleep(0.05)
-            if history.exists() and len(history.read_text().splitlines()) >= 3:
-                for process in Path("/proc").iterdir():
-                    if process.name.isdigit() and _holds(process, f"{store.work(run.key)}.lock"):
-                        os.kill(int(process.name), signal.SIGKILL)
-                        killed.append(int(process.name))
+        epochs_of(run, store, 3)
+        killed.extend(kill_whoever_holds(store, run))
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
@@ -258,14 +368,9 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     record = store.read(run.key)
     assert len(record.result.history) == 40
-    assert record.accuracy == execute(run, Store(tmp_path / "whole")).accuracy
-
-
-def _holds(process: Path, lock: str) -> bool:
-    try:
-        return any(str(file.readlink()) == lock for file in (process / "fd").iterdir())
-    except OSError:
-        return False
+    whole = execute(run, Store(tmp_path / "whole"))
+    losses = [[epoch["train_loss"] for epoch in one.result.history] for one in (record, whole)]
+    assert losses[0] == losses[1]
 
 
 def test_the_bootstrap_of_equal_values_is_a_point_and_of_two_values_their_range() -> None:

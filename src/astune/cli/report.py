@@ -24,6 +24,7 @@ def report(
     output_dir: Annotated[Path | None, typer.Option(help="Where the report goes; STORE/reports if not given.")] = None,
 ) -> None:
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
+    from astune.console import say
     from astune.errors import DataError
     from astune.experiments.store import Store
     from astune.reporting.report import write_report
@@ -32,6 +33,15 @@ def report(
     names = place.planned() if table == "all" else [table]
     if not names:
         raise DataError(f"{store} holds no plan; run `astune reproduce table1 --store {store}` first, or another table")
+    written = []
     for name in names:
-        for path in write_report(place.read_plan(name), place, output_dir or store / "reports"):
-            typer.echo(path)
+        try:
+            written += write_report(place.read_plan(name), place, output_dir or store / "reports")
+        except DataError as fault:
+            if len(names) == 1:
+                raise
+            say(f"left out: {name}: {fault}")
+    if not written:
+        raise DataError(f"{store} holds no finished run; start with `astune reproduce {names[0]} --store {store}`")
+    for path in written:
+        typer.echo(path)

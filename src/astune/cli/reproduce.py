@@ -13,7 +13,7 @@ import typer
 from astune.names import PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from astune.experiments.plan import PlannedRun
     from astune.experiments.store import SavedPlan, Store
@@ -87,17 +87,22 @@ def reproduce(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
         data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()),
-        dict(map(_varied, vary or ())), with_baseline,
+        dict(map(_varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline,
     )  # fmt: skip
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
     plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
     runs = [run for _, planned in plans for run in planned]
     share = shard_of(distinct(runs), shard)
     place = Store(store)
-    if dry_run:
-        _show_plan(plans, share, place, as_json=as_json)
+    fingerprints = _fingerprints(runs)
+    if dry_run and as_json:
+        status = {run.key: place.status(run, fingerprints) for run in distinct(runs)}
+        typer.echo(json.dumps([{"table": r.table, **asdict(r.entry), "status": status[r.key]} for r in runs]))
         return
-    waiting = waiting_of(share, place, _fingerprints(runs))
+    _show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
+    if dry_run:
+        return
+    waiting = waiting_of(share, place, fingerprints)
     for one, _ in plans:
         place.write_plan(one)
     failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
@@ -126,27 +131,31 @@ def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
     from astune.names import BUNDLED_BACKBONE
 
     names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
-    local = (name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).is_dir())
+    local = (
+        name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
+    )
     return {name: origin_of(load_backbone(name)).fingerprint for name in local}
 
 
 def _show_plan(
-    plans: Sequence[tuple[SavedPlan, Sequence[PlannedRun]]], share: Sequence[PlannedRun], store: Store, *, as_json: bool
+    plans: Sequence[tuple[SavedPlan, Sequence[PlannedRun]]],
+    share: Sequence[PlannedRun],
+    store: Store,
+    fingerprints: Mapping[str, str],
+    *,
+    on_stderr: bool,
 ) -> None:
-    from astune.experiments.plan import distinct
-
-    runs = [run for _, planned in plans for run in planned]
-    status = {run.key: store.status(run, {}) for run in distinct(runs)}
-    if as_json:
-        typer.echo(json.dumps([{"table": run.table, **asdict(run.entry), "status": status[run.key]} for run in runs]))
-        return
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from astune.experiments.plan import distinct
+
+    runs = [run for _, planned in plans for run in planned]
+    status = {run.key: store.status(run, fingerprints) for run in distinct(runs)}
+    console = Console(stderr=on_stderr)
     for one, planned in plans:
         rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
-        done = Counter((run.row, run.parameters) for run in planned if status[run.key] == "done")
+        done = Counter((run.row, run.spec, run.parameters) for run in planned if status[run.key] == "done")
         console.print(f"{one.name}: {one.title}", style="bold", markup=False)
         shown = Table()
         for heading in ("row", "method"):
@@ -154,7 +163,7 @@ def _show_plan(
         for heading in ("parameters", "% of full", "runs", "done"):
             shown.add_column(heading, justify="right", no_wrap=True)
         for (row, spec, parameters, percent), count in rows.items():
-            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, parameters]))
+            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters]))
         console.print(shown)
     missing = sum(status[run.key] != "done" for run in share)
     console.print(f"{len(runs)} runs, {len(status)} of them distinct; {missing} to run here")

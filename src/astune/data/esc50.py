@@ -32,6 +32,7 @@ class Esc50(Layout):
 """
     published_folds: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
     published_classes: ClassVar[int | None] = 50
+    published_clips: ClassVar[int | None] = 2_000
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=500, num_train_epochs=50, freq_mask=24, time_mask=80)
 
     def recognises(self, path: Path) -> bool:

@@ -32,6 +32,7 @@ class FluentSpeech(Layout):
     wavs/speakers/<speaker>/<id>.wav                       (any audio suffix)
 """
     published_classes: ClassVar[int | None] = 31
+    published_clips: ClassVar[int | None] = 30_043
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=400, num_train_epochs=75, freq_mask=0, time_mask=0)
 
     def recognises(self, path: Path) -> bool:

@@ -32,6 +32,8 @@ class Layout(ABC):
     """Of the data set as published, so that experiments can be planned without it; empty where its split is fixed."""
     published_classes: ClassVar[int | None] = None
     """Likewise."""
+    published_clips: ClassVar[int | None] = None
+    """Likewise, as the paper counts them (section IV), so that a part is not taken for the whole."""
     may_be_remote: ClassVar[bool] = False
     """Whether ``PATH`` may be something else than a path that exists: a hub id."""
 

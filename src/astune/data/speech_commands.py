@@ -33,6 +33,7 @@ class SpeechCommands(Layout):
     _background_noise_/     passed over, as is every folder with a leading underscore
 """
     published_classes: ClassVar[int | None] = 35
+    published_clips: ClassVar[int | None] = 105_829
     recipe: ClassVar[DataRecipe] = DataRecipe(
         max_length=100, num_train_epochs=75, per_device_train_batch_size=128, freq_mask=0, time_mask=0
     )

@@ -33,6 +33,7 @@ class UrbanSound8K(Layout):
 """
     published_folds: ClassVar[tuple[int, ...]] = tuple(range(1, 11))
     published_classes: ClassVar[int | None] = 10
+    published_clips: ClassVar[int | None] = 8_732
     recipe: ClassVar[DataRecipe] = DataRecipe(
         max_length=400, num_train_epochs=30, freq_mask=24, time_mask=80, selection="last"
     )

@@ -21,7 +21,7 @@ from astune.console import progress
 from astune.data.audio import read_audio
 from astune.data.base import in_threads
 from astune.data.layout import load_data
-from astune.errors import DataError
+from astune.errors import AudioError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
@@ -39,19 +39,22 @@ BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
 STATISTICS = 256
 """Numbers a clip: 128 means, 128 deviations."""
-DECIDING = ("data", "fold", "seed", "shots", "limit_clips", "selection", "max_length")
+DECIDING = ("data", "fold", "seed", "shots", "limit_clips", "selection", "max_length", "skip_broken")
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
 _LEAST = 1e-12  # probability, so that the loss stays finite
 _FOLDS = 3  # inside training, where there is no validation split
 
 
-def log_mel_statistics(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = False) -> NDArray[np.float32]:
+def log_mel_statistics(
+    paths: Sequence[Path], front_end: FrontEnd, *, skip_broken: bool = False, quiet: bool = False
+) -> NDArray[np.float32]:
     """Mean and deviation over time of each Mel bin, before padding.
 
     Args:
         paths: audio files.
         front_end: decides how much of each is heard.
+        skip_broken: give NaN for files that cannot be read, instead of raising.
         quiet: no progress bar.
 
     Returns:
@@ -62,7 +65,12 @@ def log_mel_statistics(paths: Sequence[Path], front_end: FrontEnd, *, quiet: boo
     """
 
     def of(path: Path) -> NDArray[np.float32]:
-        energies = front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds)))
+        try:
+            energies = front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds)))
+        except AudioError:
+            if not skip_broken:
+                raise
+            return np.full(STATISTICS, np.nan, np.float32)
         return torch.cat([energies.mean(0), energies.std(0, correction=0)]).numpy()
 
     found = []
@@ -95,11 +103,14 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     if not split.test:
         raise DataError(f"{dataset.source} has no test clips")
     length = input_length(fields, dataset, split, quiet=True)
-    features = log_mel_statistics(dataset.paths, FrontEnd(length), quiet=True)
+    features = log_mel_statistics(dataset.paths, FrontEnd(length), skip_broken=fields.skip_broken, quiet=True)
+    broken = set(np.flatnonzero(np.isnan(features[:, 0])).tolist())
     targets = np.array(dataset.targets)
 
     mark = time.perf_counter()
-    train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
+    train, validation, test = (
+        [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
+    )
     model = _fitted(features[train], targets[train], features[validation], targets[validation])
     seconds = time.perf_counter() - mark
 
@@ -124,7 +135,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         best_epoch=0,
         scores={name: scores(clips) for name, clips in (("validation", validation), ("test", test)) if clips},
         history=[],
-        skipped_clips=0,
+        skipped_clips=len(broken),
         train_seconds=round(seconds, 3),
         wall_seconds=round(time.perf_counter() - began, 3),
         peak_memory_mib=round(peak_memory_mib(torch.device("cpu")), 1),

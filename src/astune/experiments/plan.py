@@ -14,12 +14,11 @@ from transformers import ASTConfig
 
 from astune.backbone import load_config
 from astune.counting import Count, count
-from astune.data.base import DataRecipe
-from astune.data.layout import LAYOUTS, load_data
-from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
+from astune.errors import AstuneError, ConfigError, listing, unknown
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
+from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.store import PlanEntry, SavedPlan
-from astune.experiments.table import DataEntry, Row, Table, check_varied
+from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum, default_learning_rate
 from astune.methods.full import FullFineTuning
@@ -29,6 +28,8 @@ from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from astune.data.base import DataRecipe
 
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
 BASELINE_ROW = "log-Mel statistics"
@@ -54,6 +55,8 @@ class PlanOptions:
     """Test folds; all where empty."""
     vary: dict[str, list[Any]] = field(default_factory=dict)
     """Columns added: settings, or fields of the methods, with several values."""
+    needs_data: bool = False
+    """Whether published sizes may not stand for data sets that are not on this machine."""
     with_baseline: bool = False
     """Whether :mod:`astune.experiments.baseline` is a row too."""
 
@@ -80,7 +83,9 @@ class PlannedRun:
     recipe: DataRecipe
     """Of the data set's layout, which settles what the configuration leaves open."""
     clips: str | None
-    """Digest of the clips' names, labels, splits and folds; None where the data are not on this machine."""
+    """Digest of the clips; None where the data are not on this machine."""
+    dataset_clips: int | None
+    """How many clips the data set has; likewise."""
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float
@@ -115,7 +120,7 @@ class PlannedRun:
         """As it is written down."""
         return PlanEntry(
             self.key, self.row, self.column, self.dataset, self.series, self.varied, self.fold, self.seed, self.spec,
-            self.parameters, self.percent_of_full, self.identity,
+            self.parameters, self.percent_of_full, self.dataset_clips, self.identity,
         )  # fmt: skip
 
 
@@ -139,14 +144,14 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     except ValueError as fault:
         raise ConfigError(str(fault)) from fault
     rows = _chosen("row", options.only, {row.name: row for row in table.rows})
-    entries = list(_entries(table, options))
+    entries = entries_of(table, options.datasets)
     shapes = _Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
-    found: list[_Data] = []
+    found: list[Source] = []
     for entry in entries:
         try:
-            found.append(_found(entry, options))
+            found.append(found_data(entry, options))
         except AstuneError as fault:
             faults.append(f"{entry.name}: {fault}")
     for row, data in product([*rows, None] if options.with_baseline else rows, found):
@@ -198,7 +203,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         table: what was planned.
         runs: of :func:`plan`.
     """
-    return SavedPlan(name, table.title, table.kind, tuple(run.entry for run in runs))
+    return SavedPlan(name, table.title, table.kind, table.printed, tuple(run.entry for run in runs))
 
 
 def at_width(method: Method, width: int) -> Method:
@@ -246,87 +251,17 @@ def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row]) -> list[Ro
     absent = [unknown(kind, name, known) for name in names if name not in known]
     if absent:
         raise ConfigError(listing(absent, "this table cannot be planned"))
-    return [known[name] for name in names] if names else list(known.values())
-
-
-def _entries(table: Table, options: PlanOptions) -> Iterator[DataEntry]:
-    known = {entry.name: entry for entry in table.datasets}
-    if not options.datasets:
-        yield from table.datasets
-    for name in options.datasets:
-        if name in known:
-            yield known[name]
-        elif ":" in name or Path(name).exists():
-            # A source of the user's own takes the place of the table's data sets, with what varies in the first of them.
-            path = Path(name.partition(":")[2] or name)
-            shown = path.parent.name if path.stem == "metadata" else path.name
-            yield DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
-        else:
-            raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
-
-
-def _source(entry: DataEntry, options: PlanOptions) -> str:
-    layout, colon, path = (entry.data or f"{entry.name}:{entry.name}").partition(":")
-    if not colon:
-        return str(entry.data)
-    given = entry.data in options.datasets or LAYOUTS[layout].may_be_remote
-    return f"{layout}:{path if given else options.data_root / path}"
-
-
-@dataclass(frozen=True)
-class _Data:
-    """A data set of a table, as far as it is known here."""
-
-    entry: DataEntry
-    source: str
-    recipe: DataRecipe
-    folds: tuple[int | None, ...]
-    """Those wanted."""
-    classes: int
-    clips: str | None
-
-
-def _found(entry: DataEntry, options: PlanOptions) -> _Data:
-    """The data where they are, the data set as published where they are not.
-
-    Raises:
-        DataError: there is nothing to test on.
-        AstuneError: a data set of the user's own is not there, or a fold is not in it.
-    """
-    source = _source(entry, options)
-    layout = LAYOUTS.get(source.partition(":")[0])
-    recipe = layout.recipe if layout else DataRecipe()
-    try:
-        data = load_data(source)
-    except AstuneError:
-        if layout is None or layout.published_classes is None or entry.data is not None:
-            raise
-        folds: tuple[int | None, ...] = layout.published_folds or (None,)
-        return _Data(entry, source, recipe, _chosen_folds(folds, options.folds), layout.published_classes, None)
-    if not data.folds and not any(clip.split == "test" for clip in data.clips):
-        raise DataError(
-            f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
-            "split or fold"
-        )
-    facts = [(clip.name, clip.label, clip.split, clip.fold) for clip in data.clips]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    return _Data(entry, source, recipe, _chosen_folds(data.folds or (None,), options.folds), len(data.labels), digest)
-
-
-def _chosen_folds(folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int | None, ...]:
-    if not wanted or folds == (None,):
-        return folds
-    known = [fold for fold in folds if fold is not None]
-    absent = [unknown("fold", fold, known) for fold in wanted if fold not in known]
-    if absent:
-        raise ConfigError("; ".join(absent))
-    return tuple(fold for fold in known if fold in wanted)
+    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 
 def _runs(
-    name: str, table: Table, row: Row | None, data: _Data, options: PlanOptions, shapes: _Shapes
+    name: str, table: Table, row: Row | None, data: Source, options: PlanOptions, shapes: _Shapes
 ) -> Iterator[PlannedRun]:
-    """Runs of one row, or of the baseline, on one data set."""
+    """Runs of one row, or of the baseline, on one data set.
+
+    Raises:
+        ConfigError: settings that cannot be used.
+    """
     entry = data.entry
     varied = table.vary | entry.vary | options.vary
     for values in product(*varied.values()):
@@ -338,7 +273,8 @@ def _runs(
         settings["data"] = data.source
         backbone = settings["backbone"]
         if row:
-            method = at_width(changed(parse_method(row.method), fields), shapes.width(backbone))
+            method = parse_method(row.method)
+            method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
             settings["method"] = method.spec
             size = shapes.count(method, data.classes, backbone)
             parameters, percent = size.parameters, size.percent_of_full
@@ -348,9 +284,14 @@ def _runs(
             percent = full.percent_of_full * parameters / full.parameters
             settings = {key: value for key, value in settings.items() if key in DECIDING}
         TrainConfig.build({**settings, "output_dir": "."}, column)
+        limit = settings.get("limit_clips")
+        if limit is not None and limit < data.classes:
+            raise ConfigError(
+                f"limit_clips={limit}: {entry.name} has {data.classes} classes; give {data.classes} or more"
+            )
         for fold, seed in product(data.folds, range(options.seeds)):
             yield PlannedRun(
                 name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
-                method, settings | {"fold": fold, "seed": seed}, data.recipe, data.clips, parameters, percent,
+                method, settings | {"fold": fold, "seed": seed}, data.recipe, data.digest, data.clips, parameters, percent,
                 keeps_tokens=table.kind == "tsne" and row is not None,
             )  # fmt: skip

@@ -9,19 +9,19 @@ from collections import deque
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from astune.console import progress, say
-from astune.errors import ConfigError
+from astune.errors import CheckpointError, ConfigError
 from astune.experiments.store import RunRecord, Store, source_state
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.context import ForkServerProcess
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -46,8 +46,8 @@ class Failure:
 class _Display:
     """What the user sees of the runs: a line as each one ends, and a bar with what is running."""
 
-    def __init__(self, total: int, store: Store, advance: Callable[[int, str], None]) -> None:
-        self.total, self.store, self.advance = total, store, advance
+    def __init__(self, total: int, store: Store, advance: Callable[[int, str], None], begun: str = "running") -> None:
+        self.total, self.store, self.advance, self.word = total, store, advance, begun
         self.ended = 0
         self.active: list[PlannedRun] = []
         self.failures: list[Failure] = []
@@ -71,7 +71,7 @@ class _Display:
     def _show(self, steps: int) -> None:
         running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
         self.advance(
-            steps, f"{len(self.failures)} failed" + (f", {len(self.active)} running: {running}" if running else "")
+            steps, f"{len(self.failures)} failed" + (f", {len(self.active)} {self.word}: {running}" if running else "")
         )
 
 
@@ -81,7 +81,7 @@ def _named(run: PlannedRun) -> str:
 
 
 def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
-    """The runs that have to be run; a damaged or outdated record is announced.
+    """The runs that have to be run; a damaged record is announced, one of other weights set aside.
 
     Args:
         runs: planned, of distinct keys.
@@ -91,8 +91,12 @@ def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str,
     found = []
     for run in runs:
         status = store.status(run, fingerprints)
-        if status in {"damaged", "stale"}:
-            say(f"{status}, will be run again: {store.path(run.key)} ({_named(run)})")
+        if status == "damaged":
+            say(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
+        if status == "stale":
+            say(
+                f"of another backbone than {run.config['backbone']} is now, set aside: {store.set_aside(run.key)} ({_named(run)})"
+            )
         if status != "done":
             found.append(run)
     return found
@@ -164,10 +168,10 @@ class _Processes:
 
 
 def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
-    report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers)))
+    report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
 
 
-def _attempt(run: PlannedRun, folder: Path, threads: int) -> str | None:
+def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> str | None:
     """Run one run.
 
     Returns:
@@ -176,10 +180,11 @@ def _attempt(run: PlannedRun, folder: Path, threads: int) -> str | None:
     import torch
 
     torch.set_num_threads(threads)
+    os.chdir(directory)  # where the user's relative paths begin
     try:
         execute(run, Store(folder))
     except Timeout:
-        return "another process is running it"
+        return "another process is running it; when that one has ended, start again"
     except Exception as fault:  # noqa: BLE001 - one run's fault may not end the others
         return f"{type(fault).__name__}: {fault}"
     return None
@@ -192,7 +197,8 @@ def run_on_ray(
 
     Args:
         runs: of distinct keys; see :func:`waiting_of`.
-        store: takes the records; in a folder that all machines see under the same path, as they must see the data.
+        store: takes the records; in a folder that all machines see under the same path, as they must see the data and the folder
+            this process works in.
         address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
         gpus_a_run: share of a GPU that a run takes, such as 0.25.
         cpus_a_run: cores that a run takes.
@@ -216,8 +222,10 @@ def run_on_ray(
     folder, threads = store.folder.absolute(), max(1, int(cpus_a_run))
     try:
         with progress("Runs", len(runs)) as advance:
-            display = _Display(len(runs), store, advance)
-            waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads): run for run in runs}
+            display = _Display(len(runs), store, advance, "running or queued")
+            waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
+            for run in runs:
+                display.begun(run)
             while waiting:
                 ready, _ = ray.wait(list(waiting))
                 for reference in ready:
@@ -252,7 +260,10 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
 
     work = store.work(run.key)
     work.parent.mkdir(parents=True, exist_ok=True)
+    commit, dirty = source_state()  # of what is running, before anybody goes on editing
     with FileLock(f"{work}.lock", timeout=0):
+        if store.status(run, {}) == "done":  # by another process, since this one looked
+            return store.read(run.key)
         if run.method is None:
             result = run_baseline(run.config)
         else:
@@ -260,7 +271,6 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             result = _trained(config)
             if run.keeps_tokens:
                 store.write_tokens(run.key, cls_tokens(config))
-        commit, dirty = source_state()
         record = RunRecord(run.key, run.identity, result.backbone_fingerprint, result, commit, dirty)
         store.write(record)
         shutil.rmtree(work, ignore_errors=True)
@@ -276,6 +286,6 @@ def _trained(config: TrainConfig) -> TrainResult:
     if checkpoint.latest(folder) is not None or (folder / RESULTS).exists():
         try:
             return train(config.model_copy(update={"resume": True}), quiet=True)
-        except ConfigError:  # of equal key, and yet not to be gone on with: the data or the backbone were moved
-            pass
+        except CheckpointError as fault:  # damaged; or the data were moved, which changes the settings and not the key
+            say(f"starting anew: {fault}")
     return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True)

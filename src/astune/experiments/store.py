@@ -4,6 +4,7 @@
 ``runs/<key>.json``           a finished run
 ``tokens/<key>.safetensors``  [CLS] tokens of its test clips, where a picture wants them
 ``plans/<table>.json``        the runs of a table, as it was last asked for
+``stale/<key>-<of>.json``     a finished run of weights that the backbone's name no longer stands for
 ``work/<key>/``               a run that is training, or was stopped
 ============================  =========================================================================================
 """
@@ -75,6 +76,8 @@ class PlanEntry:
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float
+    dataset_clips: int | None
+    """Of the whole data set; None where it was planned without."""
     settings: dict[str, Any]
     """What decides the result."""
 
@@ -86,6 +89,8 @@ class SavedPlan:
     name: str
     title: str
     kind: str
+    printed: str | None
+    """Which of the paper's tables stands beside it."""
     entries: tuple[PlanEntry, ...]
 
 
@@ -123,7 +128,7 @@ class Store:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             record = RunRecord(**{**content, "result": TrainResult(**content["result"])})
-            record.accuracy  # noqa: B018 - a run that was not tested is no result
+            _refuse_bad(record)
         except (OSError, ValueError, TypeError, KeyError) as fault:
             raise DataError(f"{path} cannot be read: {fault!r}") from fault
         if record.key != key:
@@ -137,6 +142,19 @@ class Store:
             record: the run.
         """
         _write_json(self.path(record.key), asdict(record))
+
+    def set_aside(self, key: str) -> Path:
+        """Move a run of other weights away, so that no table takes it for a result.
+
+        Args:
+            key: of the run.
+
+        Returns:
+            Where it is now.
+        """
+        aside = self.folder / "stale" / f"{key}-{self.read(key).backbone_fingerprint[:8]}.json"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        return self.path(key).replace(aside)
 
     def read_tokens(self, key: str) -> dict[str, Tensor]:
         """Read a run's [CLS] tokens.
@@ -234,6 +252,22 @@ class Store:
             except DataError:
                 return "missing" if not self._tokens(run.key).exists() else "damaged"
         return "done"
+
+
+def _refuse_bad(record: RunRecord) -> None:
+    """Look at what tables and pictures rely on.
+
+    Raises:
+        ValueError: something is not as every run writes it.
+    """
+    test, classes = record.result.scores["test"], len(record.result.labels)
+    for name in ("accuracy", "macro_f1"):
+        if not 0 <= test[name] <= 1:
+            raise ValueError(f"{name} is {test[name]}")
+    if [len(row) for row in test["confusion"]] != [classes] * classes:
+        raise ValueError(f"its confusion matrix is not {classes} x {classes}")
+    if record.identity["method"] != record.result.spec:
+        raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

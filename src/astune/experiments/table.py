@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from astune.data.layout import LAYOUTS
 from astune.errors import ConfigError, listing, unknown, validation_faults
+from astune.experiments.published import PUBLISHED
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
 from astune.training.config import TrainConfig, read_yaml
@@ -117,8 +118,10 @@ class Table(_Part):
     """One experiment."""
 
     title: str
+    paper: bool = False
+    """Whether reduction rates are meant for AST-base: on another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
-    """Whose printed figures stand beside ours; see :mod:`astune.experiments.published`."""
+    """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
     kind: Literal["table", "curve", "tsne"] = "table"
     """A curve is drawn against parameters, t-SNE from the tokens of test clips."""
     datasets: list[DataEntry] = Field(min_length=1)
@@ -126,6 +129,13 @@ class Table(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
     """Settings with several values, each a column of every data set; or fields of the methods."""
+
+    @field_validator("printed")
+    @classmethod
+    def _is_printed(cls, name: str | None) -> str | None:
+        if name is not None and name not in PUBLISHED:
+            raise ValueError(unknown("printed table", name, PUBLISHED))
+        return name
 
     @field_validator("datasets", mode="before")
     @classmethod

@@ -1,8 +1,8 @@
 """From runs to the cells of a table: mean, deviation, interval; and whether two rows differ.
 
 A cell's runs are its folds and seeds. Intervals are percentile bootstraps over runs: they tell how far the mean of such runs would
-move, and nothing of other data. Two rows are compared on the runs they share, by an exact sign-flip permutation test of the paired
-differences.
+move, and nothing of other data. Two rows are compared on the runs they share, by a sign-flip permutation test of the paired
+differences, exact up to 13 pairs.
 """
 
 from __future__ import annotations

@@ -52,6 +52,8 @@ class Grid:
     name: str
     title: str
     kind: str
+    beside: str | None
+    """Which of the paper's tables stands beside it."""
     columns: tuple[str, ...]
     rows: tuple[GridRow, ...]
     places: dict[tuple[str, str], int]
@@ -73,7 +75,7 @@ class Grid:
             row: name.
             column: name.
         """
-        table = PUBLISHED.get(self.name)
+        table = PUBLISHED.get(self.beside or "")
         return table.accuracy(row, column) if table else None
 
     def printed_average(self, row: str) -> float | None:
@@ -82,7 +84,7 @@ class Grid:
         Args:
             row: name.
         """
-        table = PUBLISHED.get(self.name)
+        table = PUBLISHED.get(self.beside or "")
         return table.average(row) if table and table.columns == self.columns else None
 
 
@@ -120,7 +122,7 @@ def grid(saved: SavedPlan, records: Mapping[str, RunRecord]) -> Grid:
         )
     done = {entry.key: records[entry.key] for entry in saved.entries if entry.key in records}
     return Grid(
-        saved.name, saved.title, saved.kind, columns, tuple(rows), _places(rows, columns),
+        saved.name, saved.title, saved.kind, saved.printed, columns, tuple(rows), _places(rows, columns),
         tuple(_what_ran(saved, done)), tuple(_unlike(saved, done)),
     )  # fmt: skip
 
@@ -172,10 +174,15 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         )
     lines.append(f"Seeds: {_listed(sorted({entry.seed for entry in entries}))}")
     lines.append(f"Runs: {len(done)} of {len(keys)} finished")
+    lines.append(f"Position embeddings: {_values(entries, done, 'position_embeddings')}")
     if done:
+        weights = Counter((one.identity.get("backbone"), one.backbone_fingerprint) for one in done.values())
+        names = [name for name, _ in weights if name]
+        lines += [f"Weights: {name} of two kinds!" for name in sorted({n for n in names if names.count(n) > 1})]
         states = Counter((record.commit, record.dirty) for record in done.values())
         lines.append("Commit: " + ", ".join(_commit(*state) for state in states))
-        lines.append("Device: " + ", ".join(dict.fromkeys(record.result.device for record in done.values())))
+        devices = (f"{one.result.device} in {one.result.compute_dtype}" for one in done.values())
+        lines.append("Device: " + ", ".join(dict.fromkeys(devices)))
         versions = (record.result.versions for record in done.values())
         shown = dict.fromkeys(f"torch {one['torch']}, transformers {one['transformers']}" for one in versions)
         lines.append(f"Versions: {'; '.join(shown)}")
@@ -217,8 +224,13 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         for name in theirs:
             if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs[name]:
                 found[f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs[name])}"] = None
-    for name, classes in _published_classes(saved, done):
-        found[f"{name} has {classes[0]} classes here, {classes[1]} as published"] = None
+    found |= dict.fromkeys(_unlike_published(saved, done))
+    for what, shown, all_of_them in (
+        ("rows", {e.row for e in saved.entries if e.method != BASELINE}, {run.row for run in paper}),
+        ("columns", {e.column for e in saved.entries}, {run.column for run in paper}),
+    ):
+        if len(shown & all_of_them) < len(all_of_them):
+            found[f"{len(shown & all_of_them)} of the paper's {len(all_of_them)} {what}"] = None
     for column in dict.fromkeys(entry.column for entry in saved.entries):
         ours = {entry.fold for entry in saved.entries if entry.column == column}
         folds = {run.fold for run in paper if run.column == column}
@@ -244,12 +256,17 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any setting
     return "unset" if value is None else str(value)
 
 
-def _published_classes(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[tuple[str, tuple[int, int]]]:
-    found = {}
+def _unlike_published(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
+    """Data sets that are not whole, or not the published ones at all."""
+    found: dict[str, None] = {}
     for entry in saved.entries:
         layout = LAYOUTS.get(entry.dataset)
-        if layout and layout.published_classes and entry.key in done:
-            classes = len(done[entry.key].result.labels)
-            if classes != layout.published_classes:
-                found[entry.dataset] = (classes, layout.published_classes)
-    return list(found.items())
+        if layout is None:
+            continue
+        clips, classes = entry.dataset_clips, len(done[entry.key].result.labels) if entry.key in done else None
+        for what, here, published in (
+            ("clips", clips, layout.published_clips), ("classes", classes, layout.published_classes)
+        ):  # fmt: skip
+            if here is not None and published is not None and here != published:
+                found[f"{entry.dataset} has {here:,} {what} here, {published:,} as published"] = None
+    return list(found)

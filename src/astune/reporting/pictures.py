@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.manifold import TSNE
 
+from astune.console import say
+from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
 from astune.reporting.plots import (
     Curve,
@@ -57,7 +59,6 @@ def pictures(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], st
 
     Raises:
         ConfigError: matplotlib is not installed.
-        DataError: tokens are damaged.
     """
     if not any(row.cells for row in table.rows):
         return
@@ -95,7 +96,7 @@ def _gathered(saved: SavedPlan, table: Grid, *, by_shots: bool) -> list[Curve]:
     found: dict[tuple[str, str], dict[float, Cell]] = defaultdict(dict)
     for entry in saved.entries:
         cell = cells.get((entry.row, entry.column))
-        if cell is not None:
+        if cell is not None and (not by_shots or entry.varied.get("shots") is not None):
             others = [f"{key}={value}" for key, value in entry.varied.items() if not by_shots or key != "shots"]
             panel = ", ".join([entry.dataset, *others])
             label = entry.row if by_shots else entry.series or entry.row
@@ -126,7 +127,11 @@ def _tsne(saved: SavedPlan, records: Mapping[str, RunRecord], store: Store, warn
         for entry in saved.entries:
             wanted = entry.column == column and entry.key in records and entry.method != BASELINE
             if wanted and entry.row not in scatters:
-                tensors, labels = store.read_tokens(entry.key), records[entry.key].result.labels
+                try:
+                    tensors, labels = store.read_tokens(entry.key), records[entry.key].result.labels
+                except DataError as fault:
+                    say(f"left out of the t-SNE picture: {entry.row}: {fault}; `astune reproduce` keeps them")
+                    continue
                 names = tuple(labels[index] for index in tensors["classes"].tolist())
                 scatters[entry.row] = Scatter(entry.row, _embedded(tensors["tokens"].float().numpy()), names)
         if scatters:
@@ -148,7 +153,9 @@ def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
             cell = best.cells[column]
             about = f"{column}: confusion of the best row, {best.name}, all runs summed{warning}"
             yield Picture(
-                f"confusion-{number}", about, draw_confusion(cell.confusion, cell.labels, f"{best.name}, {column}")
+                f"confusion-{number}",
+                about,
+                draw_confusion(cell.confusion, cell.labels, f"{best.name}, {column}{warning}"),
             )
 
 

@@ -178,7 +178,7 @@ def to_csv(table: Grid) -> str:
     """
     head = (
         "table", "row", "method", "parameters", "percent_of_full", "column", "mean", "deviation", "low", "high", "macro_f1",
-        "runs", "planned", "train_seconds", "place", "printed", "difference", "unlike_the_paper",
+        "runs", "planned", "train_seconds", "place", "printed", "difference", "unlike_the_paper", "ran",
     )  # fmt: skip
     lines = [head]
     for row in table.rows:
@@ -191,7 +191,7 @@ def to_csv(table: Grid) -> str:
                     _percent(cell.mean), _percent(cell.deviation), _percent(low), _percent(high), _percent(cell.macro_f1),
                     str(len(cell.accuracies)), str(cell.planned), f"{cell.train_seconds:.1f}",
                     str(table.places.get((row.name, column), "")), "" if printed is None else str(printed),
-                    "" if printed is None else f"{100 * cell.mean - printed:.2f}", "; ".join(table.unlike_the_paper),
+                    "" if printed is None else f"{100 * cell.mean - printed:.2f}", "; ".join(table.unlike_the_paper), "; ".join(table.ran),
                 )
             )  # fmt: skip
     return _csv(lines)
@@ -223,10 +223,15 @@ def comparisons_to_csv(table: Grid) -> str:
     Args:
         table: laid out.
     """
-    lines: list[Sequence[str]] = [("table", "column", "first", "second", "difference", "pairs", "p_value")]
+    lines: list[Sequence[str]] = [
+        ("table", "column", "first", "second", "difference", "pairs", "p_value", "unlike_the_paper", "ran")
+    ]
     for column, first, second, found in comparisons(table):
         p_value = "" if found.p_value is None else f"{found.p_value:.4g}"
-        lines.append((table.name, column, first, second, f"{100 * found.difference:.4f}", str(found.pairs), p_value))
+        figures = (f"{100 * found.difference:.4f}", str(found.pairs), p_value)
+        lines.append(
+            (table.name, column, first, second, *figures, "; ".join(table.unlike_the_paper), "; ".join(table.ran))
+        )
     return _csv(lines)
 
 

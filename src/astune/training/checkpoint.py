@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
-from astune.errors import ConfigError
+from astune.errors import CheckpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,15 +129,24 @@ def load(
         Where the run stands, and the weights of its best epoch.
 
     Raises:
-        ConfigError: the checkpoint belongs to a run with other settings.
+        CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
     """
-    record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    refuse_other_settings(checkpoint, record["identity"], identity)
-    model.load_adapter_state(load_file(checkpoint / "trained.safetensors"))
-    _unflatten(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
-    set_random_states(load_file(checkpoint / f"random-{rank}.safetensors"))
     best = checkpoint / "best.safetensors"
-    return Progress(**record["progress"]), load_file(best) if best.exists() else None
+    try:
+        record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        progress, told = Progress(**record["progress"]), record["identity"]
+        refuse_other_settings(checkpoint, told, identity)  # first: another number of processes has other files
+        files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
+        kept = load_file(best) if best.exists() else None
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
+        raise CheckpointError(f"{checkpoint} is damaged: {fault}; start anew with --overwrite-output-dir") from fault
+    trained, moments, random = files
+    model.load_adapter_state(trained)
+    _unflatten(model, optimizer, moments)
+    set_random_states(random)
+    return progress, kept
 
 
 def refuse_other_settings(
@@ -154,7 +164,7 @@ def refuse_other_settings(
         way_out: what the user can do about it.
 
     Raises:
-        ConfigError: they differ; each difference is named.
+        CheckpointError: they differ; each difference is named.
     """
     changed = [
         f"{key}: {then.get(key)!r} then, {now.get(key)!r} now"
@@ -162,7 +172,7 @@ def refuse_other_settings(
         if then.get(key) != now.get(key)
     ]
     if changed:
-        raise ConfigError(f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}")
+        raise CheckpointError(f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}")
 
 
 def random_states() -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -140,11 +141,22 @@ def test_another_method_under_a_rows_name_is_not_the_papers() -> None:
     assert told == (f"sequential, residual: method {ours} instead of {theirs}",)
 
 
+def test_a_part_of_a_data_set_or_of_a_table_is_not_the_whole() -> None:
+    name, table = load_table("table7")
+    runs = plan(name, table, PlanOptions(data_root=Path("/nowhere"), only=("parallel, none",)))
+    part = [
+        replace(run, dataset_clips=400) if run.dataset == "esc50" else replace(run, dataset_clips=30_043)
+        for run in runs
+    ]
+    assert set(differences(part, table)) == {"esc50 has 400 clips here, 2,000 as published", "1 of the paper's 4 rows"}
+
+
 def test_an_added_column_is_not_the_papers() -> None:
     name, table = load_table("table7")
     options = PlanOptions(data_root=Path("/nowhere"), vary={"pooling": ["cls"]}, datasets=("fluent_speech",))
-    (told,) = differences(plan(name, table, options), table)
-    assert told.startswith("the column 'fluent_speech, pooling=cls' is not the paper's")
+    told = differences(plan(name, table, options), table)
+    assert told[0].startswith("the column 'fluent_speech, pooling=cls' is not the paper's")
+    assert told[1:] == ("0 of the paper's 2 columns",)
 
 
 def test_comparisons_pair_folds(tmp_path: Path) -> None:

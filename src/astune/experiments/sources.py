@@ -1,0 +1,146 @@
+"""Which data a table runs on: the data where they are, the data set as published where only a plan is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astune.data.base import DataRecipe
+from astune.data.layout import LAYOUTS, load_data
+from astune.errors import ConfigError, DataError, listing, unknown
+from astune.experiments.table import DataEntry, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astune.data.base import AudioDataset
+    from astune.experiments.plan import PlanOptions
+
+_SAMPLED_CLIPS = 64  # of which the digest takes some bytes; the size of all
+_SAMPLED_BYTES = 1024  # of each, from its middle
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of a table, as far as it is known here."""
+
+    entry: DataEntry
+    source: str
+    """``layout:PATH``, or a path whose layout is recognised."""
+    recipe: DataRecipe
+    folds: tuple[int | None, ...]
+    """Those wanted."""
+    classes: int
+    clips: int | None
+    """How many; None where the data are not on this machine."""
+    digest: str | None
+    """Of the clips; likewise."""
+
+
+def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
+    """The data sets that are asked for.
+
+    Args:
+        table: has some.
+        wanted: names of them, or sources of the user's own that stand in their place; all where empty.
+
+    Returns:
+        Entries of different names.
+
+    Raises:
+        ConfigError: a name that is not in the table, or two sources that would have one name.
+    """
+    known = {entry.name: entry for entry in table.datasets}
+    found: dict[str, DataEntry] = {}
+    for name in dict.fromkeys(wanted) or known:
+        if name in known:
+            entry = known[name]
+        elif ":" in name or Path(name).exists():
+            path = Path(name.partition(":")[2] or name)
+            shown = path.parent.name if path.stem == "metadata" else path.name
+            # It takes the place of the table's data sets, with what varies in the first of them.
+            entry = DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
+        else:
+            raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
+        if entry.name in found:
+            raise ConfigError(
+                f"two data sets would be named {entry.name!r}; give them names of their own in a YAML file of yours"
+            )
+        found[entry.name] = entry
+    return list(found.values())
+
+
+def found_data(entry: DataEntry, options: PlanOptions) -> Source:
+    """Look at a data set.
+
+    Args:
+        entry: of a table.
+        options: where the data are, which folds are wanted, and whether published sizes will do.
+
+    Returns:
+        What is known of it.
+
+    Raises:
+        ConfigError: an unknown layout, or a fold that is not in it.
+        DataError: it is not there, damaged, or has nothing to test on.
+    """
+    source, path = _source(entry, options)
+    layout = LAYOUTS.get(source.partition(":")[0])
+    if layout and layout.published_classes and entry.data is None and not options.needs_data and not path.exists():
+        folds: tuple[int | None, ...] = layout.published_folds or (None,)
+        return Source(
+            entry, source, layout.recipe, _chosen(folds, options.folds), layout.published_classes, None, None
+        )  # fmt: skip
+    data = load_data(source)
+    if not data.folds and not any(clip.split == "test" for clip in data.clips):
+        raise DataError(
+            f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
+            "split or fold"
+        )
+    folds = _chosen(data.folds or (None,), options.folds)
+    return Source(entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data))
+
+
+def _source(entry: DataEntry, options: PlanOptions) -> tuple[str, Path]:
+    layout, colon, path = (entry.data or f"{entry.name}:{entry.name}").partition(":")
+    if not colon:
+        whole = Path(layout) if entry.data in options.datasets else options.data_root / layout
+        return str(whole), whole
+    if layout not in LAYOUTS:
+        raise ConfigError(unknown("data layout", layout, LAYOUTS))
+    given = entry.data in options.datasets or LAYOUTS[layout].may_be_remote
+    whole = Path(path) if given else options.data_root / path
+    return f"{layout}:{path if given else whole}", whole
+
+
+def _digest(data: AudioDataset) -> str:
+    """Of names, labels, splits, folds and sizes of all clips, and of what some of them sound like."""
+    sizes = [_size(clip.path) for clip in data.clips]
+    facts = [(c.name, c.label, c.split, c.fold, size) for c, size in zip(data.clips, sizes, strict=True)]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for clip, size in list(zip(data.clips, sizes, strict=True))[:: max(1, len(sizes) // _SAMPLED_CLIPS)]:
+        if size:
+            with clip.path.open("rb") as file:
+                file.seek(size // 2)
+                digest.update(file.read(_SAMPLED_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # training will name it
+        return 0
+
+
+def _chosen(folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int | None, ...]:
+    if not wanted or folds == (None,):
+        return folds
+    known = [fold for fold in folds if fold is not None]
+    absent = [unknown("fold", fold, known) for fold in wanted if fold not in known]
+    if absent:
+        raise ConfigError(listing(absent, "folds") if len(absent) > 1 else absent[0])
+    return tuple(fold for fold in known if fold in wanted)
