@@ -48,7 +48,7 @@ class StudentConfig:
     """Masked views of each clip."""
     keep: tuple[tuple[int, float], ...] = ((98, 0.30), (198, 0.21), (498, 0.12))
     """Share of the patches a view keeps, by the clip's frames."""
-    steps: int = 8000
+    steps: int = 12500
     learning_rate: float = 7e-4
     weight_decay: float = 0.05
     temperature: float = 1.5

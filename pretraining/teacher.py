@@ -33,7 +33,7 @@ class TeacherConfig:
 
     channels: int = 256
     """Of its features."""
-    steps: int = 2600
+    steps: int = 4400
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
 

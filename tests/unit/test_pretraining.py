@@ -162,10 +162,10 @@ class _Regression:
         return {"figure": 0.5}
 
 
-def run(corpus: Corpus, folder: Path, learner: _Regression, **identity: object) -> dict[str, Tensor]:
+def run(corpus: Corpus, folder: Path, learner: _Regression, steps: int = 7, **identity: object) -> dict[str, Tensor]:
     mixer = Mixer(corpus, MixConfig((98,), (1.0,), (4,)), seed=0)
     optimizer = optimizer_for(learner.module, 1e-2, 0.05)
-    run_stage("test", folder, learner, optimizer, mixer, 7, {"seed": (0, 1), **identity}, save_every=3)
+    run_stage("test", folder, learner, optimizer, mixer, steps, {"seed": (0, 1), **identity}, save_every=3)
     return trained_weights(folder)
 
 
@@ -180,6 +180,31 @@ def test_a_stage_that_was_stopped_ends_with_the_same_weights(corpus: Corpus, tmp
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     # And a finished one is left alone.
     assert run(corpus, tmp_path / "stopped", _Regression(fails_at=0)).keys() == whole.keys()
+
+
+def test_a_finished_stage_can_be_made_longer_and_no_shorter(corpus: Corpus, tmp_path: Path) -> None:
+    learner = _Regression()
+    before = run(corpus, tmp_path, learner)
+    after = run(corpus, tmp_path, learner, steps=9)
+    assert not torch.equal(before["0.weight"], after["0.weight"])
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["of"]) for line in lines] == [(3, 7), (6, 7), (7, 7), (9, 9)]
+    with pytest.raises(ConfigError, match="9 steps of the test behind it, more than 8"):
+        run(corpus, tmp_path, learner, steps=8)
+
+
+def test_the_folded_teacher_is_the_teacher() -> None:
+    torch.manual_seed(0)
+    teacher = Teacher(5, 8)
+    x = torch.randn(4, 98, BINS)
+    for _ in range(3):
+        teacher(x)  # statistics of its BatchNorms
+    teacher.eval()
+    folded = teacher.folded()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in teacher.modules())
+    for ours, theirs in zip(folded(x), teacher(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_stage_refuses_a_checkpoint_of_other_settings(corpus: Corpus, tmp_path: Path) -> None:
