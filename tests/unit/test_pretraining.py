@@ -232,7 +232,7 @@ def test_the_student_learns_from_every_term_of_its_loss(corpus: Corpus) -> None:
     for name, (_, term) in terms.items():
         reached = [student.heads.get_parameter(f"{name}.weight"), student.frequency, student.time]
         assert all(gradient.abs().max() > 0 for gradient in torch.autograd.grad(term, reached, retain_graph=True))
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert not any(parameter.requires_grad for parameter in learner.teacher.parameters())
     assert 0 <= learner.check()["monitor"] <= 1
 
 
