@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from astune.experiments.store import Store
 from astune.reporting.aggregate import bootstrap_interval, cells, compare
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from astune.reporting.aggregate import Pair
+
 FULL = "Full FT"
+LEADS = ("fit", "zero", "change")
 
 
 def main() -> None:
@@ -21,45 +28,56 @@ def main() -> None:
     store = Store(Path(__file__).parent)
     saved = store.read_plan("positions")
     found = cells(saved.entries, {entry.key: store.read(entry.key) for entry in saved.entries})
-    rows = list(dict.fromkeys(row for row, _ in found))
-    names = list(dict.fromkeys(column.split(",")[0] for _, column in found))
+    rows = list(dict.fromkeys(entry.row for entry in saved.entries))
+    names = list(dict.fromkeys(entry.dataset for entry in saved.entries))
+    accuracies = {
+        (row, name, positions): found[row, f"{name}, position_embeddings={positions}"].accuracies
+        for row in rows
+        for name in names
+        for positions in ("fit", "zero")
+    }
     worth = {
-        (row, name): {
-            pair: 100 * (accuracy - found[row, f"{name}, position_embeddings=zero"].accuracies[pair])
-            for pair, accuracy in found[row, f"{name}, position_embeddings=fit"].accuracies.items()
-        }
+        (row, name): minus(accuracies[row, name, "fit"], accuracies[row, name, "zero"])
         for row in rows
         for name in names
     }
-    print("| fit minus zero | " + " | ".join(names) + " |\n| --- |" + " --- |" * len(names))
+    print_line(["fit minus zero", *names])
+    print_line(["---"] * (1 + len(names)))
     for row in rows:
-        print(f"| {row} | " + " | ".join(_shown(list(worth[row, name].values())) for name in names) + " |")
-    print(
-        "\n| lead over full fine-tuning | " + " | ".join(f"{name}, {what}" for name in names for what in _LEADS) + " |"
-    )
-    print("| --- |" + " --- |" * (len(names) * len(_LEADS)))
+        print_line([row, *(shown(worth[row, name]) for name in names)])
+    print()
+    print_line(["lead over full fine-tuning", *(f"{name}, {what}" for name in names for what in LEADS)])
+    print_line(["---"] * (1 + len(names) * len(LEADS)))
     for row in rows:
         if row == FULL:
             continue
-        line = []
+        line = [row]
         for name in names:
-            leads = []
-            for positions in ("fit", "zero"):
-                of = [found[one, f"{name}, position_embeddings={positions}"].accuracies for one in (row, FULL)]
-                leads.append([100 * (of[0][pair] - of[1][pair]) for pair in of[0]])
-            test = compare(worth[row, name], worth[FULL, name])
-            change = [worth[row, name][pair] - worth[FULL, name][pair] for pair in worth[row, name]]
-            line += [*map(_shown, leads), f"{_shown(change)}, p {test.p_value:.2g}"]
-        print(f"| {row} | " + " | ".join(line) + " |")
+            line += [
+                shown(minus(accuracies[row, name, positions], accuracies[FULL, name, positions]))
+                for positions in ("fit", "zero")
+            ]
+            change = minus(worth[row, name], worth[FULL, name])
+            line.append(f"{shown(change)}, p {compare(worth[row, name], worth[FULL, name]).p_value:.2g}")
+        print_line(line)
 
 
-_LEADS = ("fit", "zero", "change")
+def minus(first: Mapping[Pair, float], second: Mapping[Pair, float]) -> dict[Pair, float]:
+    """Difference by fold and seed, of the same ones."""
+    return {pair: value - second[pair] for pair, value in first.items()}
 
 
-def _shown(differences: list[float]) -> str:
-    interval = bootstrap_interval(differences)
+def shown(differences: Mapping[Pair, float]) -> str:
+    """Mean and 95 % bootstrap interval of it, in points."""
+    values = [100 * difference for difference in differences.values()]
+    interval = bootstrap_interval(values)
     assert interval is not None  # noqa: S101 - the study has several folds
-    return f"{mean(differences):+.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+    return f"{mean(values):+.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+
+
+def print_line(fields: Iterable[str]) -> None:
+    """A row of a Markdown table."""
+    print("| " + " | ".join(fields) + " |")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,3 +121,13 @@ def test_every_test_named_in_the_docs_exists() -> None:
         path = ROOT / file
         assert path.is_file(), f"{page.name} names {file}"
         assert f"def {function}(" in path.read_text(encoding="utf-8"), f"{page.name} names {file}::{function}"
+
+
+def test_the_study_of_positions_prints_what_its_script_computes() -> None:
+    """From the runs beside it: four methods' worth of positions, three leads over full fine-tuning."""
+    script = ROOT / "docs" / "positions" / "gaps.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    figures = [line for line in done.stdout.splitlines() if "[" in line]
+    assert len(figures) == 7
+    page = (ROOT / "docs" / "positions.md").read_text().splitlines()
+    assert [line for line in figures if line not in page] == []
