@@ -116,21 +116,58 @@ class AudioClassifier(nn.Module):
         config = self.backbone.config
         return FrontEnd(self.max_length, config.num_mel_bins, self.origin.mean, self.origin.std)
 
-    def forward(self, input_values: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
+    def forward(
+        self, input_values: Tensor, labels: Tensor | None = None, kept_patches: Tensor | None = None
+    ) -> SequenceClassifierOutput:
         """Classify.
 
         Args:
             input_values: normalised log-Mel features, (batch, max_length, 128).
             labels: class indices, (batch,); gives a loss.
+            kept_patches: the patches looked at, (batch, K), see :class:`astune.features.Patchout`; all where None.
 
         Returns:
             ``logits`` (batch, classes), and ``loss``, the mean cross-entropy, where labels were given.
         """
-        tokens = self.backbone(input_values).last_hidden_state
-        pooled = tokens[:, 0] if self.pooling == "cls" else tokens.mean(dim=1)
+        tokens = self.sites.embed(input_values, kept_patches)
+        return self.classify(self.pool(self.sites.norm(self.sites.run(tokens))), labels)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What of a clip's tokens is classified.
+
+        Args:
+            tokens: (batch, N, d).
+
+        Returns:
+            (batch, d).
+        """
+        return tokens[:, 0] if self.pooling == "cls" else tokens.mean(dim=1)
+
+    def classify(self, pooled: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
+        """The head.
+
+        Args:
+            pooled: (batch, d).
+            labels: class indices, (batch,); gives a loss.
+
+        Returns:
+            As :meth:`forward`.
+        """
         logits = self.head(pooled)
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    @property
+    def frozen_depth(self) -> int:
+        """How many layers, counted from the first, are as they were pretrained, with nothing trained or added in or before them."""
+        depths = [len(self.sites.layers)]
+        for name in {*self.modules_by_place, *self._backbone_names}:
+            part, _, rest = name.partition(".")
+            if part == "layers":
+                depths.append(int(rest.partition(".")[0]))
+            elif part == "embeddings":
+                depths.append(0)
+        return min(depths)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is trained, under the names it has in an adapter file."""

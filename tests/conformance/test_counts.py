@@ -81,6 +81,10 @@ def test_linear_counts_head_and_final_norm(classes: int, expected: int) -> None:
     assert count("linear", classes).parameters == expected
 
 
+def test_layermix_counts_a_number_a_level_beside_linear() -> None:
+    assert count("layermix", 50).parameters == 39_986 + 13
+
+
 def test_methods_are_counted_without_the_head() -> None:
     assert count("lora", 10).parameters == count("lora", 50).parameters
 

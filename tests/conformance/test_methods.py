@@ -13,6 +13,7 @@ from astune.backbone import Sites
 from astune.counting import count, meta_classifier
 from astune.errors import AdapterError
 from astune.methods import FAMILIES, PRESETS
+from astune.training.frozen import Upper
 from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier, train_steps
 
 pytestmark = pytest.mark.parametrize("spec", SPECS)
@@ -172,3 +173,27 @@ def test_weights_are_functional(spec: str) -> None:
     with torch.no_grad():
         output = torch.func.functional_call(model.eval(), given, (inputs,)).logits
     assert torch.equal(output, logits(other, inputs))
+
+
+def test_the_frozen_stretch_and_the_rest_are_the_whole(spec: str) -> None:
+    """Training from a cache rests on it, for every method, whether anything of it is frozen or not."""
+    model = classifier(spec)
+    train_steps(model, 2)
+    upper, (inputs, _) = Upper(model).eval(), batch()
+    with torch.no_grad():
+        found = upper(upper.lower(inputs)).logits
+    torch.testing.assert_close(found, logits(model, inputs), atol=1e-5, rtol=1e-5)
+
+
+def test_nothing_below_the_frozen_depth_moves(spec: str) -> None:
+    model = classifier(spec)
+    below = [f"layers.{index}." for index in range(model.frozen_depth)]
+    inputs, _ = batch()
+    before = Upper(model).eval().lower(inputs)
+    assert not [name for name in model.trained_parameters() if name.startswith(tuple(below))]
+    train_steps(model, 2)
+    if below:
+        assert torch.equal(Upper(model).eval().lower(inputs), before)
+    else:
+        first = [name for name in model.trained_parameters() if name.startswith(("layers.0.", "embeddings."))]
+        assert first

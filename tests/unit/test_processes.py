@@ -112,7 +112,7 @@ def assert_same_run(one: Path, many: Path) -> None:
 
 
 # Not convpass: summing a batch in another order alone moves its second epoch's loss by 1e-4 (lora's by 2e-8).
-QUICK = ("lora", "bitfit+dpt:tokens=4", "bottleneck")
+QUICK = ("lora", "bitfit+dpt:tokens=4", "bottleneck", "layermix")
 OTHERS = ("linear", "spt-300", "pref-t-24", "bottleneck-hou-par", "lora:targets=qkvo", "full-ft")
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from astune.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
-    from transformers import ASTModel
+    from transformers import ASTConfig, ASTModel
 
 PositionEmbeddings = Literal["fit", "zero"]
 SPECIAL_TOKENS = 2  # [CLS] and distillation, in front of the patches
@@ -39,6 +39,23 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
     if max_length < patch_size:
         raise ConfigError(f"max_length {max_length} is shorter than one patch; use at least {patch_size} frames")
     return (max_length - patch_size) // time_stride + 1
+
+
+def patch_grid(config: ASTConfig) -> tuple[int, int]:
+    """How many patches lie along frequency and along time; a table of positions is frequency-major.
+
+    Args:
+        config: of a backbone, at its input length.
+
+    Returns:
+        Rows and columns.
+
+    Raises:
+        ConfigError: the input is shorter than one patch.
+    """
+    patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
+    rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
+    return rows, time_patches(config.max_length, patch, config.time_stride)
 
 
 def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -81,15 +98,15 @@ def set_positions(model: ASTModel, max_length: int, position_embeddings: Positio
     if position_embeddings not in get_args(PositionEmbeddings):
         raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
     config = model.config
-    patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-    rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
-    columns = time_patches(max_length, patch, config.time_stride)
+    rows, native = patch_grid(config)
     old = model.embeddings.position_embeddings.detach()
-    expected = SPECIAL_TOKENS + rows * time_patches(config.max_length, patch, config.time_stride)
-    if old.shape[1] != expected:
-        raise ConfigError(f"the backbone holds {old.shape[1]} positions, its configuration asks for {expected}")
+    if old.shape[1] != SPECIAL_TOKENS + rows * native:
+        raise ConfigError(
+            f"the backbone holds {old.shape[1]} positions, its configuration asks for {SPECIAL_TOKENS + rows * native}"
+        )
     if max_length != config.max_length:
-        old = fit_table(old, rows, columns)
+        patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
+        old = fit_table(old, rows, time_patches(max_length, patch, config.time_stride))
         config.max_length = max_length
     table = torch.zeros_like(old) if position_embeddings == "zero" else old.clone()
     model.embeddings.position_embeddings = nn.Parameter(table)

@@ -14,12 +14,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from astune.backbone.attention import NAME as ATTENTION
 from astune.backbone.attention import Prefix, set_prefix
+from astune.backbone.positions import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import ASTModel
 
 Kind = Literal["mhsa", "ffn"]
@@ -103,6 +108,30 @@ class _LayerHook:
         return (self.editor(args[0]), *args[1:])
 
 
+@dataclass(frozen=True)
+class _LevelHook:
+    """In front of a layer: keeps what the level below gave."""
+
+    seen: list[Tensor]
+    index: int
+
+    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if self.index == 0:  # of a forward pass that never came to its end
+            self.seen.clear()
+        self.seen.append(args[0])
+
+
+@dataclass(frozen=True)
+class _MixHook:
+    """Behind the final LayerNorm: puts a mixture of all levels in the place of the last one."""
+
+    sites: Sites
+
+    def __call__(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        del output
+        return self.sites.scaled(self.sites.mixed(self.sites.levels(args[0])))
+
+
 class _Handle(Protocol):
     """Takes away what was attached."""
 
@@ -171,6 +200,8 @@ class Sites:
         self.handles: list[_Handle] = []
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         self.norm: nn.LayerNorm = model.layernorm
+        self.mixer: nn.Module | None = None
+        self._seen: list[Tensor] = []
 
     def _layer(self, index: int, layer: nn.Module) -> dict[Kind, SubLayer]:
         attention, mlp = layer.get_submodule("attention"), layer.get_submodule("mlp")
@@ -191,6 +222,78 @@ class Sites:
         """
         self.handles.append(self.model.layers[index].register_forward_pre_hook(_LayerHook(editor)))
 
+    def mix_levels(self, mixer: nn.Module) -> None:
+        """Have a mixture of all levels classified, the embeddings' and every layer's, instead of the last one.
+
+        Args:
+            mixer: takes their normalised tokens, a tensor a level; gives one of that shape.
+        """
+        self.mixer = mixer
+        for index, layer in enumerate(self.model.layers):
+            self.handles.append(layer.register_forward_pre_hook(_LevelHook(self._seen, index)))
+        self.handles.append(self.norm.register_forward_hook(_MixHook(self)))
+
+    def embed(self, input_values: Tensor, kept_patches: Tensor | None = None) -> Tensor:
+        """Tokens with their positions.
+
+        Args:
+            input_values: (batch, max_length, bins).
+            kept_patches: indices of the patches that are looked at, (batch, K), frequency-major; all where None.
+
+        Returns:
+            (batch, 2 + patches or K, d).
+        """
+        tokens: Tensor = self.model.embeddings(input_values)
+        if kept_patches is None:
+            return tokens
+        patches = torch.take_along_dim(tokens[:, SPECIAL_TOKENS:], kept_patches[:, :, None], dim=1)
+        return torch.cat([tokens[:, :SPECIAL_TOKENS], patches], dim=1)
+
+    def run(self, tokens: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Layers ``first`` to ``last`` - 1, which is to the end where None.
+
+        Args:
+            tokens: (batch, N, d) that enter the first of them.
+            first: index of a layer.
+            last: likewise.
+
+        Returns:
+            (batch, N, d), before the final LayerNorm.
+        """
+        for layer in self.model.layers[first:last]:
+            tokens = layer(tokens)
+        return tokens
+
+    def levels(self, tokens: Tensor) -> list[Tensor]:
+        """What the method classifies, with mean 0 and variance 1 in every token: the final LayerNorm before its weight and bias.
+
+        Args:
+            tokens: of the last level, as :meth:`run` has just given them.
+
+        Returns:
+            (batch, N, d), one for each level: of the last one alone, or of all where they are mixed.
+        """
+        found = [*self._seen, tokens]
+        self._seen.clear()
+        return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in found]
+
+    def mixed(self, levels: Sequence[Tensor]) -> Tensor:
+        """One of several levels.
+
+        Args:
+            levels: as :meth:`levels` gives them, or their means over the tokens; the last one counts where nothing mixes them.
+        """
+        mixed: Tensor = levels[-1] if self.mixer is None else self.mixer(levels)
+        return mixed
+
+    def scaled(self, normalised: Tensor) -> Tensor:
+        """The final LayerNorm's weight and bias; they commute with a mean over tokens.
+
+        Args:
+            normalised: (..., d).
+        """
+        return normalised * self.norm.weight + self.norm.bias
+
     def parameters(self) -> dict[str, nn.Parameter]:
         """The backbone's parameters under our names, in the model's order."""
         return {our_name(name): parameter for name, parameter in self.model.named_parameters()}
@@ -200,3 +303,4 @@ class Sites:
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
+        self.mixer = None

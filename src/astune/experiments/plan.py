@@ -20,11 +20,12 @@ from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.store import PlanEntry, SavedPlan
 from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
-from astune.methods.base import Sum, default_learning_rate
+from astune.methods.base import Sum
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.config import TrainConfig
+from astune.training.recipe import settled_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,7 +105,7 @@ class PlannedRun:
         decided = config.identity()
         stated = {key: value for key, value in vars(self.recipe).items() if value is not None}
         if self.method:
-            stated |= {"learning_rate": default_learning_rate(self.method)}
+            stated |= settled_by(self.method)
         decided = {key: stated.get(key) if value is None else value for key, value in decided.items()}
         if not self.method:
             decided = {key: decided[key] for key in DECIDING}

@@ -2,6 +2,7 @@
 
 from astune.features.cache import FeatureCache, build_cache, clip_features
 from astune.features.log_mel import FrontEnd, LogMel
+from astune.features.patchout import Patchout
 from astune.features.spec_augment import SpecAugment
 
-__all__ = ["FeatureCache", "FrontEnd", "LogMel", "SpecAugment", "build_cache", "clip_features"]
+__all__ = ["FeatureCache", "FrontEnd", "LogMel", "Patchout", "SpecAugment", "build_cache", "clip_features"]

@@ -2,18 +2,14 @@
 
 One folder a data set and front end, ``<cache>/features/<key>/``: ``features.npy`` (clips, frames, bins) float16, memory-mapped, and
 ``index.json``. The key covers every setting of the front end and the path, size and modification time of every file, so what is
-found under it is never stale; a folder gets its final name only when it is whole, so it is never half; a lock lets one process build
-while others wait.
+found under it is never stale.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset
 
 from astune.console import progress
 from astune.data.audio import read_audio
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
+from astune.features.arrays import Rows, stored_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 1  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
-_FEATURES, _INDEX = "features.npy", "index.json"
 
 
 @dataclass(frozen=True)
@@ -105,26 +100,35 @@ def build_cache(
     """
     if not paths:
         raise DataError("there are no clips to compute features of")
-    folder = (root or cache_root()) / "features" / _key(paths, front_end)
+    folder = (root or cache_root()) / "features" / cache_key(paths, front_end)
+
+    def compute(append: Rows) -> dict[str, Any]:
+        broken = _write_features(append, paths, front_end, quiet=quiet)
+        if broken and not skip_broken:
+            raise AudioError(_broken_message(broken, len(paths)))
+        return {"broken": broken, "paths": [str(path) for path in paths]}
+
     shape = (len(paths), front_end.max_length, front_end.num_mel_bins)
-    cache = _open(folder, shape)
-    if cache is None:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
-                cache = _open(folder, shape) or _compute(
-                    paths, front_end, folder, shape, skip_broken=skip_broken, quiet=quiet
-                )
-        except OSError as fault:
-            raise DataError(
-                f"cannot write features to {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
-            ) from fault
-    if cache.broken and not skip_broken:
-        raise AudioError(_broken_message(cache.broken, len(paths)))
-    return cache
+    features, broken = stored_array(folder, shape, np.float16, compute, _broken)
+    if broken and not skip_broken:
+        raise AudioError(_broken_message(broken, len(paths)))
+    return FeatureCache(features, broken)
 
 
-def _key(paths: Sequence[Path], front_end: FrontEnd) -> str:
+def _broken(index: dict[str, Any]) -> dict[int, str]:
+    return {int(row): str(reason) for row, reason in index["broken"].items()}
+
+
+def cache_key(paths: Sequence[Path], front_end: FrontEnd) -> str:
+    """Name of the features of a list of files: another one wherever they could differ.
+
+    Args:
+        paths: the audio files.
+        front_end: how they become features.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(front_end)]).encode())
     for path in paths:
         try:
@@ -134,28 +138,6 @@ def _key(paths: Sequence[Path], front_end: FrontEnd) -> str:
             state = (-1, -1)
         digest.update(json.dumps([os.path.abspath(path), *state]).encode())  # noqa: PTH100 - resolve() would stat every parent again
     return digest.hexdigest()[:32]
-
-
-def _header(shape: tuple[int, int, int]) -> bytes:
-    text = io.BytesIO()
-    descr = np.lib.format.dtype_to_descr(np.dtype(np.float16))
-    np.lib.format.write_array_header_1_0(text, {"descr": descr, "fortran_order": False, "shape": shape})
-    return text.getvalue()
-
-
-def _open(folder: Path, shape: tuple[int, int, int]) -> FeatureCache | None:
-    header = _header(shape)
-    size = len(header) + math.prod(shape) * np.dtype(np.float16).itemsize
-    try:
-        index = json.loads((folder / _INDEX).read_text())
-        broken = {int(row): str(reason) for row, reason in index["broken"].items()}
-        with (folder / _FEATURES).open("rb") as file:
-            if file.read(len(header)) != header or file.seek(0, os.SEEK_END) != size:
-                return None
-            features: NDArray[np.float16] = np.memmap(file, np.float16, "r", len(header), shape)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return FeatureCache(features, broken)
 
 
 class _Clips(Dataset[tuple[int, "NDArray[np.float16] | str"]]):
@@ -180,41 +162,11 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
     return item
 
 
-def _compute(
-    paths: Sequence[Path],
-    front_end: FrontEnd,
-    folder: Path,
-    shape: tuple[int, int, int],
-    *,
-    skip_broken: bool,
-    quiet: bool,
-) -> FeatureCache:
-    partial = folder.with_name(f"{folder.name}.partial")
-    for leftover in (partial, folder):  # of a process that died, or damaged since
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir()
-    try:
-        broken = _write_features(partial / _FEATURES, paths, front_end, shape, quiet=quiet)
-        if broken and not skip_broken:
-            raise AudioError(_broken_message(broken, len(paths)))
-        (partial / _INDEX).write_text(json.dumps({"broken": broken, "paths": [str(path) for path in paths]}))
-        partial.rename(folder)
-    except BaseException:  # an interrupt too: what is half done must not fill the disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    cache = _open(folder, shape)
-    if cache is None:
-        raise DataError(f"the features just written to {folder} cannot be read back; is the disk full?")
-    return cache
-
-
-def _write_features(
-    target: Path, paths: Sequence[Path], front_end: FrontEnd, shape: tuple[int, int, int], *, quiet: bool
-) -> dict[int, str]:
+def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool) -> dict[int, str]:
     broken: dict[int, str] = {}
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
     workers = _cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
-    nothing = np.zeros(shape[1:], np.float16)
+    nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
     loader = DataLoader(
         _Clips(paths, front_end),
         batch_size=None,
@@ -223,16 +175,12 @@ def _write_features(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
     )
-    # written, not mapped: writing to a full disk through a mapping kills the process without a word
-    with target.open("wb") as file, progress("Computing features", len(paths), quiet=quiet) as advance:
-        file.write(_header(shape))
+    with progress("Computing features", len(paths), quiet=quiet) as advance:
         for row, result in loader:  # in order
             if isinstance(result, str):
                 broken[row] = result
-            file.write((nothing if isinstance(result, str) else result).tobytes())
+            append(nothing if isinstance(result, str) else result)
             advance(1, f"{len(broken)} broken" if broken else "")
-        file.flush()
-        os.fsync(file.fileno())
     return broken
 
 

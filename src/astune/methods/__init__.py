@@ -1,4 +1,4 @@
-"""Every method of the paper, a file each; the order of these lines is the order of Table I and of ``astune methods``."""
+"""Every method, a file each; the order of these lines is the order of Table I and of ``astune methods``, ours behind."""
 
 from astune.methods import full as full  # isort: skip
 from astune.methods import linear as linear  # isort: skip
@@ -8,6 +8,7 @@ from astune.methods import prefix as prefix  # isort: skip
 from astune.methods import adapters as adapters  # isort: skip
 from astune.methods import lora as lora  # isort: skip
 from astune.methods import conformer as conformer  # isort: skip
+from astune.methods import layermix as layermix  # isort: skip
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import FAMILIES, PRESETS, parse_method, register
 

@@ -94,7 +94,9 @@ class Method(BaseModel):
     adds_keys: ClassVar[bool] = False
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
     counts_head: ClassVar[bool] = False
-    """Whether the paper's parameter count includes head and final LayerNorm (linear probing alone)."""
+    """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
+    augmented: ClassVar[bool] = True
+    """Whether the data set's SpecAugment belongs to its recipe."""
 
     @property
     def identity_at_start(self) -> bool:

@@ -221,9 +221,9 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
             entry.settings["backbone"] == theirs["backbone"] and entry.method != theirs["method"]
         ):
             found[f"{entry.row}: method {entry.method} instead of {theirs['method']}"] = None
-        for name in theirs:
-            if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs[name]:
-                found[f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs[name])}"] = None
+        for name in {**theirs, **entry.settings}:
+            if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs.get(name):
+                found[f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs.get(name))}"] = None
     found |= dict.fromkeys(_unlike_published(saved, done))
     for what, shown, all_of_them in (
         ("rows", {e.row for e in saved.entries if e.method != BASELINE}, {run.row for run in paper}),

@@ -51,6 +51,13 @@ class TrainConfig(BaseModel):
     adam_epsilon: float = Field(1e-6, gt=0, description="AdamW's")
     freq_mask: int | None = Field(None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none")
     time_mask: int | None = Field(None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none")
+    patchout: float = Field(0.0, ge=0, lt=1, description="share of the patches dropped from each training clip")
+    patchout_mode: Literal["unstructured", "structured"] = Field(
+        "unstructured", description="drop single patches, or whole rows and columns of them"
+    )
+    cache_frozen: bool = Field(
+        True, description="compute frozen layers once for all epochs, where nothing random precedes them"
+    )
     bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine has it in hardware")
     report_to: Literal["none", "tensorboard", "wandb"] = Field("none", description="tracker that is sent the metrics")
     save_steps: int | None = Field(None, ge=1, description="checkpoint every so many steps, beside every epoch")
@@ -113,10 +120,16 @@ class TrainConfig(BaseModel):
         return cls.model_validate({**required, **sound}), faults
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: all fields but those that only say where and how to run."""
-        return self.model_dump(
-            mode="json", exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to"}
+        """What decides the result: all fields but those that only say where and how to run.
+
+        Of the fields that came after the first results, those that have their default are left out, so that old runs keep their name.
+        """
+        decided = self.model_dump(
+            mode="json",
+            exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to", "cache_frozen"},
         )
+        later = ("patchout", "patchout_mode") if not self.patchout else ()
+        return {name: value for name, value in decided.items() if name not in later}
 
 
 def read_yaml(path: Path) -> dict[str, object]:

@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, gather_object, set_seed
+from accelerate.utils import broadcast, broadcast_object_list, gather_object, set_seed
 from torch.nn import functional as F
 
 from astune import adapter_file
 from astune.backbone import load_backbone
+from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
 from astune.data.base import SPLITS
 from astune.errors import ConfigError
-from astune.features import SpecAugment, build_cache
+from astune.features import Patchout, SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
 from astune.training.check import check, refuse_untrained
 from astune.training.config import TrainConfig
+from astune.training.frozen import Upper, frozen_states, randomness
 from astune.training.metrics import Scores, score
 from astune.training.precision import has_bf16
 from astune.training.processes import batches, logits_of, many_on_cpu
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.data import AudioDataset, Split
+    from astune.training.processes import Inputs
 
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
+_RECORD_EVERY = 2.0  # seconds, at least, between checkpoints of epochs that train from a cache
 
 
 def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
@@ -166,8 +170,12 @@ class _Run:
             eps=recipe.adam_epsilon,
             weight_decay=recipe.weight_decay,
         )
-        self.prepared = accelerator.prepare_model(self.model)
+        self.trained, self.inputs = self._frozen_once(dataset, split)
+        self.prepared = accelerator.prepare_model(self.trained)
         self.augment = SpecAugment(recipe.freq_mask, recipe.time_mask, config.seed)
+        self.patchout = Patchout(
+            config.patchout, config.patchout_mode, patch_grid(self.model.backbone.config), config.seed
+        )
         self.identity = {
             **config.identity(),
             **recipe.record(),
@@ -189,6 +197,37 @@ class _Run:
         if config.report_to != "none":
             self._start_tracker()
 
+    def _frozen_once(self, dataset: AudioDataset, split: Split) -> tuple[AudioClassifier | Upper, Inputs]:
+        """What is trained and what it is given: the classifier and features, or what lies behind its frozen layers and their output."""
+        depth, mark = self.model.frozen_depth, time.perf_counter()
+        self.frozen_seconds = 0.0
+        if not depth or not self.config.cache_frozen:
+            return self.model, self.features
+        many = f"{depth} frozen layers" if depth > 1 else "frozen first layer"
+        found = randomness(self.model, self.recipe, self.config.patchout)
+        if found:
+            self._announce(f"The {many} run in every epoch: {found}")
+            return self.model, self.features
+        upper = Upper(self.model.to(self.accelerator.device))
+        states = frozen_states(
+            upper,
+            self.features,
+            dataset.paths,
+            [clip for name in SPLITS for clip in split.named(name)],
+            precision=(self.compute_dtype, self.autocast),
+            batch_size=self.config.per_device_eval_batch_size,
+            quiet=self.quiet,
+        )
+        if states is None:
+            self._announce(f"The {many} run in every epoch: what they give would fill half of the free disk")
+            return self.model, self.features
+        self.frozen_seconds = time.perf_counter() - mark
+        size = states.states.nbytes / 1e6
+        self._announce(
+            f"The {many} run once, not in every epoch: {len(states.rows)} clips, {size:.1f} MB, {self.frozen_seconds:.1f} s"
+        )
+        return upper, states
+
     def _start_tracker(self) -> None:
         settings = {key: value for key, value in self.identity.items() if value is not None}
         try:
@@ -200,6 +239,7 @@ class _Run:
 
     def _fit(self) -> None:
         total = self.recipe.num_train_epochs * self.steps_an_epoch
+        self.saved = time.perf_counter()
         with progress("Training", total, quiet=self.quiet) as advance:
             advance(self._global_step, "")
             while self.state.epoch < self.recipe.num_train_epochs:
@@ -246,10 +286,13 @@ class _Run:
         state.history.append(entry)
         accelerator.log(_flat(entry), step=self._global_step)
         state.epoch, state.step, state.loss_sum, state.clips = state.epoch + 1, 0, 0.0, 0
-        if accelerator.is_main_process:
-            lines = "".join(json.dumps(line) + "\n" for line in state.history)
-            adapter_file.write_text(config.output_dir / METRICS, lines)
-        self._save()
+        # Epochs from a cache take less time than a checkpoint; only the main process's clock may decide for all.
+        due = self.trained is self.model or state.epoch == self.recipe.num_train_epochs
+        if due or broadcast_object_list([time.perf_counter() - self.saved > _RECORD_EVERY])[0]:
+            if accelerator.is_main_process:
+                lines = "".join(json.dumps(line) + "\n" for line in state.history)
+                adapter_file.write_text(config.output_dir / METRICS, lines)
+            self._save()
         return entry
 
     def _rate(self, step: int, total: int) -> float:
@@ -270,10 +313,12 @@ class _Run:
             group["lr"] = rate
         clips = share or [self.split.train[0]]
         device = self.accelerator.device
-        inputs = self.augment(self.features.batch(clips), self.state.epoch, clips).to(device)
+        inputs = self.augment(self.inputs.batch(clips), self.state.epoch, clips).to(device)
+        kept = self.patchout(self.state.epoch, clips)
+        more = {} if kept is None else {"kept_patches": kept.to(device)}
         targets = torch.tensor([self.targets[clip] for clip in clips], device=device)
         with self.autocast:
-            logits = self.prepared(inputs).logits
+            logits = self.prepared(inputs, **more).logits
         loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if share else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
         self.optimizer.step()
@@ -291,7 +336,7 @@ class _Run:
             buffer.copy_(broadcast(buffer))
         with self.autocast:
             logits = logits_of(
-                self.model, self.features, clips, self.config.per_device_eval_batch_size, self.accelerator
+                self.trained, self.inputs, clips, self.config.per_device_eval_batch_size, self.accelerator
             )
         return score(logits, [self.targets[clip] for clip in clips])
 
@@ -321,6 +366,7 @@ class _Run:
                 states,
             )
         self.accelerator.wait_for_everyone()
+        self.saved = time.perf_counter()
 
     def _finish(self, dataset: AudioDataset, split: Split) -> TrainResult:
         if self.best is not None:
@@ -333,6 +379,7 @@ class _Run:
             config = self.config
             named = {
                 "data": config.data, "fold": split.fold, "seed": config.seed, "shots": config.shots, "limit_clips": config.limit_clips,
+                **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
             }  # fmt: skip
             training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
             self.model.save_pretrained(folder, compute_dtype=self.compute_dtype, training=training, metrics=scores)
@@ -356,6 +403,8 @@ class _Run:
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),
             versions=adapter_file.versions(),
+            cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
+            frozen_seconds=round(self.frozen_seconds, 3),
         )
         if self.accelerator.is_main_process:
             adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")

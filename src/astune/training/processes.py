@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -11,7 +12,13 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from astune.classifier import evaluating
-from astune.features import FeatureCache
+
+
+class Inputs(Protocol):
+    """What clips are to a model: their features, or what its frozen layers give of them."""
+
+    def batch(self, clips: Sequence[int]) -> Tensor:
+        """(batch, ...), float32, of clips by their index in the data set."""
 
 
 def many_on_cpu() -> bool:
@@ -40,13 +47,13 @@ def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Itera
 
 
 def logits_of(
-    model: torch.nn.Module, features: FeatureCache, clips: Sequence[int], size: int, accelerator: Accelerator
+    model: torch.nn.Module, inputs: Inputs, clips: Sequence[int], size: int, accelerator: Accelerator
 ) -> Tensor:
     """Logits of some clips, in their order, computed by all processes together.
 
     Args:
-        model: a classifier, not wrapped: a process that has no clip of the last step calls nothing.
-        features: of the data set.
+        model: a classifier, or its upper layers; not wrapped: a process that has no clip of the last step calls nothing.
+        inputs: what it takes of each clip.
         clips: indices.
         size: clips a step and process.
         accelerator: the processes.
@@ -59,7 +66,7 @@ def logits_of(
     with evaluating(model), torch.inference_mode():
         for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index):
             if share:
-                inputs = features.batch([clips[position] for position in share]).to(accelerator.device)
-                own += zip(share, model(inputs).logits.float().cpu(), strict=True)
+                batch = inputs.batch([clips[position] for position in share]).to(accelerator.device)
+                own += zip(share, model(batch).logits.float().cpu(), strict=True)
     gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
     return torch.stack([logits for _, logits in gathered])

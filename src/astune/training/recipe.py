@@ -61,6 +61,7 @@ def resolve(
         The recipe.
     """
     stated = dataset.recipe
+    settled = settled_by(method)
     batch = config.per_device_train_batch_size or stated.per_device_train_batch_size
     max_length = input_length(config, dataset, split, quiet=quiet)
     epochs = config.num_train_epochs or stated.num_train_epochs
@@ -68,19 +69,33 @@ def resolve(
         low, high = OWN_DATA_EPOCHS
         epochs = min(max(math.ceil(OWN_DATA_STEPS * batch * processes / len(split.train)), low), high)
     time_mask = stated.time_mask if stated.time_mask is not None else int(OWN_DATA_TIME_MASK * max_length)
+    masks = {"freq_mask": stated.freq_mask, "time_mask": time_mask} | settled
     return Recipe(
         max_length=max_length,
         num_train_epochs=epochs,
         per_device_train_batch_size=batch,
-        learning_rate=config.learning_rate or default_learning_rate(method),
+        learning_rate=config.learning_rate or settled["learning_rate"],
         weight_decay=config.weight_decay,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
         adam_epsilon=config.adam_epsilon,
-        freq_mask=stated.freq_mask if config.freq_mask is None else config.freq_mask,
-        time_mask=time_mask if config.time_mask is None else config.time_mask,
+        freq_mask=masks["freq_mask"] if config.freq_mask is None else config.freq_mask,
+        time_mask=masks["time_mask"] if config.time_mask is None else config.time_mask,
         selection=config.selection or stated.selection,
     )
+
+
+def settled_by(method: Method) -> dict[str, Any]:
+    """The defaults that a method has a say in, whatever the data set's recipe says.
+
+    Args:
+        method: the method trained.
+
+    Returns:
+        Fields of :class:`Recipe`.
+    """
+    unmasked = {} if any(member.augmented for member in method.members) else {"freq_mask": 0, "time_mask": 0}
+    return {"learning_rate": default_learning_rate(method), **unmasked}
 
 
 def input_length(config: TrainConfig, dataset: AudioDataset, split: Split, *, quiet: bool = False) -> int:

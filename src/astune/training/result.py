@@ -45,6 +45,10 @@ class TrainResult:
     """Of everything since the command began or was resumed."""
     peak_memory_mib: float
     versions: dict[str, str]
+    cached_layers: int = 0
+    """Of the backbone, from the first; they ran once, and training took their output from a cache."""
+    frozen_seconds: float = 0.0
+    """What that took, or finding it in the cache."""
 
 
 def read_result(folder: Path) -> TrainResult:

@@ -1,0 +1,122 @@
+"""Arrays that are computed once and mapped from then on: one folder an array, whole or not there.
+
+``features.npy`` holds the rows, ``index.json`` what is known of them. A folder gets its final name only when it is whole; a lock lets
+one process compute while others wait.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import DTypeLike, NDArray
+
+from astune.errors import DataError
+
+ARRAY, INDEX = "features.npy", "index.json"
+
+Rows = Callable[[NDArray[Any]], None]
+"""Appends rows to an array that is being written."""
+
+_Index = TypeVar("_Index")
+
+
+def stored_array(
+    folder: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    compute: Callable[[Rows], dict[str, Any]],
+    read_index: Callable[[dict[str, Any]], _Index],
+) -> tuple[NDArray[Any], _Index]:
+    """Open an array, computing it first if need be.
+
+    Args:
+        folder: of this array alone; its name covers everything that decides the values.
+        shape: of the array.
+        dtype: of its values.
+        compute: gives all rows in order to the function it is handed, and returns what ``index.json`` shall say.
+        read_index: what is wanted of the index; where it fails, the folder is damaged and computed anew.
+
+    Returns:
+        The array, memory-mapped and read-only, and what was read of the index.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    found = _open(folder, shape, dtype, read_index)
+    if found is not None:
+        return found
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            found = _open(folder, shape, dtype, read_index)
+            if found is None:
+                _compute(folder, shape, dtype, compute)
+                found = _open(folder, shape, dtype, read_index)
+    except OSError as fault:
+        raise DataError(
+            f"cannot write features to {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
+        ) from fault
+    if found is None:
+        raise DataError(f"the features just written to {folder} cannot be read back; is the disk full?")
+    return found
+
+
+def _header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
+    text = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(text, {"descr": descr, "fortran_order": False, "shape": shape})
+    return text.getvalue()
+
+
+def _open(
+    folder: Path, shape: tuple[int, ...], dtype: DTypeLike, read_index: Callable[[dict[str, Any]], _Index]
+) -> tuple[NDArray[Any], _Index] | None:
+    header = _header(shape, dtype)
+    size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
+    try:
+        index = read_index(json.loads((folder / INDEX).read_text()))
+        with (folder / ARRAY).open("rb") as file:
+            if file.read(len(header)) != header or file.seek(0, os.SEEK_END) != size:
+                return None
+            return np.memmap(file, dtype, "r", len(header), shape), index
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Callable[[Rows], dict[str, Any]]) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    for leftover in (partial, folder):  # of a process that died, or damaged since
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir()
+    try:
+        with _writing(partial / ARRAY, shape, dtype) as append:
+            index = compute(append)
+        (partial / INDEX).write_text(json.dumps(index))
+        partial.rename(folder)
+    except BaseException:  # an interrupt too: what is half done must not fill the disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _writing(target: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Rows]:
+    # written, not mapped: writing to a full disk through a mapping kills the process without a word
+    with target.open("wb") as file:
+        file.write(_header(shape, dtype))
+
+        def append(rows: NDArray[Any]) -> None:
+            file.write(np.ascontiguousarray(rows, dtype).tobytes())
+
+        yield append
+        file.flush()
+        os.fsync(file.fileno())

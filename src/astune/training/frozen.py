@@ -1,0 +1,190 @@
+"""Frozen stretches, computed once: what the layers give in front of the first one that a method trains or adds to.
+
+Where nothing random stands before them, every epoch would compute the same again. Linear probing and LayerMix need of each clip only the
+mean over tokens of the normalised levels, since the final LayerNorm's weight and bias commute with it: ``[levels, d]`` a clip, and the
+LayerNorm stays trainable. Methods restricted to the last layers need the tokens that enter the first of those: ``[N, d]``.
+
+``<cache>/frozen/<key>/`` holds them in float32. The key covers the clips, the front end, the backbone's weights, the depth and the
+precision, so folds, seeds and learning rates share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from astune.classifier import evaluating
+from astune.console import progress
+from astune.data.store import cache_root
+from astune.features.arrays import Rows, stored_array
+from astune.features.cache import cache_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    from astune.classifier import AudioClassifier
+    from astune.features import FeatureCache
+    from astune.training.recipe import Recipe
+
+_FORMAT = 1  # raised when cached numbers change their meaning
+_SHARE_OF_DISK = 0.5  # of the free space that may be filled
+
+
+class Upper(nn.Module):
+    """A classifier from its frozen stretch on; takes what :meth:`lower` gives in the place of features.
+
+    Args:
+        model: whose first layers are frozen.
+    """
+
+    def __init__(self, model: AudioClassifier) -> None:
+        super().__init__()
+        self.model = model
+        self.depth = model.frozen_depth
+        self.pooled = self.depth == len(model.sites.layers)
+
+    def lower(self, input_values: Tensor) -> Tensor:
+        """The frozen stretch.
+
+        Args:
+            input_values: normalised features, (batch, frames, bins).
+
+        Returns:
+            (batch, levels, d) where all layers are frozen, (batch, N, d) otherwise.
+        """
+        sites = self.model.sites
+        tokens = sites.run(sites.embed(input_values), 0, self.depth)
+        if not self.pooled:
+            return tokens
+        return torch.stack([self.model.pool(level) for level in sites.levels(tokens)], dim=1)
+
+    def forward(self, states: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
+        """The rest.
+
+        Args:
+            states: as :meth:`lower` gives them.
+            labels: class indices, (batch,); gives a loss.
+
+        Returns:
+            As the classifier's, to rounding.
+        """
+        sites = self.model.sites
+        if self.pooled:
+            return self.model.classify(sites.scaled(sites.mixed(states.unbind(1))), labels)
+        return self.model.classify(self.model.pool(sites.norm(sites.run(states, self.depth))), labels)
+
+
+@dataclass(frozen=True)
+class FrozenStates:
+    """What the frozen stretch gives of each clip."""
+
+    states: NDArray[np.float32]
+    """(clips, ..., d), memory-mapped."""
+    rows: dict[int, int]
+    """Where a clip lies, by its index in the data set."""
+
+    def batch(self, clips: Sequence[int]) -> Tensor:
+        """States of some clips.
+
+        Args:
+            clips: their indices in the data set.
+
+        Returns:
+            (batch, ..., d), float32.
+        """
+        return torch.from_numpy(self.states[[self.rows[clip] for clip in clips]])
+
+
+def randomness(model: AudioClassifier, recipe: Recipe, patchout: float) -> str | None:
+    """What random things stand before the layers that are trained.
+
+    Args:
+        model: what is trained.
+        recipe: of the run.
+        patchout: share of the patches dropped.
+
+    Returns:
+        A phrase that names the first of them and its switch; None where there is none.
+    """
+    if recipe.freq_mask or recipe.time_mask:
+        return "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
+    if patchout:
+        return "Patchout drops other patches (--patchout 0 would not)"
+    config = model.backbone.config
+    if config.hidden_dropout_prob or config.attention_probs_dropout_prob:
+        return "the backbone's configuration has dropout"
+    return None
+
+
+def frozen_states(
+    upper: Upper,
+    features: FeatureCache,
+    paths: Sequence[Path],
+    clips: Sequence[int],
+    *,
+    precision: tuple[str, AbstractContextManager[Any]],
+    batch_size: int,
+    quiet: bool = False,
+) -> FrozenStates | None:
+    """Open the states of some clips, computing them first if need be.
+
+    Args:
+        upper: whose frozen stretch; its parameters say on which device.
+        features: of the data set.
+        paths: of the data set's clips.
+        clips: indices of those wanted.
+        precision: name of the arithmetic, and the context that computes in it.
+        batch_size: clips a step.
+        quiet: no progress bar.
+
+    Returns:
+        The states; None where they would fill more than half of what is free on the cache's disk.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    wanted = sorted(set(clips))
+    model, origin = upper.model, upper.model.origin
+    device = model.head.weight.device
+    name, arithmetic = precision
+    described = [
+        _FORMAT, cache_key([paths[clip] for clip in wanted], model.front_end), origin.fingerprint,
+        origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
+        upper.pooled and model.sites.mixer is not None, name,
+    ]  # fmt: skip
+    folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
+
+    def lower(some: Sequence[int]) -> NDArray[np.float32]:
+        with evaluating(upper), torch.inference_mode(), arithmetic:
+            states: NDArray[np.float32] = upper.lower(features.batch(some).to(device)).float().cpu().numpy()
+        return states
+
+    def compute(append: Rows) -> dict[str, Any]:
+        with progress("Computing frozen layers", len(wanted), quiet=quiet) as advance:
+            for start in range(0, len(wanted), batch_size):
+                some = wanted[start : start + batch_size]
+                append(lower(some))
+                advance(len(some), "")
+        return {"clips": [str(paths[clip]) for clip in wanted]}
+
+    shape = (len(wanted), *lower(wanted[:1]).shape[1:])
+    if not folder.exists() and 4 * float(np.prod(shape)) > _SHARE_OF_DISK * _free_bytes(folder):
+        return None
+    states, _ = stored_array(folder, shape, np.float32, compute, lambda index: index)
+    return FrozenStates(states, {clip: row for row, clip in enumerate(wanted)})
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(next(parent for parent in folder.parents if parent.exists())).free
