@@ -12,3 +12,9 @@ BUNDLED_BACKBONE = "bundled"
 
 Selection = Literal["best-validation", "last"]
 """Whose weights a run keeps."""
+
+AttentionKernel = Literal["auto", "fused", "math"]
+"""How attention multiplies: whatever is faster, torch's fused kernel, or score by score."""
+
+MatmulPrecision = Literal["highest", "high", "medium"]
+"""Of float32 products, in torch's words."""

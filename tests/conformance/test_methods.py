@@ -10,6 +10,7 @@ import torch
 
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.backbone import Sites
+from astune.backbone.arithmetic import Arithmetic
 from astune.counting import count, meta_classifier
 from astune.errors import AdapterError
 from astune.methods import FAMILIES, PRESETS
@@ -132,6 +133,21 @@ def test_bfloat16_gives_finite_losses_and_gradients(spec: str) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.trained_parameters().values())
+
+
+def test_the_first_gradient_in_bfloat16_is_float32s(spec: str) -> None:
+    """With frozen matrices stored in bfloat16, as training has them where the hardware computes in it; eight bits a product."""
+    inputs, targets = batch(4)
+    gradients = []
+    for bf16 in (False, True):
+        model, arithmetic = classifier(spec).eval(), Arithmetic.of(torch.device("cpu"), bf16)
+        arithmetic.prepare(model.sites)
+        with arithmetic.computing():
+            model(inputs, targets).loss.backward()
+        found = {name: p.grad for name, p in model.trained_parameters().items() if not model.method.zero_gradient(name)}
+        gradients.append(torch.cat([grad.flatten() for grad in found.values() if grad is not None]))
+    assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) > 0.999
+    assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=0.02)
 
 
 def test_the_count_on_the_meta_device_is_that_of_the_real_model(spec: str) -> None:

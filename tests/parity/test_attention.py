@@ -11,9 +11,10 @@ from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogra
     eager_attention_forward,
 )
 
-import astune.backbone.attention as attention_module
 from astune import AudioClassifier, load_backbone
-from astune.backbone.attention import attention, set_prefix
+from astune.backbone.arithmetic import attends_by_hand
+from astune.backbone.attention import NAMES, attention, set_prefix
+from astune.names import AttentionKernel
 
 BATCH, HEADS, TOKENS, SIZE = 2, 3, 7, 4
 
@@ -40,26 +41,22 @@ def additive(mask: torch.Tensor) -> torch.Tensor:
     return torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
 
 
-@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "fused"])
+@pytest.mark.parametrize("kernel", ["math", "fused"])
 @pytest.mark.parametrize("masked", ["no", "boolean", "additive"])
-def test_equals_eager_attention(by_hand: bool, masked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_module, "_by_hand", lambda _: by_hand)
+def test_equals_eager_attention(kernel: AttentionKernel, masked: str) -> None:
     query, key, value = states()
     mask = boolean_mask()
     theirs_mask = None if masked == "no" else additive(mask)
     ours_mask = {"no": None, "boolean": mask, "additive": theirs_mask}[masked]
     module = nn.Module()
     expected, _ = eager_attention_forward(module, query, key, value, theirs_mask, scaling=SIZE**-0.5)
-    found, _ = attention(module, query, key, value, ours_mask)
+    found, _ = attention(module, query, key, value, ours_mask, kernel=kernel)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "fused"])
+@pytest.mark.parametrize("kernel", ["math", "fused"])
 @pytest.mark.parametrize("masked", ["no", "boolean", "additive"])
-def test_a_prefix_is_more_keys_and_values_behind_the_first(
-    by_hand: bool, masked: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attention_module, "_by_hand", lambda _: by_hand)
+def test_a_prefix_is_more_keys_and_values_behind_the_first(kernel: AttentionKernel, masked: str) -> None:
     query, key, value = states()
     prefix, module = Prefix(3), nn.Module()
     set_prefix(module, prefix)
@@ -76,7 +73,7 @@ def test_a_prefix_is_more_keys_and_values_behind_the_first(
     expected, _ = eager_attention_forward(
         nn.Module(), query, longer(key, prefix.keys), longer(value, prefix.values), theirs_mask, scaling=SIZE**-0.5
     )
-    found, _ = attention(module, query, key, value, ours_mask)
+    found, _ = attention(module, query, key, value, ours_mask, kernel=kernel)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     set_prefix(module, None)
     plain, _ = attention(module, query, key, value, None)
@@ -84,7 +81,7 @@ def test_a_prefix_is_more_keys_and_values_behind_the_first(
 
 
 @pytest.mark.parametrize("spec", ["linear", "prefix", "prefix+lora"])
-@pytest.mark.parametrize("implementation", ["astune", "eager"])
+@pytest.mark.parametrize("implementation", [*NAMES.values(), "eager"])
 def test_a_mask_reaches_every_layer(spec: str, implementation: str) -> None:
     """A mask that arrived as None would change nothing."""
     model = AudioClassifier(load_backbone("random:tiny", 64), spec, ["a", "b"]).eval()
@@ -111,11 +108,10 @@ def test_masked_outputs_equal_transformers_own() -> None:
         torch.testing.assert_close(ours(inputs, attention_mask=mask).last_hidden_state, expected, atol=1e-5, rtol=0)
 
 
-def test_both_kernels_give_one_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_kernels_give_one_gradient() -> None:
     """The kernel used in training against the fused one's backward pass."""
-    monkeypatch.setattr(attention_module, "_by_hand", lambda _: True)
     query, key, value = states()
-    ours = attention(nn.Module(), query, key, value, None)[0]
+    ours = attention(nn.Module(), query, key, value, None, kernel="math")[0]
     torch.autograd.backward(ours.square().sum())
     found = [tensor.grad for tensor in (query, key, value)]
     query, key, value = states()
@@ -128,9 +124,7 @@ def test_both_kernels_give_one_gradient(monkeypatch: pytest.MonkeyPatch) -> None
 def test_which_kernel_runs() -> None:
     """By hand only where it was measured to win: training in bfloat16 on a CPU, with scores that fit."""
     half = torch.zeros(4, 12, 590, 64, dtype=torch.bfloat16)
-    assert attention_module._by_hand(half.requires_grad_())
-    assert not attention_module._by_hand(half.detach())
-    assert not attention_module._by_hand(half.detach().float().requires_grad_())
-    assert not attention_module._by_hand(
-        torch.zeros(32, 12, 590, 64, dtype=torch.bfloat16, device="meta").requires_grad_()
-    )
+    assert attends_by_hand(half.requires_grad_())
+    assert not attends_by_hand(half.detach())
+    assert not attends_by_hand(half.detach().float().requires_grad_())
+    assert not attends_by_hand(torch.zeros(32, 12, 590, 64, dtype=torch.bfloat16, device="meta").requires_grad_())

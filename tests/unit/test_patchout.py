@@ -139,6 +139,4 @@ def test_old_results_keep_their_names() -> None:
     plain = TrainConfig(data="x", output_dir=Path())
     assert "patchout" not in plain.identity()
     assert "cache_frozen" not in plain.identity()
-    assert plain.model_copy(update={"patchout": 0.5}).identity() == {
-        **plain.identity(), "patchout": 0.5, "patchout_mode": "unstructured"
-    }  # fmt: skip
+    assert plain.model_copy(update={"patchout": 0.5}).identity() == {**plain.identity(), "patchout": 0.5}

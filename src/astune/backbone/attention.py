@@ -1,12 +1,13 @@
 """The one attention function of every layer: which kernel runs, and keys and values that a method puts in front.
 
-transformers calls it by the name ``astune``. Prefixes must enter here: transformers reshapes keys and values by the query's length, so
-hooks on the projections cannot lengthen them. The mask function is registered beside it, because without one the mask would arrive as
-None and be lost without a word.
+transformers calls it by the name ``astune``, and by ``astune_fused`` and ``astune_math`` with one kernel alone. Prefixes must enter here:
+transformers reshapes keys and values by the query's length, so hooks on the projections cannot lengthen them. The mask function is
+registered beside it, because without one the mask would arrive as None and be lost without a word.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,9 +16,11 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-NAME = "astune"
+from astune.backbone.arithmetic import attends_by_hand
+from astune.names import AttentionKernel
+
+NAMES: dict[AttentionKernel, str] = {"auto": "astune", "fused": "astune_fused", "math": "astune_math"}
 _PREFIX = "astune_prefix"
-_MOST_SCORES = 2**26  # a layer; 128 MiB in bfloat16
 
 
 class Prefix(Protocol):
@@ -53,6 +56,8 @@ def attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    *,
+    kernel: AttentionKernel = "auto",
     **_: object,
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention (paper, equation 2).
@@ -65,6 +70,7 @@ def attention(
         attention_mask: (batch or 1, 1, N, N); True, or zero if additive, where a token may look.
         dropout: of the attention weights.
         scaling: of the scores; 1 / sqrt(d / heads) where None.
+        kernel: torch's fused one, or score by score; ``auto`` is what :mod:`astune.backbone.arithmetic` measured to be faster.
 
     Returns:
         (batch, N, heads, d / heads), and no weights.
@@ -74,24 +80,13 @@ def attention(
         key, value = _behind_first(key, prefix.keys), _behind_first(value, prefix.values)
         if attention_mask is not None:
             attention_mask = _widened(attention_mask, len(prefix.keys))
-    if _by_hand(query):
+    if kernel == "math" or (kernel == "auto" and attends_by_hand(query)):
         output = _math(query, key, value, attention_mask, dropout, scaling)
     else:
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
         )
     return output.transpose(1, 2).contiguous(), None
-
-
-def _by_hand(query: Tensor) -> bool:
-    """Whether to multiply score by score: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
-
-    In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
-    large batch would fill the memory, so it also takes over there.
-    """
-    batch, heads, tokens, _ = query.shape
-    low_precision = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
-    return low_precision and batch * heads * tokens * tokens <= _MOST_SCORES
 
 
 def _math(
@@ -118,5 +113,6 @@ def _widened(mask: Tensor, tokens: int) -> Tensor:
     return torch.cat([mask[..., :1], seen.expand(*mask.shape[:-1], tokens), mask[..., 1:]], dim=-1)
 
 
-AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+for _kernel, _name in NAMES.items():
+    AttentionInterface.register(_name, partial(attention, kernel=_kernel))
+    AttentionMaskInterface.register(_name, sdpa_mask)

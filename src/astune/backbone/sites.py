@@ -18,14 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.backbone.attention import NAME as ATTENTION
-from astune.backbone.attention import Prefix, set_prefix
+from astune.backbone.attention import NAMES, Prefix, set_prefix
 from astune.backbone.positions import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import ASTModel
+
+    from astune.names import AttentionKernel
 
 Kind = Literal["mhsa", "ffn"]
 
@@ -195,7 +196,7 @@ class Sites:
 
     def __init__(self, model: ASTModel) -> None:
         self.model = model
-        model.set_attn_implementation(ATTENTION)
+        self.set_kernel("auto")
         self.width: int = model.config.hidden_size
         self.handles: list[_Handle] = []
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
@@ -212,6 +213,14 @@ class Sites:
             "mhsa": SubLayer(f"layers.{index}.mhsa", norms[0], attention, heads, self.handles),  # type: ignore[arg-type]
             "ffn": SubLayer(f"layers.{index}.ffn", norms[1], mlp, matrices, self.handles),  # type: ignore[arg-type]
         }
+
+    def set_kernel(self, kernel: AttentionKernel) -> None:
+        """Choose the kernel of every layer's attention.
+
+        Args:
+            kernel: ``auto`` goes by device and shape, see :func:`astune.backbone.arithmetic.attends_by_hand`.
+        """
+        self.model.set_attn_implementation(NAMES[kernel])
 
     def before_layer(self, index: int, editor: nn.Module) -> None:
         """Edit the tokens that enter a layer.

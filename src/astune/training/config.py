@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from astune.errors import ConfigError, listing, validation_faults
-from astune.names import BUNDLED_BACKBONE, Selection
+from astune.names import BUNDLED_BACKBONE, AttentionKernel, MatmulPrecision, Selection
 
 
 class TrainConfig(BaseModel):
@@ -59,6 +59,14 @@ class TrainConfig(BaseModel):
         True, description="compute frozen layers once for all epochs, where nothing random precedes them"
     )
     bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine has it in hardware")
+    store_bf16: bool | None = Field(
+        None, description="keep frozen matrices in bfloat16; by default where bfloat16 computes"
+    )
+    attention_kernel: AttentionKernel = Field(
+        "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
+    )
+    matmul_precision: MatmulPrecision = Field("highest", description="of float32 products, as torch names it")
+    compile: bool = Field(False, description="translate the model with torch.compile; wants a C++ compiler on a CPU")
     report_to: Literal["none", "tensorboard", "wandb"] = Field("none", description="tracker that is sent the metrics")
     save_steps: int | None = Field(None, ge=1, description="checkpoint every so many steps, beside every epoch")
     skip_broken: bool = Field(False, description="leave out audio files that cannot be read, instead of stopping")
@@ -128,8 +136,13 @@ class TrainConfig(BaseModel):
             mode="json",
             exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to", "cache_frozen"},
         )
-        later = ("patchout", "patchout_mode") if not self.patchout else ()
-        return {name: value for name, value in decided.items() if name not in later}
+        return {name: value for name, value in decided.items() if name not in _LATER or value != _LATER[name]}
+
+
+_LATER = {
+    name: TrainConfig.model_fields[name].default
+    for name in ("patchout", "patchout_mode", "store_bf16", "attention_kernel", "matmul_precision", "compile")
+}
 
 
 def read_yaml(path: Path) -> dict[str, object]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers.modeling_outputs import SequenceClassifierOutput
 
+    from astune.backbone.arithmetic import Arithmetic
     from astune.classifier import AudioClassifier
     from astune.features import FeatureCache
     from astune.training.recipe import Recipe
@@ -134,18 +134,18 @@ def frozen_states(
     paths: Sequence[Path],
     clips: Sequence[int],
     *,
-    precision: tuple[str, AbstractContextManager[Any]],
+    arithmetic: Arithmetic,
     batch_size: int,
     quiet: bool = False,
 ) -> FrozenStates | None:
     """Open the states of some clips, computing them first if need be.
 
     Args:
-        upper: whose frozen stretch; its parameters say on which device.
+        upper: whose frozen stretch, on the device of the run.
         features: of the data set.
         paths: of the data set's clips.
         clips: indices of those wanted.
-        precision: name of the arithmetic, and the context that computes in it.
+        arithmetic: of the run.
         batch_size: clips a step.
         quiet: no progress bar.
 
@@ -157,18 +157,16 @@ def frozen_states(
     """
     wanted = sorted(set(clips))
     model, origin = upper.model, upper.model.origin
-    device = model.head.weight.device
-    name, arithmetic = precision
     described = [
         _FORMAT, cache_key([paths[clip] for clip in wanted], model.front_end), origin.fingerprint,
         origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
-        upper.pooled and model.sites.mixer is not None, name,
+        upper.pooled and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
     ]  # fmt: skip
     folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
 
     def lower(some: Sequence[int]) -> NDArray[np.float32]:
-        with evaluating(upper), torch.inference_mode(), arithmetic:
-            states: NDArray[np.float32] = upper.lower(features.batch(some).to(device)).float().cpu().numpy()
+        with evaluating(upper), torch.inference_mode(), arithmetic.computing():
+            states: NDArray[np.float32] = upper.lower(arithmetic.place(features.batch(some))).float().cpu().numpy()
         return states
 
     def compute(append: Rows) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from astune import adapter_file
 from astune.backbone import load_backbone
+from astune.backbone.arithmetic import Arithmetic, has_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
@@ -33,7 +34,6 @@ from astune.training.check import check, refuse_untrained
 from astune.training.config import TrainConfig
 from astune.training.frozen import Upper, frozen_states, randomness
 from astune.training.metrics import Scores, score
-from astune.training.precision import has_bf16
 from astune.training.processes import batches, logits_of, many_on_cpu
 from astune.training.recipe import resolve
 from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib, read_result
@@ -155,15 +155,17 @@ class _Run:
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:
         config, recipe, accelerator = self.config, self.recipe, self.accelerator
-        bf16 = has_bf16(accelerator.device) if config.bf16 is None else config.bf16
+        self.arithmetic = Arithmetic.of(
+            accelerator.device, config.bf16, config.store_bf16, attention_kernel=config.attention_kernel,
+            matmul_precision=config.matmul_precision, compile=config.compile,
+        )  # fmt: skip
         if config.bf16 and not has_bf16(accelerator.device):
             self._announce("Note: this device has no bfloat16 instructions; --bf16 will be slow")
-        self.compute_dtype = "bfloat16" if bf16 else "float32"
-        self.autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16)
+        self.arithmetic.prepare(self.model.sites)
         self.targets = dataset.targets
         self.split = split
         self.parameters = self.model.trained_parameters()
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = self.arithmetic.optimizer(
             self.parameters.values(),
             lr=recipe.learning_rate,
             betas=(recipe.adam_beta1, recipe.adam_beta2),
@@ -171,7 +173,7 @@ class _Run:
             weight_decay=recipe.weight_decay,
         )
         self.trained, self.inputs = self._frozen_once(dataset, split)
-        self.prepared = accelerator.prepare_model(self.trained)
+        self.prepared = self.arithmetic.translated(accelerator.prepare_model(self.trained))
         self.augment = SpecAugment(recipe.freq_mask, recipe.time_mask, config.seed)
         self.patchout = Patchout(
             config.patchout, config.patchout_mode, patch_grid(self.model.backbone.config), config.seed
@@ -181,7 +183,7 @@ class _Run:
             **recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": accelerator.num_processes,
-            "compute_dtype": self.compute_dtype,
+            "compute_dtype": self.arithmetic.compute_dtype,
         }
         whole_batch = recipe.per_device_train_batch_size * accelerator.num_processes
         self.steps_an_epoch = math.ceil(len(split.train) / whole_batch)
@@ -214,7 +216,7 @@ class _Run:
             self.features,
             dataset.paths,
             [clip for name in SPLITS for clip in split.named(name)],
-            precision=(self.compute_dtype, self.autocast),
+            arithmetic=self.arithmetic,
             batch_size=self.config.per_device_eval_batch_size,
             quiet=self.quiet,
         )
@@ -312,12 +314,12 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         clips = share or [self.split.train[0]]
-        device = self.accelerator.device
-        inputs = self.augment(self.inputs.batch(clips), self.state.epoch, clips).to(device)
+        place = self.arithmetic.place
+        inputs = place(self.augment(self.inputs.batch(clips), self.state.epoch, clips))
         kept = self.patchout(self.state.epoch, clips)
-        more = {} if kept is None else {"kept_patches": kept.to(device)}
-        targets = torch.tensor([self.targets[clip] for clip in clips], device=device)
-        with self.autocast:
+        more = {} if kept is None else {"kept_patches": place(kept)}
+        targets = place(torch.tensor([self.targets[clip] for clip in clips]))
+        with self.arithmetic.computing():
             logits = self.prepared(inputs, **more).logits
         loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if share else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
@@ -334,7 +336,7 @@ class _Run:
     def _score(self, clips: Sequence[int]) -> Scores:
         for buffer in self.model.adapter.buffers():  # each process's last step changed its own
             buffer.copy_(broadcast(buffer))
-        with self.autocast:
+        with self.arithmetic.computing():
             logits = logits_of(
                 self.trained, self.inputs, clips, self.config.per_device_eval_batch_size, self.accelerator
             )
@@ -382,7 +384,9 @@ class _Run:
                 **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
             }  # fmt: skip
             training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
-            self.model.save_pretrained(folder, compute_dtype=self.compute_dtype, training=training, metrics=scores)
+            self.model.save_pretrained(
+                folder, compute_dtype=self.arithmetic.compute_dtype, training=training, metrics=scores
+            )
         result = TrainResult(
             output_dir=str(folder),
             spec=self.model.method.spec,
@@ -393,7 +397,7 @@ class _Run:
             fold=split.fold,
             recipe=self.recipe.record(),
             config=self.config.model_dump(mode="json"),
-            compute_dtype=self.compute_dtype,
+            compute_dtype=self.arithmetic.compute_dtype,
             device=device_name(self.accelerator.device),
             best_epoch=best_epoch,
             scores=scores,

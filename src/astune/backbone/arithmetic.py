@@ -1,0 +1,136 @@
+"""How a machine computes: every choice of kernel, precision and storage, in one place, by device and shape.
+
+Each choice has its measurement in ``docs/performance.md`` and can be overridden by an option of ``astune train``: ``--bf16``,
+``--store-bf16``, ``--attention-kernel``, ``--matmul-precision``, ``--compile``.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from astune.backbone.sites import Sites
+    from astune.names import AttentionKernel, MatmulPrecision
+
+_MOST_SCORES = 2**26  # a layer; 128 MiB in bfloat16
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How one run computes."""
+
+    device: torch.device
+    bf16: bool
+    """Matrix products in bfloat16 (autocast); what is trained, its gradients and AdamW's moments stay float32."""
+    store_bf16: bool
+    """Frozen matrices are kept in bfloat16, so that autocast has nothing to cast at every call, in half the memory."""
+    attention_kernel: AttentionKernel = "auto"
+    matmul_precision: MatmulPrecision = "highest"
+    """Of float32 products: ``high`` is TF32 on a GPU, ``medium`` bfloat16 inside where a CPU has it."""
+    compile: bool = False
+    """Whether torch.compile translates the model."""
+
+    @classmethod
+    def of(
+        cls, device: torch.device, bf16: bool | None = None, store_bf16: bool | None = None, **more: Any
+    ) -> Arithmetic:
+        """What suits a device, where nothing else was asked for.
+
+        Args:
+            device: where the run computes.
+            bf16: the user's wish; None for what the hardware has.
+            store_bf16: likewise; None to follow ``bf16``.
+            more: further fields.
+        """
+        half = has_bf16(device) if bf16 is None else bf16
+        return cls(device, half, half if store_bf16 is None else half and store_bf16, **more)
+
+    @property
+    def compute_dtype(self) -> str:
+        """Of the matrix products, for records."""
+        return "bfloat16" if self.bf16 else "float32"
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """The context to compute in."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def prepare(self, sites: Sites) -> None:
+        """Choose the kernels of a backbone, and store its frozen matrices, in place, as this arithmetic reads them.
+
+        Args:
+            sites: the backbone with a method attached, so that what is trained requires a gradient already.
+        """
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        sites.set_kernel(self.attention_kernel)
+        if not self.store_bf16:
+            return
+        for module in sites.model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                for parameter in module.parameters(recurse=False):
+                    if not parameter.requires_grad:
+                        parameter.data = parameter.data.bfloat16()
+
+    def translated(self, model: nn.Module) -> nn.Module:
+        """A model through torch.compile, where that was asked for.
+
+        Args:
+            model: that is trained; it shares its tensors with what comes back.
+        """
+        return torch.compile(model) if self.compile else model  # type: ignore[return-value]
+
+    def optimizer(self, parameters: Any, **settings: Any) -> torch.optim.AdamW:  # noqa: ANN401 - as AdamW takes them
+        """AdamW, in one kernel on a GPU; on a CPU that gained nothing.
+
+        Args:
+            parameters: what is trained.
+            settings: AdamW's.
+        """
+        return torch.optim.AdamW(parameters, fused=True if self.device.type == "cuda" else None, **settings)
+
+    def place(self, batch: Tensor) -> Tensor:
+        """A batch on the device; to a GPU through pinned memory, while it still computes.
+
+        Args:
+            batch: any, on the CPU.
+        """
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.to(self.device)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware.
+
+    Without the instructions a CPU emulates them, measured at 7 to 120 times slower than float32 (AMD EPYC with AVX2 only).
+
+    Args:
+        device: where training would run.
+
+    Returns:
+        True where bfloat16 is worth having.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return False
+
+
+def attends_by_hand(query: Tensor) -> bool:
+    """Whether attention multiplies score by score: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
+
+    In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
+    large batch would fill the memory, so it also takes over there.
+
+    Args:
+        query: (batch, heads, N, d / heads).
+    """
+    batch, heads, tokens, _ = query.shape
+    low_precision = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
+    return low_precision and batch * heads * tokens * tokens <= _MOST_SCORES

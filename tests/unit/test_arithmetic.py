@@ -1,0 +1,90 @@
+"""How a machine computes: what is chosen, what can be overridden, and that the result stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import astune.backbone.arithmetic as arithmetic_module
+from astune.backbone.arithmetic import Arithmetic
+from astune.names import AttentionKernel
+from astune.training.config import TrainConfig
+from astune.training.loop import train
+from astune.training.result import TrainResult
+from tests.conformance.methods_under_test import classifier
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "bf16", "store", "expected"),
+    [
+        (True, None, None, (True, True)),
+        (True, None, False, (True, False)),
+        (True, False, None, (False, False)),
+        (True, False, True, (False, False)),  # float32 products read float32 weights
+        (False, None, None, (False, False)),
+        (False, True, None, (True, True)),
+    ],
+)
+def test_what_suits_the_hardware(
+    hardware: bool, bf16: bool | None, store: bool | None, expected: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arithmetic_module, "has_bf16", lambda _: hardware)
+    chosen = Arithmetic.of(CPU, bf16, store)
+    assert (chosen.bf16, chosen.store_bf16) == expected
+    assert chosen.compute_dtype == ("bfloat16" if expected[0] else "float32")
+
+
+@pytest.mark.parametrize("spec", ["lora", "bitfit", "full-ft", "linear"])
+def test_frozen_matrices_alone_are_stored_in_bfloat16(spec: str) -> None:
+    model = classifier(spec)
+    Arithmetic.of(CPU, bf16=True).prepare(model.sites)
+    for module in model.backbone.modules():
+        for parameter in module.parameters(recurse=False):
+            stored = isinstance(module, nn.Linear | nn.Conv2d) and not parameter.requires_grad
+            assert parameter.dtype == (torch.bfloat16 if stored else torch.float32)
+    assert all(parameter.dtype == torch.float32 for parameter in model.trained_parameters().values())
+    halved = sum(p.dtype == torch.bfloat16 for p in model.backbone.parameters())
+    assert (
+        halved == {"lora": 50, "linear": 50, "bitfit": 26, "full-ft": 0}[spec]
+    )  # 4 layers of 6 matrices, and the patches
+
+
+def run(generated: Path, output_dir: Path, **fields: object) -> TrainResult:
+    settings: dict[str, object] = {
+        "backbone": "random:tiny", "method": "lora", "num_train_epochs": 1, "per_device_train_batch_size": 12, "max_length": 32,
+    }  # fmt: skip
+    return train(TrainConfig(data=str(generated), output_dir=output_dir, **{**settings, **fields}), quiet=True)
+
+
+def test_storing_in_bfloat16_changes_no_bit(generated: Path, tmp_path: Path) -> None:
+    """Autocast would cast the same weights to the same values at every call."""
+    runs = {store: run(generated, tmp_path / str(store), bf16=True, store_bf16=store) for store in (True, False)}
+    assert runs[True].compute_dtype == "bfloat16"
+    stored, cast = (load_file(tmp_path / str(store) / "adapter_model.safetensors") for store in (True, False))
+    assert all(torch.equal(tensor, cast[name]) for name, tensor in stored.items())
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_both_kernels_train_alike(bf16: bool, generated: Path, tmp_path: Path) -> None:
+    kernels: tuple[AttentionKernel, ...] = ("fused", "math")
+    losses = [run(generated, tmp_path / k, attention_kernel=k, bf16=bf16).history[0]["train_loss"] for k in kernels]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2 if bf16 else 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # torch's own, inside torch.compile
+@pytest.mark.parametrize("method", ["lora", "prefix", "layermix"])
+def test_compiling_changes_nothing_but_rounding(method: str, generated: Path, tmp_path: Path) -> None:
+    plain, compiled = (
+        run(generated, tmp_path / str(translate), method=method, compile=translate, bf16=False)
+        for translate in (False, True)
+    )
+    assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-4)
+    assert compiled.scores["test"]["loss"] == pytest.approx(plain.scores["test"]["loss"], rel=1e-3)
