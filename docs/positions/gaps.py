@@ -2,7 +2,7 @@
 
     python docs/positions/gaps.py
 
-reads the runs beside it (`astune reproduce docs/positions/positions.yaml --store docs/positions`).
+reads the runs in docs/results (`astune reproduce docs/positions/positions.yaml --store docs/results`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEADS = ("fit", "zero", "change")
 
 def main() -> None:
     """Print both tables as Markdown, in percentage points."""
-    store = Store(Path(__file__).parent)
+    store = Store(Path(__file__).parents[1] / "results")
     saved = store.read_plan("positions")
     found = cells(saved.entries, {entry.key: store.read(entry.key) for entry in saved.entries})
     rows = list(dict.fromkeys(entry.row for entry in saved.entries))
