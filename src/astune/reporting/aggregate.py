@@ -40,6 +40,8 @@ class Cell:
     parameters: int
     train_seconds: float
     """Median of the runs."""
+    frozen_seconds: float
+    """Of the run that computed what was frozen for all; 0 where no layers were cached."""
     macro_f1: float
     """Mean of the runs, 0 to 1."""
     confusion: list[list[int]]
@@ -156,6 +158,7 @@ def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dic
                 planned=len(members),
                 parameters=members[0].parameters,
                 train_seconds=float(np.median([result.train_seconds for result in results])),
+                frozen_seconds=max(result.frozen_seconds for result in results),
                 macro_f1=mean(test["macro_f1"] for test in tests),
                 confusion=np.sum([test["confusion"] for test in tests], axis=0).tolist(),
                 labels=results[0].labels,

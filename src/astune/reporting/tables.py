@@ -178,7 +178,7 @@ def to_csv(table: Grid) -> str:
     """
     head = (
         "table", "row", "method", "parameters", "percent_of_full", "column", "mean", "deviation", "low", "high", "macro_f1",
-        "runs", "planned", "train_seconds", "place", "printed", "difference", "unlike_the_paper", "ran",
+        "runs", "planned", "train_seconds", "frozen_seconds", "place", "printed", "difference", "unlike_the_paper", "ran",
     )  # fmt: skip
     lines = [head]
     for row in table.rows:
@@ -189,7 +189,7 @@ def to_csv(table: Grid) -> str:
                 (
                     table.name, row.name, " / ".join(row.methods), str(cell.parameters), f"{row.percent_of_full[1]:.4f}", column,
                     _percent(cell.mean), _percent(cell.deviation), _percent(low), _percent(high), _percent(cell.macro_f1),
-                    str(len(cell.accuracies)), str(cell.planned), f"{cell.train_seconds:.1f}",
+                    str(len(cell.accuracies)), str(cell.planned), f"{cell.train_seconds:.1f}", f"{cell.frozen_seconds:.1f}",
                     str(table.places.get((row.name, column), "")), "" if printed is None else str(printed),
                     "" if printed is None else f"{100 * cell.mean - printed:.2f}", "; ".join(table.unlike_the_paper), "; ".join(table.ran),
                 )
