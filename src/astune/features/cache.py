@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from astune.features.log_mel import FrontEnd
 
-_FORMAT = 1  # raised when cached numbers change their meaning
+_FORMAT = 2  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 

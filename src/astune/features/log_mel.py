@@ -139,10 +139,14 @@ class LogMel(nn.Module):
         """
         with torch.autocast(samples.device.type, enabled=False):
             samples = samples.to(self.window.dtype)
-            frames = F.pad(samples, (0, max(0, FRAME - samples.shape[-1]))).unfold(-1, FRAME, HOP)
-            frames = frames - frames.mean(dim=-1, keepdim=True)
-            first = frames[..., :1] * (1 - _PREEMPHASIS)
-            frames = torch.cat([first, frames[..., 1:] - _PREEMPHASIS * frames[..., :-1]], dim=-1)
-            spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window, n=_FFT))
-            power = spectrum.square().sum(dim=-1)
-            return (power @ self.filters).clamp(min=_FLOOR).log()
+            samples = F.pad(samples, (0, max(0, FRAME - samples.shape[-1])))
+            direct = samples.unfold(-1, FRAME, HOP).mean(dim=-1, keepdim=True)
+            # Pre-emphasis before framing, once a sample instead of once a frame: (x - m)[n] - 0.97 (x - m)[n-1] is x[n] - 0.97 x[n-1]
+            # - 0.03 m. A frame's first sample is left out: the window is zero there, and a shift does not change the power.
+            emphasised = torch.sub(samples[..., 1:], samples[..., :-1], alpha=_PREEMPHASIS)
+            padded = samples.new_zeros(*direct.shape[:-1], _FFT)
+            frames = padded[..., : FRAME - 1].copy_(emphasised.unfold(-1, FRAME - 1, HOP))
+            frames.sub_(direct, alpha=1 - _PREEMPHASIS).mul_(self.window[1:])
+            real, imaginary = torch.view_as_real(torch.fft.rfft(padded)).unbind(dim=-1)
+            power = real.square().addcmul_(imaginary, imaginary)
+            return (power @ self.filters).clamp_(min=_FLOOR).log_()
