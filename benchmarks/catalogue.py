@@ -1,0 +1,7 @@
+"""All benchmarks. A new one is a file and a name here."""
+
+from __future__ import annotations
+
+from benchmarks import front_end, inference, linear_probe, train_step
+
+BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (train_step, front_end, linear_probe, inference)}

@@ -1,0 +1,189 @@
+"""The benchmarks' pure parts, and what each contestant computes, on tiny models; no duration is ever asserted."""
+
+from __future__ import annotations
+
+import io
+import json
+import pkgutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from rich.console import Console
+
+import benchmarks
+from astune.errors import ConfigError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from benchmarks import front_end, inference, linear_probe, train_step
+    from benchmarks.__main__ import measure
+    from benchmarks.catalogue import BENCHMARKS
+from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
+from benchmarks.report import Finding, Options, Report, environment
+
+# peft 0.21 reads a property that transformers 5.23 renamed
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+TINY = "random:tiny"
+MACHINERY = {"__main__", "catalogue", "measure", "report", "worker"}
+
+
+def outcome(*wall: float, peak_mib: float = 1.0) -> Outcome:
+    return Outcome(list(wall), [seconds / 2 for seconds in wall], peak_mib, {})
+
+
+def after_one_step(subject: Subject, *, timed: bool = True) -> Outcome:
+    """What a worker would send, without the worker."""
+    subject.before()
+    subject.step()
+    rounds = [1.0] if timed else []
+    return Outcome(rounds, rounds, 1.0, subject.evidence())
+
+
+def test_seconds_are_medians_over_rounds() -> None:
+    measured = outcome(3.0, 1.0, 2.0, 50.0, 2.0)
+    assert measured.seconds == 2.0
+    assert measured.cpu_seconds == 1.0
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """The third round met other work; a ratio of medians would be 3 / 2."""
+    found = ratio(outcome(2.0, 3.0, 40.0), outcome(1.0, 2.0, 20.0))
+    assert found == (2.0, 1.5, 2.0)
+    assert str(found) == "2.00 (1.50–2.00)"
+
+
+def test_agreement_compares_all_gradients_as_one_vector() -> None:
+    reference = {"loss": torch.tensor([2.0]), "a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[4.0]])}
+    assert agreement(reference, reference) == (0, 0, 0)
+    turned = {"loss": torch.tensor([2.1]), "a": torch.tensor([0.0, 3.0]), "b": torch.tensor([[4.0]])}
+    loss, angle, norm = agreement(turned, reference)
+    assert loss == pytest.approx(0.05)
+    assert angle == pytest.approx(1 - 16 / 25)
+    assert norm == pytest.approx(18**0.5 / 5)
+    with pytest.raises(BenchmarkError, match=r"\['a'\]"):
+        agreement({"loss": torch.tensor([2.0]), "b": torch.tensor([[4.0]])}, reference)
+
+
+def test_a_report_prints_markdown_claims_and_checks() -> None:
+    findings = [Finding("fast", True), Finding("small", None)]
+    report = Report(
+        "title",
+        ("who", "s"),
+        [("ours", "1.0")],
+        findings,
+        [Finding("equal", False)],
+        ["a note"],
+        {"ours": outcome(1.0)},
+    )
+    stream = io.StringIO()
+    report.show(Console(file=stream, width=80))
+    printed = [line.rstrip() for line in stream.getvalue().splitlines() if line.strip()]
+    assert printed == [
+        "## title", "| who  |   s |", "|------|-----|", "| ours | 1.0 |",
+        "- claim: fast: yes", "- claim: small: cannot be told here", "- check: equal: NO", "- a note",
+    ]  # fmt: skip
+    record = json.loads(json.dumps(report.record()))
+    assert record["table"] == [{"who": "ours", "s": "1.0"}]
+    assert record["claims"] == {"fast": True, "small": None}
+    assert record["outcomes"]["ours"]["wall_seconds"] == [1.0]
+
+
+def test_every_file_is_a_benchmark_in_the_catalogue() -> None:
+    files = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - MACHINERY
+    assert {name.replace("-", "_") for name in BENCHMARKS} == files
+    assert all(benchmark.name == name and benchmark.claim for name, benchmark in BENCHMARKS.items())
+
+
+def test_options_complete_a_benchmarks_own_numbers() -> None:
+    assert Options().plan(5, 2) == Plan(5, 2, 1, 1)
+    assert Options(rounds=3, threads=2).plan(5, 2, warm_up=0) == Plan(3, 2, 0, 2)
+
+
+def test_the_header_names_machine_and_versions() -> None:
+    header = environment(2)
+    assert list(header) == ["CPU", "arithmetic", "threads", "versions", "commit"]
+    assert all(name in header["versions"] for name in ("astune", "torch", "transformers", "peft"))
+    assert header["threads"] == "2 a contestant"
+
+
+def test_first_steps_are_the_references() -> None:
+    """All contestants of a table, and the table."""
+    outcomes = {
+        contestant.name: after_one_step(contestant.make(**contestant.settings), timed=contestant.timed)
+        for contestant in train_step.contestants(TINY, 32, 2)
+    }
+    shape = train_step.Shape(32, 2, 1.3, 0.7, 0.73)
+    report = train_step.report("tiny", shape, outcomes, promised=False)
+    assert len(report.rows) == 5 == len(outcomes) - 4
+    assert len(report.checks) == 5
+    assert all(check.holds for check in report.checks), report.checks
+    assert [claim.holds for claim in report.claims][:3] == [None] * 3
+
+
+def test_a_wrong_gradient_is_found() -> None:
+    right = after_one_step(train_step.ours(TINY, 32, 2, reference=True))
+    other = after_one_step(train_step.ours(TINY, 32, 2, "lora:alpha=16", reference=True))
+    assert train_step.first_step("ours", right, right).holds
+    assert train_step.first_step("ours", other, right).holds is False
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values:UserWarning")  # so has Kaldi's
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_front_ends_agree(seconds: float) -> None:
+    ours, theirs = (maker(seconds).evidence()["features"] for maker in (front_end.ours, front_end.transformers))
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() < 1e-3
+
+
+def test_cache_and_batches_of_files(tmp_path: Path) -> None:
+    for number in range(3):
+        samples = np.random.default_rng(number).normal(0, 0.1, 44_100)
+        soundfile.write(tmp_path / f"{number}.wav", samples, 44_100)
+    built = front_end.build(str(tmp_path))
+    built.step()
+    evidence = built.evidence()
+    assert (evidence["cached"] - evidence["computed"]).abs().max() < 5e-3
+    assert front_end.read_batch(str(tmp_path)).step().shape == (8, 500, 128)  # type: ignore[attr-defined]
+    assert len(front_end.decode(str(tmp_path)).step()) == 3  # type: ignore[arg-type]
+
+
+def test_a_probe_tells_clips_as_the_whole_model_does(tmp_path: Path) -> None:
+    linear_probe.prepare(tmp_path, TINY, (2, 1, 1))
+    linear_probe.one_pass(str(tmp_path), TINY).step()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASTUNE_CACHE", "set so that it is put back")
+        evidence = after_one_step(linear_probe.probe(str(tmp_path), TINY, epochs=2)).evidence
+    assert evidence["counted"].sum() == 6
+    assert torch.equal(evidence["counted"], evidence["whole"])
+
+
+@pytest.mark.parametrize(("form", "most"), [("merged", 1e-4), ("merged, bfloat16", 0.05)])
+def test_forms_of_a_classifier_agree(form: inference.Form, most: float) -> None:
+    plain = inference.logits(TINY, 32, 2, "unmerged").evidence()["logits"]
+    assert plain.std() > 1e-3
+    assert (inference.logits(TINY, 32, 2, form).evidence()["logits"] - plain).abs().max() < most
+
+
+def test_contestants_run_in_processes_of_their_own() -> None:
+    """A subject that does nothing, because its worker starts fast."""
+    entries = [Contestant("idle", Subject, repeats=2), Contestant("once", front_end.ours, {"seconds": 0.1}, timed=False)]
+    outcomes = contest("nothing", entries, Plan(rounds=3, steps=1))
+    assert {name: len(outcome.wall) for name, outcome in outcomes.items()} == {"idle": 3, "once": 0}
+    assert torch.equal(outcomes["once"].evidence["features"], front_end.ours(0.1).evidence()["features"])
+    assert all(outcome.peak_mib > 50 for outcome in outcomes.values())
+
+
+def test_a_contestant_that_fails_says_why() -> None:
+    broken = Contestant("broken", Subject, {"steps": 1})
+    with pytest.raises(BenchmarkError, match=r"(?s)broken ended:.*unexpected keyword argument 'steps'"):
+        contest("nothing", [broken], Plan(rounds=1, steps=1))
+
+
+def test_the_command_names_the_benchmarks_it_has() -> None:
+    with pytest.raises(ConfigError, match="train-step"):
+        measure("train-steps")
