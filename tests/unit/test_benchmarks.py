@@ -171,7 +171,10 @@ def test_forms_of_a_classifier_agree(form: inference.Form, most: float) -> None:
 
 def test_contestants_run_in_processes_of_their_own() -> None:
     """A subject that does nothing, because its worker starts fast."""
-    entries = [Contestant("idle", Subject, repeats=2), Contestant("once", front_end.ours, {"seconds": 0.1}, timed=False)]
+    entries = [
+        Contestant("idle", Subject, repeats=2),
+        Contestant("once", front_end.ours, {"seconds": 0.1}, timed=False),
+    ]
     outcomes = contest("nothing", entries, Plan(rounds=3, steps=1))
     assert {name: len(outcome.wall) for name, outcome in outcomes.items()} == {"idle": 3, "once": 0}
     assert torch.equal(outcomes["once"].evidence["features"], front_end.ours(0.1).evidence()["features"])
