@@ -1,4 +1,4 @@
-"""What the report of the study does not print: paired by fold and seed, what positions are worth to a method, and to its lead.
+"""The tables of the study: accuracies and, paired by fold and seed, what positions are worth to a method, and to its lead.
 
     python docs/positions/gaps.py
 
@@ -24,7 +24,7 @@ LEADS = ("fit", "zero", "change")
 
 
 def main() -> None:
-    """Print both tables as Markdown, in percentage points."""
+    """Print the tables as Markdown, in percent and percentage points."""
     store = Store(Path(__file__).parents[1] / "results")
     saved = store.read_plan("positions")
     found = cells(saved.entries, {entry.key: store.read(entry.key) for entry in saved.entries})
@@ -41,6 +41,12 @@ def main() -> None:
         for row in rows
         for name in names
     }
+    print_line(["method", "parameters", *(f"{name}, {positions}" for name in names for positions in ("fit", "zero"))])
+    print_line(["---"] * (2 + 2 * len(names)))
+    for row in rows:
+        line = [row, f"{found[row, f'{names[0]}, position_embeddings=fit'].parameters:,}"]
+        print_line([*line, *(shown(accuracies[row, n, p], sign="") for n in names for p in ("fit", "zero"))])
+    print()
     print_line(["fit minus zero", *names])
     print_line(["---"] * (1 + len(names)))
     for row in rows:
@@ -67,12 +73,12 @@ def minus(first: Mapping[Pair, float], second: Mapping[Pair, float]) -> dict[Pai
     return {pair: value - second[pair] for pair, value in first.items()}
 
 
-def shown(differences: Mapping[Pair, float]) -> str:
-    """Mean and 95 % bootstrap interval of it, in points."""
-    values = [100 * difference for difference in differences.values()]
+def shown(shares: Mapping[Pair, float], sign: str = "+") -> str:
+    """Mean and 95 % bootstrap interval of it, in percent or points."""
+    values = [100 * share for share in shares.values()]
     interval = bootstrap_interval(values)
     assert interval is not None  # noqa: S101 - the study has several folds
-    return f"{mean(values):+.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+    return f"{mean(values):{sign}.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
 
 
 def print_line(fields: Iterable[str]) -> None:
