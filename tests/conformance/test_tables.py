@@ -113,6 +113,24 @@ rows:
     assert {run.config["num_train_epochs"] for run in overridden} == {1}
 
 
+def test_a_table_of_the_paper_on_ones_own_data(generated: Path, tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        f"""
+extends: table7
+datasets: [{{name: sounds, data: "folder:{generated}", settings: {{max_length: 32}}}}]
+settings: {{num_train_epochs: 2}}
+rows:
+  - {{name: ours, method: layermix}}
+""",
+    )
+    shipped, own = load_table("table7")[1], load_table(file)[1]
+    assert [row.name for row in own.rows] == [*(row.name for row in shipped.rows), "ours"]
+    assert (own.title, own.paper, own.printed) == (shipped.title, True, "table7")
+    runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
+    assert {(run.dataset, run.config["num_train_epochs"]) for run in runs} == {("sounds", 2)}
+
+
 def test_columns_of_positions_selection_and_start_can_be_added_to_any_table() -> None:
     """The start is a field of the methods that have one; the others are run once."""
     vary = {"position_embeddings": ["fit", "zero"], "init": ["identity", "normal"], "selection": ["last"]}
@@ -155,6 +173,9 @@ def test_faults_of_added_columns_are_named(vary: dict[str, list[str]], message: 
         ),
         ("title: x\ndatasets: [esc50]\nrows: [{name: a, method: lora}, {name: a, method: linear}]", "named alike"),
         ("title: x\ndatasets: [esc50]\nrows: []", "rows"),
+        ("extends: tabel1", "mine.yaml: extends: unknown table 'tabel1'.*did you mean 'table1'"),
+        ("extends: table1\nrows: [{name: LoRA, method: linear}]", "named alike"),
+        ("extends: table1\nrows: LoRA", "rows"),
         ("title: x\ndatasets: [esc50]\nrow: [{name: a, method: lora}]", "did you mean 'rows'"),
     ],
 )

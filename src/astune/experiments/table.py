@@ -11,6 +11,8 @@ The paper's tables lie in ``tables/``; a user's own file has the same form and r
       - {name: Full FT, method: full-ft}
 
 Settings are fields of :class:`astune.TrainConfig`; the nearest to a run wins: row, then data set, then table, then the recipe.
+``extends: table1`` starts from a table of the paper: what the file says stands in the place of what that table says, but its rows
+follow that table's.
 """
 
 from __future__ import annotations
@@ -190,6 +192,25 @@ def load_table(name_or_path: str | Path) -> tuple[str, Table]:
     if not path.is_file():
         raise ConfigError(f"{unknown('table', name_or_path, shipped)}; or give a YAML file of your own")
     try:
-        return path.stem, Table.model_validate(read_yaml(path))
+        return path.stem, Table.model_validate(_extended(path, shipped))
     except ValidationError as error:
         raise ConfigError(listing(validation_faults(error, Table), str(path))) from error
+
+
+def _extended(path: Path, shipped: dict[str, Path]) -> dict[str, object]:
+    """What a file says, on top of the shipped table that it extends, if any.
+
+    Raises:
+        ConfigError: there is no such table, or the file cannot be read.
+    """
+    own = read_yaml(path)
+    if "extends" not in own:
+        return own
+    name = str(own.pop("extends"))
+    if name not in shipped:
+        raise ConfigError(f"{path}: extends: {unknown('table', name, shipped)}")
+    base = read_yaml(shipped[name])
+    rows = own.get("rows", [])
+    if isinstance(rows, list) and isinstance(base["rows"], list):
+        own["rows"] = [*base["rows"], *rows]
+    return base | own
