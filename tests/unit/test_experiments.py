@@ -123,7 +123,7 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
 
 @pytest.mark.slow
 def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> None:
-    """Killed with -9 in the middle of each of two runs; what is finished stays, what was begun goes on, and the end is the same."""
+    """Killed with -9 in the middle of each of two runs: so ends who trains, what is finished stays, what was begun goes on to the same end."""
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(table_of(generated, epochs=30).model_dump(exclude_none=True)))
     store = Store(tmp_path / "store")
@@ -132,11 +132,11 @@ def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> Non
     finished: dict[str, int] = {}
     begun: dict[str, list[dict[str, object]]] = {}
     for run in runs:
-        process = subprocess.Popen([sys.executable, "-m", "astune", *arguments], start_new_session=True)
+        process = subprocess.Popen([sys.executable, "-m", "astune", *arguments])
         epochs_of(run, store, 5)
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
-        kill_whoever_holds(store, run)
+        let_go(store, run)
         begun[run.key] = [json.loads(line) for line in (store.work(run.key) / "metrics.jsonl").read_text().splitlines()]
         assert store.status(run, {}) == "missing"
         assert all(store.path(key).stat().st_mtime_ns == changed for key, changed in finished.items())
@@ -170,14 +170,26 @@ def epochs_of(run: PlannedRun, store: Store, epochs: int) -> None:
     raise TimeoutError(history)
 
 
+def let_go(store: Store, run: PlannedRun) -> None:
+    """Wait until nobody trains a run: who did ends with the command that started it."""
+    limit = time.monotonic() + 60
+    while holders(store, run):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
 def kill_whoever_holds(store: Store, run: PlannedRun) -> list[int]:
-    """Processes with a run's lock open, which are the ones that train it."""
-    killed = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and _holds(process, f"{store.work(run.key)}.lock"):
-            os.kill(int(process.name), signal.SIGKILL)
-            killed.append(int(process.name))
+    """Whoever trains it."""
+    killed = holders(store, run)
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
     return killed
+
+
+def holders(store: Store, run: PlannedRun) -> list[int]:
+    """Processes with a run's lock open, which are the ones that train it."""
+    processes = (process for process in Path("/proc").iterdir() if process.name.isdigit())
+    return [int(process.name) for process in processes if _holds(process, f"{store.work(run.key)}.lock")]
 
 
 def _holds(process: Path, lock: str) -> bool:

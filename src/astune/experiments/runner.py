@@ -7,9 +7,10 @@ import os
 import shutil
 from collections import deque
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -168,7 +169,16 @@ class _Processes:
 
 
 def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
+
+
+def _end_with_parent() -> None:
+    """However the command ends: a run that nobody waits for would hold its lock and the cores."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> str | None:
