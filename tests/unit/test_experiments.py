@@ -123,7 +123,7 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
 
 @pytest.mark.slow
 def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> None:
-    """Killed with -9 in the middle of each of two runs: so ends who trains, what is finished stays, what was begun goes on to the same end."""
+    """Killed with -9 in the middle of each of two runs: so ends who trains, what is finished stays, what was begun goes on."""
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(table_of(generated, epochs=30).model_dump(exclude_none=True)))
     store = Store(tmp_path / "store")
