@@ -44,32 +44,44 @@ EXAMPLES = [
     for number, block in enumerate(_BLOCK.finditer(page.read_text(encoding="utf-8")))
 ]
 ASTUNE = [e for e in EXAMPLES if e.kind in ("python", "yaml") or any(command[0] == "astune" for command in e.commands)]
+SKIPPED = [e for e in ASTUNE if e.tag and e.tag.startswith("skip: ")]
+RUN = [e for e in ASTUNE if e not in SKIPPED]
 
 
 def test_there_are_examples() -> None:
-    readme = [example for example in ASTUNE if example.page == "README.md"]
+    readme = [example for example in RUN if example.page == "README.md"]
     assert sum(example.tag == "run" for example in readme) >= 2
     assert any(example.kind == "python" for example in readme)
 
 
-@pytest.fixture(scope="module")
-def place(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's folder: the tree README draws, and what earlier examples of the page left."""
-    folder = tmp_path_factory.mktemp("user")
+@pytest.fixture
+def place(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder, with the tree README draws."""
     for bird, sound in (("blackbird", "frog_chorus"), ("robin", "zip")):
-        (folder / "recordings" / bird).mkdir(parents=True)
+        (tmp_path / "recordings" / bird).mkdir(parents=True)
         for number, file in enumerate(sorted(generated.rglob(f"{sound}/*.wav"))):
-            shutil.copy(file, folder / "recordings" / bird / f"{number:02d}.wav")
-    return folder
+            shutil.copy(file, tmp_path / "recordings" / bird / f"{number:02d}.wav")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.mark.parametrize("example", ASTUNE, ids=lambda e: f"{e.page}-{e.number}")
-def test_example_runs(
-    example: Example, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("example", SKIPPED, ids=lambda e: f"{e.page}-{e.number}")
+def test_example_cannot_run(example: Example) -> None:
+    pytest.skip((example.tag or "").removeprefix("skip: "))
+
+
+@pytest.mark.parametrize("page", dict.fromkeys(example.page for example in RUN))
+@pytest.mark.usefixtures("place")
+def test_the_examples_of_a_page_run(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if example.tag and example.tag.startswith("skip: "):
-        pytest.skip(example.tag.removeprefix("skip: "))
-    monkeypatch.chdir(place)
+    """In their order: later ones need what earlier ones leave."""
+    for example in RUN:
+        if example.page == page:
+            run(example, monkeypatch, capsys)
+
+
+def run(example: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     if example.kind == "yaml":
         named = re.match(r"# (\S+\.yaml)\n", example.body)
         assert named, "a YAML example opens with a comment that names its file"
@@ -84,7 +96,7 @@ def test_example_runs(
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as ended:
             main()
-        assert not ended.value.code, capsys.readouterr().err
+        assert not ended.value.code, f"{example.page}, example {example.number}: {capsys.readouterr().err}"
 
 
 def test_the_readme_table_is_what_the_command_prints() -> None:
