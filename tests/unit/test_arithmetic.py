@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import astune.backbone.arithmetic as arithmetic_module
+from astune import AudioClassifier
 from astune.backbone.arithmetic import Arithmetic
+from astune.errors import ConfigError
 from astune.names import AttentionKernel
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -78,12 +81,55 @@ def test_both_kernels_train_alike(bf16: bool, generated: Path, tmp_path: Path) -
     assert losses[0] == pytest.approx(losses[1], rel=1e-2 if bf16 else 1e-5)
 
 
+@pytest.mark.parametrize("before", ["highest", "high"])
+def test_the_precision_of_products_is_the_runs_alone(
+    before: str, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[str, bool]] = set()
+    classify = AudioClassifier.classify
+
+    def watched(*args: Any) -> Any:  # noqa: ANN401 - as the method takes and gives
+        seen.add((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return classify(*args)
+
+    monkeypatch.setattr(AudioClassifier, "classify", watched)
+    torch.set_float32_matmul_precision(before)
+    tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        run(generated, tmp_path / "medium", matmul_precision="medium")
+        assert torch.get_float32_matmul_precision() == before
+        run(generated, tmp_path / "highest")
+        assert torch.get_float32_matmul_precision() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == {("medium", True), ("highest", False)}
+    assert torch.backends.cudnn.allow_tf32 == tf32
+
+
+def test_compiling_without_a_compiler_is_refused_at_once(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"wants the C\+\+ compiler '/nowhere/g\+\+'.*leave --compile out"):
+        run(generated, tmp_path / "out", compile=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_storing_in_bfloat16_without_computing_in_it_is_said_to_do_nothing(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 1, "max_length": 32}
+    train(TrainConfig(data=str(generated), output_dir=tmp_path / "out", bf16=False, store_bf16=True, **settings))
+    assert "--store-bf16 does nothing" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # torch's own, inside torch.compile
 @pytest.mark.parametrize("method", ["lora", "prefix", "layermix"])
 def test_compiling_changes_nothing_but_rounding(method: str, generated: Path, tmp_path: Path) -> None:
     plain, compiled = (
-        run(generated, tmp_path / str(translate), method=method, compile=translate, bf16=False)
+        run(generated, tmp_path / str(translate), method=method, compile=translate, bf16=False, cache_frozen=False)
         for translate in (False, True)
     )
     assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-4)

@@ -301,7 +301,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_is_said_and_nothing_is_left_on_it(clips: list[Path], root: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot write features to .*File too large.*set ASTUNE_CACHE") as caught:  # noqa: SIM117
+    with pytest.raises(DataError, match=r"cannot write to the cache, .*File too large.*set ASTUNE_CACHE") as caught:  # noqa: SIM117
         with file_size_limit(10_000):  # of the 15 488 bytes needed
             build_cache(clips, FRONT_END, root=root)
     assert str(root) in str(caught.value)

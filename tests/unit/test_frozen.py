@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ from safetensors.torch import load_file
 
 import astune.training.frozen as frozen_module
 import astune.training.loop as loop_module
-from astune import load_backbone
+from astune import AudioClassifier, load_backbone
+from astune.data import load_data
+from astune.features import build_cache
 from astune.methods.layermix import LevelMix
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.frozen import Upper
 from astune.training.loop import train
+from astune.training.metrics import score
 from astune.training.result import TrainResult
 from tests.conformance.methods_under_test import FRAMES, classifier
 from tests.example_layouts import write_esc50
@@ -129,10 +134,13 @@ def test_nothing_is_said_where_nothing_is_frozen(
     assert "in every epoch" not in capsys.readouterr().err
 
 
-def test_dropout_of_the_backbone_is_random(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_dropout_of_the_backbone_is_random(
+    name: str, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def dropping(*args: Any) -> Any:  # noqa: ANN401 - as load_backbone takes and gives
         backbone = load_backbone(*args)
-        backbone.config.hidden_dropout_prob = 0.1
+        setattr(backbone.config, name, 0.1)
         return backbone
 
     monkeypatch.setattr(loop_module, "load_backbone", dropping)
@@ -147,7 +155,10 @@ def test_a_full_disk_is_left_alone(
     monkeypatch.setattr(frozen_module, "_free_bytes", lambda _: 2 * needed - 1)
     settings = config(generated, tmp_path / "out", method="lora:layers=3", num_train_epochs=1)
     assert train(settings).cached_layers == 0
-    assert "would fill half of the free disk" in capsys.readouterr().err
+    assert (
+        "run in every epoch: their output, 1.4 MB, would fill more than half of the free disk"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "cache" / "frozen").exists()
     monkeypatch.setattr(frozen_module, "_free_bytes", lambda _: 2 * needed)
     assert train(settings.model_copy(update={"overwrite_output_dir": True}), quiet=True).cached_layers == 3
@@ -169,10 +180,13 @@ def test_stopped_and_resumed_from_a_cache(generated: Path, tmp_path: Path, monke
         with pytest.raises(InterruptedError):
             train(settings, quiet=True)
     assert checkpoint.latest(settings.output_dir) is not None
+    kept = (settings.output_dir / "metrics.jsonl").read_text()
     resumed = train(settings.model_copy(update={"resume": True}), quiet=True)
     assert resumed.scores == whole.scores
-    lines = (settings.output_dir / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 4
+    lines = (settings.output_dir / "metrics.jsonl").read_text()
+    assert len(lines.splitlines()) == 4
+    assert lines.startswith(kept)  # seconds included, which no second training of these epochs would repeat
+    assert len(kept.splitlines()) == 2
 
 
 def test_quick_epochs_do_not_wait_for_checkpoints(
@@ -192,6 +206,64 @@ def test_quick_epochs_do_not_wait_for_checkpoints(
     assert len(saved) == 1  # the last epoch's
     train(config(generated, tmp_path / "plain", method="linear", cache_frozen=False), quiet=True)
     assert len(saved) == 1 + 3
+
+
+def test_a_cache_that_cannot_be_written_ends_no_run(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASTUNE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "frozen").touch()
+    assert train(config(generated, tmp_path / "out", method="linear", num_train_epochs=1)).cached_layers == 0
+    assert "The 4 frozen layers run in every epoch: cannot write to the cache" in capsys.readouterr().err
+
+
+def test_another_kernel_is_another_pass(generated: Path, tmp_path: Path, passes: list[int]) -> None:
+    for number, kernel in enumerate(("fused", "math", "fused")):
+        fields = {"method": "linear", "num_train_epochs": 1, "attention_kernel": kernel}
+        train(config(generated, tmp_path / str(number), **fields), quiet=True)
+    assert sum(passes) == 2 * 72 + 3  # and a clip of each run for the shape
+
+
+@pytest.mark.parametrize("method", ["linear", "layermix", "lora:layers=3"])
+def test_the_adapter_of_a_run_from_the_cache_is_whole(method: str, generated: Path, tmp_path: Path) -> None:
+    """Loaded from its folder, without any cache of layers, it scores what the run did; broken and few clips do not matter."""
+    data = tmp_path / "data"
+    shutil.copytree(generated, data)
+    (data / "train" / "zip" / "broken.wav").write_bytes(b"no audio")
+    settings = config(data, tmp_path / "out", method=method, num_train_epochs=2, skip_broken=True, shots=3)
+    result = train(settings, quiet=True)
+    assert (result.cached_layers > 0, result.skipped_clips) == (True, 1)
+    model, dataset = AudioClassifier.from_pretrained(settings.output_dir), load_data(data)
+    features = build_cache(dataset.paths, model.front_end, skip_broken=True, quiet=True)
+    clips = dataset.split().test
+    with torch.no_grad():
+        found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
+    assert found.loss == pytest.approx(result.scores["test"]["loss"], rel=1e-5)
+
+
+def test_steps_are_saved_from_a_cache_too(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(args[1]))
+    monkeypatch.setattr(loop_module, "_RECORD_EVERY", float("inf"))
+    fields = {"method": "linear", "per_device_train_batch_size": 12, "save_steps": 3}  # three steps an epoch
+    train(config(generated, tmp_path / "out", **fields), quiet=True)
+    assert saved == [3, 6, 9]
+
+
+def test_levels_of_several_threads_are_not_mixed_up() -> None:
+    """A server may call one model in several."""
+    model = classifier("layermix").eval()
+    inputs = torch.randn(4, 2, FRAMES, 128)
+    with torch.no_grad():
+        expected = [model(one).logits for one in inputs]
+
+    def called(number: int) -> bool:
+        with torch.no_grad():
+            return torch.allclose(model(inputs[number % 4]).logits, expected[number % 4], atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(called, range(64)))
 
 
 def test_mixing_is_of_normalised_levels() -> None:

@@ -20,10 +20,12 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 
-from astune.training import checkpoint
+from astune.errors import DataError
+from astune.training import checkpoint, loop
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
+from astune.training.frozen import FrozenStates, frozen_states
 from astune.training.loop import train
 from astune.training.recipe import resolve
 from astune.training.result import read_result
@@ -188,6 +190,24 @@ def test_what_several_processes_report_is_what_the_adapter_scores(generated: Pat
     with torch.no_grad():
         found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
     assert found.loss == pytest.approx(read_result(many.output_dir).scores["test"]["loss"], abs=1e-5)
+
+
+@forking
+def test_processes_agree_on_the_cache_of_frozen_layers(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one's disk is full: neither trains from the cache, and neither waits for the other for ever."""
+
+    def states(*args: Any, **more: Any) -> FrozenStates:
+        if os.environ.get("RANK") == "1":
+            raise DataError("the disk is full")
+        return frozen_states(*args, **more)
+
+    monkeypatch.setattr(loop, "frozen_states", states)
+    many = config(generated, tmp_path / "many", method="layermix", bf16=False, max_length=32)
+    said = together(tmp_path / "said", many)
+    assert "run in every epoch: the disk is full" in said[0]
+    assert read_result(many.output_dir).cached_layers == 0
 
 
 def test_steps_by_default_are_those_of_one_process_with_the_whole_batch(generated: Path, tmp_path: Path) -> None:

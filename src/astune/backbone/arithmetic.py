@@ -1,12 +1,13 @@
 """How a machine computes: every choice of kernel, precision and storage, in one place, by device and shape.
 
-Each choice has its measurement in ``docs/performance.md`` and can be overridden by an option of ``astune train``: ``--bf16``,
-``--store-bf16``, ``--attention-kernel``, ``--matmul-precision``, ``--compile``.
+Each choice has its measurement in ``docs/performance.md``. Those that change a number by rounding, or the time it takes to start, can be
+overridden by an option of ``astune train``: ``--bf16``, ``--store-bf16``, ``--attention-kernel``, ``--matmul-precision``, ``--compile``.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,21 @@ class Arithmetic:
         return "bfloat16" if self.bf16 else "float32"
 
     def computing(self) -> AbstractContextManager[Any]:
-        """The context to compute in."""
+        """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """The context of a run, for its float32 products; what the process has set for its other work is there again behind it."""
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        # The patches' projection is a convolution, which has a switch of its own.
+        torch.backends.cudnn.allow_tf32 = self.matmul_precision != "highest"
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
 
     def prepare(self, sites: Sites) -> None:
         """Choose the kernels of a backbone, and store its frozen matrices, in place, as this arithmetic reads them.
@@ -65,7 +79,6 @@ class Arithmetic:
         Args:
             sites: the backbone with a method attached, so that what is trained requires a gradient already.
         """
-        torch.set_float32_matmul_precision(self.matmul_precision)
         sites.set_kernel(self.attention_kernel)
         if not self.store_bf16:
             return
@@ -79,7 +92,10 @@ class Arithmetic:
         """A model through torch.compile, where that was asked for.
 
         Args:
-            model: that is trained; it shares its tensors with what comes back.
+            model: that is trained.
+
+        Returns:
+            A module that computes the same and shares the tensors.
         """
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
 
@@ -89,14 +105,20 @@ class Arithmetic:
         Args:
             parameters: what is trained.
             settings: AdamW's.
+
+        Returns:
+            The optimiser.
         """
         return torch.optim.AdamW(parameters, fused=self.device.type in {"cpu", "cuda"} or None, **settings)
 
     def place(self, batch: Tensor) -> Tensor:
-        """A batch on the device; to a GPU through pinned memory, while it still computes.
+        """A batch on the device; to a GPU through pinned memory, without waiting for it.
 
         Args:
             batch: any, on the CPU.
+
+        Returns:
+            The same values.
         """
         if self.device.type == "cuda":
             return batch.pin_memory().to(self.device, non_blocking=True)

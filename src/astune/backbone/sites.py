@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
@@ -113,13 +114,13 @@ class _LayerHook:
 class _LevelHook:
     """In front of a layer: keeps what the level below gave."""
 
-    seen: list[Tensor]
+    seen: dict[int, list[Tensor]]
     index: int
 
     def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         if self.index == 0:  # of a forward pass that never came to its end
-            self.seen.clear()
-        self.seen.append(args[0])
+            self.seen.pop(get_ident(), None)
+        self.seen.setdefault(get_ident(), []).append(args[0])
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,8 @@ class Sites:
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         self.norm: nn.LayerNorm = model.layernorm
         self.mixer: nn.Module | None = None
-        self._seen: list[Tensor] = []
+        # By thread: a server may call one model in several.
+        self._seen: dict[int, list[Tensor]] = {}
 
     def _layer(self, index: int, layer: nn.Module) -> dict[Kind, SubLayer]:
         attention, mlp = layer.get_submodule("attention"), layer.get_submodule("mlp")
@@ -282,15 +284,18 @@ class Sites:
         Returns:
             (batch, N, d), one for each level: of the last one alone, or of all where they are mixed.
         """
-        found = [*self._seen, tokens]
-        self._seen.clear()
+        found = [*self._seen.pop(get_ident(), []), tokens]
         return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in found]
 
     def mixed(self, levels: Sequence[Tensor]) -> Tensor:
         """One of several levels.
 
         Args:
-            levels: as :meth:`levels` gives them, or their means over the tokens; the last one counts where nothing mixes them.
+            levels: as :meth:`levels` gives them, (batch, N, d) each, or pooled, (batch, d); the last one counts where nothing mixes
+                them.
+
+        Returns:
+            Of the shape of one level.
         """
         mixed: Tensor = levels[-1] if self.mixer is None else self.mixer(levels)
         return mixed

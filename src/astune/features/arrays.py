@@ -64,10 +64,10 @@ def stored_array(
                 found = _open(folder, shape, dtype, read_index)
     except OSError as fault:
         raise DataError(
-            f"cannot write features to {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
+            f"cannot write to the cache, {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
         ) from fault
     if found is None:
-        raise DataError(f"the features just written to {folder} cannot be read back; is the disk full?")
+        raise DataError(f"what was just written to {folder} cannot be read back; is the disk full?")
     return found
 
 

@@ -1,7 +1,7 @@
 """Patchout: a part of the patches is dropped from each training clip, which is faster and augments (Koutini et al., 2022, section 3.2).
 
 Patches are dropped after they got their positions. Unstructured drops single patches; structured drops whole rows (bands of frequency)
-and whole columns (stretches of time), the same share of both.
+and whole columns (stretches of time), about the same share of both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Patchout:
         seed: of the run.
 
     Raises:
-        ConfigError: a share that leaves nothing, or an unknown mode.
+        ConfigError: a share that leaves nothing or that drops nothing of this grid, or an unknown mode.
     """
 
     def __init__(self, share: float, mode: PatchoutMode, grid: tuple[int, int], seed: int) -> None:
@@ -43,6 +43,14 @@ class Patchout:
         if mode not in {"unstructured", "structured"}:
             raise ConfigError(unknown("patchout_mode", mode, ("unstructured", "structured")))
         self.share, self.mode, self.grid, self.seed = share, mode, grid, seed
+        rows, columns = grid
+        self.kept = max(1, round((1 - share) * rows * columns))
+        """Patches that stay; where whole rows and columns go, this is aimed at."""
+        self.kept_columns = max(1, round(columns * math.sqrt(1 - share)))
+        self.kept_rows = min(rows, max(1, round(self.kept / self.kept_columns)))
+        left = self.kept if mode == "unstructured" else self.kept_rows * self.kept_columns
+        if share and left == rows * columns > 1:
+            raise ConfigError(f"patchout={share} ({mode}) drops none of {rows} x {columns} patches; give more, or 0")
 
     def __call__(self, epoch: int, clips: Sequence[int]) -> Tensor | None:
         """Patches that stay, each clip's by its own key.
@@ -62,11 +70,6 @@ class Patchout:
     def _kept(self, generator: np.random.Generator) -> NDArray[np.int64]:
         rows, columns = self.grid
         if self.mode == "unstructured":
-            return _some(generator, rows * columns, 1 - self.share)
-        share = math.sqrt(1 - self.share)
-        return (_some(generator, rows, share)[:, None] * columns + _some(generator, columns, share)).ravel()
-
-
-def _some(generator: np.random.Generator, number: int, share: float) -> NDArray[np.int64]:
-    """A share of so many indices, at least one, ascending."""
-    return np.sort(generator.permutation(number)[: max(1, round(share * number))])
+            return np.sort(generator.permutation(rows * columns)[: self.kept])
+        kept_rows = np.sort(generator.permutation(rows)[: self.kept_rows])
+        return (kept_rows[:, None] * columns + np.sort(generator.permutation(columns)[: self.kept_columns])).ravel()

@@ -39,7 +39,14 @@ class LevelMix(nn.Module):
         self.weights = nn.Parameter(torch.zeros(levels))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Levels of one shape, to one of that shape."""
+        """A weighted average.
+
+        Args:
+            levels: as many as there are weights, (..., d) each, of one shape.
+
+        Returns:
+            Of that shape.
+        """
         shares = self.weights.softmax(dim=0)
         mixed = shares[0] * levels[0]
         for share, level in zip(shares[1:], levels[1:], strict=True):

@@ -41,7 +41,7 @@ class Cell:
     train_seconds: float
     """Median of the runs."""
     frozen_seconds: float
-    """Of the run that computed what was frozen for all; 0 where no layers were cached."""
+    """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
     macro_f1: float
     """Mean of the runs, 0 to 1."""
     confusion: list[list[int]]

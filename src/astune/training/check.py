@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import torch
 
 from astune import adapter_file
 from astune.backbone import load_config
@@ -99,9 +104,23 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if "output_dir" not in unusable:
         attempt(lambda: _folder(config))
     attempt(lambda: _tracker(config))
+    attempt(lambda: _compiler(config))
     if method is None or parts is None or parameters is None or faults:
         return None, faults
     return Checked(method, *parts, parameters), []
+
+
+def _compiler(config: TrainConfig) -> None:
+    """Refuse to translate for a CPU without a compiler, which torch.compile would find out behind the features.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if config.compile and not torch.cuda.is_available() and shutil.which(name) is None:
+        raise ConfigError(
+            f"--compile wants the C++ compiler {name!r}, which is not there; install it, set CXX, or leave --compile out"
+        )
 
 
 def split_of(dataset: AudioDataset, config: TrainConfig) -> tuple[AudioDataset, Split]:

@@ -66,9 +66,13 @@ class TrainConfig(BaseModel):
         "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
     )
     matmul_precision: MatmulPrecision = Field("highest", description="of float32 products, as torch names it")
-    compile: bool = Field(False, description="translate the model with torch.compile; wants a C++ compiler on a CPU")
+    compile: bool = Field(
+        False, description="translate the training step with torch.compile; wants a C++ compiler on a CPU"
+    )
     report_to: Literal["none", "tensorboard", "wandb"] = Field("none", description="tracker that is sent the metrics")
-    save_steps: int | None = Field(None, ge=1, description="checkpoint every so many steps, beside every epoch")
+    save_steps: int | None = Field(
+        None, ge=1, description="checkpoint every so many steps too, beside those after epochs"
+    )
     skip_broken: bool = Field(False, description="leave out audio files that cannot be read, instead of stopping")
     resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
     overwrite_output_dir: bool = Field(False, description="delete what an earlier run left in the output folder")

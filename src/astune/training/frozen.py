@@ -1,28 +1,31 @@
 """Frozen stretches, computed once: what the layers give in front of the first one that a method trains or adds to.
 
 Where nothing random stands before them, every epoch would compute the same again. Linear probing and LayerMix need of each clip only the
-mean over tokens of the normalised levels, since the final LayerNorm's weight and bias commute with it: ``[levels, d]`` a clip, and the
-LayerNorm stays trainable. Methods restricted to the last layers need the tokens that enter the first of those: ``[N, d]``.
+pooled normalised levels (the mean over tokens, or [CLS]), since the final LayerNorm's weight and bias commute with pooling: ``[levels, d]``
+a clip, and the LayerNorm stays trainable. Methods restricted to the last layers need the tokens that enter the first of those: ``[N, d]``.
 
-``<cache>/frozen/<key>/`` holds them in float32. The key covers the clips, the front end, the backbone's weights, the depth and the
-precision, so folds, seeds and learning rates share them.
+``<cache>/frozen/<key>/`` holds them in float32. The key covers the clips, the front end, the backbone's weights, the depth, and all that
+rounds differently: precision, kernel, device and versions. So folds, seeds and learning rates share them; few-shot draws do not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 
 from astune.classifier import evaluating
 from astune.console import progress
 from astune.data.store import cache_root
+from astune.errors import DataError
 from astune.features.arrays import Rows, stored_array
 from astune.features.cache import cache_key
 
@@ -116,7 +119,7 @@ def randomness(model: AudioClassifier, recipe: Recipe, patchout: float) -> str |
         patchout: share of the patches dropped.
 
     Returns:
-        A phrase that names the first of them and its switch; None where there is none.
+        A phrase that names the first of them and, where it has one, its switch; None where there is none.
     """
     if recipe.freq_mask or recipe.time_mask:
         return "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
@@ -137,7 +140,7 @@ def frozen_states(
     arithmetic: Arithmetic,
     batch_size: int,
     quiet: bool = False,
-) -> FrozenStates | None:
+) -> FrozenStates:
     """Open the states of some clips, computing them first if need be.
 
     Args:
@@ -150,10 +153,10 @@ def frozen_states(
         quiet: no progress bar.
 
     Returns:
-        The states; None where they would fill more than half of what is free on the cache's disk.
+        The states.
 
     Raises:
-        DataError: the cache cannot be written.
+        DataError: the cache cannot be written, or they would fill more than half of what is free on its disk.
     """
     wanted = sorted(set(clips))
     model, origin = upper.model, upper.model.origin
@@ -161,6 +164,7 @@ def frozen_states(
         _FORMAT, cache_key([paths[clip] for clip in wanted], model.front_end), origin.fingerprint,
         origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
         upper.pooled and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
+        arithmetic.attention_kernel, arithmetic.device.type, torch.__version__, transformers.__version__,
     ]  # fmt: skip
     folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
 
@@ -178,8 +182,11 @@ def frozen_states(
         return {"clips": [str(paths[clip]) for clip in wanted]}
 
     shape = (len(wanted), *lower(wanted[:1]).shape[1:])
-    if not folder.exists() and 4 * float(np.prod(shape)) > _SHARE_OF_DISK * _free_bytes(folder):
-        return None
+    size = 4 * math.prod(shape)
+    if not folder.exists() and size > _SHARE_OF_DISK * _free_bytes(folder):
+        raise DataError(
+            f"their output, {size / 1e6:,.1f} MB, would fill more than half of the free disk at {cache_root()}"
+        )
     states, _ = stored_array(folder, shape, np.float32, compute, lambda index: index)
     return FrozenStates(states, {clip: row for row, clip in enumerate(wanted)})
 

@@ -1,7 +1,8 @@
 """One training loop for every method and data set, on Accelerate: one process or many, CPU or GPU.
 
-Each epoch visits the training clips in an order keyed by (seed, epoch), scores the validation clips, and leaves a checkpoint. The
-adapter keeps the best validation epoch's weights, or the last; the test clips are scored once, after that choice.
+Each epoch visits the training clips in an order keyed by (seed, epoch), scores the validation clips, and leaves a checkpoint (every two
+seconds where epochs from a cache of frozen layers are shorter). The adapter keeps the best validation epoch's weights, or the last; the
+test clips are scored once, after that choice.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
 from astune.data.base import SPLITS
-from astune.errors import ConfigError
+from astune.errors import ConfigError, DataError
 from astune.features import Patchout, SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
@@ -102,9 +104,14 @@ class _Run:
         split = self._without_broken(dataset, split)
         self._announce_plan(dataset, split)
         self._clear_folder()
-        self._prepare(dataset, split)
-        self._fit()
-        return self._finish(dataset, split)
+        self.arithmetic = Arithmetic.of(
+            self.accelerator.device, config.bf16, config.store_bf16, attention_kernel=config.attention_kernel,
+            matmul_precision=config.matmul_precision, compile=config.compile,
+        )  # fmt: skip
+        with self.arithmetic.products():
+            self._prepare(dataset, split)
+            self._fit()
+            return self._finish(dataset, split)
 
     def _finished(self) -> TrainResult:
         folder = self.config.output_dir
@@ -155,12 +162,10 @@ class _Run:
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:
         config, recipe, accelerator = self.config, self.recipe, self.accelerator
-        self.arithmetic = Arithmetic.of(
-            accelerator.device, config.bf16, config.store_bf16, attention_kernel=config.attention_kernel,
-            matmul_precision=config.matmul_precision, compile=config.compile,
-        )  # fmt: skip
         if config.bf16 and not has_bf16(accelerator.device):
             self._announce("Note: this device has no bfloat16 instructions; --bf16 will be slow")
+        if config.store_bf16 and not self.arithmetic.bf16:
+            self._announce("Note: --store-bf16 does nothing where float32 computes; --bf16 would compute in bfloat16")
         self.arithmetic.prepare(self.model.sites)
         self.targets = dataset.targets
         self.split = split
@@ -211,17 +216,23 @@ class _Run:
             self._announce(f"The {many} run in every epoch: {found}")
             return self.model, self.features
         upper = Upper(self.model.to(self.accelerator.device))
-        states = frozen_states(
-            upper,
-            self.features,
-            dataset.paths,
-            [clip for name in SPLITS for clip in split.named(name)],
-            arithmetic=self.arithmetic,
-            batch_size=self.config.per_device_eval_batch_size,
-            quiet=self.quiet,
-        )
-        if states is None:
-            self._announce(f"The {many} run in every epoch: what they give would fill half of the free disk")
+        states, fault = None, None
+        try:
+            states = frozen_states(
+                upper,
+                self.features,
+                dataset.paths,
+                [clip for name in SPLITS for clip in split.named(name)],
+                arithmetic=self.arithmetic,
+                batch_size=self.config.per_device_eval_batch_size,
+                quiet=self.quiet,
+            )
+        except DataError as error:
+            fault = str(error)
+        # Processes that disagreed would wait for each other for ever: each has a disk, or a moment, of its own.
+        faults = [one for one in gather_object([fault]) if one]
+        if states is None or faults:
+            self._announce(f"The {many} run in every epoch: {faults[0]}")
             return self.model, self.features
         self.frozen_seconds = time.perf_counter() - mark
         size = states.states.nbytes / 1e6
@@ -267,10 +278,14 @@ class _Run:
             accelerator.process_index,
         )
         self.prepared.train()
-        for step, (share, whole) in enumerate(shares):
-            if step < state.step:
-                continue
-            state.loss_sum += self._step(share, whole, total)
+        waiting = deque(list(shares)[state.step :])
+        placed = self._placed(waiting[0][0]) if waiting else {}
+        while waiting:
+            share, whole = waiting.popleft()
+            loss = self._step(placed, share, whole, total)
+            if waiting:  # on its way to a GPU before reading the loss waits for it
+                placed = self._placed(waiting[0][0])
+            state.loss_sum += self._finite(loss)
             state.clips += whole
             state.step += 1
             advance(1, f"loss {state.loss_sum / state.clips:.3f}")
@@ -290,6 +305,7 @@ class _Run:
         state.epoch, state.step, state.loss_sum, state.clips = state.epoch + 1, 0, 0.0, 0
         # Epochs from a cache take less time than a checkpoint; only the main process's clock may decide for all.
         due = self.trained is self.model or state.epoch == self.recipe.num_train_epochs
+        due |= config.save_steps is not None and self._global_step % config.save_steps == 0
         if due or broadcast_object_list([time.perf_counter() - self.saved > _RECORD_EVERY])[0]:
             if accelerator.is_main_process:
                 lines = "".join(json.dumps(line) + "\n" for line in state.history)
@@ -301,31 +317,42 @@ class _Run:
         """Cosine annealing to zero, as a function of the step alone."""
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
-    def _step(self, share: list[int], whole: int, total: int) -> float:
-        """One optimiser step; returns the loss summed over the clips of all processes.
-
-        DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / whole: the step
-        is that of one process with the whole batch. A process with no clip of a short last batch sends a gradient of zero.
-
-        Raises:
-            ConfigError: the loss is no finite number.
-        """
-        rate = self._rate(self._global_step, total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _placed(self, share: list[int]) -> dict[str, torch.Tensor]:
+        """A process's part of a step on its device: inputs, targets and, with Patchout, the patches that stay."""
         clips = share or [self.split.train[0]]
         place = self.arithmetic.place
         inputs = place(self.augment(self.inputs.batch(clips), self.state.epoch, clips))
         kept = self.patchout(self.state.epoch, clips)
-        more = {} if kept is None else {"kept_patches": place(kept)}
         targets = place(torch.tensor([self.targets[clip] for clip in clips]))
+        return {"inputs": inputs, "targets": targets} | ({} if kept is None else {"kept_patches": place(kept)})
+
+    def _step(self, placed: dict[str, torch.Tensor], share: list[int], whole: int, total: int) -> torch.Tensor:
+        """One optimiser step; returns the loss summed over the clips of all processes, which a GPU may still be computing.
+
+        DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / whole: the step
+        is that of one process with the whole batch. A process with no clip of a short last batch sends a gradient of zero.
+        """
+        rate = self._rate(self._global_step, total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        inputs, targets = placed["inputs"], placed["targets"]
+        more = {"kept_patches": placed["kept_patches"]} if "kept_patches" in placed else {}
         with self.arithmetic.computing():
             logits = self.prepared(inputs, **more).logits
         loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if share else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        summed = float(self.accelerator.reduce(loss.detach(), "sum"))
+        reduced: torch.Tensor = self.accelerator.reduce(loss.detach(), "sum")
+        return reduced
+
+    def _finite(self, loss: torch.Tensor) -> float:
+        """A step's loss as a number.
+
+        Raises:
+            ConfigError: it is no finite one.
+        """
+        summed = float(loss)
         if not math.isfinite(summed):
             raise ConfigError(
                 f"the training loss is {summed} at step {self._global_step + 1}; "
