@@ -130,7 +130,7 @@ class AudioClassifier(nn.Module):
             ``logits`` (batch, classes), and ``loss``, the mean cross-entropy, where labels were given.
         """
         tokens = self.sites.embed(input_values, kept_patches)
-        return self.classify(self.pool(self.sites.norm(self.sites.run(tokens))), labels)
+        return self.classify(self.pool(self.sites.output(tokens)), labels)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """What of a clip's tokens is classified.

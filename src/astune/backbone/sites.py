@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
@@ -110,30 +109,6 @@ class _LayerHook:
         return (self.editor(args[0]), *args[1:])
 
 
-@dataclass(frozen=True)
-class _LevelHook:
-    """In front of a layer: keeps what the level below gave."""
-
-    seen: dict[int, list[Tensor]]
-    index: int
-
-    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
-        if self.index == 0:  # of a forward pass that never came to its end
-            self.seen.pop(get_ident(), None)
-        self.seen.setdefault(get_ident(), []).append(args[0])
-
-
-@dataclass(frozen=True)
-class _MixHook:
-    """Behind the final LayerNorm: puts a mixture of all levels in the place of the last one."""
-
-    sites: Sites
-
-    def __call__(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        del output
-        return self.sites.scaled(self.sites.mixed(self.sites.levels(args[0])))
-
-
 class _Handle(Protocol):
     """Takes away what was attached."""
 
@@ -203,8 +178,6 @@ class Sites:
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         self.norm: nn.LayerNorm = model.layernorm
         self.mixer: nn.Module | None = None
-        # By thread: a server may call one model in several.
-        self._seen: dict[int, list[Tensor]] = {}
 
     def _layer(self, index: int, layer: nn.Module) -> dict[Kind, SubLayer]:
         attention, mlp = layer.get_submodule("attention"), layer.get_submodule("mlp")
@@ -234,15 +207,12 @@ class Sites:
         self.handles.append(self.model.layers[index].register_forward_pre_hook(_LayerHook(editor)))
 
     def mix_levels(self, mixer: nn.Module) -> None:
-        """Have a mixture of all levels classified, the embeddings' and every layer's, instead of the last one.
+        """Have a mixture of all levels classified, the embeddings' and every layer's, instead of the last one; seen by :meth:`output`.
 
         Args:
             mixer: takes their normalised tokens, a tensor a level; gives one of that shape.
         """
         self.mixer = mixer
-        for index, layer in enumerate(self.model.layers):
-            self.handles.append(layer.register_forward_pre_hook(_LevelHook(self._seen, index)))
-        self.handles.append(self.norm.register_forward_hook(_MixHook(self)))
 
     def embed(self, input_values: Tensor, kept_patches: Tensor | None = None) -> Tensor:
         """Tokens with their positions.
@@ -275,17 +245,35 @@ class Sites:
             tokens = layer(tokens)
         return tokens
 
+    def output(self, tokens: Tensor) -> Tensor:
+        """All layers and the final LayerNorm: of the last level, or of the mixture where levels are mixed.
+
+        Args:
+            tokens: (batch, N, d) that enter the first layer.
+
+        Returns:
+            (batch, M, d), where a method may have added or taken away tokens.
+        """
+        if self.mixer is None:
+            normed: Tensor = self.norm(self.run(tokens))
+            return normed
+        return self.scaled(self.mixed(self.levels(tokens)))
+
     def levels(self, tokens: Tensor) -> list[Tensor]:
         """What the method classifies, with mean 0 and variance 1 in every token: the final LayerNorm before its weight and bias.
 
         Args:
-            tokens: of the last level, as :meth:`run` has just given them.
+            tokens: (batch, N, d) that enter the first layer.
 
         Returns:
-            (batch, N, d), one for each level: of the last one alone, or of all where they are mixed.
+            (batch, N, d), one for each level: of the last one alone, or of all, the embeddings first, where they are mixed.
         """
-        found = [*self._seen.pop(get_ident(), []), tokens]
-        return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in found]
+        found: list[Tensor] = []
+        for layer in self.model.layers:
+            if self.mixer is not None:
+                found.append(tokens)
+            tokens = layer(tokens)
+        return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in [*found, tokens]]
 
     def mixed(self, levels: Sequence[Tensor]) -> Tensor:
         """One of several levels.

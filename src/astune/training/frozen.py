@@ -68,9 +68,9 @@ class Upper(nn.Module):
             (batch, levels, d) where all layers are frozen, (batch, N, d) otherwise.
         """
         sites = self.model.sites
-        tokens = sites.run(sites.embed(input_values), 0, self.depth)
+        tokens = sites.embed(input_values)
         if not self.pooled:
-            return tokens
+            return sites.run(tokens, 0, self.depth)
         return torch.stack([self.model.pool(level) for level in sites.levels(tokens)], dim=1)
 
     def forward(self, states: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
