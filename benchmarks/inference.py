@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 
-from astune.backbone.arithmetic import has_bf16
+from astune.backbone.arithmetic import has_bf16, missing_compiler
 from benchmarks.measure import Contestant, Outcome, Plan, Subject, contest, ratio
 from benchmarks.report import CPU, Benchmark, Finding, Options, Report
 from benchmarks.train_step import classifier, random_inputs
@@ -52,10 +50,11 @@ def _forms() -> tuple[list[Form], list[str]]:
         forms.append("merged, bfloat16")
     else:
         notes.append("bfloat16 is left out: this processor has no instructions for it")
-    if shutil.which(os.environ.get("CXX", "g++")):
+    compiler = missing_compiler()
+    if compiler is None:
         forms.append("merged, compiled")
     else:
-        notes.append("torch.compile is left out: it needs a C++ compiler")
+        notes.append(f"torch.compile is left out: it needs the C++ compiler {compiler!r}")
     return forms, notes
 
 

@@ -14,18 +14,19 @@ from itertools import product
 from pathlib import Path
 
 from astune import TrainConfig, train
+from astune.backbone import load_config
 from astune.data import load_data
 from astune.experiments.plan import at_width
 from astune.experiments.table import load_table
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
+from astune.names import BUNDLED_BACKBONE
 
 HERE = Path(__file__).parent
 UP, AROUND = (1, 3, 10, 30), (1 / 3, 1, 3)
 FACTORS = {"full-ft": UP, "linear": UP, "lora": AROUND, "bottleneck-pf-par": AROUND}
 """Times the paper's rate, by method."""
 TEST, VALIDATION = 1, 2
-WIDTH = 192
 
 
 def main() -> None:
@@ -36,15 +37,18 @@ def main() -> None:
     table = load_table(HERE / "table1.yaml")[1]
     work = HERE / "rates-work"
     work.mkdir(exist_ok=True)
+    clips = {one.name: without_test(one.data or "", root, work / f"{one.name}.csv") for one in table.datasets}
+    width = load_config(BUNDLED_BACKBONE).hidden_size
     tried = [(name, factor) for name, factors in FACTORS.items() for factor in factors]
     rows = []
     for dataset, (name, factor) in product(table.datasets, tried):
-        clips = without_test(dataset.data or "", root, work / f"{dataset.name}.csv")
-        method = at_width(parse_method(name), WIDTH)
+        method = at_width(parse_method(name), width)
         rate = float(f"{factor * default_learning_rate(method):.2g}")
         folder = work / f"{dataset.name}-{name}-{rate:g}"
         settings = {**table.settings, **dataset.settings, "learning_rate": rate}
-        config = TrainConfig(data=f"csv:{clips}", method=method.spec, output_dir=folder, resume=True, **settings)
+        config = TrainConfig(
+            data=f"csv:{clips[dataset.name]}", method=method.spec, output_dir=folder, resume=True, **settings
+        )
         last = train(config).history[-1]
         shown = f"{last['validation']['accuracy']:.4f}"
         print(dataset.name, name, f"{rate:g}", shown, flush=True)

@@ -13,19 +13,17 @@ from safetensors.torch import load_file
 
 import astune.training.frozen as frozen_module
 import astune.training.loop as loop_module
-from astune import AudioClassifier, load_backbone
-from astune.data import load_data
-from astune.features import build_cache
+from astune import load_backbone
 from astune.methods.layermix import LevelMix
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.frozen import Upper
 from astune.training.loop import train
-from astune.training.metrics import score
 from astune.training.result import TrainResult
 from tests.conformance.methods_under_test import FRAMES, classifier
 from tests.example_layouts import write_esc50
+from tests.unit.test_loop import scores_of_adapter
 
 UNMASKED = {"freq_mask": 0, "time_mask": 0}
 
@@ -234,11 +232,7 @@ def test_the_adapter_of_a_run_from_the_cache_is_whole(method: str, generated: Pa
     settings = config(data, tmp_path / "out", method=method, num_train_epochs=2, skip_broken=True, shots=3)
     result = train(settings, quiet=True)
     assert (result.cached_layers > 0, result.skipped_clips) == (True, 1)
-    model, dataset = AudioClassifier.from_pretrained(settings.output_dir), load_data(data)
-    features = build_cache(dataset.paths, model.front_end, skip_broken=True, quiet=True)
-    clips = dataset.split().test
-    with torch.no_grad():
-        found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
+    found = scores_of_adapter(settings.output_dir, data)
     assert found.loss == pytest.approx(result.scores["test"]["loss"], rel=1e-5)
 
 

@@ -29,7 +29,7 @@ from astune.training.frozen import FrozenStates, frozen_states
 from astune.training.loop import train
 from astune.training.recipe import resolve
 from astune.training.result import read_result
-from tests.unit.test_loop import broken_copy, config, folded
+from tests.unit.test_loop import broken_copy, config, folded, scores_of_adapter
 
 LIMIT = 300  # seconds until processes that hang are ended
 TOGETHER = 2  # processes
@@ -176,19 +176,9 @@ def test_a_process_may_have_no_clip_of_the_last_step(method: str, generated: Pat
 @forking
 def test_what_several_processes_report_is_what_the_adapter_scores(generated: Path, tmp_path: Path) -> None:
     """BatchNorm's running statistics too: those saved are those all processes score with."""
-    from astune import AudioClassifier
-    from astune.data import load_data
-    from astune.features import build_cache
-    from astune.training.metrics import score
-
     many = config(generated, tmp_path / "many", method="conformer", bf16=False, selection="last")
     together(tmp_path / "said", many)
-    dataset = load_data(generated)
-    model = AudioClassifier.from_pretrained(many.output_dir)
-    features = build_cache(dataset.paths, model.front_end, quiet=True)
-    clips = dataset.split().test
-    with torch.no_grad():
-        found = score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
+    found = scores_of_adapter(many.output_dir, generated)
     assert found.loss == pytest.approx(read_result(many.output_dir).scores["test"]["loss"], abs=1e-5)
 
 

@@ -6,6 +6,9 @@ overridden by an option of ``astune train``: ``--bf16``, ``--store-bf16``, ``--a
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -142,6 +145,16 @@ def has_bf16(device: torch.device) -> bool:
         able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
         return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
     return False
+
+
+def missing_compiler() -> str | None:
+    """Name of the C++ compiler that torch.compile would call on a CPU, where it is not there.
+
+    Returns:
+        ``CXX`` or the platform's; None where it can be called.
+    """
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return name if shutil.which(name) is None else None
 
 
 def attends_by_hand(query: Tensor) -> bool:

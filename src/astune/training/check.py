@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ import torch
 
 from astune import adapter_file
 from astune.backbone import load_config
+from astune.backbone.arithmetic import missing_compiler
 from astune.counting import meta_classifier
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
@@ -116,8 +114,8 @@ def _compiler(config: TrainConfig) -> None:
     Raises:
         ConfigError: there is none.
     """
-    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if config.compile and not torch.cuda.is_available() and shutil.which(name) is None:
+    name = missing_compiler()
+    if config.compile and name and not torch.cuda.is_available():
         raise ConfigError(
             f"--compile wants the C++ compiler {name!r}, which is not there; install it, set CXX, or leave --compile out"
         )

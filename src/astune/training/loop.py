@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -278,13 +277,12 @@ class _Run:
             accelerator.process_index,
         )
         self.prepared.train()
-        waiting = deque(list(shares)[state.step :])
-        placed = self._placed(waiting[0][0]) if waiting else {}
-        while waiting:
-            share, whole = waiting.popleft()
-            loss = self._step(placed, share, whole, total)
-            if waiting:  # on its way to a GPU before reading the loss waits for it
-                placed = self._placed(waiting[0][0])
+        steps = list(shares)[state.step :]
+        batches_ahead = (self._placed(share) for share, _ in steps)
+        placed = next(batches_ahead)
+        for share, whole in steps:
+            loss = self._step(placed, bool(share), whole, total)
+            placed = next(batches_ahead, placed)  # on its way to a GPU before reading the loss waits for it
             state.loss_sum += self._finite(loss)
             state.clips += whole
             state.step += 1
@@ -317,29 +315,31 @@ class _Run:
         """Cosine annealing to zero, as a function of the step alone."""
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
-    def _placed(self, share: list[int]) -> dict[str, torch.Tensor]:
-        """A process's part of a step on its device: inputs, targets and, with Patchout, the patches that stay."""
+    def _placed(self, share: list[int]) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """A process's part of a step on its device: inputs, targets, and with Patchout the patches that stay."""
         clips = share or [self.split.train[0]]
         place = self.arithmetic.place
         inputs = place(self.augment(self.inputs.batch(clips), self.state.epoch, clips))
-        kept = self.patchout(self.state.epoch, clips)
         targets = place(torch.tensor([self.targets[clip] for clip in clips]))
-        return {"inputs": inputs, "targets": targets} | ({} if kept is None else {"kept_patches": place(kept)})
+        kept = self.patchout(self.state.epoch, clips)
+        return inputs, targets, {} if kept is None else {"kept_patches": place(kept)}
 
-    def _step(self, placed: dict[str, torch.Tensor], share: list[int], whole: int, total: int) -> torch.Tensor:
+    def _step(
+        self, placed: tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]], counts: bool, whole: int, total: int
+    ) -> torch.Tensor:
         """One optimiser step; returns the loss summed over the clips of all processes, which a GPU may still be computing.
 
         DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / whole: the step
-        is that of one process with the whole batch. A process with no clip of a short last batch sends a gradient of zero.
+        is that of one process with the whole batch. A process with no clip of a short last batch (whose part does not
+        count) sends a gradient of zero.
         """
         rate = self._rate(self._global_step, total)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        inputs, targets = placed["inputs"], placed["targets"]
-        more = {"kept_patches": placed["kept_patches"]} if "kept_patches" in placed else {}
+        inputs, targets, more = placed
         with self.arithmetic.computing():
             logits = self.prepared(inputs, **more).logits
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if share else 0.0)
+        loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if counts else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
