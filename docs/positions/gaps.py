@@ -12,7 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from astune.experiments.store import Store
-from astune.reporting.aggregate import bootstrap_interval, cells, compare
+from astune.reporting.aggregate import cells, compare, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,9 +74,9 @@ def minus(first: Mapping[Pair, float], second: Mapping[Pair, float]) -> dict[Pai
 
 
 def shown(shares: Mapping[Pair, float], sign: str = "+") -> str:
-    """Mean and 95 % bootstrap interval of it, in percent or points."""
+    """Mean and 95 % interval of it, in percent or points."""
     values = [100 * share for share in shares.values()]
-    interval = bootstrap_interval(values)
+    interval = mean_interval(values)
     assert interval is not None  # noqa: S101 - the study has several folds
     return f"{mean(values):{sign}.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
 

@@ -33,7 +33,7 @@ from astune.experiments.runner import _attempt, execute, run_here, waiting_of
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
-from astune.reporting.aggregate import bootstrap_interval, cells, compare
+from astune.reporting.aggregate import cells, compare, mean_interval
 
 
 def table_of(generated: Path, epochs: int = 1) -> Table:
@@ -391,15 +391,18 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
     assert losses_of(record.result.history) == pytest.approx(losses_of(whole.result.history), rel=1e-5)
 
 
-def test_the_bootstrap_of_equal_values_is_a_point_and_of_two_values_their_range() -> None:
-    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
-    # of two values a quarter of the resamples is all low, a quarter all high
-    assert bootstrap_interval([0.2, 0.6]) == (0.2, 0.6)
-    assert bootstrap_interval([0.7]) is None
-    low, high = bootstrap_interval([0.1 * n for n in range(10)]) or (0.0, 0.0)
-    standard_error = 0.2872 / 10**0.5  # population deviation of 0, .1, ... .9, over the root of ten
-    assert low == pytest.approx(0.45 - 1.96 * standard_error, abs=0.015)
-    assert high == pytest.approx(0.45 + 1.96 * standard_error, abs=0.015)
+def test_the_interval_of_a_mean_is_students() -> None:
+    assert mean_interval([0.7]) is None
+    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    # t(3, .975) = 3.182 in any table; the standard error of 1, 2, 3, 4 is the root of 5/3 over the root of 4
+    assert mean_interval([1, 2, 3, 4]) == pytest.approx((2.5 - 2.054, 2.5 + 2.054), abs=5e-4)
+
+
+@pytest.mark.parametrize("runs", [4, 5, 10])
+def test_the_interval_holds_the_mean_as_often_as_it_says(runs: int) -> None:
+    draws = np.random.default_rng(0).normal(size=(2000, runs))
+    held = [low < 0 < high for low, high in filter(None, map(mean_interval, draws.tolist()))]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)  # three standard errors of 2,000 draws
 
 
 def test_the_paired_test_is_exact() -> None:
@@ -409,6 +412,9 @@ def test_the_paired_test_is_exact() -> None:
     assert found.pairs == 5
     assert found.difference == pytest.approx(0.12)
     assert found.p_value == pytest.approx(2 / 2**5)  # of 32 sign patterns two are as extreme
+    assert found.interval == pytest.approx(
+        (0.12 - 0.01963, 0.12 + 0.01963), abs=1e-5
+    )  # t(4, .975) = 2.776 times .01581 / root 5
     assert compare(first, {(0, 0): 0.7, (7, 0): 0.1}).p_value is None
     assert compare(first, first).p_value == 1
     with pytest.raises(ValueError, match="share no fold"):

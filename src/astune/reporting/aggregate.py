@@ -1,12 +1,14 @@
 """From runs to the cells of a table: mean, deviation, interval; and whether two rows differ.
 
-A cell's runs are its folds and seeds. Intervals are percentile bootstraps over runs: they tell how far the mean of such runs would
-move, and nothing of other data. Two rows are compared on the runs they share, by a sign-flip permutation test of the paired
-differences, exact up to 13 pairs.
+A cell's runs are its folds and seeds. Intervals are Student's over runs: they tell how far the mean of such runs would move, and
+nothing of other data. (A percentile bootstrap of four normal values holds their mean in 80 % of the cases, of five in 84 %, where
+95 are asked for.) Two rows are compared on the runs they share, by the interval of the paired differences and by their sign-flip
+permutation test, exact up to 13 pairs.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -39,7 +41,7 @@ class Cell:
     """Runs the plan has for this cell; the rest is missing."""
     parameters: int
     train_seconds: float
-    """Median of the runs."""
+    """The fastest of the runs: other work on the machine only ever adds to it."""
     frozen_seconds: float
     """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
     macro_f1: float
@@ -66,7 +68,8 @@ class Cell:
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 %, of the mean; nothing for one run."""
-        return bootstrap_interval(list(self.accuracies.values()))
+        ends = mean_interval(list(self.accuracies.values()))
+        return ends and (max(ends[0], 0.0), min(ends[1], 1.0))
 
     @property
     def interval_or_wilson(self) -> tuple[float, float]:
@@ -82,12 +85,14 @@ class Comparison:
     difference: float
     """Mean of first minus second, -1 to 1."""
     pairs: int
+    interval: tuple[float, float] | None
+    """95 %, of the difference; nothing for fewer than two pairs."""
     p_value: float | None
     """Two-sided; nothing for fewer than two pairs."""
 
 
-def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of a mean.
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Student's interval of a mean.
 
     Args:
         values: one a run.
@@ -98,9 +103,8 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[fl
     """
     if len(values) < 2:
         return None
-    draws = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.quantile(np.asarray(values)[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return mean(values) - reach, mean(values) + reach
 
 
 def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comparison:
@@ -111,8 +115,8 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
         second: likewise.
 
     Returns:
-        The mean difference, and the probability of one at least as large if the signs of the differences were coin flips. With
-        few pairs it cannot be small: 5 pairs give 0.0625 at least.
+        The mean difference, its interval, and the probability of one at least as large if the signs of the differences were coin
+        flips. With few pairs it cannot be small: 5 pairs give 0.0625 at least.
 
     Raises:
         ValueError: they share no run.
@@ -122,7 +126,7 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
         raise ValueError("the two rows share no fold and seed")
     differences = np.array([first[pair] - second[pair] for pair in shared])
     if len(shared) < 2:
-        return Comparison(float(differences.mean()), 1, None)
+        return Comparison(float(differences.mean()), 1, None, None)
     test = stats.permutation_test(
         (differences,),
         np.mean,
@@ -131,7 +135,8 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
         rng=np.random.default_rng(0),
         vectorized=True,
     )
-    return Comparison(float(differences.mean()), len(shared), float(test.pvalue))
+    interval = mean_interval(differences.tolist())
+    return Comparison(float(differences.mean()), len(shared), interval, float(test.pvalue))
 
 
 def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dict[tuple[str, str], Cell]:
@@ -157,7 +162,7 @@ def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dic
                 accuracies={pair: record.accuracy for pair, record in done.items()},
                 planned=len(members),
                 parameters=members[0].parameters,
-                train_seconds=float(np.median([result.train_seconds for result in results])),
+                train_seconds=min(result.train_seconds for result in results),
                 frozen_seconds=max(result.frozen_seconds for result in results),
                 macro_f1=mean(test["macro_f1"] for test in tests),
                 confusion=np.sum([test["confusion"] for test in tests], axis=0).tolist(),

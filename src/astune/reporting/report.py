@@ -23,6 +23,7 @@ from astune.reporting.tables import (
     headline,
     parameters_of,
     percent_of,
+    seconds_of,
     to_csv,
     to_latex,
     to_markdown,
@@ -109,7 +110,15 @@ def _page(table: Grid, drawn: Sequence[tuple[str, Path]]) -> str:
         for column in columns:
             value, behind = figures_of(table, row, column)
             cells.append({"value": value, "behind": behind, "place": table.places.get((row.name, column), 0)})
-        rows.append({"name": row.name, "parameters": parameters_of(row), "percent": percent_of(row), "cells": cells})
+        rows.append(
+            {
+                "name": row.name,
+                "parameters": parameters_of(row),
+                "percent": percent_of(row),
+                "seconds": seconds_of(row),
+                "cells": cells,
+            }
+        )
     shown = [{"caption": about, "data": base64.b64encode(png.read_bytes()).decode("ascii")} for about, png in drawn]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_PAGE.read_text(encoding="utf-8")).render(

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from astune.reporting.grid import Grid, GridRow
 
 CAPTION = (
-    "Test accuracy in percent: mean and sample deviation over folds and seeds, in brackets the 95 % bootstrap interval of the mean. "
-    "Best in bold, second best underlined, full fine-tuning standing outside."
+    "Test accuracy in percent: mean and sample deviation over folds and seeds, in brackets the 95 % interval of the mean. "
+    "Best in bold, second best underlined, full fine-tuning standing outside. "
+    "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
+    "which all of them share."
 )
 _OURS_AND_THEIRS = " In parentheses the paper's figure, and ours minus the paper's."
 
@@ -65,6 +67,23 @@ def percent_of(row: GridRow) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def seconds_of(row: GridRow) -> str:
+    """Time of a run.
+
+    Args:
+        row: of a table.
+
+    Returns:
+        ``"155 to 212"`` over the columns, ``"1 to 4, once 17"`` with what was computed once for all; a dash where nothing is finished.
+    """
+    if not row.cells:
+        return "-"
+    trained = [cell.train_seconds for cell in row.cells.values()]
+    low, high = (f"{seconds:.0f}" for seconds in (min(trained), max(trained)))
+    once = max(cell.frozen_seconds for cell in row.cells.values())
+    return (low if low == high else f"{low} to {high}") + (f", once {once:.0f}" if once else "")
+
+
 def columns_of(table: Grid) -> tuple[str, ...]:
     """The columns with figures, the average among them where there is one.
 
@@ -72,6 +91,10 @@ def columns_of(table: Grid) -> tuple[str, ...]:
         table: laid out.
     """
     return (*table.columns, AVERAGE) if table.has_average else table.columns
+
+
+def _costs(row: GridRow) -> tuple[str, ...]:
+    return parameters_of(row), percent_of(row), seconds_of(row)
 
 
 def figures_of(table: Grid, row: GridRow, column: str) -> tuple[str, str]:
@@ -120,14 +143,18 @@ def to_markdown(table: Grid) -> str:
     lines = [f"# {headline(table)}", "", *(f"- {line}" for line in table.ran)]
     if table.unlike_the_paper:
         lines += ["- **Not the paper's setting:** " + "; ".join(table.unlike_the_paper)]
-    lines += ["", f"| method | parameters | % of full | {' | '.join(columns)} |", "|" + " --- |" * (3 + len(columns))]
+    lines += [
+        "",
+        f"| method | parameters | % of full | s a run | {' | '.join(columns)} |",
+        "|" + " --- |" * (4 + len(columns)),
+    ]
     for row in table.rows:
         cells = []
         for column in columns:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")
             cells.append(f"{mark.format(value)} {behind}".strip())
-        lines.append(f"| {row.name} | {parameters_of(row)} | {percent_of(row)} | {' | '.join(cells)} |")
+        lines.append(" | ".join([f"| {row.name}", *_costs(row), *cells]) + " |")
     return "\n".join([*lines, "", caption(table), ""])
 
 
@@ -156,12 +183,14 @@ def to_latex(table: Grid) -> str:
         f"\\caption{{{about.translate(_LATEX)}}}",
         f"\\label{{tab:{table.name}}}",
     ]
-    lines += [f"\\begin{{tabular}}{{lrr{'l' * len(columns)}}}", "\\toprule"]
-    lines += [" & ".join(["Method", "Parameters", "\\% of full", *(c.translate(_LATEX) for c in columns)]) + " \\\\"]
+    lines += [f"\\begin{{tabular}}{{lrrr{'l' * len(columns)}}}", "\\toprule"]
+    lines += [
+        " & ".join(["Method", "Parameters", "\\% of full", "s a run", *(c.translate(_LATEX) for c in columns)])
+        + " \\\\"
+    ]
     lines += ["\\midrule"]
     for row in table.rows:
-        cells = [row.name, parameters_of(row), percent_of(row)]
-        cells = [cell.translate(_LATEX) for cell in cells]
+        cells = [cell.translate(_LATEX) for cell in (row.name, *_costs(row))]
         for column in columns:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")
@@ -224,11 +253,24 @@ def comparisons_to_csv(table: Grid) -> str:
         table: laid out.
     """
     lines: list[Sequence[str]] = [
-        ("table", "column", "first", "second", "difference", "pairs", "p_value", "unlike_the_paper", "ran")
+        (
+            "table",
+            "column",
+            "first",
+            "second",
+            "difference",
+            "low",
+            "high",
+            "pairs",
+            "p_value",
+            "unlike_the_paper",
+            "ran",
+        )
     ]
     for column, first, second, found in comparisons(table):
         p_value = "" if found.p_value is None else f"{found.p_value:.4g}"
-        figures = (f"{100 * found.difference:.4f}", str(found.pairs), p_value)
+        low, high = found.interval or (None, None)
+        figures = (f"{100 * found.difference:.4f}", _percent(low), _percent(high), str(found.pairs), p_value)
         lines.append(
             (table.name, column, first, second, *figures, "; ".join(table.unlike_the_paper), "; ".join(table.ran))
         )

@@ -23,7 +23,7 @@ from astune.experiments.table import Table, load_table, shipped_tables
 from astune.methods import parse_method
 from astune.reporting.grid import Grid, grid
 from astune.reporting.report import write_report
-from astune.reporting.tables import comparisons, figures_of, to_csv, to_latex, to_markdown
+from astune.reporting.tables import comparisons, figures_of, seconds_of, to_csv, to_latex, to_markdown
 from astune.training.result import TrainResult
 
 Accuracy = Callable[[PlannedRun], float]
@@ -95,6 +95,15 @@ def test_the_average_is_of_the_data_sets_and_the_one_misprint_shows(paper: Grid)
     assert behind["Full FT"] == ("90.60", "(90.07, +0.53)")
     assert behind["LoRA"] == ("84.97", "(84.97, +0.00)")
     assert figures_of(paper, paper.rows[0], "esc50") == ("87.48", "± 0.00 [87.5, 87.5] (87.48, +0.00)")
+
+
+def test_seconds_are_of_a_run_and_what_is_shared_comes_once(paper: Grid) -> None:
+    row = paper.rows[0]
+    assert seconds_of(row) == "3"
+    slower = replace(row.cells["urbansound8k"], train_seconds=41.2, frozen_seconds=17.4)
+    assert seconds_of(replace(row, cells={**row.cells, "urbansound8k": slower})) == "3 to 41, once 17"
+    assert seconds_of(replace(row, cells={})) == "-"
+    assert "| 100.00 | 3 | 87.48" in to_markdown(paper)
 
 
 def test_a_whole_faithful_run_differs_from_the_paper_in_nothing(paper: Grid) -> None:
@@ -189,7 +198,7 @@ def test_latex_has_as_many_cells_in_each_line(paper: Grid) -> None:
     text = to_latex(paper)
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(body) == 1 + 15
-    assert {line.count(" & ") for line in body} == {2 + 5}
+    assert {line.count(" & ") for line in body} == {3 + 5}
     assert "\\textbf{93.61}" in text
     assert "\\underline{92.55}" in text
     assert "urbansound8k" in text
