@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -104,9 +104,10 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -
     colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(series)}
     figure = _figure(1 + 5 * len(panels), 5.5, title)
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    bottom = min(floor(10 * min(point.low for point in points)) / 10, 0.9)  # as in 0.5: room for what differs
     room = 0.6 * _LABEL_SIZE * max(map(len, methods)) + 20  # points that upright labels take, and their markers
     for axes, panel in zip(plots, panels, strict=True):
-        axes.set(xscale="log", xlabel="trained parameters", ylim=(0, 1))
+        axes.set(xscale="log", xlabel="trained parameters", ylim=(bottom, 1))
         axes.set_title(panel, pad=room)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.grid(visible=True, axis="y", alpha=0.3)

@@ -106,6 +106,12 @@ def test_the_file_is_a_png(tmp_path: Path) -> None:
     assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.parametrize(("low", "bottom"), [(0.55, 0.5), (0.08, 0.0), (1.0, 0.9)])
+def test_the_axis_starts_at_the_tenth_below_the_lowest_interval(low: float, bottom: float) -> None:
+    (axes,) = draw_accuracy_against_parameters([Point("lora", 9_216, 1.0, low, 1.0, "", "words")]).axes
+    assert axes.get_ylim() == (bottom, 1)
+
+
 def test_a_panel_a_task_with_every_point_and_its_interval() -> None:
     pytest.importorskip("matplotlib")
     figure = draw_accuracy_against_parameters(POINTS, "what it is")
