@@ -25,6 +25,10 @@ NEAREST = {"digits": "fluent_speech", "esc10": "esc50"}
 FEW = {"shots=1": "esc50", "shots=2": "speech_commands", "shots=4": "esc50", "shots=8": "speech_commands"}
 """In Table II, where speech has no 1 or 4 clips a class."""
 
+BLIND = 1
+"""The fold that rates.py leaves out."""
+SWEPT = ("Full FT", "Full FT, 5e-4", "Linear", "LoRA", "Bottleneck PF par")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -94,13 +98,16 @@ FINDINGS = {
 def main() -> None:
     """Print a table for each of the paper's tables that has finished runs here."""
     store = Store(Path(__file__).parent)
+    found = {}
     for table in store.planned():
         if table in FINDINGS:
             entries = store.read_plan(table).entries
             done = {entry.key: store.read(entry.key) for entry in entries if store.path(entry.key).exists()}
-            found = cells(entries, done)
+            found[table] = cells(entries, done)
             print(f"Table {PUBLISHED[table].numeral}\n")
-            print("\n".join(lines_of(table, found)), end="\n\n")
+            print("\n".join(lines_of(table, found[table])), end="\n\n")
+    print(f"Fold {BLIND} alone\n")
+    print("\n".join(blind_lines(found["table1"])))
 
 
 def lines_of(table: str, found: dict[tuple[str, str], Cell]) -> Iterator[str]:
@@ -116,6 +123,17 @@ def lines_of(table: str, found: dict[tuple[str, str], Cell]) -> Iterator[str]:
             fields.append("-" if None in printed else f"{printed[0] - printed[1]:+.1f}")  # type: ignore[operator]
             fields.append(shown(finding, found.get((finding.first, column)), found.get((finding.second, column))))
         yield "| " + " | ".join(fields) + " |"
+
+
+def blind_lines(found: dict[tuple[str, str], Cell]) -> Iterator[str]:
+    """A Markdown table of the fold that no rate was chosen on, in percent, seed by seed."""
+    columns = list(dict.fromkeys(column for _, column in found))
+    yield "| " + " | ".join([f"fold {BLIND}", *columns]) + " |"
+    yield "| " + " | ".join(["---"] * (1 + len(columns))) + " |"
+    for row in SWEPT:
+        runs = [found[row, column].accuracies if (row, column) in found else {} for column in columns]
+        shown = [", ".join(f"{100 * value:.1f}" for (fold, _), value in one.items() if fold == BLIND) for one in runs]
+        yield "| " + " | ".join([row, *(one or "-" for one in shown)]) + " |"
 
 
 def beside(column: str) -> str:

@@ -6,7 +6,7 @@ speech commands, where full fine-tuning has 97.31). The average is the mean over
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -18,6 +18,7 @@ from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.published import PUBLISHED
 from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
+from astune.methods.base import default_learning_rate
 from astune.reporting.aggregate import Cell, cells
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
             f"epochs {_values(own, done, 'num_train_epochs')}, frames {_values(own, done, 'max_length')}, "
             f"selection {_values(own, done, 'selection')}"
         )
+    lines += _rows_apart(entries)
     lines.append(f"Seeds: {_listed(sorted({entry.seed for entry in entries}))}")
     lines.append(f"Runs: {len(done)} of {len(keys)} finished")
     lines.append(f"Position embeddings: {_values(entries, done, 'position_embeddings')}")
@@ -187,6 +189,32 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         shown = dict.fromkeys(f"torch {one['torch']}, transformers {one['transformers']}" for one in versions)
         lines.append(f"Versions: {'; '.join(shown)}")
     return lines
+
+
+def _rows_apart(entries: Iterable[PlanEntry]) -> list[str]:
+    """One line on rows whose settings are not those of most rows of their column, if there are any."""
+    columns: dict[str, list[PlanEntry]] = defaultdict(list)
+    for entry in entries:
+        if entry.method != BASELINE:
+            columns[entry.column].append(entry)
+    apart: dict[str, dict[str, None]] = defaultdict(dict)
+    for own in columns.values():
+        for name in sorted({name for entry in own for name in entry.settings} - set(_UNSEEN)):
+            values = [
+                "the method's" if _is_default_rate(name, entry) else _shown(entry.settings.get(name)) for entry in own
+            ]
+            usual = Counter(values).most_common(1)[0][0]
+            for entry, value in zip(own, values, strict=True):
+                if value != usual:
+                    apart[entry.row][f"{name} {value}"] = None
+    ordered = dict.fromkeys(entry.row for own in columns.values() for entry in own if entry.row in apart)
+    told = "; ".join(f"{row} ({', '.join(apart[row])})" for row in ordered)
+    return [f"Rows with settings of their own: {told}"] if told else []
+
+
+def _is_default_rate(setting: str, entry: PlanEntry) -> bool:
+    """Whether this is the learning rate that the entry's method asks for: the paper's differ between methods."""
+    return setting == "learning_rate" and entry.settings[setting] == default_learning_rate(parse_method(entry.method))
 
 
 def _commit(commit: str | None, dirty: bool | None) -> str:
@@ -248,7 +276,7 @@ def _but_for_the_rate(spec: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _outside(entry: PlanEntry, columns: set[str]) -> str:
     if entry.column not in columns:
-        return f"the column {entry.column!r} is not the paper's (backbone {entry.settings.get('backbone')})"
+        return f"the column {entry.column!r} is not the paper's"
     return f"the row {entry.row!r} is not the paper's"
 
 

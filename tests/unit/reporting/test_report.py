@@ -141,6 +141,18 @@ def differences(runs: list[PlannedRun], table: Table) -> tuple[str, ...]:
     return grid(saved("table7", table, runs), {run.key: made_up(run, 0.5) for run in runs}).unlike_the_paper
 
 
+def test_rows_with_settings_of_their_own_are_named() -> None:
+    name, table = load_table("table7")
+    first = table.rows[0].model_copy(update={"settings": {"num_train_epochs": 75, "learning_rate": 1e-3}})
+    changed = table.model_copy(update={"rows": [first, *table.rows[1:]], "datasets": table.datasets[:1]})
+    runs = plan(name, changed, PlanOptions(data_root=Path("/nowhere")))
+    told = "Rows with settings of their own: sequential, residual (learning_rate 0.001, num_train_epochs 75)"
+    assert told in grid(saved(name, changed, runs), {}).ran
+    name, table = load_table("table1")  # whose methods have rates of their own
+    whole = plan(name, table, PlanOptions(data_root=Path("/nowhere")))
+    assert not any(line.startswith("Rows with") for line in grid(saved(name, table, whole), {}).ran)
+
+
 def test_another_method_under_a_rows_name_is_not_the_papers() -> None:
     name, table = load_table("table7")
     first = table.rows[0].model_copy(update={"method": "bottleneck-pf-seq:init=normal"})
