@@ -7,8 +7,11 @@ reads the plans and runs in this folder (`astune reproduce docs/results/table1.y
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from astune.experiments.published import PUBLISHED
@@ -16,15 +19,14 @@ from astune.experiments.store import Store
 from astune.reporting.aggregate import cells, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from astune.reporting.aggregate import Cell
+    from astune.reporting.aggregate import Cell, Pair
 
 NEAREST = {"digits": "fluent_speech", "esc10": "esc50"}
 """The paper's data set whose printed figures stand beside ours: its hardest speech, its sounds of the same collection."""
-FEW = {"shots=1": "esc50", "shots=2": "speech_commands", "shots=4": "esc50", "shots=8": "speech_commands"}
-"""In Table II, where speech has no 1 or 4 clips a class."""
-
+FEW_SHOT = "esc50"
+"""In Table II, where speech has other numbers of clips a class than ours and its sounds have the same."""
 BLIND = 1
 """The fold that rates.py leaves out."""
 SWEPT = ("Full FT", "Full FT, 5e-4", "Linear", "LoRA", "Bottleneck PF par")
@@ -32,15 +34,23 @@ SWEPT = ("Full FT", "Full FT, 5e-4", "Linear", "LoRA", "Bottleneck PF par")
 
 @dataclass(frozen=True)
 class Finding:
-    """The paper's, about two rows of one of its tables."""
+    """The paper's, about rows of one of its tables."""
 
     says: str
-    first: str
-    second: str
+    first: str | tuple[str, ...]
+    """A row, or several, whose mean on each fold counts."""
+    second: str | tuple[str, ...]
+    """Likewise."""
     expects: int = 1
     """1 where the first is to be ahead, 0 where nothing is to be between the two."""
 
 
+PARALLEL = ("Bottleneck PF par", "Bottleneck HOU par", "Convpass PF par", "Convpass HOU par")
+SEQUENTIAL = ("Bottleneck PF seq", "Bottleneck HOU seq", "Convpass PF seq", "Convpass HOU seq")
+HOULSBY = ("Bottleneck HOU par", "Bottleneck HOU seq", "Convpass HOU par", "Convpass HOU seq")
+PFEIFFER = ("Bottleneck PF par", "Bottleneck PF seq", "Convpass PF par", "Convpass PF seq")
+BOTTLENECK = ("Bottleneck PF par", "Bottleneck PF seq", "Bottleneck HOU par", "Bottleneck HOU seq")
+CONVPASS = ("Convpass PF par", "Convpass PF seq", "Convpass HOU par", "Convpass HOU seq")
 FINDINGS = {
     "table1": (
         Finding("adapters and LoRA beat linear probing", "LoRA", "Linear"),
@@ -50,20 +60,21 @@ FINDINGS = {
         Finding("Pfeiffer beats shallow prompts", "Bottleneck PF par", "SPT-300"),
         Finding("Pfeiffer beats prefixes", "Bottleneck PF par", "Pref-T 24"),
         Finding("Pfeiffer beats BitFit", "Bottleneck PF par", "BitFit"),
+        Finding("Houlsby beats Pfeiffer, all four", HOULSBY, PFEIFFER),
+        Finding("parallel beats sequential, all four", PARALLEL, SEQUENTIAL),
         Finding("parallel beats sequential, Pfeiffer", "Bottleneck PF par", "Bottleneck PF seq"),
         Finding("parallel beats sequential, Houlsby", "Bottleneck HOU par", "Bottleneck HOU seq"),
         Finding("parallel beats sequential, Convpass", "Convpass PF par", "Convpass PF seq"),
         Finding("parallel beats sequential, Convpass Houlsby", "Convpass HOU par", "Convpass HOU seq"),
-        Finding("convolution adds nothing, Pfeiffer", "Convpass PF par", "Bottleneck PF par", 0),
-        Finding("convolution adds nothing, Houlsby", "Convpass HOU par", "Bottleneck HOU par", 0),
+        Finding("convolution adds nothing, all four", CONVPASS, BOTTLENECK, 0),
         Finding("full fine-tuning is ahead on speech", "Full FT", "LoRA"),
         Finding("the same at a rate of its own", "Full FT, 5e-4", "LoRA"),
     ),
     "table2": (
-        Finding("adapters beat LoRA on few clips", "Bottleneck", "LoRA"),
-        Finding("adapters beat deep prompts on few clips", "Bottleneck", "DPT-25"),
+        Finding("adapters beat LoRA on 1 to 8 clips a class", "Bottleneck", "LoRA"),
+        Finding("adapters beat deep prompts", "Bottleneck", "DPT-25"),
         Finding("Convpass as good as bottleneck", "Convpass", "Bottleneck", 0),
-        Finding("(ours)", "LayerMix", "Bottleneck"),
+        Finding("(ours, not the paper's)", "LayerMix", "Bottleneck"),
     ),
     "table3": (
         Finding("parallel at attention is best: against after the FFN", "MHSA-Par-Before", "FFN-Seq/Par-After"),
@@ -111,18 +122,43 @@ def main() -> None:
 
 
 def lines_of(table: str, found: dict[tuple[str, str], Cell]) -> Iterator[str]:
-    """A Markdown table: by finding and column of ours the printed difference, ours with its 95 % interval, and whether it holds."""
-    columns = list(dict.fromkeys(column for _, column in found))
-    heads = [head for column in columns for head in (f"paper, {beside(column)}", column)]
+    """A Markdown table: by finding and data set the printed difference, ours with its 95 % interval, and whether it holds."""
+    data: dict[str, list[str]] = defaultdict(list)
+    for column in dict.fromkeys(column for _, column in found):
+        data[column.partition(",")[0]].append(column)
+    theirs = {name: FEW_SHOT if len(columns) > 1 else NEAREST[name] for name, columns in data.items()}
+    heads = [head for name in data for head in (f"paper, {theirs[name]}", name)]
     yield "| " + " | ".join(["the paper finds", "first minus second", *heads]) + " |"
     yield "| " + " | ".join(["---"] * (2 + len(heads))) + " |"
     for finding in FINDINGS[table]:
-        fields = [finding.says, f"{finding.first} - {finding.second}"]
-        for column in columns:
-            printed = [PUBLISHED[table].accuracy(row, beside(column)) for row in (finding.first, finding.second)]
-            fields.append("-" if None in printed else f"{printed[0] - printed[1]:+.1f}")  # type: ignore[operator]
-            fields.append(shown(finding, found.get((finding.first, column)), found.get((finding.second, column))))
+        sides = [rows_of(finding.first), rows_of(finding.second)]
+        fields = [finding.says, "the mean of each" if len(sides[0]) > 1 else " - ".join(side[0] for side in sides)]
+        for name, columns in data.items():
+            first, second = (
+                printed(table, side, [column.replace(name, theirs[name]) for column in columns]) for side in sides
+            )
+            fields.append("-" if first is None or second is None else f"{first - second:+.1f}")
+            fields.append(shown(finding, *(accuracies(found, side, columns) for side in sides)))
         yield "| " + " | ".join(fields) + " |"
+
+
+def rows_of(side: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One row or several."""
+    return (side,) if isinstance(side, str) else side
+
+
+def printed(table: str, rows: Sequence[str], columns: Sequence[str]) -> float | None:
+    """The mean of the paper's figures; nothing where one is not printed."""
+    figures = [PUBLISHED[table].accuracy(row, column) for row, column in product(rows, columns)]
+    known = [figure for figure in figures if figure is not None]
+    return mean(known) if len(known) == len(figures) else None
+
+
+def accuracies(found: dict[tuple[str, str], Cell], rows: Sequence[str], columns: Sequence[str]) -> dict[Pair, float]:
+    """The mean over rows and columns, of each fold and seed that all of them have."""
+    runs = [found[place].accuracies if place in found else {} for place in product(rows, columns)]
+    shared = set(runs[0]).intersection(*runs[1:])
+    return {pair: mean(one[pair] for one in runs) for pair in runs[0] if pair in shared}
 
 
 def blind_lines(found: dict[tuple[str, str], Cell]) -> Iterator[str]:
@@ -132,21 +168,15 @@ def blind_lines(found: dict[tuple[str, str], Cell]) -> Iterator[str]:
     yield "| " + " | ".join(["---"] * (1 + len(columns))) + " |"
     for row in SWEPT:
         runs = [found[row, column].accuracies if (row, column) in found else {} for column in columns]
-        shown = [", ".join(f"{100 * value:.1f}" for (fold, _), value in one.items() if fold == BLIND) for one in runs]
-        yield "| " + " | ".join([row, *(one or "-" for one in shown)]) + " |"
+        fields = [", ".join(f"{100 * value:.1f}" for (fold, _), value in one.items() if fold == BLIND) for one in runs]
+        yield "| " + " | ".join([row, *(field or "-" for field in fields)]) + " |"
 
 
-def beside(column: str) -> str:
-    """The paper's column that is nearest to one of ours."""
-    name, _, shots = column.partition(", ")
-    return f"{FEW[shots]}, {shots}" if shots else NEAREST[name]
-
-
-def shown(finding: Finding, first: Cell | None, second: Cell | None) -> str:
+def shown(finding: Finding, first: dict[Pair, float], second: dict[Pair, float]) -> str:
     """Difference in points, interval, and ``holds``, ``does not`` or ``open`` as the interval says."""
-    if first is None or second is None or not first.accuracies.keys() & second.accuracies.keys():
+    if not first.keys() & second.keys():
         return "-"
-    outcome = compare(first.accuracies, second.accuracies)
+    outcome = compare(first, second)
     if outcome.interval is None:
         return f"{100 * outcome.difference:+.1f}, one run"
     low, high = (100 * end for end in outcome.interval)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ import pytest
 
 from astune.cli import main
 from astune.counting import count
-from astune.experiments.store import Store
 from astune.methods import PRESETS
-from astune.reporting.aggregate import cells
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -135,30 +132,3 @@ def test_every_test_named_in_the_docs_exists() -> None:
         path = ROOT / file
         assert path.is_file(), f"{page.name} names {file}"
         assert f"def {function}(" in path.read_text(encoding="utf-8"), f"{page.name} names {file}::{function}"
-
-
-def test_the_study_of_positions_prints_what_its_script_computes() -> None:
-    """From the runs in docs/results: four methods' accuracies, what positions are worth to each, three leads over full fine-tuning."""
-    script = ROOT / "docs" / "positions" / "gaps.py"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    figures = [line for line in done.stdout.splitlines() if "[" in line]
-    assert len(figures) == 4 + 4 + 3
-    page = (ROOT / "docs" / "positions.md").read_text().splitlines()
-    assert [line for line in figures if line not in page] == []
-
-
-def test_the_accuracies_of_layermix_are_those_of_its_runs() -> None:
-    store = Store(ROOT / "docs" / "results")
-    saved = store.read_plan("layermix")
-    found = cells(saved.entries, {entry.key: store.read(entry.key) for entry in saved.entries})
-    lines = (ROOT / "docs" / "performance.md").read_text().splitlines()
-    rows = list(dict.fromkeys(entry.row for entry in saved.entries))
-    assert len(rows) == 8
-    for row in rows:
-        (line,) = (line for line in lines if line.startswith(f"| {row} |"))
-        for dataset in ("digits", "esc10"):
-            cell = found[row, dataset]
-            assert cell.interval is not None
-            low, high = cell.interval
-            assert f"| {100 * cell.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in line
-        assert f"| {found[row, 'digits'].parameters:,} |" in line
