@@ -12,7 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from astune.experiments.store import Store
-from astune.reporting.aggregate import cells, compare, mean_interval
+from astune.reporting.aggregate import by_fold, cells, compare, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,7 +75,7 @@ def minus(first: Mapping[Pair, float], second: Mapping[Pair, float]) -> dict[Pai
 
 def shown(shares: Mapping[Pair, float], sign: str = "+") -> str:
     """Mean and 95 % interval of it, in percent or points."""
-    values = [100 * share for share in shares.values()]
+    values = [100 * share for share in by_fold(shares)]
     interval = mean_interval(values)
     assert interval is not None  # noqa: S101 - the study has several folds
     return f"{mean(values):{sign}.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"

@@ -7,7 +7,7 @@ reads the plans and runs in this folder (`astune reproduce docs/results/table1.y
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 from astune.experiments.published import PUBLISHED
 from astune.experiments.store import Store
 from astune.reporting.aggregate import cells, compare
+from astune.reporting.report import records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from astune.reporting.aggregate import Cell, Pair
 
-NEAREST = {"digits": "fluent_speech", "esc10": "esc50"}
-"""The paper's data set whose printed figures stand beside ours: its hardest speech, its sounds of the same collection."""
-FEW_SHOT = "esc50"
-"""In Table II, where speech has other numbers of clips a class than ours and its sounds have the same."""
+    Cells = Mapping[tuple[str, str], Cell]
+
+NEAREST = {"digits": ("speech_commands", "fluent_speech"), "esc10": ("esc50",)}
+"""The paper's data sets of the same kind as ours; their printed differences stand beside ours."""
+LEVEL = 2.0
+"""Points: the first of two rows is no better if the whole interval of the difference lies below."""
 BLIND = 1
 """The fold that rates.py leaves out."""
 SWEPT = ("Full FT", "Full FT, 5e-4", "Linear", "LoRA", "Bottleneck PF par")
@@ -41,8 +44,10 @@ class Finding:
     """A row, or several, whose mean on each fold counts."""
     second: str | tuple[str, ...]
     """Likewise."""
-    expects: int = 1
-    """1 where the first is to be ahead, 0 where nothing is to be between the two."""
+    digits: int | None = 1
+    """What the paper's speech leads to expect: 1, the first is ahead; 0, it is no better; nothing, it claims nothing or is of two minds."""
+    esc10: int | None = 1
+    """Likewise, of its sounds."""
 
 
 PARALLEL = ("Bottleneck PF par", "Bottleneck HOU par", "Convpass PF par", "Convpass HOU par")
@@ -53,51 +58,57 @@ BOTTLENECK = ("Bottleneck PF par", "Bottleneck PF seq", "Bottleneck HOU par", "B
 CONVPASS = ("Convpass PF par", "Convpass PF seq", "Convpass HOU par", "Convpass HOU seq")
 FINDINGS = {
     "table1": (
-        Finding("adapters and LoRA beat linear probing", "LoRA", "Linear"),
-        Finding("Houlsby adapters are best", "Bottleneck HOU par", "LoRA"),
-        Finding("Houlsby beats Pfeiffer", "Bottleneck HOU par", "Bottleneck PF par"),
+        Finding("LoRA beats linear probing", "LoRA", "Linear"),
+        Finding("(against a probe trained to its end)", "LoRA", "Linear, from the cache"),
+        Finding("LoRA beats Pfeiffer adapters on speech", "LoRA", "Bottleneck PF par", esc10=None),
+        Finding("Houlsby beats Pfeiffer, all four", HOULSBY, PFEIFFER),
+        Finding("parallel beats sequential, all four", PARALLEL, SEQUENTIAL),
+        Finding("- Pfeiffer bottleneck", "Bottleneck PF par", "Bottleneck PF seq", None, None),
+        Finding("- Houlsby bottleneck", "Bottleneck HOU par", "Bottleneck HOU seq", None, None),
+        Finding("- Pfeiffer Convpass", "Convpass PF par", "Convpass PF seq", None, None),
+        Finding("- Houlsby Convpass", "Convpass HOU par", "Convpass HOU seq", None, None),
+        Finding("convolution adds nothing, all four", CONVPASS, BOTTLENECK, 0, 0),
         Finding("Pfeiffer beats deep prompts", "Bottleneck PF par", "DPT-25"),
         Finding("Pfeiffer beats shallow prompts", "Bottleneck PF par", "SPT-300"),
         Finding("Pfeiffer beats prefixes", "Bottleneck PF par", "Pref-T 24"),
         Finding("Pfeiffer beats BitFit", "Bottleneck PF par", "BitFit"),
-        Finding("Houlsby beats Pfeiffer, all four", HOULSBY, PFEIFFER),
-        Finding("parallel beats sequential, all four", PARALLEL, SEQUENTIAL),
-        Finding("parallel beats sequential, Pfeiffer", "Bottleneck PF par", "Bottleneck PF seq"),
-        Finding("parallel beats sequential, Houlsby", "Bottleneck HOU par", "Bottleneck HOU seq"),
-        Finding("parallel beats sequential, Convpass", "Convpass PF par", "Convpass PF seq"),
-        Finding("parallel beats sequential, Convpass Houlsby", "Convpass HOU par", "Convpass HOU seq"),
-        Finding("convolution adds nothing, all four", CONVPASS, BOTTLENECK, 0),
-        Finding("full fine-tuning is ahead on speech", "Full FT", "LoRA"),
-        Finding("the same at a rate of its own", "Full FT, 5e-4", "LoRA"),
+        Finding("LoRA beats deep prompts on speech", "LoRA", "DPT-25", esc10=None),
+        Finding("LoRA beats BitFit", "LoRA", "BitFit"),
+        Finding("full fine-tuning is ahead on speech, no better on sounds", "Full FT", "LoRA", 1, 0),
+        Finding("(at a rate chosen on these folds but fold 1)", "Full FT, 5e-4", "LoRA", None, None),
+        Finding("(ours) mixing levels against the last one", "LayerMix", "Linear, from the cache", None, None),
+        Finding("(ours) mixing levels against LoRA", "LayerMix", "LoRA", None, None),
+        Finding("(pretraining) LoRA against random weights", "LoRA", "LoRA, random weights", None, None),
+        Finding("(features) linear probing against log-Mel", "Linear, from the cache", "log-Mel statistics", None, None),
     ),
     "table2": (
-        Finding("adapters beat LoRA on 1 to 8 clips a class", "Bottleneck", "LoRA"),
-        Finding("adapters beat deep prompts", "Bottleneck", "DPT-25"),
-        Finding("Convpass as good as bottleneck", "Convpass", "Bottleneck", 0),
-        Finding("(ours, not the paper's)", "LayerMix", "Bottleneck"),
+        Finding("adapters beat LoRA on few clips", "Bottleneck", "LoRA"),
+        Finding("adapters beat deep prompts on few clips", "Bottleneck", "DPT-25"),
+        Finding("convolution adds nothing", "Convpass", "Bottleneck", 0, 0),
+        Finding("(ours) mixing levels against LoRA", "LayerMix", "LoRA", None, None),
     ),
     "table3": (
-        Finding("parallel at attention is best: against after the FFN", "MHSA-Par-Before", "FFN-Seq/Par-After"),
-        Finding("as good: parallel to the FFN", "FFN-Par-Before", "FFN-Seq/Par-After", 0),
+        Finding("parallel at attention beats after the FFN on sounds", "MHSA-Par-Before", "FFN-Seq/Par-After", None),
+        Finding("parallel to the FFN is no better than after it", "FFN-Par-Before", "FFN-Seq/Par-After", 0, 0),
         Finding("in sequence before the FFN fails", "FFN-Seq/Par-After", "FFN-Seq-Before"),
-        Finding("in sequence before attention is worse than parallel", "MHSA-Par-Before", "MHSA-Seq-Before"),
+        Finding("in sequence before attention is worse on sounds", "MHSA-Par-Before", "MHSA-Seq-Before", None),
         Finding("after attention is worse than parallel", "MHSA-Par-Before", "MHSA-Seq/Par-After"),
     ),
     "table4": (
-        Finding("all four matrices are best for speech", "q, k, v, o", "q, v"),
+        Finding("all four matrices are best for speech", "q, k, v, o", "q, v", esc10=None),
         Finding("q, v beats q, k", "q, v", "q, k"),
         Finding("q, v beats q alone", "q, v", "q"),
     ),
     "table5": (
-        Finding("two adapters or one of twice the size", "HOU par", "PF MHSA-Par-Before x2", 0),
-        Finding("twice the parameters help speech", "PF MHSA-Par-Before x2", "PF MHSA-Par-Before"),
+        Finding("two adapters are no better than one of twice the size", "HOU par", "PF MHSA-Par-Before x2", 0, 0),
+        Finding("twice the parameters help speech", "PF MHSA-Par-Before x2", "PF MHSA-Par-Before", esc10=None),
         Finding("Hydra is worse than Houlsby", "HOU par", "HYDRA FFN"),
-        Finding("mixed is as good as parallel", "HOU mixed", "HOU par", 0),
+        Finding("mixed is no better than parallel", "HOU mixed", "HOU par", 0, 0),
     ),
     "table6": (
-        Finding("an adapter adds nothing to LoRA", "Adapter + LoRA", "LoRA", 0),
-        Finding("prompts do harm beside an adapter", "PF MHSA-Par-Before x2", "Adapter + DPT-25"),
-        Finding("all three are worse than LoRA", "LoRA", "Adapter + DPT-14 + LoRA"),
+        Finding("an adapter adds nothing to LoRA", "Adapter + LoRA", "LoRA", 0, 0),
+        Finding("adapter and prompts are worse than one larger adapter", "PF MHSA-Par-Before x2", "Adapter + DPT-25"),
+        Finding("all three are worse than LoRA on speech", "LoRA", "Adapter + DPT-14 + LoRA", esc10=None),
     ),
     "table7": (
         Finding("sequential adapters need the residual", "sequential, residual", "sequential, none"),
@@ -107,39 +118,45 @@ FINDINGS = {
 
 
 def main() -> None:
-    """Print a table for each of the paper's tables that has finished runs here."""
+    """Print how many hold, a table for each of the paper's tables that is planned here, and the fold that no rate was chosen on."""
     store = Store(Path(__file__).parent)
-    found = {}
-    for table in store.planned():
-        if table in FINDINGS:
-            entries = store.read_plan(table).entries
-            done = {entry.key: store.read(entry.key) for entry in entries if store.path(entry.key).exists()}
-            found[table] = cells(entries, done)
-            print(f"Table {PUBLISHED[table].numeral}\n")
-            print("\n".join(lines_of(table, found[table])), end="\n\n")
-    print(f"Fold {BLIND} alone\n")
-    print("\n".join(blind_lines(found["table1"])))
+    counts: Counter[str] = Counter()
+    found: dict[str, Cells] = {}
+    lines: list[str] = []
+    for table in filter(FINDINGS.__contains__, store.planned()):
+        saved = store.read_plan(table)
+        found[table] = cells(saved.entries, records_of(saved, store))
+        columns = list(dict.fromkeys(entry.column for entry in saved.entries))
+        lines += [f"**Table {PUBLISHED[table].numeral}**", "", *lines_of(table, found[table], columns, counts), ""]
+    print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("hold", "do not", "open")), end="\n\n")
+    print("\n".join(lines))
+    print("\n".join(blind_lines(found.get("table1", {}))))
 
 
-def lines_of(table: str, found: dict[tuple[str, str], Cell]) -> Iterator[str]:
-    """A Markdown table: by finding and data set the printed difference, ours with its 95 % interval, and whether it holds."""
+def lines_of(table: str, found: Cells, columns: Sequence[str], counts: Counter[str]) -> Iterator[str]:
+    """A Markdown table: by finding and data set the printed differences, ours with its interval, and whether it holds; counted."""
     data: dict[str, list[str]] = defaultdict(list)
-    for column in dict.fromkeys(column for _, column in found):
+    for column in columns:
         data[column.partition(",")[0]].append(column)
-    theirs = {name: FEW_SHOT if len(columns) > 1 else NEAREST[name] for name, columns in data.items()}
-    heads = [head for name in data for head in (f"paper, {theirs[name]}", name)]
-    yield "| " + " | ".join(["the paper finds", "first minus second", *heads]) + " |"
+    theirs = {name: known for name in data if (known := printed_columns(table, name))}
+    heads = [head for name in data for head in (f"paper, {' / '.join(theirs[name])}", name)]
+    yield "| " + " | ".join(["the paper finds", "first - second", *heads]) + " |"
     yield "| " + " | ".join(["---"] * (2 + len(heads))) + " |"
     for finding in FINDINGS[table]:
-        sides = [rows_of(finding.first), rows_of(finding.second)]
-        fields = [finding.says, "the mean of each" if len(sides[0]) > 1 else " - ".join(side[0] for side in sides)]
-        for name, columns in data.items():
-            first, second = (
-                printed(table, side, [column.replace(name, theirs[name]) for column in columns]) for side in sides
-            )
-            fields.append("-" if first is None or second is None else f"{first - second:+.1f}")
-            fields.append(shown(finding, *(accuracies(found, side, columns) for side in sides)))
+        sides = rows_of(finding.first), rows_of(finding.second)
+        fields = [finding.says, "their means" if len(sides[0]) > 1 else " - ".join(side[0] for side in sides)]
+        for name, ours in data.items():
+            fields.append(" / ".join(printed(table, sides, columns) for columns in theirs[name].values()))
+            verdict, shown = outcome(getattr(finding, name), *(accuracies(found, side, ours) for side in sides))
+            counts[verdict] += 1
+            fields.append(f"{shown} {verdict}".strip())
         yield "| " + " | ".join(fields) + " |"
+
+
+def printed_columns(table: str, name: str) -> dict[str, list[str]]:
+    """Columns of a printed table, by data set, of those nearest to one of ours; several where clips a class vary."""
+    every = PUBLISHED[table].columns
+    return {one: own for one in NEAREST[name] if (own := [column for column in every if column.startswith(one)])}
 
 
 def rows_of(side: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -147,22 +164,53 @@ def rows_of(side: str | tuple[str, ...]) -> tuple[str, ...]:
     return (side,) if isinstance(side, str) else side
 
 
-def printed(table: str, rows: Sequence[str], columns: Sequence[str]) -> float | None:
-    """The mean of the paper's figures; nothing where one is not printed."""
-    figures = [PUBLISHED[table].accuracy(row, column) for row, column in product(rows, columns)]
-    known = [figure for figure in figures if figure is not None]
-    return mean(known) if len(known) == len(figures) else None
+def printed_difference(table: str, sides: Sequence[Sequence[str]], columns: Sequence[str]) -> float | None:
+    """First minus second in the paper, points, rows and columns averaged; nothing where a figure is not printed."""
+    means = []
+    for side in sides:
+        figures = [PUBLISHED[table].accuracy(row, column) for row, column in product(side, columns)]
+        known = [figure for figure in figures if figure is not None]
+        if len(known) < len(figures):
+            return None
+        means.append(mean(known))
+    return means[0] - means[1]
 
 
-def accuracies(found: dict[tuple[str, str], Cell], rows: Sequence[str], columns: Sequence[str]) -> dict[Pair, float]:
-    """The mean over rows and columns, of each fold and seed that all of them have."""
-    runs = [found[place].accuracies if place in found else {} for place in product(rows, columns)]
+def printed(table: str, sides: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    """The same, as shown."""
+    difference = printed_difference(table, sides, columns)
+    return "-" if difference is None else f"{difference:+.1f}"
+
+
+def accuracies(found: Cells, rows: Sequence[str], columns: Sequence[str]) -> dict[Pair, float]:
+    """The mean over rows and columns, of each fold and seed that all of them have; nothing while a cell is unfinished."""
+    places = [found.get(place) for place in product(rows, columns)]
+    runs = [cell.accuracies for cell in places if cell is not None and cell.finished]
+    if len(runs) < len(places):
+        return {}
     shared = set(runs[0]).intersection(*runs[1:])
     return {pair: mean(one[pair] for one in runs) for pair in runs[0] if pair in shared}
 
 
-def blind_lines(found: dict[tuple[str, str], Cell]) -> Iterator[str]:
-    """A Markdown table of the fold that no rate was chosen on, in percent, seed by seed."""
+def outcome(expected: int | None, first: Mapping[Pair, float], second: Mapping[Pair, float]) -> tuple[str, str]:
+    """``hold``, ``do not`` or ``open`` as the interval says, or nothing where nothing is expected; and the difference in points."""
+    if not first.keys() & second.keys():
+        return "", "-"
+    found = compare(first, second)
+    shown = f"{100 * found.difference:+.1f}"
+    if found.interval is None:
+        return "", f"{shown}, one fold"
+    low, high = (100 * end for end in found.interval)
+    shown += f" [{low:.1f}, {high:.1f}]"
+    if expected is None:
+        return "", shown
+    holds = low > 0 if expected else high <= LEVEL
+    fails = high < 0 if expected else low > 0
+    return "hold" if holds else "do not" if fails else "open", shown
+
+
+def blind_lines(found: Cells) -> Iterator[str]:
+    """A Markdown table of the fold that no rate was chosen on, in percent, by seed."""
     columns = list(dict.fromkeys(column for _, column in found))
     yield "| " + " | ".join([f"fold {BLIND}", *columns]) + " |"
     yield "| " + " | ".join(["---"] * (1 + len(columns))) + " |"
@@ -170,21 +218,6 @@ def blind_lines(found: dict[tuple[str, str], Cell]) -> Iterator[str]:
         runs = [found[row, column].accuracies if (row, column) in found else {} for column in columns]
         fields = [", ".join(f"{100 * value:.1f}" for (fold, _), value in one.items() if fold == BLIND) for one in runs]
         yield "| " + " | ".join([row, *(field or "-" for field in fields)]) + " |"
-
-
-def shown(finding: Finding, first: dict[Pair, float], second: dict[Pair, float]) -> str:
-    """Difference in points, interval, and ``holds``, ``does not`` or ``open`` as the interval says."""
-    if not first.keys() & second.keys():
-        return "-"
-    outcome = compare(first, second)
-    if outcome.interval is None:
-        return f"{100 * outcome.difference:+.1f}, one run"
-    low, high = (100 * end for end in outcome.interval)
-    if finding.expects:
-        holds = "holds" if low > 0 else "does not" if high < 0 else "open"
-    else:
-        holds = "no difference seen" if low <= 0 <= high else "does not"
-    return f"{100 * outcome.difference:+.1f} [{low:.1f}, {high:.1f}] {holds}"
 
 
 if __name__ == "__main__":

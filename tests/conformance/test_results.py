@@ -6,10 +6,12 @@ import re
 import runpy
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from astune.experiments.plan import BASELINE_ROW
 from astune.experiments.store import Store
 from astune.experiments.table import load_table, shipped_tables
 from astune.reporting.aggregate import cells
@@ -39,8 +41,42 @@ def test_findings_are_about_rows_of_their_tables() -> None:
     findings, rows_of = script["FINDINGS"], script["rows_of"]
     assert set(findings) == {name for name in shipped_tables() if name.startswith("table")}
     for name, ours in findings.items():
-        rows = {row.name for row in load_table(RESULTS / f"{name}.yaml")[1].rows}
+        rows = {BASELINE_ROW, *(row.name for row in load_table(RESULTS / f"{name}.yaml")[1].rows)}
         assert {row for finding in ours for row in (*rows_of(finding.first), *rows_of(finding.second))} <= rows
+
+
+def test_findings_are_what_the_papers_figures_say() -> None:
+    script = runpy.run_path(str(RESULTS / "findings.py"))
+    checked = 0
+    for table, findings in script["FINDINGS"].items():
+        for finding, name in product(findings, script["NEAREST"]):
+            sides = [script["rows_of"](side) for side in (finding.first, finding.second)]
+            for columns in script["printed_columns"](table, name).values():
+                difference = script["printed_difference"](table, sides, columns)
+                expected = getattr(finding, name)
+                if difference is not None and expected is not None:
+                    assert difference > 0 if expected else difference <= script["LEVEL"], (finding, columns)
+                    checked += 1
+    assert checked == 75
+
+
+@pytest.mark.parametrize(
+    ("expected", "shares", "verdict"),
+    [  # a mean of 10, 0 or -10 points, +- 3.182 (t of three degrees of freedom) * 1.1547 / 2
+        (1, (0.09, 0.09, 0.11, 0.11), "hold"),
+        (0, (0.09, 0.09, 0.11, 0.11), "do not"),
+        (None, (0.09, 0.09, 0.11, 0.11), ""),
+        (1, (-0.01, -0.01, 0.01, 0.01), "open"),
+        (0, (-0.01, -0.01, 0.01, 0.01), "hold"),
+        (0, (0.0, 0.0, 0.02, 0.02), "open"),
+        (1, (-0.11, -0.11, -0.09, -0.09), "do not"),
+    ],
+)
+def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple[float, ...], verdict: str) -> None:
+    first = {(fold, 0): 0.5 + share for fold, share in enumerate(shares)}
+    found = runpy.run_path(str(RESULTS / "findings.py"))["outcome"](expected, first, dict.fromkeys(first, 0.5))
+    centre = 100 * sum(shares) / 4
+    assert found == (verdict, f"{centre:+.1f} [{centre - 1.837:.1f}, {centre + 1.837:.1f}]")
 
 
 @pytest.mark.parametrize("name", STORE.planned())

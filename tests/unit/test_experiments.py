@@ -28,7 +28,7 @@ from astune.cli import app
 from astune.data.audio import read_audio
 from astune.data.layout import load_data
 from astune.errors import ConfigError, DataError
-from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of
+from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.runner import _attempt, execute, run_here, waiting_of
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
@@ -285,6 +285,13 @@ def planned_with_baseline(generated: Path) -> list[PlannedRun]:
     return plan("test", table_of(generated), PlanOptions(backbone="random:tiny", with_baseline=True))
 
 
+def test_the_baseline_is_a_row_that_can_be_asked_for_alone(generated: Path) -> None:
+    options = PlanOptions(backbone="random:tiny", with_baseline=True, only=(BASELINE_ROW,))
+    assert [run.row for run in plan("test", table_of(generated), options)] == [BASELINE_ROW]
+    with pytest.raises(ConfigError, match=f"unknown row '{BASELINE_ROW}'"):
+        plan("test", table_of(generated), replace(options, with_baseline=False))
+
+
 def test_the_baseline_depends_on_no_backbone(generated: Path) -> None:
     options = PlanOptions(backbone="random:tiny", with_baseline=True, settings={"num_train_epochs": 3})
     keys = [
@@ -403,6 +410,18 @@ def test_the_interval_holds_the_mean_as_often_as_it_says(runs: int) -> None:
     draws = np.random.default_rng(0).normal(size=(2000, runs))
     held = [low < 0 < high for low, high in filter(None, map(mean_interval, draws.tolist()))]
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)  # three standard errors of 2,000 draws
+
+
+def test_seeds_of_a_fold_are_averaged_first() -> None:
+    """By hand: the differences .1 and .3 of fold 1 are one, .2; that of fold 2 is .4; t(1, .975) = 12.706 times .1."""
+    first = {(1, 0): 0.6, (1, 1): 0.8, (2, 0): 0.9}
+    found = compare(first, dict.fromkeys(first, 0.5))
+    assert found.difference == pytest.approx(0.3)
+    assert found.pairs == 3
+    assert found.interval == pytest.approx((0.3 - 1.2706, 0.3 + 1.2706), abs=1e-4)
+    assert found.p_value == 0.5  # of four sign patterns two are as extreme
+    one_split = {(None, seed): 0.5 + 0.1 * seed for seed in range(3)}
+    assert compare(one_split, dict.fromkeys(one_split, 0.5)).interval == pytest.approx(mean_interval([0.0, 0.1, 0.2]))
 
 
 def test_the_paired_test_is_exact() -> None:

@@ -45,7 +45,9 @@ def reproduce(
     with_baseline: Annotated[
         bool, typer.Option("--with-baseline", help="One row more: logistic regression on log-Mel statistics.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option(help="A row; may be given several times.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A row; may be given several times. The baseline is a row too.")
+    ] = None,
     datasets: Annotated[
         list[str] | None,
         typer.Option(help="A data set of the table, or layout:PATH of your own; may be given several times."),

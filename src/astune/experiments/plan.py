@@ -144,7 +144,8 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
         check_varied(options.vary)
     except ValueError as fault:
         raise ConfigError(str(fault)) from fault
-    rows = _chosen("row", options.only, {row.name: row for row in table.rows})
+    known: dict[str, Row | None] = {row.name: row for row in table.rows}
+    rows = _chosen("row", options.only, {**known, BASELINE_ROW: None} if options.with_baseline else known)
     entries = entries_of(table, options.datasets)
     shapes = _Shapes()
     runs: list[PlannedRun] = []
@@ -155,7 +156,7 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
             found.append(found_data(entry, options))
         except AstuneError as fault:
             faults.append(f"{entry.name}: {fault}")
-    for row, data in product([*rows, None] if options.with_baseline else rows, found):
+    for row, data in product(rows, found):
         try:
             runs += _runs(name, table, row, data, options, shapes)
         except AstuneError as fault:
@@ -248,7 +249,7 @@ class _Shapes:
         return count(method, classes, self._config_of(backbone))
 
 
-def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row]) -> list[Row]:
+def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
     absent = [unknown(kind, name, known) for name in names if name not in known]
     if absent:
         raise ConfigError(listing(absent, "this table cannot be planned"))

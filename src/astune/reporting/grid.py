@@ -129,13 +129,14 @@ def grid(saved: SavedPlan, records: Mapping[str, RunRecord]) -> Grid:
 
 
 def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, str], int]:
-    """1 and 2 for the best and second best of each column, ties sharing a place, at the two decimals that are printed."""
+    """1 and 2 for the best and second best finished cells of a column, ties sharing a place, at the two decimals that are printed."""
     places: dict[tuple[str, str], int] = {}
     ranked = [row for row in rows if row.methods != (_FULL,)]
     for column in [*columns, AVERAGE]:
         figures = {}
         for row in ranked:
-            value = row.average if column == AVERAGE else row.cells[column].mean if column in row.cells else None
+            cell = row.cells.get(column)
+            value = row.average if column == AVERAGE else cell.mean if cell and cell.finished else None
             if value is not None:
                 figures[row.name] = round(100 * value, 2)
         for place, figure in enumerate(sorted(set(figures.values()), reverse=True)[:2], 1):
@@ -145,13 +146,16 @@ def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, 
 
 def _values(entries: Iterable[PlanEntry], done: Mapping[str, RunRecord], setting: str) -> str:
     """What a setting was: as the runs resolved it where they are finished, as planned where not."""
-    shown: dict[str, None] = {}
+    found: set[float | str] = set()
     for entry in entries:
         resolved = done[entry.key].result.recipe if entry.key in done else {}
         value = resolved.get(setting, entry.settings.get(setting))
         if value is not None:
-            shown[str(value)] = None
-    return ", ".join(sorted(shown)) or "as the data decide"
+            found.add(value)
+    return (
+        ", ".join(str(value) for value in sorted(found, key=lambda value: (isinstance(value, str), value)))
+        or "as the data decide"
+    )
 
 
 def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:

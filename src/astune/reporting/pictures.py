@@ -147,7 +147,7 @@ def _embedded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
     for number, column in enumerate(table.columns[:_MOST_CONFUSIONS], 1):
-        rows = [row for row in table.rows if column in row.cells]
+        rows = [row for row in table.rows if column in row.cells and row.cells[column].finished]
         if rows:
             best = max(rows, key=lambda row: row.cells[column].mean)
             cell = best.cells[column]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astune.reporting.grid import Grid, GridRow
 
 CAPTION = (
-    "Test accuracy in percent: mean and sample deviation over folds and seeds, in brackets the 95 % interval of the mean. "
+    "Test accuracy in percent: mean and sample deviation over folds and seeds, in brackets the 95 % interval of the mean over folds. "
     "Best in bold, second best underlined, full fine-tuning standing outside. "
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
