@@ -30,7 +30,7 @@ from astune.data.layout import load_data
 from astune.errors import ConfigError, DataError
 from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.runner import _attempt, execute, run_here, waiting_of
-from astune.experiments.store import RunRecord, Store
+from astune.experiments.store import RunRecord, Store, source_state
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
 from astune.reporting.aggregate import cells, compare, mean_interval
@@ -396,6 +396,21 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
     assert len(record.result.history) == 40
     whole = execute(run, Store(tmp_path / "whole"))
     assert losses_of(record.result.history) == pytest.approx(losses_of(whole.result.history), rel=1e-5)
+
+
+def test_a_checkout_is_dirty_where_its_source_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "src" / "astune" / "experiments" / "store.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("old")
+    monkeypatch.setattr("astune.experiments.store.__file__", str(module))
+    assert source_state() == (None, None)
+    for command in ("init -q", "add .", "-c user.name=t -c user.email=t@t commit -qm first"):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    (tmp_path / "plan.json").touch()
+    commit, dirty = source_state()
+    assert (len(commit or ""), dirty) == (40, False)
+    module.write_text("new")
+    assert source_state() == (commit, True)
 
 
 def test_the_interval_of_a_mean_is_students() -> None:

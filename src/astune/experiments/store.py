@@ -276,13 +276,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def source_state() -> tuple[str | None, bool | None]:
-    """Commit of the source tree this package runs from, and whether it has changes."""
+    """Commit of the checkout this package runs from, and whether its source differs: results and plans that lie in it may."""
     root = Path(__file__).parents[3]  # of a checkout; of an installed package it is some folder of Python's
     if not (root / ".git").exists():
         return None, None
     try:
         commit = _git(root, "rev-parse", "HEAD").strip()
-        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no").strip())
+        return commit, bool(_git(root, "status", "--porcelain", "--", "src").strip())
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
