@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from astune.backbone.arithmetic import has_bf16, missing_compiler
+from astune.backbone.arithmetic import gains_from_bf16, missing_compiler
 from benchmarks.measure import Contestant, Outcome, Plan, Subject, contest, ratio
 from benchmarks.report import CPU, Benchmark, Finding, Options, Report
 from benchmarks.train_step import classifier, random_inputs
@@ -46,7 +46,7 @@ def _forms() -> tuple[list[Form], list[str]]:
     """Those this machine can run, and why not the others."""
     forms: list[Form] = ["unmerged", "merged"]
     notes = []
-    if has_bf16(CPU):
+    if gains_from_bf16(CPU):
         forms.append("merged, bfloat16")
     else:
         notes.append("bfloat16 is left out: this processor has no instructions for it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import astune.backbone.arithmetic as arithmetic_module
+import astune.training.loop as loop_module
 from astune import AudioClassifier
 from astune.backbone.arithmetic import Arithmetic
 from astune.errors import ConfigError
@@ -37,10 +39,48 @@ CPU = torch.device("cpu")
 def test_what_suits_the_hardware(
     hardware: bool, bf16: bool | None, store: bool | None, expected: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arithmetic_module, "has_bf16", lambda _: hardware)
+    monkeypatch.setattr(arithmetic_module, "gains_from_bf16", lambda _: hardware)
     chosen = Arithmetic.of(CPU, bf16, store)
     assert (chosen.bf16, chosen.store_bf16) == expected
     assert chosen.compute_dtype == ("bfloat16" if expected[0] else "float32")
+
+
+@pytest.mark.parametrize(
+    ("able", "seconds", "expected"),
+    [
+        ({}, 1, False),  # emulated: nothing is tried, it would take minutes
+        ({"avx512_bf16": True}, 1, True),
+        ({"avx512_bf16": True}, 4, False),
+        ({"amx_bf16": True, "avx512_bf16": True}, 1, True),
+    ],
+)
+def test_instructions_alone_do_not_choose_bfloat16(
+    able: dict[str, bool], seconds: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of its own: a product takes two seconds in float32."""
+    now = 0.0
+
+    def product(operand: torch.Tensor, _: torch.Tensor) -> None:
+        nonlocal now
+        assert able, "emulated bfloat16 was tried"
+        now += 2 if operand.dtype == torch.float32 else seconds
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(torch.nn.functional, "linear", product)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    arithmetic_module._product_gains.cache_clear()
+    assert arithmetic_module.gains_from_bf16(CPU) is expected
+    arithmetic_module._product_gains.cache_clear()  # what other tests find is this machine's
+
+
+def test_the_main_process_chooses_the_precision_for_all(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would find its own answer, on a busy machine another than its neighbour's."""
+    for main in (True, False):
+        monkeypatch.setattr(loop_module, "gains_from_bf16", lambda _, main=main: not main)
+        monkeypatch.setattr(loop_module, "broadcast_object_list", lambda _, main=main: [main])
+        assert run(generated, tmp_path / str(main)).compute_dtype == ("bfloat16" if main else "float32")
 
 
 @pytest.mark.parametrize("spec", ["lora", "bitfit", "full-ft", "linear"])

@@ -58,7 +58,7 @@ class TrainConfig(BaseModel):
     cache_frozen: bool = Field(
         True, description="compute frozen layers once for all epochs, where nothing random precedes them"
     )
-    bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine has it in hardware")
+    bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine is faster in it")
     store_bf16: bool | None = Field(
         None, description="keep frozen matrices in bfloat16; by default where bfloat16 computes"
     )

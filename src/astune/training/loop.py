@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from astune import adapter_file
 from astune.backbone import load_backbone
-from astune.backbone.arithmetic import Arithmetic, has_bf16
+from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
@@ -104,7 +104,7 @@ class _Run:
         self._announce_plan(dataset, split)
         self._clear_folder()
         self.arithmetic = Arithmetic.of(
-            self.accelerator.device, config.bf16, config.store_bf16, attention_kernel=config.attention_kernel,
+            self.accelerator.device, self._bf16(), config.store_bf16, attention_kernel=config.attention_kernel,
             matmul_precision=config.matmul_precision, compile=config.compile,
         )  # fmt: skip
         with self.arithmetic.products():
@@ -122,6 +122,13 @@ class _Run:
     def _announce(self, message: str) -> None:
         if not self.quiet:
             say(message)
+
+    def _bf16(self) -> bool:
+        """Whether to compute in bfloat16: the user's wish, or what the main process found faster, for all processes alike."""
+        if self.config.bf16 is not None:
+            return self.config.bf16
+        found = [gains_from_bf16(self.accelerator.device)]
+        return bool(broadcast_object_list(found)[0])
 
     def _clear_folder(self) -> None:
         """Delete what an earlier run left, if that was asked for, once all processes have checked."""
@@ -161,8 +168,8 @@ class _Run:
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:
         config, recipe, accelerator = self.config, self.recipe, self.accelerator
-        if config.bf16 and not has_bf16(accelerator.device):
-            self._announce("Note: this device has no bfloat16 instructions; --bf16 will be slow")
+        if config.bf16 and not gains_from_bf16(accelerator.device):
+            self._announce("Note: this device is faster in float32; --bf16 will be slow")
         if config.store_bf16 and not self.arithmetic.bf16:
             self._announce("Note: --store-bf16 does nothing where float32 computes; --bf16 would compute in bfloat16")
         self.arithmetic.prepare(self.model.sites)

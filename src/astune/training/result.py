@@ -76,9 +76,13 @@ def device_name(device: torch.device) -> str:
         device: torch's.
 
     Returns:
-        A GPU's own name, or the device's type.
+        A GPU's own name; of a CPU ``cpu (Intel Xeon)``, because seconds on another processor are others; else the device's type.
     """
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+    name = known.get("cpu_name")
+    return f"cpu ({name})" if device.type == "cpu" and name else device.type
 
 
 def peak_memory_mib(device: torch.device) -> float:
