@@ -12,15 +12,8 @@ from sklearn.manifold import TSNE
 from astune.console import say
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
-from astune.reporting.plots import (
-    Curve,
-    Point,
-    Scatter,
-    draw_accuracy_against_parameters,
-    draw_confusion,
-    draw_curves,
-    draw_scatter,
-)
+from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
+from astune.reporting.plots import Curve, Scatter, draw_confusion, draw_curves, draw_scatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +68,7 @@ def pictures(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], st
             for row in table.rows
             for column, cell in row.cells.items()
         ]
+        yield Picture("accuracy", f"Accuracy, 95 % intervals{warning}", draw_accuracies(points, table.title + warning))
         about = "Accuracy against trained parameters, 95 % intervals"
         yield Picture("parameters", about + warning, draw_accuracy_against_parameters(points, table.title + warning))
     yield from _confusions(table, warning)

@@ -1,159 +1,28 @@
-"""Pictures of results; they need matplotlib (extra ``plots``), through its objects alone, so no global state is touched."""
+"""Pictures of runs: curves, confusion, t-SNE."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from astune.errors import ConfigError
+from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, need_matplotlib, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-# Okabe and Ito's, told apart by all eyes; without their yellow, which is too pale for lines
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Tol's wine and olive and a grey besides, for ten classes of points, which no line style tells apart
-_MORE_COLOURS = (*_COLOURS, "#882255", "#999999", "#999933")
-_MARKERS = "osD^vP*X<>pdh"  # as many as are told apart; those as far apart as there are colours look least alike
+_MORE_COLOURS = (*COLOURS, "#882255", "#999999", "#999933")
 _STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-_LABEL_GAP = 0.05  # of a panel's width, between upright labels
-_LABEL_SIZE = 8  # points
-_LETTER = 0.6 * _LABEL_SIZE / 72  # inches that a letter takes, generously
-_BESIDE = 0.03  # decades between the series of one method, so that their intervals stand side by side
 _PANELS_A_ROW = 3
 _MARKED = 10  # points of a long curve that have a marker, about; more would hide the line
 _COUNTED = 15  # classes up to which a cell of a confusion matrix has room for its count
-
-
-def save_picture(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write a figure for the screen and for print; the same figure gives the same bytes at any time.
-
-    Args:
-        figure: as the functions here draw it.
-        stem: the files without their endings, which are added to whatever it is; the folder must be there.
-
-    Returns:
-        Paths of the PNG (150 dots an inch) and of the PDF.
-    """
-    png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
-    figure.savefig(png, format="png", dpi=150)
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return png, pdf
-
-
-@dataclass(frozen=True)
-class Point:
-    """A method's accuracy at its number of parameters."""
-
-    method: str
-    parameters: int
-    """Trained; at least one."""
-    accuracy: float
-    """In 0 to 1, as are its bounds."""
-    low: float
-    high: float
-    series: str
-    """What the legend and the colours tell apart, such as the backbone."""
-    panel: str
-    """Which plot it stands in, such as the task."""
-
-
-def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str = "") -> None:
-    """Write the picture of :func:`draw_accuracy_against_parameters`.
-
-    Args:
-        points: of all panels and series.
-        path: PNG to write; its folder must be there.
-        title: above all panels.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    draw_accuracy_against_parameters(points, title).savefig(path, format="png", dpi=150)
-
-
-def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:
-    """Draw accuracy over the logarithm of the trained parameters, a panel beside the other, with intervals.
-
-    Args:
-        points: of all panels and series, one or more.
-        title: above all panels.
-
-    Returns:
-        matplotlib's figure, with an Agg canvas.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    _need_matplotlib()
-    from matplotlib.lines import Line2D
-
-    panels, series, methods = (
-        list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("panel", "series", "method")
-    )
-    markers = {method: _MARKERS[number % len(_MARKERS)] for number, method in enumerate(methods)}
-    colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(series)}
-    figure = _figure(1 + 5 * len(panels), 5.5, title)
-    plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-    bottom = min(floor(10 * min(point.low for point in points)) / 10, 0.9)  # as in 0.5: room for what differs
-    room = 0.6 * _LABEL_SIZE * max(map(len, methods)) + 20  # points that upright labels take, and their markers
-    for axes, panel in zip(plots, panels, strict=True):
-        axes.set(xscale="log", xlabel="trained parameters", ylim=(bottom, 1))
-        axes.set_title(panel, pad=room)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.grid(visible=True, axis="y", alpha=0.3)
-        for point in points:
-            if point.panel == panel:
-                beside = 10 ** (_BESIDE * (series.index(point.series) - (len(series) - 1) / 2))
-                _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
-    plots[0].set_ylabel("test accuracy, 95 % interval")
-    swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in series]
-    if len(series) > 1:
-        figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
-    for axes, panel in zip(plots, panels, strict=True):  # once the shared x axis has its limits
-        _label(axes, [point for point in points if point.panel == panel], markers)
-    return figure
-
-
-def _draw(axes: Axes, point: Point, x: float, marker: str, colour: str) -> None:
-    """A marker with its interval; in Wilson's, the accuracy may lie a rounding error outside."""
-    below, above = max(0.0, point.accuracy - point.low), max(0.0, point.high - point.accuracy)
-    axes.errorbar(x, point.accuracy, [[below], [above]], fmt=marker, color=colour, capsize=2, elinewidth=1, alpha=0.85)
-
-
-def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None:
-    """Upright names above the panel, moved apart as little as needed, each with its marker and a line to its highest point."""
-    from scipy.optimize import isotonic_regression
-
-    highest = {point.method: point for point in sorted(points, key=lambda point: point.high)}
-    ordered = sorted(highest.values(), key=lambda point: point.parameters)
-    axes.get_xlim()  # settles the limits, which transLimits takes as they were
-    wanted = axes.transLimits.transform([(np.log10(point.parameters), 0.0) for point in ordered])[:, 0]
-    steps = _LABEL_GAP * np.arange(len(ordered))
-    # least squares under place[k + 1] >= place[k] + gap
-    places = np.clip(isotonic_regression(wanted - steps).x, 0, max(0.0, 1 - steps[-1])) + steps
-    for point, place in zip(ordered, places, strict=True):
-        axes.plot(place, 1.03, markers[point.method], color="0.4", transform=axes.transAxes, clip_on=False)
-        axes.annotate(
-            point.method,
-            xy=(point.parameters, point.high),
-            xytext=(place, 1.06),
-            textcoords="axes fraction",
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=_LABEL_SIZE,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "0.6", "zorder": 0, "relpos": (0.5, 0)},
-        )
 
 
 @dataclass(frozen=True)
@@ -260,22 +129,22 @@ def draw_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    _need_matplotlib()
+    need_matplotlib()
     from matplotlib import colormaps
 
     clips = np.asarray(counts)
     shares = clips / np.maximum(1, clips.sum(axis=1, keepdims=True))
     cell = 0.45 if len(labels) <= _COUNTED else 0.16  # inches
-    names = _LETTER * max(map(len, labels))
+    names = LETTER * max(map(len, labels))
     side = max(3.0, cell * len(labels))
-    figure = _figure(side + names + 1.6, side + names + 1.0, title)
+    figure = new_figure(side + names + 1.6, side + names + 1.0, title)
     figure.set_layout_engine("compressed")  # constrained alone cuts off what stands beside a square
     axes = figure.subplots()
     colours = colormaps["viridis_r"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1)
     places = range(len(labels))
-    axes.set_xticks(places, labels, fontsize=_LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
-    axes.set_yticks(places, labels, fontsize=_LABEL_SIZE)
+    axes.set_xticks(places, labels, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
+    axes.set_yticks(places, labels, fontsize=LABEL_SIZE)
     axes.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, label="share of true class", format="{x:.0%}", fraction=0.05, pad=0.02)
     if len(labels) <= _COUNTED:
@@ -283,7 +152,7 @@ def draw_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title
             luminance = np.array(colours(shares[row, column])[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
             ink = "white" if luminance < 0.18 else "black"  # where both contrast alike
             text = str(clips[row, column])
-            axes.text(column, row, text, color=ink, ha="center", va="center", fontsize=_LABEL_SIZE)
+            axes.text(column, row, text, color=ink, ha="center", va="center", fontsize=LABEL_SIZE)
     return figure
 
 
@@ -330,12 +199,12 @@ class _Look(NamedTuple):
     style: Literal["-", "--", ":", "-."]
 
 
-def _looks(labels: Iterable[str], colours: Sequence[str] = _COLOURS) -> dict[str, _Look]:
+def _looks(labels: Iterable[str], colours: Sequence[str] = COLOURS) -> dict[str, _Look]:
     """Of seven colours, the first 28 labels differ in colour or style and the first 91 in colour or marker."""
     return {
         label: _Look(
             colours[number % len(colours)],
-            _MARKERS[number % len(_MARKERS)],
+            MARKERS[number % len(MARKERS)],
             _STYLES[number // len(colours) % len(_STYLES)],
         )
         for number, label in enumerate(dict.fromkeys(labels))
@@ -346,16 +215,16 @@ def _panels(
     panels: Sequence[str], title: str, looks: dict[str, _Look], *, lines: bool
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with its panels by name, in the order of their first mention, and one legend below them all."""
-    figure = _figure(1, 1, title)
+    figure = new_figure(1, 1, title)
     from matplotlib.lines import Line2D
 
     names = list(dict.fromkeys(panels))
     rows = ceil(len(names) / _PANELS_A_ROW)
     columns = ceil(len(names) / rows)
     width = 0.8 + 4.2 * columns
-    fitting = max(1, int(width / (_LETTER * (max(map(len, looks)) + 12))))  # 12 letters' width: the swatch and the gaps
+    fitting = max(1, int(width / (LETTER * (max(map(len, looks)) + 12))))  # 12 letters' width: the swatch and the gaps
     lines_of_legend = ceil(len(looks) / fitting)
-    figure.set_size_inches(width, 0.6 + 3.6 * rows + 1.6 * _LABEL_SIZE / 72 * lines_of_legend)
+    figure.set_size_inches(width, 0.6 + 3.6 * rows + 1.6 * LABEL_SIZE / 72 * lines_of_legend)
     plots = figure.subplots(rows, columns, squeeze=False).flat
     for axes in plots[len(names) :]:
         axes.remove()
@@ -370,24 +239,7 @@ def _panels(
         list(looks),
         loc="outside lower center",
         ncols=ceil(len(looks) / lines_of_legend),
-        fontsize=_LABEL_SIZE,
+        fontsize=LABEL_SIZE,
         handlelength=4 if lines else 1,
     )
     return figure, dict(zip(names, figure.axes, strict=True))
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    """With an Agg canvas; sizes in inches."""
-    _need_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, wrap=True)
-    return figure
-
-
-def _need_matplotlib() -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib, which is not installed; pip install 'astune[plots]'")

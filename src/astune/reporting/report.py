@@ -11,9 +11,9 @@ from jinja2 import Environment, StrictUndefined
 from astune.adapter_file import write_text
 from astune.console import progress, say
 from astune.errors import ConfigError, DataError
+from astune.reporting.canvas import save_picture
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
-from astune.reporting.plots import save_picture
 from astune.reporting.tables import (
     caption,
     columns_of,

@@ -15,15 +15,9 @@ import pytest
 
 from astune.errors import ConfigError
 from astune.reporting import Point, accuracy_against_parameters, accuracy_interval
-from astune.reporting.plots import (
-    Curve,
-    Scatter,
-    draw_accuracy_against_parameters,
-    draw_confusion,
-    draw_curves,
-    draw_scatter,
-    save_picture,
-)
+from astune.reporting.accuracy_plots import draw_accuracies, draw_accuracy_against_parameters
+from astune.reporting.canvas import save_picture
+from astune.reporting.plots import Curve, Scatter, draw_confusion, draw_curves, draw_scatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +72,10 @@ def large_confusion() -> Figure:
     return draw_confusion(np.eye(50, dtype=int).tolist(), [f"crackling fire {n}" for n in range(50)], "title")
 
 
+ROWS = [point for point in POINTS if point.series == "bundled"]
 PICTURES: list[Callable[[], Figure]] = [
+    lambda: draw_accuracies(ROWS, "a title that is far too long for what stands below it " * 3),
+    lambda: draw_accuracies([Point("a method with a name " * 3, 1, 0.0, 0.0, 0.1, "", "words")]),
     curves,
     training,
     lambda: draw_confusion(np.eye(10, dtype=int).tolist(), [*CLASSES[:-1], "crackling_fire"], "title"),
@@ -158,6 +155,22 @@ def test_labels_name_every_method_and_do_not_overlap() -> None:
         places = [label.get_position()[0] for label in axes.texts]
         assert min(np.diff(places)) * axes.bbox.width > 8 * figure.dpi / 72
         assert 0 <= min(places) <= max(places) <= 1
+
+
+def test_a_row_a_method_with_its_interval_and_its_figure() -> None:
+    pytest.importorskip("matplotlib")
+    figure = draw_accuracies(ROWS, "what it is")
+    assert [axes.get_title() for axes in figure.axes] == ["words", "environment"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(PARAMETERS)
+    for axes, shift in zip(figure.axes, (0.0, 0.1), strict=True):
+        assert axes.yaxis_inverted()
+        assert axes.get_xlim() == (0.4, 1)
+        assert len(axes.containers) == len(PARAMETERS)
+        for row, container in enumerate(axes.containers):
+            line, _, bars = container.lines  # type: ignore[attr-defined]
+            assert (line.get_xdata()[0], line.get_ydata()[0]) == (pytest.approx(0.5 + shift), row)
+            np.testing.assert_allclose(bars[0].get_segments()[0][:, 0], [0.4 + shift, 0.7 + shift])
+        assert [text.get_text() for text in axes.texts] == [f"{50 + 100 * shift:.1f}"] * len(PARAMETERS)
 
 
 def test_curves_are_the_values_given() -> None:

@@ -245,7 +245,7 @@ class _Cells(HTMLParser):
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
-        ("table5", ["parameters", "confusion-1", "confusion-2", "loss", "validation"]),
+        ("table5", ["accuracy", "parameters", "confusion-1", "confusion-2", "loss", "validation"]),
         ("table2", ["few-shot", "confusion-1", "confusion-2", "confusion-3", "confusion-4", "loss", "validation"]),
         ("figure4", ["parameters", "confusion-1", "loss", "validation"]),
         ("figure2", ["tsne-1", "confusion-1", "loss", "validation"]),

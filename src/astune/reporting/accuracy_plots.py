@@ -1,0 +1,173 @@
+"""Accuracies as pictures: a row a method, and against the number of trained parameters; with intervals, a panel a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, need_matplotlib, new_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LABEL_GAP = 0.05  # of a panel's width, between upright labels
+_BESIDE = 0.03  # decades between the series of one method, so that their intervals stand side by side
+_ROW = 0.24  # inches
+_PANEL = 3.4  # inches, of a panel with a row a method
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method's accuracy at its number of parameters."""
+
+    method: str
+    parameters: int
+    """Trained; at least one."""
+    accuracy: float
+    """In 0 to 1, as are its bounds."""
+    low: float
+    high: float
+    series: str
+    """What the legend and the colours tell apart, such as the backbone."""
+    panel: str
+    """Which plot it stands in, such as the task."""
+
+
+def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str = "") -> None:
+    """Write the picture of :func:`draw_accuracy_against_parameters`.
+
+    Args:
+        points: of all panels and series.
+        path: PNG to write; its folder must be there.
+        title: above all panels.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    draw_accuracy_against_parameters(points, title).savefig(path, format="png", dpi=150)
+
+
+def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:
+    """Draw accuracy over the logarithm of the trained parameters, a panel beside the other, with intervals.
+
+    Args:
+        points: of all panels and series, one or more.
+        title: above all panels.
+
+    Returns:
+        matplotlib's figure, with an Agg canvas.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    need_matplotlib()
+    from matplotlib.lines import Line2D
+
+    panels, series, methods = (
+        list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("panel", "series", "method")
+    )
+    markers = {method: MARKERS[number % len(MARKERS)] for number, method in enumerate(methods)}
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(series)}
+    figure = new_figure(1 + 5 * len(panels), 5.5, title)
+    plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    room = 0.6 * LABEL_SIZE * max(map(len, methods)) + 20  # points that upright labels take, and their markers
+    for axes, panel in zip(plots, panels, strict=True):
+        axes.set(xscale="log", xlabel="trained parameters", ylim=(_tenth_below(points), 1))
+        axes.set_title(panel, pad=room)
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.grid(visible=True, axis="y", alpha=0.3)
+        for point in points:
+            if point.panel == panel:
+                beside = 10 ** (_BESIDE * (series.index(point.series) - (len(series) - 1) / 2))
+                _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
+    plots[0].set_ylabel("test accuracy, 95 % interval")
+    swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in series]
+    if len(series) > 1:
+        figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
+    for axes, panel in zip(plots, panels, strict=True):  # once the shared x axis has its limits
+        _label(axes, [point for point in points if point.panel == panel], markers)
+    return figure
+
+
+def _draw(axes: Axes, point: Point, x: float, marker: str, colour: str) -> None:
+    axes.errorbar(x, point.accuracy, _reach(point), fmt=marker, color=colour, capsize=2, elinewidth=1, alpha=0.85)
+
+
+def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None:
+    """Upright names above the panel, moved apart as little as needed, each with its marker and a line to its highest point."""
+    from scipy.optimize import isotonic_regression
+
+    highest = {point.method: point for point in sorted(points, key=lambda point: point.high)}
+    ordered = sorted(highest.values(), key=lambda point: point.parameters)
+    axes.get_xlim()  # settles the limits, which transLimits takes as they were
+    wanted = axes.transLimits.transform([(np.log10(point.parameters), 0.0) for point in ordered])[:, 0]
+    steps = _LABEL_GAP * np.arange(len(ordered))
+    # least squares under place[k + 1] >= place[k] + gap
+    places = np.clip(isotonic_regression(wanted - steps).x, 0, max(0.0, 1 - steps[-1])) + steps
+    for point, place in zip(ordered, places, strict=True):
+        axes.plot(place, 1.03, markers[point.method], color="0.4", transform=axes.transAxes, clip_on=False)
+        axes.annotate(
+            point.method,
+            xy=(point.parameters, point.high),
+            xytext=(place, 1.06),
+            textcoords="axes fraction",
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=LABEL_SIZE,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "0.6", "zorder": 0, "relpos": (0.5, 0)},
+        )
+
+
+def draw_accuracies(points: Sequence[Point], title: str = "") -> Figure:
+    """Draw a row a method and a panel a data set: accuracy with its interval, and its figure in percent beside it.
+
+    Args:
+        points: one or more, each method at most once in a panel; of one series.
+        title: above all panels.
+
+    Returns:
+        matplotlib's figure, with an Agg canvas.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    methods, panels = (list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("method", "panel"))
+    width = LETTER * max(map(len, methods)) + _PANEL * len(panels)
+    figure = new_figure(max(width, LETTER * 60), 1.2 + _ROW * len(methods), title)
+    plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, panel in zip(plots, panels, strict=True):
+        axes.set_title(panel)
+        axes.set(xlim=(_tenth_below(points), 1), xlabel="test accuracy, 95 % interval")
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.set_yticks(range(len(methods)), methods, fontsize=LABEL_SIZE)
+        axes.set_ylim(len(methods) - 0.5, -0.5)  # the first on top
+        axes.grid(visible=True, axis="both", alpha=0.3)
+        for point in points:
+            if point.panel == panel:
+                row = methods.index(point.method)
+                axes.errorbar(
+                    point.accuracy, row, xerr=_reach(point), fmt="o", color=COLOURS[0], capsize=2, elinewidth=1
+                )
+                axes.annotate(
+                    f"{100 * point.accuracy:.1f}", (1, row), (4, 0), ("axes fraction", "data"), "offset points",
+                    va="center", fontsize=LABEL_SIZE,
+                )  # fmt: skip
+    return figure
+
+
+def _tenth_below(points: Sequence[Point]) -> float:
+    """Where an axis of accuracies begins: room for what differs."""
+    return min(floor(10 * min(point.low for point in points)) / 10, 0.9)
+
+
+def _reach(point: Point) -> list[list[float]]:
+    """Below and above the accuracy; in Wilson's interval, it may lie a rounding error outside."""
+    return [[max(0.0, point.accuracy - point.low)], [max(0.0, point.high - point.accuracy)]]

@@ -1,0 +1,70 @@
+"""What all pictures share: matplotlib (extra ``plots``) through its objects alone, so no global state is touched; colours; files."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from astune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, told apart by all eyes; without their yellow, which is too pale for lines."""
+MARKERS = "osD^vP*X<>pdh"
+"""As many as are told apart; those as far apart as there are colours look least alike."""
+LABEL_SIZE = 8  # points
+LETTER = 0.6 * LABEL_SIZE / 72  # inches that a letter takes, generously
+
+
+def save_picture(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write a figure for the screen and for print; the same figure gives the same bytes at any time.
+
+    Args:
+        figure: as this package draws it.
+        stem: the files without their endings, which are added to whatever it is; the folder must be there.
+
+    Returns:
+        Paths of the PNG (150 dots an inch) and of the PDF.
+    """
+    png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
+    figure.savefig(png, format="png", dpi=150)
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return png, pdf
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure with an Agg canvas.
+
+    Args:
+        width: in inches.
+        height: likewise.
+        title: above all panels.
+
+    Returns:
+        matplotlib's figure.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, wrap=True)
+    return figure
+
+
+def need_matplotlib() -> None:
+    """Refuse to draw without matplotlib.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("pictures need matplotlib, which is not installed; pip install 'astune[plots]'")
