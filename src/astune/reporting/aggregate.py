@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from astune.experiments.store import PlanEntry, RunRecord
+    from astune.training.result import TrainResult
 
 _RESAMPLES = 9999
 
@@ -43,6 +44,8 @@ class Cell:
     parameters: int
     train_seconds: float
     """The fastest of the runs: other work on the machine only ever adds to it."""
+    device: str
+    """What the fastest ran on, and in which precision."""
     frozen_seconds: float
     """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
     macro_f1: float
@@ -157,6 +160,15 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
     return Comparison(float(differences.mean()), len(shared), interval, float(test.pvalue))
 
 
+def device_of(result: TrainResult) -> str:
+    """What a run ran on, and in which precision.
+
+    Args:
+        result: of the run.
+    """
+    return f"{result.device} in {result.compute_dtype}"
+
+
 def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dict[tuple[str, str], Cell]:
     """The cells of a table.
 
@@ -176,11 +188,13 @@ def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dic
         if done:
             results = [record.result for record in done.values()]
             tests = [result.scores["test"] for result in results]
+            fastest = min(results, key=lambda result: result.train_seconds)
             found[place] = Cell(
                 accuracies={pair: record.accuracy for pair, record in done.items()},
                 planned=len(members),
                 parameters=members[0].parameters,
-                train_seconds=min(result.train_seconds for result in results),
+                train_seconds=fastest.train_seconds,
+                device=device_of(fastest),
                 frozen_seconds=max(result.frozen_seconds for result in results),
                 macro_f1=mean(test["macro_f1"] for test in tests),
                 confusion=np.sum([test["confusion"] for test in tests], axis=0).tolist(),

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from astune.data.layout import LAYOUTS
@@ -19,7 +20,7 @@ from astune.experiments.published import PUBLISHED
 from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
-from astune.reporting.aggregate import Cell, cells
+from astune.reporting.aggregate import Cell, cells, device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +64,8 @@ class Grid:
     """What was run, a sentence a line."""
     unlike_the_paper: tuple[str, ...]
     """Each way in which the runs are not the paper's; empty for a faithful, complete run."""
+    devices: dict[str, str]
+    """What the runs ran on, with a letter for each where they are several; one has none."""
 
     @property
     def has_average(self) -> bool:
@@ -122,10 +125,16 @@ def grid(saved: SavedPlan, records: Mapping[str, RunRecord]) -> Grid:
             )
         )
     done = {entry.key: records[entry.key] for entry in saved.entries if entry.key in records}
+    devices = _lettered(device_of(record.result) for record in done.values())
     return Grid(
         saved.name, saved.title, saved.kind, saved.printed, columns, tuple(rows), _places(rows, columns),
-        tuple(_what_ran(saved, done)), tuple(_unlike(saved, done)),
+        tuple(_what_ran(saved, done, devices)), tuple(_unlike(saved, done)), devices,
     )  # fmt: skip
+
+
+def _lettered(devices: Iterable[str]) -> dict[str, str]:
+    names = sorted(set(devices))
+    return dict(zip(names, ascii_lowercase if len(names) > 1 else [""], strict=False))
 
 
 def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, str], int]:
@@ -158,7 +167,7 @@ def _values(entries: Iterable[PlanEntry], done: Mapping[str, RunRecord], setting
     )
 
 
-def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
+def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord], devices: Mapping[str, str]) -> list[str]:
     entries = saved.entries
     keys = {entry.key for entry in entries}
     lines = [f"Backbone: {_values(entries, done, 'backbone')}"]
@@ -187,8 +196,9 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         lines += [f"Weights: {name} of two kinds!" for name in sorted({n for n in names if names.count(n) > 1})]
         states = Counter((record.commit, record.dirty) for record in done.values())
         lines.append("Commit: " + ", ".join(_commit(*state) for state in states))
-        devices = (f"{one.result.device} in {one.result.compute_dtype}" for one in done.values())
-        lines.append("Device: " + ", ".join(dict.fromkeys(devices)))
+        lines.append(
+            "Device: " + "; ".join(f"{letter}: {name}" if letter else name for name, letter in devices.items())
+        )
         versions = (record.result.versions for record in done.values())
         shown = dict.fromkeys(f"torch {one['torch']}, transformers {one['transformers']}" for one in versions)
         lines.append(f"Versions: {'; '.join(shown)}")

@@ -115,7 +115,7 @@ def _page(table: Grid, drawn: Sequence[tuple[str, Path]]) -> str:
                 "name": row.name,
                 "parameters": parameters_of(row),
                 "percent": percent_of(row),
-                "seconds": seconds_of(row),
+                "seconds": seconds_of(table, row),
                 "cells": cells,
             }
         )

@@ -25,6 +25,7 @@ CAPTION = (
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
 )
+_DEVICES = " A letter is the device; seconds of two are not to be compared."
 _OURS_AND_THEIRS = " In parentheses the paper's figure, and ours minus the paper's."
 
 
@@ -35,7 +36,7 @@ def caption(table: Grid) -> str:
         table: laid out.
     """
     beside = any(table.printed(row.name, column) is not None for row in table.rows for column in row.cells)
-    return CAPTION + (_OURS_AND_THEIRS if beside else "")
+    return CAPTION + (_DEVICES if len(table.devices) > 1 else "") + (_OURS_AND_THEIRS if beside else "")
 
 
 def headline(table: Grid) -> str:
@@ -67,19 +68,21 @@ def percent_of(row: GridRow) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def seconds_of(row: GridRow) -> str:
+def seconds_of(table: Grid, row: GridRow) -> str:
     """Time of a run.
 
     Args:
-        row: of a table.
+        table: laid out.
+        row: of it.
 
     Returns:
-        ``"155 to 212"`` over the columns, ``"1 to 4, once 17"`` with what was computed once for all; a dash where nothing is finished.
+        ``"155 to 212"`` over the columns, ``"1 to 4, once 17"`` with what was computed once for all, ``"93 b"`` where runs of the table
+        ran on several devices, whose seconds must not be compared; a dash where nothing is finished.
     """
     if not row.cells:
         return "-"
-    trained = [cell.train_seconds for cell in row.cells.values()]
-    low, high = (f"{seconds:.0f}" for seconds in (min(trained), max(trained)))
+    trained = sorted((cell.train_seconds, table.devices[cell.device]) for cell in row.cells.values())
+    low, high = (f"{seconds:.0f} {letter}".strip() for seconds, letter in (trained[0], trained[-1]))
     once = max(cell.frozen_seconds for cell in row.cells.values())
     return (low if low == high else f"{low} to {high}") + (f", once {once:.0f}" if once else "")
 
@@ -93,8 +96,8 @@ def columns_of(table: Grid) -> tuple[str, ...]:
     return (*table.columns, AVERAGE) if table.has_average else table.columns
 
 
-def _costs(row: GridRow) -> tuple[str, ...]:
-    return parameters_of(row), percent_of(row), seconds_of(row)
+def _costs(table: Grid, row: GridRow) -> tuple[str, ...]:
+    return parameters_of(row), percent_of(row), seconds_of(table, row)
 
 
 def figures_of(table: Grid, row: GridRow, column: str) -> tuple[str, str]:
@@ -154,7 +157,7 @@ def to_markdown(table: Grid) -> str:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")
             cells.append(f"{mark.format(value)} {behind}".strip())
-        lines.append(" | ".join([f"| {row.name}", *_costs(row), *cells]) + " |")
+        lines.append(" | ".join([f"| {row.name}", *_costs(table, row), *cells]) + " |")
     return "\n".join([*lines, "", caption(table), ""])
 
 
@@ -190,7 +193,7 @@ def to_latex(table: Grid) -> str:
     ]
     lines += ["\\midrule"]
     for row in table.rows:
-        cells = [cell.translate(_LATEX) for cell in (row.name, *_costs(row))]
+        cells = [cell.translate(_LATEX) for cell in (row.name, *_costs(table, row))]
         for column in columns:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")
@@ -207,7 +210,7 @@ def to_csv(table: Grid) -> str:
     """
     head = (
         "table", "row", "method", "parameters", "percent_of_full", "column", "mean", "deviation", "low", "high", "macro_f1",
-        "runs", "planned", "train_seconds", "frozen_seconds", "place", "printed", "difference", "unlike_the_paper", "ran",
+        "runs", "planned", "train_seconds", "device", "frozen_seconds", "place", "printed", "difference", "unlike_the_paper", "ran",
     )  # fmt: skip
     lines = [head]
     for row in table.rows:
@@ -218,7 +221,7 @@ def to_csv(table: Grid) -> str:
                 (
                     table.name, row.name, " / ".join(row.methods), str(cell.parameters), f"{row.percent_of_full[1]:.4f}", column,
                     _percent(cell.mean), _percent(cell.deviation), _percent(low), _percent(high), _percent(cell.macro_f1),
-                    str(len(cell.accuracies)), str(cell.planned), f"{cell.train_seconds:.1f}", f"{cell.frozen_seconds:.1f}",
+                    str(len(cell.accuracies)), str(cell.planned), f"{cell.train_seconds:.1f}", cell.device, f"{cell.frozen_seconds:.1f}",
                     str(table.places.get((row.name, column), "")), "" if printed is None else str(printed),
                     "" if printed is None else f"{100 * cell.mean - printed:.2f}", "; ".join(table.unlike_the_paper), "; ".join(table.ran),
                 )

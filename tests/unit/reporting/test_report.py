@@ -99,11 +99,28 @@ def test_the_average_is_of_the_data_sets_and_the_one_misprint_shows(paper: Grid)
 
 def test_seconds_are_of_a_run_and_what_is_shared_comes_once(paper: Grid) -> None:
     row = paper.rows[0]
-    assert seconds_of(row) == "3"
+    assert seconds_of(paper, row) == "3"
     slower = replace(row.cells["urbansound8k"], train_seconds=41.2, frozen_seconds=17.4)
-    assert seconds_of(replace(row, cells={**row.cells, "urbansound8k": slower})) == "3 to 41, once 17"
-    assert seconds_of(replace(row, cells={})) == "-"
+    assert seconds_of(paper, replace(row, cells={**row.cells, "urbansound8k": slower})) == "3 to 41, once 17"
+    assert seconds_of(paper, replace(row, cells={})) == "-"
     assert "| 100.00 | 3 | 87.48" in to_markdown(paper)
+
+
+def test_seconds_on_several_devices_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for run in filled("table7", store, lambda _: 0.5):
+        record = store.read(run.key)
+        if run.dataset == "fluent_speech" and run.row == "parallel, none":
+            faster = replace(record.result, train_seconds=1.0, device="NVIDIA H100", compute_dtype="bfloat16")
+            store.write(replace(record, result=faster))
+    table = laid_out("table7", store)
+    seconds = {row.name: seconds_of(table, row) for row in table.rows}
+    assert seconds.pop("parallel, none") == "1 a to 3 b"
+    assert set(seconds.values()) == {"3 b"}
+    page = to_markdown(table)
+    assert "- Device: a: NVIDIA H100 in bfloat16; b: cpu in float32\n" in page
+    assert "A letter is the device" in page
+    assert ",1.0,NVIDIA H100 in bfloat16,0.0," in to_csv(table)
 
 
 def test_a_whole_faithful_run_differs_from_the_paper_in_nothing(paper: Grid) -> None:
