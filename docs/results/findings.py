@@ -170,15 +170,15 @@ def lines_of(table: str, found: Cells, columns: Sequence[str], counts: Counter[s
     data: dict[str, list[str]] = defaultdict(list)
     for column in columns:
         data[column.partition(",")[0]].append(column)
-    theirs = {name: known for name in data if (known := printed_columns(table, name))}
-    heads = [head for name in data for head in (f"paper, {' / '.join(theirs[name])}", name)]
+    theirs = {name: printed_columns(table, name) for name in data}  # none of a figure, whose values are not printed
+    heads = [head for name in data for head in (f"paper, {' / '.join(theirs[name]) or 'no figures'}", name)]
     yield "| " + " | ".join(["the paper finds", "first - second", *heads]) + " |"
     yield "| " + " | ".join(["---"] * (2 + len(heads))) + " |"
     for finding in FINDINGS[table]:
         sides = rows_of(finding.first), rows_of(finding.second)
         fields = [finding.says, "their means" if len(sides[0]) > 1 else " - ".join(side[0] for side in sides)]
         for name, ours in data.items():
-            fields.append(" / ".join(printed(table, sides, columns) for columns in theirs[name].values()))
+            fields.append(" / ".join(printed(table, sides, columns) for columns in theirs[name].values()) or "-")
             verdict, shown = outcome(getattr(finding, name), *(accuracies(found, side, ours) for side in sides))
             counts[verdict] += 1
             fields.append(f"{shown} {verdict}".strip())
