@@ -19,7 +19,7 @@ from astune.errors import ConfigError
 from astune.names import AttentionKernel
 from astune.training.config import TrainConfig
 from astune.training.loop import train
-from astune.training.result import TrainResult
+from astune.training.result import TrainResult, device_name
 from tests.conformance.methods_under_test import classifier
 
 CPU = torch.device("cpu")
@@ -71,6 +71,14 @@ def test_instructions_alone_do_not_choose_bfloat16(
     arithmetic_module._product_gains.cache_clear()
     assert arithmetic_module.gains_from_bf16(CPU) is expected
     arithmetic_module._product_gains.cache_clear()  # what other tests find is this machine's
+
+
+@pytest.mark.parametrize(("known", "name"), [({"cpu_name": "Intel Xeon"}, "cpu (Intel Xeon)"), ({}, "cpu")])
+def test_a_processor_is_named_where_torch_knows_it(
+    known: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert device_name(CPU) == name
 
 
 def test_the_main_process_chooses_the_precision_for_all(
