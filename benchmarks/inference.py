@@ -49,7 +49,7 @@ def _forms() -> tuple[list[Form], list[str]]:
     if gains_from_bf16(CPU):
         forms.append("merged, bfloat16")
     else:
-        notes.append("bfloat16 is left out: this processor has no instructions for it")
+        notes.append("bfloat16 is left out: this processor is faster in float32")
     compiler = missing_compiler()
     if compiler is None:
         forms.append("merged, compiled")

@@ -146,9 +146,15 @@ def gains_from_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
+        able = cpu_capabilities()
         return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")) and _product_gains()
     return False
+
+
+def cpu_capabilities() -> dict[str, object]:
+    """What torch knows of the processor by name, such as ``avx512_bf16`` and ``cpu_name``; nothing before torch 2.10."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return known
 
 
 @cache  # a run must not change its mind

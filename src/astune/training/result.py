@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from astune.backbone.arithmetic import cpu_capabilities
 from astune.errors import DataError
 
 RESULTS, METRICS = "results.json", "metrics.jsonl"
@@ -80,8 +81,7 @@ def device_name(device: torch.device) -> str:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # absent before torch 2.10
-    name = known.get("cpu_name")
+    name = cpu_capabilities().get("cpu_name")
     return f"cpu ({name})" if device.type == "cpu" and name else device.type
 
 
