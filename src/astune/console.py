@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Control characters but tab and newline (terminals obey them), marks that change the direction of what follows, line separators,
+# and lone surrogates, which stand for bytes that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object, *, lines: bool = False) -> str:
+    """Text that comes from outside, as it may be shown: what a terminal would obey or cannot show becomes a backslash escape.
+
+    Args:
+        text: a name, a path, a message.
+        lines: whether it may have several lines and tabs, as messages have; names have neither.
+
+    Returns:
+        ``"a\\x1b[31m.wav"`` for a name with an escape sequence.
+    """
+    escaped = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+    return escaped if lines else escaped.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def results() -> Console:
+    """Console for results: text is shown as it is, so that ``[noise]`` and ``:dog:`` are no markup.
+
+    Returns:
+        One on stdout.
+    """
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def notices() -> Console:
     """Console for announcements and progress.
 
     Returns:
         One on stderr.
     """
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def say(message: str) -> None:
@@ -27,7 +56,7 @@ def say(message: str) -> None:
     Args:
         message: plain text.
     """
-    notices().print(message, markup=False, soft_wrap=True)
+    notices().print(printable(message, lines=True), soft_wrap=True)
 
 
 @contextmanager
@@ -46,13 +75,13 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
     # Estimated over a day, not over rich's 30 seconds, within which a step may not end.
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console, transient=True, speed_estimate_period=86_400,
+        TextColumn("{task.fields[note]}", markup=False), console=console, transient=True, speed_estimate_period=86_400,
         disable=quiet or not console.is_terminal,
     )  # fmt: skip
     with bar:
         task = bar.add_task(description, total=total, note="")
 
         def advance(steps: int, note: str) -> None:
-            bar.update(task, advance=steps, note=note)
+            bar.update(task, advance=steps, note=printable(note))
 
         yield advance

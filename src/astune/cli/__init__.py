@@ -9,7 +9,7 @@ import typer
 
 from astune import __version__
 from astune.cli import data, demo, evaluate, methods, predict, report, reproduce, train, validate
-from astune.console import notices
+from astune.console import notices, say
 from astune.errors import AstuneError
 
 app = typer.Typer(
@@ -47,8 +47,8 @@ def main() -> None:
     try:
         app()
     except AstuneError as error:
-        notices().print("[bold red]error:[/] ", end="")
-        notices().print(str(error), markup=False, soft_wrap=True)
+        notices().print("error: ", style="bold red", end="")
+        say(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         notices().print("interrupted")
