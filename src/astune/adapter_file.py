@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -21,6 +21,7 @@ from astune.backbone import origin_of
 from astune.backbone.hub import find_files
 from astune.errors import AdapterError
 from astune.features.log_mel import FrontEnd
+from astune.labels import label_faults
 from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 FORMAT_VERSION = 1
+_FAULTS_SHOWN = 3
 
 
 class BackboneReference(BaseModel):
@@ -67,6 +69,19 @@ class AdapterConfig(BaseModel):
     metrics: dict[str, Any] = {}
     """Scores by split."""
     versions: dict[str, str] = {}
+
+    @field_validator("labels")
+    @classmethod
+    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Labels from elsewhere are shown and served like one's own.
+
+        Raises:
+            ValueError: fewer than two, the same twice, or not as they can be shown.
+        """
+        faults = label_faults(labels)
+        if faults:
+            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
+        return labels
 
     def read_method(self) -> Method:
         """The method.

@@ -1,0 +1,45 @@
+"""JSON as every reader takes it: ASCII, and numbers that are numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from astune.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def json_text(content: object, indent: int | None = None) -> str:
+    """Content as JSON.
+
+    Args:
+        content: dictionaries, lists, text, numbers.
+        indent: spaces a level; one line where None.
+
+    Returns:
+        ASCII text.
+
+    Raises:
+        DataError: a number is not finite; JSON has no word for it, and what others write instead is refused by most readers.
+    """
+    try:
+        return json.dumps(content, indent=indent, allow_nan=False)
+    except ValueError:
+        for place, value in _not_finite(content, ""):
+            raise DataError(f"{place} is {value}, which is no number that JSON can hold") from None
+        raise
+
+
+def _not_finite(content: object, place: str) -> Iterator[tuple[str, float]]:
+    """Places of such numbers, as ``scores.test.loss``."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield place, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _not_finite(value, f"{place}.{key}".lstrip("."))
+    elif isinstance(content, list | tuple):
+        for number, value in enumerate(content):
+            yield from _not_finite(value, f"{place}[{number}]")
