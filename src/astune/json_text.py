@@ -1,4 +1,4 @@
-"""JSON as every reader takes it: ASCII, and numbers that are numbers."""
+"""JSON as every reader takes it: numbers are numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def json_text(content: object, indent: int | None = None) -> str:
+def json_text(content: object, indent: int | None = None, *, escaped: bool = True) -> str:
     """Content as JSON.
 
     Args:
         content: dictionaries, lists, text, numbers.
         indent: spaces a level; one line where None.
+        escaped: whether it is ASCII alone, so that it passes through any terminal and pipe.
 
     Returns:
-        ASCII text.
+        The text.
 
     Raises:
         DataError: a number is not finite; JSON has no word for it, and what others write instead is refused by most readers.
     """
     try:
-        return json.dumps(content, indent=indent, allow_nan=False)
+        return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False)
     except ValueError:
         for place, value in _not_finite(content, ""):
             raise DataError(f"{place} is {value}, which is no number that JSON can hold") from None

@@ -63,7 +63,8 @@ def evaluate(
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
-        **scores.record(),
+        **scores.figures(),
+        "confusion": scores.confusion,
         "labels": list(model.labels),
     }
     record["skipped"] = len(clips) - len(kept)
@@ -79,7 +80,8 @@ def _targets(dataset: AudioDataset, model: AudioClassifier) -> list[int]:
         raise DataError(
             f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(model.labels[:20])}"
         )
-    return [model.labels.index(clip.label) for clip in dataset.clips]
+    index = {label: number for number, label in enumerate(model.labels)}
+    return [index[clip.label] for clip in dataset.clips]
 
 
 def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[str, Any]) -> list[int]:

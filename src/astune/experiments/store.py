@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
 from astune.errors import DataError, unknown
+from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
@@ -264,8 +265,7 @@ def _refuse_bad(record: RunRecord) -> None:
     for name in ("accuracy", "macro_f1"):
         if not 0 <= test[name] <= 1:
             raise ValueError(f"{name} is {test[name]}")
-    if [len(row) for row in test["confusion"]] != [classes] * classes:
-        raise ValueError(f"its confusion matrix is not {classes} x {classes}")
+    refuse_other_shape(test["confusion"], classes)
     if record.identity["method"] != record.result.spec:
         raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
 

@@ -301,7 +301,7 @@ class _Run:
         entry: dict[str, Any] = {"epoch": state.epoch, "train_loss": state.loss_sum / state.clips}
         if self.split.validation:
             scores = self._score(self.split.validation)
-            entry["validation"] = {key: value for key, value in scores.record().items() if key != "confusion"}
+            entry["validation"] = scores.figures()
             self._keep_if_best(scores)
         state.seconds += time.perf_counter() - mark
         entry |= {"learning_rate": self._rate(self._global_step - 1, total), "seconds": round(state.seconds, 3)}
