@@ -20,7 +20,6 @@ from astune.classifier import evaluating
 from astune.data.generated import write_generated
 from astune.features import build_cache
 from astune.training.config import TrainConfig
-from astune.training.confusion import whole
 from astune.training.loop import train
 from astune.training.result import TrainResult
 from benchmarks.measure import Contestant, Subject, contest, ratio
@@ -80,7 +79,7 @@ def probe(folder: str, backbone: str, epochs: int = EPOCHS) -> Subject:
         whole = torch.zeros(len(model.labels), len(model.labels), dtype=torch.int64)
         for clip, label in zip(test, predicted.tolist(), strict=True):
             whole[dataset.targets[clip], label] += 1
-        return {"counted": torch.from_numpy(whole(results[-1].scores["test"]["confusion"])), "whole": whole}
+        return {"counted": torch.tensor(results[-1].scores["test"]["confusion"]), "whole": whole}
 
     return Subject(run, evidence, before)
 

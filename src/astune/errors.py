@@ -122,7 +122,9 @@ def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] == "extra_forbidden":
-        return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {_cut(where)}"
+        return (
+            unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {_cut(where)}"
+        )
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
         return unknown(where, value, choices)

@@ -28,13 +28,12 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
     """
     try:
         return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False)
-    except ValueError:
-        for place, value in _not_finite(content, ""):
-            raise DataError(f"{place} is {value}, which is no number that JSON can hold") from None
-        raise
+    except ValueError as fault:
+        place, value = next(_not_finite(content, ""), ("a number", "not finite"))
+        raise DataError(f"{place} is {value}, which is no number that JSON can hold") from fault
 
 
-def _not_finite(content: object, place: str) -> Iterator[tuple[str, float]]:
+def _not_finite(content: object, place: str) -> Iterator[tuple[str, object]]:
     """Places of such numbers, as ``scores.test.loss``."""
     if isinstance(content, float) and not math.isfinite(content):
         yield place, content

@@ -242,7 +242,10 @@ class Sites:
             ConfigError: they are not what this model takes.
         """
         frames, bins = self.model.config.max_length, self.model.config.num_mel_bins
-        shape, wanted = tuple(input_values.shape), f"(batch, {frames}, {bins}): {frames} frames of 10 ms, {bins} mel bins"
+        shape, wanted = (
+            tuple(input_values.shape),
+            f"(batch, {frames}, {bins}): {frames} frames of 10 ms, {bins} mel bins",
+        )
         if len(shape) != 3:
             raise ConfigError(f"input_values has the shape {shape}; give {wanted}")
         if shape[1] != frames and shape[2] == bins:

@@ -115,7 +115,9 @@ def _draw_curve(axes: Axes, curve: Curve, look: _Look) -> None:
         axes.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1)
 
 
-def draw_confusion(counts: Sequence[Sequence[int]] | NDArray[np.int64], labels: Sequence[str], title: str = "") -> Figure:
+def draw_confusion(
+    counts: Sequence[Sequence[int]] | NDArray[np.int64], labels: Sequence[str], title: str = ""
+) -> Figure:
     """Draw a confusion matrix, coloured by the share of each true class; white is no clip at all.
 
     Args:
