@@ -6,8 +6,10 @@ import re
 
 from astune.console import printable
 
-_ACTIVE = re.compile(r"[\\`*|<>\[\]$~]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)")  # an underscore inside a word is one
-_BEGINS = re.compile(r"^(?:[-+#=]|\d+(?=[.)]))")  # lists, headings, underlines
+# An underscore inside a word is one, and brackets are where no link follows.
+_ACTIVE = re.compile(r"[\\`*|<>$~]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
+_IN_LINK = re.compile(rf"{_ACTIVE.pattern}|[\[\]]")
+_BEGINS = re.compile(r"^(?:[-+#=\[]|\d+(?=[.)]))")  # lists, headings, underlines, boxes to tick
 
 
 def text(name: object) -> str:
@@ -17,10 +19,23 @@ def text(name: object) -> str:
         name: whatever it holds.
 
     Returns:
-        ``\[noise\]`` for ``[noise]``.
+        ``a\|b`` for ``a|b``.
     """
-    escaped = _ACTIVE.sub(lambda match: f"\\{match[0]}", printable(name))
-    return _BEGINS.sub(lambda match: f"{match[0]}\\" if match[0].isdecimal() else f"\\{match[0]}", escaped)
+    escaped = _ACTIVE.sub(_escape, printable(name))
+    return _BEGINS.sub(lambda match: f"{match[0]}\\" if match[0].isdecimal() else _escape(match), escaped)
+
+
+def link_text(name: object) -> str:
+    """A name between the brackets of a link or an image.
+
+    Args:
+        name: whatever it holds.
+    """
+    return _IN_LINK.sub(_escape, printable(name))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
 
 
 def code(name: object, *, in_table: bool = False) -> str:
