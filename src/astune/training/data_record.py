@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.adapter_file import write_text
@@ -21,8 +22,7 @@ from astune.data.base import SPLITS, AudioDataset, Split, SplitName
 from astune.data.digests import UNREADABLE, content_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
 CLIPS = "clips.csv"
 _HEADER = ("name", "label", "split", "sha256")
@@ -86,13 +86,13 @@ class DataRecord:
         found += [f"class {label!r} is new" for label in now.labels if label not in self.labels]
         if not found and self.labels != now.labels:
             found.append("the classes have another order")
-        found += _among("gone", (name for name in self.clips if name not in now.clips))
-        found += _among("new", (name for name in now.clips if name not in self.clips))
+        found += _among("clip is gone", "clips are gone", (name for name in self.clips if name not in now.clips))
+        found += _among("clip is new", "clips are new", (name for name in now.clips if name not in self.clips))
         both = [(name, clip, now.clips[name]) for name, clip in self.clips.items() if name in now.clips]
-        found += _changed("with another label", ((n, then.label, later.label) for n, then, later in both))
-        found += _changed("in another split", ((n, then.split, later.split) for n, then, later in both))
+        found += _changed("has another label", "have other labels", ((n, a.label, b.label) for n, a, b in both))
+        found += _changed("is in another split", "are in other splits", ((n, a.split, b.split) for n, a, b in both))
         replaced = (name for name, then, later in both if then.content != later.content)
-        return found + _among("whose file holds something else", replaced)
+        return found + _among("file holds something else", "files hold something else", replaced)
 
     def write(self, folder: Path) -> None:
         """Write ``clips.csv``; the file is whole or not there.
@@ -129,27 +129,35 @@ class DataRecord:
             return None
         return cls(tuple(labels), clips)
 
-    def trained_among(self, contents: Mapping[str, str]) -> list[str]:
-        """Clips whose sound a run was trained on.
 
-        Args:
-            contents: digest of each clip's file, by the clip's name.
+def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
+    """Clips that an adapter was trained on, under whatever names: scores on them are too good.
 
-        Returns:
-            Names of those that hold the bytes of a training clip, under whatever name that had.
-        """
-        trained = {clip.content for clip in self.clips.values() if clip.split == "train"} - {UNREADABLE}
-        return [name for name, content in contents.items() if content in trained]
+    Args:
+        adapter: folder of a run; others, such as adapters from a hub, have no list of their clips.
+        dataset: the clips to be scored.
+        clips: indices of those.
+
+    Returns:
+        Names of the clips whose files hold the bytes of a training clip; empty where there is no list.
+    """
+    record = DataRecord.read(Path(adapter), ())
+    if record is None:
+        return []
+    trained = {clip.content for clip in record.clips.values() if clip.split == "train"} - {UNREADABLE}
+    some = [dataset.clips[clip] for clip in clips]
+    contents = content_digests([clip.path for clip in some])
+    return [clip.name for clip, content in zip(some, contents, strict=True) if content in trained]
 
 
-def _among(what: str, names: Iterable[str]) -> list[str]:
+def _among(one: str, many: str, names: Iterable[str]) -> list[str]:
     found = sorted(names)
     if len(found) <= 1:
-        return [f"1 clip {what} ({found[0]})"] if found else []
-    return [f"{len(found)} clips {what}, {found[0]} among them"]
+        return [f"1 {one} ({found[0]})"] if found else []
+    return [f"{len(found)} {many}, {found[0]} among them"]
 
 
-def _changed(what: str, pairs: Iterable[tuple[str, str, str]]) -> list[str]:
+def _changed(one: str, many: str, pairs: Iterable[tuple[str, str, str]]) -> list[str]:
     """Clips of which something differs: how many, and the most frequent change."""
     moves: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], str] = {}
@@ -161,4 +169,5 @@ def _changed(what: str, pairs: Iterable[tuple[str, str, str]]) -> list[str]:
         return []
     (then, now), _ = moves.most_common(1)[0]
     total = sum(moves.values())
-    return [f"{total} {'clip' if total == 1 else 'clips'} {what}, {first[then, now]} ({then!r} then, {now!r} now)"]
+    shown = f"{first[then, now]} ({then!r} then, {now!r} now)"
+    return [f"1 clip {one}, {shown}" if total == 1 else f"{total} clips {many}, {shown} among them"]
