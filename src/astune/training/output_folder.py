@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,16 +68,19 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
 
 
 def _try_to_write(folder: Path, size: int) -> None:
-    """Try in the nearest folder that is there, so that a check leaves nothing behind.
+    """Make the folders that are missing in a trial folder beside them, so that a check leaves nothing behind.
 
     Raises:
         ConfigError: there is not enough room.
         OSError: nothing can be written.
     """
-    folder.exists()  # raises where a name is too long
-    place = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path())
-    with tempfile.TemporaryFile(dir=place) as probe:
-        probe.write(b"astune")
+    place = folder.absolute()
+    while not place.exists():  # raises where a name is too long
+        place = place.parent
+    with tempfile.TemporaryDirectory(dir=place, prefix=".astune-") as trial:
+        inner = Path(trial, folder.absolute().relative_to(place))
+        inner.mkdir(parents=True, exist_ok=True)
+        (inner / "probe").write_bytes(b"astune")
     free = shutil.disk_usage(place).free
     if free < size:
         raise ConfigError(
@@ -148,7 +151,7 @@ def held(folder: Path) -> Iterator[None]:
         raise ConfigError(
             f"another run is writing into {folder}; wait until it ends, or give another output folder"
         ) from fault
-    except OSError:  # refuse_unusable says it among the other faults; or finished runs lie where nobody may write
+    except OSError:  # refuse_unusable says it among the other faults; or a finished run is in a folder nobody may write
         pass
     try:
         yield
@@ -157,10 +160,8 @@ def held(folder: Path) -> Iterator[None]:
             (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
             lock.release()
         for place in made:
-            try:
+            with suppress(OSError):  # something was written, or it was never made
                 place.rmdir()
-            except OSError:  # something was written
-                break
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -77,7 +77,7 @@ def logits_of(
     sound = logits.isfinite().all(dim=-1)
     if not sound.all():
         raise NumericalError(
-            f"the model gives {int((~sound).sum())} of {len(logits)} clips scores that are not finite (NaN or infinity); its "
-            "weights are too large: train it again with a lower learning rate"
+            f"the model gives {int((~sound).sum())} of {len(logits)} clips scores that are not finite (NaN or infinity), as "
+            "after training at too high a rate; train it again from the beginning with a lower learning rate"
         )
     return logits
