@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
 
 _PREFIX = "checkpoint-"
+_STATE = "trainer_state.json"
 
 
 @dataclass
@@ -70,7 +71,14 @@ def _numbered(output_dir: Path) -> list[Path]:
 def _foreign(path: Path) -> bool:
     """Whether something else wrote it: transformers' Trainer gives its checkpoints the same names."""
     files = {file.name for file in path.iterdir()}
-    return bool(files) and not files & {"trained.safetensors", "optimizer.safetensors", "random-0.safetensors"}
+    if not files or files & {"trained.safetensors", "optimizer.safetensors", "random-0.safetensors"}:
+        return False
+    try:
+        return "identity" not in json.loads((path / _STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, TypeError):  # a damaged one of ours, which is said when it is loaded
+        return False
 
 
 def foreign(output_dir: Path) -> list[str]:
@@ -132,7 +140,7 @@ def save(
         for rank, states in enumerate(random_states):
             save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
         state = {"progress": asdict(progress), "identity": identity, "data": data}
-        write_text(partial / "trainer_state.json", json.dumps(state, indent=2))
+        write_text(partial / _STATE, json.dumps(state, indent=2))
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
@@ -157,7 +165,7 @@ def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         CheckpointError: the checkpoint is damaged.
     """
     with _refusing_damage(checkpoint):
-        record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         return dict(record["identity"]), dict(record.get("data", {}))
 
 
@@ -191,7 +199,7 @@ def load(
     """
     best = checkpoint / "best.safetensors"
     with _refusing_damage(checkpoint):
-        record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         progress = Progress(**record["progress"])
         refuse_other_settings(
             checkpoint, record["identity"], identity

@@ -181,10 +181,13 @@ def writing(folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: the system refused.
+        OSError: one that no system gave.
     """
     try:
         yield
     except OSError as fault:
+        if fault.errno is None:  # no system's refusal
+            raise
         room = "free some disk" if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
         kept = checkpoint.latest(folder) is not None
         go_on = "then go on with --resume" if kept else "then start again"
