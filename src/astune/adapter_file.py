@@ -10,13 +10,14 @@ import json
 import math
 import os
 import platform
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from astune import markdown
@@ -30,6 +31,8 @@ from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from torch import Tensor
     from transformers import ASTModel
 
@@ -39,6 +42,7 @@ WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "REA
 FORMAT_VERSION = 1
 _FAULTS_SHOWN = 3
 _LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell of the model card
+_CARD_MARK = "library_name: astune"
 
 
 class BackboneReference(BaseModel):
@@ -121,9 +125,20 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
             be many times as large as the weights. It is in ``results.json``.
 
     Raises:
-        DataError: a number among them is not finite.
+        AdapterError: what is saved holds values that are not finite, or the folder a file of the user's under the name of one of ours.
+        DataError: a number among what is said about it is not finite.
     """
     folder = Path(folder)
+    strange = foreign_files(folder)
+    if strange:
+        raise AdapterError(
+            f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
+        )
+    state = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in model.adapter_state().items()
+    }
+    refuse_unsound(state, "this adapter cannot be saved")
     folder.mkdir(parents=True, exist_ok=True)
     about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
     config = AdapterConfig(
@@ -140,10 +155,6 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
-    state = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in model.adapter_state().items()
-    }
     texts = {CARD: _card(config), CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n"}
     save_tensors(folder / WEIGHTS, state)
     for name, text in texts.items():
@@ -154,6 +165,74 @@ def _figures(scores: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in scores.items() if name != "confusion"}
 
 
+def unsound(state: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+
+    Returns:
+        Their names.
+    """
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+
+
+def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
+    """Refuse tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+        headline: what cannot be done with them.
+
+    Raises:
+        AdapterError: some do.
+    """
+    names = unsound(state)
+    if names:
+        many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
+        raise AdapterError(f"{headline}: {many}. Train it again, with a lower learning rate if training diverged")
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Files under the names of an adapter's that astune did not write: a README of the user's, PEFT's ``adapter_config.json``.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Their names.
+    """
+    card, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
+    strange = [card.name] if card.exists() and _CARD_MARK not in _text(card) else []
+    if config.exists() and not {"format_version", "spec"} <= set(_record(config)):
+        strange.append(config.name)
+    if weights.exists() and not config.exists() and "head.weight" not in _tensor_names(weights):
+        strange.append(weights.name)
+    return strange
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_text(path)))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _tensor_names(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError):
+        return []
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that is whole or not there.
 
@@ -161,9 +240,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         path: the file.
         tensors: contiguous, by name.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file would make it readable by its owner alone
-    partial.replace(path)
+    with _replacing(path) as partial:
+        partial.write_bytes(
+            save(tensors, metadata={"format": "pt"})
+        )  # save_file would make it readable by its owner alone
 
 
 def write_text(path: Path, text: str) -> None:
@@ -173,12 +253,22 @@ def write_text(path: Path, text: str) -> None:
         path: the file.
         text: its content.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
@@ -191,14 +281,16 @@ def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
         Configuration and tensors.
 
     Raises:
-        AdapterError: files are missing or damaged, or were written by a newer version.
+        AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:
-        return config, load_file(files[WEIGHTS])
+        state = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
+    refuse_unsound(state, f"{files[WEIGHTS]} cannot be used")
+    return config, state
 
 
 def read_config(path: Path) -> AdapterConfig:

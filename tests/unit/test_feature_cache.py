@@ -145,6 +145,25 @@ def _rewrite(paths: list[Path]) -> None:
     os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # the smallest step there is
 
 
+def _replace(paths: list[Path]) -> None:
+    """Another sound under the same name, size and times, as from an archive whose times are fixed."""
+    status = paths[2].stat()
+    samples, rate = soundfile.read(paths[2])
+    soundfile.write(paths[2], -samples[::-1], rate)
+    os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (paths[2].stat().st_size, paths[2].stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def _exchange(paths: list[Path]) -> None:
+    """Two files change their names, and keep their inodes and times."""
+    for path in paths[:2]:
+        os.utime(path, ns=(10**18, 10**18))
+    spare = paths[0].with_name("spare")
+    paths[0].rename(spare)
+    paths[1].rename(paths[0])
+    spare.rename(paths[1])
+
+
 def _swap(paths: list[Path]) -> None:
     paths[0], paths[1] = paths[1], paths[0]
 
@@ -157,7 +176,7 @@ def _add(paths: list[Path]) -> None:
     paths.append(paths[0])
 
 
-@pytest.mark.parametrize("change", [_grow, _rewrite, _swap, _drop, _add])
+@pytest.mark.parametrize("change", [_grow, _rewrite, _replace, _exchange, _swap, _drop, _add])
 def test_a_changed_file_or_list_is_computed_anew(
     clips: list[Path], root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Path]], None]
 ) -> None:

@@ -1,8 +1,8 @@
 """Features of a data set, computed once and shared by folds, seeds, methods and processes.
 
 One folder a data set and front end, ``<cache>/features/<key>/``: ``features.npy`` (clips, frames, bins) float16, memory-mapped, and
-``index.json``. The key covers every setting of the front end and the path, size and modification time of every file, so what is
-found under it is never stale.
+``index.json``. The key covers every setting of the front end, and the path and content of every file, so what is found under it is
+never stale.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from astune.console import progress
 from astune.data.audio import read_audio
+from astune.data.digests import content_digests
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from astune.features.log_mel import FrontEnd
 
-_FORMAT = 2  # raised when cached numbers change their meaning
+_FORMAT = 3  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
@@ -100,12 +101,17 @@ def build_cache(
     """
     if not paths:
         raise DataError("there are no clips to compute features of")
-    folder = (root or cache_root()) / "features" / cache_key(paths, front_end)
+    key = cache_key(paths, front_end, quiet=quiet)
+    folder = (root or cache_root()) / "features" / key
 
     def compute(append: Rows) -> dict[str, Any]:
         broken = _write_features(append, paths, front_end, quiet=quiet)
         if broken and not skip_broken:
             raise AudioError(_broken_message(broken, len(paths)))
+        if cache_key(paths, front_end) != key:  # else these features would be taken for those of the files as they were
+            raise DataError(
+                "audio files changed while their features were computed; start again when they are complete"
+            )
         return {"broken": broken, "paths": [str(path) for path in paths]}
 
     shape = (len(paths), front_end.max_length, front_end.num_mel_bins)
@@ -119,24 +125,20 @@ def _broken(index: dict[str, Any]) -> dict[int, str]:
     return {int(row): str(reason) for row, reason in index["broken"].items()}
 
 
-def cache_key(paths: Sequence[Path], front_end: FrontEnd) -> str:
+def cache_key(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = True) -> str:
     """Name of the features of a list of files: another one wherever they could differ.
 
     Args:
         paths: the audio files.
         front_end: how they become features.
+        quiet: no progress bar while files are read for the first time.
 
     Returns:
         32 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(front_end)]).encode())
-    for path in paths:
-        try:
-            status = path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        except (OSError, ValueError):  # reading it will say why
-            state = (-1, -1)
-        digest.update(json.dumps([os.path.abspath(path), *state]).encode())  # noqa: PTH100 - resolve() would stat every parent again
+    for path, content in zip(paths, content_digests(paths, quiet=quiet), strict=True):
+        digest.update(json.dumps([os.path.abspath(path), content]).encode())  # noqa: PTH100 - resolve() would stat every parent
     return digest.hexdigest()[:32]
 
 

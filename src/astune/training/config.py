@@ -44,7 +44,7 @@ class SettingsError(ConfigError):
 class TrainConfig(BaseModel):
     """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
     method: str = Field(
