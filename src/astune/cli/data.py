@@ -46,7 +46,7 @@ def check(
         typer.echo(json_text(report.record()))
     else:
         _show(report)
-    for line in _complaints(report):
+    for line in (*report.notices, *_complaints(report)):
         say(line)
     if report.broken:
         raise typer.Exit(1)

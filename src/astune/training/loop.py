@@ -25,6 +25,7 @@ from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
+from astune.data.balance import balance_notices
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment, build_cache
@@ -164,6 +165,9 @@ class _Run:
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
         if split.notice:
             self._announce(f"Note: {split.notice}")
+        self.notices = balance_notices(dataset, split.train)
+        for notice in self.notices:
+            self._announce(notice)
         share = self.model.parameter_count()
         recipe = self.recipe
         self._announce(
@@ -471,6 +475,7 @@ class _Run:
             cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
             frozen_seconds=round(self.frozen_seconds, 3),
             data_digest=self.record.digest,
+            notices=self.notices,
         )
         if self.accelerator.is_main_process:
             adapter_file.write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
