@@ -253,7 +253,8 @@ def write_text(path: Path, text: str) -> None:
         path: the file.
         text: its content.
     """
-    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
+    # A name that is not UTF-8 becomes the escape under which it is shown, which JSON reads back.
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

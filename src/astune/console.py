@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _SAFE_WORD = re.compile(r"[\w@%+=:,./\[\]{}^-]+")  # what a shell takes as it is
+UNPRINTABLE = "a control character, a mark of direction or bytes that are not UTF-8, shown here as an escape"
 _NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from astune.console import printable
+from astune.console import UNPRINTABLE, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +41,7 @@ def _fault(number: int, label: object) -> str | None:
     if not label.strip():
         return f"label {number} is {'empty' if not label else 'of spaces alone'}; give it a name"
     if printable(label) != label:
-        return (
-            f"label {number}, '{printable(label)}', holds a control character, a mark of direction or bytes that are not UTF-8, "
-            "shown here as an escape; give a name without"
-        )
+        return f"label {number}, '{printable(label)}', holds {UNPRINTABLE}; give a name without"
     if label != label.strip():
         return f"label {number}, {label!r}, has spaces around it; give {label.strip()!r}"
     return None

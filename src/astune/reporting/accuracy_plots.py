@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astune.errors import OutputError
 from astune.reporting.canvas import (
     COLOURS,
     LABEL_SIZE,
@@ -59,8 +60,15 @@ def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str 
 
     Raises:
         ConfigError: matplotlib is not installed.
+        OutputError: the picture cannot be written.
     """
-    write_figure(draw_accuracy_against_parameters(points, title), path, format="png", dpi=150)
+    figure = draw_accuracy_against_parameters(points, title)
+    try:
+        write_figure(figure, path, format="png", dpi=150)
+    except OSError as fault:
+        raise OutputError(
+            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another folder"
+        ) from fault
 
 
 def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from astune.console import printable, say
-from astune.errors import ConfigError, OutputError
+from astune.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,18 +49,10 @@ def write_figure(figure: Figure, path: Path, **options: Any) -> None:
         figure: as this package draws it.
         path: the file.
         options: of matplotlib's ``savefig``.
-
-    Raises:
-        OutputError: the file cannot be written.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            figure.savefig(path, **options)
-        except OSError as fault:
-            raise OutputError(
-                f"{path} cannot be written: {fault.strerror or fault}; make room, or give another folder"
-            ) from fault
+        figure.savefig(path, **options)
     for one in caught:
         found = _MISSING.match(str(one.message))
         if found:

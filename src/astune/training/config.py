@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from astune.console import printable
+from astune.console import UNPRINTABLE, printable
 from astune.errors import ConfigError, listing, validation_faults
 from astune.names import BUNDLED_BACKBONE, AttentionKernel, MatmulPrecision, Selection
 
@@ -124,10 +124,7 @@ class TrainConfig(BaseModel):
             ValueError: one cannot.
         """
         if printable(value) != str(value):
-            raise ValueError(
-                "it holds a control character, a mark of direction or bytes that are not UTF-8, shown here as an escape; "
-                "rename it, or give another one"
-            )
+            raise ValueError(f"it holds {UNPRINTABLE}; rename it, or give another one")
         return value
 
     @classmethod
