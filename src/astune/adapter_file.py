@@ -58,7 +58,7 @@ class BackboneReference(BaseModel):
 class AdapterConfig(BaseModel):
     """``adapter_config.json``."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
 
     format_version: int
     spec: str
