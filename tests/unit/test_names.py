@@ -54,7 +54,7 @@ def trained(nasty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("adapters") / "run[a]"
     settings = {"method": "linear", "backbone": "random:tiny", "max_length": 32, "num_train_epochs": 1}
-    train(TrainConfig(data=nasty, output_dir=folder, **settings), quiet=True)  # type: ignore[arg-type]
+    train(TrainConfig(data=nasty, output_dir=folder, **settings), quiet=True)
     return folder
 
 
@@ -185,7 +185,7 @@ def test_settings_refuse_in_our_words_from_python_too() -> None:
     with pytest.raises(ConfigError) as refused:
         TrainConfig(data="x", output_dir=Path("y"), learning_rate=-1)
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)  # noqa: S301 - our own
-    config = TrainConfig(data=Path("x"), output_dir=Path("y"), backbone=Path("z"))  # type: ignore[arg-type]
+    config = TrainConfig(data=Path("x"), output_dir=Path("y"), backbone=Path("z"))
     assert (config.data, config.backbone) == ("x", "z")
 
 
