@@ -37,8 +37,8 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
         trained_bytes: size of what is trained.
 
     Raises:
-        ConfigError: it is a file or a dangling link, cannot be made or written, has no room, holds files of somebody else's under the names of ours, or
-            holds a run and the configuration does not say what shall become of that.
+        ConfigError: it is a file or a dangling link, cannot be made or written, has no room, holds files of somebody else's under
+            the names of ours, or holds a run and the configuration does not say what shall become of that.
     """
     folder = config.output_dir
     try:
