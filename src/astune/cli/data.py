@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from astune.console import print_result, printable, results, results_table
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,17 +37,17 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as one JSON object.")] = False,
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
-    from astune.console import notices
+    from astune.console import say
     from astune.data import load_data
     from astune.data.check import check as check_data
 
     report = check_data(load_data(data))
     if as_json:
-        typer.echo(json.dumps(report.record()))
+        typer.echo(json_text(report.record()))
     else:
         _show(report)
-    for line in _complaints(report):
-        notices().print(line, markup=False, soft_wrap=True)
+    for line in (*report.notices, *_complaints(report)):
+        say(line)
     if report.broken:
         raise typer.Exit(1)
 
@@ -60,30 +62,24 @@ def download(
     from astune.data.download import download as download_data
 
     dataset = download_data(name, folder, url, sha256)
-    typer.echo(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
+    print_result(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(_table(report))
+    print_result(report.source)
+    results().print(_table(report))
     if report.seconds:
         lengths = "   ".join(f"{name.replace('_', ' ')} {value:g} s" for name, value in report.seconds.items())
-        console.print(f"durations   {lengths}")
-        console.print(f"rates       {_shares(report.sampling_rates, ' Hz')}")
-        console.print(f"channels    {_shares(report.channels, '')}")
-    console.print(f"broken      {len(report.broken)} of {report.clips} files")
+        print_result(f"durations   {lengths}")
+        print_result(f"rates       {_shares(report.sampling_rates, ' Hz')}")
+        print_result(f"channels    {_shares(report.channels, '')}")
+    print_result(f"broken      {len(report.broken)} of {report.clips} files")
 
 
 def _table(report: Report) -> Table:
-    from rich.table import Table
-
-    table = Table("class", title=report.source, title_justify="left")
-    for part in (*report.parts, "all"):
-        table.add_column(part, justify="right")
+    table = results_table(["class"], [*report.parts, "all"])
     for label, counts in report.counts.items():
-        table.add_row(label, *(str(count) for count in (*counts.values(), sum(counts.values()))))
+        table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
     totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
     table.add_section()
     table.add_row(f"{len(report.counts)} classes", *(str(total) for total in (*totals, report.clips)))

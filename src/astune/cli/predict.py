@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from astune.errors import AudioError, ConfigError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def predict(
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.classifier import AudioClassifier
-    from astune.console import progress, say
+    from astune.console import printable, progress, say
 
     paths = _expand(files)
     model = AudioClassifier.from_pretrained(adapter, backbone)
@@ -48,10 +48,12 @@ def predict(
             records.append(record)
             advance(1, "")
             if not as_json and "labels" in record:
-                found = ", ".join(f"{entry['label']} {entry['probability']:.3f}" for entry in record["labels"])
-                typer.echo(f"{record['file']}\t{found}")
+                found = ", ".join(
+                    f"{printable(entry['label'])} {entry['probability']:.3f}" for entry in record["labels"]
+                )
+                typer.echo(f"{printable(record['file'])}\t{found}")
     if as_json:
-        typer.echo(json.dumps(records))
+        typer.echo(json_text(records))
     failed = [record for record in records if "error" in record]
     for record in failed:
         say(f"error: {record['error']}")

@@ -13,6 +13,7 @@ import soundfile
 
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, encodable, read_audio
+from astune.data.balance import balance_notices
 from astune.data.base import in_threads
 from astune.errors import AudioError
 
@@ -63,6 +64,8 @@ class Report:
     """Names of clips that sound the same within one part."""
     contradictions: list[list[str]]
     """Names of clips that sound the same and have different labels."""
+    notices: list[str]
+    """What was passed over, cleaned or understood when the data were read, and what of them looks wrong."""
 
     @property
     def parts(self) -> list[str]:
@@ -105,6 +108,7 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
         contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
+        notices=balance_notices(dataset),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class TrainResult:
     best_epoch: int
     """From 0; the epoch whose weights are kept."""
     scores: dict[str, dict[str, Any]]
-    """By split: validation where there is one, test where there is one."""
+    """By split: validation where there is one, test where there is one; :func:`astune.training.confusion.whole` reads the matrices."""
     history: list[dict[str, Any]]
     skipped_clips: int
     train_seconds: float
@@ -50,6 +50,8 @@ class TrainResult:
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
+    notices: list[str] = field(default_factory=list)
+    """What was passed over, cleaned or understood in the data, and what of them looks wrong."""
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
 
