@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from astune.backbone import origin_of
@@ -25,6 +26,8 @@ from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from torch import Tensor
     from transformers import ASTModel
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 FORMAT_VERSION = 1
+_CARD_MARK = "library_name: astune"
 
 
 class BackboneReference(BaseModel):
@@ -98,8 +102,21 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         model: what is saved.
         compute_dtype: of training.
         about: ``training`` and ``metrics``, see :class:`AdapterConfig`.
+
+    Raises:
+        AdapterError: what is saved holds values that are not finite, or the folder a file of the user's under the name of one of ours.
     """
     folder = Path(folder)
+    strange = foreign_files(folder)
+    if strange:
+        raise AdapterError(
+            f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
+        )
+    state = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in model.adapter_state().items()
+    }
+    refuse_unsound(state, "this adapter cannot be saved")
     folder.mkdir(parents=True, exist_ok=True)
     config = AdapterConfig(
         format_version=FORMAT_VERSION,
@@ -115,13 +132,77 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
-    state = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in model.adapter_state().items()
-    }
     save_tensors(folder / WEIGHTS, state)
     write_text(folder / CARD, _card(config))
     write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+
+
+def unsound(state: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+
+    Returns:
+        Their names.
+    """
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+
+
+def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
+    """Refuse tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+        headline: what cannot be done with them.
+
+    Raises:
+        AdapterError: some do.
+    """
+    names = unsound(state)
+    if names:
+        many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
+        raise AdapterError(f"{headline}: {many}. Train it again, with a lower learning rate if training diverged")
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Files under the names of an adapter's that astune did not write: a README of the user's, PEFT's ``adapter_config.json``.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Their names.
+    """
+    card, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
+    strange = [card.name] if card.exists() and _CARD_MARK not in _text(card) else []
+    if config.exists() and not {"format_version", "spec"} <= set(_record(config)):
+        strange.append(config.name)
+    if weights.exists() and not config.exists() and "head.weight" not in _tensor_names(weights):
+        strange.append(weights.name)
+    return strange
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_text(path)))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _tensor_names(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError):
+        return []
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -131,9 +212,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         path: the file.
         tensors: contiguous, by name.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file would make it readable by its owner alone
-    partial.replace(path)
+    with _replacing(path) as partial:
+        partial.write_bytes(
+            save(tensors, metadata={"format": "pt"})
+        )  # save_file would make it readable by its owner alone
 
 
 def write_text(path: Path, text: str) -> None:
@@ -143,12 +225,22 @@ def write_text(path: Path, text: str) -> None:
         path: the file.
         text: its content.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
@@ -161,14 +253,16 @@ def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
         Configuration and tensors.
 
     Raises:
-        AdapterError: files are missing or damaged, or were written by a newer version.
+        AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:
-        return config, load_file(files[WEIGHTS])
+        state = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
+    refuse_unsound(state, f"{files[WEIGHTS]} cannot be used")
+    return config, state
 
 
 def read_config(path: Path) -> AdapterConfig:
@@ -232,7 +326,7 @@ def _card(config: AdapterConfig) -> str:
     name = config.backbone.name_or_path
     base = f"base_model: {name}\n" if "/" in name and not Path(name).is_absolute() else ""
     lines = [
-        f"---\nlibrary_name: astune\npipeline_tag: audio-classification\n{base}tags:\n- audio-classification\n- astune\n---\n",
+        f"---\n{_CARD_MARK}\npipeline_tag: audio-classification\n{base}tags:\n- audio-classification\n- astune\n---\n",
         f"# {config.spec} on {Path(name).name}, {len(config.labels)} classes\n",
         f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
         f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone `{name}`",

@@ -25,6 +25,18 @@ class CheckpointError(ConfigError):
     """A checkpoint is damaged, or of a run with other settings."""
 
 
+class NumericalError(ConfigError):
+    """Training or scoring gave numbers that are not finite."""
+
+
+class OutputError(AstuneError):
+    """A folder or file of results cannot be written."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped by the user's hand; says what was kept and how to go on."""
+
+
 class BackboneError(AstuneError):
     """A backbone cannot be found, is not an Audio Spectrogram Transformer, or is not the one that was asked for."""
 

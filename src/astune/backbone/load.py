@@ -220,10 +220,18 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
             f"{files[_WEIGHTS]} lacks {len(absent)} of the weights of an Audio Spectrogram Transformer, {absent[0]} among them; "
             "it is cut short or belongs to another architecture"
         )
+    unsound = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if unsound:
+        raise BackboneError(
+            f"{files[_WEIGHTS]} is damaged: {len(unsound)} of its tensors hold NaN or infinity, {unsound[0]} among them"
+        )
     mean, std = AUDIOSET_MEAN, AUDIOSET_STD
     if _PREPROCESSOR in files:
-        front_end: dict[str, Any] = json.loads(files[_PREPROCESSOR].read_text())
-        mean, std = float(front_end.get("mean", mean)), float(front_end.get("std", std))
+        try:
+            front_end: dict[str, Any] = json.loads(files[_PREPROCESSOR].read_text())
+            mean, std = float(front_end.get("mean", mean)), float(front_end.get("std", std))
+        except (OSError, ValueError, TypeError, AttributeError) as fault:
+            raise BackboneError(f"{files[_PREPROCESSOR]} cannot be read: {fault}") from fault
     return model, mean, std
 
 

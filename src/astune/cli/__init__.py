@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from astune import __version__
 from astune.cli import data, demo, evaluate, methods, predict, report, reproduce, train, validate
 from astune.console import notices, say
 from astune.errors import AstuneError
 
+
+class _Verbs(TyperGroup):
+    """The verbs; Ctrl-C ends each of them with a sentence, where typer would end it without."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            say(str(stop) or "interrupted")
+            raise typer.Exit(130) from stop
+
+
 app = typer.Typer(
     name="astune",
+    cls=_Verbs,
     help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
     no_args_is_help=True,
     add_completion=False,

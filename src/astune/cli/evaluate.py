@@ -42,8 +42,10 @@ def evaluate(
 
     from astune import adapter_file
     from astune.classifier import AudioClassifier
+    from astune.console import say
     from astune.data import load_data
     from astune.features import build_cache
+    from astune.training.data_record import trained_among
     from astune.training.metrics import score
     from astune.training.processes import logits_of
 
@@ -67,6 +69,13 @@ def evaluate(
         "labels": list(model.labels),
     }
     record["skipped"] = len(clips) - len(kept)
+    trained = trained_among(adapter, dataset, kept) if split != "train" else []
+    record["trained_on"] = len(trained)
+    if trained:
+        say(
+            f"Warning: the adapter was trained on {len(trained)} of the {len(kept)} clips scored, {trained[0]} among them; "
+            "scores on them are too good"
+        )
     if as_json:
         typer.echo(json.dumps(record))
     else:

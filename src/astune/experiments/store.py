@@ -4,7 +4,7 @@
 ``runs/<key>.json``           a finished run
 ``tokens/<key>.safetensors``  [CLS] tokens of its test clips, where a picture wants them
 ``plans/<table>.json``        the runs of a table, as it was last asked for
-``stale/<key>-<of>.json``     a finished run of weights that the backbone's name no longer stands for
+``stale/<key>-<of>.json``     a finished run of weights or files that have changed under their names since
 ``work/<key>/``               a run that is training, or was stopped
 ============================  =========================================================================================
 """
@@ -48,6 +48,8 @@ class RunRecord:
     """Of the source tree that ran; None where it was no git checkout."""
     dirty: bool | None
     """Whether that tree had uncommitted changes."""
+    content: str | None = None
+    """Digest of all files of its data set; None in records of older versions."""
 
     @property
     def accuracy(self) -> float:
@@ -144,7 +146,7 @@ class Store:
         _write_json(self.path(record.key), asdict(record))
 
     def set_aside(self, key: str) -> Path:
-        """Move a run of other weights away, so that no table takes it for a result.
+        """Move a run of other weights or other files away, so that no table takes it for a result.
 
         Args:
             key: of the run.
@@ -152,7 +154,8 @@ class Store:
         Returns:
             Where it is now.
         """
-        aside = self.folder / "stale" / f"{key}-{self.read(key).backbone_fingerprint[:8]}.json"
+        record = self.read(key)
+        aside = self.folder / "stale" / f"{key}-{record.backbone_fingerprint[:8]}{(record.content or '')[:8]}.json"
         aside.parent.mkdir(parents=True, exist_ok=True)
         return self.path(key).replace(aside)
 
@@ -236,7 +239,7 @@ class Store:
             fingerprints: of the backbones as they are now, by name, as far as they are known.
 
         Returns:
-            ``stale`` where the record is of another backbone under the same name.
+            ``stale`` where the record is of another backbone, or of files with other content, under the same name.
         """
         if not self.path(run.key).exists():
             return "missing"
@@ -245,6 +248,8 @@ class Store:
         except DataError:
             return "damaged"
         if fingerprints.get(run.config.get("backbone", ""), record.backbone_fingerprint) != record.backbone_fingerprint:
+            return "stale"
+        if None not in {run.content, record.content} and run.content != record.content:
             return "stale"
         if run.keeps_tokens:
             try:

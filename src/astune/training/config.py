@@ -19,7 +19,7 @@ from astune.names import BUNDLED_BACKBONE, AttentionKernel, MatmulPrecision, Sel
 class TrainConfig(BaseModel):
     """One training run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
     method: str = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +27,21 @@ from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
 from astune.data.base import SPLITS
-from astune.errors import ConfigError, DataError
+from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
 from astune.training.check import check, refuse_untrained
 from astune.training.config import TrainConfig
+from astune.training.data_record import DataRecord
 from astune.training.frozen import Upper, frozen_states, randomness
 from astune.training.metrics import Scores, score
+from astune.training.output_folder import TRACKED, clear, held, writing
 from astune.training.processes import batches, logits_of, many_on_cpu
 from astune.training.recipe import resolve
-from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib, read_result
+from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib
+from astune.training.resume import finished, refuse_other_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +49,6 @@ if TYPE_CHECKING:
     from astune.data import AudioDataset, Split
     from astune.training.processes import Inputs
 
-TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 _RECORD_EVERY = 2.0  # seconds, at least, between checkpoints of epochs that train from a cache
 
 
@@ -60,9 +63,13 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used.
+        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
+            folder cannot be written.
+        Interrupted: a KeyboardInterrupt that says what was kept.
     """
-    return _Run(config, quiet=quiet).execute()
+    run = _Run(config, quiet=quiet)
+    with held(config.output_dir) if run.accelerator.is_main_process else nullcontext():
+        return run.execute()
 
 
 class _Run:
@@ -80,10 +87,12 @@ class _Run:
     def execute(self) -> TrainResult:
         config = self.config
         if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-            return self._finished()
+            return finished(config, self._announce)
         self.accelerator.wait_for_everyone()
         checked = check(config)
         dataset, split = checked.dataset, checked.split
+        self.record = DataRecord.of(dataset, split, quiet=self.quiet)
+        refuse_other_run(config, self.record, self._announce)
         self.recipe = recipe = resolve(
             config, checked.method, dataset, split, self.accelerator.num_processes, quiet=self.quiet
         )
@@ -102,22 +111,25 @@ class _Run:
         )
         split = self._without_broken(dataset, split)
         self._announce_plan(dataset, split)
-        self._clear_folder()
+        with writing(config.output_dir):
+            self._clear_folder()
         self.arithmetic = Arithmetic.of(
             self.accelerator.device, self._bf16(), config.store_bf16, attention_kernel=config.attention_kernel,
             matmul_precision=config.matmul_precision, compile=config.compile,
         )  # fmt: skip
-        with self.arithmetic.products():
-            self._prepare(dataset, split)
-            self._fit()
-            return self._finish(dataset, split)
+        with self.arithmetic.products(), writing(config.output_dir):
+            try:
+                self._prepare(dataset, split)
+                self._fit()
+                return self._finish(dataset, split)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(self._how_to_go_on()) from stop
 
-    def _finished(self) -> TrainResult:
-        folder = self.config.output_dir
-        result = read_result(folder)
-        checkpoint.refuse_other_settings(folder, TrainConfig(**result.config).identity(), self.config.identity())
-        self._announce(f"{folder} holds a finished run already")
-        return result
+    def _how_to_go_on(self) -> str:
+        stopped = checkpoint.latest(self.config.output_dir)
+        if stopped is None:
+            return "interrupted before the first checkpoint; nothing was kept"
+        return f"interrupted; {stopped} is kept: the same command with --resume goes on from there"
 
     def _announce(self, message: str) -> None:
         if not self.quiet:
@@ -135,12 +147,7 @@ class _Run:
         folder = self.config.output_dir
         self.accelerator.wait_for_everyone()
         if self.config.overwrite_output_dir and self.accelerator.is_main_process:
-            checkpoint.remove_all(folder)
-            for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS):
-                (folder / name).unlink(missing_ok=True)
-            for pattern in ("*tfevents*", "hparams.yml"):
-                for told in (folder / TRACKED).rglob(pattern):
-                    told.unlink()
+            clear(folder)
         self.accelerator.wait_for_everyone()
 
     def _without_broken(self, dataset: AudioDataset, split: Split) -> Split:
@@ -207,6 +214,7 @@ class _Run:
             self._announce(f"Resumed from {stopped}: epoch {self.state.epoch + 1}, step {self.state.step}")
         if accelerator.is_main_process:
             config.output_dir.mkdir(parents=True, exist_ok=True)
+            self.record.write(config.output_dir)
         if config.report_to != "none":
             self._start_tracker()
 
@@ -297,7 +305,9 @@ class _Run:
             if config.save_steps and self._global_step % config.save_steps == 0 and state.step < self.steps_an_epoch:
                 state.seconds += time.perf_counter() - mark
                 mark = time.perf_counter()
+                self._refuse_unsound()
                 self._save()
+        self._refuse_unsound()
         entry: dict[str, Any] = {"epoch": state.epoch, "train_loss": state.loss_sum / state.clips}
         if self.split.validation:
             scores = self._score(self.split.validation)
@@ -357,15 +367,30 @@ class _Run:
         """A step's loss as a number.
 
         Raises:
-            ConfigError: it is no finite one.
+            NumericalError: it is no finite one.
         """
         summed = float(loss)
         if not math.isfinite(summed):
-            raise ConfigError(
-                f"the training loss is {summed} at step {self._global_step + 1}; "
-                f"try a learning rate below {self.recipe.learning_rate:g}, or --no-bf16"
-            )
+            raise self._diverged(f"the training loss is {summed}", self._global_step + 1)
         return summed
+
+    def _refuse_unsound(self) -> None:
+        """Look at the weights before they are scored or saved: the last step may have spoiled them after its loss was seen.
+
+        Raises:
+            NumericalError: some hold NaN or infinity.
+        """
+        names = adapter_file.unsound(self.model.adapter_state())
+        if names:
+            raise self._diverged(f"{len(names)} of the trained tensors hold NaN or infinity", self._global_step)
+
+    def _diverged(self, what: str, step: int) -> NumericalError:
+        rate = self.recipe.learning_rate
+        precision = ", or with --no-bf16" if self.arithmetic.bf16 else ""
+        return NumericalError(
+            f"{what} at step {step}, in epoch {self.state.epoch + 1}; try a learning rate below {rate:g}{precision}, from the "
+            f"beginning: the same command with --learning-rate {rate / 10:g} --overwrite-output-dir"
+        )
 
     def _score(self, clips: Sequence[int]) -> Scores:
         for buffer in self.model.adapter.buffers():  # each process's last step changed its own
@@ -396,6 +421,7 @@ class _Run:
                 self._global_step,
                 self.state,
                 self.identity,
+                {"digest": self.record.digest, "labels": list(self.record.labels)},
                 self.model,
                 self.optimizer,
                 self.best,
@@ -418,6 +444,7 @@ class _Run:
                 **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
             }  # fmt: skip
             training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
+            training["data_digest"] = self.record.digest
             self.model.save_pretrained(
                 folder, compute_dtype=self.arithmetic.compute_dtype, training=training, metrics=scores
             )
@@ -443,6 +470,7 @@ class _Run:
             versions=adapter_file.versions(),
             cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
             frozen_seconds=round(self.frozen_seconds, 3),
+            data_digest=self.record.digest,
         )
         if self.accelerator.is_main_process:
             adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")

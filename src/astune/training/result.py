@@ -50,6 +50,8 @@ class TrainResult:
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
+    data_digest: str | None = None
+    """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
 
 
 def read_result(folder: Path) -> TrainResult:
