@@ -35,7 +35,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as one JSON object.")] = False,
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
-    from astune.console import notices
+    from astune.console import say
     from astune.data import load_data
     from astune.data.check import check as check_data
 
@@ -45,7 +45,7 @@ def check(
     else:
         _show(report)
     for line in _complaints(report):
-        notices().print(line, markup=False, soft_wrap=True)
+        say(line)
     if report.broken:
         raise typer.Exit(1)
 
@@ -66,6 +66,8 @@ def download(
 def _show(report: Report) -> None:
     from rich.console import Console
 
+    from astune.data.heard import by_kind
+
     console = Console(highlight=False)
     console.print(_table(report))
     if report.seconds:
@@ -73,7 +75,12 @@ def _show(report: Report) -> None:
         console.print(f"durations   {lengths}")
         console.print(f"rates       {_shares(report.sampling_rates, ' Hz')}")
         console.print(f"channels    {_shares(report.channels, '')}")
+    if report.unheard.longer_clips:
+        console.print(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
     console.print(f"broken      {len(report.broken)} of {report.clips} files")
+    if report.doubts:
+        kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
+        console.print(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
 
 
 def _table(report: Report) -> Table:
@@ -96,10 +103,19 @@ def _shares(counts: dict[int, int], unit: str) -> str:
 
 def _complaints(report: Report) -> Iterator[str]:
     """Lines for the user's eye, on stderr."""
+    from astune.data.heard import doubt_notices
+
     for fault in report.broken[:_SHOWN]:
         yield f"error: {fault.reason}"
     if report.broken:
         yield f"{len(report.broken)} of {report.clips} files cannot be read; mend or remove them, or train with --skip-broken"
+    yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
+    unheard = report.unheard
+    if unheard.longer_clips:
+        yield (
+            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips are longer than the input of {unheard.input_seconds:.1f} s "
+            f"that training would choose (--max-length for another): {unheard.lost} would not be heard"
+        )
     groups = {
         "Warning: the same sound lies in different splits or folds, so scores may be too good": report.leaks,
         "Warning: the same sound has different labels": report.contradictions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class TrainResult:
     """What that took, or finding it in the cache."""
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
+    notices: list[str] = field(default_factory=list)
+    """What the user was told about the data: passed over, cut, suspicious."""
 
 
 def read_result(folder: Path) -> TrainResult:
