@@ -46,18 +46,21 @@ def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["file/below", "file", "a" * 300, "made/" + "b" * 300], ids=["below", "file", "long", "deep"]
+    "where",
+    ["file/below", "file", "a" * 300, "made/" + "b" * 300, "link"],
+    ids=["below", "file", "long", "deep", "dangling"],
 )
 def test_folders_that_cannot_be_made_are_refused_before_features(
     where: str, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_features(monkeypatch)
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
     config = settings(generated, tmp_path / where)
     for verb in (check, train):
-        with pytest.raises(ConfigError, match=r"the output folder .* (cannot be written|is a file)"):
+        with pytest.raises(ConfigError, match=r"the output folder .* (cannot be written|is a file|is a link)"):
             verb(config)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="wants a file system that takes no files")

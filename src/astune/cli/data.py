@@ -66,6 +66,8 @@ def download(
 
 
 def _show(report: Report) -> None:
+    from astune.data.heard import by_kind
+
     print_result(report.source)
     results().print(_table(report))
     if report.seconds:
@@ -73,7 +75,12 @@ def _show(report: Report) -> None:
         print_result(f"durations   {lengths}")
         print_result(f"rates       {_shares(report.sampling_rates, ' Hz')}")
         print_result(f"channels    {_shares(report.channels, '')}")
+    if report.unheard.longer_clips:
+        print_result(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
     print_result(f"broken      {len(report.broken)} of {report.clips} files")
+    if report.doubts:
+        kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
+        print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
 
 
 def _table(report: Report) -> Table:
@@ -92,10 +99,19 @@ def _shares(counts: dict[int, int], unit: str) -> str:
 
 def _complaints(report: Report) -> Iterator[str]:
     """Lines for the user's eye, on stderr."""
+    from astune.data.heard import doubt_notices
+
     for fault in report.broken[:_SHOWN]:
         yield f"error: {fault.reason}"
     if report.broken:
         yield f"{len(report.broken)} of {report.clips} files cannot be read; mend or remove them, or train with --skip-broken"
+    yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
+    unheard = report.unheard
+    if unheard.longer_clips:
+        yield (
+            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips are longer than the input of {unheard.input_seconds:.1f} s "
+            f"that training would choose (--max-length for another): {unheard.lost} would not be heard"
+        )
     groups = {
         "Warning: the same sound lies in different splits or folds, so scores may be too good": report.leaks,
         "Warning: the same sound has different labels": report.contradictions,

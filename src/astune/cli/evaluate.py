@@ -55,13 +55,17 @@ def evaluate(
     config, _ = adapter_file.read(adapter)
     targets = _targets(dataset, model)
     clips = _clips(dataset, split, fold, config.training)
-    features = build_cache(dataset.paths, model.front_end, skip_broken=skip_broken)
-    kept = [clip for clip in clips if clip not in features.broken]
+    paths = [dataset.clips[clip].path for clip in clips]  # what else the data set holds may be broken
+    features = build_cache(paths, model.front_end, skip_broken=skip_broken)
+    kept = [row for row in range(len(clips)) if row not in features.broken]
     if not kept:
         raise DataError(f"none of the {len(clips)} clips of the {split} split can be read")
+    notices = features.notices(kept, [dataset.clips[clip].name for clip in clips])
+    for notice in notices:
+        say(notice)
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
-    scores = score(logits, [targets[clip] for clip in kept])
+    scores = score(logits, [targets[clips[row]] for row in kept])
     record = {
         "adapter": adapter,
         "data": dataset.source,
@@ -69,9 +73,10 @@ def evaluate(
         **scores.figures(),
         "confusion": scores.confusion,
         "labels": list(model.labels),
+        "notices": notices,
     }
     record["skipped"] = len(clips) - len(kept)
-    trained = trained_among(adapter, dataset, kept) if split != "train" else []
+    trained = trained_among(adapter, dataset, [clips[row] for row in kept]) if split != "train" else []
     record["trained_on"] = len(trained)
     if trained:
         say(

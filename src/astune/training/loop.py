@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,18 +25,18 @@ from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
-from astune.data.balance import balance_notices
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
-from astune.features import Patchout, SpecAugment, build_cache
+from astune.features import Patchout, SpecAugment
 from astune.json_text import json_text
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
-from astune.training.check import check, refuse_untrained
+from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.data_record import DataRecord
 from astune.training.frozen import Upper, frozen_states, randomness
+from astune.training.listening import listen_to
 from astune.training.metrics import Scores, score
 from astune.training.output_folder import TRACKED, clear, held, writing
 from astune.training.processes import batches, logits_of, many_on_cpu
@@ -107,10 +107,8 @@ class _Run:
         if self.accelerator.process_index:  # else dropout would drop the same units in every process
             torch.manual_seed(config.seed + self.accelerator.process_index)
         # Every process calls it: its lock lets one compute while the others wait.
-        self.features = build_cache(
-            dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
-        )
-        split = self._without_broken(dataset, split)
+        listened = listen_to(dataset, split, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet)
+        self.features, split, self.notices = listened.features, listened.split, listened.notices
         self._announce_plan(dataset, split)
         with writing(config.output_dir):
             self._clear_folder()
@@ -151,21 +149,7 @@ class _Run:
             clear(folder)
         self.accelerator.wait_for_everyone()
 
-    def _without_broken(self, dataset: AudioDataset, split: Split) -> Split:
-        broken = self.features.broken
-        self.skipped = len(broken)
-        if not broken:
-            return split
-        self._announce(f"{len(broken)} of {len(self.features.features)} audio files cannot be read and are left out")
-        train, validation, test = (tuple(c for c in split.named(name) if c not in broken) for name in SPLITS)
-        left = replace(split, train=train, validation=validation, test=test)
-        refuse_untrained(dataset, left)
-        return left
-
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
-        if split.notice:
-            self._announce(f"Note: {split.notice}")
-        self.notices = balance_notices(dataset, split.train)
         for notice in self.notices:
             self._announce(notice)
         share = self.model.parameter_count()
@@ -467,7 +451,7 @@ class _Run:
             best_epoch=best_epoch,
             scores=scores,
             history=self.state.history,
-            skipped_clips=self.skipped,
+            skipped_clips=len(self.features.broken),
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),

@@ -37,13 +37,15 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
         trained_bytes: size of what is trained.
 
     Raises:
-        ConfigError: it is a file, cannot be made or written, has no room, holds files of somebody else's under the names of ours, or
-            holds a run and the configuration does not say what shall become of that.
+        ConfigError: it is a file or a dangling link, cannot be made or written, has no room, holds files of somebody else's under
+            the names of ours, or holds a run and the configuration does not say what shall become of that.
     """
     folder = config.output_dir
     try:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"the output folder {folder} is a file; give another one")
+        if folder.is_symlink() and not folder.exists():
+            raise ConfigError(f"the output folder {folder} is a link to {folder.readlink()}, which is not there")
         _try_to_write(folder, _COPIES * trained_bytes + _SLACK)
     except OSError as fault:
         raise ConfigError(

@@ -50,10 +50,10 @@ class TrainResult:
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
-    notices: list[str] = field(default_factory=list)
-    """What was passed over, cleaned or understood in the data, and what of them looks wrong."""
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
+    notices: list[str] = field(default_factory=list)
+    """What the user was told about the data: passed over, cut, suspicious."""
 
 
 def read_result(folder: Path) -> TrainResult:
