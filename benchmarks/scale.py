@@ -59,7 +59,9 @@ def prepare(folder: Path, clips: int, classes: int) -> Path:
             path = folder / f"{clip // _FOLDER:03d}" / f"{clip:06d}.wav"
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, np.full(_SAMPLES, (clip + 1) / (clips + 1)), 16_000)
-            lines.writerow((path.relative_to(folder), f"class {clip % classes:04d}", "train" if clip % 5 else "test"))
+            lines.writerow(
+                (path.relative_to(folder), f"class {clip % classes:04d}", "train" if clip // classes % 5 else "test")
+            )
     return table
 
 
