@@ -48,6 +48,7 @@ LOUD = "far outside of -1 to 1"
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
+_BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
 _BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
 _DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
 _ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
@@ -254,7 +255,11 @@ class _Sound:
         """Decoded frames from here on, (frames, channels) each, as many as wanted or all."""
         step, got = max(1, _BLOCK // self.file.channels), 0
         while wanted is None or got < wanted:
-            block = self.file.read(step if wanted is None else min(step, wanted - got), dtype="float32", always_2d=True)
+            # libsndfile writes zeros over what it is given and does not fill: megabytes for each short file.
+            likely = min(step, max(self.promised - got, 0) // 10 * 10 + _BEYOND) if self.promised else step
+            block = self.file.read(
+                likely if wanted is None else min(likely, wanted - got), dtype="float32", always_2d=True
+            )
             if not len(block):
                 return
             got += len(block)

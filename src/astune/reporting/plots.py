@@ -142,13 +142,13 @@ def draw_confusion(
     side = max(3.0, cell * len(labels))
     shown = [drawn(label) for label in labels]
     if side > _WIDEST:  # there is no room for a line of text a class
-        side, shown = _WIDEST, []
+        side, shown = _WIDEST / 2, []
     names = LETTER * max(map(len, shown), default=0)
     figure = new_figure(side + names + 1.6, side + names + 1.0, title)
     figure.set_layout_engine("compressed")  # constrained alone cuts off what stands beside a square
     axes = figure.subplots()
     colours = colormaps["viridis_r"].with_extremes(bad="white")
-    image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1)
+    image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
     if shown:
         places = range(len(labels))
         axes.set_xticks(places, shown, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
