@@ -49,6 +49,7 @@ _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
+_SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
 _DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
 _ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
@@ -162,6 +163,10 @@ def survey(
     with _opened(path, pipes=pipes) as sound:
         rate, channels = sound.file.samplerate, sound.file.channels
         wanted = None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
+        if rate < _SLOWEST:
+            raise AudioError(
+                f"{path}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+            )
         levels, frames = _Levels(), 0
         for block in sound.blocks(wanted):
             if not _peak(block) < _LOUDEST:  # also where it is NaN
@@ -181,7 +186,7 @@ def survey(
     doubts = [f"{CUT}: its header promises {_span(sound.promised / rate)}, and {_span(whole)} are there"] if cut else []
     if sound.frame.cut and not cut:
         doubts.append(f"{CUT}: {sound.frame.cut}")
-    if sound.frame.surplus:
+    if sound.frame.surplus and not sound.frame.unfinished:
         doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
     where = f" in its first {seconds:.1f} s" if partly and seconds is not None else ""
     doubts += [f"{doubt}{where}" for doubt in levels.doubts(channels)]
@@ -203,7 +208,7 @@ def duration(path: str | Path) -> float:
     with _opened(path, pipes=False) as sound:
         frames = sound.count() if sound.doubtful else sound.file.frames
         rate = sound.file.samplerate
-    if not frames and sound.frame.doubtful:
+    if not frames and sound.doubtful:
         raise AudioError(f"{path}: {_no_samples(path, sound)}")
     return float(frames / rate)
 
@@ -248,7 +253,8 @@ class _Sound:
     @property
     def doubtful(self) -> bool:
         """Whether the frames have to be counted."""
-        return self.frame.doubtful or self.file.frames > _DENSEST * self.size
+        unknown = self.frame.unfinished and self.promised == 0
+        return bool(self.frame.cut or self.frame.surplus or unknown) or self.file.frames > _DENSEST * self.size
 
     def blocks(self, wanted: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Decoded frames from here on, (frames, channels) each, as many as wanted or all."""
