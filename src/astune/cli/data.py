@@ -35,7 +35,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as one JSON object.")] = False,
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
-    from astune.console import notices
+    from astune.console import say
     from astune.data import load_data
     from astune.data.check import check as check_data
 
@@ -44,8 +44,8 @@ def check(
         typer.echo(json.dumps(report.record()))
     else:
         _show(report)
-    for line in _complaints(report):
-        notices().print(line, markup=False, soft_wrap=True)
+    for line in (*report.notices, *_complaints(report)):
+        say(line)
     if report.broken:
         raise typer.Exit(1)
 

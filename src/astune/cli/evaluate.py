@@ -42,29 +42,34 @@ def evaluate(
 
     from astune import adapter_file
     from astune.classifier import AudioClassifier
+    from astune.console import say
     from astune.data import load_data
     from astune.features import build_cache
     from astune.training.metrics import score
     from astune.training.processes import logits_of
 
     dataset = load_data(data)
+    for notice in dataset.notices:
+        say(notice)
     model = AudioClassifier.from_pretrained(adapter, backbone)
     config, _ = adapter_file.read(adapter)
     targets = _targets(dataset, model)
     clips = _clips(dataset, split, fold, config.training)
-    features = build_cache(dataset.paths, model.front_end, skip_broken=skip_broken)
-    kept = [clip for clip in clips if clip not in features.broken]
+    paths = [dataset.clips[clip].path for clip in clips]  # what else the data set holds may be broken
+    features = build_cache(paths, model.front_end, skip_broken=skip_broken)
+    kept = [row for row in range(len(clips)) if row not in features.broken]
     if not kept:
         raise DataError(f"none of the {len(clips)} clips of the {split} split can be read")
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
-    scores = score(logits, [targets[clip] for clip in kept])
+    scores = score(logits, [targets[clips[row]] for row in kept])
     record = {
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
         **scores.record(),
         "labels": list(model.labels),
+        "notices": list(dataset.notices),
     }
     record["skipped"] = len(clips) - len(kept)
     if as_json:
@@ -79,7 +84,8 @@ def _targets(dataset: AudioDataset, model: AudioClassifier) -> list[int]:
         raise DataError(
             f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(model.labels[:20])}"
         )
-    return [model.labels.index(clip.label) for clip in dataset.clips]
+    index = {label: number for number, label in enumerate(model.labels)}
+    return [index[clip.label] for clip in dataset.clips]
 
 
 def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[str, Any]) -> list[int]:

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLING_RATE = 16_000  # Hz
-_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
-SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
+_READABLE = (
+    "8svx aif aifc aiff au avr caf flac htk iff ircam mp1 mp2 mp3 nist oga ogg opus paf pvf rf64 sds sf snd sph svx "
+    "voc w64 wav wave wavex wve xi"
+)
+SUFFIXES = frozenset(f".{name}" for name in _READABLE.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""
+_UNREADABLE = (
+    "3g2 3ga 3gp aa aac aax ac3 adts alac amr ape asf at3 avi awb dff dsf dts eac3 f4a flv g722 gsm m4a m4b m4p m4r m4v "
+    "mka mkv mogg mov mp4 mpc mpeg mpg ofr ogv oma pcm qcp ra ram raw rm sd2 shn spx tak tta vqf weba webm wma wmv wv"
+)
+UNREADABLE = frozenset(f".{name}" for name in _UNREADABLE.split())
+"""Of audio and video files that libsndfile does not decode; they are counted where they are passed over."""
 
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _ENDLESS = 2**35  # frames; nine days at 44.1 kHz
-_UNREADABLE = (".m4a", ".aac", ".mp4", ".wma", ".webm")
 _FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError)  # TypeError: of a suffix that means no header
 
 
@@ -114,10 +122,10 @@ def _reason(path: Path, fault: Exception) -> str:
     if empty:
         return "the file is empty"
     suffix = path.suffix.lower()
-    if suffix in _UNREADABLE:
-        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     if suffix == ".raw":
         return ".raw samples come without their rate and channels; convert it to .wav or .flac"
+    if suffix in UNREADABLE:
+        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     text = fault.error_string if isinstance(fault, soundfile.LibsndfileError) else str(fault)
     if "does not exist" in text:  # libsndfile's words for an MP3 without a frame
         text = "no audio was found in it"

@@ -63,6 +63,8 @@ class Report:
     """Names of clips that sound the same within one part."""
     contradictions: list[list[str]]
     """Names of clips that sound the same and have different labels."""
+    notices: list[str]
+    """What was passed over, cleaned or understood when the data were read, and what of them looks wrong."""
 
     @property
     def parts(self) -> list[str]:
@@ -105,6 +107,7 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
         contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
+        notices=_notices(dataset),
     )
 
 
@@ -116,6 +119,12 @@ def _listen(path: Path) -> Sound | str:
     header = soundfile.info(encodable(path))
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
     return Sound(len(samples) / SAMPLING_RATE, header.samplerate, header.channels, digest)
+
+
+def _notices(dataset: AudioDataset) -> list[str]:
+    ungrouped = dataset.ungrouped()
+    drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
+    return [*dataset.notices, *([f"{drawn} {ungrouped}"] if ungrouped else [])]
 
 
 def _part(clip: Clip) -> str:

@@ -142,15 +142,19 @@ def split_of(dataset: AudioDataset, config: TrainConfig) -> tuple[AudioDataset, 
 
 
 def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
-    """Refuse data with a class that nothing would be learned of.
+    """Refuse data that nothing could be learned of, or nothing of one class.
 
     Args:
         dataset: the data.
         split: of them.
 
     Raises:
-        DataError: a class has no training clip.
+        DataError: there are fewer than two classes, no training clips, or none of one class.
     """
+    if len(dataset.labels) < 2:
+        raise DataError(f"{dataset.source}: it takes two classes or more, and there is {dataset.labels[0]}")
+    if not split.train:
+        raise DataError(f"{dataset.source} has no clips to train on")
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])

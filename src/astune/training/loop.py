@@ -155,6 +155,8 @@ class _Run:
         return left
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
+        for notice in dataset.notices:
+            self._announce(notice)
         if split.notice:
             self._announce(f"Note: {split.notice}")
         share = self.model.parameter_count()
@@ -437,6 +439,7 @@ class _Run:
             scores=scores,
             history=self.state.history,
             skipped_clips=self.skipped,
+            notices=list(dataset.notices),
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),

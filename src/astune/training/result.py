@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class TrainResult:
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
+    notices: list[str] = field(default_factory=list)
+    """What was passed over, cleaned or understood in the data, and what of them looks wrong."""
 
 
 def read_result(folder: Path) -> TrainResult:
