@@ -126,11 +126,13 @@ class AudioDataset:
         drawn = (selection or self.recipe.selection) == "best-validation" and not self.validation_by_fold
         if not drawn or any(clip.group is not None or clip.split == "validation" for clip in self.clips):
             return None
-        sentence = "no column group keeps clips of one speaker, session or device on one side"
+        sentence = "nothing says which clips share a speaker, session or device (column group of a table)"
         if not self.group_like:
             return sentence
         several = len(self.group_like) > 1
-        return f"{sentence}; rename {', '.join(self.group_like)} to group if {'one of them' if several else 'it'} does"
+        return (
+            f"{sentence}: if {' or '.join(self.group_like)} does, rename {'one of them' if several else 'it'} to group"
+        )
 
     @property
     def paths(self) -> list[Path]:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.console import printable
 from astune.data.base import AudioDataset, Clip
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.recordings import BESIDE, CIRCLE, DANGLING, NO_RECORDINGS, Found, Skipped, find_recordings, subfolders
+from astune.data.recordings import (
+    BESIDE,
+    CIRCLE,
+    DANGLING,
+    NO_RECORDINGS,
+    Found,
+    Skipped,
+    find_recordings,
+    passed_over,
+    subfolders,
+)
 from astune.data.splits import ask_which, is_undecided, resembles_split, split_named
 
 if TYPE_CHECKING:
@@ -89,8 +99,7 @@ class Folder(Layout):
         if not clips and not faults:
             raise self.missing(path, f"no audio files are found in class folders{_loose(found)}")
         if faults:
-            headline = f"{len(faults)} faults\n  - " if len(faults) > 1 else ""
-            raise self.missing(path, headline + "\n  - ".join(faults))
+            raise self.missing(path, _all_faults(faults, skipped))
         return dataset_of(
             self, path, clips, skipped=skipped, remarks=[*found.remarks, *_understood(tops, splits, heard)]
         )
@@ -149,6 +158,13 @@ class Folder(Layout):
                 path,
                 f"{folds[0]}/ looks like a fold and not like a class; name folds in a table (csv:PATH, column fold)",
             )
+
+
+def _all_faults(faults: list[str], skipped: list[Skipped]) -> str:
+    """Every fault, and all that was passed over, so that one look is enough."""
+    lines = [f"{len(faults)} faults", *(f"  - {fault}" for fault in faults)] if len(faults) > 1 else faults
+    notes = [f"  - {printable(one.sentence)}" for one in passed_over(skipped)]
+    return "\n".join([*lines, *(["in all:", *notes] if notes else [])])
 
 
 def _is_no_class(folder: str, held: Found) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,13 +100,11 @@ class Found:
         Returns:
             That part, named as before.
         """
-        start = f"{folder}/"
-        return Found(
-            self.folder,
-            [file for file in self.files if file.startswith(start)],
-            [one for one in self.skipped if one.path == folder or one.path.startswith(start)],
-            [file for file in self.others if file.startswith(start)],
-        )
+        skipped = [one.path for one in self.skipped]
+        first, last = _range(skipped, folder)
+        itself = self.skipped[bisect_left(skipped, folder) : bisect_right(skipped, folder)]
+        files, others = (names[slice(*_range(names, folder))] for names in (self.files, self.others))
+        return Found(self.folder, files, [*itself, *self.skipped[first:last]], others)
 
     def holds(self) -> str:
         """What is there instead of recordings that can be read.
@@ -117,6 +116,11 @@ class Found:
         if not parts and self.others:
             return f"no recordings, only {', '.join(self.others[:_EXAMPLES])}" + (", ..." if self.others[3:] else "")
         return " and ".join(parts) or "nothing"
+
+
+def _range(names: Sequence[str], folder: str) -> tuple[int, int]:
+    """Where the names below a folder stand among sorted ones."""
+    return bisect_left(names, f"{folder}/"), bisect_left(names, f"{folder}0")  # 0 follows / in every encoding
 
 
 def find_recordings(folder: Path) -> Found:

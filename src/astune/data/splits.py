@@ -7,6 +7,7 @@ A sample: ``training_set``, ``Train`` and ``train-set`` are the split ``train``;
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, get_args
 
 from astune.errors import unknown
@@ -25,6 +26,7 @@ _EXACT = {word + ending: split for word, split in _WORDS.items() for ending in _
 _ASKED = frozenset(word + ending for word in _UNDECIDED for ending in _ENDINGS)
 
 
+@lru_cache(maxsize=1024)  # asked of every row and of every folder of a file
 def split_named(text: str) -> SplitName | None:
     """The split that a name means, compared without case, hyphens, underscores, dots and spaces.
 
