@@ -24,10 +24,10 @@ from astune.data.recordings import (
     passed_over,
     subfolders,
 )
+from astune.data.rows import in_short
 from astune.data.splits import ask_which, is_undecided, resembles_split, split_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from astune.data.splits import SplitName
@@ -87,6 +87,7 @@ class Folder(Layout):
             clips += [Clip(path / file, name, file, split) for name, files in classes.items() for file in files]
             faults += _nested_splits(classes, parent, depth)
         if splits:
+            skipped += [Skipped(file, BESIDE) for file in heard.get("", [])]
             silent += [(top, top) for top in tops if top not in heard]
         labels = {clip.label for clip in clips}
         for folder, name in silent:
@@ -162,9 +163,8 @@ class Folder(Layout):
 
 def _all_faults(faults: list[str], skipped: list[Skipped]) -> str:
     """Every fault, and all that was passed over, so that one look is enough."""
-    lines = [f"{len(faults)} faults", *(f"  - {fault}" for fault in faults)] if len(faults) > 1 else faults
     notes = [f"  - {printable(one.sentence)}" for one in passed_over(skipped)]
-    return "\n".join([*lines, *(["in all:", *notes] if notes else [])])
+    return "\n".join([in_short(faults), *(["in all:", *notes] if notes else [])])
 
 
 def _is_no_class(folder: str, held: Found) -> bool:
@@ -187,20 +187,21 @@ def _is_lost_class(one: Skipped, parents: dict[str, SplitName | None]) -> bool:
     return one.kind == DANGLING and "." not in name and (f"{parent}/" if parent else "") in parents
 
 
-def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> Iterator[str]:
-    """Splits inside of class folders: dog/train/, dog/test/."""
+def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> list[str]:
+    """What to ask about splits inside of class folders: dog/train/, dog/test/."""
     inside = {
-        folder: f"{parent}{name}/.../{folder}/" if "/" in between else f"{parent}{name}/{folder}/"
+        f"{parent}{name}/{'/'.join(folders[: place + 1])}/": folder
         for name, files in classes.items()
-        for between in {file.split("/", depth + 1)[-1].rpartition("/")[0] for file in files}
-        for folder in between.split("/")
-        if (is_undecided(folder) or split_named(folder) in ("validation", "test"))
+        for folders in {tuple(file.split("/")[depth + 1 : -1]) for file in files}
+        for place, folder in enumerate(folders)
+        if is_undecided(folder) or split_named(folder) in ("validation", "test")
     }
-    for folder, shown in sorted(inside.items()):
-        yield (
-            f"is {printable(shown)} a split? put splits above classes ({printable(folder)}/{printable(next(iter(classes)))}/), "
-            f"{_AS_TABLE}"
-        )
+    if not inside:
+        return []
+    shown, folder = min(inside.items())
+    more = f", and {len(inside) - 1} more like it," if len(inside) > 1 else ""
+    above = f"{printable(folder)}/{printable(next(iter(classes)))}/"
+    return [f"is {printable(shown)}{more} a split? put splits above classes ({above}), {_AS_TABLE}"]
 
 
 def _by_folder(files: list[str], depth: int) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from astune.data.labels import cleaned, label_fault
 from astune.data.named_files import windows_fault
-from astune.errors import DataError, listing
+from astune.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Row = tuple[int, dict[str, str]]
 """A line number, and the cells by column."""
 
+_READ = 10  # faults of one file
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -307,8 +308,20 @@ def refuse(file: Path, faults: Sequence[str]) -> None:
     Raises:
         DataError: there are some.
     """
-    if len(faults) > 10:
-        shown = "".join(f"\n  - {fault}" for fault in faults[:10])
-        raise DataError(f"{file}: {len(faults)} faults{shown}\n  - and {len(faults) - 10} more")
     if faults:
-        raise DataError(listing(list(faults), str(file)))
+        raise DataError(f"{file}: {in_short(faults)}")
+
+
+def in_short(faults: Sequence[str]) -> str:
+    """Faults as far as anyone reads them.
+
+    Args:
+        faults: all of them, at least one.
+
+    Returns:
+        The one; or how many there are and the first ten, a line each.
+    """
+    if len(faults) == 1:
+        return faults[0]
+    more = [f"and {len(faults) - _READ} more"] if len(faults) > _READ else []
+    return "\n".join([f"{len(faults)} faults", *(f"  - {fault}" for fault in [*faults[:_READ], *more])])

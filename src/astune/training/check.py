@@ -97,7 +97,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if method and shape:
         if config.max_length:
             shape.max_length = config.max_length
-        labels = len(dataset.labels) if dataset else 2
+        labels = max(2, len(dataset.labels)) if dataset else 2  # one class is a fault of its own
         parameters = attempt(lambda: meta_classifier(method, labels, shape).parameter_count())
     if "output_dir" not in unusable:
         attempt(lambda: _folder(config))
