@@ -205,7 +205,9 @@ def dataset_of(
         DataError: a label cannot be used, or two of them are one in two spellings; all faults at once.
     """
     ordered = sorted(clips, key=lambda clip: clip.name)
-    first = {clip.label: clip.name for clip in reversed(ordered)}
+    first: dict[str, str] = {}
+    for clip in ordered:
+        first.setdefault(clip.label, clip.name)
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
     changed = {label: new for label, new in clean.items() if new != label}
     if changed:
