@@ -239,20 +239,25 @@ def passed_over(skipped: Iterable[Skipped]) -> tuple[PassedOver, ...]:
     return tuple(PassedOver(kind, len(paths), tuple(paths[:_EXAMPLES])) for kind, paths in kinds.items())
 
 
-def unnamed_recordings(folder: Path, named: Sequence[str]) -> list[Skipped]:
+def unnamed_recordings(folder: Path, named: Sequence[str], *, everywhere: bool = False) -> list[Skipped]:
     """Recordings that lie beside those which a table names, and which no row names.
 
     Args:
         folder: the data set's, which names are shown below.
         named: paths of the files of all rows.
+        everywhere: whether to look in all of the folder, not only where named files lie.
 
     Returns:
-        The others, and hidden files and links to nothing among them.
+        The others, those with a hidden name among them.
     """
     rows: defaultdict[str, set[str]] = defaultdict(set)
     for path in named:
         parent, _, name = path.rpartition("/")
         rows[parent or "/"].add(name)
+    if everywhere:
+        for inside, deeper, _ in os.walk(os.path.abspath(folder)):  # noqa: PTH100 - as names are
+            deeper[:] = [name for name in deeper if not name.startswith(".")]
+            rows[inside].update(())
     skipped: list[Skipped] = []
     for parent, names in sorted(rows.items()):
         below = os.path.relpath(parent, folder).replace(os.sep, "/")

@@ -56,13 +56,13 @@ def read_rows(file: Path, verbatim: Collection[str] = ()) -> tuple[list[str], li
             elif header is None:
                 header = [cleaned(name) for name in cells]
                 faults += _named_twice(header)
-            elif len(cells) > len(header):
+            elif any(cell.strip() for cell in cells[len(header) :]):
                 faults.append(
                     f"line {line}: {len(cells)} cells under a header of {len(header)}; quote a cell that holds a comma"
                 )
             else:
                 cells += [""] * (len(header) - len(cells))
-                named = zip(header, cells, strict=True)
+                named = zip(header, cells, strict=False)  # spreadsheets write empty cells behind the last column
                 rows.append((line, {name: cell if name in verbatim else cell.strip() for name, cell in named}))
     except csv.Error as fault:
         faults.append(f"line {begins}: {_quoting(fault)}")
@@ -90,7 +90,7 @@ def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[
             continue
         try:
             pairs = json.loads(text, object_pairs_hook=_Pairs)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             faults.append(f"line {line}: it is no JSON ({fault})")
             continue
         if not isinstance(pairs, _Pairs):
@@ -228,6 +228,8 @@ def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: S
     absent = [name for name in columns if name not in header]
     if not absent:
         return
+    if not any(header):
+        raise layout.missing(file, "it is empty")
     what = f"the header ({', '.join(header)}) has no column {' and no column '.join(absent)}"
     separator = next((name for mark, name in _SEPARATORS.items() if len(header) == 1 and mark in header[0]), None)
     if separator:

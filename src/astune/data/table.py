@@ -52,7 +52,7 @@ class Table(Layout):
             path: an existing file or folder.
         """
         if path.is_file():
-            return path.suffix.lower() in (".csv", *_JSON)
+            return path.suffix.lower() in (".csv", ".tsv", *_JSON)
         return bool(_tables(path) or _parquet(path))
 
     def load(self, path: Path) -> AudioDataset:
@@ -85,17 +85,20 @@ class Table(Layout):
         shown = path if len(tables) > 1 else next(iter(tables))
         twice = [f"{printable(name)} is named {number} times" for name, number in read.files.items() if number > 1]
         refuse(shown, twice)
-        if read.in_folders > {"train"} and not read.divided:
+        clips = _portable(read.clips)
+        folders = {} if read.divided else _split_folders(clips)
+        if {"train"} < set(folders.values()):
             raise self.missing(
                 shown,
-                f"files lie in folders named as splits ({', '.join(sorted(read.in_folders))}), "
+                f"files lie in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
                 "and no column split says what they are; add it",
             )
+        skipped = unnamed_recordings(root, list(read.files), everywhere=path.is_dir())
         return dataset_of(
             self,
             shown,
-            _portable(read.clips),
-            skipped=[*read.skipped, *unnamed_recordings(root, list(read.files))],
+            clips,
+            skipped=[*read.skipped, *skipped],
             remarks=read.remarks,
             places=read.places,
             group_like=tuple(dict.fromkeys(read.group_like)),
@@ -152,8 +155,7 @@ class _Read:
     skipped: list[Skipped] = field(default_factory=list)
     group_like: list[str] = field(default_factory=list)
     divided: bool = False
-    in_folders: set[str] = field(default_factory=set)
-    """Splits whose names the folders of files have."""
+    """Whether the data say which clips are of which split."""
 
     def add(self, file: Path, rows: list[Row], split: SplitName | None) -> None:
         """Read the rows of a table.
@@ -177,7 +179,6 @@ class _Read:
             self.places.setdefault(row["label"], f"{place} {line}")
             key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
             self.files[key] = self.files.get(key, 0) + 1
-            self.in_folders.update(filter(None, map(split_named, name.split("/")[:-1])) if not self.divided else ())
             named = Path(name if name.startswith("/") else prefix + name).as_posix()
             self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))
         refuse(file, faults)
@@ -187,9 +188,9 @@ class _Read:
 def _faults(line: int, row: dict[str, str]) -> list[str]:
     """What is wrong with one row, but for its fold."""
     faults = [f"line {line}: {name} is empty" for name in ("file_name", "label") if not row.get(name, "").strip()]
-    fault = windows_fault(row.get("file_name", "")) or label_fault(cleaned(row.get("label") or "-"))
-    if fault:
-        faults.append(f"line {line}: {fault}")
+    label = row.get("label", "").strip()
+    found = (windows_fault(row.get("file_name", "")), label_fault(cleaned(label)) if label else None)
+    faults += [f"line {line}: {fault}" for fault in found if fault]
     if row.get("split"):
         if split_named(row["split"]) is None:
             faults.append(f"line {line}: {split_fault(row['split'])}")
@@ -219,6 +220,14 @@ def _parquet(folder: Path) -> Path | None:
     inside = [folder / name for name in subfolders(folder) if split_named(name)]
     tables = (place / _PARQUET for place in (folder, *inside))
     return next((table for table in tables if table.is_file() and has_recordings(table.parent)), None)
+
+
+def _split_folders(clips: list[Clip]) -> dict[str, SplitName]:
+    """Folders of files that are named as splits, and not as the class of what is in them."""
+    folders = {(clip.name.rpartition("/")[0], clip.label) for clip in clips}
+    shared = len(os.path.commonpath({folder for folder, _ in folders})) if all(folder for folder, _ in folders) else 0
+    parts = {(part, label) for folder, label in folders for part in folder[shared:].split("/")}
+    return {part: split for part, label in parts if (split := split_named(part)) and part != label}
 
 
 def _portable(clips: list[Clip]) -> list[Clip]:

@@ -146,5 +146,9 @@ def test_a_table_of_split_folders_without_a_column_split_is_asked_about(tmp_path
     with_split = [f"{row},{row.partition('/')[0]}" for row in rows]
     dataset = load_data(write_text(tmp_path / "b.csv", "file_name,label,split", *with_split))
     assert (len(dataset.split().test), dataset.labels) == (2, ("a", "b"))
+    absolute = [f"/home/dev/train/{label}.wav,{label}" for label in ("a", "b")]
+    assert len(load_data(write_text(tmp_path / "d.csv", "file_name,label", *absolute)).clips) == 2
+    tests = write_text(tmp_path / "e.csv", "file_name,label", "train/a.wav,train", "test/b.wav,test")
+    assert load_data(tests).labels == ("test", "train")
     of_trains = write_text(tmp_path / "c.csv", "file_name,label", "train/a.wav,train", "tram/b.wav,tram")
     assert load_data(of_trains).labels == ("train", "tram")

@@ -45,6 +45,8 @@ def test_more_cells_than_columns(tmp_path: Path) -> None:
         "  - line 2: 3 cells under a header of 2; quote a cell that holds a comma",
         "  - line 4: 4 cells under a header of 2; quote a cell that holds a comma",
     ]
+    spreadsheet = table(tmp_path, "file_name,label", "a.wav,dog,,", "b.wav,cat, ,")
+    assert load_data(spreadsheet).labels == ("cat", "dog")
     quoted = table(tmp_path, "file_name,label", 'a.wav,"song, distant"', 'b.wav,"song ""near"""')
     assert load_data(quoted).labels == ('song "near"', "song, distant")
 
@@ -98,6 +100,11 @@ def test_published_tables_are_read_as_strictly(tmp_path: Path) -> None:
 def test_other_texts(tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / "clips.csv").write_bytes(content)
     assert fault in refusal(tmp_path / "clips.csv")
+
+
+def test_a_table_of_tabs_is_known_by_its_suffix(tmp_path: Path) -> None:
+    assert "it is separated by tabs" in refusal(write_text(tmp_path / "a.tsv", "file_name\tlabel", "a.wav\tdog"))
+    assert "a.csv: it is empty" in refusal(write_text(tmp_path / "a.csv"))
 
 
 def test_a_table_that_cannot_be_opened(tmp_path: Path) -> None:
@@ -220,6 +227,7 @@ def test_json_lines_name_all_faults(tmp_path: Path) -> None:
         '  - line 6: label is ["x"], neither text nor a number',
         "  - line 7: label is true, neither text nor a number",
     ]
+    assert "line 1: it is no JSON" in refusal(write_text(tmp_path / "deep.jsonl", "[" * 100_000))
     message = refusal(objects(tmp_path / "b.jsonl", {"file_name": "a.wav", "label": None}, {"label": "x"}))
     assert "line 1: label is empty" in message
     assert "line 2: file_name is empty" in message
@@ -244,6 +252,10 @@ def test_tables_inside_of_split_folders(tmp_path: Path, kind: str) -> None:
     assert dataset.clips[0].name == "dev/high0.wav"
     assert all(clip.path.is_file() for clip in dataset.clips)
     assert dataset.notices == ("Note: 1 recording that no row names was passed over: test/extra.wav",)
+    write_tone(tmp_path / "dog" / "x.wav")
+    assert (
+        "2 recordings that no row names were passed over: dog/x.wav, test/extra.wav" in load_data(tmp_path).notices[0]
+    )
     write_tone(tmp_path / "eval" / "x.wav")
     assert "is eval/ validation or test?" in refusal(tmp_path)
     (tmp_path / "eval").rename(tmp_path / "validation")
