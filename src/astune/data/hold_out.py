@@ -27,6 +27,10 @@ _GROUPS = re.compile(
 )
 
 
+Key = tuple[str, str]
+"""Of a group: ``("group", its name)``; of a clip without one: ``("clip", its name)``."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """A division of training clips, and what was decided."""
@@ -47,7 +51,7 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int) -> HeldOut:
     Returns:
         About a tenth of each class for validation; no class loses its last training clip.
     """
-    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    groups: defaultdict[Key, list[int]] = defaultdict(list)
     for number in train:
         clip = clips[number]
         groups[("clip", clip.name) if clip.group is None else ("group", clip.group)].append(number)
@@ -90,10 +94,10 @@ def _single(clips: Sequence[Clip], train: Sequence[int], seed: int) -> set[int]:
     return held
 
 
-def _groups(clips: Sequence[Clip], groups: dict[tuple[str, str], list[int]], seed: int) -> list[tuple[str, str]]:
+def _groups(clips: Sequence[Clip], groups: dict[Key, list[int]], seed: int) -> list[Key]:
     """Groups that bring the held share of each class nearest to a tenth, taken one by one in a drawn order.
 
-    One group at least, where there is one without which every class still trains.
+    A class of which no clip is held then gets the group that costs the least, unless it would not train at all.
     """
     counts = {key: Counter(clips[number].label for number in members) for key, members in groups.items()}
     whole: Counter[str] = Counter()
@@ -102,16 +106,26 @@ def _groups(clips: Sequence[Clip], groups: dict[tuple[str, str], list[int]], see
     held: Counter[str] = Counter()
     ranks = {key: (keyed_generator(seed, "validation", key[1]).random(), key) for key in groups}
     ordered = sorted(groups, key=ranks.__getitem__)
-    taken = []
+    taken: dict[Key, None] = {}
+
+    def take(key: Key) -> None:
+        held.update(counts[key])
+        taken[key] = None
+
     for key in ordered:
         if _gain(counts[key], held, whole) < 0:
-            held.update(counts[key])
-            taken.append(key)
-    if taken:
-        return taken
-    errors = {key: _gain(counts[key], held, whole) for key in ordered}
-    best = min(ordered, key=errors.__getitem__)
-    return [best] if errors[best] < float("inf") else []
+            take(key)
+    with_class: defaultdict[str, list[Key]] = defaultdict(list)
+    for key in ordered:
+        for label in counts[key]:
+            with_class[label].append(key)
+    for label in sorted(whole):
+        if not held[label]:
+            costs = {key: _gain(counts[key], held, whole) for key in with_class[label]}
+            cheapest = min(costs, key=costs.__getitem__)
+            if costs[cheapest] < float("inf"):
+                take(cheapest)
+    return list(taken)
 
 
 def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
@@ -128,8 +142,8 @@ def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float
 def _by_group(
     clips: Sequence[Clip],
     train: Sequence[int],
-    groups: dict[tuple[str, str], list[int]],
-    taken: Sequence[tuple[str, str]],
+    groups: dict[Key, list[int]],
+    taken: Sequence[Key],
     seed: int,
 ) -> HeldOut:
     held = {number for key in taken for number in groups[key]}

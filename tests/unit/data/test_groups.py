@@ -122,6 +122,15 @@ def test_classes_without_a_held_out_clip_are_named() -> None:
     assert split.notice.endswith("; 1 class has no clip among them: owl")
 
 
+def test_a_class_of_few_sessions_gives_one_of_them() -> None:
+    """Three sessions of each class, a third each: further from a tenth than nothing, but nothing chooses no epoch."""
+    made = [clip for label in ("a", "b", "c") for n in range(3) for clip in clips(f"{label}{n}", {label: 5})]
+    data = dataset(*made)
+    split = data.split()
+    assert Counter(data.clips[clip].label for clip in split.validation) == {"a": 5, "b": 5, "c": 5}
+    assert len(groups_of(data, split.validation)) == 3
+
+
 def test_clips_without_a_group_are_drawn_one_by_one() -> None:
     data = dataset(*clips(None, {"a": 40}), *clips("g", {"a": 10}))
     split = data.split()
