@@ -7,6 +7,7 @@ relative to the table's folder, or absolute. ``train/metadata.csv`` and ``test/m
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _PARQUET = "metadata.parquet"
 _JSON = (".jsonl", ".ndjson")
+_LONG_FORM = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # of a path that has a shorter one
 _USED = ("file_name", "label", "split", "fold", "group")
 
 
@@ -82,7 +84,7 @@ class Table(Layout):
             for file in unread
             if file.is_file()
         ]
-        shown = path if len(tables) > 1 else next(iter(tables))
+        shown = next((file for file, split in tables.items() if split is None), path)
         twice = [f"{printable(name)} is named {number} times" for name, number in read.files.items() if number > 1]
         refuse(shown, twice)
         clips = _portable(read.clips)
@@ -179,7 +181,8 @@ class _Read:
             self.places.setdefault(row["label"], f"{place} {line}")
             key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
             self.files[key] = self.files.get(key, 0) + 1
-            named = Path(name if name.startswith("/") else prefix + name).as_posix()
+            named = name if name.startswith("/") else prefix + name
+            named = Path(named).as_posix() if _LONG_FORM.search(named) else named
             self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))
         refuse(file, faults)
         self.remarks += names.remarks

@@ -267,6 +267,13 @@ def test_split_folders_whose_tables_name_splits(tmp_path: Path) -> None:
     assert "the folder says that these clips are train" in refusal(tmp_path)
 
 
+def test_the_table_of_one_split_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "test" / "metadata.csv", "file_name,label", "a.wav,x")
+    dataset = load_data(tmp_path)
+    assert [(clip.name, clip.split) for clip in dataset.clips] == [("test/a.wav", "test")]
+    assert load_data(dataset.source) == dataset
+
+
 def test_faults_in_tables_of_split_folders_name_the_file(tmp_path: Path) -> None:
     write_text(tmp_path / "train" / "metadata.csv", "file_name,label", "a.wav,1")
     file = write_text(tmp_path / "test" / "metadata.csv", "file_name,label", "b.wav,1.0", ",1")
