@@ -193,7 +193,7 @@ def _parts(path: Path, loaded: Any) -> tuple[dict[SplitName | None, Any], dict[s
     parts: dict[SplitName | None, Any] = dict(known)
     asked = [ask_which(name) for name in loaded if is_undecided(name)]
     if asked:
-        raise DataError(f"hf:{path}: {'; '.join(asked)}")
+        raise DataError(f"hf:{path}: {'; '.join(asked)}, and save it with save_to_disk() if it is not yours")
     if not parts or len(parts) < len(known):
         raise DataError(
             f"hf:{path} must have one split train, and one validation and one test at most; it has {', '.join(loaded)}"

@@ -133,9 +133,16 @@ def load_data(data: str | Path) -> AudioDataset:
         ConfigError: an unknown layout.
         DataError: there is nothing there, or not in that layout.
     """
-    text = str(data)
+    try:
+        return _checked(_load(str(data)))
+    except OSError as fault:
+        where = printable(str(fault.filename or data)[:200])
+        raise DataError(f"{where} cannot be read ({fault.strerror or fault})") from fault
+
+
+def _load(text: str) -> AudioDataset:
     name, colon, rest = text.partition(":")
-    drive = len(name) == 1  # C:\\recordings
+    drive = len(name) == 1  # C:\recordings
     if colon and not drive and (name in LAYOUTS or not Path(text).exists()):
         if name not in LAYOUTS:
             raise ConfigError(unknown("data layout", name, LAYOUTS))
@@ -143,14 +150,14 @@ def load_data(data: str | Path) -> AudioDataset:
         path = Path(rest).expanduser()
         if not path.exists() and not layout.may_be_remote:
             raise layout.missing(path, "there is no such file or folder")
-        return _checked(layout.load(path))
+        return layout.load(path)
     path = Path(text).expanduser()
     if not path.exists():
         windows = ", and a path of Windows is no path here" if windows_path(text) else ""
         raise DataError(f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows})\n{_all_trees()}")
     for layout in LAYOUTS.values():
         if layout.recognises(path):
-            return _checked(layout.load(path))
+            return layout.load(path)
     raise DataError(f"{text!r} is in none of the known layouts\n{_all_trees()}")
 
 

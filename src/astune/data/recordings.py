@@ -169,7 +169,7 @@ def find_recordings(folder: Path) -> Found:
                     found.links[link] += 1
         links.sort()
     if refused:
-        raise DataError(listing(refused, str(folder)))
+        raise DataError(listing(sorted(refused), str(folder)))
     for names in (found.files, found.others):
         names.sort()
     found.skipped.sort(key=lambda one: one.path)
@@ -261,6 +261,7 @@ def unnamed_recordings(folder: Path, named: Sequence[str], *, everywhere: bool =
     skipped: list[Skipped] = []
     for parent, names in sorted(rows.items()):
         below = os.path.relpath(parent, folder).replace(os.sep, "/")
+        below = parent if below.startswith("..") else below
         for entry in _listed(parent):
             if entry.name in names or _is_folder(entry):
                 continue

@@ -155,10 +155,9 @@ class _Run:
         return left
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
-        for notice in dataset.notices:
+        self.notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
+        for notice in self.notices:
             self._announce(notice)
-        if split.notice:
-            self._announce(f"Note: {split.notice}")
         share = self.model.parameter_count()
         recipe = self.recipe
         self._announce(
@@ -439,7 +438,7 @@ class _Run:
             scores=scores,
             history=self.state.history,
             skipped_clips=self.skipped,
-            notices=list(dataset.notices),
+            notices=self.notices,
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),

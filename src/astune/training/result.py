@@ -51,7 +51,7 @@ class TrainResult:
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
     notices: list[str] = field(default_factory=list)
-    """What was passed over, cleaned or understood in the data, and what of them looks wrong."""
+    """What was passed over, cleaned or understood in the data, what of them looks wrong, and how they were divided."""
 
 
 def read_result(folder: Path) -> TrainResult:

@@ -208,6 +208,11 @@ def test_folders_that_cannot_be_listed_are_an_error(tmp_path: Path) -> None:
         (tmp_path / "low").chmod(0o755)
 
 
+def test_what_the_system_refuses_is_no_traceback() -> None:
+    assert "cannot be read (File name too long)" in refusal("x" * 5_000)
+    assert "cannot be read (File name too long)" in refusal("folder:" + "x" * 5_000)
+
+
 def test_a_table_counts_recordings_that_no_row_names(tmp_path: Path) -> None:
     write_csv(tmp_path)
     write_tone(tmp_path / "audio" / "extra.wav")
@@ -217,6 +222,8 @@ def test_a_table_counts_recordings_that_no_row_names(tmp_path: Path) -> None:
         ("recordings with a hidden name (._ or .)", 1),
         ("recordings that no row names", 2),
     ]
+    elsewhere = write_text(tmp_path / "tables" / "a.csv", "file_name,label", f"{tmp_path}/audio/no_1_0.wav,no")
+    assert load_data(elsewhere).passed_over[1].examples[0] == f"{tmp_path}/audio/extra.m4a"
     write_esc50(tmp_path / "esc")
     write_tone(tmp_path / "esc" / "audio" / "extra.wav")
     (one,) = load_data(tmp_path / "esc").passed_over
@@ -249,7 +256,8 @@ def test_every_verb_says_what_was_passed_over(
     fields = {"data": str(data), "backbone": "random:tiny", "method": "linear", "num_train_epochs": 1}
     result = train(TrainConfig(**fields, output_dir=tmp_path / "out"))
     assert said in capsys.readouterr().err
-    assert result.notices == [said]
+    assert result.notices[0] == said
+    assert result.notices[1].startswith("Note: no validation split is given: 2 of the training clips")
     code, out, err = run(capsys, monkeypatch, "data", "check", data, "--json")
     assert (code, json.loads(out)["notices"][0]) == (0, said)
     assert said in err
