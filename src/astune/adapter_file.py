@@ -7,24 +7,32 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
+from astune import markdown
 from astune.backbone import origin_of
 from astune.backbone.hub import find_files
 from astune.errors import AdapterError
 from astune.features.log_mel import FrontEnd
+from astune.json_text import json_text
+from astune.labels import label_faults
 from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from torch import Tensor
     from transformers import ASTModel
 
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 FORMAT_VERSION = 1
+_FAULTS_SHOWN = 3
+_LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell of the model card
+_CARD_MARK = "library_name: astune"
 
 
 class BackboneReference(BaseModel):
@@ -68,6 +79,19 @@ class AdapterConfig(BaseModel):
     """Scores by split."""
     versions: dict[str, str] = {}
 
+    @field_validator("labels")
+    @classmethod
+    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Labels from elsewhere are shown and served like one's own.
+
+        Raises:
+            ValueError: fewer than two, the same twice, or not as they can be shown.
+        """
+        faults = label_faults(labels)
+        if faults:
+            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
+        return labels
+
     def read_method(self) -> Method:
         """The method.
 
@@ -97,10 +121,26 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         folder: made if it is not there.
         model: what is saved.
         compute_dtype: of training.
-        about: ``training`` and ``metrics``, see :class:`AdapterConfig`.
+        about: ``training`` and ``metrics``, see :class:`AdapterConfig`; a confusion matrix among the metrics stays out, because it may
+            be many times as large as the weights. It is in ``results.json``.
+
+    Raises:
+        AdapterError: what is saved holds values that are not finite, or the folder a file of the user's under the name of one of ours.
+        DataError: a number among what is said about it is not finite.
     """
     folder = Path(folder)
+    strange = foreign_files(folder)
+    if strange:
+        raise AdapterError(
+            f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
+        )
+    state = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in model.adapter_state().items()
+    }
+    refuse_unsound(state, "this adapter cannot be saved")
     folder.mkdir(parents=True, exist_ok=True)
+    about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
     config = AdapterConfig(
         format_version=FORMAT_VERSION,
         spec=model.method.spec,
@@ -115,13 +155,82 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
-    state = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in model.adapter_state().items()
-    }
+    texts = {CARD: _card(config), CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n"}
     save_tensors(folder / WEIGHTS, state)
-    write_text(folder / CARD, _card(config))
-    write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scores.items() if name != "confusion"}
+
+
+def unsound(state: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+
+    Returns:
+        Their names.
+    """
+    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+
+
+def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
+    """Refuse tensors that hold NaN or infinity.
+
+    Args:
+        state: tensors by name.
+        headline: what cannot be done with them.
+
+    Raises:
+        AdapterError: some do.
+    """
+    names = unsound(state)
+    if names:
+        many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
+        raise AdapterError(f"{headline}: {many}. Train it again, with a lower learning rate if training diverged")
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Files under the names of an adapter's that astune did not write: a README of the user's, PEFT's ``adapter_config.json``.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Their names.
+    """
+    card, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
+    strange = [card.name] if card.exists() and _CARD_MARK not in _text(card) else []
+    if config.exists() and not {"format_version", "spec"} <= set(_record(config)):
+        strange.append(config.name)
+    if weights.exists() and not config.exists() and "head.weight" not in _tensor_names(weights):
+        strange.append(weights.name)
+    return strange
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_text(path)))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _tensor_names(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError):
+        return []
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -131,9 +240,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         path: the file.
         tensors: contiguous, by name.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save(tensors, metadata={"format": "pt"}))  # save_file would make it readable by its owner alone
-    partial.replace(path)
+    with _replacing(path) as partial:
+        partial.write_bytes(
+            save(tensors, metadata={"format": "pt"})
+        )  # save_file would make it readable by its owner alone
 
 
 def write_text(path: Path, text: str) -> None:
@@ -143,12 +253,22 @@ def write_text(path: Path, text: str) -> None:
         path: the file.
         text: its content.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
@@ -161,14 +281,16 @@ def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
         Configuration and tensors.
 
     Raises:
-        AdapterError: files are missing or damaged, or were written by a newer version.
+        AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:
-        return config, load_file(files[WEIGHTS])
+        state = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
+    refuse_unsound(state, f"{files[WEIGHTS]} cannot be used")
+    return config, state
 
 
 def read_config(path: Path) -> AdapterConfig:
@@ -230,37 +352,50 @@ def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> N
 
 def _card(config: AdapterConfig) -> str:
     name = config.backbone.name_or_path
-    base = f"base_model: {name}\n" if "/" in name and not Path(name).is_absolute() else ""
+    about = {"library_name": "astune", "pipeline_tag": "audio-classification"}
+    if "/" in name and not Path(name).is_absolute():
+        about["base_model"] = name
+    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
     lines = [
-        f"---\nlibrary_name: astune\npipeline_tag: audio-classification\n{base}tags:\n- audio-classification\n- astune\n---\n",
-        f"# {config.spec} on {Path(name).name}, {len(config.labels)} classes\n",
+        f"---\n{front}---\n",
+        f"# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
         f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
-        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone `{name}`",
-        f"(fingerprint `{config.backbone.fingerprint[:12]}`).\n",
+        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone {markdown.code(name)}",
+        f"(fingerprint {markdown.code(config.backbone.fingerprint[:12])}).\n",
         "```console",
         "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
         "```\n",
         "| | |\n| --- | --- |",
-        f"| method | `{config.spec}` |",
+        f"| method | {markdown.code(config.spec, in_table=True)} |",
         f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
         f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
-        f"| labels | {', '.join(config.labels[:20])}{' ...' if len(config.labels) > 20 else ''} |",
-        f"| compute | {config.compute_dtype} |",
+        f"| labels | {_first(config.labels)} |",
+        f"| compute | {markdown.text(config.compute_dtype)} |",
     ]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in sorted(config.training.items())]
+    lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
         lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
         lines += [
-            f"| {split} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
+            f"| {markdown.text(split)} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
             for split, scores in config.metrics.items()
         ]
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
 
 
+def _first(labels: tuple[str, ...]) -> str:
+    """The labels as far as they make a line that is read."""
+    shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
+    more = len(labels) - _LABELS_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
 def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    if isinstance(value, float):
+        return f"{value:g}"
+    whole = str(value)
+    return markdown.text(whole if len(whole) <= _CELL else f"{whole[:_CELL]}...")
 
 
 def file_bytes(model: AudioClassifier) -> int:

@@ -23,7 +23,7 @@ import astune.features.cache as cache_module
 from astune.data.audio import read_audio
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
-from astune.features import FeatureCache, FrontEnd, build_cache, clip_features
+from astune.features import FeatureCache, FrontEnd, build_cache, clip_features, listen_to_clip
 
 FRONT_END = FrontEnd(12)
 
@@ -65,10 +65,10 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
     def recorded(path: Path, front_end: FrontEnd) -> object:
         seen.append(path)
-        return clip_features(path, front_end)
+        return listen_to_clip(path, front_end)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "clip_features", recorded)
+        patch.setattr(cache_module, "listen_to_clip", recorded)
         yield seen
 
 
@@ -98,7 +98,7 @@ def test_files_on_disk_are_plain(clips: list[Path], root: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["features.npy", "index.json"]
     assert np.array_equal(np.load(folder / "features.npy"), expected(clips))
     index = json.loads((folder / "index.json").read_text())
-    assert index == {"broken": {}, "paths": [str(path) for path in clips]}
+    assert index == {"broken": {}, "seconds": [0.1] * 5, "doubts": {}, "paths": [str(path) for path in clips]}
 
 
 def test_batches_are_rows_in_single_precision(clips: list[Path], root: Path) -> None:
@@ -145,6 +145,25 @@ def _rewrite(paths: list[Path]) -> None:
     os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # the smallest step there is
 
 
+def _replace(paths: list[Path]) -> None:
+    """Another sound under the same name, size and times, as from an archive whose times are fixed."""
+    status = paths[2].stat()
+    samples, rate = soundfile.read(paths[2])
+    soundfile.write(paths[2], -samples[::-1], rate)
+    os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (paths[2].stat().st_size, paths[2].stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def _exchange(paths: list[Path]) -> None:
+    """Two files change their names, and keep their inodes and times."""
+    for path in paths[:2]:
+        os.utime(path, ns=(10**18, 10**18))
+    spare = paths[0].with_name("spare")
+    paths[0].rename(spare)
+    paths[1].rename(paths[0])
+    spare.rename(paths[1])
+
+
 def _swap(paths: list[Path]) -> None:
     paths[0], paths[1] = paths[1], paths[0]
 
@@ -157,7 +176,7 @@ def _add(paths: list[Path]) -> None:
     paths.append(paths[0])
 
 
-@pytest.mark.parametrize("change", [_grow, _rewrite, _swap, _drop, _add])
+@pytest.mark.parametrize("change", [_grow, _rewrite, _replace, _exchange, _swap, _drop, _add])
 def test_a_changed_file_or_list_is_computed_anew(
     clips: list[Path], root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Path]], None]
 ) -> None:
@@ -279,10 +298,10 @@ def test_an_interrupt_leaves_nothing(
     def interrupted(path: Path, front_end: FrontEnd) -> object:
         if path == clips[3]:
             raise fault
-        return clip_features(path, front_end)
+        return listen_to_clip(path, front_end)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module, "clip_features", interrupted)
+        patch.setattr(cache_module, "listen_to_clip", interrupted)
         with pytest.raises(fault):
             build_cache(clips, FRONT_END, root=root)
     assert folders(root) == []
@@ -416,9 +435,9 @@ def test_many_files_go_through_workers_and_give_the_same_numbers(
     def recorded(path: Path, front_end: FrontEnd) -> object:
         with log.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        return clip_features(path, front_end)
+        return listen_to_clip(path, front_end)
 
-    monkeypatch.setattr(cache_module, "clip_features", recorded)
+    monkeypatch.setattr(cache_module, "listen_to_clip", recorded)
     cache = build_cache(paths, FRONT_END, root=root, skip_broken=True)
     processes = [int(line) for line in log.read_text().split()]
     assert len(processes) == count
@@ -437,7 +456,7 @@ from astune.features import FrontEnd, build_cache
 
 torch.set_num_threads(1)
 given = json.loads(sys.argv[1])
-log, compute = Path(given["log"]), module.clip_features
+log, compute = Path(given["log"]), module.listen_to_clip
 
 def recorded(path, front_end):
     with log.open("a") as file:
@@ -447,7 +466,7 @@ def recorded(path, front_end):
         time.sleep(600)
     return compute(path, front_end)
 
-module.clip_features = recorded
+module.listen_to_clip = recorded
 print("ready", flush=True)
 sys.stdin.readline()
 cache = build_cache([Path(path) for path in given["paths"]], FrontEnd(12), root=Path(given["root"]))

@@ -49,6 +49,7 @@ def test_a_run_from_data_to_adapter(generated: Path, tmp_path: Path) -> None:
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "clips.csv",
         "metrics.jsonl",
         "results.json",
     ]

@@ -19,7 +19,14 @@ from tests.unit.test_loop import Stopped as PowerCut
 from tests.unit.test_loop import config, stop_after
 
 LIMIT = 300  # seconds until a command that hangs is ended
-ADAPTER = {"README.md", "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "results.json"}
+ADAPTER = {
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "clips.csv",
+    "metrics.jsonl",
+    "results.json",
+}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard"),  # its protobuf code, not ours

@@ -101,7 +101,7 @@ def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def used(tmp_path: Path) -> Path:
     folder = tmp_path / "used"
     folder.mkdir()
-    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_config.json").write_text('{"format_version": 1, "spec": "lora"}')
     return folder
 
 

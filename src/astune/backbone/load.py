@@ -123,6 +123,24 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     return _checked_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
 
 
+def load_normalisation(name_or_path: str | Path = BUNDLED_BACKBONE) -> tuple[float, float]:
+    """What a backbone's log-Mel energies are normalised with, without its weights.
+
+    Args:
+        name_or_path: as for :func:`load_backbone`.
+
+    Returns:
+        Their mean and standard deviation.
+
+    Raises:
+        BackboneError: it cannot be found, or its preprocessor's configuration cannot be read.
+    """
+    name = _checked_name(name_or_path)
+    if name in RANDOM_BACKBONES:
+        return AUDIOSET_MEAN, AUDIOSET_STD
+    return _normalisation(find_files(_source(name), [_CONFIG], [_PREPROCESSOR]).get(_PREPROCESSOR))
+
+
 def origin_of(model: ASTModel) -> Origin:
     """Where a backbone comes from.
 
@@ -220,11 +238,23 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
             f"{files[_WEIGHTS]} lacks {len(absent)} of the weights of an Audio Spectrogram Transformer, {absent[0]} among them; "
             "it is cut short or belongs to another architecture"
         )
+    unsound = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if unsound:
+        raise BackboneError(
+            f"{files[_WEIGHTS]} is damaged: {len(unsound)} of its tensors hold NaN or infinity, {unsound[0]} among them"
+        )
+    return model, *_normalisation(files.get(_PREPROCESSOR))
+
+
+def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
     mean, std = AUDIOSET_MEAN, AUDIOSET_STD
-    if _PREPROCESSOR in files:
-        front_end: dict[str, Any] = json.loads(files[_PREPROCESSOR].read_text())
-        mean, std = float(front_end.get("mean", mean)), float(front_end.get("std", std))
-    return model, mean, std
+    if preprocessor is None:
+        return mean, std
+    try:
+        front_end: dict[str, Any] = json.loads(preprocessor.read_text())
+        return float(front_end.get("mean", mean)), float(front_end.get("std", std))
+    except (OSError, ValueError, TypeError, AttributeError) as fault:
+        raise BackboneError(f"{preprocessor} cannot be read: {fault}") from fault
 
 
 def _checked_config(path: Path, name: str) -> ASTConfig:

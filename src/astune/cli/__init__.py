@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from astune import __version__
 from astune.cli import data, demo, evaluate, methods, predict, report, reproduce, train, validate
 from astune.console import notices, say
 from astune.errors import AstuneError
 
+
+class _Verbs(TyperGroup):
+    """The verbs; Ctrl-C ends each of them with a sentence, where typer would end it without."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            say(str(stop) or "interrupted")
+            raise typer.Exit(130) from stop
+
+
 app = typer.Typer(
     name="astune",
+    cls=_Verbs,
     help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,14 +57,25 @@ for verb in (train, validate, evaluate, predict, data, methods, reproduce, repor
     verb.register(app)
 
 
+def _end(message: str) -> NoReturn:
+    notices().print("error: ", style="bold red", end="")
+    say(message)
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line; exit 0 only when all went well."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding may lack what a name holds
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AstuneError as error:
-        notices().print("error: ", style="bold red", end="")
-        say(str(error))
-        sys.exit(1)
+        _end(str(error))
+    except OSError as fault:  # a full disk, a folder that may not be written
+        if fault.filename is None:
+            sys.stdout = None  # else Python would try again, and fail aloud
+        _end(f"{fault.filename or 'the output'} cannot be read or written: {fault.strerror or fault}")
     except KeyboardInterrupt:
         notices().print("interrupted")
         sys.exit(130)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from astune.console import print_result, printable, results, results_table
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,7 @@ def check(
 
     report = check_data(load_data(data))
     if as_json:
-        typer.echo(json.dumps(report.record()))
+        typer.echo(json_text(report.record()))
     else:
         _show(report)
     for line in (*report.notices, *_complaints(report)):
@@ -60,30 +62,31 @@ def download(
     from astune.data.download import download as download_data
 
     dataset = download_data(name, folder, url, sha256)
-    typer.echo(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
+    print_result(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
+    from astune.data.heard import by_kind
 
-    console = Console(highlight=False)
-    console.print(_table(report))
+    print_result(report.source)
+    results().print(_table(report))
     if report.seconds:
         lengths = "   ".join(f"{name.replace('_', ' ')} {value:g} s" for name, value in report.seconds.items())
-        console.print(f"durations   {lengths}")
-        console.print(f"rates       {_shares(report.sampling_rates, ' Hz')}")
-        console.print(f"channels    {_shares(report.channels, '')}")
-    console.print(f"broken      {len(report.broken)} of {report.clips} files")
+        print_result(f"durations   {lengths}")
+        print_result(f"rates       {_shares(report.sampling_rates, ' Hz')}")
+        print_result(f"channels    {_shares(report.channels, '')}")
+    if report.unheard.longer_clips:
+        print_result(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
+    print_result(f"broken      {len(report.broken)} of {report.clips} files")
+    if report.doubts:
+        kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
+        print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
 
 
 def _table(report: Report) -> Table:
-    from rich.table import Table
-
-    table = Table("class", title=report.source, title_justify="left")
-    for part in (*report.parts, "all"):
-        table.add_column(part, justify="right")
+    table = results_table(["class"], [*report.parts, "all"])
     for label, counts in report.counts.items():
-        table.add_row(label, *(str(count) for count in (*counts.values(), sum(counts.values()))))
+        table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
     totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
     table.add_section()
     table.add_row(f"{len(report.counts)} classes", *(str(total) for total in (*totals, report.clips)))
@@ -96,10 +99,19 @@ def _shares(counts: dict[int, int], unit: str) -> str:
 
 def _complaints(report: Report) -> Iterator[str]:
     """Lines for the user's eye, on stderr."""
+    from astune.data.heard import doubt_notices
+
     for fault in report.broken[:_SHOWN]:
         yield f"error: {fault.reason}"
     if report.broken:
         yield f"{len(report.broken)} of {report.clips} files cannot be read; mend or remove them, or train with --skip-broken"
+    yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
+    unheard = report.unheard
+    if unheard.longer_clips:
+        yield (
+            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips are longer than the input of {unheard.input_seconds:.1f} s "
+            f"that training would choose (--max-length for another): {unheard.lost} would not be heard"
+        )
     groups = {
         "Warning: the same sound lies in different splits or folds, so scores may be too good": report.leaks,
         "Warning: the same sound has different labels": report.contradictions,

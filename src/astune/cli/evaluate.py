@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.console import print_result, printable, results, results_table
 from astune.errors import DataError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
@@ -45,6 +46,7 @@ def evaluate(
     from astune.console import say
     from astune.data import load_data
     from astune.features import build_cache
+    from astune.training.data_record import trained_among
     from astune.training.metrics import score
     from astune.training.processes import logits_of
 
@@ -60,6 +62,9 @@ def evaluate(
     kept = [row for row in range(len(clips)) if row not in features.broken]
     if not kept:
         raise DataError(f"none of the {len(clips)} clips of the {split} split can be read")
+    notices = features.notices(kept, [dataset.clips[clip].name for clip in clips])
+    for notice in notices:
+        say(notice)
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
     scores = score(logits, [targets[clips[row]] for row in kept])
@@ -67,13 +72,21 @@ def evaluate(
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
-        **scores.record(),
+        **scores.figures(),
+        "confusion": scores.confusion,
         "labels": list(model.labels),
-        "notices": list(dataset.notices),
+        "notices": [*dataset.notices, *notices],
     }
     record["skipped"] = len(clips) - len(kept)
+    trained = trained_among(adapter, dataset, [clips[row] for row in kept]) if split != "train" else []
+    record["trained_on"] = len(trained)
+    if trained:
+        say(
+            f"Warning: the adapter was trained on {len(trained)} of the {len(kept)} clips scored, {trained[0]} among them; "
+            "scores on them are too good"
+        )
     if as_json:
-        typer.echo(json.dumps(record))
+        typer.echo(json_text(record))
     else:
         _show(record)
 
@@ -102,17 +115,12 @@ def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[s
 
 
 def _show(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "class", "clips", "recall", title=f"{record['clips']} clips, split {record['split']}", title_justify="left"
-    )
+    print_result(f"{record['clips']} clips, split {record['split']}")
+    table = results_table(["class"], ["clips", "recall"])
     for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
         if sum(row):
-            table.add_row(label, str(sum(row)), f"{row[index] / sum(row):.1%}")
-    console = Console()
-    console.print(table)
-    console.print(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
+            table.add_row(printable(label), str(sum(row)), f"{row[index] / sum(row):.1%}")
+    results().print(table)
+    print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
     if record["skipped"]:
-        console.print(f"{record['skipped']} clips that cannot be read were left out")
+        print_result(f"{record['skipped']} clips that cannot be read were left out")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from astune.errors import AudioError, ConfigError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from astune.classifier import AudioClassifier
+    from astune.features import ClipFeatures
 
 _BATCH = 16
 
@@ -29,14 +31,17 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
+    ],
     top_k: Annotated[int, typer.Option(min=1, help="Labels a file, the likeliest first.")] = 1,
     backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, an object a file.")] = False,
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.classifier import AudioClassifier
-    from astune.console import progress, say
+    from astune.console import printable, progress, say
+    from astune.data.heard import heard_notices
 
     paths, skipped, remarks = _expand(files)
     for line in remarks:
@@ -50,22 +55,26 @@ def predict(
             records.append(record)
             advance(1, "")
             if not as_json and "labels" in record:
-                found = ", ".join(f"{entry['label']} {entry['probability']:.3f}" for entry in record["labels"])
-                typer.echo(f"{record['file']}\t{found}")
+                found = ", ".join(
+                    f"{printable(entry['label'])} {entry['probability']:.3f}" for entry in record["labels"]
+                )
+                typer.echo(f"{printable(record['file'])}\t{found}")
     records += skipped
     if as_json:
-        typer.echo(json.dumps(records))
+        typer.echo(json_text(records))
     failed = [record for record in records if "error" in record]
     for record in failed:
         say(f"error: {record['error']}")
-    cut = [record for record in records if record.get("seconds", 0) > model.front_end.seconds + 0.5]
-    if cut:
-        window = f"{model.front_end.seconds:.1f} s"
-        say(
-            f"Note: longer than the adapter's window: {len(cut)} of {len(paths)} files; only their first {window} were heard"
-        )
+    for notice in heard_notices(
+        {number: record["seconds"] for number, record in enumerate(records) if "seconds" in record},
+        {number: record["doubts"] for number, record in enumerate(records) if "doubts" in record},
+        [record["file"] for record in records],
+        model.front_end.seconds,
+        "files",
+    ):
+        say(notice)
     if failed:
-        say(f"{len(failed)} of {len(records)} files could not be read")
+        say(f"{len(failed)} of {len(records)} files could not be read or labelled")
         raise typer.Exit(1)
 
 
@@ -95,8 +104,7 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
     """One record a file, in order, computed in batches."""
     import torch
 
-    from astune.data.audio import duration
-    from astune.features import clip_features
+    from astune.features import listen_to_clip
 
     for start in range(0, len(paths), _BATCH):
         batch = paths[start : start + _BATCH]
@@ -104,9 +112,9 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
         features = []
         for path in batch:
             try:
-                seconds = round(duration(path), 3)
-                features.append(torch.from_numpy(clip_features(path, model.front_end)).float())
-                records.append({"file": str(path), "seconds": seconds})
+                heard = listen_to_clip(path, model.front_end, pipes=True)
+                features.append(torch.from_numpy(heard.features).float())
+                records.append(_record(path, heard))
             except AudioError as fault:
                 records.append({"file": str(path), "error": str(fault)})
         if features:
@@ -114,10 +122,21 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
                 probabilities = model(torch.stack(features)).logits.softmax(dim=-1)
             rows = iter(zip(*(part.tolist() for part in probabilities.topk(top_k)), strict=True))
             for record in records:
-                if "error" not in record:
-                    values, indices = next(rows)
-                    record["labels"] = [
-                        {"label": model.labels[index], "probability": value}
-                        for value, index in zip(values, indices, strict=True)
-                    ]
+                if "error" in record:
+                    continue
+                values, indices = next(rows)
+                if not all(map(math.isfinite, values)):
+                    record["error"] = (
+                        f"{record['file']}: its scores are no numbers; is the adapter or its backbone damaged?"
+                    )
+                    continue
+                record["labels"] = [
+                    {"label": model.labels[index], "probability": value}
+                    for value, index in zip(values, indices, strict=True)
+                ]
         yield from records
+
+
+def _record(path: Path, heard: ClipFeatures) -> dict[str, Any]:
+    record = {"file": str(path), "seconds": round(heard.seconds, 3), "heard_seconds": round(heard.heard_seconds, 3)}
+    return {**record, "doubts": list(heard.doubts)} if heard.doubts else record

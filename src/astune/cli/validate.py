@@ -18,14 +18,16 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `astune train --config`.")]) -> None:
-    """Check a configuration without training: names, values, data, folds, backbone, output folder."""
-    from astune.console import say
+    """Check a configuration without training: names, values, data, folds, backbone, output folder, and every audio file."""
+    from astune.console import print_result, say
     from astune.training.check import check_file
+    from astune.training.listening import listen_as_trained
 
     settings, found = check_file(config)
-    split = found.split
-    for notice in (*found.dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])):
+    listened = listen_as_trained(settings, found)
+    for notice in listened.notices:
         say(notice)
+    split = listened.split
     clips = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
-    typer.echo(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")
-    typer.echo(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")
+    print_result(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")
+    print_result(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")

@@ -212,11 +212,24 @@ class AudioDataset:
                 advance(1, "")
                 if length is not None:
                     seconds.append(length)
-        if not seconds:
-            return 1024
-        ordered = sorted(seconds)
-        samples = ordered[math.ceil(share * len(ordered)) - 1] * 16_000
-        return int(min(max(1 + (samples - 400) // 160, 16), 1024))
+        return input_frames(seconds, share)
+
+
+def input_frames(seconds: Sequence[float], share: float = 0.95) -> int:
+    """Input length that holds most recordings whole.
+
+    Args:
+        seconds: their lengths.
+        share: of them that fit.
+
+    Returns:
+        Frames of 10 ms, 16 to 1024; 1024 where there are none.
+    """
+    if not seconds:
+        return 1024
+    ordered = sorted(seconds)
+    samples = ordered[math.ceil(share * len(ordered)) - 1] * 16_000
+    return int(min(max(1 + (samples - 400) // 160, 16), 1024))
 
 
 def _duration_or_none(path: Path) -> float | None:

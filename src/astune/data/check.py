@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import soundfile
-
 from astune.console import progress
-from astune.data.audio import SAMPLING_RATE, encodable, read_audio
-from astune.data.base import in_threads
+from astune.data.audio import survey
+from astune.data.balance import balance_notices
+from astune.data.base import in_threads, input_frames
+from astune.data.heard import Unheard, input_seconds, unheard
 from astune.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Sound:
     sampling_rate: int
     channels: int
     digest: str
-    """Of the samples, so that a copy under another name or in another lossless format is found."""
+    """Of rate and samples, so that a copy under another name or in another lossless format is found."""
+    doubts: tuple[str, ...]
+    """What is suspicious, as :attr:`astune.data.audio.Facts.doubts`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Broken:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is suspicious of a clip that can be read."""
+
+    name: str
+    reason: str
+    """As ``"kind: figures"``."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,10 @@ class Report:
     """Names of clips that sound the same and have different labels."""
     notices: list[str]
     """What was passed over, cleaned or understood when the data were read, and what of them looks wrong."""
+    doubts: list[Doubt]
+    """Clips that are cut short, silent, far too loud or quiet, or whose channels cancel out."""
+    unheard: Unheard
+    """What would not be heard with the input length that training would choose."""
 
     @property
     def parts(self) -> list[str]:
@@ -107,18 +122,27 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
         contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
-        notices=_notices(dataset),
+        notices=[*_notices(dataset), *balance_notices(dataset)],
+        doubts=[Doubt(clip.name, doubt) for clip, sound in sounds.items() for doubt in sound.doubts],
+        unheard=_unheard(dataset, sounds),
     )
 
 
 def _listen(path: Path) -> Sound | str:
+    samples = hashlib.sha256()
     try:
-        samples = read_audio(path)
+        facts = survey(path, lambda mono: samples.update(mono.data), pipes=False)
     except AudioError as fault:
         return str(fault)
-    header = soundfile.info(encodable(path))
-    digest = hashlib.sha256(samples.tobytes()).hexdigest()
-    return Sound(len(samples) / SAMPLING_RATE, header.samplerate, header.channels, digest)
+    digest = f"{facts.sampling_rate} {samples.hexdigest()}"
+    return Sound(facts.seconds, facts.sampling_rate, facts.channels, digest, facts.doubts)
+
+
+def _unheard(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> Unheard:
+    """With the input length of training: the data set's own, or one that the clips but those of a test split decide."""
+    deciding = [sound.seconds for clip, sound in sounds.items() if dataset.folds or clip.split != "test"]
+    frames = dataset.recipe.max_length or input_frames(deciding)
+    return unheard((sound.seconds for sound in sounds.values()), input_seconds(frames))
 
 
 def _notices(dataset: AudioDataset) -> list[str]:

@@ -21,8 +21,6 @@ _SHOWN = 3
 # soft hyphen, zero-width space, marks of direction, word joiner and what is like it, byte order mark
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]")
 _AT_ENDS = "\u200c\u200d"  # joiners, which mean something inside of a word
-# control characters, marks that turn the direction, line separators; lone surrogates, which stand for bytes that are not UTF-8
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _CYRILLIC = dict(zip("авеѕіјкмнорстухһԁԛԝү", "abesijkmhopctyxhdqwy", strict=True))
 _GREEK = dict(zip("αβεζηικμνορτυχ", "abezhikmnoptux", strict=True))
@@ -56,7 +54,7 @@ def label_fault(label: object) -> str | None:
     """
     if not isinstance(label, str):
         return f"label {label!r} is of type {type(label).__name__}; labels are text, as in {str(label)!r}"
-    if _CONTROL.search(label):
+    if printable(label) != label:
         what = "bytes that are not UTF-8" if re.search("[\ud800-\udfff]", label) else "control characters"
         return f"label '{printable(label)}' holds {what}; rename it"
     return None if label else "a label is empty"

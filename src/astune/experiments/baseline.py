@@ -25,6 +25,7 @@ from astune.errors import AudioError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
+from astune.training.data_record import DataRecord
 from astune.training.metrics import score
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult, peak_memory_mib
@@ -140,6 +141,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         wall_seconds=round(time.perf_counter() - began, 3),
         peak_memory_mib=round(peak_memory_mib(torch.device("cpu")), 1),
         versions=versions(),
+        data_digest=DataRecord.of(dataset, split).digest,
     )
 
 

@@ -92,6 +92,8 @@ class PlannedRun:
     percent_of_full: float
     keeps_tokens: bool = False
     """Whether a picture wants the [CLS] tokens of its test clips."""
+    content: str | None = None
+    """Digest of all files of the data set, see :class:`astune.experiments.sources.Source`."""
 
     @property
     def spec(self) -> str:
@@ -295,5 +297,5 @@ def _runs(
             yield PlannedRun(
                 name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
                 method, settings | {"fold": fold, "seed": seed}, data.recipe, data.digest, data.clips, parameters, percent,
-                keeps_tokens=table.kind == "tsne" and row is not None,
+                keeps_tokens=table.kind == "tsne" and row is not None, content=data.content,
             )  # fmt: skip

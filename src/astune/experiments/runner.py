@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from astune.console import progress, say
-from astune.errors import CheckpointError, ConfigError
+from astune.errors import CheckpointError, ConfigError, Interrupted
 from astune.experiments.store import RunRecord, Store, source_state
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.context import ForkServerProcess
     from types import TracebackType
     from typing import Self
@@ -69,6 +70,20 @@ class _Display:
             say(f"{where} done: {_named(run)}: {record.accuracy:.1%} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Say what was kept where the user stops the runs.
+
+        Raises:
+            Interrupted: the user did.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                f"interrupted; {self.ended} of {self.total} runs have ended, and the same command goes on from there"
+            ) from stop
+
     def _show(self, steps: int) -> None:
         running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
         self.advance(
@@ -95,9 +110,8 @@ def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str,
         if status == "damaged":
             say(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
         if status == "stale":
-            say(
-                f"of another backbone than {run.config['backbone']} is now, set aside: {store.set_aside(run.key)} ({_named(run)})"
-            )
+            aside = store.set_aside(run.key)
+            say(f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})")
         if status != "done":
             found.append(run)
     return found
@@ -116,12 +130,13 @@ def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1) -> list
     """
     with progress("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
         display, waiting = _Display(len(runs), store, advance), deque(runs)
-        while waiting or processes.active:
-            while waiting and len(processes.active) < workers:
-                display.begun(waiting[0])
-                processes.start(waiting.popleft())
-            for run, reason in processes.ended():
-                display.over(run, reason)
+        with display.interruptible():
+            while waiting or processes.active:
+                while waiting and len(processes.active) < workers:
+                    display.begun(waiting[0])
+                    processes.start(waiting.popleft())
+                for run, reason in processes.ended():
+                    display.over(run, reason)
     return display.failures
 
 
@@ -236,15 +251,16 @@ def run_on_ray(
             waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
             for run in runs:
                 display.begun(run)
-            while waiting:
-                ready, _ = ray.wait(list(waiting))
-                for reference in ready:
-                    run = waiting.pop(reference)
-                    try:
-                        reason = ray.get(reference)
-                    except ray.exceptions.RayError as fault:
-                        reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
-                    display.over(run, reason)
+            with display.interruptible():
+                while waiting:
+                    ready, _ = ray.wait(list(waiting))
+                    for reference in ready:
+                        run = waiting.pop(reference)
+                        try:
+                            reason = ray.get(reference)
+                        except ray.exceptions.RayError as fault:
+                            reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
+                        display.over(run, reason)
     finally:
         ray.shutdown()
     return display.failures
@@ -281,7 +297,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             result = _trained(config)
             if run.keeps_tokens:
                 store.write_tokens(run.key, cls_tokens(config))
-        record = RunRecord(run.key, run.identity, result.backbone_fingerprint, result, commit, dirty)
+        record = RunRecord(run.key, run.identity, result.backbone_fingerprint, result, commit, dirty, run.content)
         store.write(record)
         shutil.rmtree(work, ignore_errors=True)
     return record

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.data.base import DataRecipe
+from astune.data.digests import content_digests
 from astune.data.layout import LAYOUTS, load_data
 from astune.errors import ConfigError, DataError, listing, unknown
 from astune.experiments.table import DataEntry, Table
@@ -38,6 +39,8 @@ class Source:
     """How many; None where the data are not on this machine."""
     digest: str | None
     """Of the clips; likewise."""
+    content: str | None = None
+    """Of all their files, byte by byte; likewise. It names no run, and tells whether a record's data have changed since."""
 
 
 def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
@@ -101,7 +104,7 @@ def found_data(entry: DataEntry, options: PlanOptions) -> Source:
             "split or fold"
         )
     folds = _chosen(data.folds or (None,), options.folds)
-    return Source(entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data))
+    return Source(entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data), _content(data))
 
 
 def _source(entry: DataEntry, options: PlanOptions) -> tuple[str, Path]:
@@ -127,6 +130,10 @@ def _digest(data: AudioDataset) -> str:
                 file.seek(size // 2)
                 digest.update(file.read(_SAMPLED_BYTES))
     return digest.hexdigest()[:16]
+
+
+def _content(data: AudioDataset) -> str:
+    return hashlib.sha256(json.dumps(content_digests(data.paths)).encode()).hexdigest()[:16]
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,7 @@
 ``runs/<key>.json``           a finished run
 ``tokens/<key>.safetensors``  [CLS] tokens of its test clips, where a picture wants them
 ``plans/<table>.json``        the runs of a table, as it was last asked for
-``stale/<key>-<of>.json``     a finished run of weights that the backbone's name no longer stands for
+``stale/<key>-<of>.json``     a finished run of weights or files that have changed under their names since
 ``work/<key>/``               a run that is training, or was stopped
 ============================  =========================================================================================
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,11 +23,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
-from astune.errors import DataError, unknown
+from astune.errors import DataError, OutputError, unknown
+from astune.json_text import json_text
+from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -48,6 +51,8 @@ class RunRecord:
     """Of the source tree that ran; None where it was no git checkout."""
     dirty: bool | None
     """Whether that tree had uncommitted changes."""
+    content: str | None = None
+    """Digest of all files of its data set; None in records of older versions."""
 
     @property
     def accuracy(self) -> float:
@@ -141,10 +146,11 @@ class Store:
         Args:
             record: the run.
         """
-        _write_json(self.path(record.key), asdict(record))
+        with _written(self.path(record.key)):
+            _write_json(self.path(record.key), asdict(record))
 
     def set_aside(self, key: str) -> Path:
-        """Move a run of other weights away, so that no table takes it for a result.
+        """Move a run of other weights or other files away, so that no table takes it for a result.
 
         Args:
             key: of the run.
@@ -152,9 +158,11 @@ class Store:
         Returns:
             Where it is now.
         """
-        aside = self.folder / "stale" / f"{key}-{self.read(key).backbone_fingerprint[:8]}.json"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        return self.path(key).replace(aside)
+        record = self.read(key)
+        aside = self.folder / "stale" / f"{key}-{record.backbone_fingerprint[:8]}{(record.content or '')[:8]}.json"
+        with _written(aside):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            return self.path(key).replace(aside)
 
     def read_tokens(self, key: str) -> dict[str, Tensor]:
         """Read a run's [CLS] tokens.
@@ -181,8 +189,10 @@ class Store:
             key: of the run.
             tensors: as :meth:`read_tokens` gives them.
         """
-        self._tokens(key).parent.mkdir(parents=True, exist_ok=True)
-        save_tensors(self._tokens(key), dict(tensors))
+        path = self._tokens(key)
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, dict(tensors))
 
     def _tokens(self, key: str) -> Path:
         return self.folder / "tokens" / f"{key}.safetensors"
@@ -221,9 +231,10 @@ class Store:
             plan: as asked for.
         """
         path = self._plan(plan.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
-            _write_json(path, asdict(plan))
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
+                _write_json(path, asdict(plan))
 
     def _plan(self, name: str) -> Path:
         return self.folder / "plans" / f"{name}.json"
@@ -236,7 +247,7 @@ class Store:
             fingerprints: of the backbones as they are now, by name, as far as they are known.
 
         Returns:
-            ``stale`` where the record is of another backbone under the same name.
+            ``stale`` where the record is of another backbone, or of files with other content, under the same name.
         """
         if not self.path(run.key).exists():
             return "missing"
@@ -245,6 +256,8 @@ class Store:
         except DataError:
             return "damaged"
         if fingerprints.get(run.config.get("backbone", ""), record.backbone_fingerprint) != record.backbone_fingerprint:
+            return "stale"
+        if None not in {run.content, record.content} and run.content != record.content:
             return "stale"
         if run.keeps_tokens:
             try:
@@ -264,15 +277,29 @@ def _refuse_bad(record: RunRecord) -> None:
     for name in ("accuracy", "macro_f1"):
         if not 0 <= test[name] <= 1:
             raise ValueError(f"{name} is {test[name]}")
-    if [len(row) for row in test["confusion"]] != [classes] * classes:
-        raise ValueError(f"its confusion matrix is not {classes} x {classes}")
+    refuse_other_shape(test["confusion"], classes)
     if record.identity["method"] != record.result.spec:
         raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into a sentence.
+
+    Raises:
+        OutputError: it did.
+    """
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(
+            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another store"
+        ) from fault
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json_text(content, indent=1) + "\n")
 
 
 def source_state() -> tuple[str | None, bool | None]:

@@ -1,8 +1,18 @@
 """From samples to the backbone's input: log-Mel features, their augmentation, their cache."""
 
-from astune.features.cache import FeatureCache, build_cache, clip_features
+from astune.features.cache import ClipFeatures, FeatureCache, build_cache, clip_features, listen_to_clip
 from astune.features.log_mel import FrontEnd, LogMel
 from astune.features.patchout import Patchout
 from astune.features.spec_augment import SpecAugment
 
-__all__ = ["FeatureCache", "FrontEnd", "LogMel", "Patchout", "SpecAugment", "build_cache", "clip_features"]
+__all__ = [
+    "ClipFeatures",
+    "FeatureCache",
+    "FrontEnd",
+    "LogMel",
+    "Patchout",
+    "SpecAugment",
+    "build_cache",
+    "clip_features",
+    "listen_to_clip",
+]

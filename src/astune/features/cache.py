@@ -1,14 +1,15 @@
 """Features of a data set, computed once and shared by folds, seeds, methods and processes.
 
 One folder a data set and front end, ``<cache>/features/<key>/``: ``features.npy`` (clips, frames, bins) float16, memory-mapped, and
-``index.json``. The key covers every setting of the front end and the path, size and modification time of every file, so what is
-found under it is never stale.
+``index.json``. The key covers every setting of the front end, and the path and content of every file, so what is found under it is
+never stale.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 from dataclasses import asdict, dataclass, field
@@ -20,19 +21,21 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from astune.console import progress
-from astune.data.audio import read_audio
+from astune.data.audio import listen
+from astune.data.digests import content_digests
+from astune.data.heard import heard_notices
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from astune.features.log_mel import FrontEnd
 
-_FORMAT = 2  # raised when cached numbers change their meaning
+_FORMAT = 4  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
@@ -44,6 +47,12 @@ class FeatureCache:
     """(clips, frames, bins), memory-mapped."""
     broken: dict[int, str] = field(default_factory=dict)
     """Why a clip has no features, by its index."""
+    seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Length of each whole recording, (clips,); 0 where it is broken."""
+    doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """What is suspicious of a clip, by its index, as :attr:`astune.data.audio.Facts.doubts`; only of those where something is."""
+    heard_seconds: float = math.inf
+    """Of each recording at most: the length of the input."""
 
     def batch(self, clips: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
         """Features of some clips.
@@ -55,6 +64,53 @@ class FeatureCache:
             (batch, frames, bins), float32.
         """
         return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
+
+    def notices(self, clips: Iterable[int], names: Sequence[str]) -> list[str]:
+        """What the user should know of some clips: how much of them is not heard, and which are suspicious.
+
+        Args:
+            clips: their indices; broken ones are passed over.
+            names: of all clips.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        whole = sorted(set(clips) - self.broken.keys())
+        lengths = {clip: float(self.seconds[clip]) for clip in whole}
+        return heard_notices(lengths, self.doubts, names, self.heard_seconds)
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """What one recording gives."""
+
+    features: NDArray[np.float16]
+    """(max_length, num_mel_bins), rounded as the cache rounds them."""
+    seconds: float
+    """Of the whole recording."""
+    heard_seconds: float
+    """Of the part that the features are made of."""
+    doubts: tuple[str, ...]
+    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+
+
+def listen_to_clip(path: Path, front_end: FrontEnd, *, pipes: bool = False) -> ClipFeatures:
+    """Features of one recording and what is known of it, in one reading.
+
+    Args:
+        path: an audio file.
+        front_end: how.
+        pipes: whether it may be a pipe, or ``-`` for standard input; see :func:`astune.data.audio.listen`.
+
+    Returns:
+        Features and facts.
+
+    Raises:
+        AudioError: the recording cannot be read.
+    """
+    heard = listen(path, front_end.seconds, pipes=pipes)
+    features = front_end(torch.from_numpy(heard.samples)).numpy().astype(np.float16)
+    return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
 
 
 def clip_features(path: Path, front_end: FrontEnd) -> NDArray[np.float16]:
@@ -70,8 +126,7 @@ def clip_features(path: Path, front_end: FrontEnd) -> NDArray[np.float16]:
     Raises:
         AudioError: the file cannot be read.
     """
-    samples = torch.from_numpy(read_audio(path, front_end.seconds))
-    return front_end(samples).numpy().astype(np.float16)
+    return listen_to_clip(path, front_end).features
 
 
 def build_cache(
@@ -100,56 +155,78 @@ def build_cache(
     """
     if not paths:
         raise DataError("there are no clips to compute features of")
-    folder = (root or cache_root()) / "features" / cache_key(paths, front_end)
+    key = cache_key(paths, front_end, quiet=quiet)
+    folder = (root or cache_root()) / "features" / key
 
     def compute(append: Rows) -> dict[str, Any]:
-        broken = _write_features(append, paths, front_end, quiet=quiet)
-        if broken and not skip_broken:
-            raise AudioError(_broken_message(broken, len(paths)))
-        return {"broken": broken, "paths": [str(path) for path in paths]}
+        known = _write_features(append, paths, front_end, quiet=quiet)
+        if known.broken and not skip_broken:
+            raise AudioError(_broken_message(known.broken, len(paths)))
+        if cache_key(paths, front_end) != key:  # else these features would be taken for those of the files as they were
+            raise DataError(
+                "audio files changed while their features were computed; start again when they are complete"
+            )
+        return {**asdict(known), "paths": [str(path) for path in paths]}
 
     shape = (len(paths), front_end.max_length, front_end.num_mel_bins)
-    features, broken = stored_array(folder, shape, np.float16, compute, _broken)
-    if broken and not skip_broken:
-        raise AudioError(_broken_message(broken, len(paths)))
-    return FeatureCache(features, broken)
+    features, known = stored_array(folder, shape, np.float16, compute, lambda index: _Known.read(index, len(paths)))
+    if known.broken and not skip_broken:
+        raise AudioError(_broken_message(known.broken, len(paths)))
+    return FeatureCache(features, known.broken, np.array(known.seconds), known.doubts, front_end.seconds)
 
 
-def _broken(index: dict[str, Any]) -> dict[int, str]:
-    return {int(row): str(reason) for row, reason in index["broken"].items()}
+@dataclass
+class _Known:
+    """What ``index.json`` says of the clips."""
+
+    broken: dict[int, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, index: dict[str, Any], clips: int) -> _Known:
+        """Take it out of the file's content.
+
+        Raises:
+            ValueError: it is of another list of clips.
+        """
+        seconds = [float(length) for length in index["seconds"]]
+        if len(seconds) != clips:
+            raise ValueError("another number of clips")
+        return cls(
+            {int(row): str(reason) for row, reason in index["broken"].items()},
+            seconds,
+            {int(row): tuple(map(str, found)) for row, found in index["doubts"].items()},
+        )
 
 
-def cache_key(paths: Sequence[Path], front_end: FrontEnd) -> str:
+def cache_key(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = True) -> str:
     """Name of the features of a list of files: another one wherever they could differ.
 
     Args:
         paths: the audio files.
         front_end: how they become features.
+        quiet: no progress bar while files are read for the first time.
 
     Returns:
         32 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(front_end)]).encode())
-    for path in paths:
-        try:
-            status = path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        except (OSError, ValueError):  # reading it will say why
-            state = (-1, -1)
-        digest.update(json.dumps([os.path.abspath(path), *state]).encode())  # noqa: PTH100 - resolve() would stat every parent again
+    for path, content in zip(paths, content_digests(paths, quiet=quiet), strict=True):
+        digest.update(json.dumps([os.path.abspath(path), content]).encode())  # noqa: PTH100 - resolve() would stat every parent
     return digest.hexdigest()[:32]
 
 
-class _Clips(Dataset[tuple[int, "NDArray[np.float16] | str"]]):
+class _Clips(Dataset[tuple[int, "ClipFeatures | str"]]):
     def __init__(self, paths: Sequence[Path], front_end: FrontEnd) -> None:
         self.paths, self.front_end = paths, front_end
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[int, NDArray[np.float16] | str]:
+    def __getitem__(self, row: int) -> tuple[int, ClipFeatures | str]:
         try:
-            return row, clip_features(self.paths[row], self.front_end)
+            return row, listen_to_clip(self.paths[row], self.front_end)
         except AudioError as fault:
             return row, str(fault)
 
@@ -162,8 +239,8 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
     return item
 
 
-def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool) -> dict[int, str]:
-    broken: dict[int, str] = {}
+def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
+    known = _Known()
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
     workers = _cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
     nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
@@ -178,10 +255,13 @@ def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *,
     with progress("Computing features", len(paths), quiet=quiet) as advance:
         for row, result in loader:  # in order
             if isinstance(result, str):
-                broken[row] = result
-            append(nothing if isinstance(result, str) else result)
-            advance(1, f"{len(broken)} broken" if broken else "")
-    return broken
+                known.broken[row] = result
+            elif result.doubts:
+                known.doubts[row] = result.doubts
+            known.seconds.append(0.0 if isinstance(result, str) else round(result.seconds, 3))
+            append(nothing if isinstance(result, str) else result.features)
+            advance(1, f"{len(known.broken)} broken" if known.broken else "")
+    return known
 
 
 def _broken_message(broken: dict[int, str], total: int) -> str:

@@ -79,6 +79,9 @@ class FrontEnd:
 
         Returns:
             (..., max_length, num_mel_bins), in the filterbank's precision.
+
+        Raises:
+            ConfigError: samples that are no floats.
         """
         energies = self.log_mel(samples[..., : self._heard])
         padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
@@ -136,7 +139,12 @@ class LogMel(nn.Module):
 
         Returns:
             (..., frames, num_mel_bins), frames = 1 + (samples - 400) // 160. Computed outside of autocast.
+
+        Raises:
+            ConfigError: samples that are no floats.
         """
+        if not samples.is_floating_point():
+            raise ConfigError(f"samples are floats in -1 to 1, not {samples.dtype}{_scaling(samples.dtype)}")
         with torch.autocast(samples.device.type, enabled=False):
             samples = samples.to(self.window.dtype)
             samples = F.pad(samples, (0, max(0, FRAME - samples.shape[-1])))
@@ -150,3 +158,10 @@ class LogMel(nn.Module):
             real, imaginary = torch.view_as_real(torch.fft.rfft(padded)).unbind(dim=-1)
             power = real.square().addcmul_(imaginary, imaginary)
             return (power @ self.filters).clamp_(min=_FLOOR).log_()
+
+
+def _scaling(dtype: torch.dtype) -> str:
+    """How integers of a type become samples."""
+    if dtype in {torch.int8, torch.int16, torch.int32, torch.int64}:
+        return f"; integer samples: divide by {-torch.iinfo(dtype).min} first, as in `samples.float() / {-torch.iinfo(dtype).min}`"
+    return "; integer samples: subtract 128 and divide by 128 first" if dtype == torch.uint8 else ""

@@ -77,7 +77,7 @@ class Attachment:
 class Method(BaseModel):
     """Base of all methods. Subclasses add fields, :meth:`places` and :meth:`attach`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     family: ClassVar[str] = ""
     """Name in spec strings."""

@@ -19,9 +19,8 @@ from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
-from astune.training import checkpoint
 from astune.training.config import TrainConfig, read_yaml
-from astune.training.result import RESULTS
+from astune.training.output_folder import refuse_unusable
 
 _T = TypeVar("_T")
 
@@ -93,19 +92,19 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
-    parameters = None
+    model = None
     if method and shape:
         if config.max_length:
             shape.max_length = config.max_length
         labels = max(2, len(dataset.labels)) if dataset else 2  # one class is a fault of its own
-        parameters = attempt(lambda: meta_classifier(method, labels, shape).parameter_count())
+        model = attempt(lambda: meta_classifier(method, labels, shape))
     if "output_dir" not in unusable:
-        attempt(lambda: _folder(config))
+        attempt(lambda: refuse_unusable(config, adapter_file.file_bytes(model) if model else 0))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
-    if method is None or parts is None or parameters is None or faults:
+    if method is None or parts is None or model is None or faults:
         return None, faults
-    return Checked(method, *parts, parameters), []
+    return Checked(method, *parts, model.parameter_count()), []
 
 
 def _compiler(config: TrainConfig) -> None:
@@ -159,25 +158,6 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
         raise DataError(f"{dataset.source}: {len(untrained)} classes have no training clip, {names} among them")
-
-
-def _folder(config: TrainConfig) -> None:
-    folder = config.output_dir
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"the output folder {folder} is a file; give another one")
-    if config.overwrite_output_dir or (config.resume and (folder / RESULTS).exists()):
-        return
-    stopped = checkpoint.latest(folder)
-    if stopped and config.resume:
-        return
-    if (folder / adapter_file.CARD).exists() and not stopped and not (folder / adapter_file.CONFIG).exists():
-        raise ConfigError(f"{folder} holds a {adapter_file.CARD} that is not ours to replace; give another folder")
-    if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
-        raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
-    if stopped:
-        raise ConfigError(
-            f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
-        )
 
 
 def _tracker(config: TrainConfig) -> None:

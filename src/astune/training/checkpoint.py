@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,10 @@ from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
 from astune.errors import CheckpointError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
 
 _PREFIX = "checkpoint-"
+_STATE = "trainer_state.json"
 
 
 @dataclass
@@ -56,18 +60,49 @@ def latest(output_dir: Path) -> Path | None:
     Returns:
         Its folder, if there is one.
     """
-    found = [path for path in output_dir.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()]
+    found = [path for path in _numbered(output_dir) if not _foreign(path)]
     return max(found, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
 
 
+def _numbered(output_dir: Path) -> list[Path]:
+    paths = output_dir.glob(f"{_PREFIX}*")
+    return [path for path in paths if path.name.removeprefix(_PREFIX).isdecimal() and path.is_dir()]
+
+
+def _foreign(path: Path) -> bool:
+    """Whether something else wrote it: transformers' Trainer gives its checkpoints the same names."""
+    files = {file.name for file in path.iterdir()}
+    if not files or files & {"trained.safetensors", "optimizer.safetensors", "random-0.safetensors"}:
+        return False
+    try:
+        return "identity" not in json.loads((path / _STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, TypeError):  # a damaged one of ours, which is said when it is loaded
+        return False
+
+
+def foreign(output_dir: Path) -> list[str]:
+    """Folders under the names of checkpoints that astune did not write.
+
+    Args:
+        output_dir: which need not exist.
+
+    Returns:
+        Their names.
+    """
+    return sorted(path.name for path in _numbered(output_dir) if _foreign(path))
+
+
 def remove_all(output_dir: Path) -> None:
-    """Delete all checkpoints, begun ones too.
+    """Delete all checkpoints of ours, begun ones too.
 
     Args:
         output_dir: of the run.
     """
-    for path in (*output_dir.glob(f"{_PREFIX}*"), *output_dir.glob(f".{_PREFIX}*")):
-        shutil.rmtree(path)
+    for path in (*_numbered(output_dir), *output_dir.glob(f".{_PREFIX}*.partial")):
+        if path.name.startswith(".") or not _foreign(path):
+            shutil.rmtree(path)
 
 
 def save(
@@ -75,6 +110,7 @@ def save(
     global_step: int,
     progress: Progress,
     identity: dict[str, Any],
+    data: dict[str, Any],
     model: AudioClassifier,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor] | None,
@@ -87,6 +123,7 @@ def save(
         global_step: optimiser steps taken.
         progress: where the run stands.
         identity: what the run was told; a checkpoint is used for nothing else.
+        data: digest and labels of its data.
         model: what is trained.
         optimizer: over ``model.trained_parameters()``, in that order.
         best: weights of the best epoch so far.
@@ -96,21 +133,51 @@ def save(
     partial = output_dir / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    save_tensors(partial / "trained.safetensors", _on_cpu(model.adapter_state()))
-    save_tensors(partial / "optimizer.safetensors", _on_cpu(_flatten(model, optimizer)))
-    if best is not None:
-        save_tensors(partial / "best.safetensors", best)
-    for rank, states in enumerate(random_states):
-        save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
-    write_text(
-        partial / "trainer_state.json", json.dumps({"progress": asdict(progress), "identity": identity}, indent=2)
-    )
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
-    for path in output_dir.glob(f"{_PREFIX}*"):
-        if path != final:
+    try:
+        save_tensors(partial / "trained.safetensors", _on_cpu(model.adapter_state()))
+        save_tensors(partial / "optimizer.safetensors", _on_cpu(_flatten(model, optimizer)))
+        if best is not None:
+            save_tensors(partial / "best.safetensors", best)
+        for rank, states in enumerate(random_states):
+            save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
+        state = {"progress": asdict(progress), "identity": identity, "data": data}
+        write_text(partial / _STATE, json_text(state, indent=2))
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+    except BaseException:  # a full disk, or an interrupt: half a checkpoint only takes room
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for path in _numbered(output_dir):
+        if path != final and not _foreign(path):
             shutil.rmtree(path)
+
+
+def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the run of a checkpoint was started with.
+
+    Args:
+        checkpoint: its folder.
+
+    Returns:
+        Its identity, and digest and labels of its data; those are empty where an older version wrote it.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    with _refusing_damage(checkpoint):
+        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        return dict(record["identity"]), dict(record.get("data", {}))
+
+
+@contextmanager
+def _refusing_damage(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
+        raise CheckpointError(f"{checkpoint} is damaged: {fault}; start anew with --overwrite-output-dir") from fault
 
 
 def load(
@@ -132,16 +199,14 @@ def load(
         CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
     """
     best = checkpoint / "best.safetensors"
-    try:
-        record = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        progress, told = Progress(**record["progress"]), record["identity"]
-        refuse_other_settings(checkpoint, told, identity)  # first: another number of processes has other files
+    with _refusing_damage(checkpoint):
+        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        progress = Progress(**record["progress"])
+        refuse_other_settings(
+            checkpoint, record["identity"], identity
+        )  # first: another number of processes has other files
         files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
         kept = load_file(best) if best.exists() else None
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
-        raise CheckpointError(f"{checkpoint} is damaged: {fault}; start anew with --overwrite-output-dir") from fault
     trained, moments, random = files
     model.load_adapter_state(trained)
     _unflatten(model, optimizer, moments)

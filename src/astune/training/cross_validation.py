@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from statistics import mean, stdev
 
 from accelerate import PartialState
@@ -11,8 +10,10 @@ from astune import adapter_file
 from astune.console import say
 from astune.data import load_data
 from astune.errors import ConfigError
+from astune.json_text import json_text
 from astune.training.config import TrainConfig
 from astune.training.loop import train
+from astune.training.output_folder import writing
 from astune.training.processes import many_on_cpu
 from astune.training.result import TrainResult
 
@@ -29,6 +30,7 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
 
     Raises:
         ConfigError: a fold was named, or the data have none.
+        OutputError: the folder cannot be written.
     """
     folds = load_data(config.data).folds
     if config.fold is not None:
@@ -51,5 +53,6 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         "standard_deviation": stdev(accuracies),
     }
     if main:
-        adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
+        with writing(config.output_dir):
+            adapter_file.write_text(config.output_dir / "cross_validation.json", json_text(summary, indent=2) + "\n")
     return results

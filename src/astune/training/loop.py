@@ -7,10 +7,10 @@ test clips are scored once, after that choice.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,18 +26,23 @@ from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.console import progress, say
 from astune.data.base import SPLITS
-from astune.errors import ConfigError, DataError
-from astune.features import Patchout, SpecAugment, build_cache
+from astune.errors import ConfigError, DataError, Interrupted, NumericalError
+from astune.features import Patchout, SpecAugment
+from astune.json_text import json_text
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
-from astune.training.check import check, refuse_untrained
+from astune.training.check import check
 from astune.training.config import TrainConfig
+from astune.training.data_record import DataRecord
 from astune.training.frozen import Upper, frozen_states, randomness
+from astune.training.listening import listen_to
 from astune.training.metrics import Scores, score
+from astune.training.output_folder import TRACKED, clear, held, writing
 from astune.training.processes import batches, logits_of, many_on_cpu
 from astune.training.recipe import resolve
-from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib, read_result
+from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib
+from astune.training.resume import finished, refuse_other_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +50,6 @@ if TYPE_CHECKING:
     from astune.data import AudioDataset, Split
     from astune.training.processes import Inputs
 
-TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 _RECORD_EVERY = 2.0  # seconds, at least, between checkpoints of epochs that train from a cache
 
 
@@ -60,9 +64,13 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used.
+        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
+            folder cannot be written.
+        Interrupted: a KeyboardInterrupt that says what was kept.
     """
-    return _Run(config, quiet=quiet).execute()
+    run = _Run(config, quiet=quiet)
+    with held(config.output_dir) if run.accelerator.is_main_process else nullcontext():
+        return run.execute()
 
 
 class _Run:
@@ -80,10 +88,12 @@ class _Run:
     def execute(self) -> TrainResult:
         config = self.config
         if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-            return self._finished()
+            return finished(config, self._announce)
         self.accelerator.wait_for_everyone()
         checked = check(config)
         dataset, split = checked.dataset, checked.split
+        self.record = DataRecord.of(dataset, split, quiet=self.quiet)
+        refuse_other_run(config, self.record, self._announce)
         self.recipe = recipe = resolve(
             config, checked.method, dataset, split, self.accelerator.num_processes, quiet=self.quiet
         )
@@ -97,27 +107,28 @@ class _Run:
         if self.accelerator.process_index:  # else dropout would drop the same units in every process
             torch.manual_seed(config.seed + self.accelerator.process_index)
         # Every process calls it: its lock lets one compute while the others wait.
-        self.features = build_cache(
-            dataset.paths, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet
-        )
-        split = self._without_broken(dataset, split)
+        listened = listen_to(dataset, split, self.model.front_end, skip_broken=config.skip_broken, quiet=self.quiet)
+        self.features, split, self.notices = listened.features, listened.split, listened.notices
         self._announce_plan(dataset, split)
-        self._clear_folder()
+        with writing(config.output_dir):
+            self._clear_folder()
         self.arithmetic = Arithmetic.of(
             self.accelerator.device, self._bf16(), config.store_bf16, attention_kernel=config.attention_kernel,
             matmul_precision=config.matmul_precision, compile=config.compile,
         )  # fmt: skip
-        with self.arithmetic.products():
-            self._prepare(dataset, split)
-            self._fit()
-            return self._finish(dataset, split)
+        with self.arithmetic.products(), writing(config.output_dir):
+            try:
+                self._prepare(dataset, split)
+                self._fit()
+                return self._finish(dataset, split)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(self._how_to_go_on()) from stop
 
-    def _finished(self) -> TrainResult:
-        folder = self.config.output_dir
-        result = read_result(folder)
-        checkpoint.refuse_other_settings(folder, TrainConfig(**result.config).identity(), self.config.identity())
-        self._announce(f"{folder} holds a finished run already")
-        return result
+    def _how_to_go_on(self) -> str:
+        stopped = checkpoint.latest(self.config.output_dir)
+        if stopped is None:
+            return "interrupted before the first checkpoint; nothing was kept"
+        return f"interrupted; {stopped} is kept: the same command with --resume goes on from there"
 
     def _announce(self, message: str) -> None:
         if not self.quiet:
@@ -135,27 +146,10 @@ class _Run:
         folder = self.config.output_dir
         self.accelerator.wait_for_everyone()
         if self.config.overwrite_output_dir and self.accelerator.is_main_process:
-            checkpoint.remove_all(folder)
-            for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS):
-                (folder / name).unlink(missing_ok=True)
-            for pattern in ("*tfevents*", "hparams.yml"):
-                for told in (folder / TRACKED).rglob(pattern):
-                    told.unlink()
+            clear(folder)
         self.accelerator.wait_for_everyone()
 
-    def _without_broken(self, dataset: AudioDataset, split: Split) -> Split:
-        broken = self.features.broken
-        self.skipped = len(broken)
-        if not broken:
-            return split
-        self._announce(f"{len(broken)} of {len(self.features.features)} audio files cannot be read and are left out")
-        train, validation, test = (tuple(c for c in split.named(name) if c not in broken) for name in SPLITS)
-        left = replace(split, train=train, validation=validation, test=test)
-        refuse_untrained(dataset, left)
-        return left
-
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
-        self.notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
         for notice in self.notices:
             self._announce(notice)
         share = self.model.parameter_count()
@@ -208,6 +202,7 @@ class _Run:
             self._announce(f"Resumed from {stopped}: epoch {self.state.epoch + 1}, step {self.state.step}")
         if accelerator.is_main_process:
             config.output_dir.mkdir(parents=True, exist_ok=True)
+            self.record.write(config.output_dir)
         if config.report_to != "none":
             self._start_tracker()
 
@@ -298,11 +293,13 @@ class _Run:
             if config.save_steps and self._global_step % config.save_steps == 0 and state.step < self.steps_an_epoch:
                 state.seconds += time.perf_counter() - mark
                 mark = time.perf_counter()
+                self._refuse_unsound()
                 self._save()
+        self._refuse_unsound()
         entry: dict[str, Any] = {"epoch": state.epoch, "train_loss": state.loss_sum / state.clips}
         if self.split.validation:
             scores = self._score(self.split.validation)
-            entry["validation"] = {key: value for key, value in scores.record().items() if key != "confusion"}
+            entry["validation"] = scores.figures()
             self._keep_if_best(scores)
         state.seconds += time.perf_counter() - mark
         entry |= {"learning_rate": self._rate(self._global_step - 1, total), "seconds": round(state.seconds, 3)}
@@ -314,7 +311,7 @@ class _Run:
         due |= config.save_steps is not None and self._global_step % config.save_steps == 0
         if due or broadcast_object_list([time.perf_counter() - self.saved > _RECORD_EVERY])[0]:
             if accelerator.is_main_process:
-                lines = "".join(json.dumps(line) + "\n" for line in state.history)
+                lines = "".join(json_text(line) + "\n" for line in state.history)
                 adapter_file.write_text(config.output_dir / METRICS, lines)
             self._save()
         return entry
@@ -358,15 +355,30 @@ class _Run:
         """A step's loss as a number.
 
         Raises:
-            ConfigError: it is no finite one.
+            NumericalError: it is no finite one.
         """
         summed = float(loss)
         if not math.isfinite(summed):
-            raise ConfigError(
-                f"the training loss is {summed} at step {self._global_step + 1}; "
-                f"try a learning rate below {self.recipe.learning_rate:g}, or --no-bf16"
-            )
+            raise self._diverged(f"the training loss is {summed}", self._global_step + 1)
         return summed
+
+    def _refuse_unsound(self) -> None:
+        """Look at the weights before they are scored or saved: the last step may have spoiled them after its loss was seen.
+
+        Raises:
+            NumericalError: some hold NaN or infinity.
+        """
+        names = adapter_file.unsound(self.model.adapter_state())
+        if names:
+            raise self._diverged(f"{len(names)} of the trained tensors hold NaN or infinity", self._global_step)
+
+    def _diverged(self, what: str, step: int) -> NumericalError:
+        rate = self.recipe.learning_rate
+        precision = ", or with --no-bf16" if self.arithmetic.bf16 else ""
+        return NumericalError(
+            f"{what} at step {step}, in epoch {self.state.epoch + 1}; try a learning rate below {rate:g}{precision}, from the "
+            f"beginning: the same command with --learning-rate {rate / 10:g} --overwrite-output-dir"
+        )
 
     def _score(self, clips: Sequence[int]) -> Scores:
         for buffer in self.model.adapter.buffers():  # each process's last step changed its own
@@ -397,6 +409,7 @@ class _Run:
                 self._global_step,
                 self.state,
                 self.identity,
+                {"digest": self.record.digest, "labels": list(self.record.labels)},
                 self.model,
                 self.optimizer,
                 self.best,
@@ -419,6 +432,7 @@ class _Run:
                 **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
             }  # fmt: skip
             training = {key: value for key, value in named.items() if value is not None} | self.recipe.record()
+            training["data_digest"] = self.record.digest
             self.model.save_pretrained(
                 folder, compute_dtype=self.arithmetic.compute_dtype, training=training, metrics=scores
             )
@@ -437,17 +451,18 @@ class _Run:
             best_epoch=best_epoch,
             scores=scores,
             history=self.state.history,
-            skipped_clips=self.skipped,
-            notices=self.notices,
+            skipped_clips=len(self.features.broken),
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),
             versions=adapter_file.versions(),
             cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
             frozen_seconds=round(self.frozen_seconds, 3),
+            data_digest=self.record.digest,
+            notices=self.notices,
         )
         if self.accelerator.is_main_process:
-            adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")
+            adapter_file.write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
             checkpoint.remove_all(folder)
         self.accelerator.log(_flat({"test": scores.get("test", {})}), step=self._global_step)
         for tracker in self.accelerator.trackers:  # end_training would part the processes, and the next fold needs them

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from astune.classifier import evaluating
+from astune.errors import NumericalError
 
 
 class Inputs(Protocol):
@@ -60,6 +61,9 @@ def logits_of(
 
     Returns:
         (clips, classes), float32, on the CPU, the same in every process.
+
+    Raises:
+        NumericalError: some are NaN or infinite.
     """
     own: list[tuple[int, Tensor]] = []
     positions = range(len(clips))
@@ -69,4 +73,11 @@ def logits_of(
                 batch = inputs.batch([clips[position] for position in share]).to(accelerator.device)
                 own += zip(share, model(batch).logits.float().cpu(), strict=True)
     gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
-    return torch.stack([logits for _, logits in gathered])
+    logits = torch.stack([logits for _, logits in gathered])
+    sound = logits.isfinite().all(dim=-1)
+    if not sound.all():
+        raise NumericalError(
+            f"the model gives {int((~sound).sum())} of {len(logits)} clips scores that are not finite (NaN or infinity), as "
+            "after training at too high a rate; train it again from the beginning with a lower learning rate"
+        )
+    return logits

@@ -37,7 +37,7 @@ class TrainResult:
     best_epoch: int
     """From 0; the epoch whose weights are kept."""
     scores: dict[str, dict[str, Any]]
-    """By split: validation where there is one, test where there is one."""
+    """By split: validation where there is one, test where there is one; :func:`astune.training.confusion.whole` reads the matrices."""
     history: list[dict[str, Any]]
     skipped_clips: int
     train_seconds: float
@@ -50,8 +50,10 @@ class TrainResult:
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
     frozen_seconds: float = 0.0
     """What that took, or finding it in the cache."""
+    data_digest: str | None = None
+    """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
-    """What was passed over, cleaned or understood in the data, what of them looks wrong, and how they were divided."""
+    """What the user was told about the data: passed over, cut, suspicious."""
 
 
 def read_result(folder: Path) -> TrainResult:

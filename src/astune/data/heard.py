@@ -1,0 +1,136 @@
+"""How much of the audio an input length leaves unheard, and which recordings are suspicious: the same sentences from every command."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_NAMED = 3  # clips that a sentence names
+_TOLERANCE = 0.1  # seconds behind the input that are not worth a word
+_FRAME, _HOP, _RATE = 400, 160, 16_000  # samples, samples, Hz; as the front end has them
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """What is not heard of some clips."""
+
+    input_seconds: float
+    """Length of the input."""
+    longer_clips: int
+    """Clips longer than that."""
+    seconds: float
+    """What lies behind the input, summed over the longer clips."""
+    share: float
+    """Of all the audio, from 0 to 1."""
+
+    @property
+    def lost(self) -> str:
+        """What is not heard, as a phrase."""
+        return f"{_percent(self.share)} of the audio ({_span(self.seconds)})"
+
+
+def input_seconds(frames: int) -> float:
+    """Audio that fills an input.
+
+    Args:
+        frames: of 10 ms.
+
+    Returns:
+        Seconds.
+    """
+    return ((frames - 1) * _HOP + _FRAME) / _RATE
+
+
+def unheard(seconds: Iterable[float], window: float) -> Unheard:
+    """Measure what lies behind an input of one length.
+
+    Args:
+        seconds: length of each clip.
+        window: seconds of each that are heard.
+
+    Returns:
+        How many clips are longer, and by how much in all.
+    """
+    lengths = list(seconds)
+    behind = [length - window for length in lengths if length - window > _TOLERANCE]
+    return Unheard(window, len(behind), sum(behind), sum(behind) / sum(lengths) if behind else 0.0)
+
+
+def heard_notices(
+    seconds: Mapping[int, float],
+    doubts: Mapping[int, Sequence[str]],
+    names: Sequence[str],
+    window: float,
+    noun: str = "clips",
+) -> list[str]:
+    """Sentences for the user about the recordings that are used.
+
+    Args:
+        seconds: length of each recording, by its index.
+        doubts: what is suspicious of a recording, by its index, as :attr:`astune.data.audio.Facts.doubts`.
+        names: of all recordings.
+        window: seconds of each that are heard.
+        noun: what they are.
+
+    Returns:
+        What was not heard, then one sentence a kind of doubt, with the first recordings that it concerns.
+    """
+    behind = unheard(seconds.values(), window)
+    longer = (
+        f"Note: {behind.longer_clips:,} of {len(seconds):,} {noun} are longer than the input: only their first "
+        f"{window:.1f} s were heard, {behind.lost} was not"
+    )
+    suspicious = ((names[clip], doubt) for clip in seconds for doubt in doubts.get(clip, ()))
+    return ([longer] if behind.longer_clips else []) + doubt_notices(suspicious, len(seconds), noun)
+
+
+def by_kind(doubts: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """Sort doubts by their kind.
+
+    Args:
+        doubts: name of a recording and what is suspicious of it, once a doubt.
+
+    Returns:
+        Names and figures of each kind.
+    """
+    kinds: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, doubt in doubts:
+        kind, _, figures = doubt.partition(": ")
+        kinds[kind].append((name, figures))
+    return dict(kinds)
+
+
+def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "clips") -> list[str]:
+    """One sentence a kind of doubt.
+
+    Args:
+        doubts: as for :func:`by_kind`.
+        total: how many recordings there are.
+        noun: what they are.
+
+    Returns:
+        The sentences.
+    """
+    return [
+        f"Warning: {kind}: {len(found):,} of {total:,} {noun}: {_named(found)}"
+        for kind, found in by_kind(doubts).items()
+    ]
+
+
+def _named(found: list[tuple[str, str]]) -> str:
+    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    return ", ".join(f"{name} ({figures})" for name, figures in found[:_NAMED]) + more
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

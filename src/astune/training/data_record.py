@@ -1,0 +1,173 @@
+"""The data of a run: ``clips.csv`` in its folder, one row a clip with label, split and digest of the file's content.
+
+A run that goes on, a finished run that is asked for again, and an adapter that is scored are compared with it, so that data that changed
+in between are named instead of mixed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astune.adapter_file import write_text
+from astune.console import printable
+from astune.data.base import SPLITS, AudioDataset, Split, SplitName
+from astune.data.digests import UNREADABLE, content_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CLIPS = "clips.csv"
+_HEADER = ("name", "label", "split", "sha256")
+
+
+@dataclass(frozen=True)
+class UsedClip:
+    """One clip of a run."""
+
+    label: str
+    split: SplitName
+    content: str
+    """Digest of the file, see :func:`astune.data.digests.content_digests`."""
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Labels and clips of a run."""
+
+    labels: tuple[str, ...]
+    """In the order of the class indices."""
+    clips: dict[str, UsedClip]
+    """By name; those that train, validate or test."""
+
+    @classmethod
+    def of(cls, dataset: AudioDataset, split: Split, *, quiet: bool = True) -> DataRecord:
+        """Record the data of a run.
+
+        Args:
+            dataset: the clips.
+            split: of them.
+            quiet: no progress bar while files are read for the first time.
+
+        Returns:
+            The record.
+        """
+        used = [(name, clip) for name in SPLITS for clip in split.named(name)]
+        contents = content_digests([dataset.clips[clip].path for _, clip in used], quiet=quiet)
+        clips = {
+            printable(dataset.clips[clip].name): UsedClip(dataset.clips[clip].label, name, content)
+            for (name, clip), content in zip(used, contents, strict=True)
+        }
+        return cls(dataset.labels, clips)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything in it: equal for equal data, wherever they lie."""
+        rows = sorted((name, clip.label, clip.split, clip.content) for name, clip in self.clips.items())
+        return hashlib.sha256(json.dumps([self.labels, rows]).encode()).hexdigest()[:32]
+
+    def differences(self, now: DataRecord) -> list[str]:
+        """What changed since.
+
+        Args:
+            now: the data as they are now.
+
+        Returns:
+            A phrase for each kind of change; empty where nothing changed.
+        """
+        found = [f"class {label!r} is gone" for label in self.labels if label not in now.labels]
+        found += [f"class {label!r} is new" for label in now.labels if label not in self.labels]
+        if not found and self.labels != now.labels:
+            found.append("the classes have another order")
+        found += _among("clip is gone", "clips are gone", (name for name in self.clips if name not in now.clips))
+        found += _among("clip is new", "clips are new", (name for name in now.clips if name not in self.clips))
+        both = [(name, clip, now.clips[name]) for name, clip in self.clips.items() if name in now.clips]
+        found += _changed("has another label", "have other labels", ((n, a.label, b.label) for n, a, b in both))
+        found += _changed("is in another split", "are in other splits", ((n, a.split, b.split) for n, a, b in both))
+        replaced = (name for name, then, later in both if then.content != later.content)
+        return found + _among("file holds something else", "files hold something else", replaced)
+
+    def write(self, folder: Path) -> None:
+        """Write ``clips.csv``; the file is whole or not there.
+
+        Args:
+            folder: of the run.
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(_HEADER)
+        for name, clip in self.clips.items():
+            rows.writerow((name, clip.label, clip.split, clip.content))
+        write_text(folder / CLIPS, text.getvalue())
+
+    @classmethod
+    def read(cls, folder: Path, labels: Iterable[str]) -> DataRecord | None:
+        """Read ``clips.csv``.
+
+        Args:
+            folder: of a run or an adapter.
+            labels: of the run, in order; the file does not hold them.
+
+        Returns:
+            The record; None where there is no such file, or it cannot be read.
+        """
+        try:
+            with (folder / CLIPS).open(encoding="utf-8", newline="") as stream:
+                rows = csv.reader(stream, strict=True)
+                if tuple(next(rows, ())) != _HEADER:
+                    return None
+                splits: dict[str, SplitName] = {name: name for name in SPLITS}
+                clips = {name: UsedClip(label, splits[split], content) for name, label, split, content in rows}
+        except (OSError, ValueError, KeyError, csv.Error):
+            return None
+        return cls(tuple(labels), clips)
+
+
+def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
+    """Clips that an adapter was trained on, under whatever names: scores on them are too good.
+
+    Args:
+        adapter: folder of a run; others, such as adapters from a hub, have no list of their clips.
+        dataset: the clips to be scored.
+        clips: indices of those.
+
+    Returns:
+        Names of the clips whose files hold the bytes of a training clip; empty where there is no list.
+    """
+    record = DataRecord.read(Path(adapter), ())
+    if record is None:
+        return []
+    trained = {clip.content for clip in record.clips.values() if clip.split == "train"} - {UNREADABLE}
+    some = [dataset.clips[clip] for clip in clips]
+    contents = content_digests([clip.path for clip in some])
+    return [clip.name for clip, content in zip(some, contents, strict=True) if content in trained]
+
+
+def _among(one: str, many: str, names: Iterable[str]) -> list[str]:
+    found = sorted(names)
+    if len(found) <= 1:
+        return [f"1 {one} ({found[0]})"] if found else []
+    return [f"{len(found)} {many}, {found[0]} among them"]
+
+
+def _changed(one: str, many: str, pairs: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Clips of which something differs: how many, and the most frequent change."""
+    moves: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    for name, then, now in pairs:
+        if then != now:
+            moves[then, now] += 1
+            first.setdefault((then, now), name)
+    if not moves:
+        return []
+    (then, now), _ = moves.most_common(1)[0]
+    total = sum(moves.values())
+    shown = f"{first[then, now]} ({then!r} then, {now!r} now)"
+    return [f"1 clip {one}, {shown}" if total == 1 else f"{total} clips {many}, {shown} among them"]

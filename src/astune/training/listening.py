@@ -1,0 +1,85 @@
+"""The audio of a run, heard before anything is trained: features, what of the clips is broken, cut or suspicious."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from astune.backbone.load import load_config, load_normalisation
+from astune.data.balance import balance_notices
+from astune.data.base import SPLITS
+from astune.features import FrontEnd, build_cache
+from astune.training.check import refuse_untrained
+from astune.training.recipe import input_length
+
+if TYPE_CHECKING:
+    from astune.data import AudioDataset, Split
+    from astune.features import FeatureCache
+    from astune.training.check import Checked
+    from astune.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Listened:
+    """What listening to the clips of a run gave."""
+
+    features: FeatureCache
+    split: Split
+    """Without the clips that cannot be read."""
+    notices: list[str]
+    """What the user should know: what was passed over, how the clips were divided, which are left out, cut or suspicious."""
+
+
+def listen_to(
+    dataset: AudioDataset, split: Split, front_end: FrontEnd, *, skip_broken: bool = False, quiet: bool = False
+) -> Listened:
+    """Compute the features of all clips, or find them in the cache, and say what is known of the clips.
+
+    Args:
+        dataset: the data.
+        split: of them.
+        front_end: how audio becomes features.
+        skip_broken: leave out the files that cannot be read, instead of raising.
+        quiet: no progress bar.
+
+    Returns:
+        Features, split and notices.
+
+    Raises:
+        AudioError: files cannot be read.
+        DataError: a class loses all its training clips, or the cache cannot be written.
+    """
+    features = build_cache(dataset.paths, front_end, skip_broken=skip_broken, quiet=quiet)
+    notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
+    notices += balance_notices(dataset, split.train)
+    broken = features.broken
+    if broken:
+        train, validation, test = (tuple(clip for clip in split.named(name) if clip not in broken) for name in SPLITS)
+        split = replace(split, train=train, validation=validation, test=test)
+        notices.append(
+            f"Note: {len(broken)} of {len(dataset.clips)} audio files cannot be read and are left out: "
+            f"{broken[min(broken)]}{' and others' if len(broken) > 1 else ''}"
+        )
+        refuse_untrained(dataset, split)
+    used = (clip for name in SPLITS for clip in split.named(name))
+    return Listened(features, split, notices + features.notices(used, [clip.name for clip in dataset.clips]))
+
+
+def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = False) -> Listened:
+    """Listen to the clips as :func:`astune.training.loop.train` will; it then finds the features in the cache.
+
+    Args:
+        config: of the run.
+        checked: what it stands for, from :func:`astune.training.check.check`.
+        quiet: no progress bar.
+
+    Returns:
+        Features, split and notices.
+
+    Raises:
+        AudioError: files cannot be read.
+        DataError: a class loses all its training clips, or the cache cannot be written.
+    """
+    length = input_length(config, checked.dataset, checked.split, quiet=quiet)
+    front_end = FrontEnd(length, load_config(config.backbone).num_mel_bins, *load_normalisation(config.backbone))
+    return listen_to(checked.dataset, checked.split, front_end, skip_broken=config.skip_broken, quiet=quiet)

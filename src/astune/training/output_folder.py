@@ -1,0 +1,196 @@
+"""The output folder of a run: whether it can take one, what in it is ours to replace, and that one run at a time writes into it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from astune import adapter_file
+from astune.errors import ConfigError, OutputError
+from astune.training import checkpoint
+from astune.training.data_record import CLIPS
+from astune.training.result import METRICS, RESULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from astune.training.config import TrainConfig
+
+LOCK = ".astune.lock"
+TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
+_SLACK = 1 << 20  # bytes beside the weights: configuration, card, metrics
+_COPIES = 9  # of what is trained: the adapter, and twice weights, two moments and the best epoch, as one checkpoint replaces another
+
+
+def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
+    """Refuse an output folder that could not take the run, before anything is computed.
+
+    Args:
+        config: of the run.
+        trained_bytes: size of what is trained.
+
+    Raises:
+        ConfigError: it is a file or a dangling link, cannot be made or written, has no room, holds files of somebody else's under
+            the names of ours, or holds a run and the configuration does not say what shall become of that.
+    """
+    folder = config.output_dir
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"the output folder {folder} is a file; give another one")
+        if folder.is_symlink() and not folder.exists():
+            raise ConfigError(f"the output folder {folder} is a link to {folder.readlink()}, which is not there")
+        _try_to_write(folder, _COPIES * trained_bytes + _SLACK)
+    except OSError as fault:
+        raise ConfigError(
+            f"the output folder {folder} cannot be written: {fault.strerror or fault}; give another one"
+        ) from fault
+    strange = foreign_files(folder)
+    if strange:
+        raise ConfigError(
+            f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
+        )
+    if config.overwrite_output_dir or (config.resume and (folder / RESULTS).exists()):
+        return
+    stopped = checkpoint.latest(folder)
+    if stopped and config.resume:
+        return
+    if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
+        raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
+    if stopped:
+        raise ConfigError(
+            f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
+        )
+
+
+def _try_to_write(folder: Path, size: int) -> None:
+    """Make the folders that are missing in a trial folder beside them, so that a check leaves nothing behind.
+
+    Raises:
+        ConfigError: there is not enough room.
+        OSError: nothing can be written.
+    """
+    place = folder.absolute()
+    while not place.exists():  # raises where a name is too long
+        place = place.parent
+    with tempfile.TemporaryDirectory(dir=place, prefix=".astune-") as trial:
+        inner = Path(trial, folder.absolute().relative_to(place))
+        inner.mkdir(parents=True, exist_ok=True)
+        (inner / "probe").write_bytes(b"astune")
+    free = shutil.disk_usage(place).free
+    if free < size:
+        raise ConfigError(
+            f"the output folder {folder} has {free / 1e6:,.1f} MB of free disk; the run needs {size / 1e6:,.1f} MB for "
+            "checkpoints and adapter; free some, or give another folder"
+        )
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Files under the names of ours that something else wrote: a README of the user's, PEFT's ``adapter_config.json``.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Their names.
+    """
+    records = [name for name, keys in _OURS.items() if _foreign(folder / name, keys)]
+    return [*adapter_file.foreign_files(folder), *records, *checkpoint.foreign(folder)]
+
+
+_OURS = {
+    RESULTS: {"spec", "trainable_parameters"},
+    METRICS: {"epoch", "train_loss"},
+}  # keys of the first JSON object
+
+
+def _foreign(path: Path, keys: set[str]) -> bool:
+    if not path.exists():
+        return False
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text.partition("\n")[0] if path.suffix == ".jsonl" else text)
+        return not keys <= set(record)
+    except (OSError, ValueError, TypeError):
+        return True
+
+
+def clear(folder: Path) -> None:
+    """Delete what an earlier run left.
+
+    Args:
+        folder: of the run; see :func:`refuse_unusable`.
+    """
+    checkpoint.remove_all(folder)
+    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS):
+        (folder / name).unlink(missing_ok=True)
+    for pattern in ("*tfevents*", "hparams.yml"):
+        for tracked in (folder / TRACKED).rglob(pattern):
+            tracked.unlink()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for the time of a block; the lock ends with the process, however that ends.
+
+    Args:
+        folder: made if it is not there, and removed again where nothing was written into it.
+
+    Raises:
+        ConfigError: another run writes into it.
+    """
+    lock, made = FileLock(folder / LOCK, timeout=0), _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as fault:
+        raise ConfigError(
+            f"another run is writing into {folder}; wait until it ends, or give another output folder"
+        ) from fault
+    except OSError:  # refuse_unusable says it among the other faults; or a finished run is in a folder nobody may write
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
+            lock.release()
+        for place in made:
+            with suppress(OSError):  # something was written, or it was never made
+                place.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Folders that would have to be made, the innermost first."""
+    try:
+        return [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    except OSError:
+        return []
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses within a block into a sentence.
+
+    Args:
+        folder: that is written.
+
+    Raises:
+        OutputError: the system refused.
+        OSError: one that no system gave.
+    """
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno is None:  # no system's refusal
+            raise
+        room = "free some disk" if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
+        kept = checkpoint.latest(folder) is not None
+        go_on = "then go on with --resume" if kept else "then start again"
+        raise OutputError(f"{folder} cannot be written: {fault.strerror or fault}; {room}, {go_on}") from fault

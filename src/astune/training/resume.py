@@ -1,0 +1,82 @@
+"""Whether a stopped or finished run is the one that is asked for: the same settings on the same data."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from astune.data import load_data
+from astune.errors import AstuneError, CheckpointError
+from astune.training import checkpoint
+from astune.training.check import split_of
+from astune.training.config import TrainConfig
+from astune.training.data_record import CLIPS, DataRecord
+from astune.training.recipe import Recipe
+from astune.training.result import TrainResult, read_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+_WAY_OUT = "Give another output folder, or train anew with --overwrite-output-dir"
+
+
+def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResult:
+    """Read a finished run.
+
+    Args:
+        config: what is asked for; its output folder holds the run.
+        announce: takes what the user should know.
+
+    Returns:
+        What training returned.
+
+    Raises:
+        CheckpointError: the run had other settings, or its data have changed since.
+        DataError: its results cannot be read.
+    """
+    folder = config.output_dir
+    result = read_result(folder)
+    checkpoint.refuse_other_settings(folder, TrainConfig(**result.config).identity(), config.identity())
+    try:
+        now = DataRecord.of(*split_of(load_data(config.data), config))
+    except AstuneError as fault:
+        announce(f"Note: the run was not compared with its data, which cannot be read now: {fault}")
+    else:
+        _refuse_other_data(folder, result.data_digest, result.labels, now, announce)
+    announce(f"{folder} holds a finished run already")
+    return result
+
+
+def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[str], None]) -> None:
+    """Refuse to go on with a run that was started with other settings or on other data, before anything is computed.
+
+    Args:
+        config: what is asked for; its output folder may hold a checkpoint.
+        now: the data as they are now.
+        announce: takes what the user should know.
+
+    Raises:
+        CheckpointError: each difference is named.
+    """
+    stopped = checkpoint.latest(config.output_dir) if config.resume else None
+    if stopped is None:
+        return
+    told, data = checkpoint.told(stopped)
+    settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
+    mine = {key: value for key, value in config.identity().items() if key not in settled}
+    checkpoint.refuse_other_settings(stopped, {key: told.get(key) for key in mine}, mine)
+    _refuse_other_data(config.output_dir, data.get("digest"), data.get("labels", ()), now, announce)
+
+
+def _refuse_other_data(
+    folder: Path, then: str | None, labels: Iterable[str], now: DataRecord, announce: Callable[[str], None]
+) -> None:
+    if then is None:
+        announce(f"Note: {folder} does not say which clips it was trained on, so they are not compared")
+    if then in {None, now.digest}:
+        return
+    record = DataRecord.read(folder, labels)
+    changes = record.differences(now) if record is not None and record.digest == then else []
+    shown = "; ".join(changes) or f"their digest was {then} and is {now.digest}, and {CLIPS} does not say more"
+    raise CheckpointError(f"{folder} belongs to a run on other data: {shown}. {_WAY_OUT}")
