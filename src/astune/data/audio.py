@@ -30,9 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLING_RATE = 16_000  # Hz
-_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
-SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
+_READABLE = (
+    "8svx aif aifc aiff au avr caf flac htk iff ircam mp1 mp2 mp3 nist oga ogg opus paf pvf rf64 sds sf snd sph svx "
+    "voc w64 wav wave wavex wve"
+)
+SUFFIXES = frozenset(f".{name}" for name in _READABLE.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""
+_UNREADABLE = (
+    "3g2 3ga 3gp aa aac aax ac3 adts alac amr ape asf at3 avi awb dff dsf dts eac3 f4a flv g722 gsm m4a m4b m4p m4r m4v "
+    "mka mkv mogg mov mp4 mpc mpeg mpg ofr ogv oma pcm qcp ra ram raw rm sd2 shn spx tak tta vqf weba webm wma wmv wv"
+)
+UNREADABLE = frozenset(f".{name}" for name in _UNREADABLE.split())
+"""Of audio and video files that libsndfile does not decode; they are counted where they are passed over."""
 STDIN = "-"
 """In place of a path: standard input."""
 
@@ -58,7 +67,6 @@ _PEAK_QUIET = 1e-3  # -60 dBFS
 _CANCELLING = 0.01  # of two channels' power left in their mean: 20 dB below
 _PIPE_LIMIT = 2**30  # bytes
 _PIPE_STEP = 2**20
-_UNREADABLE = (".m4a", ".aac", ".mp4", ".wma", ".webm")
 _FAULTS = (
     soundfile.SoundFileError,
     OSError,
@@ -411,10 +419,10 @@ def _reason(path: Path, fault: Exception) -> str:
         if start.startswith(beginning):
             return f"it is a {what} pointer, not the recording; fetch that with `{fetch}`"
     suffix = path.suffix.lower()
-    if start and suffix in _UNREADABLE:
-        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     if start and suffix == ".raw":
         return ".raw samples come without their rate and channels; convert it to .wav or .flac"
+    if start and suffix in UNREADABLE:
+        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     return _undecodable(io.BytesIO(start), fault)
 
 
