@@ -108,9 +108,11 @@ def _complaints(report: Report) -> Iterator[str]:
     yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
     unheard = report.unheard
     if unheard.longer_clips:
+        verb = "are" if unheard.longer_clips > 1 else "is"
         yield (
-            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips are longer than the input of {unheard.input_seconds:.1f} s "
-            f"that training would choose (--max-length for another): {unheard.lost} would not be heard"
+            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips {verb} longer than the input of "
+            f"{unheard.input_seconds:.1f} s that training would choose (--max-length for another): "
+            f"{unheard.lost} would not be heard"
         )
     groups = {
         "Warning: the same sound lies in different splits or folds, so scores may be too good": report.leaks,

@@ -51,6 +51,8 @@ def evaluate(
     from astune.training.processes import logits_of
 
     dataset = load_data(data)
+    for notice in dataset.notices:
+        say(notice)
     model = AudioClassifier.from_pretrained(adapter, backbone)
     config, _ = adapter_file.read(adapter)
     targets = _targets(dataset, model)
@@ -73,7 +75,7 @@ def evaluate(
         **scores.figures(),
         "confusion": scores.confusion,
         "labels": list(model.labels),
-        "notices": notices,
+        "notices": [*dataset.notices, *notices],
     }
     record["skipped"] = len(clips) - len(kept)
     trained = trained_among(adapter, dataset, [clips[row] for row in kept]) if split != "train" else []

@@ -30,9 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLING_RATE = 16_000  # Hz
-_SUFFIX_NAMES = "aif aiff aifc au caf flac mp1 mp2 mp3 oga ogg opus rf64 snd sph w64 wav wave wavex"
-SUFFIXES = frozenset(f".{name}" for name in _SUFFIX_NAMES.split())
+_READABLE = (
+    "8svx aif aifc aiff au avr caf flac htk iff ircam mp1 mp2 mp3 nist oga ogg opus paf pvf rf64 sds sf snd sph svx "
+    "voc w64 wav wave wavex wve"
+)
+SUFFIXES = frozenset(f".{name}" for name in _READABLE.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""
+_UNREADABLE = (
+    "3g2 3ga 3gp aa aac aax ac3 adts alac amr ape asf at3 avi awb dff dsf dts eac3 f4a flv g722 gsm m4a m4b m4p m4r m4v "
+    "mka mkv mogg mov mp4 mpc mpeg mpg ofr ogv oma pcm qcp ra ram raw rm sd2 shn spx tak tta vqf weba webm wma wmv wv"
+)
+UNREADABLE = frozenset(f".{name}" for name in _UNREADABLE.split())
+"""Of audio and video files that libsndfile does not decode; they are counted where they are passed over."""
 STDIN = "-"
 """In place of a path: standard input."""
 
@@ -50,6 +59,7 @@ _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted 
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
 _BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
+_SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
 _DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
 _ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
@@ -58,7 +68,6 @@ _PEAK_QUIET = 1e-3  # -60 dBFS
 _CANCELLING = 0.01  # of two channels' power left in their mean: 20 dB below
 _PIPE_LIMIT = 2**30  # bytes
 _PIPE_STEP = 2**20
-_UNREADABLE = (".m4a", ".aac", ".mp4", ".wma", ".webm")
 _FAULTS = (
     soundfile.SoundFileError,
     OSError,
@@ -163,6 +172,10 @@ def survey(
     with _opened(path, pipes=pipes) as sound:
         rate, channels = sound.file.samplerate, sound.file.channels
         wanted = None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
+        if rate < _SLOWEST:
+            raise AudioError(
+                f"{path}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+            )
         levels, frames = _Levels(), 0
         for block in sound.blocks(wanted):
             if not _peak(block) < _LOUDEST:  # also where it is NaN
@@ -182,7 +195,7 @@ def survey(
     doubts = [f"{CUT}: its header promises {_span(sound.promised / rate)}, and {_span(whole)} are there"] if cut else []
     if sound.frame.cut and not cut:
         doubts.append(f"{CUT}: {sound.frame.cut}")
-    if sound.frame.surplus:
+    if sound.frame.surplus and not sound.frame.unfinished:
         doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
     where = f" in its first {seconds:.1f} s" if partly and seconds is not None else ""
     doubts += [f"{doubt}{where}" for doubt in levels.doubts(channels)]
@@ -204,7 +217,7 @@ def duration(path: str | Path) -> float:
     with _opened(path, pipes=False) as sound:
         frames = sound.count() if sound.doubtful else sound.file.frames
         rate = sound.file.samplerate
-    if not frames and sound.frame.doubtful:
+    if not frames and sound.doubtful:
         raise AudioError(f"{path}: {_no_samples(path, sound)}")
     return float(frames / rate)
 
@@ -249,7 +262,8 @@ class _Sound:
     @property
     def doubtful(self) -> bool:
         """Whether the frames have to be counted."""
-        return self.frame.doubtful or self.file.frames > _DENSEST * self.size
+        unknown = self.frame.unfinished and self.promised == 0
+        return bool(self.frame.cut or self.frame.surplus or unknown) or self.file.frames > _DENSEST * self.size
 
     def blocks(self, wanted: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Decoded frames from here on, (frames, channels) each, as many as wanted or all."""
@@ -410,10 +424,10 @@ def _reason(path: Path, fault: Exception) -> str:
         if start.startswith(beginning):
             return f"it is a {what} pointer, not the recording; fetch that with `{fetch}`"
     suffix = path.suffix.lower()
-    if start and suffix in _UNREADABLE:
-        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     if start and suffix == ".raw":
         return ".raw samples come without their rate and channels; convert it to .wav or .flac"
+    if start and suffix in UNREADABLE:
+        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
     return _undecodable(io.BytesIO(start), fault)
 
 

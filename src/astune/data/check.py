@@ -122,7 +122,7 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
         contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
-        notices=balance_notices(dataset),
+        notices=[*_notices(dataset), *balance_notices(dataset)],
         doubts=[Doubt(clip.name, doubt) for clip, sound in sounds.items() for doubt in sound.doubts],
         unheard=_unheard(dataset, sounds),
     )
@@ -143,6 +143,12 @@ def _unheard(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> Unheard:
     deciding = [sound.seconds for clip, sound in sounds.items() if dataset.folds or clip.split != "test"]
     frames = dataset.recipe.max_length or input_frames(deciding)
     return unheard((sound.seconds for sound in sounds.values()), input_seconds(frames))
+
+
+def _notices(dataset: AudioDataset) -> list[str]:
+    ungrouped = dataset.ungrouped()
+    drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
+    return [*dataset.notices, *([f"{drawn} {ungrouped}"] if ungrouped else [])]
 
 
 def _part(clip: Clip) -> str:

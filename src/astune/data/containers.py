@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STRAY = 128  # bytes behind the end that need no sound: padding, a tag
 _MP3_STRAY = 4096  # as writers of MP3 disagree whether the first frame counts
 _OGG_PAGE = 65_307  # bytes of the largest one
-_TAIL = 1 << 16
+_TAIL, _LARGE_TAIL = 1 << 16, 1 << 20
 _CHUNKS = 1000  # more of them are no recording
 
 
@@ -31,11 +31,6 @@ class Frame:
     """Bytes of sound behind the end that the header states."""
     unfinished: bool = False
     """Whether the header states no length: its writer could not go back to fill it in, or was stopped."""
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether the stated length cannot be believed."""
-        return bool(self.cut or self.surplus or self.unfinished)
 
 
 _SOUND = Frame()
@@ -64,7 +59,7 @@ def inspect(file: BinaryIO) -> Frame:
 
 def _at(file: BinaryIO, position: int, length: int) -> bytes:
     file.seek(position)
-    return file.read(length)
+    return file.read(max(0, length))
 
 
 @dataclass(frozen=True)
@@ -218,11 +213,13 @@ def _flac(file: BinaryIO, size: int) -> Frame:
         last = bool(block[0] & 0x80)
         position += 4 + int.from_bytes(block[1:], "big")
     model = _at(file, position, 4)
-    begin = max(position, size - max(_TAIL, 2 * largest_frame))
+    if len(model) < 4 or model[0] != 0xFF:
+        return _SOUND
+    begin = max(position, size - max(_TAIL, min(2 * largest_frame, _LARGE_TAIL)))
     tail = _at(file, begin, size - begin)
     at = len(tail)
     while (at := tail.rfind(model[:2], 0, at)) >= 0:
-        found = _flac_frame(tail[at : at + 20], model)
+        found = _flac_frame(tail[at : at + 20].ljust(20, b"\0"), model)
         if found is not None:
             number, length = found
             begins = number if model[1] & 1 else number * (largest if smallest == largest else length)
@@ -236,7 +233,7 @@ def _flac(file: BinaryIO, size: int) -> Frame:
 
 def _flac_frame(head: bytes, model: bytes) -> tuple[int, int] | None:
     """Number and samples of a FLAC frame, where these bytes are the header of one like the first frame's; RFC 9639, section 9.1."""
-    if len(head) < 20 or head[2] & 15 != model[2] & 15 or head[3] & 15 != model[3] & 15 or head[3] >> 4 > 10:
+    if head[2] & 15 != model[2] & 15 or head[3] & 15 != model[3] & 15 or head[3] >> 4 > 10:
         return None
     code = head[2] >> 4
     size = 0 if not head[4] & 0x80 else 8 - (head[4] ^ 0xFF).bit_length()  # bytes of the number, as in UTF-8

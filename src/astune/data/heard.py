@@ -80,9 +80,10 @@ def heard_notices(
         What was not heard, then one sentence a kind of doubt, with the first recordings that it concerns.
     """
     behind = unheard(seconds.values(), window)
+    verb = "are" if behind.longer_clips > 1 else "is"
     longer = (
-        f"Note: {behind.longer_clips:,} of {len(seconds):,} {noun} are longer than the input: only their first "
-        f"{window:.1f} s were heard, {behind.lost} was not"
+        f"Note: {behind.longer_clips:,} of {len(seconds):,} {noun} {verb} longer than the input: "
+        f"only their first {window:.1f} s were heard, {behind.lost} was not"
     )
     suspicious = ((names[clip], doubt) for clip in seconds for doubt in doubts.get(clip, ()))
     return ([longer] if behind.longer_clips else []) + doubt_notices(suspicious, len(seconds), noun)

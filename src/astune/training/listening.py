@@ -27,7 +27,7 @@ class Listened:
     split: Split
     """Without the clips that cannot be read."""
     notices: list[str]
-    """What the user should know: how the clips were divided, which are left out, cut or suspicious."""
+    """What the user should know: what was passed over, how the clips were divided, which are left out, cut or suspicious."""
 
 
 def listen_to(
@@ -50,7 +50,7 @@ def listen_to(
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
     features = build_cache(dataset.paths, front_end, skip_broken=skip_broken, quiet=quiet)
-    notices = [f"Note: {split.notice}"] if split.notice else []
+    notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
     notices += balance_notices(dataset, split.train)
     broken = features.broken
     if broken:
