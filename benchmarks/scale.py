@@ -19,10 +19,10 @@ import torch
 from astune import AudioClassifier, load_backbone, load_data
 from astune.adapter_file import read
 from astune.data.check import check
+from astune.data.labels import label_faults
 from astune.experiments.plan import PlanOptions, plan, saved
 from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table
-from astune.labels import label_faults
 from astune.names import BUNDLED_BACKBONE
 from astune.reporting.report import write_report
 from astune.training.metrics import score

@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save
 from astune import markdown
 from astune.backbone import origin_of
 from astune.backbone.hub import find_files
+from astune.data.labels import label_faults
 from astune.errors import AdapterError
 from astune.features.log_mel import FrontEnd
 from astune.json_text import json_text
-from astune.labels import label_faults
 from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 

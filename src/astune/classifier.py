@@ -19,9 +19,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from astune import adapter_file
 from astune.backbone import Sites, load_backbone, origin_of
+from astune.data.labels import label_faults
 from astune.errors import AdapterError, ConfigError, listing, unknown
 from astune.features.log_mel import FrontEnd
-from astune.labels import label_faults
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning

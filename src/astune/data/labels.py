@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -58,6 +58,32 @@ def label_fault(label: object) -> str | None:
         what = "bytes that are not UTF-8" if re.search("[\ud800-\udfff]", label) else "control characters"
         return f"label '{printable(label)}' holds {what}; rename it"
     return None if label else "a label is empty"
+
+
+def label_faults(labels: Sequence[object]) -> list[str]:
+    """What is wrong with the labels of a task, which everything that shows or saves them relies on.
+
+    Args:
+        labels: names of the classes.
+
+    Returns:
+        A sentence a fault, each with what to do about it; empty where nothing is wrong.
+    """
+    faults = [f"a classifier needs two labels or more, not {len(labels)}"] if len(labels) < 2 else []
+    twice = sorted(printable(label) for label, times in Counter(filter(_is_text, labels)).items() if times > 1)
+    if twice:
+        more = f" and {len(twice) - _SHOWN:,} more" if len(twice) > _SHOWN else ""
+        faults.append(f"labels that occur twice: {', '.join(twice[:_SHOWN])}{more}")
+    for label in labels:
+        fault = label_fault(label)
+        if fault is None and label != str(label).strip():
+            fault = f"label {label!r} has spaces around it; give {str(label).strip() or 'a name'!r}"
+        faults += [fault] if fault else []
+    return faults
+
+
+def _is_text(label: object) -> bool:
+    return isinstance(label, str)
 
 
 def cleaning_remark(changed: Mapping[str, str]) -> tuple[str, ...]:
