@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
-from astune.data.hold_out import VALIDATION_SHARE as VALIDATION_SHARE
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
