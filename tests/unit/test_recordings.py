@@ -187,9 +187,20 @@ def test_unfinished_headers_are_read_to_the_end(tmp_path: Path, case: str) -> No
     assert kinds(path) == []
 
 
-@pytest.mark.parametrize(("name", "before"), [("wav", b"data"), ("au", b".snd\0\0\0\x18")])
-def test_an_unfinished_header_without_a_length_is_named_as_such(tmp_path: Path, name: str, before: bytes) -> None:
-    path = edited(write(tmp_path, name), _field(before, b"\0" * 4))
+@pytest.mark.parametrize(
+    ("name", "before", "length"),
+    [
+        ("wav", b"data", b"\0" * 4),
+        ("au", b".snd\0\0\0\x18", b"\0" * 4),
+        ("rf64", b"ds64\x1c\0\0\0" + struct.pack("<Q", 64_096), b"\0" * 8),
+        ("aiff", b"SSND", struct.pack(">I", 8)),
+        ("caf", b"data", struct.pack(">q", 4)),
+    ],
+)
+def test_an_unfinished_header_without_a_length_is_named_as_such(
+    tmp_path: Path, name: str, before: bytes, length: bytes
+) -> None:
+    path = edited(write(tmp_path, name), _field(before, length))
     for read in (read_audio, duration):
         with pytest.raises(
             AudioError, match=r"its header was never finished: 64,000 bytes of sound lie behind it; .*ffmpeg"

@@ -80,7 +80,9 @@ def _show(report: Report) -> None:
     console.print(f"broken      {len(report.broken)} of {report.clips} files")
     if report.doubts:
         kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
-        console.print(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
+        console.print(
+            f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}", soft_wrap=True
+        )
 
 
 def _table(report: Report) -> Table:

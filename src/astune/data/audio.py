@@ -16,7 +16,7 @@ import soxr
 from astune.data.formats import SUFFIXES as SUFFIXES
 from astune.data.formats import UNREADABLE as UNREADABLE
 from astune.data.levels import Levels, peak_of
-from astune.data.opening import opened
+from astune.data.opening import frame_hint, opened
 from astune.errors import AudioError
 
 if TYPE_CHECKING:
@@ -194,9 +194,5 @@ def _too_large(seconds: float) -> str:
 
 
 def _no_samples(path: str | Path, sound: Sound) -> str:
-    if sound.frame.unfinished and sound.frame.surplus:
-        return (
-            f"its header was never finished: {sound.frame.surplus:,} bytes of sound lie behind it; "
-            f"write it anew, for example with `ffmpeg -i {path} repaired.wav`"
-        )
-    return "it holds no samples" + (f"; it is {CUT}: {sound.frame.cut}" if sound.frame.cut else "")
+    hint = frame_hint(path, sound.frame)
+    return f"it holds no samples; {hint}" if hint else "it holds no samples"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import stat
 import sys
 from contextlib import contextmanager, nullcontext
@@ -114,7 +115,27 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
                 yield Sound(file, size, frame)
     except _FAULTS as fault:
         reason = _undecodable(content, fault) if content else _reason(Path(path), fault)
-        raise AudioError(f"{path}: {reason}{f'; it is cut short: {frame.cut}' if frame.cut else ''}") from fault
+        hint = frame_hint(path, frame)
+        raise AudioError(f"{path}: {reason}{f'; {hint}' if hint else ''}") from fault
+
+
+def frame_hint(path: str | Path, frame: Frame) -> str:
+    """What a recording's frame says of why little or nothing can be decoded.
+
+    Args:
+        path: of the recording.
+        frame: as inspected.
+
+    Returns:
+        A sentence with the next step; empty where the frame is sound.
+    """
+    if frame.cut:
+        return f"it is cut short: {frame.cut}"
+    if not frame.unfinished and not frame.surplus:
+        return ""
+    behind = f": {frame.surplus:,} bytes of sound lie behind it" if frame.surplus else ""
+    repair = f"ffmpeg -i {shlex.quote(str(path))} repaired.wav"
+    return f"its header was never finished{behind}; write it anew, for example with `{repair}`"
 
 
 def _has_twin(path: str | Path) -> bool:
