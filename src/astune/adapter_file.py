@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from contextlib import contextmanager
@@ -14,14 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
+from astune import markdown
 from astune.backbone import origin_of
 from astune.backbone.hub import find_files
 from astune.errors import AdapterError
 from astune.features.log_mel import FrontEnd
+from astune.json_text import json_text
+from astune.labels import label_faults
 from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
 
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 FORMAT_VERSION = 1
+_FAULTS_SHOWN = 3
+_LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell of the model card
 _CARD_MARK = "library_name: astune"
 
 
@@ -51,7 +58,7 @@ class BackboneReference(BaseModel):
 class AdapterConfig(BaseModel):
     """``adapter_config.json``."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
 
     format_version: int
     spec: str
@@ -71,6 +78,19 @@ class AdapterConfig(BaseModel):
     metrics: dict[str, Any] = {}
     """Scores by split."""
     versions: dict[str, str] = {}
+
+    @field_validator("labels")
+    @classmethod
+    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Labels from elsewhere are shown and served like one's own.
+
+        Raises:
+            ValueError: fewer than two, the same twice, or not as they can be shown.
+        """
+        faults = label_faults(labels)
+        if faults:
+            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
+        return labels
 
     def read_method(self) -> Method:
         """The method.
@@ -101,10 +121,12 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         folder: made if it is not there.
         model: what is saved.
         compute_dtype: of training.
-        about: ``training`` and ``metrics``, see :class:`AdapterConfig`.
+        about: ``training`` and ``metrics``, see :class:`AdapterConfig`; a confusion matrix among the metrics stays out, because it may
+            be many times as large as the weights. It is in ``results.json``.
 
     Raises:
         AdapterError: what is saved holds values that are not finite, or the folder a file of the user's under the name of one of ours.
+        DataError: a number among what is said about it is not finite.
     """
     folder = Path(folder)
     strange = foreign_files(folder)
@@ -118,6 +140,7 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
     }
     refuse_unsound(state, "this adapter cannot be saved")
     folder.mkdir(parents=True, exist_ok=True)
+    about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
     config = AdapterConfig(
         format_version=FORMAT_VERSION,
         spec=model.method.spec,
@@ -132,9 +155,14 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
+    texts = {CARD: _card(config), CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n"}
     save_tensors(folder / WEIGHTS, state)
-    write_text(folder / CARD, _card(config))
-    write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scores.items() if name != "confusion"}
 
 
 def unsound(state: Mapping[str, Tensor]) -> list[str]:
@@ -225,7 +253,8 @@ def write_text(path: Path, text: str) -> None:
         path: the file.
         text: its content.
     """
-    with _replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
+    # A name that is not UTF-8 becomes the escape under which it is shown, which JSON reads back.
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -324,37 +353,50 @@ def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> N
 
 def _card(config: AdapterConfig) -> str:
     name = config.backbone.name_or_path
-    base = f"base_model: {name}\n" if "/" in name and not Path(name).is_absolute() else ""
+    about = {"library_name": "astune", "pipeline_tag": "audio-classification"}
+    if "/" in name and not Path(name).is_absolute():
+        about["base_model"] = name
+    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
     lines = [
-        f"---\n{_CARD_MARK}\npipeline_tag: audio-classification\n{base}tags:\n- audio-classification\n- astune\n---\n",
-        f"# {config.spec} on {Path(name).name}, {len(config.labels)} classes\n",
+        f"---\n{front}---\n",
+        f"# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
         f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
-        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone `{name}`",
-        f"(fingerprint `{config.backbone.fingerprint[:12]}`).\n",
+        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone {markdown.code(name)}",
+        f"(fingerprint {markdown.code(config.backbone.fingerprint[:12])}).\n",
         "```console",
         "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
         "```\n",
         "| | |\n| --- | --- |",
-        f"| method | `{config.spec}` |",
+        f"| method | {markdown.code(config.spec, in_table=True)} |",
         f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
         f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
-        f"| labels | {', '.join(config.labels[:20])}{' ...' if len(config.labels) > 20 else ''} |",
-        f"| compute | {config.compute_dtype} |",
+        f"| labels | {_first(config.labels)} |",
+        f"| compute | {markdown.text(config.compute_dtype)} |",
     ]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in sorted(config.training.items())]
+    lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
         lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
         lines += [
-            f"| {split} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
+            f"| {markdown.text(split)} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
             for split, scores in config.metrics.items()
         ]
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
 
 
+def _first(labels: tuple[str, ...]) -> str:
+    """The labels as far as they make a line that is read."""
+    shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
+    more = len(labels) - _LABELS_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
 def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    if isinstance(value, float):
+        return f"{value:g}"
+    whole = str(value)
+    return markdown.text(whole if len(whole) <= _CELL else f"{whole[:_CELL]}...")
 
 
 def file_bytes(model: AudioClassifier) -> int:

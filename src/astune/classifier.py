@@ -21,6 +21,7 @@ from astune import adapter_file
 from astune.backbone import Sites, load_backbone, origin_of
 from astune.errors import AdapterError, ConfigError, listing, unknown
 from astune.features.log_mel import FrontEnd
+from astune.labels import label_faults
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
@@ -46,8 +47,8 @@ class AudioClassifier(nn.Module):
         pooling: ``"all"`` output tokens (the paper's) or ``"cls"``.
 
     Raises:
-        ConfigError: fewer than two labels, a label twice, an unknown pooling, a method that cannot be attached, or a backbone that is
-            another classifier's or not in float32.
+        ConfigError: labels that are fewer than two, no text, not as they can be shown, or the same; an unknown pooling, a method that
+            cannot be attached, or a backbone that is another classifier's or not in float32.
     """
 
     def __init__(
@@ -55,9 +56,8 @@ class AudioClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.method = parse_method(method)
-        self.labels = tuple(labels)
+        self.labels = _checked_labels(labels)
         self.pooling = pooling
-        self._refuse_bad_labels()
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
         self._take(backbone)
@@ -95,16 +95,6 @@ class AudioClassifier(nn.Module):
             )
         backbone.__dict__[_TAKEN] = True
 
-    def _refuse_bad_labels(self) -> None:
-        faults = []
-        if len(self.labels) < 2:
-            faults.append(f"a classifier needs two labels or more, not {len(self.labels)}")
-        twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
-        if twice:
-            faults.append(f"labels that occur twice: {', '.join(twice)}")
-        if faults:
-            raise ConfigError(listing(faults, "labels"))
-
     @property
     def max_length(self) -> int:
         """Input length, in frames of 10 ms."""
@@ -128,6 +118,9 @@ class AudioClassifier(nn.Module):
 
         Returns:
             ``logits`` (batch, classes), and ``loss``, the mean cross-entropy, where labels were given.
+
+        Raises:
+            ConfigError: features of another shape, or no floating point numbers.
         """
         tokens = self.sites.embed(input_values, kept_patches)
         return self.classify(self.pool(self.sites.output(tokens)), labels)
@@ -197,7 +190,7 @@ class AudioClassifier(nn.Module):
             if name in state and state[name].shape != own[name].shape
         ]
         if faults:
-            raise AdapterError(listing(faults[:8], f"{len(faults)} tensors do not fit"))
+            raise AdapterError(listing(faults, "its tensors do not fit"))
         for name, tensor in own.items():
             tensor.copy_(state[name])
 
@@ -261,6 +254,24 @@ class AudioClassifier(nn.Module):
         plain = AudioClassifier(merged.backbone, FullFineTuning(), self.labels, self.pooling)
         plain.head = merged.head
         return plain.train(self.training)
+
+
+def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels as they can be shown and saved.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if isinstance(labels, str | bytes):
+        raise ConfigError(f"labels={labels!r} is one text; give a list of names, such as ['dog', 'siren']")
+    try:
+        found = tuple(labels)
+    except TypeError as fault:
+        raise ConfigError(f"labels={labels!r} is no list of names; give one, such as ['dog', 'siren']") from fault
+    faults = label_faults(found)
+    if faults:
+        raise ConfigError(listing(faults, "labels"))
+    return found
 
 
 def _head(head: nn.Linear) -> dict[str, nn.Parameter]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+_SAFE_WORD = re.compile(r"[\w@%+=:,./\[\]{}^-]+")  # what a shell takes as it is
+UNPRINTABLE = "a control character, a mark of direction or bytes that are not UTF-8, shown here as an escape"
+_NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
 
 
 # Control characters but tab and newline (terminals obey them), marks that change the direction of what follows, line separators,
@@ -36,9 +44,50 @@ def results() -> Console:
     """Console for results: text is shown as it is, so that ``[noise]`` and ``:dog:`` are no markup.
 
     Returns:
-        One on stdout.
+        One on stdout, as wide as the terminal; where there is none, as wide as the lines are.
     """
-    return Console(markup=False, emoji=False, highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _NO_TERMINAL
+    return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def print_result(text: object) -> None:
+    """Print a line of results; a terminal may break it, a copy of it is one line.
+
+    Args:
+        text: plain, of whatever names.
+    """
+    results().print(printable(text), soft_wrap=True)
+
+
+def results_table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """A table for :func:`results` whose names fold where a terminal is narrow and are never cut.
+
+    Args:
+        names: headings of columns of text.
+        numbers: headings of columns of numbers, behind them.
+
+    Returns:
+        The table, without rows.
+    """
+    table = Table()
+    for name in names:
+        table.add_column(printable(name), overflow="fold")
+    for name in numbers:
+        table.add_column(printable(name, lines=True), justify="right", no_wrap=True)
+    return table
+
+
+def shell_word(text: object) -> str:
+    """A path as one word of a command that the user may copy.
+
+    Args:
+        text: the path.
+
+    Returns:
+        It as it is, or in quotes where a shell would take it apart.
+    """
+    word = printable(text)
+    return word if _SAFE_WORD.fullmatch(word) else shlex.quote(word)
 
 
 def notices() -> Console:
@@ -74,7 +123,7 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
     console = notices()
     # Estimated over a day, not over rich's 30 seconds, within which a step may not end.
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False), console=console, transient=True, speed_estimate_period=86_400,
         disable=quiet or not console.is_terminal,
     )  # fmt: skip

@@ -6,8 +6,10 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
+from astune.console import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
@@ -53,36 +55,58 @@ class AdapterError(AstuneError):
     """An adapter folder cannot be read, or does not fit what it is used with."""
 
 
+_SHOWN = 20  # faults of a list; more would scroll the first ones away
+_CHOICES = 40  # names of a list of choices: all settings and all methods, not all labels of a large task
+_COMPARED = 500  # names that are compared letter by letter with one that is unknown: milliseconds
+_LONGEST = 200  # letters of a value that are repeated in a message
+
+
 def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
     """Sentence for a value outside of its choices, with the nearest choice when one is near.
 
     Args:
         kind: what the value names, such as ``"method"``.
         value: the value received.
-        choices: the values accepted.
+        choices: the values accepted; of very many, the first ones are listed.
 
     Returns:
         ``unknown method 'lara'; choose one of: ..., lora; did you mean 'lora'?``
     """
     names = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {str(value)!r}; choose one of: {', '.join(names)}{hint}"
+    more = f" and {len(names) - _CHOICES:,} more" if len(names) > _CHOICES else ""
+    near = _nearest(str(value), names)
+    hint = f"; did you mean {near!r}?" if near else ""
+    return f"unknown {kind} {_cut(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
 
 
-def listing(faults: list[str], headline: str) -> str:
-    """One message for all faults of one thing: the headline, then a line a fault.
+def _nearest(value: str, names: list[str]) -> str | None:
+    """The name most like a value, if one is like it; of very many names, those alike in length and beginning are compared."""
+    if len(value) > _LONGEST:
+        return None
+    if len(names) > _COMPARED:
+        begins = value[:2].casefold()
+        names = [name for name in names if abs(len(name) - len(value)) <= 2 and name[:2].casefold() == begins]
+    return next(iter(difflib.get_close_matches(value, names[:_COMPARED], n=1)), None)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def listing(faults: Sequence[str], headline: str) -> str:
+    """One message for all faults of one thing: the headline, then a line a fault, as far as they can be read.
 
     Args:
         faults: the faults, at least one.
         headline: what they are faults of.
 
     Returns:
-        One line for one fault, else a headline and a bulleted list.
+        One line for one fault, else a headline with their number and a bulleted list.
     """
     if len(faults) == 1:
         return f"{headline}: {faults[0]}"
-    return "\n".join([f"{headline}: {len(faults)} faults", *(f"  - {fault}" for fault in faults)])
+    more = [f"  and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
+    return "\n".join([f"{headline}: {len(faults)} faults", *(f"  - {fault}" for fault in faults[:_SHOWN]), *more])
 
 
 def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:
@@ -93,20 +117,28 @@ def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]
         cls: the model validated.
 
     Returns:
-        One sentence a fault, with the value, the choices and the nearest name.
+        One sentence a fault, with the value, the choices and the nearest name; of very many faults, the later ones are places alone,
+        which :func:`listing` counts and does not show.
     """
-    return [_fault(detail, cls) for detail in error.errors()]
+    details = error.errors(include_url=False)
+    return [_fault(detail, cls) for detail in details[:_SHOWN]] + [_where(detail) for detail in details[_SHOWN:]]
+
+
+def _where(detail: ErrorDetails) -> str:
+    return ".".join(str(part) for part in detail["loc"])
 
 
 def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+    where = _where(detail)
     value = detail["input"]
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] == "extra_forbidden":
-        return unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {where}"
+        return (
+            unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {_cut(where)}"
+        )
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
         return unknown(where, value, choices)
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}={value}: {message}" if where else message
+    return f"{where}={_cut(printable(value))}: {message}" if where else message

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from astune.backbone.attention import NAMES, Prefix, set_prefix
 from astune.backbone.positions import SPECIAL_TOKENS
+from astune.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,12 +224,44 @@ class Sites:
 
         Returns:
             (batch, 2 + patches or K, d).
+
+        Raises:
+            ConfigError: features of another shape, or no floating point numbers.
         """
+        self._refuse_other_features(input_values)
         tokens: Tensor = self.model.embeddings(input_values)
         if kept_patches is None:
             return tokens
         patches = torch.take_along_dim(tokens[:, SPECIAL_TOKENS:], kept_patches[:, :, None], dim=1)
         return torch.cat([tokens[:, :SPECIAL_TOKENS], patches], dim=1)
+
+    def _refuse_other_features(self, input_values: Tensor) -> None:
+        """By shape and type alone, so that it costs nothing and compiled, vectorised and meta tensors pass too.
+
+        Raises:
+            ConfigError: they are not what this model takes.
+        """
+        frames, bins = self.model.config.max_length, self.model.config.num_mel_bins
+        shape, wanted = (
+            tuple(input_values.shape),
+            f"(batch, {frames}, {bins}): {frames} frames of 10 ms, {bins} mel bins",
+        )
+        if len(shape) != 3:
+            raise ConfigError(f"input_values has the shape {shape}; give {wanted}")
+        if shape[1] != frames and shape[2] == bins:
+            raise ConfigError(
+                f"input_values has {shape[1]} frames, and this model takes {frames}; make them with its front_end or with "
+                f"ASTFeatureExtractor(max_length={frames}), or load the backbone with max_length={shape[1]}"
+            )
+        if shape[1:] != (frames, bins):
+            hint = "; the axes are swapped: give input_values.transpose(1, 2)" if shape[1:] == (bins, frames) else ""
+            raise ConfigError(f"input_values has the shape {shape}; give {wanted}{hint}")
+        weights = self.model.embeddings.cls_token.dtype
+        if not input_values.is_floating_point() or input_values.dtype == torch.float64 != weights:
+            raise ConfigError(
+                f"input_values has the type {input_values.dtype}; give normalised log-Mel features in {weights}, as its front_end "
+                "makes them"
+            )
 
     def run(self, tokens: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Layers ``first`` to ``last`` - 1, which is to the end where None.

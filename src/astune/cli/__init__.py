@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -56,14 +57,25 @@ for verb in (train, validate, evaluate, predict, data, methods, reproduce, repor
     verb.register(app)
 
 
+def _end(message: str) -> NoReturn:
+    notices().print("error: ", style="bold red", end="")
+    say(message)
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line; exit 0 only when all went well."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding may lack what a name holds
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AstuneError as error:
-        notices().print("error: ", style="bold red", end="")
-        say(str(error))
-        sys.exit(1)
+        _end(str(error))
+    except OSError as fault:  # a full disk, a folder that may not be written
+        if fault.filename is None:
+            sys.stdout = None  # else Python would try again, and fail aloud
+        _end(f"{fault.filename or 'the output'} cannot be read or written: {fault.strerror or fault}")
     except KeyboardInterrupt:
         notices().print("interrupted")
         sys.exit(130)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from astune.console import print_result, printable, results, results_table
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +43,10 @@ def check(
 
     report = check_data(load_data(data))
     if as_json:
-        typer.echo(json.dumps(report.record()))
+        typer.echo(json_text(report.record()))
     else:
         _show(report)
-    for line in _complaints(report):
+    for line in (*report.notices, *_complaints(report)):
         say(line)
     if report.broken:
         raise typer.Exit(1)
@@ -60,39 +62,31 @@ def download(
     from astune.data.download import download as download_data
 
     dataset = download_data(name, folder, url, sha256)
-    typer.echo(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
+    print_result(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-
     from astune.data.heard import by_kind
 
-    console = Console(highlight=False)
-    console.print(_table(report))
+    print_result(report.source)
+    results().print(_table(report))
     if report.seconds:
         lengths = "   ".join(f"{name.replace('_', ' ')} {value:g} s" for name, value in report.seconds.items())
-        console.print(f"durations   {lengths}")
-        console.print(f"rates       {_shares(report.sampling_rates, ' Hz')}")
-        console.print(f"channels    {_shares(report.channels, '')}")
+        print_result(f"durations   {lengths}")
+        print_result(f"rates       {_shares(report.sampling_rates, ' Hz')}")
+        print_result(f"channels    {_shares(report.channels, '')}")
     if report.unheard.longer_clips:
-        console.print(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
-    console.print(f"broken      {len(report.broken)} of {report.clips} files")
+        print_result(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
+    print_result(f"broken      {len(report.broken)} of {report.clips} files")
     if report.doubts:
         kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
-        console.print(
-            f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}", soft_wrap=True
-        )
+        print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
 
 
 def _table(report: Report) -> Table:
-    from rich.table import Table
-
-    table = Table("class", title=report.source, title_justify="left")
-    for part in (*report.parts, "all"):
-        table.add_column(part, justify="right")
+    table = results_table(["class"], [*report.parts, "all"])
     for label, counts in report.counts.items():
-        table.add_row(label, *(str(count) for count in (*counts.values(), sum(counts.values()))))
+        table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
     totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
     table.add_section()
     table.add_row(f"{len(report.counts)} classes", *(str(total) for total in (*totals, report.clips)))

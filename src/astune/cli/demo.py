@@ -42,9 +42,7 @@ def demo(
     ] = EPOCHS,
 ) -> None:
     """Compare methods on generated sounds, on the bundled backbone and on random weights: it shows the program, not what AST can do."""
-    from rich.console import Console
-
-    from astune.console import progress, say
+    from astune.console import print_result, progress, results, say, shell_word
     from astune.data.generated import TASKS, write_generated
     from astune.reporting import accuracy_against_parameters
     from astune.training.config import TrainConfig
@@ -72,22 +70,19 @@ def demo(
                     advance(1, "")
                 say(f"Trained {len(METHODS)} methods on {task}, {weights} weights")
     points = {key: _point(*key, run) for key, run in runs.items()}
-    console = Console()
     for task in TASKS:
-        console.print(_table(task, runs, points))
+        results().print(_table(task, runs, points))
     picture = output_dir / "accuracy.png"
     try:
         accuracy_against_parameters(list(points.values()), picture, CLAIM.capitalize())
-        console.print(f"picture: {picture}", soft_wrap=True, highlight=False)
+        print_result(f"picture: {picture}")
     except ConfigError as fault:  # matplotlib is an extra, and nothing else is worse for its absence
         say(f"No picture: {fault}")
     adapter = output_dir / "words" / "bundled" / "lora"
     clip = output_dir / "words" / "sounds" / "test" / "tami"
-    console.print("Next, label a sound, then adapt to your own recordings:", highlight=False)
-    console.print(f"  astune predict {adapter} {min(clip.iterdir())}", soft_wrap=True, highlight=False)
-    console.print(
-        "  astune train YOUR_FOLDER --method lora --output-dir adapters/mine", soft_wrap=True, highlight=False
-    )
+    print_result("Next, label a sound, then adapt to your own recordings:")
+    print_result(f"  astune predict {shell_word(adapter)} {shell_word(min(clip.iterdir()))}")
+    print_result("  astune train YOUR_FOLDER --method lora --output-dir adapters/mine")
 
 
 def _point(task: str, weights: str, method: str, run: TrainResult) -> Point:

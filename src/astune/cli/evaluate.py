@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.console import print_result, printable, results, results_table
 from astune.errors import DataError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
@@ -50,6 +51,8 @@ def evaluate(
     from astune.training.processes import logits_of
 
     dataset = load_data(data)
+    for notice in dataset.notices:
+        say(notice)
     model = AudioClassifier.from_pretrained(adapter, backbone)
     config, _ = adapter_file.read(adapter)
     targets = _targets(dataset, model)
@@ -69,9 +72,10 @@ def evaluate(
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
-        **scores.record(),
+        **scores.figures(),
+        "confusion": scores.confusion,
         "labels": list(model.labels),
-        "notices": notices,
+        "notices": [*dataset.notices, *notices],
     }
     record["skipped"] = len(clips) - len(kept)
     trained = trained_among(adapter, dataset, [clips[row] for row in kept]) if split != "train" else []
@@ -82,7 +86,7 @@ def evaluate(
             "scores on them are too good"
         )
     if as_json:
-        typer.echo(json.dumps(record))
+        typer.echo(json_text(record))
     else:
         _show(record)
 
@@ -93,7 +97,8 @@ def _targets(dataset: AudioDataset, model: AudioClassifier) -> list[int]:
         raise DataError(
             f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(model.labels[:20])}"
         )
-    return [model.labels.index(clip.label) for clip in dataset.clips]
+    index = {label: number for number, label in enumerate(model.labels)}
+    return [index[clip.label] for clip in dataset.clips]
 
 
 def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[str, Any]) -> list[int]:
@@ -110,17 +115,12 @@ def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[s
 
 
 def _show(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "class", "clips", "recall", title=f"{record['clips']} clips, split {record['split']}", title_justify="left"
-    )
+    print_result(f"{record['clips']} clips, split {record['split']}")
+    table = results_table(["class"], ["clips", "recall"])
     for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
         if sum(row):
-            table.add_row(label, str(sum(row)), f"{row[index] / sum(row):.1%}")
-    console = Console()
-    console.print(table)
-    console.print(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
+            table.add_row(printable(label), str(sum(row)), f"{row[index] / sum(row):.1%}")
+    results().print(table)
+    print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
     if record["skipped"]:
-        console.print(f"{record['skipped']} clips that cannot be read were left out")
+        print_result(f"{record['skipped']} clips that cannot be read were left out")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+
+from astune.console import print_result, results, results_table
+from astune.json_text import json_text
 
 
 def register(app: typer.Typer) -> None:
@@ -33,24 +35,18 @@ def methods(
     counts = {name: count(method, classes, config) for name, method in PRESETS.items()}
     if as_json:
         typer.echo(
-            json.dumps({name: {**asdict(figures), "spec": PRESETS[name].spec} for name, figures in counts.items()})
+            json_text({name: {**asdict(figures), "spec": PRESETS[name].spec} for name, figures in counts.items()})
         )
         return
 
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"AST-base, {classes} classes, {max_length} frames", title_justify="left")
-    table.add_column("preset")
-    for heading in ("parameters", "% of full", "adapter"):
-        table.add_column(heading, justify="right")
-    table.add_column("spec")
+    print_result(f"AST-base, {classes} classes, {max_length} frames")
+    table = results_table(["preset"], ["parameters", "% of full", "adapter"])
+    table.add_column("spec", overflow="fold")
     for name, figures in counts.items():
         size = f"{figures.adapter_bytes / 1e6:.2f} MB"
         table.add_row(name, f"{figures.parameters:,}", f"{figures.percent_of_full:.2f}", size, PRESETS[name].spec)
-    console = Console()
-    console.print(table)
-    console.print("Fields, given as preset:field=value,... ; sums are joined by +")
+    results().print(table)
+    print_result("Fields, given as preset:field=value,... ; sums are joined by +")
     for family, cls in FAMILIES.items():
         fields = [f"{name} ({info.description})" for name, info in cls.model_fields.items()]
-        console.print(f"  {family}: {'; '.join(fields) or 'none'}", highlight=False)
+        print_result(f"  {family}: {'; '.join(fields) or 'none'}")

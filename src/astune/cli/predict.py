@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.errors import AudioError, ConfigError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,12 @@ def predict(
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.classifier import AudioClassifier
-    from astune.console import progress, say
+    from astune.console import printable, progress, say
     from astune.data.heard import heard_notices
 
-    paths = _expand(files)
+    paths, skipped, remarks = _expand(files)
+    for line in remarks:
+        say(line)
     model = AudioClassifier.from_pretrained(adapter, backbone)
     if top_k > len(model.labels):
         raise ConfigError(f"--top-k {top_k}: the adapter has {len(model.labels)} labels")
@@ -53,10 +55,13 @@ def predict(
             records.append(record)
             advance(1, "")
             if not as_json and "labels" in record:
-                found = ", ".join(f"{entry['label']} {entry['probability']:.3f}" for entry in record["labels"])
-                typer.echo(f"{record['file']}\t{found}")
+                found = ", ".join(
+                    f"{printable(entry['label'])} {entry['probability']:.3f}" for entry in record["labels"]
+                )
+                typer.echo(f"{printable(record['file'])}\t{found}")
+    records += skipped
     if as_json:
-        typer.echo(json.dumps(records, allow_nan=False))
+        typer.echo(json_text(records))
     failed = [record for record in records if "error" in record]
     for record in failed:
         say(f"error: {record['error']}")
@@ -69,20 +74,30 @@ def predict(
     ):
         say(notice)
     if failed:
-        say(f"{len(failed)} of {len(paths)} files could not be read or labelled")
+        say(f"{len(failed)} of {len(records)} files could not be read or labelled")
         raise typer.Exit(1)
 
 
-def _expand(files: list[Path]) -> list[Path]:
-    from astune.data.base import audio_files
+def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
+    """The recordings, a record of each file in the folders that is passed over, and what to say of the folders."""
+    from astune.data.recordings import find_recordings
 
     paths: list[Path] = []
+    skipped: list[dict[str, Any]] = []
+    remarks: list[str] = []
     for file in files:
-        found = audio_files(file) if file.is_dir() else [file]
-        if not found:
-            raise AudioError(f"{file} holds no audio files")
-        paths += found
-    return paths
+        if not file.is_dir():
+            paths.append(file)
+            continue
+        found = find_recordings(file)
+        if not found.files:
+            raise AudioError(f"{file} holds no audio files that can be read: it holds {found.holds()}")
+        paths += found.paths
+        skipped += [
+            {"file": str(file / one.path), "error": f"{file / one.path}: {one.reason}"} for one in found.skipped
+        ]
+        remarks += found.remarks
+    return paths, skipped, remarks
 
 
 def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[dict[str, Any]]:

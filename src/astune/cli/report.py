@@ -24,7 +24,7 @@ def report(
     output_dir: Annotated[Path | None, typer.Option(help="Where the report goes; STORE/reports if not given.")] = None,
 ) -> None:
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
-    from astune.console import say
+    from astune.console import print_result, say
     from astune.errors import DataError
     from astune.experiments.store import Store
     from astune.reporting.report import write_report
@@ -44,4 +44,4 @@ def report(
     if not written:
         raise DataError(f"{store} holds no finished run; start with `astune reproduce {names[0]} --store {store}`")
     for path in written:
-        typer.echo(path)
+        print_result(path)

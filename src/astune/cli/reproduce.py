@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.console import notices, print_result, printable, results, results_table, say, shell_word
+from astune.json_text import json_text
 from astune.names import PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the results, as JSON.")] = False,
 ) -> None:
     """Run what is missing of a table and show it; stopped, it goes on where it was."""
-    from astune.console import say
     from astune.errors import ConfigError, listing
     from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
     from astune.experiments.runner import run_here, run_on_ray, waiting_of
@@ -99,7 +99,7 @@ def reproduce(
     fingerprints = _fingerprints(runs)
     if dry_run and as_json:
         status = {run.key: place.status(run, fingerprints) for run in distinct(runs)}
-        typer.echo(json.dumps([{"table": r.table, **asdict(r.entry), "status": status[r.key]} for r in runs]))
+        typer.echo(json_text([{"table": r.table, **asdict(r.entry), "status": status[r.key]} for r in runs]))
         return
     _show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
     if dry_run:
@@ -110,9 +110,8 @@ def reproduce(
     failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
     grids = [grid(one, records_of(one, place)) for one, _ in plans]
     _show_results(grids, as_json=as_json)
-    say(
-        f"Tables, pictures and comparisons: astune report {plans[0][0].name if len(plans) == 1 else 'all'} --store {store}"
-    )
+    name = shell_word(plans[0][0].name) if len(plans) == 1 else "all"
+    say(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
     if failures:
         say(f"error: {listing([str(failure) for failure in failures], f'{len(failures)} runs failed')}")
         raise typer.Exit(1)
@@ -147,25 +146,20 @@ def _show_plan(
     *,
     on_stderr: bool,
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from astune.experiments.plan import distinct
 
     runs = [run for _, planned in plans for run in planned]
     status = {run.key: store.status(run, fingerprints) for run in distinct(runs)}
-    console = Console(stderr=on_stderr)
+    console = notices() if on_stderr else results()
     for one, planned in plans:
         rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
         done = Counter((run.row, run.spec, run.parameters) for run in planned if status[run.key] == "done")
-        console.print(f"{one.name}: {one.title}", style="bold", markup=False)
-        shown = Table()
-        for heading in ("row", "method"):
-            shown.add_column(heading, overflow="fold")
-        for heading in ("parameters", "% of full", "runs", "done"):
-            shown.add_column(heading, justify="right", no_wrap=True)
+        console.print(printable(f"{one.name}: {one.title}"), style="bold", soft_wrap=True)
+        shown = results_table(["row", "method"], ["parameters", "% of full", "runs", "done"])
         for (row, spec, parameters, percent), count in rows.items():
-            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters]))
+            shown.add_row(
+                printable(row), spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters])
+            )
         console.print(shown)
     missing = sum(status[run.key] != "done" for run in share)
     console.print(f"{len(runs)} runs, {len(status)} of them distinct; {missing} to run here")
@@ -179,29 +173,27 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
              "printed": table.printed(row.name, column), "unlike_the_paper": table.unlike_the_paper}
             for table in grids for row in table.rows for column, cell in row.cells.items()
         ]  # fmt: skip
-        typer.echo(json.dumps(found))
+        typer.echo(json_text(found))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from astune.reporting.tables import columns_of, figures_of, headline, parameters_of
 
-    marks = {1: "[bold]{}[/]", 2: "[underline]{}[/]"}
-    console = Console()
+    marks = {1: "bold", 2: "underline"}
+    console = results()
     for table in grids:
-        console.print(headline(table), style="bold", markup=False)
-        shown = Table()
-        shown.add_column("row", overflow="fold")
-        shown.add_column("parameters", justify="right")
-        for column in columns_of(table):
-            shown.add_column(column, overflow="fold")
+        console.print(printable(headline(table)), style="bold", soft_wrap=True)
+        shown = results_table(["row", "parameters", *columns_of(table)])
         for row in table.rows:
             cells = []
             for column in columns_of(table):
                 value, behind = figures_of(table, row, column)
-                mark = marks.get(table.places.get((row.name, column), 0), "{}")
-                cells.append(f"{mark.format(value)} {behind.replace('[', chr(92) + '[')}".strip())
-            shown.add_row(row.name, parameters_of(row), *cells)
+                cells.append(
+                    Text.assemble(
+                        (value, marks.get(table.places.get((row.name, column), 0), "")), f" {behind}" * bool(behind)
+                    )
+                )
+            shown.add_row(printable(row.name), parameters_of(row), *cells)
         console.print(shown)
         for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
-            console.print(line, markup=False, highlight=False)
+            print_result(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,11 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.options import given, with_fields
+from astune.console import print_result, results, results_table, shell_word
 from astune.errors import ConfigError
+from astune.json_text import json_text
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from astune.training.result import TrainResult
+
+
+_SCORES = {
+    "validation\naccuracy": ("validation", "accuracy"), "validation\nmacro F1": ("validation", "macro_f1"),
+    "test\naccuracy": ("test", "accuracy"), "test\nmacro F1": ("test", "macro_f1"),
+}  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -49,17 +56,17 @@ def train(
     from astune.training.cross_validation import cross_validate as train_folds
     from astune.training.loop import train as train_one
 
-    results = train_folds(config) if cross_validate else [train_one(config)]
+    runs = train_folds(config) if cross_validate else [train_one(config)]
     processes = PartialState()
     main = processes.is_main_process
     processes.destroy_process_group()
     if not main:
         return
     if as_json:
-        records = [asdict(result) for result in results]
-        typer.echo(json.dumps(records if cross_validate else records[0]))
+        records = [asdict(run) for run in runs]
+        typer.echo(json_text(records if cross_validate else records[0]))
     else:
-        show(results)
+        show(runs)
 
 
 def _from_file(path: Path, chosen: dict[str, Any]) -> TrainConfig:
@@ -72,36 +79,29 @@ def _from_file(path: Path, chosen: dict[str, Any]) -> TrainConfig:
         raise
 
 
-def show(results: list[TrainResult]) -> None:
+def show(runs: list[TrainResult]) -> None:
     """Print a table of runs and the next command to type.
 
     Args:
-        results: one a run, of one method.
+        runs: results of one method, one a run.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    first = results[0]
-    columns = ("fold", "best epoch", "validation", "test", "macro F1", "train time", "adapter")
-    title = f"{first.spec}: {first.trainable_parameters:,} trained parameters"
-    table = Table(*columns, title=title, title_justify="left")
-    for run in results:
+    first = runs[0]
+    print_result(f"{first.spec}: {first.trainable_parameters:,} trained parameters")
+    table = results_table(["fold", "best epoch"], [*_SCORES, "train time", "adapter"])
+    for run in runs:
         table.add_row(
             str(run.fold) if run.fold is not None else "-",
             f"{run.best_epoch + 1} of {run.recipe['num_train_epochs']}",
-            _percent(run, "validation", "accuracy"),
-            _percent(run, "test", "accuracy"),
-            _percent(run, "test", "macro_f1"),
+            *(_percent(run, *score) for score in _SCORES.values()),
             f"{run.train_seconds:.0f} s",
             f"{run.adapter_bytes / 1e6:.2f} MB",
         )
-    console = Console()
-    console.print(table)
-    if len(results) > 1:
-        accuracies = [100 * run.scores["test"]["accuracy"] for run in results]
-        console.print(f"test accuracy {mean(accuracies):.1f} ± {stdev(accuracies):.1f} % over {len(results)} folds")
-    console.print(f"adapter: {first.output_dir}", soft_wrap=True, highlight=False)
-    console.print(f"next:    astune predict {first.output_dir} RECORDING", soft_wrap=True, highlight=False)
+    results().print(table)
+    if len(runs) > 1:
+        accuracies = [100 * run.scores["test"]["accuracy"] for run in runs]
+        print_result(f"test accuracy {mean(accuracies):.1f} ± {stdev(accuracies):.1f} % over {len(runs)} folds")
+    print_result(f"adapter: {first.output_dir}")
+    print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 
 
 def _percent(run: TrainResult, split: str, key: str) -> str:

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `astune train --config`.")]) -> None:
     """Check a configuration without training: names, values, data, folds, backbone, output folder, and every audio file."""
-    from astune.console import say
+    from astune.console import print_result, say
     from astune.training.check import check_file
     from astune.training.listening import listen_as_trained
 
@@ -29,5 +29,5 @@ def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `ast
         say(notice)
     split = listened.split
     clips = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
-    typer.echo(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")
-    typer.echo(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")
+    print_result(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")
+    print_result(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")

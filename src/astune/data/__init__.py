@@ -12,5 +12,6 @@ from astune.data import table as table  # isort: skip
 from astune.data import folder as folder  # isort: skip
 from astune.data.base import AudioDataset, Clip, DataRecipe, Split
 from astune.data.layout import LAYOUTS, Layout, load_data
+from astune.data.recordings import PassedOver
 
-__all__ = ["LAYOUTS", "AudioDataset", "Clip", "DataRecipe", "Layout", "Split", "load_data"]
+__all__ = ["LAYOUTS", "AudioDataset", "Clip", "DataRecipe", "Layout", "PassedOver", "Split", "load_data"]

@@ -7,21 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
-from astune.errors import AudioError, ConfigError, DataError, unknown
-from astune.keyed import keyed_generator
+from astune.data.hold_out import crossing_groups, hold_out
+from astune.data.labels import label_fault
+from astune.data.recordings import PassedOver
+from astune.data.splits import SPLITS as SPLITS
+from astune.data.splits import SplitName as SplitName
+from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _Result = TypeVar("_Result")
-VALIDATION_SHARE = 0.1  # of training, held out where a data set brings no validation split
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Clip:
     """Stable within the data set and the same on every machine: keys random draws and orders the clips."""
     split: SplitName | None = None
     fold: int | None = None
+    group: str | None = None
+    """Session, speaker, device or site: clips of one group are never divided where a validation split is drawn."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,49 @@ class AudioDataset:
     recipe: DataRecipe
     validation_by_fold: bool = False
     """Whether the fold before the test fold validates (ESC-50), or a tenth of training does."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Recordings, links, folders and splits that were found and left out."""
+    remarks: tuple[str, ...] = ()
+    """What was cleaned or understood, and what looks wrong: lines that begin with ``Note:`` or ``Warning:``."""
+    group_like: tuple[str, ...] = ()
+    """Columns that were passed over and may hold groups, as ``speaker``."""
+
+    def __post_init__(self) -> None:
+        faults = [fault for label in self.labels if (fault := label_fault(label))]
+        known = set(self.labels)
+        if len(known) < len(self.labels):
+            faults.append("a label occurs twice among the labels")
+        foreign = sorted({repr(clip.label) for clip in self.clips if clip.label not in known})
+        if foreign:
+            faults.append(f"clips have labels that are not among the labels: {', '.join(foreign[:5])}")
+        if faults:
+            raise DataError(listing(faults, self.source))
+
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
+        """What to tell the user of the data: lines that begin with ``Note:`` or ``Warning:``."""
+        left_out = (f"Note: {one.sentence}" for one in self.passed_over)
+        return (*left_out, *self.remarks, *crossing_groups(self.clips))
+
+    def ungrouped(self, selection: Selection | None = None) -> str | None:
+        """What to say where a validation split will be drawn, and nothing tells which clips belong together.
+
+        Args:
+            selection: how the epoch will be chosen; as the recipe has it where None.
+
+        Returns:
+            A sentence; None where clips have groups, or nothing is drawn.
+        """
+        drawn = (selection or self.recipe.selection) == "best-validation" and not self.validation_by_fold
+        if not drawn or any(clip.group is not None or clip.split == "validation" for clip in self.clips):
+            return None
+        sentence = "nothing says which clips share a speaker, session or device (column group of a table)"
+        if not self.group_like:
+            return sentence
+        several = len(self.group_like) > 1
+        return (
+            f"{sentence}: if {' or '.join(self.group_like)} does, rename {'one of them' if several else 'it'} to group"
+        )
 
     @property
     def paths(self) -> list[Path]:
@@ -116,7 +162,6 @@ class AudioDataset:
 
         Raises:
             ConfigError: a fold that does not occur, or a fold where there are none.
-            DataError: nothing is left to train on.
         """
         notices: list[str] = []
         if fold is not None and not self.folds:
@@ -129,14 +174,11 @@ class AudioDataset:
                 f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)"
             )
         parts = self._given_parts(fold)
-        if not parts["validation"] and (selection or self.recipe.selection) == "best-validation":
-            parts["train"], parts["validation"] = self._hold_out(parts["train"], seed)
-            notices.append(
-                f"no validation split is given: {len(parts['validation'])} of the training clips, a tenth of each class "
-                f"drawn with seed {seed}, are held out to choose the epoch"
-            )
-        if not parts["train"]:
-            raise DataError(f"{self.source} has no clips to train on")
+        best = (selection or self.recipe.selection) == "best-validation"
+        if best and parts["train"] and not parts["validation"]:
+            held = hold_out(self.clips, parts["train"], seed)
+            parts["train"], parts["validation"] = held.train, held.validation
+            notices += [held.notice, *filter(None, [self.ungrouped(selection)])]
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
         return Split(train, validation, test, fold, "; ".join(notices) or None)
 
@@ -151,16 +193,6 @@ class AudioDataset:
             else:
                 parts["test" if clip.fold == fold else "validation" if clip.fold == before else "train"].append(number)
         return parts
-
-    def _hold_out(self, train: list[int], seed: int) -> tuple[list[int], list[int]]:
-        held: set[int] = set()
-        for label in self.labels:
-            members = [number for number in train if self.clips[number].label == label]
-            # A class of one clip stays in training: a class never trained on cannot be chosen for.
-            share = min(max(1, round(VALIDATION_SHARE * len(members))), len(members) - 1) if members else 0
-            ranks = {n: keyed_generator(seed, "validation", self.clips[n].name).random() for n in members}
-            held.update(sorted(members, key=ranks.__getitem__)[: max(0, share)])
-        return [n for n in train if n not in held], [n for n in train if n in held]
 
     def length_percentile(self, clips: Sequence[int], share: float = 0.95, *, quiet: bool = False) -> int:
         """Input length that holds most clips whole.
@@ -221,19 +253,6 @@ def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterat
         yield from pool.map(work, paths)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """Audio files anywhere under a folder.
-
-    Args:
-        folder: where to look; hidden files and folders are passed over.
-
-    Returns:
-        Their paths, sorted.
-    """
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def find_audio(named: Iterable[Path]) -> dict[Path, Path]:

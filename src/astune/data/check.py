@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from astune.console import progress
 from astune.data.audio import survey
+from astune.data.balance import balance_notices
 from astune.data.base import in_threads, input_frames
 from astune.data.heard import Unheard, input_seconds, unheard
 from astune.errors import AudioError
@@ -73,6 +74,8 @@ class Report:
     """Names of clips that sound the same within one part."""
     contradictions: list[list[str]]
     """Names of clips that sound the same and have different labels."""
+    notices: list[str]
+    """What was passed over, cleaned or understood when the data were read, and what of them looks wrong."""
     doubts: list[Doubt]
     """Clips that are cut short, silent, far too loud or quiet, or whose channels cancel out."""
     unheard: Unheard
@@ -119,6 +122,7 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
         contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
+        notices=[*_notices(dataset), *balance_notices(dataset)],
         doubts=[Doubt(clip.name, doubt) for clip, sound in sounds.items() for doubt in sound.doubts],
         unheard=_unheard(dataset, sounds),
     )
@@ -139,6 +143,12 @@ def _unheard(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> Unheard:
     deciding = [sound.seconds for clip, sound in sounds.items() if dataset.folds or clip.split != "test"]
     frames = dataset.recipe.max_length or input_frames(deciding)
     return unheard((sound.seconds for sound in sounds.values()), input_seconds(frames))
+
+
+def _notices(dataset: AudioDataset) -> list[str]:
+    ungrouped = dataset.ungrouped()
+    drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
+    return [*dataset.notices, *([f"{drawn} {ungrouped}"] if ungrouped else [])]
 
 
 def _part(clip: Clip) -> str:

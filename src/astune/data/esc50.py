@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.base import AudioDataset, Clip, DataRecipe
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.rows import numbered_classes, published_rows, refuse, whole_number
+from astune.data.named_files import NamedFiles
+from astune.data.recordings import unnamed_recordings
+from astune.data.rows import cell_faults, numbered_classes, published_rows, refuse, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,14 +60,22 @@ class Esc50(Layout):
         for line, row in rows:
             whole_number("fold", line, row, faults)
             whole_number("target", line, row, faults)
-            if not row["category"]:
-                faults.append(f"line {line}: category is empty")
+            faults += cell_faults(line, row, "filename", "category")
         refuse(file, faults)
         labels = numbered_classes(self, file, rows, "target", "category")
-        named = [path / "audio" / row["filename"] for _, row in rows]
+        listed = NamedFiles(path / "audio")
+        named = [path / "audio" / listed.path(row["filename"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["category"], name.stem, fold=int(row["fold"]))
+            Clip(files[name], row["category"], name.stem, fold=int(row["fold"]), group=row.get("src_file") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
-        return dataset_of(self, path, clips, labels, validation_by_fold=True)
+        return dataset_of(
+            self,
+            path,
+            clips,
+            labels,
+            validation_by_fold=True,
+            skipped=unnamed_recordings(path, list(map(str, files.values()))),
+            remarks=listed.remarks,
+        )

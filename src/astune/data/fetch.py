@@ -62,7 +62,7 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
 def _bar(*, quiet: bool) -> Progress:
     console = notices()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.rows import published_rows, refuse
+from astune.data.named_files import NamedFiles
+from astune.data.recordings import unnamed_recordings
+from astune.data.rows import cell_faults, published_rows, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,19 +54,26 @@ class FluentSpeech(Layout):
         Raises:
             DataError: a table or files it names are missing, or a row has no intent.
         """
-        clips = [clip for split, name in _TABLES.items() for clip in self._clips(path, path / "data" / name, split)]
-        return dataset_of(self, path, clips)
+        listed = NamedFiles(path)
+        clips = [
+            clip for split, name in _TABLES.items() for clip in self._clips(path, path / "data" / name, split, listed)
+        ]
+        skipped = unnamed_recordings(path, [str(clip.path) for clip in clips])
+        return dataset_of(self, path, clips, skipped=skipped, remarks=listed.remarks)
 
-    def _clips(self, path: Path, file: Path, split: SplitName) -> list[Clip]:
+    def _clips(self, path: Path, file: Path, split: SplitName, listed: NamedFiles) -> list[Clip]:
         rows = published_rows(self, file, ("path", *_INTENT))
-        refuse(
-            file,
-            [f"line {line}: {name} is empty" for line, row in rows for name in ("path", *_INTENT) if not row[name]],
-        )
-        named = [path / row["path"] for _, row in rows]
+        refuse(file, [fault for line, row in rows for fault in cell_faults(line, row, "path", *_INTENT)])
+        named = [path / listed.path(row["path"]) for _, row in rows]
         files = self.locate(path, named)
         return [
-            Clip(files[name], _intent(row), name.relative_to(path).with_suffix("").as_posix(), split)
+            Clip(
+                files[name],
+                _intent(row),
+                name.relative_to(path).with_suffix("").as_posix(),
+                split,
+                group=row.get("speakerId") or None,
+            )
             for name, (_, row) in zip(named, rows, strict=True)
         ]
 

@@ -6,19 +6,34 @@ A sample: ``recordings/dog/yard-03.wav`` is a clip named ``dog/yard-03.wav`` wit
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.base import AudioDataset, Clip, SplitName, audio_files
+from astune.console import printable
+from astune.data.base import AudioDataset, Clip
 from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.recordings import (
+    BESIDE,
+    CIRCLE,
+    DANGLING,
+    NO_RECORDINGS,
+    Found,
+    Skipped,
+    find_recordings,
+    passed_over,
+    subfolders,
+)
+from astune.data.rows import in_short
+from astune.data.splits import ask_which, is_undecided, resembles_split, split_named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SPLIT_FOLDERS: dict[str, SplitName] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+    from astune.data.splits import SplitName
+
+_FOLD = re.compile(r"fold[-_ ]?\d+", re.IGNORECASE)
+_AS_TABLE = "or name files, labels and splits in a table (csv:PATH)"
 
 
 @register_layout("folder")
@@ -42,7 +57,7 @@ class Folder(Layout):
         Args:
             path: an existing file or folder.
         """
-        return bool(_subfolders(path))
+        return bool(subfolders(path))
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
@@ -51,33 +66,154 @@ class Folder(Layout):
             path: the folder.
 
         Raises:
-            DataError: no audio is found, or split folders stand beside class folders.
+            DataError: no audio is found, a class has none, or folders could be splits or classes.
         """
-        folders = _subfolders(path)
-        splits = {folder: split for folder in folders if (split := _SPLIT_FOLDERS.get(folder.name.lower()))}
-        others = [folder.name for folder in folders if folder not in splits and audio_files(folder)]
-        if others and list(splits.values()) == ["train"]:
-            splits = {}  # a class of trains, among other classes
-        if splits and others:
-            first = next(iter(splits)).name
-            raise self.missing(path, f"split folders ({first}) and class folders ({others[0]}) stand side by side")
-        if splits and "train" not in splits.values():
-            raise self.missing(path, f"there is a {next(iter(splits)).name}/ but no train/")
-        parents: dict[Path, SplitName | None] = {**splits} or {path: None}
-        clips = [clip for folder, split in parents.items() for clip in _clips(path, folder, split)]
-        if not clips:
-            raise self.missing(path, "no audio files are found in class folders")
-        return dataset_of(self, path, clips)
+        if not path.is_dir():
+            raise self.missing(path, "it is no folder")
+        found = find_recordings(path)
+        tops = subfolders(path)
+        heard = _by_folder(found.files, 0)
+        splits = self._splits(path, tops, heard)
+        skipped = list(found.skipped)
+        faults: list[str] = []
+        clips: list[Clip] = []
+        silent: list[tuple[str, str]] = []  # folders without a clip: path and name
+        parents: dict[str, SplitName | None] = {f"{top}/": split for top, split in splits.items()} or {"": None}
+        for parent, split in parents.items():
+            depth = 1 if parent else 0
+            classes = _by_folder([file for file in found.files if file.startswith(parent)], depth)
+            skipped += [Skipped(file, BESIDE) for file in classes.pop("", [])]
+            silent += [(f"{parent}{name}", name) for name in subfolders(path / parent) if name not in classes]
+            clips += [Clip(path / file, name, file, split) for name, files in classes.items() for file in files]
+            faults += _nested_splits(classes, parent, depth)
+        if splits:
+            skipped += [Skipped(file, BESIDE) for file in heard.get("", [])]
+            silent += [(top, top) for top in tops if top not in heard]
+        labels = {clip.label for clip in clips}
+        for folder, name in silent:
+            held = found.below(folder)
+            if splits.keys() & {name} or name in labels or _is_no_class(folder, held):
+                skipped.append(Skipped(folder, NO_RECORDINGS))
+            else:
+                faults.append(f"class folder {printable(folder)} holds {printable(held.holds())}")
+        faults += [f"{printable(one.path)} links to nothing" for one in skipped if _is_lost_class(one, parents)]
+        if not clips and not faults:
+            raise self.missing(path, f"no audio files are found in class folders{_loose(found)}")
+        if faults:
+            raise self.missing(path, _all_faults(faults, skipped))
+        return dataset_of(
+            self, path, clips, skipped=skipped, remarks=[*found.remarks, *_understood(tops, splits, heard)]
+        )
+
+    def _splits(self, path: Path, tops: list[str], heard: dict[str, list[str]]) -> dict[str, SplitName]:
+        """Folders that are splits; none where all are classes.
+
+        Raises:
+            DataError: they could be either, or several things.
+        """
+        splits = {top: split for top in tops if (split := split_named(top))}
+        undecided = [top for top in tops if is_undecided(top) and top in heard]
+        others = [top for top in heard if top and top not in splits and top not in undecided]
+        if undecided and not others:
+            raise self.missing(path, "; ".join(ask_which(f"{printable(top)}/") for top in undecided))
+        if undecided or (others and set(splits.values()) - {"train"}):
+            first = printable(next(iter([*(top for top in splits if splits[top] != "train"), *undecided, *splits])))
+            raise self.missing(
+                path,
+                f"split folders ({first}) and class folders ({printable(others[0])}) stand side by side; "
+                f"if {first} is a class, rename it, {_AS_TABLE}",
+            )
+        if others and splits:
+            self._refuse_same_classes(path, splits, others, heard)
+            return {}  # a class of trains, among other classes
+        if not splits:
+            self._refuse_more_than_splits(path, heard)
+        return splits
+
+    def _refuse_same_classes(
+        self, path: Path, splits: dict[str, SplitName], others: list[str], heard: dict[str, list[str]]
+    ) -> None:
+        """Refuse a train/ that is divided as what stands beside it."""
+        train = next(iter(splits))
+        inside = set(_by_folder(heard[train], 1)) - {""} if train in heard else set()
+        for other in others:
+            if inside & set(_by_folder(heard[other], 1)):
+                raise self.missing(
+                    path,
+                    f"{printable(train)}/ and {printable(other)}/ hold folders of the same names: are they splits? "
+                    f"name them train, validation or test, {_AS_TABLE}",
+                )
+
+    def _refuse_more_than_splits(self, path: Path, heard: dict[str, list[str]]) -> None:
+        """Refuse folders like train-clean-100/ and test-clean/, and fold1/ ... fold5/, in place of classes."""
+        like = {top: split for top in heard if (split := resembles_split(top))}
+        nested = [top for top in like if set(_by_folder(heard[top], 1)) - {""}]
+        if len(set(like.values())) > 1 or (nested and len(like) == len([top for top in heard if top])):
+            shown = " and ".join(f"{printable(top)}/" for top in list(like)[:2])
+            raise self.missing(
+                path, f"{shown} look like splits and not like classes; name them train, validation or test, {_AS_TABLE}"
+            )
+        folds = [top for top in heard if _FOLD.fullmatch(top)]
+        if folds and len(folds) == len([top for top in heard if top]):
+            raise self.missing(
+                path,
+                f"{folds[0]}/ looks like a fold and not like a class; name folds in a table (csv:PATH, column fold)",
+            )
 
 
-def _subfolders(path: Path) -> list[Path]:
-    entries = path.iterdir() if path.is_dir() else ()
-    return sorted(entry for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+def _all_faults(faults: list[str], skipped: list[Skipped]) -> str:
+    """Every fault, and all that was passed over, so that one look is enough."""
+    notes = [f"  - {printable(one.sentence)}" for one in passed_over(skipped)]
+    return "\n".join([in_short(faults), *(["in all:", *notes] if notes else [])])
 
 
-def _clips(root: Path, parent: Path, split: SplitName | None) -> list[Clip]:
-    return [
-        Clip(file, folder.name, file.relative_to(root).as_posix(), split)
-        for folder in _subfolders(parent)
-        for file in audio_files(folder)
-    ]
+def _is_no_class(folder: str, held: Found) -> bool:
+    """Whether a folder without a clip is no class: it holds other files alone, or is a link that leads up."""
+    circle = any(one.path == folder and one.kind == CIRCLE for one in held.skipped)
+    return circle or bool(held.others and not held.skipped)
+
+
+def _understood(tops: list[str], splits: dict[str, SplitName], heard: dict[str, list[str]]) -> list[str]:
+    """What was decided about folders whose names leave it open."""
+    renamed = [f"{printable(top)} ({split})" for top, split in splits.items() if top.casefold() != split]
+    remarks = [f"Note: folders are read as splits: {', '.join(renamed)}"] if renamed else []
+    trains = [printable(top) for top in tops if not splits and split_named(top) and top in heard]
+    return remarks + [f"Note: the folder {top} is read as a class, as the folders beside it are" for top in trains]
+
+
+def _is_lost_class(one: Skipped, parents: dict[str, SplitName | None]) -> bool:
+    """Whether a link to nothing stands where classes are, and is named like a folder."""
+    parent, _, name = one.path.rpartition("/")
+    return one.kind == DANGLING and "." not in name and (f"{parent}/" if parent else "") in parents
+
+
+def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> list[str]:
+    """What to ask about splits inside of class folders: dog/train/, dog/test/."""
+    inside = {
+        f"{parent}{name}/{'/'.join(folders[: place + 1])}/": folder
+        for name, files in classes.items()
+        for folders in {tuple(file.split("/")[depth + 1 : -1]) for file in files}
+        for place, folder in enumerate(folders)
+        if is_undecided(folder) or split_named(folder) in ("validation", "test")
+    }
+    if not inside:
+        return []
+    shown, folder = min(inside.items())
+    more = f", and {len(inside) - 1} more like it," if len(inside) > 1 else ""
+    above = f"{printable(folder)}/{printable(next(iter(classes)))}/"
+    return [f"is {printable(shown)}{more} a split? put splits above classes ({above}), {_AS_TABLE}"]
+
+
+def _by_folder(files: list[str], depth: int) -> dict[str, list[str]]:
+    """Files by the folder at a depth; those that lie above it under an empty name."""
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        parts = file.split("/", depth + 1)
+        folders[parts[depth] if len(parts) > depth + 1 else ""].append(file)
+    return dict(folders)
+
+
+def _loose(found: Found) -> str:
+    if found.files:
+        return f"; {len(found.files)} lie beside them, {printable(found.files[0])} for example"
+    return f"; it holds {printable(found.holds())}" if found.skipped else ""

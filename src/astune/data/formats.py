@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _READABLE = (
     "8svx aif aifc aiff au avr caf flac htk iff ircam mp1 mp2 mp3 nist oga ogg opus paf pvf rf64 sds sf snd sph svx "
-    "voc w64 wav wave wavex wve xi"
+    "voc w64 wav wave wavex wve"
 )
 SUFFIXES = frozenset(f".{name}" for name in _READABLE.split())
 """Of files taken for audio when a folder is searched; a file named by a table may have any."""

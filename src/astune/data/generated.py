@@ -17,7 +17,7 @@ from scipy.signal import fftconvolve, istft, stft
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.base import SPLITS
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, OutputError, unknown
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def write_generated(
 
     Raises:
         ConfigError: there is no such task.
+        OutputError: the folder cannot be written.
     """
     if task not in TASKS:
         raise ConfigError(unknown("task", task, TASKS))
@@ -59,9 +60,12 @@ def write_generated(
     for label, sound in TASKS[task].items():
         for number, split in enumerate(splits):
             target = folder / split / label / f"{number:03d}.wav"
-            target.parent.mkdir(parents=True, exist_ok=True)
             clip = _clip(sound, round(seconds * SAMPLING_RATE), keyed_generator(seed, task, label, number))
-            soundfile.write(target, clip, SAMPLING_RATE, subtype="PCM_16")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(target, clip, SAMPLING_RATE, subtype="PCM_16")
+            except (OSError, soundfile.LibsndfileError) as fault:
+                raise OutputError(f"{target} cannot be written: {fault}; make room, or give another folder") from fault
     return folder
 
 

@@ -9,15 +9,21 @@ file, so neither torchcodec nor FFmpeg is needed.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
-from astune.data.base import AudioDataset, Clip, SplitName
+from astune.data.base import AudioDataset, Clip
+from astune.data.hold_out import group_like
 from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.recordings import Skipped, has_recordings
+from astune.data.rows import part_columns
+from astune.data.splits import ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
 from astune.probe import ask
@@ -25,10 +31,8 @@ from astune.probe import ask
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SPLITS: dict[str, SplitName] = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-}  # fmt: skip
+    from astune.data.splits import SplitName
+
 _LABELS = ("label", "labels", "intent", "intent_class", "category", "class", "keyword")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
@@ -43,16 +47,17 @@ class HuggingFace(Layout):
     *.parquet, or data/*.parquet        train-00000-of-00001.parquet ...
   one column of type Audio, one of labels (ClassLabel; or text or numbers in a column named label)
   splits train, validation, test; or one split, perhaps with a column fold; further splits are passed over
+  and perhaps a column group: speaker, session or device, never divided where a validation split is drawn
 """
     may_be_remote: ClassVar[bool] = True
 
     def recognises(self, path: Path) -> bool:
-        """What ``save_to_disk`` writes, or parquet files.
+        """What ``save_to_disk`` writes, or parquet files without recordings beside them.
 
         Args:
             path: an existing file or folder.
         """
-        return _is_saved(path) or any(next(folder.glob("*.parquet"), None) for folder in (path, path / "data"))
+        return _is_saved(path) or bool(_parquet_files(path) and not has_recordings(path))
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels; audio that is not a file yet is written to the cache.
@@ -64,15 +69,20 @@ class HuggingFace(Layout):
             ConfigError: the library ``datasets`` is not installed.
             DataError: there is no such data set, or its columns do not say what is audio and what is a label.
         """
-        if not (self.recognises(path) if path.exists() else _HUB_ID.fullmatch(str(path))):
-            raise self.missing(path, "there is no such folder in this format, and it is no hub id")
+        local = path.exists()
+        if not (_is_saved(path) or _parquet_files(path) if local else _HUB_ID.fullmatch(str(path))):
+            folder = "; folder:PATH or csv:PATH reads recordings" if local and has_recordings(path) else ""
+            raise self.missing(path, f"there is no such folder in this format, and it is no hub id{folder}")
         try:
             datasets: Any = import_module("datasets")
         except ImportError as fault:
             raise ConfigError(f"hf:{path} needs the library datasets: pip install 'astune[datasets]'") from fault
-        parts = _parts(path, _open(self, path, datasets))
+        parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features
         audio, label = self._columns(path, features)
+        unread = [name for name in features if name not in (audio, label, "fold", "group")]
+        if found := part_columns(unread):
+            raise self.missing(path, found)
         undecoded = datasets.Audio(decode=False)
         clips = [
             clip
@@ -81,7 +91,15 @@ class HuggingFace(Layout):
         ]
         used = {clip.label for clip in clips}
         names = getattr(features[label], "names", None)
-        return dataset_of(self, path, clips, [name for name in names if name in used] if names else None)
+        return dataset_of(
+            self,
+            path,
+            clips,
+            [name for name in names if name in used] if names else None,
+            skipped=[Skipped(f"{name} ({len(rows):,} rows)", "splits of other names") for name, rows in unused.items()],
+            remarks=_same_content(clips),
+            group_like=group_like(unread),
+        )
 
     def _columns(self, path: Path, features: Mapping[str, Any]) -> tuple[str, str]:
         """The columns of audio and of labels."""
@@ -103,6 +121,18 @@ class HuggingFace(Layout):
         return audio[0], choices[0]
 
 
+def _parquet_files(path: Path) -> list[Path]:
+    return sorted(file for folder in (path, path / "data") for file in folder.glob("*.parquet"))
+
+
+def _content_digest(path: Path) -> str:
+    whole = hashlib.sha256()
+    for file in _parquet_files(path):
+        with file.open("rb") as stream:
+            whole.update(f"{file.relative_to(path)}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:32]
+
+
 def _is_saved(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
@@ -117,7 +147,11 @@ def _open(layout: Layout, path: Path, datasets: Any) -> Any:  # noqa: ANN401 - a
         datasets.disable_progress_bars()
     try:
         if path.exists():
-            return datasets.load_from_disk(str(path)) if _is_saved(path) else datasets.load_dataset(str(path))
+            if _is_saved(path):
+                return datasets.load_from_disk(str(path))
+            # by itself the library believes its cache wherever a file has the modification time it had
+            cache = Path(datasets.config.HF_DATASETS_CACHE) / "astune" / _content_digest(path)
+            return datasets.load_dataset(str(path), cache_dir=str(cache))
         repository, _, config = str(path).partition(":")
         with _offline_if_unreachable(datasets):
             return datasets.load_dataset(repository, config or None)
@@ -147,34 +181,52 @@ def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
-def _parts(path: Path, loaded: Any) -> dict[SplitName | None, Any]:  # noqa: ANN401
-    """Sort the tables of a DatasetDict, or one Dataset, by our splits; None for one that is undivided.
+def _parts(path: Path, loaded: Any) -> tuple[dict[SplitName | None, Any], dict[str, Any]]:  # noqa: ANN401
+    """Sort the tables of a DatasetDict, or one Dataset, by our splits; None for one that is undivided. And those of other names.
 
     Raises:
-        DataError: no split trains, or two have the same purpose.
+        DataError: none is a split, two have the same purpose, or one could be either.
     """
     if not hasattr(loaded, "keys"):
-        return {None: loaded}
-    known = [(split, part) for name, part in loaded.items() if (split := _SPLITS.get(name.lower()))]
+        return {None: loaded}, {}
+    known = [(split, part) for name, part in loaded.items() if (split := split_named(name))]
     parts: dict[SplitName | None, Any] = dict(known)
-    if "train" not in parts or len(parts) < len(known):
+    asked = [ask_which(name) for name in loaded if is_undecided(name)]
+    if asked:
+        raise DataError(f"hf:{path}: {'; '.join(asked)}, and save it with save_to_disk() if it is not yours")
+    if not parts or len(parts) < len(known):
         raise DataError(
             f"hf:{path} must have one split train, and one validation and one test at most; it has {', '.join(loaded)}"
         )
-    return {None: parts["train"]} if len(parts) == 1 else parts
+    unused = {name: part for name, part in loaded.items() if not split_named(name)}
+    return ({None: parts["train"]} if list(parts) == ["train"] else parts), unused
+
+
+def _same_content(clips: list[Clip]) -> tuple[str, ...]:
+    """Recordings that are in several splits: files are named by their content."""
+    splits: defaultdict[str, set[SplitName | None]] = defaultdict(set)
+    for clip in clips:
+        splits[str(clip.path)].add(clip.split)
+    count = sum(len(found) > 1 for found in splits.values())
+    recordings = "1 recording is" if count == 1 else f"{count:,} recordings are"
+    return (f"Warning: {recordings} in several splits, so scores may be too good",) if count else ()
 
 
 def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: str) -> Iterator[Clip]:  # noqa: ANN401
     has_folds = split is None and "fold" in part.features
     names = getattr(part.features[label], "names", None)
-    rows = part.select_columns([audio, label, *(["fold"] if has_folds else [])])
+    has_groups = "group" in part.features
+    rows = part.select_columns([audio, label, *(["fold"] if has_folds else []), *(["group"] if has_groups else [])])
     with progress(f"Reading {split or 'clips'}", len(rows)) as advance:
         for number, row in enumerate(rows):
             name = f"{split or 'clip'}/{number:06d}"
             text = _label(row[label], names)
             if text is None:
                 raise DataError(f"hf:{path}: {name} has no label ({label} is {row[label]!r})")
-            yield Clip(_file(row[audio]), text, name, split, int(row["fold"]) if has_folds else None)
+            group = str(row["group"]).strip() if has_groups and row["group"] is not None else None
+            if has_groups and not group:
+                raise DataError(f"hf:{path}: {name} has no group (group is {row['group']!r})")
+            yield Clip(_file(row[audio]), text, name, split, int(row["fold"]) if has_folds else None, group)
             advance(1, "")
 
 

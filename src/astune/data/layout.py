@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from astune.console import printable
 from astune.data.base import AudioDataset, DataRecipe, find_audio
+from astune.data.labels import alike, cleaned, cleaning_remark, label_fault
+from astune.data.named_files import windows_path
+from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from astune.data.base import Clip
+    from astune.data.recordings import Skipped
 
 
 class Layout(ABC):
@@ -127,22 +133,31 @@ def load_data(data: str | Path) -> AudioDataset:
         ConfigError: an unknown layout.
         DataError: there is nothing there, or not in that layout.
     """
-    text = str(data)
+    try:
+        return _checked(_load(str(data)))
+    except OSError as fault:
+        where = printable(str(fault.filename or data)[:200])
+        raise DataError(f"{where} cannot be read ({fault.strerror or fault})") from fault
+
+
+def _load(text: str) -> AudioDataset:
     name, colon, rest = text.partition(":")
-    if colon and (name in LAYOUTS or not Path(text).exists()):
+    drive = len(name) == 1  # C:\recordings
+    if colon and not drive and (name in LAYOUTS or not Path(text).exists()):
         if name not in LAYOUTS:
             raise ConfigError(unknown("data layout", name, LAYOUTS))
         layout = LAYOUTS[name]
         path = Path(rest).expanduser()
         if not path.exists() and not layout.may_be_remote:
             raise layout.missing(path, "there is no such file or folder")
-        return _checked(layout.load(path))
+        return layout.load(path)
     path = Path(text).expanduser()
     if not path.exists():
-        raise DataError(f"there is no {text!r} (looked in {Path.cwd()})\n{_all_trees()}")
+        windows = ", and a path of Windows is no path here" if windows_path(text) else ""
+        raise DataError(f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows})\n{_all_trees()}")
     for layout in LAYOUTS.values():
         if layout.recognises(path):
-            return _checked(layout.load(path))
+            return layout.load(path)
     raise DataError(f"{text!r} is in none of the known layouts\n{_all_trees()}")
 
 
@@ -158,8 +173,8 @@ def _checked(dataset: AudioDataset) -> AudioDataset:
     twice = [name for name, number in names.items() if number > 1]
     if twice:
         faults.append(f"{len(twice)} clips occur twice, {twice[0]} among them")
-    if len(dataset.labels) < 2:
-        faults.append(f"it takes two classes or more, and there is {', '.join(dataset.labels) or 'none'}")
+    if not dataset.clips:
+        faults.append("there are no clips")
     if faults:
         raise DataError(listing(faults, dataset.source))
     return dataset
@@ -172,8 +187,12 @@ def dataset_of(
     labels: Sequence[str] | None = None,
     *,
     validation_by_fold: bool = False,
+    skipped: Iterable[Skipped] = (),
+    remarks: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
+    group_like: tuple[str, ...] = (),
 ) -> AudioDataset:
-    """Put a data set together, in an order that no file system decides.
+    """Put a data set together, in an order that no file system decides, with labels that mean one class each.
 
     Args:
         layout: its layout.
@@ -181,11 +200,45 @@ def dataset_of(
         clips: in any order.
         labels: in the order of class indices; sorted by name where None.
         validation_by_fold: see :class:`AudioDataset`.
+        skipped: what was passed over.
+        remarks: what was understood.
+        places: where each label first stands, for messages; its first clip where None.
+        group_like: columns that may hold groups.
 
     Returns:
         The data set.
+
+    Raises:
+        DataError: a label cannot be used, or two of them are one in two spellings; all faults at once.
     """
-    ordered = tuple(sorted(clips, key=lambda clip: clip.name))
-    names = tuple(labels) if labels is not None else tuple(sorted({clip.label for clip in ordered}))
+    ordered = sorted(clips, key=lambda clip: clip.name)
+    first: dict[str, str] = {}
+    for clip in ordered:
+        first.setdefault(clip.label, clip.name)
+    clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
+    changed = {label: new for label, new in clean.items() if new != label}
+    if changed:
+        ordered = [replace(clip, label=clean[clip.label]) if clip.label in changed else clip for clip in ordered]
+    names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
+    names = names if names is not None else sorted({clip.label for clip in ordered})
+    stands = {clean[label]: place for label, place in {**first, **(places or {})}.items()}
+
+    def place_of(label: str) -> str:
+        return printable(stands.get(label, "no clip"))
+
+    impossible = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
+    same, warnings = alike(names, place_of)
     where = path.resolve() if path.exists() else path
-    return AudioDataset(f"{layout.name}:{where}", ordered, names, layout.recipe, validation_by_fold)
+    source = f"{layout.name}:{where}"
+    if impossible or same:
+        raise DataError(listing(impossible + same, printable(source)))
+    return AudioDataset(
+        source,
+        tuple(ordered),
+        tuple(names),
+        layout.recipe,
+        validation_by_fold,
+        passed_over(skipped),
+        (*remarks, *cleaning_remark(changed), *warnings),
+        group_like,
+    )

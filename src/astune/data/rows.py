@@ -1,49 +1,243 @@
-"""Rows of CSV files, with line numbers, and what published tables have in common."""
+"""Rows of tables, with line numbers, and what published tables have in common."""
 
 from __future__ import annotations
 
+import codecs
 import csv
-from typing import TYPE_CHECKING
+import io
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
-from astune.errors import DataError, listing
+from astune.data.labels import cleaned, label_fault
+from astune.data.named_files import windows_fault
+from astune.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from astune.data.layout import Layout
 
 
-def read_rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+Row = tuple[int, dict[str, str]]
+"""A line number, and the cells by column."""
+
+_READ = 10  # faults of one file
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def read_rows(file: Path, verbatim: Collection[str] = ()) -> tuple[list[str], list[Row]]:
     """Read a CSV file with a header.
 
     Args:
-        file: UTF-8, with or without a byte order mark.
+        file: UTF-8, with or without a byte order mark; separated by commas.
+        verbatim: columns whose cells keep their outer spaces.
 
     Returns:
         The header, and each row with its line number.
 
     Raises:
-        DataError: it is not UTF-8 text or no CSV.
+        DataError: it cannot be read, is not UTF-8 text, or has rows that a header of unique names does not fit; all faults at once.
+    """
+    reader = csv.reader(io.StringIO(_text(file, "CSV"), newline=""), strict=True)
+    header: list[str] | None = None
+    rows: list[Row] = []
+    faults: list[str] = []
+    begins = 1
+    try:
+        for cells in reader:
+            line, begins = begins, reader.line_num + 1
+            if not cells:
+                continue
+            if begins > line + 1:
+                faults.append(f"line {line}: a cell goes over several lines; is a quote not closed?")
+            elif header is None:
+                header = [cleaned(name) for name in cells]
+                faults += _named_twice(header)
+            elif any(cell.strip() for cell in cells[len(header) :]):
+                faults.append(
+                    f"line {line}: {len(cells)} cells under a header of {len(header)}; quote a cell that holds a comma"
+                )
+            else:
+                cells += [""] * (len(header) - len(cells))
+                named = zip(header, cells, strict=False)  # spreadsheets write empty cells behind the last column
+                rows.append((line, {name: cell if name in verbatim else cell.strip() for name, cell in named}))
+    except csv.Error as fault:
+        faults.append(f"line {begins}: {_quoting(fault)}")
+    refuse(file, faults)
+    return header or [], rows
+
+
+def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[Row]]:
+    """Read a JSON Lines file, an object a line.
+
+    Args:
+        file: UTF-8.
+        plain: keys whose values must be texts or numbers; null is an empty text.
+
+    Returns:
+        All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text.
+
+    Raises:
+        DataError: it cannot be read, is not UTF-8 text, or a line is no object with unique keys; all faults at once.
+    """
+    faults: list[str] = []
+    rows: list[Row] = []
+    for line, text in enumerate(_text(file, "JSON Lines").split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            pairs = json.loads(text, object_pairs_hook=_Pairs)
+        except (ValueError, RecursionError) as fault:
+            faults.append(f"line {line}: it is no JSON ({fault})")
+            continue
+        if not isinstance(pairs, _Pairs):
+            faults.append(f"line {line}: it is no JSON object")
+            continue
+        faults += [f"line {line}: {fault}" for fault in _named_twice([key for key, _ in pairs])]
+        faults += [
+            f"line {line}: {key} is {json.dumps(value)[:40]}, neither text nor a number"
+            for key, value in pairs
+            if key in plain and isinstance(value, bool | list | dict)
+        ]
+        rows.append((line, {key: _cell(value) for key, value in pairs}))
+    refuse(file, faults)
+    return list(dict.fromkeys(key for _, row in rows for key in row)), rows
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with all of its keys, those named twice too."""
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a list of files.
+
+    Args:
+        file: UTF-8.
+
+    Returns:
+        Its lines, without their ends.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8 text.
+    """
+    return _text(file, "text").splitlines()
+
+
+def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list[str]:
+    """What is wrong with the cells of a published table that name a file and its class.
+
+    Args:
+        line: of the row.
+        row: its cells.
+        file: column of the file's name.
+        labels: columns of which the label is made.
+
+    Returns:
+        A sentence for each fault.
+    """
+    faults = [f"line {line}: {name} is empty" for name in (file, *labels) if not row[name]]
+    found = [fault for name in labels if row[name] and (fault := label_fault(cleaned(row[name])))]
+    return faults + [f"line {line}: {fault}" for fault in (*found, windows_fault(row[file])) if fault]
+
+
+def _text(file: Path, kind: str) -> str:
+    """The text of a table.
+
+    Raises:
+        DataError: there is none.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            rows = [
-                (
-                    reader.line_num,
-                    {key: (value or "").strip() for key, value in row.items() if isinstance(value, str | None)},
-                )
-                for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise DataError(f"{file} is no readable CSV file: {fault}") from fault
-    return header, rows
+        content = file.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DataError(f"{file} is no readable {kind} file: it is UTF-16 text; save it as UTF-8")
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = content.count(b"\n", 0, fault.start) + 1
+        byte = f"byte 0x{content[fault.start]:02x} in line {line}"
+        raise DataError(
+            f"{file} is no readable {kind} file: it is not UTF-8 text ({byte}); save it as UTF-8"
+        ) from fault
+    except OSError as fault:
+        raise DataError(f"{file} cannot be read ({fault.strerror})") from fault
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(
+            f"{file} is no readable {kind} file: line {line} holds a NUL character; is it UTF-16 or damaged?"
+        )
+    return text
 
 
-def published_rows(layout: Layout, file: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def _named_twice(names: Sequence[str]) -> list[str]:
+    return [f"{number} columns are named {name}" for name, number in Counter(names).items() if name and number > 1]
+
+
+def _quoting(fault: csv.Error) -> str:
+    text = str(fault)
+    if "unexpected end of data" in text:
+        return "a quote is opened in this line and never closed"
+    if "expected after" in text:
+        return "there is text after a closing quote; double a quote inside of a cell"
+    return text
+
+
+_TIME = re.compile(
+    r"(t|clip|segment|seg|event|annotation|call|song)?(start|onset|offset|begin|end|stop|finish|min|max)"
+    r"(time|pos|position)?(s|sec|secs|seconds?|ms|samples?|frames?)?"
+)
+
+
+def part_columns(columns: Iterable[str]) -> str | None:
+    """What is wrong with columns that say where in a recording a clip begins and ends: ``start_time``, ``End Time (s)``.
+
+    Args:
+        columns: names of those that would be passed over.
+
+    Returns:
+        A sentence; None where there are none.
+    """
+    letters = ((name, re.sub(r"[^a-z]+", "", name.casefold())) for name in columns)
+    parts = [name for name, text in letters if _TIME.fullmatch(text) and not text.startswith(("min", "max"))]
+    if not parts:
+        return None
+    return (
+        f"column {' and column '.join(parts)}: parts of recordings cannot be read yet, and the whole file would be used; "
+        "cut the recordings, or remove the columns"
+    )
+
+
+def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: Sequence[str], hint: str = "") -> None:
+    """Refuse a table that lacks columns.
+
+    Args:
+        layout: of the data set.
+        file: the table.
+        header: its columns.
+        columns: that must be there.
+        hint: what else could be done, to end the sentence with.
+
+    Raises:
+        DataError: some are not there.
+    """
+    absent = [name for name in columns if name not in header]
+    if not absent:
+        return
+    if not any(header):
+        raise layout.missing(file, "it is empty")
+    what = f"the header ({', '.join(header)}) has no column {' and no column '.join(absent)}"
+    separator = next((name for mark, name in _SEPARATORS.items() if len(header) == 1 and mark in header[0]), None)
+    if separator:
+        what += f"; it is separated by {separator}: save it with commas"
+    raise layout.missing(file, what + hint)
+
+
+def published_rows(layout: Layout, file: Path, columns: Sequence[str]) -> list[Row]:
     """Rows of a data set's own table.
 
     Args:
@@ -60,9 +254,7 @@ def published_rows(layout: Layout, file: Path, columns: Sequence[str]) -> list[t
     if not file.is_file():
         raise layout.missing(file, "there is no such file")
     header, rows = read_rows(file)
-    absent = [name for name in columns if name not in header]
-    if absent:
-        raise layout.missing(file, f"the header ({', '.join(header)}) has no column {' and no column '.join(absent)}")
+    absent_columns(layout, file, header, columns)
     if not rows:
         raise layout.missing(file, "it has no rows")
     return rows
@@ -86,9 +278,7 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
     return None
 
 
-def numbered_classes(
-    layout: Layout, file: Path, rows: Sequence[tuple[int, dict[str, str]]], number: str, name: str
-) -> list[str]:
+def numbered_classes(layout: Layout, file: Path, rows: Sequence[Row], number: str, name: str) -> list[str]:
     """Class names in the order of the numbers a published table gives them.
 
     Args:
@@ -120,8 +310,20 @@ def refuse(file: Path, faults: Sequence[str]) -> None:
     Raises:
         DataError: there are some.
     """
-    if len(faults) > 10:
-        shown = "".join(f"\n  - {fault}" for fault in faults[:10])
-        raise DataError(f"{file}: {len(faults)} faults{shown}\n  - and {len(faults) - 10} more")
     if faults:
-        raise DataError(listing(list(faults), str(file)))
+        raise DataError(f"{file}: {in_short(faults)}")
+
+
+def in_short(faults: Sequence[str]) -> str:
+    """Faults as far as anyone reads them.
+
+    Args:
+        faults: all of them, at least one.
+
+    Returns:
+        The one; or how many there are and the first ten, a line each.
+    """
+    if len(faults) == 1:
+        return faults[0]
+    more = [f"and {len(faults) - _READ} more"] if len(faults) > _READ else []
+    return "\n".join([f"{len(faults)} faults", *(f"  - {fault}" for fault in [*faults[:_READ], *more])])

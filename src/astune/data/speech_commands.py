@@ -11,13 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.audio import SUFFIXES
+from astune.console import printable
 from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.named_files import NamedFiles, windows_fault
+from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, subfolders
+from astune.data.rows import read_lines, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_UNDERSCORE = "recordings in folders with a leading underscore"
+_DEEPER = "recordings in folders within a word's folder"
 _LISTS: dict[SplitName, str] = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
@@ -55,27 +60,52 @@ class SpeechCommands(Layout):
         Raises:
             DataError: a list or a file it names is missing, or a file is in both lists.
         """
-        listed = self._listed(path)
-        clips = [
-            Clip(file, word, f"{word}/{file.stem}", listed.get(file, "train"))
-            for file in sorted(path.glob("[!_.]*/[!.]*"))
-            if file.suffix.lower() in SUFFIXES
-            for word in [file.parent.name]
-        ]
+        names = NamedFiles(path)
+        listed = self._listed(path, names)
+        found = find_recordings(path)
+        clips: list[Clip] = []
+        skipped = list(found.skipped)
+        for name in found.files:
+            word, _, rest = name.partition("/")
+            if not rest:
+                skipped.append(Skipped(name, BESIDE))
+            elif "/" in rest:
+                skipped.append(Skipped(name, _DEEPER))
+            elif word.startswith("_"):
+                skipped.append(Skipped(name, _UNDERSCORE))
+            else:
+                file = path / name
+                clips.append(
+                    Clip(file, word, f"{word}/{file.stem}", listed.get(file, "train"), group=_speaker(file.stem))
+                )
         if not clips:
             raise self.missing(path, "no audio files are found in word folders")
-        return dataset_of(self, path, clips)
+        used = {clip.label for clip in clips}
+        for name in subfolders(path):
+            if name not in used and not name.startswith("_"):
+                held = found.below(name)
+                if not (held.others and not held.skipped and not held.files):
+                    raise self.missing(path, f"word folder {printable(name)} holds {printable(held.holds())}")
+                skipped.append(Skipped(name, NO_RECORDINGS))
+        return dataset_of(self, path, clips, skipped=skipped, remarks=[*found.remarks, *names.remarks])
 
-    def _listed(self, path: Path) -> dict[Path, SplitName]:
+    def _listed(self, path: Path, names: NamedFiles) -> dict[Path, SplitName]:
         splits: dict[Path, SplitName] = {}
         for split, name in _LISTS.items():
             if not (path / name).is_file():
                 raise self.missing(path, f"there is no {name}")
-            lines = (path / name).read_text(encoding="utf-8").splitlines()
-            files = self.locate(path, [path / line.strip() for line in lines if line.strip()])
+            lines = [(number, text.strip()) for number, text in enumerate(read_lines(path / name), start=1)]
+            refuse(path / name, [f"line {number}: {fault}" for number, text in lines if (fault := windows_fault(text))])
+            files = self.locate(path, [path / names.path(text) for _, text in lines if text])
             twice = [file for file in files.values() if file in splits]
             if twice:
                 shown = twice[0].relative_to(path)
                 raise self.missing(path, f"{len(twice)} files are in both lists, {shown} among them")
             splits.update(dict.fromkeys(files.values(), split))
         return splits
+
+
+def _speaker(stem: str) -> str | None:
+    """Who speaks, which the published names say before ``_nohash_``."""
+    speaker, published, _ = stem.partition("_nohash_")
+    return speaker if published else None

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.base import AudioDataset, Clip, DataRecipe
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.rows import numbered_classes, published_rows, refuse, whole_number
+from astune.data.named_files import NamedFiles
+from astune.data.recordings import unnamed_recordings
+from astune.data.rows import cell_faults, numbered_classes, published_rows, refuse, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,14 +63,15 @@ class UrbanSound8K(Layout):
         for line, row in rows:
             whole_number("fold", line, row, faults)
             whole_number("classID", line, row, faults)
-            if not row["class"]:
-                faults.append(f"line {line}: class is empty")
+            faults += cell_faults(line, row, "slice_file_name", "class")
         refuse(file, faults)
         labels = numbered_classes(self, file, rows, "classID", "class")
-        named = [path / "audio" / f"fold{int(row['fold'])}" / row["slice_file_name"] for _, row in rows]
+        listed = NamedFiles(path / "audio")
+        named = [path / "audio" / f"fold{int(row['fold'])}" / listed.path(row["slice_file_name"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["class"], name.stem, fold=int(row["fold"]))
+            Clip(files[name], row["class"], name.stem, fold=int(row["fold"]), group=row.get("fsID") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
-        return dataset_of(self, path, clips, labels)
+        skipped = unnamed_recordings(path, list(map(str, files.values())))
+        return dataset_of(self, path, clips, labels, skipped=skipped, remarks=listed.remarks)

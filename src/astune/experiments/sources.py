@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from astune.data.base import DataRecipe
 from astune.data.digests import content_digests
 from astune.data.layout import LAYOUTS, load_data
-from astune.errors import ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, listing, unknown, validation_faults
 from astune.experiments.table import DataEntry, Table
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
             path = Path(name.partition(":")[2] or name)
             shown = path.parent.name if path.stem == "metadata" else path.name
             # It takes the place of the table's data sets, with what varies in the first of them.
-            entry = DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
+            try:
+                entry = DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
+            except ValidationError as error:
+                raise ConfigError(listing(validation_faults(error, DataEntry), "data set")) from error
         else:
             raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
         if entry.name in found:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,11 +23,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
-from astune.errors import DataError, unknown
+from astune.errors import DataError, OutputError, unknown
+from astune.json_text import json_text
+from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -143,7 +146,8 @@ class Store:
         Args:
             record: the run.
         """
-        _write_json(self.path(record.key), asdict(record))
+        with _written(self.path(record.key)):
+            _write_json(self.path(record.key), asdict(record))
 
     def set_aside(self, key: str) -> Path:
         """Move a run of other weights or other files away, so that no table takes it for a result.
@@ -156,8 +160,9 @@ class Store:
         """
         record = self.read(key)
         aside = self.folder / "stale" / f"{key}-{record.backbone_fingerprint[:8]}{(record.content or '')[:8]}.json"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        return self.path(key).replace(aside)
+        with _written(aside):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            return self.path(key).replace(aside)
 
     def read_tokens(self, key: str) -> dict[str, Tensor]:
         """Read a run's [CLS] tokens.
@@ -184,8 +189,10 @@ class Store:
             key: of the run.
             tensors: as :meth:`read_tokens` gives them.
         """
-        self._tokens(key).parent.mkdir(parents=True, exist_ok=True)
-        save_tensors(self._tokens(key), dict(tensors))
+        path = self._tokens(key)
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, dict(tensors))
 
     def _tokens(self, key: str) -> Path:
         return self.folder / "tokens" / f"{key}.safetensors"
@@ -224,9 +231,10 @@ class Store:
             plan: as asked for.
         """
         path = self._plan(plan.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
-            _write_json(path, asdict(plan))
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
+                _write_json(path, asdict(plan))
 
     def _plan(self, name: str) -> Path:
         return self.folder / "plans" / f"{name}.json"
@@ -269,15 +277,29 @@ def _refuse_bad(record: RunRecord) -> None:
     for name in ("accuracy", "macro_f1"):
         if not 0 <= test[name] <= 1:
             raise ValueError(f"{name} is {test[name]}")
-    if [len(row) for row in test["confusion"]] != [classes] * classes:
-        raise ValueError(f"its confusion matrix is not {classes} x {classes}")
+    refuse_other_shape(test["confusion"], classes)
     if record.identity["method"] != record.result.spec:
         raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into a sentence.
+
+    Raises:
+        OutputError: it did.
+    """
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(
+            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another store"
+        ) from fault
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json_text(content, indent=1) + "\n")
 
 
 def source_state() -> tuple[str | None, bool | None]:

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from astune.console import UNPRINTABLE, printable
 from astune.data.layout import LAYOUTS
 from astune.errors import ConfigError, listing, unknown, validation_faults
 from astune.experiments.published import PUBLISHED
@@ -66,6 +67,14 @@ def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_shown(cls, fields: object) -> object:
+        for name, value in fields.items() if isinstance(fields, dict) else ():
+            if isinstance(value, str) and printable(value, lines=True) != value:
+                raise ValueError(f"{name} '{printable(value)}' holds {UNPRINTABLE}; give another one")
+        return fields
 
 
 class DataEntry(_Part):

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, need_matplotlib, new_figure
+from astune.errors import OutputError
+from astune.reporting.canvas import (
+    COLOURS,
+    LABEL_SIZE,
+    LETTER,
+    MARKERS,
+    drawn,
+    need_matplotlib,
+    new_figure,
+    write_figure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +60,15 @@ def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str 
 
     Raises:
         ConfigError: matplotlib is not installed.
+        OutputError: the picture cannot be written.
     """
-    draw_accuracy_against_parameters(points, title).savefig(path, format="png", dpi=150)
+    figure = draw_accuracy_against_parameters(points, title)
+    try:
+        write_figure(figure, path, format="png", dpi=150)
+    except OSError as fault:
+        raise OutputError(
+            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another folder"
+        ) from fault
 
 
 def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:
@@ -75,12 +92,12 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -
     )
     markers = {method: MARKERS[number % len(MARKERS)] for number, method in enumerate(methods)}
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(series)}
-    figure = new_figure(1 + 5 * len(panels), 5.5, title)
+    room = 0.6 * LABEL_SIZE * max(len(drawn(method)) for method in methods) + 20  # points of upright labels and markers
+    figure = new_figure(1 + 5 * len(panels), max(5.5, 3.5 + room / 72), title)
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-    room = 0.6 * LABEL_SIZE * max(map(len, methods)) + 20  # points that upright labels take, and their markers
     for axes, panel in zip(plots, panels, strict=True):
         axes.set(xscale="log", xlabel="trained parameters", ylim=(_tenth_below(points), 1))
-        axes.set_title(panel, pad=room)
+        axes.set_title(drawn(panel), pad=room)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.grid(visible=True, axis="y", alpha=0.3)
         for point in points:
@@ -88,7 +105,7 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -
                 beside = 10 ** (_BESIDE * (series.index(point.series) - (len(series) - 1) / 2))
                 _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
     plots[0].set_ylabel("test accuracy, 95 % interval")
-    swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in series]
+    swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=drawn(name)) for name in series]
     if len(series) > 1:
         figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
     for axes, panel in zip(plots, panels, strict=True):  # once the shared x axis has its limits
@@ -114,7 +131,7 @@ def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None
     for point, place in zip(ordered, places, strict=True):
         axes.plot(place, 1.03, markers[point.method], color="0.4", transform=axes.transAxes, clip_on=False)
         axes.annotate(
-            point.method,
+            drawn(point.method),
             xy=(point.parameters, point.high),
             xytext=(place, 1.06),
             textcoords="axes fraction",
@@ -140,14 +157,15 @@ def draw_accuracies(points: Sequence[Point], title: str = "") -> Figure:
         ConfigError: matplotlib is not installed.
     """
     methods, panels = (list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("method", "panel"))
-    width = LETTER * max(map(len, methods)) + _PANEL * len(panels)
+    names = [drawn(method) for method in methods]
+    width = LETTER * max(map(len, names)) + _PANEL * len(panels)
     figure = new_figure(max(width, LETTER * 60), 1.2 + _ROW * len(methods), title)
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, panel in zip(plots, panels, strict=True):
-        axes.set_title(panel)
+        axes.set_title(drawn(panel))
         axes.set(xlim=(_tenth_below(points), 1), xlabel="test accuracy, 95 % interval")
         axes.xaxis.set_major_formatter("{x:.0%}")
-        axes.set_yticks(range(len(methods)), methods, fontsize=LABEL_SIZE)
+        axes.set_yticks(range(len(methods)), names, fontsize=LABEL_SIZE)
         axes.set_ylim(len(methods) - 0.5, -0.5)  # the first on top
         axes.grid(visible=True, axis="both", alpha=0.3)
         for point in points:

@@ -19,11 +19,15 @@ import numpy as np
 from scipy import stats
 
 from astune.reporting.intervals import accuracy_interval
+from astune.training.confusion import counted, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from astune.experiments.store import PlanEntry, RunRecord
+    from astune.training.confusion import Record
     from astune.training.result import TrainResult
 
 _RESAMPLES = 9999
@@ -50,8 +54,8 @@ class Cell:
     """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
     macro_f1: float
     """Mean of the runs, 0 to 1."""
-    confusion: list[list[int]]
-    """Summed over the runs; true classes by predicted ones."""
+    confusions: tuple[Record, ...]
+    """A run each, as :mod:`astune.training.confusion` writes them: whole, those of a table would not fit into memory."""
     labels: list[str]
 
     @property
@@ -76,10 +80,18 @@ class Cell:
         return ends and (max(ends[0], 0.0), min(ends[1], 1.0))
 
     @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Summed over the runs; true classes by predicted ones, (classes, classes)."""
+        total = whole(self.confusions[0])
+        for one in self.confusions[1:]:
+            total += whole(one)
+        return total
+
+    @property
     def interval_or_wilson(self) -> tuple[float, float]:
         """95 %, for pictures: of one run, what its test clips alone leave open."""
-        counts = np.array(self.confusion)
-        return self.interval or accuracy_interval(int(counts.trace()), int(counts.sum()))
+        counts = [counted(one) for one in self.confusions]
+        return self.interval or accuracy_interval(sum(right for right, _ in counts), sum(clips for _, clips in counts))
 
 
 @dataclass(frozen=True)
@@ -197,7 +209,7 @@ def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dic
                 device=device_of(fastest),
                 frozen_seconds=max(result.frozen_seconds for result in results),
                 macro_f1=mean(test["macro_f1"] for test in tests),
-                confusion=np.sum([test["confusion"] for test in tests], axis=0).tolist(),
+                confusions=tuple(test["confusion"] for test in tests),
                 labels=results[0].labels,
             )
     return found

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+import re
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from astune.console import printable, say
 from astune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +24,51 @@ LABEL_SIZE = 8  # points
 LETTER = 0.6 * LABEL_SIZE / 72  # inches that a letter takes, generously
 
 
+_LONGEST, _LONGEST_TITLE = 80, 400  # letters in a picture; a title wraps
+_MISSING = re.compile(r"Glyph (\d+) .* missing from")
+
+
+def drawn(name: object, longest: int = _LONGEST) -> str:
+    r"""A name as matplotlib shows it, in which a dollar sign begins no formula.
+
+    Args:
+        name: whatever it holds.
+        longest: letters beyond which it is cut, because pictures are as wide as their names.
+
+    Returns:
+        ``\$x\$``, which is drawn as ``$x$``.
+    """
+    text = printable(name)
+    return (text if len(text) <= longest else f"{text[:longest]}...").replace("$", r"\$")
+
+
+def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure; letters that its font does not have are announced, and drawn as boxes.
+
+    Args:
+        figure: as this package draws it.
+        path: the file.
+        options: of matplotlib's ``savefig``.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(path, **options)
+    for one in caught:
+        found = _MISSING.match(str(one.message))
+        if found:
+            _say_missing(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+@cache
+def _say_missing(letter: str) -> None:
+    """Once, however many pictures have it."""
+    say(
+        f"Note: the font of the pictures has no {letter} and shows a box; name one that has it as font.family in a matplotlibrc"
+    )
+
+
 def save_picture(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write a figure for the screen and for print; the same figure gives the same bytes at any time.
 
@@ -31,8 +80,8 @@ def save_picture(figure: Figure, stem: Path) -> tuple[Path, Path]:
         Paths of the PNG (150 dots an inch) and of the PDF.
     """
     png, pdf = (stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf"))
-    figure.savefig(png, format="png", dpi=150)
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    write_figure(figure, png, format="png", dpi=150)
+    write_figure(figure, pdf, format="pdf", metadata={"CreationDate": None})
     return png, pdf
 
 
@@ -56,7 +105,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, wrap=True)
+    figure.suptitle(drawn(title, _LONGEST_TITLE), wrap=True)
     return figure
 
 

@@ -21,6 +21,7 @@ from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
 from astune.reporting.aggregate import Cell, cells, device_of
+from astune.training.confusion import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -174,7 +175,7 @@ def _what_ran(saved: SavedPlan, done: Mapping[str, RunRecord], devices: Mapping[
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         own = [entry for entry in entries if entry.dataset == dataset]
         sizes = Counter(
-            (len(record.result.labels), sum(map(sum, record.result.scores["test"]["confusion"])))
+            (len(record.result.labels), counted(record.result.scores["test"]["confusion"])[1])
             for entry in own
             if (record := done.get(entry.key))
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, need_matplotlib, new_figure
+from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, drawn, need_matplotlib, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +22,8 @@ _MORE_COLOURS = (*COLOURS, "#882255", "#999999", "#999933")
 _STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 _PANELS_A_ROW = 3
 _MARKED = 10  # points of a long curve that have a marker, about; more would hide the line
+_WIDEST = 20.0  # inches of a matrix: a thousand classes at a line of text each would take gigabytes to draw
+_NAMED = 60  # labels of a legend; no eye tells more apart
 _COUNTED = 15  # classes up to which a cell of a confusion matrix has room for its count
 
 
@@ -115,12 +117,14 @@ def _draw_curve(axes: Axes, curve: Curve, look: _Look) -> None:
         axes.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1)
 
 
-def draw_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title: str = "") -> Figure:
+def draw_confusion(
+    counts: Sequence[Sequence[int]] | NDArray[np.int64], labels: Sequence[str], title: str = ""
+) -> Figure:
     """Draw a confusion matrix, coloured by the share of each true class; white is no clip at all.
 
     Args:
         counts: clips of true class (row) and predicted class (column), (classes, classes); a row may be all zeros.
-        labels: names of the classes, (classes,); up to about 50 are readable, and with up to 15 the counts are written.
+        labels: names of the classes, (classes,); with up to 15 the counts are written, and beyond 125 the classes are numbered.
         title: above the matrix.
 
     Returns:
@@ -135,17 +139,22 @@ def draw_confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], title
     clips = np.asarray(counts)
     shares = clips / np.maximum(1, clips.sum(axis=1, keepdims=True))
     cell = 0.45 if len(labels) <= _COUNTED else 0.16  # inches
-    names = LETTER * max(map(len, labels))
     side = max(3.0, cell * len(labels))
+    shown = [drawn(label) for label in labels]
+    if side > _WIDEST:  # there is no room for a line of text a class
+        side, shown = _WIDEST, []
+    names = LETTER * max(map(len, shown), default=0)
     figure = new_figure(side + names + 1.6, side + names + 1.0, title)
     figure.set_layout_engine("compressed")  # constrained alone cuts off what stands beside a square
     axes = figure.subplots()
     colours = colormaps["viridis_r"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1)
-    places = range(len(labels))
-    axes.set_xticks(places, labels, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
-    axes.set_yticks(places, labels, fontsize=LABEL_SIZE)
-    axes.set(xlabel="predicted", ylabel="true")
+    if shown:
+        places = range(len(labels))
+        axes.set_xticks(places, shown, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
+        axes.set_yticks(places, shown, fontsize=LABEL_SIZE)
+    by = "" if shown else ", by number of the class"
+    axes.set(xlabel=f"predicted{by}", ylabel=f"true{by}")
     figure.colorbar(image, label="share of true class", format="{x:.0%}", fraction=0.05, pad=0.02)
     if len(labels) <= _COUNTED:
         for row, column in np.argwhere(clips):
@@ -222,23 +231,26 @@ def _panels(
     rows = ceil(len(names) / _PANELS_A_ROW)
     columns = ceil(len(names) / rows)
     width = 0.8 + 4.2 * columns
-    fitting = max(1, int(width / (LETTER * (max(map(len, looks)) + 12))))  # 12 letters' width: the swatch and the gaps
-    lines_of_legend = ceil(len(looks) / fitting)
+    labels = [drawn(label) for label in list(looks)[:_NAMED]]
+    if len(looks) > _NAMED:
+        labels[-1] += f" and {len(looks) - _NAMED:,} more"
+    fitting = max(1, int(width / (LETTER * (max(map(len, labels)) + 12))))  # 12 letters' width: the swatch and the gaps
+    lines_of_legend = ceil(len(labels) / fitting)
     figure.set_size_inches(width, 0.6 + 3.6 * rows + 1.6 * LABEL_SIZE / 72 * lines_of_legend)
     plots = figure.subplots(rows, columns, squeeze=False).flat
     for axes in plots[len(names) :]:
         axes.remove()
     for axes, name in zip(figure.axes, names, strict=True):
-        axes.set_title(name)
+        axes.set_title(drawn(name))
     swatches = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.style if lines else "", markersize=5)
-        for look in looks.values()
+        for look in list(looks.values())[:_NAMED]
     ]
     figure.legend(
         swatches,
-        list(looks),
+        labels,
         loc="outside lower center",
-        ncols=ceil(len(looks) / lines_of_legend),
+        ncols=ceil(len(labels) / lines_of_legend),
         fontsize=LABEL_SIZE,
         handlelength=4 if lines else 1,
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
+from astune import markdown
 from astune.adapter_file import write_text
-from astune.console import progress, say
-from astune.errors import ConfigError, DataError
+from astune.console import printable, progress, say
+from astune.errors import ConfigError, DataError, OutputError
 from astune.reporting.canvas import save_picture
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
@@ -30,7 +34,7 @@ from astune.reporting.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from astune.experiments.store import RunRecord, SavedPlan, Store
     from astune.reporting.grid import Grid
@@ -71,6 +75,7 @@ def write_report(saved: SavedPlan, store: Store, folder: Path) -> list[Path]:
 
     Raises:
         DataError: no run is finished.
+        OutputError: the folder cannot be written; what an earlier report left there is as it was.
     """
     records = records_of(saved, store)
     if not records:
@@ -78,10 +83,23 @@ def write_report(saved: SavedPlan, store: Store, folder: Path) -> list[Path]:
             f"{store.folder} holds no finished run of {saved.name}; run `astune reproduce {saved.name}` first"
         )
     table = grid(saved, records)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=f".{saved.name}-") as partial:
+            files = _write(saved, table, records, store, Path(partial))
+            for old in folder.glob(f"{escape(saved.name)}-*.p[nd][gf]"):
+                old.unlink()
+            return [file.replace(folder / file.name) for file in files]
+    except OSError as fault:
+        reason = fault.strerror or fault
+        raise OutputError(
+            f"the report cannot be written into {folder}: {reason}; make room, or give another folder"
+        ) from fault
+
+
+def _write(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], store: Store, folder: Path) -> list[Path]:
+    """All files of a report, into an empty folder, the page first."""
     stem = folder / saved.name
-    for old in folder.glob(f"{saved.name}-*.p[nd][gf]"):
-        old.unlink()
     drawn: list[tuple[str, Path, Path]] = []
     try:
         with progress("Drawing", None) as advance:
@@ -91,15 +109,23 @@ def write_report(saved: SavedPlan, store: Store, folder: Path) -> list[Path]:
     except ConfigError as fault:  # matplotlib is an extra
         say(f"No pictures: {fault}")
     forms = {
-        stem.with_suffix(".html"): _page(table, [(about, png) for about, png, _ in drawn]),
-        stem.with_suffix(".md"): to_markdown(table) + "".join(f"\n![{about}]({png.name})\n" for about, png, _ in drawn),
-        stem.with_suffix(".csv"): to_csv(table),
-        stem.with_suffix(".tex"): to_latex(table),
+        stem.with_name(f"{stem.name}.html"): _page(table, [(about, png) for about, png, _ in drawn]),
+        stem.with_name(f"{stem.name}.md"): to_markdown(table) + "".join(_linked(about, png) for about, png, _ in drawn),
+        stem.with_name(f"{stem.name}.csv"): to_csv(table),
+        stem.with_name(f"{stem.name}.tex"): to_latex(table),
         folder / f"{saved.name}-comparisons.csv": comparisons_to_csv(table),
     }
     for path, text in forms.items():
         write_text(path, text)
     return [*forms, *(path for _, *paths in drawn for path in paths)]
+
+
+def _as_shown(value: object) -> object:
+    return printable(value, lines=True) if isinstance(value, str) else value
+
+
+def _linked(about: str, png: Path) -> str:
+    return f"\n![{markdown.link_text(about)}]({quote(png.name)})\n"
 
 
 def _page(table: Grid, drawn: Sequence[tuple[str, Path]]) -> str:
@@ -120,7 +146,9 @@ def _page(table: Grid, drawn: Sequence[tuple[str, Path]]) -> str:
             }
         )
     shown = [{"caption": about, "data": base64.b64encode(png.read_bytes()).decode("ascii")} for about, png in drawn]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_as_shown
+    )
     return environment.from_string(_PAGE.read_text(encoding="utf-8")).render(
         table=table, headline=headline(table), caption=caption(table), columns=columns, rows=rows, pictures=shown,
         comparisons=list(comparisons(table)),

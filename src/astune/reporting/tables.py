@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from astune import markdown
+from astune.console import printable
 from astune.reporting.aggregate import compare
 from astune.reporting.grid import AVERAGE
 
@@ -143,12 +146,12 @@ def to_markdown(table: Grid) -> str:
     """
     marks = {1: "**{}**", 2: "<u>{}</u>"}
     columns = columns_of(table)
-    lines = [f"# {headline(table)}", "", *(f"- {line}" for line in table.ran)]
+    lines = [f"# {markdown.text(headline(table))}", "", *(f"- {markdown.text(line)}" for line in table.ran)]
     if table.unlike_the_paper:
-        lines += ["- **Not the paper's setting:** " + "; ".join(table.unlike_the_paper)]
+        lines += ["- **Not the paper's setting:** " + "; ".join(map(markdown.text, table.unlike_the_paper))]
     lines += [
         "",
-        f"| method | parameters | % of full | s a run | {' | '.join(columns)} |",
+        f"| method | parameters | % of full | s a run | {' | '.join(map(markdown.text, columns))} |",
         "|" + " --- |" * (4 + len(columns)),
     ]
     for row in table.rows:
@@ -157,14 +160,27 @@ def to_markdown(table: Grid) -> str:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")
             cells.append(f"{mark.format(value)} {behind}".strip())
-        lines.append(" | ".join([f"| {row.name}", *_costs(table, row), *cells]) + " |")
+        lines.append(" | ".join([f"| {markdown.text(row.name)}", *_costs(table, row), *cells]) + " |")
     return "\n".join([*lines, "", caption(table), ""])
 
 
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}", "±": "$\\pm$"}
+    | {
+        "<": "\\textless{}",
+        ">": "\\textgreater{}",
+        "|": "\\textbar{}",
+        "`": "\\textasciigrave{}",
+        '"': "\\textquotedbl{}",
+    }
 )
+
+
+def _latex(text: str) -> str:
+    """A name as it is; behind the end of a row, a bracket or a star that opens the next one would belong to that end."""
+    escaped = printable(text).translate(_LATEX)
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in {"[", "*"} else escaped
 
 
 def to_latex(table: Grid) -> str:
@@ -179,21 +195,18 @@ def to_latex(table: Grid) -> str:
     about = f"{headline(table)}. {caption(table)}"
     if table.unlike_the_paper:
         about += f" Not the paper's setting: {'; '.join(table.unlike_the_paper)}."
-    lines = [f"% {note}" for note in notes]
+    lines = [f"% {printable(note)}" for note in notes]
     lines += [
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{about.translate(_LATEX)}}}",
-        f"\\label{{tab:{table.name}}}",
+        f"\\caption{{{_latex(about)}}}",
+        f"\\label{{tab:{re.sub(r'[^A-Za-z0-9_.:-]', '-', table.name)}}}",
     ]
     lines += [f"\\begin{{tabular}}{{lrrr{'l' * len(columns)}}}", "\\toprule"]
-    lines += [
-        " & ".join(["Method", "Parameters", "\\% of full", "s a run", *(c.translate(_LATEX) for c in columns)])
-        + " \\\\"
-    ]
+    lines += [" & ".join(["Method", "Parameters", "\\% of full", "s a run", *map(_latex, columns)]) + " \\\\"]
     lines += ["\\midrule"]
     for row in table.rows:
-        cells = [cell.translate(_LATEX) for cell in (row.name, *_costs(table, row))]
+        cells = [_latex(cell) for cell in (row.name, *_costs(table, row))]
         for column in columns:
             value, behind = figures_of(table, row, column)
             mark = marks.get(table.places.get((row.name, column), 0), "{}")

@@ -96,7 +96,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if method and shape:
         if config.max_length:
             shape.max_length = config.max_length
-        labels = len(dataset.labels) if dataset else 2
+        labels = max(2, len(dataset.labels)) if dataset else 2  # one class is a fault of its own
         model = attempt(lambda: meta_classifier(method, labels, shape))
     if "output_dir" not in unusable:
         attempt(lambda: refuse_unusable(config, adapter_file.file_bytes(model) if model else 0))
@@ -141,15 +141,19 @@ def split_of(dataset: AudioDataset, config: TrainConfig) -> tuple[AudioDataset, 
 
 
 def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
-    """Refuse data with a class that nothing would be learned of.
+    """Refuse data that nothing could be learned of, or nothing of one class.
 
     Args:
         dataset: the data.
         split: of them.
 
     Raises:
-        DataError: a class has no training clip.
+        DataError: there are fewer than two classes, no training clips, or none of one class.
     """
+    if len(dataset.labels) < 2:
+        raise DataError(f"{dataset.source}: it takes two classes or more, and there is {dataset.labels[0]}")
+    if not split.train:
+        raise DataError(f"{dataset.source} has no clips to train on")
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])

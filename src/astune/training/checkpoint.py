@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
 from astune.errors import CheckpointError
+from astune.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +141,7 @@ def save(
         for rank, states in enumerate(random_states):
             save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
         state = {"progress": asdict(progress), "identity": identity, "data": data}
-        write_text(partial / _STATE, json.dumps(state, indent=2))
+        write_text(partial / _STATE, json_text(state, indent=2))
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)

@@ -5,19 +5,44 @@ None means: as the recipe has it for this method and this data set (``astune.tra
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from astune.console import UNPRINTABLE, printable
 from astune.errors import ConfigError, listing, validation_faults
 from astune.names import BUNDLED_BACKBONE, AttentionKernel, MatmulPrecision, Selection
 
 
+class SettingsError(ConfigError):
+    """Settings that cannot be used."""
+
+    faults: tuple[str, ...]
+    """A sentence each."""
+    names: tuple[str, ...]
+    """The field of each."""
+
+    @classmethod
+    def of(cls, error: ValidationError, model: type[BaseModel]) -> Self:
+        """In our words.
+
+        Args:
+            error: what validation raised.
+            model: the settings.
+        """
+        faults = validation_faults(error, model)
+        found = cls(listing(faults, "settings"))
+        found.faults = tuple(faults)
+        found.names = tuple(str(detail["loc"][0]) for detail in error.errors(include_url=False))
+        return found
+
+
 class TrainConfig(BaseModel):
-    """One training run."""
+    """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -77,6 +102,31 @@ class TrainConfig(BaseModel):
     resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
     overwrite_output_dir: bool = Field(False, description="delete what an earlier run left in the output folder")
 
+    if not TYPE_CHECKING:  # a type checker knows the fields by pydantic's own
+
+        def __init__(self, /, **fields: object) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise SettingsError.of(error, type(self)) from error
+
+    @field_validator("data", "backbone", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: object) -> object:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("data", "method", "backbone", "output_dir")
+    @classmethod
+    def _can_be_shown(cls, value: str | Path) -> str | Path:
+        """Names stand in files and on terminals.
+
+        Raises:
+            ValueError: one cannot.
+        """
+        if printable(value) != str(value):
+            raise ValueError(f"it holds {UNPRINTABLE}; rename it, or give another one")
+        return value
+
     @classmethod
     def from_yaml(cls, path: Path, **overrides: object) -> Self:
         """Read a configuration file.
@@ -94,7 +144,7 @@ class TrainConfig(BaseModel):
         return cls.build({**read_yaml(path), **overrides}, str(path))
 
     @classmethod
-    def build(cls, fields: Mapping[str, object], source: str = "settings") -> Self:
+    def build(cls, fields: Mapping[str, Any], source: str = "settings") -> Self:
         """Make a configuration of values by name.
 
         Args:
@@ -108,12 +158,12 @@ class TrainConfig(BaseModel):
             ConfigError: with all faults at once.
         """
         try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise ConfigError(listing(validation_faults(error, cls), source)) from error
+            return cls(**fields)
+        except SettingsError as error:
+            raise ConfigError(listing(error.faults, source)) from error
 
     @classmethod
-    def build_sound(cls, fields: Mapping[str, object]) -> tuple[Self, dict[str, str]]:
+    def build_sound(cls, fields: Mapping[str, Any]) -> tuple[Self, dict[str, str]]:
         """Make a configuration of the values that can be used, so that those can be checked further beside a fault.
 
         Args:
@@ -123,13 +173,12 @@ class TrainConfig(BaseModel):
             The configuration, with defaults for all other fields, and the sentence of each fault under its field's name.
         """
         try:
-            return cls.model_validate(fields), {}
-        except ValidationError as error:
-            names = [str(detail["loc"][0]) for detail in error.errors()]
-            faults = dict(zip(names, validation_faults(error, cls), strict=True))
+            return cls(**fields), {}
+        except SettingsError as error:
+            faults = dict(zip(error.names, error.faults, strict=True))
         required = {name: "unknown" for name, info in cls.model_fields.items() if info.is_required()}
         sound = {name: value for name, value in fields.items() if name not in faults}
-        return cls.model_validate({**required, **sound}), faults
+        return cls(**{**required, **sound}), faults
 
     def identity(self) -> dict[str, object]:
         """What decides the result: all fields but those that only say where and how to run.

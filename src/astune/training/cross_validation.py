@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from statistics import mean, stdev
 
 from accelerate import PartialState
@@ -11,6 +10,7 @@ from astune import adapter_file
 from astune.console import say
 from astune.data import load_data
 from astune.errors import ConfigError
+from astune.json_text import json_text
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from astune.training.output_folder import writing
@@ -54,5 +54,5 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
     }
     if main:
         with writing(config.output_dir):
-            adapter_file.write_text(config.output_dir / "cross_validation.json", json.dumps(summary, indent=2) + "\n")
+            adapter_file.write_text(config.output_dir / "cross_validation.json", json_text(summary, indent=2) + "\n")
     return results

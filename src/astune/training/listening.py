@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from astune.backbone.load import load_config, load_normalisation
+from astune.data.balance import balance_notices
 from astune.data.base import SPLITS
 from astune.features import FrontEnd, build_cache
 from astune.training.check import refuse_untrained
@@ -26,7 +27,7 @@ class Listened:
     split: Split
     """Without the clips that cannot be read."""
     notices: list[str]
-    """What the user should know: clips left out, cut, suspicious."""
+    """What the user should know: what was passed over, how the clips were divided, which are left out, cut or suspicious."""
 
 
 def listen_to(
@@ -49,7 +50,8 @@ def listen_to(
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
     features = build_cache(dataset.paths, front_end, skip_broken=skip_broken, quiet=quiet)
-    notices = []
+    notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
+    notices += balance_notices(dataset, split.train)
     broken = features.broken
     if broken:
         train, validation, test = (tuple(clip for clip in split.named(name) if clip not in broken) for name in SPLITS)

@@ -7,7 +7,6 @@ test clips are scored once, after that choice.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from contextlib import nullcontext
@@ -29,6 +28,7 @@ from astune.console import progress, say
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment
+from astune.json_text import json_text
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training import checkpoint
@@ -150,8 +150,6 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _announce_plan(self, dataset: AudioDataset, split: Split) -> None:
-        if split.notice:
-            self._announce(f"Note: {split.notice}")
         for notice in self.notices:
             self._announce(notice)
         share = self.model.parameter_count()
@@ -301,7 +299,7 @@ class _Run:
         entry: dict[str, Any] = {"epoch": state.epoch, "train_loss": state.loss_sum / state.clips}
         if self.split.validation:
             scores = self._score(self.split.validation)
-            entry["validation"] = {key: value for key, value in scores.record().items() if key != "confusion"}
+            entry["validation"] = scores.figures()
             self._keep_if_best(scores)
         state.seconds += time.perf_counter() - mark
         entry |= {"learning_rate": self._rate(self._global_step - 1, total), "seconds": round(state.seconds, 3)}
@@ -313,7 +311,7 @@ class _Run:
         due |= config.save_steps is not None and self._global_step % config.save_steps == 0
         if due or broadcast_object_list([time.perf_counter() - self.saved > _RECORD_EVERY])[0]:
             if accelerator.is_main_process:
-                lines = "".join(json.dumps(line) + "\n" for line in state.history)
+                lines = "".join(json_text(line) + "\n" for line in state.history)
                 adapter_file.write_text(config.output_dir / METRICS, lines)
             self._save()
         return entry
@@ -454,7 +452,6 @@ class _Run:
             scores=scores,
             history=self.state.history,
             skipped_clips=len(self.features.broken),
-            notices=self.notices,
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),
@@ -462,9 +459,10 @@ class _Run:
             cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
             frozen_seconds=round(self.frozen_seconds, 3),
             data_digest=self.record.digest,
+            notices=self.notices,
         )
         if self.accelerator.is_main_process:
-            adapter_file.write_text(folder / RESULTS, json.dumps(asdict(result), indent=1) + "\n")
+            adapter_file.write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
             checkpoint.remove_all(folder)
         self.accelerator.log(_flat({"test": scores.get("test", {})}), step=self._global_step)
         for tracker in self.accelerator.trackers:  # end_training would part the processes, and the next fold needs them

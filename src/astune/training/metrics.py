@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.metrics import confusion_matrix, f1_score
 from torch.nn import functional as F
+
+from astune.training.confusion import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +30,13 @@ class Scores:
     confusion: list[list[int]]
     """Clips by true class (row) and predicted class (column)."""
 
+    def figures(self) -> dict[str, float]:
+        """All but the confusion matrix."""
+        return {"clips": self.clips, "accuracy": self.accuracy, "macro_f1": self.macro_f1, "loss": self.loss}
+
     def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+        """As JSON; the confusion matrix as :mod:`astune.training.confusion` writes it."""
+        return {**self.figures(), "confusion": recorded(self.confusion)}
 
     def better_than(self, other: Scores | None) -> bool:
         """By accuracy, and where that is equal by loss; the earlier one wins a tie.

@@ -16,7 +16,7 @@ from astune.data import load_data
 from astune.data.audio import read_audio
 from astune.data.store import cache_root, keep
 from astune.errors import ConfigError, DataError
-from tests.example_layouts import encoded, hub_table, write_hub
+from tests.example_layouts import encoded, hub_table, write_hub, write_tone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,9 +104,9 @@ def test_split_names(tmp_path: Path) -> None:
     split = load_data(tmp_path / "d").split()
     assert (len(split.train), len(split.validation), len(split.test)) == (4, 2, 0)
     datasets.DatasetDict({"test": hub_table(4), "other": hub_table(2)}).save_to_disk(tmp_path / "e")
-    assert "must have one split train, and one validation and one test at most; it has test, other" in refusal(
-        tmp_path / "e"
-    )
+    assert len(load_data(tmp_path / "e").split().test) == 4
+    datasets.DatasetDict({"other": hub_table(2)}).save_to_disk(tmp_path / "g")
+    assert "must have one split train, and one validation and one test at most; it has other" in refusal(tmp_path / "g")
     datasets.DatasetDict({**parts, "valid": hub_table(2)}).save_to_disk(tmp_path / "f")
     assert "one validation and one test at most; it has train, dev, other, valid" in refusal(tmp_path / "f")
 
@@ -201,3 +201,76 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_root() == tmp_path / ".cache" / "astune"
     assert os.environ["HOME"] == str(tmp_path)
+
+
+def test_a_parquet_file_swapped_under_equal_size_and_time_is_read_again(tmp_path: Path) -> None:
+    """The library's own cache asks for the modification time alone."""
+    file = tmp_path / "p" / "data" / "train-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True)
+    table = hub_table(4)
+    other = table.remove_columns("label").add_column("label", [2, 0, 2, 0]).cast(table.features)
+    found = []
+    for content in (table, other):
+        content.to_parquet(file)
+        os.utime(file, (1e9, 1e9))
+        found.append((file.stat().st_size, [clip.label for clip in load_data(tmp_path / "p").clips]))
+    assert found[0][0] == found[1][0]
+    assert [labels for _, labels in found] == [["yes", "no", "yes", "no"], ["no", "yes", "no", "yes"]]
+
+
+def test_splits_of_other_names_are_named(tmp_path: Path) -> None:
+    parts = {"train": hub_table(4), "other": hub_table(2, 20), "unlabelled": hub_table(3, 30)}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
+    assert load_data(tmp_path / "d").notices == (
+        "Note: 2 splits of other names were passed over: other (2 rows), unlabelled (3 rows)",
+    )
+    datasets.DatasetDict({"training_set": hub_table(4), "devel": hub_table(2, 10)}).save_to_disk(tmp_path / "e")
+    split = load_data(tmp_path / "e").split()
+    assert (len(split.train), len(split.validation)) == (4, 2)
+
+
+@pytest.mark.parametrize("name", ["eval", "holdout"])
+def test_undecided_splits_are_asked_about(tmp_path: Path, name: str) -> None:
+    datasets.DatasetDict({"train": hub_table(4), name: hub_table(2, 10)}).save_to_disk(tmp_path / "d")
+    assert f"is {name} validation or test?" in refusal(tmp_path / "d")
+
+
+def test_the_same_recording_in_two_splits_is_warned_of(tmp_path: Path) -> None:
+    datasets.DatasetDict({"train": hub_table(4), "test": hub_table(2)}).save_to_disk(tmp_path / "d")
+    assert load_data(tmp_path / "d").notices == (
+        "Warning: 2 recordings are in several splits, so scores may be too good",
+    )
+
+
+def test_starts_and_ends_are_refused(tmp_path: Path) -> None:
+    table = hub_table(4).add_column("start_time", [0.1] * 4).add_column("end_time", [0.2] * 4)
+    table.save_to_disk(tmp_path / "d")
+    assert "column start_time and column end_time: parts of recordings cannot be read yet" in refusal(tmp_path / "d")
+
+
+def test_a_column_named_group(tmp_path: Path) -> None:
+    table = hub_table(40)
+    table.add_column("group", [n // 4 for n in range(40)]).save_to_disk(tmp_path / "d")
+    dataset = load_data(tmp_path / "d")
+    assert [clip.group for clip in dataset.clips][::4] == [str(n) for n in range(10)]
+    split = dataset.split()
+    assert {dataset.clips[clip].group for clip in split.train}.isdisjoint(
+        dataset.clips[clip].group for clip in split.validation
+    )
+    table.add_column("group", ["a", None] * 20).save_to_disk(tmp_path / "e")
+    assert "clip/000001 has no group (group is None)" in refusal(tmp_path / "e")
+    table.add_column("speaker", ["a", "b"] * 20).save_to_disk(tmp_path / "f")
+    assert "if speaker does, rename it to group" in (load_data(tmp_path / "f").ungrouped() or "")
+
+
+def test_labels_are_cleaned_and_compared(tmp_path: Path) -> None:
+    table = hub_table(4).remove_columns("label")
+    table.add_column("label", ["dog ", "dog", "cafe\u0301", "caf\u00e9"]).save_to_disk(tmp_path / "d")
+    assert load_data(tmp_path / "d").labels == ("caf\u00e9", "dog")
+    table.add_column("label", ["1", "1.0", "2", "3"]).save_to_disk(tmp_path / "e")
+    assert "labels '1' (clip/000000) and '1.0' (clip/000001) are the same number" in refusal(tmp_path / "e")
+
+
+def test_a_folder_of_recordings_named_as_hf(tmp_path: Path) -> None:
+    write_tone(tmp_path / "low" / "a.wav")
+    assert "it is no hub id; folder:PATH or csv:PATH reads recordings" in refusal(f"hf:{tmp_path}")

@@ -1,0 +1,56 @@
+"""Whether one class has most of the clips, so that accuracy alone says little."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from astune.console import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astune.data.base import AudioDataset
+
+# Always answering one class is right as often as that class comes: from three of four clips on, that looks like learning. With many
+# classes half of the clips do, where that is three times an even share or more.
+_MOST, _HALF, _TIMES_EVEN = 0.75, 0.5, 3
+
+
+def majority_note(counts: Mapping[str, int]) -> str | None:
+    """A sentence on the class that has most of the training clips, if one has.
+
+    Args:
+        counts: training clips by class; classes without any count too.
+
+    Returns:
+        What always answering it would be worth; nothing where no class has 75 % of the clips, or 50 % and three times an even share.
+    """
+    clips = sum(counts.values())
+    if len(counts) < 2 or not clips:
+        return None
+    label = max(counts, key=counts.__getitem__)
+    share = counts[label] / clips
+    if share < _MOST and (share < _HALF or share < _TIMES_EVEN / len(counts)):
+        return None
+    return (
+        f"{share:.0%} of the training clips ({counts[label]:,} of {clips:,}) are of one class, '{printable(label)}': always answering it "
+        f"would already be right for {share:.0%} of such clips. Read macro F1 beside accuracy"
+    )
+
+
+def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None) -> list[str]:
+    """What is announced of the balance of training clips.
+
+    Args:
+        dataset: has the clips.
+        train: indices of those that train; all but validation and test clips where None.
+
+    Returns:
+        One line, or none.
+    """
+    if train is None:
+        train = [number for number, clip in enumerate(dataset.clips) if clip.split in {None, "train"}]
+    found = Counter(dataset.targets[clip] for clip in train)
+    note = majority_note({label: found[number] for number, label in enumerate(dataset.labels)})
+    return [f"Note: {note}"] if note else []

@@ -1,0 +1,196 @@
+"""The tenth of training that is held out where a data set brings no validation split: single clips, or whole groups where clips have them.
+
+A sample: of 40 clips of four speakers, ten each, all ten of one speaker are held out: 25 % is further from a tenth than the 10 % that
+single clips would give, but what is measured then is how well an unseen speaker is heard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from astune.keyed import keyed_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from astune.data.base import Clip
+
+VALIDATION_SHARE = 0.1
+_PARTS = round(1 / VALIDATION_SHARE)
+_SHOWN = 3  # groups and classes named in a notice
+_GROUPS = re.compile(
+    r"(speaker|session|recording|recorder|recordist|site|device|microphone|mic|location|station|individual|animal|subject|"
+    r"patient|participant|client|user|srcfile|sourcefile|original|sourceid|fsid)s?(id|name|number|no|code)?"
+)
+
+
+Key = tuple[str, str]
+"""Of a group: ``("group", its name)``; of a clip without one: ``("clip", its name)``."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A division of training clips, and what was decided."""
+
+    train: list[int]
+    validation: list[int]
+    notice: str
+
+
+def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int) -> HeldOut:
+    """Divide training clips.
+
+    Args:
+        clips: of the data set.
+        train: indices of those that would train.
+        seed: of the draw.
+
+    Returns:
+        About a tenth of each class for validation; no class loses its last training clip.
+    """
+    groups: defaultdict[Key, list[int]] = defaultdict(list)
+    for number in train:
+        clip = clips[number]
+        groups[("clip", clip.name) if clip.group is None else ("group", clip.group)].append(number)
+    warning = ""
+    if any(kind == "group" for kind, _ in groups):
+        taken = _groups(clips, groups, seed) if len(groups) > 1 else []
+        if taken:
+            return _by_group(clips, train, groups, taken, seed)
+        reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
+        warning = f"; warning: {reason}, so clips of one group lie on both sides"
+    held = _single(clips, train, seed)
+    return _divided(train, held, f"a tenth of each class drawn with seed {seed}, {_PURPOSE}{warning}")
+
+
+_PURPOSE = "are held out to choose the epoch"
+_ONE_GROUP = "there is only one group"
+_NO_GROUP = "no group can be held out without the last training clip of a class"
+
+
+def _divided(train: Sequence[int], held: set[int], how: str) -> HeldOut:
+    validation = [number for number in train if number in held]
+    return HeldOut(
+        [number for number in train if number not in held],
+        validation,
+        f"no validation split is given: {len(validation)} of the training clips, {how}",
+    )
+
+
+def _single(clips: Sequence[Clip], train: Sequence[int], seed: int) -> set[int]:
+    """A tenth of the clips of each class, by names alone."""
+    classes: defaultdict[str, list[int]] = defaultdict(list)
+    for number in train:
+        classes[clips[number].label].append(number)
+    held: set[int] = set()
+    for members in classes.values():
+        # A class of one clip stays in training: a class never trained on cannot be chosen for.
+        share = min(max(1, round(VALIDATION_SHARE * len(members))), len(members) - 1)
+        ranks = {number: keyed_generator(seed, "validation", clips[number].name).random() for number in members}
+        held.update(sorted(members, key=ranks.__getitem__)[:share])
+    return held
+
+
+def _groups(clips: Sequence[Clip], groups: dict[Key, list[int]], seed: int) -> list[Key]:
+    """Groups that bring the held share of each class nearest to a tenth, taken one by one in a drawn order.
+
+    A class of which no clip is held then gets the group that costs the least, unless it would not train at all.
+    """
+    counts = {key: Counter(clips[number].label for number in members) for key, members in groups.items()}
+    whole: Counter[str] = Counter()
+    for count in counts.values():
+        whole.update(count)
+    held: Counter[str] = Counter()
+    ranks = {key: (keyed_generator(seed, "validation", key[1]).random(), key) for key in groups}
+    ordered = sorted(groups, key=ranks.__getitem__)
+    taken: dict[Key, None] = {}
+
+    def take(key: Key) -> None:
+        held.update(counts[key])
+        taken[key] = None
+
+    for key in ordered:
+        if _gain(counts[key], held, whole) < 0:
+            take(key)
+    with_class: defaultdict[str, list[Key]] = defaultdict(list)
+    for key in ordered:
+        for label in counts[key]:
+            with_class[label].append(key)
+    for label in sorted(whole):
+        if not held[label]:
+            costs = {key: _gain(counts[key], held, whole) for key in with_class[label]}
+            cheapest = min(costs, key=costs.__getitem__)
+            if costs[cheapest] < float("inf"):
+                take(cheapest)
+    return list(taken)
+
+
+def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
+    """By how much the squared distances of the held shares from a tenth grow with a group; infinite if a class would be left empty."""
+    if any(held[label] + count >= whole[label] for label, count in group.items()):
+        return float("inf")
+    # ((h + g) / n - 1/10)^2 - (h / n - 1/10)^2, times 10: whole numbers above the line, so that equal is equal
+    return sum(
+        count * (_PARTS * (2 * held[label] + count) - 2 * whole[label]) / whole[label] ** 2
+        for label, count in group.items()
+    )
+
+
+def _by_group(
+    clips: Sequence[Clip],
+    train: Sequence[int],
+    groups: dict[Key, list[int]],
+    taken: Sequence[Key],
+    seed: int,
+) -> HeldOut:
+    held = {number for key in taken for number in groups[key]}
+    names = ", ".join(name for _, name in taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
+    divided = _divided(
+        train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names}), {_PURPOSE}"
+    )
+    without = sorted({clips[n].label for n in divided.train} - {clips[n].label for n in divided.validation})
+    if not without:
+        return divided
+    shown = ", ".join(without[:_SHOWN]) + (", ..." if len(without) > _SHOWN else "")
+    classes = "1 class has" if len(without) == 1 else f"{len(without)} classes have"
+    return HeldOut(divided.train, divided.validation, f"{divided.notice}; {classes} no clip among them: {shown}")
+
+
+def group_like(columns: Iterable[str]) -> tuple[str, ...]:
+    """Columns whose name says that they may hold groups.
+
+    Args:
+        columns: names.
+
+    Returns:
+        Those like ``speaker`` or ``recording_id``.
+    """
+    return tuple(name for name in columns if _GROUPS.fullmatch(re.sub(r"[^a-z0-9]+", "", name.casefold())))
+
+
+def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Groups with clips in several of the splits or folds that a data set gives.
+
+    Args:
+        clips: of the data set.
+
+    Returns:
+        One sentence, or none.
+    """
+    sides: defaultdict[str, set[str | int]] = defaultdict(set)
+    for clip in clips:
+        if clip.group is not None:
+            sides[clip.group].add(clip.fold if clip.fold is not None else clip.split or "train")
+    crossing = {group: found for group, found in sides.items() if len(found) > 1}
+    if not crossing:
+        return ()
+    group, found = next(iter(crossing.items()))
+    groups = "1 group lies" if len(crossing) == 1 else f"{len(crossing)} groups lie"
+    where = ", ".join(sorted(map(str, found)))
+    return (
+        f"Warning: {groups} in several splits or folds, so scores may be too good: group {group} is in {where}"
+        + (", for example" if len(crossing) > 1 else ""),
+    )

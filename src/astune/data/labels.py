@@ -1,0 +1,140 @@
+r"""Labels as they come from folders and tables: cleaned where that is safe, compared with each other, refused where surely wrong.
+
+A sample: ``"cafe\u0301 "`` becomes ``"café"``, which is announced; ``1`` beside ``1.0`` is refused; ``Dog`` beside ``dog`` is warned of.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from decimal import Decimal
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from astune.console import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_SHOWN = 3
+# soft hyphen, zero-width space, marks of direction, word joiner and what is like it, byte order mark
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]")
+_AT_ENDS = "\u200c\u200d"  # joiners, which mean something inside of a word
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_CYRILLIC = dict(zip("авеѕіјкмнорстухһԁԛԝү", "abesijkmhopctyxhdqwy", strict=True))
+_GREEK = dict(zip("αβεζηικμνορτυχ", "abezhikmnoptux", strict=True))
+_MARKS = dict.fromkeys("‐‑‒–—−", "-") | dict.fromkeys("‘’ʼ′", "'")
+_UNDRAWN = dict.fromkeys("\ufe0e\ufe0f\u200c\u200d", "")  # variants of emoji, joiners
+_DRAWN_ALIKE = str.maketrans(_CYRILLIC | _GREEK | _MARKS | _UNDRAWN)
+
+
+def cleaned(label: str) -> str:
+    """A label without what nobody sees.
+
+    Args:
+        label: as found.
+
+    Returns:
+        It in Unicode's composed form (NFC), without outer spaces and zero-width characters.
+    """
+    if label.isascii():
+        return label.strip()
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", label).strip().strip(_AT_ENDS).strip())
+
+
+def label_fault(label: object) -> str | None:
+    """What makes a label impossible.
+
+    Args:
+        label: as found, or cleaned.
+
+    Returns:
+        A sentence; None for a label that can be used.
+    """
+    if not isinstance(label, str):
+        return f"label {label!r} is of type {type(label).__name__}; labels are text, as in {str(label)!r}"
+    if printable(label) != label:
+        what = "bytes that are not UTF-8" if re.search("[\ud800-\udfff]", label) else "control characters"
+        return f"label '{printable(label)}' holds {what}; rename it"
+    return None if label else "a label is empty"
+
+
+def cleaning_remark(changed: Mapping[str, str]) -> tuple[str, ...]:
+    """What was cleaned, for people.
+
+    Args:
+        changed: the cleaned label of each that was changed.
+
+    Returns:
+        One sentence, or none.
+    """
+    if not changed:
+        return ()
+    shown = ", ".join(f"{old!a} as {new!r}" for old, new in list(changed.items())[:_SHOWN])
+    labels = "1 label is" if len(changed) == 1 else f"{len(changed)} labels are"
+    more = ", ..." if len(changed) > _SHOWN else ""
+    return (f"Note: {labels} read without outer spaces and invisible characters, in composed Unicode: {shown}{more}",)
+
+
+def alike(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str], list[str]]:
+    """Labels that look like one and are two.
+
+    Args:
+        labels: all, cleaned.
+        place: where a label is first used, for the message.
+
+    Returns:
+        Faults, of pairs that are surely one label; and warnings, of pairs that may be.
+    """
+    faults, warnings = [], []
+    same_number = set(_pairs((label, _number(label)) for label in labels))
+    for a, b in sorted(same_number):
+        faults.append(f"{_pair(a, b, place)} are the same number; write it in one way")
+    for a, b in _pairs((label, _skeleton(label)) for label in labels):
+        pair = _pair(a, b, place)
+        if (a, b) in same_number:
+            continue
+        if _compatible(a) == _compatible(b):
+            faults.append(f"{pair} differ in Unicode's form alone ({_points(a, b)}); write it in one way")
+        elif _folded(a) == _folded(b):
+            warnings.append(f"Warning: {pair} are two classes that differ in case or spaces alone")
+        else:
+            warnings.append(f"Warning: {pair} are two classes that look alike ({_points(a, b)})")
+    return faults, warnings
+
+
+def _pairs(keyed: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
+    """Neighbours among labels of the same key."""
+    groups: defaultdict[object, list[str]] = defaultdict(list)
+    for label, key in keyed:
+        if key is not None:
+            groups[key].append(label)
+    return [pair for group in groups.values() if len(group) > 1 for pair in combinations(group[: _SHOWN + 1], 2)]
+
+
+def _number(label: str) -> Decimal | None:
+    text = unicodedata.normalize("NFKC", label)
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def _compatible(label: str) -> str:
+    return unicodedata.normalize("NFKC", label)
+
+
+def _folded(label: str) -> str:
+    return re.sub(r"[\s_]+", " ", _compatible(label).casefold())
+
+
+def _skeleton(label: str) -> str:
+    return _folded(label).translate(_DRAWN_ALIKE)
+
+
+def _pair(a: str, b: str, place: Callable[[str], str]) -> str:
+    return f"labels '{printable(a)}' ({place(a)}) and '{printable(b)}' ({place(b)})"
+
+
+def _points(a: str, b: str) -> str:
+    """The characters that only one of two labels has, by number and name."""
+    odd = [character for character in dict.fromkeys(a + b) if (character in a) != (character in b)]
+    return ", ".join(f"U+{ord(character):04X} {unicodedata.name(character, '?')}" for character in odd[:4])
