@@ -114,7 +114,7 @@ def test_validate_finds_the_broken_files_that_train_will(folder: Path, tmp_path:
         notices = listen_as_trained(config, checked, quiet=True).notices
         result = train(config, quiet=True)
         assert result.notices == notices
-        assert "1 of 24 audio files cannot be read and are left out" in notices[0]
+        assert any("1 of 24 audio files cannot be read and are left out" in notice for notice in notices)
         assert result.skipped_clips == 1
         return
     with pytest.raises(AudioError) as by_validate:

@@ -19,7 +19,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import astune.data.audio as audio
+import astune.data.opening as opening
+from astune.data import audio, levels
 from astune.data.audio import SAMPLING_RATE, duration, listen, read_audio, survey
 from astune.errors import AudioError
 
@@ -75,7 +76,7 @@ def test_blocks_give_the_bits_of_one_reading(
     if rate == SAMPLING_RATE:
         assert np.array_equal(whole, direct)
     for block in (1000, 4096, 30_003):
-        monkeypatch.setattr(audio, "_BLOCK", block)
+        monkeypatch.setattr(opening, "_BLOCK", block)
         assert np.array_equal(read_audio(path), whole)
         assert np.array_equal(read_audio(path, 0.2), start)
 
@@ -186,9 +187,20 @@ def test_unfinished_headers_are_read_to_the_end(tmp_path: Path, case: str) -> No
     assert kinds(path) == []
 
 
-@pytest.mark.parametrize(("name", "before"), [("wav", b"data"), ("au", b".snd\0\0\0\x18")])
-def test_an_unfinished_header_without_a_length_is_named_as_such(tmp_path: Path, name: str, before: bytes) -> None:
-    path = edited(write(tmp_path, name), _field(before, b"\0" * 4))
+@pytest.mark.parametrize(
+    ("name", "before", "length"),
+    [
+        ("wav", b"data", b"\0" * 4),
+        ("au", b".snd\0\0\0\x18", b"\0" * 4),
+        ("rf64", b"ds64\x1c\0\0\0" + struct.pack("<Q", 64_096), b"\0" * 8),
+        ("aiff", b"SSND", struct.pack(">I", 8)),
+        ("caf", b"data", struct.pack(">q", 4)),
+    ],
+)
+def test_an_unfinished_header_without_a_length_is_named_as_such(
+    tmp_path: Path, name: str, before: bytes, length: bytes
+) -> None:
+    path = edited(write(tmp_path, name), _field(before, length))
     for read in (read_audio, duration):
         with pytest.raises(
             AudioError, match=r"its header was never finished: 64,000 bytes of sound lie behind it; .*ffmpeg"
@@ -225,7 +237,7 @@ def test_a_long_silence_is_as_long_as_it_is(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(600 * 8000, np.int16), 8000)
     assert path.stat().st_size * 64 < 600 * 8000
     assert duration(path) == 600.0
-    assert kinds(path) == [audio.SILENT]
+    assert kinds(path) == [levels.SILENT]
 
 
 @pytest.mark.parametrize("rate", [1, 39])
@@ -245,25 +257,25 @@ OTHER = 0.2 * np.random.default_rng(1).standard_normal(HISS.shape)
 LEVELS: dict[str, tuple[NDArray[np.float64], list[str]]] = {
     "usual": (HISS, []),
     "clipped by a lossy codec": (HISS / np.abs(HISS).max() * 1.4, []),
-    "integers as floats": (HISS * 32_767, [audio.LOUD]),
-    "silence": (HISS * 0, [audio.SILENT]),
-    "dither alone": (np.sign(HISS) / 32_768, [audio.QUIET]),
+    "integers as floats": (HISS * 32_767, [levels.LOUD]),
+    "silence": (HISS * 0, [levels.SILENT]),
+    "dither alone": (np.sign(HISS) / 32_768, [levels.QUIET]),
     "just loud enough": (HISS / np.abs(HISS).max() * 2e-3, []),
-    "one value": (HISS * 0 + 0.25, [audio.CONSTANT]),
+    "one value": (HISS * 0 + 0.25, [levels.CONSTANT]),
     "channels alike": (_pair(HISS, HISS), []),
     "independent channels": (_pair(HISS, OTHER), []),
     "one silent channel": (_pair(HISS, 0 * HISS), []),
-    "opposite channels": (_pair(HISS, -HISS), [audio.CANCELLED]),
-    "almost opposite": (_pair(HISS, -HISS + 0.01 * OTHER), [audio.CANCELLED]),  # -46 dB are left
+    "opposite channels": (_pair(HISS, -HISS), [levels.CANCELLED]),
+    "almost opposite": (_pair(HISS, -HISS + 0.01 * OTHER), [levels.CANCELLED]),  # -46 dB are left
     "half opposite": (_pair(HISS, -0.5 * HISS), []),  # 4 / 2.5 in power: -10 dB
-    "loud and opposite": (_pair(HISS, -HISS) * 100, [audio.LOUD, audio.CANCELLED]),
+    "loud and opposite": (_pair(HISS, -HISS) * 100, [levels.LOUD, levels.CANCELLED]),
 }
 
 
 @pytest.mark.parametrize("case", LEVELS)
 @pytest.mark.parametrize("block", [1000, 1_008_000])
 def test_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block: int) -> None:
-    monkeypatch.setattr(audio, "_BLOCK", block)
+    monkeypatch.setattr(opening, "_BLOCK", block)
     samples, expected = LEVELS[case]
     path = tmp_path / "level.wav"
     soundfile.write(path, samples, SAMPLING_RATE, subtype="FLOAT")
@@ -349,7 +361,7 @@ def test_standard_input_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_pipe_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "_PIPE_LIMIT", 2**21)
+    monkeypatch.setattr(opening, "_PIPE_LIMIT", 2**21)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     thread = _pour(pipe, bytes(2**23))

@@ -1,0 +1,240 @@
+"""Opening recordings, files and pipes alike, and the sentences for what cannot be opened or decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import stat
+import sys
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import soundfile
+
+from astune.data.containers import Frame, inspect
+from astune.data.formats import UNREADABLE
+from astune.errors import AudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+STDIN = "-"
+"""In place of a path: standard input."""
+
+_BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
+_BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
+_DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
+_ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
+_PIPE_LIMIT = 2**30  # bytes
+_PIPE_STEP = 2**20
+_POINTERS = (
+    (b"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"),
+    (b"/annex/objects/", "git-annex", "git annex get"),
+)
+# TypeError: of a suffix that means no header.
+_FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError)
+
+
+class _Straight(soundfile.SoundFile):  # type: ignore[misc] # it has no types
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks behind each block to where it is already. MP3 and Opus then decode the next block from a fresh state, other numbers;
+    and where the header states another length than there is, the seek fails.
+    """
+
+    def seekable(self) -> bool:
+        """Never, so that nothing seeks."""
+        return False
+
+
+@dataclass
+class Sound:
+    """An opened recording."""
+
+    file: _Straight
+    size: int
+    """Bytes."""
+    frame: Frame
+
+    @property
+    def promised(self) -> int:
+        """Frames that the header states; 0 where it states none."""
+        return 0 if self.file.frames > _ENDLESS else int(self.file.frames)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the frames have to be counted."""
+        unknown = self.frame.unfinished and self.promised == 0
+        return bool(self.frame.cut or self.frame.surplus or unknown) or self.file.frames > _DENSEST * self.size
+
+    def blocks(self, wanted: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Decoded frames from here on, (frames, channels) each, as many as wanted or all."""
+        step, got = max(1, _BLOCK // self.file.channels), 0
+        while wanted is None or got < wanted:
+            # libsndfile writes zeros over what it is given and does not fill: megabytes for each short file.
+            likely = min(step, max(self.promised - got, 0) // 10 * 10 + _BEYOND) if self.promised else step
+            block = self.file.read(
+                likely if wanted is None else min(likely, wanted - got), dtype="float32", always_2d=True
+            )
+            if not len(block):
+                return
+            got += len(block)
+            yield block
+
+    def count(self) -> int:
+        """Decode the rest, and say how many frames it has."""
+        return sum(len(block) for block in self.blocks())
+
+
+@contextmanager
+def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
+    """Open a recording for the time of a block; what goes wrong meanwhile becomes a sentence.
+
+    Args:
+        path: a file, a pipe, or ``-`` for standard input.
+        pipes: whether a pipe is read, to its end; where files are read again, it is refused.
+
+    Yields:
+        The recording, to be read once from its beginning.
+
+    Raises:
+        AudioError: it cannot be opened or decoded.
+    """
+    if not pipes and _is_pipe(path):
+        raise AudioError(f"{path}: it is a pipe, which can be read only once; save it to a file")
+    content, frame = _piped(path), Frame()
+    try:
+        with nullcontext(content) if content else open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - names that hold a zero byte
+            frame, size = inspect(raw), raw.seek(0, io.SEEK_END)
+            raw.seek(0)
+            by_name = content is None and not _has_twin(path)
+            source = _encodable(path) if by_name else content or raw.fileno()
+            with _Straight(source, closefd=False) as file:
+                yield Sound(file, size, frame)
+    except _FAULTS as fault:
+        reason = _undecodable(content, fault) if content else _reason(Path(path), fault)
+        hint = frame_hint(path, frame)
+        raise AudioError(f"{path}: {reason}{f'; {hint}' if hint else ''}") from fault
+
+
+def frame_hint(path: str | Path, frame: Frame) -> str:
+    """What a recording's frame says of why little or nothing can be decoded.
+
+    Args:
+        path: of the recording.
+        frame: as inspected.
+
+    Returns:
+        A sentence with the next step; empty where the frame is sound.
+    """
+    if frame.cut:
+        return f"it is cut short: {frame.cut}"
+    if not frame.unfinished and not frame.surplus:
+        return ""
+    behind = f": {frame.surplus:,} bytes of sound lie behind it" if frame.surplus else ""
+    repair = f"ffmpeg -i {shlex.quote(str(path))} repaired.wav"
+    return f"its header was never finished{behind}; write it anew, for example with `{repair}`"
+
+
+def _has_twin(path: str | Path) -> bool:
+    """Whether a Mac has left ``._clip.mp3`` beside ``clip.mp3``, which libsndfile takes for a part of it and fails at."""
+    folder, name = os.path.split(path)
+    twins = (os.path.join(folder, f"._{name}"), os.path.join(folder, ".AppleDouble", name))  # noqa: PTH118 - names of any kind
+    return not name.lower().endswith(".sd2") and any(map(os.path.lexists, twins))
+
+
+def _is_pipe(path: str | Path) -> bool:
+    return str(path) == STDIN or stat.S_ISFIFO(_mode(path))
+
+
+def _mode(path: str | Path) -> int:
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):  # opening it will say why
+        return 0
+
+
+def _piped(path: str | Path) -> io.BytesIO | None:
+    """All that a pipe gives; None for a file.
+
+    Raises:
+        AudioError: it gives too much, or is neither.
+    """
+    mode = _mode(path)
+    if str(path) == STDIN:
+        stream = getattr(sys.stdin, "buffer", None)
+        if stream is None or sys.stdin.isatty():
+            raise AudioError(f"{path}: nothing is piped into standard input; give a file, or `cat FILE | ...`")
+        return _bounded(path, stream)
+    if stat.S_ISFIFO(mode):
+        try:
+            with open(path, "rb") as pipe:  # noqa: PTH123 - as above
+                return _bounded(path, pipe)
+        except OSError as fault:
+            raise AudioError(f"{path}: the pipe cannot be read ({fault.strerror})") from fault
+    if stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        kind = "socket" if stat.S_ISSOCK(mode) else "device"
+        raise AudioError(f"{path}: it is a {kind}, no recording; give a file or a pipe")
+    return None
+
+
+def _bounded(path: str | Path, stream: BinaryIO) -> io.BytesIO:
+    content = io.BytesIO()
+    while part := stream.read(_PIPE_STEP):
+        content.write(part)
+        if content.tell() > _PIPE_LIMIT:
+            raise AudioError(f"{path}: it gives more than {_PIPE_LIMIT // 2**20:,} MiB; save it to a file")
+    return content
+
+
+def _encodable(path: str | Path) -> str | bytes:
+    return os.fsencode(path) if os.name == "posix" else str(path)  # soundfile cannot encode names that are not UTF-8
+
+
+def _reason(path: Path, fault: Exception) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except FileNotFoundError:
+        absent = "there is no such file"
+        return f"{absent}: its content is not here; fetch it with `git annex get`" if _annexed(path) else absent
+    except IsADirectoryError:
+        return "it is a folder"
+    except (OSError, ValueError) as refusal:
+        return f"it cannot be opened ({getattr(refusal, 'strerror', refusal)})"
+    for beginning, what, fetch in _POINTERS:
+        if start.startswith(beginning):
+            return f"it is a {what} pointer, not the recording; fetch that with `{fetch}`"
+    suffix = path.suffix.lower()
+    if start and suffix == ".raw":
+        return ".raw samples come without their rate and channels; convert it to .wav or .flac"
+    if start and suffix in UNREADABLE:
+        return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
+    return _undecodable(io.BytesIO(start), fault)
+
+
+def _annexed(path: Path) -> bool:
+    try:
+        return ".git/annex/" in path.readlink().as_posix()
+    except (OSError, ValueError):
+        return False
+
+
+def _undecodable(content: io.BytesIO, fault: Exception) -> str:
+    content.seek(0)
+    if not content.read(1):
+        return "the file is empty"
+    if isinstance(fault, MemoryError):
+        return "it needs more memory than there is; cut it into shorter files"
+    text = fault.error_string if isinstance(fault, soundfile.LibsndfileError) else str(fault)
+    if "does not exist" in text:  # libsndfile's words for an MP3 without a frame
+        text = "no audio was found in it"
+    text = text.removeprefix("Error : ").rstrip(".").strip()
+    return f"it cannot be decoded ({text})" if text else "it cannot be decoded"
