@@ -68,6 +68,7 @@ def test_train_validate_and_check_say_it(
 def test_the_table_shows_macro_f1_of_both_splits(
     uneven: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # else as wide as the terminal of whoever runs the tests
     settings = ("--method", "linear", "--backbone", "random:tiny", "--num-train-epochs", "1")
     code, out, _ = run(capsys, monkeypatch, "train", uneven, *settings, "--output-dir", tmp_path / "out")
     assert code == 0

@@ -42,7 +42,7 @@ def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("features are computed")
 
-    monkeypatch.setattr("astune.training.loop.build_cache", refuse)
+    monkeypatch.setattr("astune.training.loop.listen_to", refuse)
 
 
 @pytest.mark.parametrize(
