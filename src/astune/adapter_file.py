@@ -307,7 +307,7 @@ def read_config(path: Path) -> AdapterConfig:
         AdapterError: it is damaged, or was written by a newer version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
             raise AdapterError(

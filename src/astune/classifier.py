@@ -181,6 +181,19 @@ class AudioClassifier(nn.Module):
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
         """
+        self.refuse_other_tensors(state)
+        for name, tensor in self.adapter_state().items():
+            tensor.copy_(state[name])
+
+    def refuse_other_tensors(self, state: dict[str, Tensor]) -> None:
+        """Look whether values fit.
+
+        Args:
+            state: as :meth:`adapter_state` gives it.
+
+        Raises:
+            AdapterError: a tensor is missing, unknown, or of another shape.
+        """
         own = self.adapter_state()
         faults = [f"{name} is missing" for name in own if name not in state]
         faults += [f"{name} is unknown to {self.method.spec}" for name in state if name not in own]
@@ -191,8 +204,6 @@ class AudioClassifier(nn.Module):
         ]
         if faults:
             raise AdapterError(listing(faults, "its tensors do not fit"))
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
 
     def parameter_count(self) -> int:
         """Trained parameters, counted as the paper counts them: head and final LayerNorm left out, but for its two exceptions."""

@@ -1,4 +1,4 @@
-"""Names that commands show before anything heavy is imported."""
+"""Names and bounds that commands show before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -18,3 +18,6 @@ AttentionKernel = Literal["auto", "fused", "math"]
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 """Of float32 products, in torch's words."""
+
+LONGEST_INPUT = 360_000
+"""Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""

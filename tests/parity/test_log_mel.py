@@ -249,7 +249,7 @@ def test_front_end_is_a_value() -> None:
 @pytest.mark.parametrize(
     ("settings_", "words"),
     [
-        ({"max_length": 0}, ["max_length=0", "1 or more"]),
+        ({"max_length": 0}, ["max_length=0", "from 1 to 360000"]),
         ({"max_length": 64, "num_mel_bins": 0}, ["num_mel_bins=0"]),
         ({"max_length": 64, "std": 0.0}, ["std=0.0", "above 0"]),
         ({"max_length": 64, "std": math.nan}, ["std=nan"]),

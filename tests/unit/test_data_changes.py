@@ -17,15 +17,17 @@ from typer.testing import CliRunner
 from astune.cli import app
 from astune.data import load_data
 from astune.data.digests import content_digests
-from astune.errors import CheckpointError
+from astune.errors import CheckpointError, ConfigError, DataError, Interrupted
 from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.runner import execute, waiting_of
 from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
+from astune.training.cross_validation import cross_validate
 from astune.training.data_record import DataRecord, UsedClip, trained_among
 from astune.training.loop import train
+from astune.training.result import TrainResult
 
 RATE = 16_000
 CLASSES = {"high": 3000, "low": 300, "noise": 0}
@@ -230,7 +232,7 @@ def test_a_lost_list_still_refuses_by_digest(recordings: Path, tmp_path: Path, m
     for spoil in ("missing", "damaged"):
         (tmp_path / "out" / "clips.csv").unlink(missing_ok=True)
         if spoil == "damaged":
-            (tmp_path / "out" / "clips.csv").write_text("name,label\n")
+            (tmp_path / "out" / "clips.csv").write_text("name,lab")
         with pytest.raises(CheckpointError, match=r"their digest was [0-9a-f]{32} and is [0-9a-f]{32}"):
             train(again, quiet=True)
 
@@ -323,3 +325,170 @@ def test_an_experiment_runs_again_where_its_audio_changed(
     assert "audio files have changed since" in capsys.readouterr().err
     assert store.status(after, {}) == "missing"
     assert len(list((tmp_path / "store" / "stale").iterdir())) == 1
+
+
+def test_overwriting_wins_over_going_on(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was told to add --overwrite-output-dir may leave --resume where it was."""
+    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    add_a_clip(recordings)
+    anew = again.model_copy(update={"overwrite_output_dir": True})
+    assert train(anew, quiet=True).data_digest == train(again, quiet=True).data_digest
+    (tmp_path / "out" / "results.json").unlink()
+    (tmp_path / "out" / "checkpoint-9").mkdir()
+    (tmp_path / "out" / "checkpoint-9" / "trainer_state.json").write_text("{")
+    assert len(train(anew, quiet=True).history) == 2
+
+
+def test_a_finished_run_that_was_moved_says_where_it_is(recordings: Path, tmp_path: Path) -> None:
+    config = settings(recordings, tmp_path / "out", num_train_epochs=1, resume=True)
+    train(config, quiet=True)
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
+    assert train(config.model_copy(update={"output_dir": moved}), quiet=True).output_dir == str(moved)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_finished_run_without_its_adapter_is_not_finished(name: str, recordings: Path, tmp_path: Path) -> None:
+    config = settings(recordings, tmp_path / "out", num_train_epochs=1, resume=True)
+    train(config, quiet=True)
+    (tmp_path / "out" / name).unlink()
+    with pytest.raises(CheckpointError, match=f"has no {name}.*--overwrite-output-dir"):
+        train(config, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"labels"', '"names"', "does not know names"),
+        ('"seed"', '"sede"', "settings that this version cannot read"),
+        ("{", "[", "cannot be read"),
+    ],
+)
+def test_results_that_cannot_be_read_are_named(
+    old: str, new: str, message: str, recordings: Path, tmp_path: Path
+) -> None:
+    config = settings(recordings, tmp_path / "out", num_train_epochs=1, resume=True)
+    train(config, quiet=True)
+    file = tmp_path / "out" / "results.json"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(DataError, match=rf"results.json .*{message}"):
+        train(config, quiet=True)
+
+
+def test_classes_of_an_older_versions_result_are_compared(recordings: Path, tmp_path: Path) -> None:
+    config = settings(recordings, tmp_path / "out", num_train_epochs=1, resume=True)
+    train(config, quiet=True)
+    file = tmp_path / "out" / "results.json"
+    result = json.loads(file.read_text())
+    del result["data_digest"]
+    file.write_text(json.dumps(result))
+    rename_a_class(recordings)
+    with pytest.raises(CheckpointError, match="were high, low, noise and are low, noise, zz_high"):
+        train(config, quiet=True)
+
+
+IMPOSSIBLE: list[dict[str, Any]] = [
+    {"step": 99}, {"epoch": -1}, {"epoch": "1"}, {"history": []}, {"best_epoch": 7}, {"clips": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", IMPOSSIBLE)
+def test_a_checkpoint_where_no_run_can_stand_is_damaged(
+    state: dict[str, Any], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an older version and half of its clips, too: its step is beyond the epoch's last."""
+    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    file = tmp_path / "out" / "checkpoint-1" / "trainer_state.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "progress": {**record["progress"], **state}}))
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .*start anew with --overwrite-output-dir"):
+        train(again, quiet=True)
+
+
+@pytest.mark.parametrize("name", ["best", "trained", "optimizer", "random-0"])
+@pytest.mark.parametrize("by", ["nothing", "another"])
+def test_a_checkpoint_with_a_file_lost_or_mixed_up_is_damaged(
+    name: str, by: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its best weights a run would keep its last ones and call them the best."""
+    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    folder = tmp_path / "out" / "checkpoint-1"
+    other = "optimizer" if name != "optimizer" else "trained"
+    content = (folder / f"{other}.safetensors").read_bytes()
+    (folder / f"{name}.safetensors").unlink()
+    if by == "another":
+        (folder / f"{name}.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .+; start anew"):
+        train(again, quiet=True)
+
+
+def folds_of(recordings: Path, folds: int = 3) -> Path:
+    clips = sorted(recordings.rglob("*.wav"))
+    rows = [f"{clip.relative_to(recordings)},{clip.parent.name},{int(clip.stem) % folds + 1}" for clip in clips]
+    (recordings / "folds.csv").write_text("\n".join(["file_name,label,fold", *rows]) + "\n")
+    return recordings / "folds.csv"
+
+
+def test_cross_validation_finds_what_is_wrong_with_the_last_fold_first(recordings: Path, tmp_path: Path) -> None:
+    config = settings(folds_of(recordings), tmp_path / "out", num_train_epochs=1)
+    (tmp_path / "out" / "fold-3").mkdir(parents=True)
+    (tmp_path / "out" / "fold-3" / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match=r"fold-3 holds a README.md"):
+        cross_validate(config, quiet=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fold-3"]
+
+
+def test_cross_validation_needs_test_clips_that_can_be_read(recordings: Path, tmp_path: Path) -> None:
+    config = settings(folds_of(recordings), tmp_path / "out", num_train_epochs=1, skip_broken=True, selection="last")
+    for label in CLASSES:
+        (recordings / label / "1.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match="no test clip of fold 2 can be read"):
+        cross_validate(config, quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_cross_validation_that_is_interrupted_says_what_was_kept(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(folds_of(recordings), tmp_path / "out", num_train_epochs=1)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def second_fold(run: TrainConfig, *, quiet: bool) -> TrainResult:
+        if run.fold == 2:
+            monkeypatch.setattr(checkpoint, "save", interrupt)
+        return train(run, quiet=quiet)
+
+    monkeypatch.setattr("astune.training.cross_validation.train", second_fold)
+    with pytest.raises(Interrupted, match="1 of 3 folds finished and kept: the same command with --resume goes on"):
+        cross_validate(config, quiet=True)
+    monkeypatch.undo()
+    results = cross_validate(config.model_copy(update={"resume": True}), quiet=True)
+    assert [result.fold for result in results] == [1, 2, 3]
+
+
+def test_data_that_change_while_a_table_runs_make_no_record(recordings: Path, tmp_path: Path) -> None:
+    """The record would stand for the data of the plan."""
+    table = Table.model_validate(
+        {
+            "title": "test",
+            "datasets": [{"name": "sounds", "data": f"csv:{folds_of(recordings)}"}],
+            "settings": {"num_train_epochs": 1, "max_length": 24},
+            "rows": [{"name": "linear", "method": "linear"}],
+        }
+    )
+    options = PlanOptions(backbone="random:tiny", folds=(1,))
+    for change in (swap_two_files, add_a_row):
+        [run] = plan("test", table, options)
+        change(recordings)
+        with pytest.raises(DataError, match="has changed since this run was planned"):
+            execute(run, Store(tmp_path / "store"))
+        assert not Store(tmp_path / "store").path(run.key).exists()
+    [run] = plan("test", table, options)
+    assert execute(run, Store(tmp_path / "store")).key == run.key
+
+
+def add_a_row(data: Path) -> None:
+    write_tone(data / "low" / "9.wav", 310, 99)
+    with (data / "folds.csv").open("a") as stream:
+        stream.write("low/9.wav,low,1\n")

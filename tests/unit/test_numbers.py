@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.cli import app
 from astune.errors import AdapterError, BackboneError, ConfigError, NumericalError
-from astune.features import FeatureCache
+from astune.features import FeatureCache, FrontEnd
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -160,3 +160,25 @@ def test_a_backbone_with_such_values_is_named(tmp_path: Path) -> None:
         load_backbone(tmp_path / "b")
     (tmp_path / "b" / "preprocessor_config.json").write_text(json.dumps({"mean": -4.0, "std": 4.0}))
     assert load_backbone(tmp_path / "b").config.hidden_size == 192
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_length", 2_000_000_000), ("num_train_epochs", 10**400)])
+def test_sizes_that_no_machine_holds_are_refused(field: str, value: int, generated: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=field):
+        TrainConfig(**{"data": str(generated), "output_dir": tmp_path / "out", field: value})
+
+
+def test_a_backbone_and_a_front_end_have_a_longest_input() -> None:
+    with pytest.raises(ConfigError, match="at most 360000 frames"):
+        load_backbone("random:tiny", 10**9)
+    with pytest.raises(ConfigError, match="max_length=1000000000, which must be from 1 to 360000"):
+        FrontEnd(10**9)
+
+
+def test_a_weight_decay_that_spoils_the_weights_is_named(generated: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        data=str(generated), output_dir=tmp_path / "out", backbone="random:tiny", method="linear", num_train_epochs=1,
+        max_length=24, weight_decay=1e308, learning_rate=0.01,
+    )  # fmt: skip
+    with pytest.raises(NumericalError, match="or a weight decay below 100, "):
+        train(config, quiet=True)

@@ -117,6 +117,7 @@ FOREIGN = {
     "adapter_config.json": json.dumps({"peft_type": "LORA", "r": 8}),
     "results.json": json.dumps({"accuracy": 0.9}),
     "metrics.jsonl": '{"loss": 1}\n',
+    "clips.csv": "file_name,label\na.wav,dog\n",
     "checkpoint-500/trainer_state.json": json.dumps({"global_step": 500}),
     "checkpoint-500/optimizer.pt": "of transformers' Trainer",
 }
@@ -223,3 +224,38 @@ def test_a_run_that_is_refused_leaves_no_folder(generated: Path, tmp_path: Path)
     with pytest.raises(ConfigError):
         train(settings(generated, tmp_path / "deep" / "out", method="lara"), quiet=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_before_training_says_what_an_earlier_run_kept(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While audio is read too: a run that goes on has kept what it had."""
+    config = settings(generated, tmp_path / "out", num_train_epochs=2)
+    save = checkpoint.save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", save_and_stop)
+    with pytest.raises(Interrupted, match="kept: the same command with --resume goes on from there"):
+        train(config, quiet=True)
+    monkeypatch.setattr("astune.training.loop.listen_to", stop)
+    for update, how in (
+        ({"resume": True}, "kept: the same command goes on from there"),
+        ({"overwrite_output_dir": True}, "with --resume in the place of --overwrite-output-dir goes on"),
+    ):
+        with pytest.raises(Interrupted, match=how):
+            train(config.model_copy(update=update), quiet=True)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(Interrupted, match="nothing was kept"):
+        train(config, quiet=True)
+
+
+def test_resuming_where_nothing_is_says_so(generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that was mistyped should not look like a run that went on."""
+    train(settings(generated, tmp_path / "ou", resume=True))
+    assert f"Note: {tmp_path / 'ou'} holds no run to go on with" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, unknown
+from astune.names import LONGEST_INPUT
 
 if TYPE_CHECKING:
     from transformers import ASTConfig, ASTModel
@@ -38,6 +39,8 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
     """
     if max_length < patch_size:
         raise ConfigError(f"max_length {max_length} is shorter than one patch; use at least {patch_size} frames")
+    if max_length > LONGEST_INPUT:
+        raise ConfigError(f"max_length {max_length} is more than an hour; use at most {LONGEST_INPUT} frames")
     return (max_length - patch_size) // time_stride + 1
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from astune.console import print_result, printable, results, results_table
-from astune.errors import DataError
+from astune.errors import AdapterError, DataError
 from astune.json_text import json_text
 
 if TYPE_CHECKING:
@@ -105,13 +105,27 @@ def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[s
     if split == "all":
         return list(range(len(dataset.clips)))
     if fold is None and dataset.folds:
-        fold = training.get("fold")
-    parts = dataset.split(fold, int(training.get("seed", 0)), training.get("selection"))
+        fold = _number(training, "fold")
+    parts = dataset.split(fold, _number(training, "seed") or 0, training.get("selection"))
     chosen = {"test": parts.test, "validation": parts.validation, "train": parts.train}
     if not chosen[split]:
         others = ", ".join([name for name, clips in chosen.items() if clips] + ["all"])
         raise DataError(f"{dataset.source} has no {split} split; score another one with --split ({others})")
     return list(chosen[split])
+
+
+def _number(training: dict[str, Any], name: str) -> int | None:
+    """A setting of the adapter's run; None where its configuration does not say.
+
+    Raises:
+        AdapterError: it is no number.
+    """
+    value = training.get(name)
+    if value is not None and not isinstance(value, int):
+        raise AdapterError(
+            f"the adapter's configuration is damaged: training.{name} is {value!r}, which is no whole number"
+        )
+    return value
 
 
 def _show(record: dict[str, Any]) -> None:

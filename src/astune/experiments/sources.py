@@ -141,6 +141,26 @@ def _content(data: AudioDataset) -> str:
     return hashlib.sha256(json.dumps(content_digests(data.paths)).encode()).hexdigest()[:16]
 
 
+def refuse_changed(source: str, clips: str | None, content: str | None) -> None:
+    """Look whether data are still those that a run was planned on: a table may take days.
+
+    Args:
+        source: of the data.
+        clips: digest of the plan's clips, :attr:`Source.digest`; None where they were not there.
+        content: of all their files, :attr:`Source.content`; likewise.
+
+    Raises:
+        DataError: they are not, or cannot be read any more.
+    """
+    if clips is None:
+        return
+    data = load_data(source)
+    if (_digest(data), content and _content(data)) != (clips, content):
+        raise DataError(
+            f"{data.source} has changed since this run was planned; start the same command again to plan anew"
+        )
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

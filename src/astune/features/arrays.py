@@ -6,6 +6,7 @@ one process compute while others wait.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -97,6 +98,9 @@ def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Ca
     partial = folder.with_name(f"{folder.name}.partial")
     for leftover in (partial, folder):  # of a process that died, or damaged since
         shutil.rmtree(leftover, ignore_errors=True)
+    size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(folder.parent).free
+    if size > free:  # not after hours
+        raise OSError(errno.ENOSPC, f"it needs {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB of the disk are free")
     partial.mkdir()
     try:
         with _writing(partial / ARRAY, shape, dtype) as append:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
+from astune.names import LONGEST_INPUT
 
 FRAME = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
@@ -31,7 +32,7 @@ class FrontEnd:
     """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache.
 
     Raises:
-        ConfigError: lengths below 1, or a mean or deviation that features cannot be normalised with.
+        ConfigError: lengths below 1 or above an hour, or a mean or deviation that features cannot be normalised with.
     """
 
     max_length: int
@@ -47,7 +48,7 @@ class FrontEnd:
         faults = [
             f"{name}={value}, which must be {wanted}"
             for name, value, wanted, valid in (
-                ("max_length", self.max_length, "1 or more", self.max_length >= 1),
+                ("max_length", self.max_length, f"from 1 to {LONGEST_INPUT}", 1 <= self.max_length <= LONGEST_INPUT),
                 ("num_mel_bins", self.num_mel_bins, "1 or more", self.num_mel_bins >= 1),
                 ("mean", self.mean, "finite", math.isfinite(self.mean)),
                 ("std", self.std, "finite and above 0", math.isfinite(self.std) and self.std > 0),

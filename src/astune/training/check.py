@@ -157,7 +157,8 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
-        raise DataError(f"{dataset.source}: {len(untrained)} classes have no training clip, {names} among them")
+        have = "1 class has" if len(untrained) == 1 else f"{len(untrained)} classes have"
+        raise DataError(f"{dataset.source}: {have} no training clip: {names}{' ...' if len(untrained) > 5 else ''}")
 
 
 def _tracker(config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
-from astune.errors import CheckpointError
+from astune.errors import AdapterError, CheckpointError
 from astune.json_text import json_text
 
 if TYPE_CHECKING:
@@ -49,6 +49,20 @@ class Progress:
     best_epoch: int | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry a finished epoch, as in metrics.jsonl."""
+
+    def refuse_impossible(self, steps_an_epoch: int) -> None:
+        """Look whether a run can stand there.
+
+        Args:
+            steps_an_epoch: of the run.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        if len(self.history) != self.epoch or (self.best_epoch is not None and not 0 <= self.best_epoch < self.epoch):
+            raise ValueError(f"it has {len(self.history)} of {self.epoch} epochs, the best being {self.best_epoch}")
+        if not (0 <= self.step < steps_an_epoch and self.clips >= self.step):
+            raise ValueError(f"it stands at step {self.step} of an epoch of {steps_an_epoch}, after {self.clips} clips")
 
 
 def latest(output_dir: Path) -> Path | None:
@@ -176,12 +190,18 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
-        raise CheckpointError(f"{checkpoint} is damaged: {fault}; start anew with --overwrite-output-dir") from fault
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, AdapterError) as fault:
+        reason = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault).partition("\n")[0].rstrip(":")
+        raise CheckpointError(f"{checkpoint} is damaged: {reason}; start anew with --overwrite-output-dir") from fault
 
 
 def load(
-    checkpoint: Path, identity: dict[str, Any], model: AudioClassifier, optimizer: torch.optim.Optimizer, rank: int
+    checkpoint: Path,
+    identity: dict[str, Any],
+    model: AudioClassifier,
+    optimizer: torch.optim.Optimizer,
+    rank: int,
+    steps_an_epoch: int,
 ) -> tuple[Progress, dict[str, Tensor] | None]:
     """Put a run back where it stood, torch's generators included.
 
@@ -191,6 +211,7 @@ def load(
         model: takes the trained weights.
         optimizer: takes its state.
         rank: of this process.
+        steps_an_epoch: of the run.
 
     Returns:
         Where the run stands, and the weights of its best epoch.
@@ -205,12 +226,16 @@ def load(
         refuse_other_settings(
             checkpoint, record["identity"], identity
         )  # first: another number of processes has other files
+        progress.refuse_impossible(steps_an_epoch)
         files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
-        kept = load_file(best) if best.exists() else None
-    trained, moments, random = files
+        kept = load_file(best) if progress.best_epoch is not None else None
+        trained, moments, random = files
+        for state in (trained, kept):
+            if state is not None:
+                model.refuse_other_tensors(state)
+        _unflatten(model, optimizer, moments)
+        set_random_states(random)
     model.load_adapter_state(trained)
-    _unflatten(model, optimizer, moments)
-    set_random_states(random)
     return progress, kept
 
 

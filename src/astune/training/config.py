@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from astune.console import UNPRINTABLE, printable
 from astune.errors import ConfigError, listing, validation_faults
-from astune.names import BUNDLED_BACKBONE, AttentionKernel, MatmulPrecision, Selection
+from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
+
+_MOST_EPOCHS = 1_000_000
 
 
 class SettingsError(ConfigError):
@@ -60,14 +62,16 @@ class TrainConfig(BaseModel):
         None, ge=1, description="try out on so many clips of each split, drawn with the seed"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips")
-    max_length: int | None = Field(None, ge=16, description="input length in frames of 10 ms")
+    max_length: int | None = Field(
+        None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; an hour at most"
+    )
     position_embeddings: Literal["fit", "zero"] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"
     )
     pooling: Literal["all", "cls"] = Field("all", description="mean of all output tokens, or [CLS] alone")
     selection: Selection | None = Field(None, description="whose weights are kept: best-validation epoch, or last")
     learning_rate: float | None = Field(None, gt=0, description="initial rate, annealed to 0 along a cosine")
-    num_train_epochs: int | None = Field(None, ge=1, description="passes over the training clips")
+    num_train_epochs: int | None = Field(None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips")
     per_device_train_batch_size: int | None = Field(None, ge=1, description="clips a step and process")
     per_device_eval_batch_size: int = Field(32, ge=1, description="clips a step and process when scoring")
     weight_decay: float = Field(0.1, ge=0, description="AdamW's")

@@ -7,11 +7,14 @@ from statistics import mean, stdev
 from accelerate import PartialState
 
 from astune import adapter_file
-from astune.console import say
+from astune.console import plural, say
 from astune.data import load_data
-from astune.errors import ConfigError
+from astune.errors import ConfigError, DataError, Interrupted
 from astune.json_text import json_text
+from astune.training import checkpoint
+from astune.training.check import check
 from astune.training.config import TrainConfig
+from astune.training.listening import listen_as_trained
 from astune.training.loop import train
 from astune.training.output_folder import writing
 from astune.training.processes import many_on_cpu
@@ -30,6 +33,8 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
 
     Raises:
         ConfigError: a fold was named, or the data have none.
+        DataError: of a fold no test clip can be read.
+        Interrupted: a KeyboardInterrupt that says what was kept.
         OutputError: the folder cannot be written.
     """
     folds = load_data(config.data).folds
@@ -38,12 +43,23 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
     if len(folds) < 2:
         raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
     main = PartialState(cpu=many_on_cpu()).is_main_process
-    results = []
-    for fold in folds:
+    runs = [config.model_copy(update={"fold": n, "output_dir": config.output_dir / f"fold-{n}"}) for n in folds]
+    for run in runs:  # what is wrong with the last fold should not be found after all others
+        checked = check(run)
+        if not run.resume:  # else the data may be others, which is said before anything is computed
+            _refuse_untested(run, tested=bool(listen_as_trained(run, checked, quiet=quiet).split.test))
+    results: list[TrainResult] = []
+    for number, run in enumerate(runs, start=1):
         if main and not quiet:
-            say(f"Fold {fold} of {len(folds)}")
-        update = {"fold": fold, "output_dir": config.output_dir / f"fold-{fold}"}
-        results.append(train(config.model_copy(update=update), quiet=quiet))
+            say(f"Fold {run.fold}, {number} of {len(runs)}")
+        try:
+            results.append(train(run, quiet=quiet))
+        except Interrupted as stop:
+            if not results or checkpoint.latest(run.output_dir) is not None:
+                raise
+            done = f"{len(results)} of {plural(len(runs), 'fold')} finished and kept"
+            raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
+        _refuse_untested(run, tested="test" in results[-1].scores)
     accuracies = [result.scores["test"]["accuracy"] for result in results]
     summary = {
         "spec": results[0].spec,
@@ -56,3 +72,8 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         with writing(config.output_dir):
             adapter_file.write_text(config.output_dir / "cross_validation.json", json_text(summary, indent=2) + "\n")
     return results
+
+
+def _refuse_untested(run: TrainConfig, *, tested: bool) -> None:
+    if not tested:
+        raise DataError(f"no test clip of fold {run.fold} can be read; mend them, or take the fold out of the data")

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,6 +129,29 @@ class DataRecord:
         except (OSError, ValueError, KeyError, csv.Error):
             return None
         return cls(tuple(labels), clips)
+
+
+def foreign_record(folder: Path) -> list[str]:
+    """A table of the user's under the name of ours.
+
+    Args:
+        folder: which need not exist.
+
+    Returns:
+        Its name; empty where there is none, or astune wrote it.
+    """
+    try:
+        with (folder / CLIPS).open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            header = stream.readline()
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return [CLIPS]
+    ours = ",".join(_HEADER)
+    cut = not header.endswith("\n") and ours.startswith(header)
+    return (
+        [] if cut or re.sub("[;\t]", ",", header.strip()) == ours else [CLIPS]
+    )  # Excel saves it with other separators
 
 
 def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:

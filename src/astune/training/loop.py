@@ -24,7 +24,7 @@ from astune.backbone import load_backbone
 from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
-from astune.console import progress, say
+from astune.console import plural, progress, say
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment
@@ -70,7 +70,20 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
     """
     run = _Run(config, quiet=quiet)
     with held(config.output_dir) if run.accelerator.is_main_process else nullcontext():
-        return run.execute()
+        try:
+            return run.execute()
+        except KeyboardInterrupt as stop:
+            raise Interrupted(_how_to_go_on(config)) from stop
+
+
+def _how_to_go_on(config: TrainConfig) -> str:
+    stopped = checkpoint.latest(config.output_dir)
+    if stopped is None:
+        return "interrupted before the first checkpoint; nothing was kept"
+    how = "the same command" if config.resume else "the same command with --resume"
+    if config.overwrite_output_dir:
+        how = "the same command with --resume in the place of --overwrite-output-dir"
+    return f"interrupted; {stopped} is kept: {how} goes on from there"
 
 
 class _Run:
@@ -117,18 +130,9 @@ class _Run:
             matmul_precision=config.matmul_precision, compile=config.compile,
         )  # fmt: skip
         with self.arithmetic.products(), writing(config.output_dir):
-            try:
-                self._prepare(dataset, split)
-                self._fit()
-                return self._finish(dataset, split)
-            except KeyboardInterrupt as stop:
-                raise Interrupted(self._how_to_go_on()) from stop
-
-    def _how_to_go_on(self) -> str:
-        stopped = checkpoint.latest(self.config.output_dir)
-        if stopped is None:
-            return "interrupted before the first checkpoint; nothing was kept"
-        return f"interrupted; {stopped} is kept: the same command with --resume goes on from there"
+            self._prepare(dataset, split)
+            self._fit()
+            return self._finish(dataset, split)
 
     def _announce(self, message: str) -> None:
         if not self.quiet:
@@ -157,8 +161,8 @@ class _Run:
         self._announce(
             f"{self.model.method.spec} ({share:,} parameters) on {self.model.origin.name}: {len(dataset.labels)} classes, "
             f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
-            f"{recipe.max_length} frames; "
-            f"{recipe.num_train_epochs} epochs of batch {recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
+            f"{recipe.max_length} frames; {plural(recipe.num_train_epochs, 'epoch')} of batch "
+            f"{recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
         )
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:
@@ -197,7 +201,7 @@ class _Run:
         stopped = checkpoint.latest(config.output_dir) if config.resume else None
         if stopped:
             self.state, self.best = checkpoint.load(
-                stopped, self.identity, self.model, self.optimizer, accelerator.process_index
+                stopped, self.identity, self.model, self.optimizer, accelerator.process_index, self.steps_an_epoch
             )
             self._announce(f"Resumed from {stopped}: epoch {self.state.epoch + 1}, step {self.state.step}")
         if accelerator.is_main_process:
@@ -262,7 +266,7 @@ class _Run:
                 shown = entry.get("validation", {}).get("accuracy")
                 note = f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else "")
                 advance(0, note)
-        self._announce(f"Trained {self.recipe.num_train_epochs} epochs in {self.state.seconds:.0f} s")
+        self._announce(f"Trained {plural(self.recipe.num_train_epochs, 'epoch')} in {self.state.seconds:.0f} s")
 
     @property
     def _global_step(self) -> int:
@@ -370,11 +374,16 @@ class _Run:
         """
         names = adapter_file.unsound(self.model.adapter_state())
         if names:
-            raise self._diverged(f"{len(names)} of the trained tensors hold NaN or infinity", self._global_step)
+            raise self._diverged(
+                f"{len(names)} of the {len(self.model.adapter_state())} trained tensors hold NaN or infinity",
+                self._global_step,
+            )
 
     def _diverged(self, what: str, step: int) -> NumericalError:
         rate = self.recipe.learning_rate
         precision = ", or with --no-bf16" if self.arithmetic.bf16 else ""
+        if rate * self.recipe.weight_decay > 1:  # each step multiplies the weights by 1 - rate * decay
+            precision += f", or a weight decay below {1 / rate:g}"
         return NumericalError(
             f"{what} at step {step}, in epoch {self.state.epoch + 1}; try a learning rate below {rate:g}{precision}, from the "
             f"beginning: the same command with --learning-rate {rate / 10:g} --overwrite-output-dir"

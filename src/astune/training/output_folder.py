@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from astune import adapter_file
 from astune.errors import ConfigError, OutputError
 from astune.training import checkpoint
-from astune.training.data_record import CLIPS
+from astune.training.data_record import CLIPS, foreign_record
 from astune.training.result import METRICS, RESULTS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def foreign_files(folder: Path) -> list[str]:
         Their names.
     """
     records = [name for name, keys in _OURS.items() if _foreign(folder / name, keys)]
-    return [*adapter_file.foreign_files(folder), *records, *checkpoint.foreign(folder)]
+    return [*adapter_file.foreign_files(folder), *records, *foreign_record(folder), *checkpoint.foreign(folder)]
 
 
 _OURS = {

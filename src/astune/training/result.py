@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,15 @@ def read_result(folder: Path) -> TrainResult:
         DataError: the file is missing or damaged.
     """
     try:
-        return TrainResult(**json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as fault:
-        raise DataError(f"{folder / RESULTS} cannot be read: {fault}") from fault
+        record = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        return TrainResult(**record)
+    except (OSError, ValueError) as fault:
+        reason = str(fault)
+    except TypeError:
+        keys = set(record) if isinstance(record, dict) else set()
+        unknown = sorted(keys - {one.name for one in fields(TrainResult)})
+        reason = f"astune {version('astune')} does not know {', '.join(unknown)}" if unknown else "it is not complete"
+    raise DataError(f"{folder / RESULTS} cannot be read: {reason}. Train again, into another output folder")
 
 
 def device_name(device: torch.device) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from astune import adapter_file
 from astune.data import load_data
-from astune.errors import AstuneError, CheckpointError
+from astune.errors import AdapterError, AstuneError, CheckpointError, ConfigError, DataError
 from astune.training import checkpoint
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
 from astune.training.data_record import CLIPS, DataRecord
 from astune.training.recipe import Recipe
-from astune.training.result import TrainResult, read_result
+from astune.training.result import RESULTS, TrainResult, read_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
+_SHOWN = 10  # labels of a run that does not say which clips it had
 _WAY_OUT = "Give another output folder, or train anew with --overwrite-output-dir"
 
 
@@ -32,20 +34,35 @@ def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResul
         What training returned.
 
     Raises:
-        CheckpointError: the run had other settings, or its data have changed since.
+        CheckpointError: the run had other settings, its data have changed since, or its adapter is gone or damaged.
         DataError: its results cannot be read.
     """
     folder = config.output_dir
-    result = read_result(folder)
-    checkpoint.refuse_other_settings(folder, TrainConfig(**result.config).identity(), config.identity())
+    result = replace(read_result(folder), output_dir=str(folder))  # it may have been moved since
+    try:
+        adapter_file.read(folder)
+    except AdapterError as fault:
+        raise CheckpointError(
+            f"{folder} holds the results of a run, and not its adapter: {fault}. {_WAY_OUT}"
+        ) from fault
+    checkpoint.refuse_other_settings(folder, _identity(result, folder), config.identity())
     try:
         now = DataRecord.of(*split_of(load_data(config.data), config))
     except AstuneError as fault:
         announce(f"Note: the run was not compared with its data, which cannot be read now: {fault}")
     else:
-        _refuse_other_data(folder, result.data_digest, result.labels, now, announce)
+        _refuse_other_data(folder, result.data_digest, tuple(result.labels), now, announce)
     announce(f"{folder} holds a finished run already")
     return result
+
+
+def _identity(result: TrainResult, folder: Path) -> dict[str, object]:
+    try:
+        return TrainConfig(**result.config).identity()
+    except ConfigError as fault:  # a newer version's, or damaged
+        raise DataError(
+            f"{folder / RESULTS} has settings that this version cannot read: {fault}. {_WAY_OUT}"
+        ) from fault
 
 
 def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[str], None]) -> None:
@@ -59,20 +76,28 @@ def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[s
     Raises:
         CheckpointError: each difference is named.
     """
-    stopped = checkpoint.latest(config.output_dir) if config.resume else None
+    if not config.resume or config.overwrite_output_dir:
+        return
+    stopped = checkpoint.latest(config.output_dir)
     if stopped is None:
+        announce(f"Note: {config.output_dir} holds no run to go on with; training starts from the beginning")
         return
     told, data = checkpoint.told(stopped)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
     mine = {key: value for key, value in config.identity().items() if key not in settled}
     checkpoint.refuse_other_settings(stopped, {key: told.get(key) for key in mine}, mine)
-    _refuse_other_data(config.output_dir, data.get("digest"), data.get("labels", ()), now, announce)
+    _refuse_other_data(config.output_dir, data.get("digest"), tuple(data.get("labels", ())), now, announce)
 
 
 def _refuse_other_data(
-    folder: Path, then: str | None, labels: Iterable[str], now: DataRecord, announce: Callable[[str], None]
+    folder: Path, then: str | None, labels: tuple[str, ...], now: DataRecord, announce: Callable[[str], None]
 ) -> None:
     if then is None:
+        if labels and labels != now.labels:
+            raise CheckpointError(
+                f"{folder} belongs to a run on other data: its classes were {', '.join(labels[:_SHOWN])} and are "
+                f"{', '.join(now.labels[:_SHOWN])}. {_WAY_OUT}"
+            )
         announce(f"Note: {folder} does not say which clips it was trained on, so they are not compared")
     if then in {None, now.digest}:
         return
