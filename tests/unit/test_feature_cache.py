@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -324,6 +325,17 @@ def test_a_full_disk_is_said_and_nothing_is_left_on_it(clips: list[Path], root: 
         with file_size_limit(10_000):  # of the 15 488 bytes needed
             build_cache(clips, FRONT_END, root=root)
     assert str(root) in str(caught.value)
+    assert folders(root) == []
+
+
+def test_a_disk_without_room_is_said_before_anything_is_computed(
+    clips: list[Path], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 10_000))
+    monkeypatch.setattr(cache_module, "listen_to_clip", None)  # calling it would fail
+    with pytest.raises(DataError, match=r"it needs 0.0 MB, and 0.0 MB of the disk are free; set ASTUNE_CACHE"):
+        build_cache(clips, FRONT_END, root=root)
     assert folders(root) == []
 
 

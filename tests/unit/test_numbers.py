@@ -120,6 +120,23 @@ def test_adapters_with_such_values_are_neither_written_nor_read(value: float, tm
         AudioClassifier.from_pretrained(tmp_path / "good")
 
 
+def test_a_configuration_that_an_editor_of_windows_saved_is_read(tmp_path: Path) -> None:
+    adapter(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert AudioClassifier.from_pretrained(tmp_path).labels == ("a", "b")
+
+
+def test_evaluate_refuses_a_seed_that_is_no_number(generated: Path, tmp_path: Path) -> None:
+    labels = [path.name for path in sorted((generated / "train").iterdir())]
+    AudioClassifier(load_backbone("random:tiny", 24), "linear", labels).save_pretrained(
+        tmp_path, training={"seed": "x"}
+    )
+    outcome = CliRunner().invoke(app, ["evaluate", str(tmp_path), str(generated), "--split", "validation"])
+    assert isinstance(outcome.exception, AdapterError)
+    assert "training.seed is 'x'" in str(outcome.exception)
+
+
 def test_predict_and_evaluate_refuse_such_an_adapter(generated: Path, tmp_path: Path) -> None:
     adapter(tmp_path / "a")
     file = tmp_path / "a" / "adapter_model.safetensors"

@@ -78,8 +78,23 @@ def _key(path: Path) -> bytes:
 def _open() -> sqlite3.Connection:
     folder = cache_root()
     folder.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(folder / "digests.sqlite", timeout=_PATIENCE)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS files ({_COLUMNS})")
+    file = folder / "digests.sqlite"
+    try:
+        return _connected(file)
+    except sqlite3.OperationalError:  # in use, or it cannot be written
+        raise
+    except sqlite3.DatabaseError:  # damaged: it would be of no use ever again
+        file.unlink()
+        return _connected(file)
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=_PATIENCE)
+    try:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS files ({_COLUMNS})")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
