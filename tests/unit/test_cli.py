@@ -70,7 +70,7 @@ def test_cross_validate_prints_mean_and_deviation(
     code, out, err = run(capsys, monkeypatch, *arguments)
     assert code == 0
     assert "over 3 folds" in out
-    assert "Fold 3 of 3" in err
+    assert "Fold 3, 3 of 3" in err
 
 
 def test_evaluate_scores_what_training_reported(
