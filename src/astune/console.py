@@ -84,9 +84,10 @@ def shell_word(text: object) -> str:
         text: the path.
 
     Returns:
-        It as it is, or in quotes where a shell would take it apart.
+        It as it is, in quotes where a shell would take it apart, and behind ``./`` where it would be an option.
     """
     word = printable(text)
+    word = f"./{word}" if word.startswith("-") else word
     return word if _SAFE_WORD.fullmatch(word) else shlex.quote(word)
 
 

@@ -245,6 +245,7 @@ def test_words_of_a_shell() -> None:
     assert shell_word("my run") == "'my run'"
     assert shell_word("a;rm") == "'a;rm'"
     assert shell_word("") == "''"
+    assert shell_word("-out") == "./-out"
 
 
 def test_names_of_files_keep_to_their_line(

@@ -277,7 +277,7 @@ def test_faulty_inputs_are_refused_by_torch_or_transformers() -> None:
 
 def test_what_is_of_another_type_is_named() -> None:
     """Each of these is a slip that others make; all of them ended in an AttributeError or, with a set and stereo, in silence."""
-    model = astune.AudioClassifier(astune.load_backbone("random:tiny", 98), "linear", np.array(["a", "b"]))
+    model = astune.AudioClassifier(astune.load_backbone("random:tiny", 98), "linear", list(np.array(["a", "b"])))
     assert [type(label) for label in model.labels] == [str, str]
     slips: dict[str, Callable[[], object]] = {
         "labels is a set, which has no order": lambda: _classifier(labels={"a", "b"}),

@@ -73,8 +73,7 @@ def evaluate(
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
-        **scores.figures(),
-        "confusion": scores.confusion,
+        **scores.record(),
         "labels": list(model.labels),
         "notices": [*dataset.notices, *notices],
     }
@@ -119,11 +118,14 @@ def _clips(dataset: AudioDataset, split: str, fold: int | None, training: dict[s
 
 
 def _show(record: dict[str, Any]) -> None:
+    from astune.training.confusion import whole
+
     print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
     table = results_table(["class"], ["clips", "recall"])
-    for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
-        if sum(row):
-            table.add_row(printable(label), str(sum(row)), f"{row[index] / sum(row):.1%}")
+    matrix = whole(record["confusion"])
+    for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
+        if clips:
+            table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
     results().print(table)
     print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
     if record["skipped"]:
