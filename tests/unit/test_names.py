@@ -265,10 +265,12 @@ def test_names_of_files_keep_to_their_line(
 
 
 @pytest.mark.parametrize("field", ["data", "output_dir"])
-def test_an_empty_path_is_not_the_current_folder(field: str) -> None:
+def test_an_empty_path_is_not_the_current_folder(field: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is what a variable of the shell gives that is not set."""
     fields = {"data": "recordings", "output_dir": "out", field: ""}
     with pytest.raises(ConfigError, match=f"{field}=: it is empty; give one"):
         TrainConfig(**fields)
+    code, _, err = run(capsys, monkeypatch, "train", fields["data"], "--output-dir", fields["output_dir"])
+    assert (code, err) == (1, f"error: command line: {field}=: it is empty; give one ('.' for this folder)\n")
     with pytest.raises(ConfigError, match="data is empty"):
         astune.load_data("")
