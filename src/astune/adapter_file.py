@@ -24,7 +24,7 @@ from astune import markdown
 from astune.backbone import origin_of
 from astune.backbone.hub import find_files
 from astune.data.labels import label_faults
-from astune.errors import AdapterError
+from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
 from astune.json_text import json_text
 from astune.methods import Method
@@ -42,6 +42,7 @@ WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "REA
 FORMAT_VERSION = 1
 _FAULTS_SHOWN = 3
 _LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell of the model card
+_ABOUT = ("training", "metrics")  # entries of the configuration that callers give
 _CARD_MARK = "library_name: astune"
 
 
@@ -87,7 +88,7 @@ class AdapterConfig(BaseModel):
         Raises:
             ValueError: fewer than two, the same twice, or not as they can be shown.
         """
-        faults = label_faults(labels)
+        faults = label_faults(labels, outer_spaces=True)
         if faults:
             raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
         return labels
@@ -125,7 +126,8 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
             be many times as large as the weights. It is in ``results.json``.
 
     Raises:
-        AdapterError: what is saved holds values that are not finite, or the folder a file of the user's under the name of one of ours.
+        AdapterError: what is saved holds values that are not finite, the folder is a file or holds one of the user's under the name of
+            one of ours, or ``about`` has an entry of another name.
         DataError: a number among what is said about it is not finite.
     """
     folder = Path(folder)
@@ -139,7 +141,9 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         for name, tensor in model.adapter_state().items()
     }
     refuse_unsound(state, "this adapter cannot be saved")
-    folder.mkdir(parents=True, exist_ok=True)
+    unexpected = about.keys() - _ABOUT
+    if unexpected:
+        raise AdapterError(unknown("entry", min(unexpected), _ABOUT))
     about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
     config = AdapterConfig(
         format_version=FORMAT_VERSION,
@@ -156,6 +160,10 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         **about,
     )
     texts = {CARD: _card(config), CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as fault:
+        raise AdapterError(f"{folder} is a file; give a folder") from fault
     save_tensors(folder / WEIGHTS, state)
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -378,11 +386,15 @@ def _card(config: AdapterConfig) -> str:
     if config.metrics:
         lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
         lines += [
-            f"| {markdown.text(split)} | {scores['clips']} | {scores['accuracy']:.2%} | {scores['macro_f1']:.2%} |"
+            f"| {markdown.text(split)} | {scores.get('clips', '-')} | {_share(scores, 'accuracy')} | {_share(scores, 'macro_f1')} |"
             for split, scores in config.metrics.items()
         ]
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
+
+
+def _share(scores: dict[str, Any], name: str) -> str:
+    return f"{scores[name]:.2%}" if name in scores else "-"
 
 
 def _first(labels: tuple[str, ...]) -> str:

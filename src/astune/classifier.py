@@ -48,7 +48,7 @@ class AudioClassifier(nn.Module):
 
     Raises:
         ConfigError: labels that are fewer than two, no text, not as they can be shown, or the same; an unknown pooling, a method that
-            cannot be attached, or a backbone that is another classifier's or not in float32.
+            cannot be attached, or a backbone that is none, another classifier's or not in float32.
     """
 
     def __init__(
@@ -83,6 +83,10 @@ class AudioClassifier(nn.Module):
         Raises:
             ConfigError: it is such a one.
         """
+        if not isinstance(backbone, ASTModel):
+            raise ConfigError(
+                f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name"
+            )
         if backbone.__dict__.get(_TAKEN):
             raise ConfigError(
                 "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
@@ -234,7 +238,10 @@ class AudioClassifier(nn.Module):
                 backbone or config.backbone.name_or_path, config.front_end.max_length, config.position_embeddings
             )
         adapter_file.check_backbone(config, backbone, str(name_or_path))
-        model = cls(backbone, config.read_method(), config.labels, config.pooling)
+        model = cls(backbone, config.read_method(), [str(index) for index in range(len(config.labels))], config.pooling)
+        model.labels = (
+            config.labels
+        )  # older versions saved labels that a new classifier refuses: with spaces around them
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
         model.origin = replace(model.origin, mean=config.front_end.mean, std=config.front_end.std)
         model.load_adapter_state(state)
@@ -273,6 +280,8 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: they cannot.
     """
+    if isinstance(labels, set | frozenset):
+        raise ConfigError("labels is a set, which has no order; give a list of names in the order of the logits")
     if isinstance(labels, str | bytes):
         raise ConfigError(f"labels={labels!r} is one text; give a list of names, such as ['dog', 'siren']")
     try:
@@ -282,7 +291,7 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     faults = label_faults(found)
     if faults:
         raise ConfigError(listing(faults, "labels"))
-    return found
+    return tuple(map(str, found))  # NumPy's texts too
 
 
 def _head(head: nn.Linear) -> dict[str, nn.Parameter]:

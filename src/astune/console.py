@@ -40,20 +40,6 @@ def printable(text: object, *, lines: bool = False) -> str:
     return escaped if lines else escaped.replace("\n", "\\n").replace("\t", "\\t")
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """A number and what it counts.
-
-    Args:
-        number: how many.
-        one: the noun of 1.
-        many: of any other number; with an s where empty.
-
-    Returns:
-        ``"1 clip"``, ``"2 clips"``.
-    """
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
 def results() -> Console:
     """Console for results: text is shown as it is, so that ``[noise]`` and ``:dog:`` are no markup.
 
@@ -98,9 +84,10 @@ def shell_word(text: object) -> str:
         text: the path.
 
     Returns:
-        It as it is, or in quotes where a shell would take it apart.
+        It as it is, in quotes where a shell would take it apart, and behind ``./`` where it would be an option.
     """
     word = printable(text)
+    word = f"./{word}" if word.startswith("-") else word
     return word if _SAFE_WORD.fullmatch(word) else shlex.quote(word)
 
 

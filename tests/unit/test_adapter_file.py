@@ -6,7 +6,9 @@ import json
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -15,6 +17,7 @@ from astune.adapter_file import file_bytes, read
 from astune.backbone import origin_of
 from astune.errors import AdapterError, ConfigError
 from astune.features.log_mel import FrontEnd
+from tests.unit.test_cli import run
 
 LABELS = ["siren", "dog, barking", "Ölpumpe"]
 
@@ -194,3 +197,36 @@ def test_a_backbone_in_low_precision_is_refused_and_a_classifier_may_be_cast(sav
         assert model(torch.randn(1, 64, 128, dtype=torch.bfloat16)).logits.dtype == torch.bfloat16
     model.save_pretrained(tmp_path / "cast")
     assert {t.dtype for t in load_file(tmp_path / "cast" / "adapter_model.safetensors").values()} == {torch.float32}
+
+
+def test_labels_of_older_versions_are_read_and_scored(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They kept the spaces around labels of tables, which data sets lose now and new classifiers refuse."""
+    config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
+    config["labels"] = ["siren ", "\u00a0dog", "pump"]
+    (saved / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    model = AudioClassifier.from_pretrained(saved)
+    assert model.labels == tuple(config["labels"])
+    model.save_pretrained(tmp_path / "again")
+    assert read(tmp_path / "again")[0].labels == model.labels
+    for label in ("siren", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "data" / label / "1.wav", 0.1 * np.sin(np.arange(8000)), 16_000)
+    code, printed, _ = run(capsys, monkeypatch, "evaluate", saved, tmp_path / "data", "--split", "all", "--json")
+    assert code == 0
+    assert [sum(row) for row in json.loads(printed)["confusion"]] == [1, 1, 0]
+    with pytest.raises(ConfigError, match="has spaces around it; give 'siren'"):
+        AudioClassifier(load_backbone("random:tiny", 64), "linear", config["labels"])
+
+
+def test_what_cannot_be_saved_leaves_nothing(saved: Path, tmp_path: Path) -> None:
+    model = AudioClassifier.from_pretrained(saved)
+    with pytest.raises(AdapterError, match="unknown entry 'metric'; choose one of: training, metrics"):
+        model.save_pretrained(tmp_path / "new", metric={})
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(AdapterError, match="file is a file; give a folder"):
+        model.save_pretrained(tmp_path / "file")
+    model.save_pretrained(tmp_path / "new", metrics={"test": {"accuracy": 0.5}})
+    assert "| test | - | 50.00% | - |" in (tmp_path / "new" / "README.md").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from astune.console import printable
 from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration, read_audio
 from astune.errors import AudioError
 
@@ -242,6 +243,12 @@ def _flac_of_length(frames: int) -> Callable[[Path], None]:
 
 
 NAN, INF = float("nan"), float("inf")
+
+
+def _bytes(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("no.wav", _nothing, "there is no such file"),
     "missing m4a": ("no.m4a", _nothing, "there is no such file"),
@@ -255,6 +262,10 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "text named wav": ("text.wav", _text, "it cannot be decoded (Format not recognised)"),
     "text under a colon": ("take: 2.wav", _text, "it cannot be decoded (Format not recognised)"),
     "text named mp3": ("text.mp3", _text, "it cannot be decoded (no audio was found in it)"),
+    "m4a named mp3": ("clip.mp3", _bytes(b"\0\0\0\x20ftypM4A " + bytes(500)), "its content is MPEG-4 (.m4a, .mp4), which"),
+    "web page named wav": ("clip.wav", _bytes(b"<!DOCTYPE html><title>404</title>"), "its content is a web page"),
+    "hole named wav": ("clip.wav", _bytes(bytes(4096)), "it begins with zeros alone"),
+    "lines and tabs in a name": ("a\nb\tc\x1b[31m.wav", _text, "it cannot be decoded (Format not recognised)"),
     "garbage named wav": ("garbage.wav", _garbage, "it cannot be decoded (Format not recognised)"),
     "garbage named ogg": ("garbage.ogg", _garbage, "it cannot be decoded ("),
     "header alone": ("header.wav", _cut(0.0005), "it cannot be decoded ("),
@@ -286,9 +297,9 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path, case: str,
     with pytest.raises(AudioError) as caught:
         read_audio(path, seconds)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ")
+    assert message.startswith(f"{printable(path)}: ")
     assert reason in message
-    assert message.count(str(path)) == 1
+    assert message.count(printable(path)) == 1
     assert "\n" not in message
 
 

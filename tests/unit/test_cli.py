@@ -167,7 +167,7 @@ def test_predict_says_when_it_hears_the_beginning_only(
     soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).normal(0, 0.1, 44_100 * 3), 44_100)
     code, _, err = run(capsys, monkeypatch, "predict", adapter, tmp_path / "long.flac")
     assert code == 0
-    assert "only their first 0.5 s were heard" in err
+    assert "only the first 0.5 s were heard" in err
 
 
 def test_predict_refuses_more_labels_than_there_are(

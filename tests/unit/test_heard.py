@@ -21,6 +21,7 @@ from astune.data.check import check as check_data
 from astune.data.heard import heard_notices, input_seconds, unheard
 from astune.errors import AudioError, ConfigError
 from astune.features import FrontEnd, LogMel, build_cache
+from astune.plurals import number_of
 from astune.training.check import check_file
 from astune.training.config import TrainConfig
 from astune.training.listening import listen_as_trained
@@ -53,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 SETTINGS = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 1}
 # The 95th of 100 clips is 0.3 s: 28 frames, 0.295 s. Of 20 x 0.3 + 20 + 0.3 + 0.3 s, 19.7 s lie behind it.
-LONGER = "1 of 23 clips is longer than the input: only their first 0.3 s were heard, 74 % of the audio (19.7 s) was not"
+LONGER = "1 of 23 clips is longer than the input: only the first 0.3 s were heard, 74 % of the audio (19.7 s) was not"
 SILENT = "Warning: digital silence: 1 of 23 clips: low/silent.wav (every sample is 0)"
 CUT = "Warning: cut short: 1 of 23 clips: high/cut.wav (its header promises 19,200 bytes of sound, and "
 
@@ -103,6 +104,15 @@ def test_evaluate_speaks_of_the_clips_it_scores(
     assert "longer" not in err
 
 
+def test_numbers_of_things() -> None:
+    sentences = heard_notices({0: 3.0}, {0: ("cut short: 1",)}, ["a\nb"], 1.0, "file")
+    assert sentences[0].startswith("Note: 1 of 1 file is longer than the input: ")
+    assert sentences[1] == "Warning: cut short: 1 of 1 file: a\\nb (1)"
+    assert heard_notices({0: 3.0, 1: 2.0, 2: 1.0}, {}, [], 1.0)[0].startswith("Note: 2 of 3 clips are longer than ")
+    found = [number_of(count, noun) for count, noun in ((0, "clip"), (1, "class"), (2, "class"), (3000, "file"))]
+    assert found == ["0 clips", "1 class", "2 classes", "3,000 files"]
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_validate_finds_the_broken_files_that_train_will(folder: Path, tmp_path: Path, skip: bool) -> None:
     (folder / "low" / "text.wav").write_text("no sound")
@@ -114,7 +124,7 @@ def test_validate_finds_the_broken_files_that_train_will(folder: Path, tmp_path:
         notices = listen_as_trained(config, checked, quiet=True).notices
         result = train(config, quiet=True)
         assert result.notices == notices
-        assert any("1 of 24 audio files cannot be read and are left out" in notice for notice in notices)
+        assert any("1 of 24 audio files cannot be read and is left out" in notice for notice in notices)
         assert result.skipped_clips == 1
         return
     with pytest.raises(AudioError) as by_validate:
@@ -214,7 +224,7 @@ def test_predict_says_it_of_each_file(
     assert silent["doubts"] == ["digital silence: every sample is 0"]
     assert "doubts" not in long
     assert "doubts" not in usual
-    assert "1 of 3 files is longer than the input: only their first 0.5 s were heard" in err
+    assert "1 of 3 files is longer than the input: only the first 0.5 s were heard" in err
     assert f"digital silence: 1 of 3 files: {low / 'silent.wav'}" in err
 
 

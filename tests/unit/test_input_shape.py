@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ def model() -> astune.AudioClassifier:
         (torch.zeros(98, 128), r"the shape \(98, 128\); give \(batch, 98, 128\)"),
         (torch.zeros(1, 1, 98, 128), r"the shape \(1, 1, 98, 128\)"),
         (torch.zeros(16_000), r"the shape \(16000,\)"),
+        (torch.zeros(0, 98, 128), r"the shape \(0, 98, 128\): a batch of no clips"),
+        (np.zeros((1, 98, 128)), "input_values is a ndarray; give a torch.Tensor"),
         (torch.zeros(1, 98, 128, dtype=torch.int16), "the type torch.int16; give normalised log-Mel features in torch.float32"),
         (torch.zeros(1, 98, 128, dtype=torch.float64), "the type torch.float64"),
         (torch.zeros(1, 98, 128, dtype=torch.bool), "the type torch.bool"),

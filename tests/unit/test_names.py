@@ -245,3 +245,32 @@ def test_words_of_a_shell() -> None:
     assert shell_word("my run") == "'my run'"
     assert shell_word("a;rm") == "'a;rm'"
     assert shell_word("") == "''"
+    assert shell_word("-out") == "./-out"
+
+
+def test_names_of_files_keep_to_their_line(
+    trained: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line break in a name would let a file write lines of its own among ours."""
+    for name in ("a\nerror: forged.wav", "tab\there.wav"):
+        (tmp_path / name).write_text("no sound")
+    code, _, err = run(capsys, monkeypatch, "predict", trained, tmp_path)
+    assert code == 1
+    lines = err.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == [
+        f"error: {tmp_path}/{name}: it cannot be decoded (Format not recognised)"
+        for name in (r"a\nerror: forged.wav", r"tab\there.wav")
+    ]
+    assert lines[-1] == "2 of 2 files could not be read or labelled"
+
+
+@pytest.mark.parametrize("field", ["data", "output_dir"])
+def test_an_empty_path_is_not_the_current_folder(field: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what a variable of the shell gives that is not set."""
+    fields = {"data": "recordings", "output_dir": "out", field: ""}
+    with pytest.raises(ConfigError, match=f"{field}=: it is empty; give one"):
+        TrainConfig(**fields)
+    code, _, err = run(capsys, monkeypatch, "train", fields["data"], "--output-dir", fields["output_dir"])
+    assert (code, err) == (1, f"error: command line: {field}=: it is empty; give one ('.' for this folder)\n")
+    with pytest.raises(ConfigError, match="data is empty"):
+        astune.load_data("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from transformers import Trainer, TrainingArguments
 import astune
 from astune.data import AudioDataset, load_data
 from astune.data.audio import read_audio
+from astune.errors import ConfigError
 from astune.features import FeatureCache, build_cache
 
 LABELS = ("buzz", "hiss", "tick")
@@ -272,3 +273,31 @@ def test_faulty_inputs_are_refused_by_torch_or_transformers() -> None:
         model(torch.randn(1, FRAMES, 128), attention_mask=None)
     with pytest.raises((ValueError, RuntimeError)):
         model(torch.randn(1, FRAMES + 10, 128))
+
+
+def test_what_is_of_another_type_is_named() -> None:
+    """Each of these is a slip that others make; all of them ended in an AttributeError or, with a set and stereo, in silence."""
+    model = astune.AudioClassifier(astune.load_backbone("random:tiny", 98), "linear", list(np.array(["a", "b"])))
+    assert [type(label) for label in model.labels] == [str, str]
+    slips: dict[str, Callable[[], object]] = {
+        "labels is a set, which has no order": lambda: _classifier(labels={"a", "b"}),
+        "method=None is of type NoneType; give a spec": lambda: _classifier(method=None),
+        r"backbone='bundled' is no loaded backbone; give load_backbone\('bundled'\)": lambda: _classifier(
+            backbone="bundled"
+        ),
+        "max_length='98' is of type str": lambda: astune.load_backbone("random:tiny", "98"),  # type: ignore[arg-type]
+        "data is of type list; give a path": lambda: astune.load_data(["a.wav"]),  # type: ignore[arg-type]
+        "config is of type dict; give TrainConfig": lambda: astune.train({"data": "recordings"}),  # type: ignore[arg-type]
+        "samples is a ndarray; give a torch.Tensor": lambda: model.front_end(np.zeros(16_000)),  # type: ignore[arg-type]
+        r"the shape \(16000, 2\); give \(..., samples\), one channel": lambda: model.front_end(torch.zeros(16_000, 2)),
+    }
+    for sentence, slip in slips.items():
+        with pytest.raises(ConfigError, match=sentence):
+            slip()
+    assert model.front_end(torch.zeros(2, 16_000)).shape == (2, 98, 128)
+
+
+def _classifier(**other: Any) -> astune.AudioClassifier:
+    given = {"backbone": None, "method": "linear", "labels": ["a", "b"]} | other
+    backbone = given["backbone"] or astune.load_backbone("random:tiny", 98)
+    return astune.AudioClassifier(backbone, given["method"], given["labels"])

@@ -356,8 +356,25 @@ def test_standard_input_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(AudioError, match=r"^-: it cannot be decoded \(Format not recognised\)"):
         read_audio("-")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-    with pytest.raises(AudioError, match=r"^-: the file is empty"):
+    with pytest.raises(AudioError, match=r"^-: nothing came through it"):
         read_audio(Path("-"))
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("seconds", [None, 0.5])
+def test_what_is_chained_to_an_ogg_file_is_named(tmp_path: Path, subtype: str, seconds: float | None) -> None:
+    """As recorders of streams write it, and `cat`: libsndfile reads the first recording alone."""
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * SAMPLING_RATE) / SAMPLING_RATE)
+    first, second = tmp_path / "first.ogg", tmp_path / "second.ogg"
+    soundfile.write(first, tone[: 2 * SAMPLING_RATE], SAMPLING_RATE, subtype=subtype)
+    soundfile.write(second, tone, SAMPLING_RATE, subtype=subtype)
+    assert listen(first, seconds).doubts == ()
+    both = tmp_path / "both.ogg"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    heard = listen(both, seconds)
+    assert heard.seconds == pytest.approx(2.0, abs=0.01)
+    behind = f"{second.stat().st_size:,} bytes lie behind the end that it states"
+    assert heard.doubts == (f"longer than its header says: {behind}",)
 
 
 def test_a_pipe_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,10 @@ def load_backbone(
     """
     name = _checked_name(name_or_path)
     torch_dtype = _torch_dtype(dtype)
+    if max_length is not None and not isinstance(max_length, int):
+        raise ConfigError(
+            f"max_length={max_length!r} is of type {type(max_length).__name__}; give a whole number of frames"
+        )
     if name in RANDOM_BACKBONES:
         model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
     else:

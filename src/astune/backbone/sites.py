@@ -241,6 +241,8 @@ class Sites:
         Raises:
             ConfigError: they are not what this model takes.
         """
+        if not isinstance(input_values, Tensor):
+            raise ConfigError(f"input_values is a {type(input_values).__name__}; give a torch.Tensor")
         frames, bins = self.model.config.max_length, self.model.config.num_mel_bins
         shape, wanted = (
             tuple(input_values.shape),
@@ -248,6 +250,8 @@ class Sites:
         )
         if len(shape) != 3:
             raise ConfigError(f"input_values has the shape {shape}; give {wanted}")
+        if not shape[0]:
+            raise ConfigError(f"input_values has the shape {shape}: a batch of no clips")
         if shape[1] != frames and shape[2] == bins:
             raise ConfigError(
                 f"input_values has {shape[1]} frames, and this model takes {frames}; make them with its front_end or with "

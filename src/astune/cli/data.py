@@ -9,6 +9,7 @@ import typer
 
 from astune.console import print_result, printable, results, results_table
 from astune.json_text import json_text
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,9 @@ def download(
     from astune.data.download import download as download_data
 
     dataset = download_data(name, folder, url, sha256)
-    print_result(f"{dataset.source}: {len(dataset.clips)} clips, {len(dataset.labels)} classes")
+    print_result(
+        f"{dataset.source}: {number_of(len(dataset.clips), 'clip')}, {number_of(len(dataset.labels), 'class')}"
+    )
 
 
 def _show(report: Report) -> None:
@@ -77,7 +80,7 @@ def _show(report: Report) -> None:
         print_result(f"channels    {_shares(report.channels, '')}")
     if report.unheard.longer_clips:
         print_result(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
-    print_result(f"broken      {len(report.broken)} of {report.clips} files")
+    print_result(f"broken      {len(report.broken):,} of {number_of(report.clips, 'file')}")
     if report.doubts:
         kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
         print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
@@ -89,7 +92,7 @@ def _table(report: Report) -> Table:
         table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
     totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
     table.add_section()
-    table.add_row(f"{len(report.counts)} classes", *(str(total) for total in (*totals, report.clips)))
+    table.add_row(number_of(len(report.counts), "class"), *(str(total) for total in (*totals, report.clips)))
     return table
 
 
@@ -104,13 +107,13 @@ def _complaints(report: Report) -> Iterator[str]:
     for fault in report.broken[:_SHOWN]:
         yield f"error: {fault.reason}"
     if report.broken:
-        yield f"{len(report.broken)} of {report.clips} files cannot be read; mend or remove them, or train with --skip-broken"
+        broken = f"{len(report.broken):,} of {number_of(report.clips, 'file')} cannot be read"
+        yield f"{broken}; mend or remove them, or train with --skip-broken"
     yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
     unheard = report.unheard
     if unheard.longer_clips:
-        verb = "are" if unheard.longer_clips > 1 else "is"
         yield (
-            f"Note: {unheard.longer_clips:,} of {report.clips:,} clips {verb} longer than the input of "
+            f"Note: {unheard.longer(report.clips)} than the input of "
             f"{unheard.input_seconds:.1f} s that training would choose (--max-length for another): "
             f"{unheard.lost} would not be heard"
         )
@@ -121,4 +124,4 @@ def _complaints(report: Report) -> Iterator[str]:
     }
     for sentence, group in groups.items():
         if group:
-            yield f"{sentence}: {len(group)} times, {' = '.join(group[0][:4])} among them"
+            yield f"{sentence}: {number_of(len(group), 'time')}, {printable(' = '.join(group[0][:4]))} among them"

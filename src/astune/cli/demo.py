@@ -9,6 +9,7 @@ import typer
 
 from astune.errors import ConfigError
 from astune.names import BUNDLED_BACKBONE
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def demo(
 
     runs: dict[tuple[str, str, str], TrainResult] = {}
     total = len(TASKS) * len(WEIGHTS) * len(METHODS)
-    say(f"{total} training runs of {epochs} epochs on {CLAIM}")
+    say(f"{total} training runs of {number_of(epochs, 'epoch')} on {CLAIM}")
     with progress("Training", total) as advance:
         for task in TASKS:
             data = write_generated(output_dir / task / "sounds", task)

@@ -9,6 +9,7 @@ import typer
 from astune.console import print_result, printable, results, results_table
 from astune.errors import AdapterError, DataError
 from astune.json_text import json_text
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
@@ -61,7 +62,7 @@ def evaluate(
     features = build_cache(paths, model.front_end, skip_broken=skip_broken)
     kept = [row for row in range(len(clips)) if row not in features.broken]
     if not kept:
-        raise DataError(f"none of the {len(clips)} clips of the {split} split can be read")
+        raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
     notices = features.notices(kept, [dataset.clips[clip].name for clip in clips])
     for notice in notices:
         say(notice)
@@ -72,8 +73,7 @@ def evaluate(
         "adapter": adapter,
         "data": dataset.source,
         "split": split,
-        **scores.figures(),
-        "confusion": scores.confusion,
+        **scores.record(),
         "labels": list(model.labels),
         "notices": [*dataset.notices, *notices],
     }
@@ -82,7 +82,8 @@ def evaluate(
     record["trained_on"] = len(trained)
     if trained:
         say(
-            f"Warning: the adapter was trained on {len(trained)} of the {len(kept)} clips scored, {trained[0]} among them; "
+            f"Warning: the adapter was trained on {len(trained):,} of the {number_of(len(kept), 'clip')} scored, "
+            f"{printable(trained[0])} among them; "
             "scores on them are too good"
         )
     if as_json:
@@ -92,12 +93,14 @@ def evaluate(
 
 
 def _targets(dataset: AudioDataset, model: AudioClassifier) -> list[int]:
-    foreign = sorted(set(dataset.labels) - set(model.labels))
+    from astune.data.labels import cleaned
+
+    index = {cleaned(label): number for number, label in enumerate(model.labels)}  # older adapters may have others
+    foreign = sorted(set(dataset.labels) - index.keys())
     if foreign:
         raise DataError(
             f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(model.labels[:20])}"
         )
-    index = {label: number for number, label in enumerate(model.labels)}
     return [index[clip.label] for clip in dataset.clips]
 
 
@@ -129,12 +132,15 @@ def _number(training: dict[str, Any], name: str) -> int | None:
 
 
 def _show(record: dict[str, Any]) -> None:
-    print_result(f"{record['clips']} clips, split {record['split']}")
+    from astune.training.confusion import whole
+
+    print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
     table = results_table(["class"], ["clips", "recall"])
-    for index, (label, row) in enumerate(zip(record["labels"], record["confusion"], strict=True)):
-        if sum(row):
-            table.add_row(printable(label), str(sum(row)), f"{row[index] / sum(row):.1%}")
+    matrix = whole(record["confusion"])
+    for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
+        if clips:
+            table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
     results().print(table)
     print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
     if record["skipped"]:
-        print_result(f"{record['skipped']} clips that cannot be read were left out")
+        print_result(f"left out, for they cannot be read: {number_of(record['skipped'], 'clip')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,7 +48,9 @@ def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspec
     default = None if info.default is PydanticUndefined else info.default  # a file may hold what is required
     shown = default is not None
     hinted: Any = info.annotation if default is not None else info.annotation | None  # type: ignore[operator]
-    annotation = Annotated[hinted, kind(help=info.description, show_default=shown)]
+    # A path stays text until the configuration looks at it: typer would make the current folder of an empty one.
+    as_text: dict[str, Any] = {"parser": str, "metavar": "<path>"} if info.annotation is Path else {}
+    annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.console import printable
 from astune.errors import AudioError, ConfigError
 from astune.json_text import json_text
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,7 @@ def predict(
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.classifier import AudioClassifier
-    from astune.console import printable, progress, say
+    from astune.console import progress, say
     from astune.data.heard import heard_notices
 
     paths, skipped, remarks = _expand(files)
@@ -70,11 +72,11 @@ def predict(
         {number: record["doubts"] for number, record in enumerate(records) if "doubts" in record},
         [record["file"] for record in records],
         model.front_end.seconds,
-        "files",
+        "file",
     ):
         say(notice)
     if failed:
-        say(f"{len(failed)} of {len(records)} files could not be read or labelled")
+        say(f"{len(failed):,} of {number_of(len(records), 'file')} could not be read or labelled")
         raise typer.Exit(1)
 
 
@@ -91,10 +93,11 @@ def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[s
             continue
         found = find_recordings(file)
         if not found.files:
-            raise AudioError(f"{file} holds no audio files that can be read: it holds {found.holds()}")
+            raise AudioError(f"{printable(file)} holds no audio files that can be read: it holds {found.holds()}")
         paths += found.paths
         skipped += [
-            {"file": str(file / one.path), "error": f"{file / one.path}: {one.reason}"} for one in found.skipped
+            {"file": str(file / one.path), "error": f"{printable(file / one.path)}: {one.reason}"}
+            for one in found.skipped
         ]
         remarks += found.remarks
     return paths, skipped, remarks
@@ -127,7 +130,7 @@ def _records(model: AudioClassifier, paths: list[Path], top_k: int) -> Iterator[
                 values, indices = next(rows)
                 if not all(map(math.isfinite, values)):
                     record["error"] = (
-                        f"{record['file']}: its scores are no numbers; is the adapter or its backbone damaged?"
+                        f"{printable(record['file'])}: its scores are no numbers; is the adapter or its backbone damaged?"
                     )
                     continue
                 record["labels"] = [

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astune.console import notices, plural, print_result, printable, results, results_table, say, shell_word
+from astune.console import notices, print_result, printable, results, results_table, say, shell_word
 from astune.json_text import json_text
 from astune.names import PUBLISHED_BACKBONE
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ def reproduce(
     name = shell_word(plans[0][0].name) if len(plans) == 1 else "all"
     say(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
     if failures:
-        failed = f"{plural(len(failures), 'run')} failed"
+        failed = f"{number_of(len(failures), 'run')} failed"
         say(f"error: {listing([str(failure) for failure in failures], failed)}")
         raise typer.Exit(1)
 
@@ -163,7 +164,7 @@ def _show_plan(
             )
         console.print(shown)
     missing = sum(status[run.key] != "done" for run in share)
-    console.print(f"{plural(len(runs), 'run')}, {len(status)} of them distinct; {missing} to run here")
+    console.print(f"{number_of(len(runs), 'run')}, {len(status):,} distinct; {missing} to run here")
 
 
 def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:

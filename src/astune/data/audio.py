@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
+from astune.console import printable
 from astune.data.formats import SUFFIXES as SUFFIXES
 from astune.data.formats import UNREADABLE as UNREADABLE
 from astune.data.levels import Levels, peak_of
@@ -105,9 +106,9 @@ def listen(path: str | Path, seconds: float | None = None, *, pipes: bool = True
             mono = mono[: round(seconds * SAMPLING_RATE)]
         samples = np.ascontiguousarray(mono, dtype=np.float32)
     except MemoryError as fault:
-        raise AudioError(f"{path}: {_too_large(facts.seconds)}") from fault
+        raise AudioError(f"{printable(path)}: {_too_large(facts.seconds)}") from fault
     if not len(samples):
-        raise AudioError(f"{path}: it is shorter than one sample at {SAMPLING_RATE} Hz")
+        raise AudioError(f"{printable(path)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
     return Recording(**vars(facts), samples=samples)
 
 
@@ -137,12 +138,14 @@ def survey(
         wanted = None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
         if rate < _SLOWEST:
             raise AudioError(
-                f"{path}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+                f"{printable(path)}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
             )
         levels, frames = Levels(), 0
         for block in sound.blocks(wanted):
             if not peak_of(block) < _LOUDEST:  # also where it is NaN
-                raise AudioError(f"{path}: it holds samples that are no finite numbers, or far outside of -1 to 1")
+                raise AudioError(
+                    f"{printable(path)}: it holds samples that are no finite numbers, or far outside of -1 to 1"
+                )
             mono = block.mean(axis=1)
             levels.add(block, mono)
             take(mono)
@@ -152,7 +155,7 @@ def survey(
             frames += sound.count()
         length = max(frames, sound.file.frames) if partly and not sound.doubtful else frames
     if not frames:
-        raise AudioError(f"{path}: {_no_samples(path, sound)}")
+        raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
     whole = length / rate
     cut = sound.promised / rate - whole > _SLACK
     doubts = [f"{CUT}: its header promises {_span(sound.promised / rate)}, and {_span(whole)} are there"] if cut else []
@@ -181,7 +184,7 @@ def duration(path: str | Path) -> float:
         frames = sound.count() if sound.doubtful else sound.file.frames
         rate = sound.file.samplerate
     if not frames and sound.doubtful:
-        raise AudioError(f"{path}: {_no_samples(path, sound)}")
+        raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
     return float(frames / rate)
 
 

@@ -170,7 +170,21 @@ def _ogg(file: BinaryIO, size: int) -> Frame:
     segments = tail[at + 27 : at + 27 + tail[at + 26]]
     if at + 27 + tail[at + 26] + sum(segments) > len(tail):
         return Frame(cut="its last page ends before its time")
-    return _SOUND if tail[at + 5] & 4 else Frame(cut="its last page is missing")
+    if not tail[at + 5] & 4:
+        return Frame(cut="its last page is missing")
+    return Frame(surplus=size - _ogg_end(file, size))
+
+
+def _ogg_end(file: BinaryIO, size: int) -> int:
+    """Where the first recording of an Ogg file ends: others may be chained to it, as stream recorders and `cat` do; RFC 3533, section 4."""
+    position, begun = 0, False
+    while len(page := _at(file, position, 27 + 255)) >= 27 and page[:4] == b"OggS":
+        begins = bool(page[5] & 2)
+        if begins and begun:
+            return position
+        begun = not begins  # streams side by side begin with one page each, before all others
+        position += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return size
 
 
 def _mp3(file: BinaryIO, size: int) -> Frame:

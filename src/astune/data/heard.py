@@ -6,6 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from astune.console import printable
+from astune.plurals import number_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,6 +29,16 @@ class Unheard:
     """What lies behind the input, summed over the longer clips."""
     share: float
     """Of all the audio, from 0 to 1."""
+
+    def longer(self, total: int, noun: str = "clip") -> str:
+        """How many are longer, as the beginning of a sentence: ``1 of 5 clips is longer``.
+
+        Args:
+            total: how many recordings there are.
+            noun: what one of them is.
+        """
+        verb = "is" if self.longer_clips == 1 else "are"
+        return f"{self.longer_clips:,} of {number_of(total, noun)} {verb} longer"
 
     @property
     def lost(self) -> str:
@@ -65,7 +78,7 @@ def heard_notices(
     doubts: Mapping[int, Sequence[str]],
     names: Sequence[str],
     window: float,
-    noun: str = "clips",
+    noun: str = "clip",
 ) -> list[str]:
     """Sentences for the user about the recordings that are used.
 
@@ -74,16 +87,15 @@ def heard_notices(
         doubts: what is suspicious of a recording, by its index, as :attr:`astune.data.audio.Facts.doubts`.
         names: of all recordings.
         window: seconds of each that are heard.
-        noun: what they are.
+        noun: what one of them is.
 
     Returns:
         What was not heard, then one sentence a kind of doubt, with the first recordings that it concerns.
     """
     behind = unheard(seconds.values(), window)
-    verb = "are" if behind.longer_clips > 1 else "is"
     longer = (
-        f"Note: {behind.longer_clips:,} of {len(seconds):,} {noun} {verb} longer than the input: "
-        f"only their first {window:.1f} s were heard, {behind.lost} was not"
+        f"Note: {behind.longer(len(seconds), noun)} than the input: "
+        f"only the first {window:.1f} s were heard, {behind.lost} was not"
     )
     suspicious = ((names[clip], doubt) for clip in seconds for doubt in doubts.get(clip, ()))
     return ([longer] if behind.longer_clips else []) + doubt_notices(suspicious, len(seconds), noun)
@@ -105,26 +117,26 @@ def by_kind(doubts: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]
     return dict(kinds)
 
 
-def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "clips") -> list[str]:
+def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "clip") -> list[str]:
     """One sentence a kind of doubt.
 
     Args:
         doubts: as for :func:`by_kind`.
         total: how many recordings there are.
-        noun: what they are.
+        noun: what one of them is.
 
     Returns:
         The sentences.
     """
     return [
-        f"Warning: {kind}: {len(found):,} of {total:,} {noun}: {_named(found)}"
+        f"Warning: {kind}: {len(found):,} of {number_of(total, noun)}: {_named(found)}"
         for kind, found in by_kind(doubts).items()
     ]
 
 
 def _named(found: list[tuple[str, str]]) -> str:
     more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
-    return ", ".join(f"{name} ({figures})" for name, figures in found[:_NAMED]) + more
+    return ", ".join(f"{printable(name)} ({figures})" for name, figures in found[:_NAMED]) + more
 
 
 def _percent(share: float) -> str:

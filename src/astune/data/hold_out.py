@@ -63,20 +63,20 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int) -> HeldOut:
         reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
         warning = f"; warning: {reason}, so clips of one group lie on both sides"
     held = _single(clips, train, seed)
-    return _divided(train, held, f"a tenth of each class drawn with seed {seed}, {_PURPOSE}{warning}")
+    return _divided(train, held, f"a tenth of each class drawn with seed {seed}", warning)
 
 
-_PURPOSE = "are held out to choose the epoch"
 _ONE_GROUP = "there is only one group"
 _NO_GROUP = "no group can be held out without the last training clip of a class"
 
 
-def _divided(train: Sequence[int], held: set[int], how: str) -> HeldOut:
+def _divided(train: Sequence[int], held: set[int], how: str, warning: str = "") -> HeldOut:
     validation = [number for number in train if number in held]
+    verb = "is" if len(validation) == 1 else "are"
     return HeldOut(
         [number for number in train if number not in held],
         validation,
-        f"no validation split is given: {len(validation)} of the training clips, {how}",
+        f"no validation split is given: {len(validation):,} of the training clips, {how}, {verb} held out to choose the epoch{warning}",
     )
 
 
@@ -148,9 +148,7 @@ def _by_group(
 ) -> HeldOut:
     held = {number for key in taken for number in groups[key]}
     names = ", ".join(name for _, name in taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
-    divided = _divided(
-        train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names}), {_PURPOSE}"
-    )
+    divided = _divided(train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names})")
     without = sorted({clips[n].label for n in divided.train} - {clips[n].label for n in divided.validation})
     if not without:
         return divided

@@ -60,11 +60,12 @@ def label_fault(label: object) -> str | None:
     return None if label else "a label is empty"
 
 
-def label_faults(labels: Sequence[object]) -> list[str]:
+def label_faults(labels: Sequence[object], *, outer_spaces: bool = False) -> list[str]:
     """What is wrong with the labels of a task, which everything that shows or saves them relies on.
 
     Args:
         labels: names of the classes.
+        outer_spaces: whether a label may have spaces around it, as those of older versions may.
 
     Returns:
         A sentence a fault, each with what to do about it; empty where nothing is wrong.
@@ -76,7 +77,7 @@ def label_faults(labels: Sequence[object]) -> list[str]:
         faults.append(f"labels that occur twice: {', '.join(twice[:_SHOWN])}{more}")
     for label in labels:
         fault = label_fault(label)
-        if fault is None and label != str(label).strip():
+        if fault is None and not outer_spaces and label != str(label).strip():
             fault = f"label {label!r} has spaces around it; give {str(label).strip() or 'a name'!r}"
         faults += [fault] if fault else []
     return faults

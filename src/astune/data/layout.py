@@ -72,7 +72,7 @@ class Layout(ABC):
         Returns:
             The error, to be raised.
         """
-        return DataError(f"{path}: {what}\n{self.name}:PATH expects\n{self.tree.rstrip()}")
+        return DataError(f"{printable(path)}: {what}\n{self.name}:PATH expects\n{self.tree.rstrip()}")
 
     def locate(self, path: Path, named: Sequence[Path]) -> dict[Path, Path]:
         """Find the files that a table or a list names.
@@ -130,9 +130,13 @@ def load_data(data: str | Path) -> AudioDataset:
         Clips, labels and folds.
 
     Raises:
-        ConfigError: an unknown layout.
+        ConfigError: an unknown layout, or no path at all.
         DataError: there is nothing there, or not in that layout.
     """
+    if not isinstance(data, str | Path):
+        raise ConfigError(f"data is of type {type(data).__name__}; give a path, or layout:PATH, as text")
+    if not str(data).strip():
+        raise ConfigError("data is empty; give a path, or layout:PATH ('.' for this folder)")
     try:
         return _checked(_load(str(data)))
     except OSError as fault:
@@ -158,7 +162,7 @@ def _load(text: str) -> AudioDataset:
     for layout in LAYOUTS.values():
         if layout.recognises(path):
             return layout.load(path)
-    raise DataError(f"{text!r} is in none of the known layouts\n{_all_trees()}")
+    raise DataError(f"'{printable(text)}' is in none of the known layouts\n{_all_trees()}")
 
 
 def _all_trees() -> str:

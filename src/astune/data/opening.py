@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import stat
 import sys
 from contextlib import contextmanager, nullcontext
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import soundfile
 
+from astune.console import printable, shell_word
 from astune.data.containers import Frame, inspect
 from astune.data.formats import UNREADABLE
 from astune.errors import AudioError
@@ -37,6 +37,21 @@ _PIPE_STEP = 2**20
 _POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"),
     (b"/annex/objects/", "git-annex", "git annex get"),
+)
+_FOREIGN = (  # formats that other names hide: where their mark is, the mark, what it is
+    (4, b"ftyp", "MPEG-4 (.m4a, .mp4)"),
+    (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska (.webm, .mka)"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (.wma)"),
+    (0, b"#!AMR", "AMR (.amr)"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"<!DOCTYPE", "a web page"),
+    (0, b"<html", "a web page"),
+)
+_SAYINGS = (  # of libsndfile: what it says, what it means
+    ("does not exist", "no audio was found in it"),  # of an MP3 without a frame
+    ("SF_INFO struct incomplete", "its header is damaged: it states no rate, no channels or no format"),
+    ("Unspecified internal error", "it is damaged"),
 )
 # TypeError: of a suffix that means no header.
 _FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError)
@@ -108,7 +123,7 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
         AudioError: it cannot be opened or decoded.
     """
     if not pipes and _is_pipe(path):
-        raise AudioError(f"{path}: it is a pipe, which can be read only once; save it to a file")
+        raise AudioError(f"{printable(path)}: it is a pipe, which can be read only once; save it to a file")
     content, frame = _piped(path), Frame()
     try:
         with nullcontext(content) if content else open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - names that hold a zero byte
@@ -121,7 +136,7 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
     except _FAULTS as fault:
         reason = _undecodable(content, fault) if content else _reason(Path(path), fault)
         hint = frame_hint(path, frame)
-        raise AudioError(f"{path}: {reason}{f'; {hint}' if hint else ''}") from fault
+        raise AudioError(f"{printable(path)}: {reason}{f'; {hint}' if hint else ''}") from fault
 
 
 def frame_hint(path: str | Path, frame: Frame) -> str:
@@ -139,7 +154,7 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
     if not frame.unfinished and not frame.surplus:
         return ""
     behind = f": {frame.surplus:,} bytes of sound lie behind it" if frame.surplus else ""
-    repair = f"ffmpeg -i {shlex.quote(str(path))} repaired.wav"
+    repair = f"ffmpeg -i {shell_word(path)} repaired.wav"
     return f"its header was never finished{behind}; write it anew, for example with `{repair}`"
 
 
@@ -171,17 +186,19 @@ def _piped(path: str | Path) -> io.BytesIO | None:
     if str(path) == STDIN:
         stream = getattr(sys.stdin, "buffer", None)
         if stream is None or sys.stdin.isatty():
-            raise AudioError(f"{path}: nothing is piped into standard input; give a file, or `cat FILE | ...`")
+            raise AudioError(
+                f"{printable(path)}: nothing is piped into standard input; give a file, or `cat FILE | ...`"
+            )
         return _bounded(path, stream)
     if stat.S_ISFIFO(mode):
         try:
             with open(path, "rb") as pipe:  # noqa: PTH123 - as above
                 return _bounded(path, pipe)
         except OSError as fault:
-            raise AudioError(f"{path}: the pipe cannot be read ({fault.strerror})") from fault
+            raise AudioError(f"{printable(path)}: the pipe cannot be read ({fault.strerror})") from fault
     if stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         kind = "socket" if stat.S_ISSOCK(mode) else "device"
-        raise AudioError(f"{path}: it is a {kind}, no recording; give a file or a pipe")
+        raise AudioError(f"{printable(path)}: it is a {kind}, no recording; give a file or a pipe")
     return None
 
 
@@ -190,7 +207,9 @@ def _bounded(path: str | Path, stream: BinaryIO) -> io.BytesIO:
     while part := stream.read(_PIPE_STEP):
         content.write(part)
         if content.tell() > _PIPE_LIMIT:
-            raise AudioError(f"{path}: it gives more than {_PIPE_LIMIT // 2**20:,} MiB; save it to a file")
+            raise AudioError(f"{printable(path)}: it gives more than {_PIPE_LIMIT // 2**20:,} MiB; save it to a file")
+    if not content.tell():
+        raise AudioError(f"{printable(path)}: nothing came through it; is it read twice, or has its writer failed?")
     return content
 
 
@@ -229,12 +248,17 @@ def _annexed(path: Path) -> bool:
 
 def _undecodable(content: io.BytesIO, fault: Exception) -> str:
     content.seek(0)
-    if not content.read(1):
+    start = content.read(256)
+    if not start:
         return "the file is empty"
+    for place, mark, what in _FOREIGN:
+        if start[place:].startswith(mark):
+            return f"its content is {what}, which libsndfile does not decode; convert it to .wav or .flac"
+    if not any(start):
+        return "it begins with zeros alone: a copy that was not finished, or a lost block? Copy it again"
     if isinstance(fault, MemoryError):
         return "it needs more memory than there is; cut it into shorter files"
     text = fault.error_string if isinstance(fault, soundfile.LibsndfileError) else str(fault)
-    if "does not exist" in text:  # libsndfile's words for an MP3 without a frame
-        text = "no audio was found in it"
+    text = next((meaning for saying, meaning in _SAYINGS if saying in text), text)
     text = text.removeprefix("Error : ").rstrip(".").strip()
     return f"it cannot be decoded ({text})" if text else "it cannot be decoded"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astune.console import printable
 from astune.data.audio import SUFFIXES, UNREADABLE
 from astune.errors import DataError, listing
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"
 _AGAIN = "links to a folder that is read already"
-CIRCLE = "links that lead in a circle"
+CIRCLE = "links in a circle"
 HIDDEN = "recordings with a hidden name (._ or .)"
 BESIDE = "recordings beside the class folders"
 NO_ROW = "recordings that no row names"
@@ -44,7 +45,7 @@ class PassedOver:
     @property
     def sentence(self) -> str:
         """All of it, for people."""
-        names = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
+        names = ", ".join(map(printable, self.examples)) + (", ..." if self.count > len(self.examples) else "")
         return f"{self.counted} {'were' if self.count > 1 else 'was'} passed over: {names}"
 
 
@@ -58,7 +59,7 @@ class Skipped:
 
     @property
     def reason(self) -> str:
-        """Why, for one of them: ``passed over as 1 file in a format that cannot be read (.m4a)``."""
+        """Why, for one of them: ``passed over, as are all files in a format that cannot be read (.m4a)``."""
         return f"passed over, as are all {self.kind}"
 
 
@@ -85,7 +86,7 @@ class Found:
         used = {link: count for link, count in self.links.items() if count}
         if not used:
             return ()
-        total, names = sum(used.values()), ", ".join(list(used)[:_EXAMPLES])
+        total, names = sum(used.values()), ", ".join(map(printable, list(used)[:_EXAMPLES]))
         more = ", ..." if len(used) > _EXAMPLES else ""
         clips = "1 recording comes" if total == 1 else f"{total:,} recordings come"
         folders = "the linked folder" if len(used) == 1 else f"{len(used)} linked folders:"
@@ -114,7 +115,9 @@ class Found:
         """
         parts = [one.counted for one in passed_over(self.skipped)]
         if not parts and self.others:
-            return f"no recordings, only {', '.join(self.others[:_EXAMPLES])}" + (", ..." if self.others[3:] else "")
+            return f"no recordings, only {', '.join(map(printable, self.others[:_EXAMPLES]))}" + (
+                ", ..." if self.others[3:] else ""
+            )
         return " and ".join(parts) or "nothing"
 
 
@@ -151,7 +154,7 @@ def find_recordings(folder: Path) -> Found:
             with os.scandir(folder / relative) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as fault:
-            refused.append(f"{relative or '.'} cannot be listed ({fault.strerror})")
+            refused.append(f"{printable(relative or '.')} cannot be listed ({fault.strerror})")
             continue
         for entry in entries:
             name = f"{relative}/{entry.name}" if relative else entry.name
@@ -169,7 +172,7 @@ def find_recordings(folder: Path) -> Found:
                     found.links[link] += 1
         links.sort()
     if refused:
-        raise DataError(listing(sorted(refused), str(folder)))
+        raise DataError(listing(sorted(refused), printable(folder)))
     for names in (found.files, found.others):
         names.sort()
     found.skipped.sort(key=lambda one: one.path)
@@ -210,7 +213,7 @@ def _kind(entry: os.DirEntry[str]) -> str | None:
         return HIDDEN
     if suffix in UNREADABLE:
         return f"files in a format that cannot be read ({suffix})"
-    return None if entry.is_file() else f"things named like a recording that are no files ({suffix})"
+    return None if entry.is_file() else f"things named like a recording, but no regular file ({suffix})"
 
 
 def _search_hidden(entry: os.DirEntry[str], name: str, found: Found) -> None:
@@ -294,7 +297,7 @@ def subfolders(folder: Path) -> list[str]:
     try:
         entries = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as fault:
-        raise DataError(f"{folder} cannot be listed ({fault.strerror})") from fault
+        raise DataError(f"{printable(folder)} cannot be listed ({fault.strerror})") from fault
     return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 

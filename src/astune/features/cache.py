@@ -27,6 +27,7 @@ from astune.data.heard import heard_notices
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -267,5 +268,8 @@ def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *,
 def _broken_message(broken: dict[int, str], total: int) -> str:
     reasons = [broken[row] for row in sorted(broken)]
     shown = "".join(f"\n  - {reason}" for reason in reasons[:10])
-    more = f"\n  - and {len(reasons) - 10} more" if len(reasons) > 10 else ""
-    return f"{len(reasons)} of {total} audio files cannot be read:{shown}{more}\nMend or remove them, or leave them out with --skip-broken"
+    more = f"\n  - and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
+    return (
+        f"{len(reasons):,} of {number_of(total, 'audio file')} cannot be read:{shown}{more}\n"
+        "Mend or remove them, or leave them out with --skip-broken"
+    )

@@ -82,8 +82,9 @@ class FrontEnd:
             (..., max_length, num_mel_bins), in the filterbank's precision.
 
         Raises:
-            ConfigError: samples that are no floats.
+            ConfigError: samples that are no tensor of floats, or whose channels come last.
         """
+        _refuse_other_samples(samples)
         energies = self.log_mel(samples[..., : self._heard])
         padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
         return (padded - self.mean) / (2 * self.std)
@@ -159,6 +160,26 @@ class LogMel(nn.Module):
             real, imaginary = torch.view_as_real(torch.fft.rfft(padded)).unbind(dim=-1)
             power = real.square().addcmul_(imaginary, imaginary)
             return (power @ self.filters).clamp_(min=_FLOOR).log_()
+
+
+_CHANNELS = 8  # the most that recordings come with
+
+
+def _refuse_other_samples(samples: Tensor) -> None:
+    """Refuse what soundfile reads: an array; of a stereo file one that would be taken for thousands of clips of two samples.
+
+    Raises:
+        ConfigError: it is such.
+    """
+    if not isinstance(samples, Tensor):
+        raise ConfigError(
+            f"samples is a {type(samples).__name__}; give a torch.Tensor, such as torch.from_numpy(samples)"
+        )
+    shape = tuple(samples.shape)
+    if len(shape) > 1 and shape[-1] <= _CHANNELS < FRAME <= shape[-2]:
+        raise ConfigError(
+            f"samples have the shape {shape}; give (..., samples), one channel: samples.mean(dim=-1) of {shape[-1]} channels"
+        )
 
 
 def _scaling(dtype: torch.dtype) -> str:

@@ -60,6 +60,8 @@ def parse_method(spec: str | Method) -> Method:
     """
     if isinstance(spec, Method):
         return spec
+    if not isinstance(spec, str):
+        raise ConfigError(f"method={spec!r} is of type {type(spec).__name__}; give a spec such as 'lora', or a method")
     faults: list[str] = []
     parts = [_parse_one(part.strip(), faults) for part in spec.split("+")]
     whole = [part for part in parts if part is not None]

@@ -20,6 +20,7 @@ from astune.experiments.published import PUBLISHED
 from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
+from astune.plurals import number_of
 from astune.reporting.aggregate import Cell, cells, device_of
 from astune.training.confusion import counted
 
@@ -280,7 +281,7 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         if folds and ours != folds:
             found[f"{column}: {len(ours)} of {len(folds)} folds"] = None
     if saved.entries and (missing := len({entry.key for entry in saved.entries} - done.keys())):
-        found[f"{missing} runs are not finished"] = None
+        found[f"{number_of(missing, 'run')} not finished"] = None
     return list(found)
 
 

@@ -19,6 +19,7 @@ from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
+from astune.plurals import number_of
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
 
@@ -157,8 +158,11 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
-        have = "1 class has" if len(untrained) == 1 else f"{len(untrained)} classes have"
-        raise DataError(f"{dataset.source}: {have} no training clip: {names}{' ...' if len(untrained) > 5 else ''}")
+        have = "has" if len(untrained) == 1 else "have"
+        more = ", ..." if len(untrained) > 5 else ""
+        raise DataError(
+            f"{dataset.source}: {number_of(len(untrained), 'class')} {have} no training clip: {names}{more}"
+        )
 
 
 def _tracker(config: TrainConfig) -> None:

@@ -114,6 +114,18 @@ class TrainConfig(BaseModel):
             except ValidationError as error:
                 raise SettingsError.of(error, type(self)) from error
 
+    @field_validator("data", "output_dir", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        """A variable of the shell that is not set gives an empty text, and an empty path is the current folder.
+
+        Raises:
+            ValueError: it is empty.
+        """
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty; give one ('.' for this folder)")
+        return value
+
     @field_validator("data", "backbone", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:

@@ -7,10 +7,11 @@ from statistics import mean, stdev
 from accelerate import PartialState
 
 from astune import adapter_file
-from astune.console import plural, say
+from astune.console import say
 from astune.data import load_data
 from astune.errors import ConfigError, DataError, Interrupted
 from astune.json_text import json_text
+from astune.plurals import number_of
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
@@ -57,7 +58,7 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         except Interrupted as stop:
             if not results or checkpoint.latest(run.output_dir) is not None:
                 raise
-            done = f"{len(results)} of {plural(len(runs), 'fold')} finished and kept"
+            done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
             raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
     accuracies = [result.scores["test"]["accuracy"] for result in results]

@@ -177,8 +177,8 @@ def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[in
 def _among(one: str, many: str, names: Iterable[str]) -> list[str]:
     found = sorted(names)
     if len(found) <= 1:
-        return [f"1 {one} ({found[0]})"] if found else []
-    return [f"{len(found)} {many}, {found[0]} among them"]
+        return [f"1 {one} ({printable(found[0])})"] if found else []
+    return [f"{len(found):,} {many}, {printable(found[0])} among them"]
 
 
 def _changed(one: str, many: str, pairs: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -193,5 +193,5 @@ def _changed(one: str, many: str, pairs: Iterable[tuple[str, str, str]]) -> list
         return []
     (then, now), _ = moves.most_common(1)[0]
     total = sum(moves.values())
-    shown = f"{first[then, now]} ({then!r} then, {now!r} now)"
-    return [f"1 clip {one}, {shown}" if total == 1 else f"{total} clips {many}, {shown} among them"]
+    shown = f"{printable(first[then, now])} ({then!r} then, {now!r} now)"
+    return [f"1 clip {one}, {shown}" if total == 1 else f"{total:,} clips {many}, {shown} among them"]

@@ -9,6 +9,7 @@ from astune.backbone.load import load_config, load_normalisation
 from astune.data.balance import balance_notices
 from astune.data.base import SPLITS
 from astune.features import FrontEnd, build_cache
+from astune.plurals import number_of
 from astune.training.check import refuse_untrained
 from astune.training.recipe import input_length
 
@@ -56,8 +57,9 @@ def listen_to(
     if broken:
         train, validation, test = (tuple(clip for clip in split.named(name) if clip not in broken) for name in SPLITS)
         split = replace(split, train=train, validation=validation, test=test)
+        verb = "is" if len(broken) == 1 else "are"
         notices.append(
-            f"Note: {len(broken)} of {len(dataset.clips)} audio files cannot be read and are left out: "
+            f"Note: {len(broken):,} of {number_of(len(dataset.clips), 'audio file')} cannot be read and {verb} left out: "
             f"{broken[min(broken)]}{' and others' if len(broken) > 1 else ''}"
         )
         refuse_untrained(dataset, split)

@@ -24,13 +24,14 @@ from astune.backbone import load_backbone
 from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
-from astune.console import plural, progress, say
+from astune.console import progress, say
 from astune.data.base import SPLITS
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment
 from astune.json_text import json_text
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
+from astune.plurals import number_of
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
@@ -64,10 +65,13 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
+        ConfigError: it is no configuration.
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
             folder cannot be written.
         Interrupted: a KeyboardInterrupt that says what was kept.
     """
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"config is of type {type(config).__name__}; give TrainConfig(data=..., output_dir=...)")
     run = _Run(config, quiet=quiet)
     with held(config.output_dir) if run.accelerator.is_main_process else nullcontext():
         try:
@@ -161,8 +165,9 @@ class _Run:
         self._announce(
             f"{self.model.method.spec} ({share:,} parameters) on {self.model.origin.name}: {len(dataset.labels)} classes, "
             f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
-            f"{recipe.max_length} frames; {plural(recipe.num_train_epochs, 'epoch')} of batch "
-            f"{recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
+            f"{recipe.max_length} frames; "
+            f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {recipe.per_device_train_batch_size}, "
+            f"learning rate {recipe.learning_rate:g}"
         )
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:
@@ -243,7 +248,7 @@ class _Run:
         self.frozen_seconds = time.perf_counter() - mark
         size = states.states.nbytes / 1e6
         self._announce(
-            f"The {many} run once, not in every epoch: {len(states.rows)} clips, {size:.1f} MB, {self.frozen_seconds:.1f} s"
+            f"The {many} run once, not in every epoch: {number_of(len(states.rows), 'clip')}, {size:.1f} MB, {self.frozen_seconds:.1f} s"
         )
         return upper, states
 
@@ -266,7 +271,7 @@ class _Run:
                 shown = entry.get("validation", {}).get("accuracy")
                 note = f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else "")
                 advance(0, note)
-        self._announce(f"Trained {plural(self.recipe.num_train_epochs, 'epoch')} in {self.state.seconds:.0f} s")
+        self._announce(f"Trained {number_of(self.recipe.num_train_epochs, 'epoch')} in {self.state.seconds:.0f} s")
 
     @property
     def _global_step(self) -> int:

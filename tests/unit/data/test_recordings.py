@@ -115,7 +115,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "all").symlink_to(".")
     dataset = load_data(tmp_path)
     assert (len(dataset.clips), dataset.labels) == (6, ("high", "low"))
-    assert counts(tmp_path) == {"links that lead in a circle": 2}
+    assert counts(tmp_path) == {"links in a circle": 2}
 
 
 def test_a_folder_is_read_once(tmp_path: Path) -> None:
