@@ -89,7 +89,10 @@ def _table(report: Report) -> Table:
         table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
     totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
     table.add_section()
-    table.add_row(f"{len(report.counts)} classes", *(str(total) for total in (*totals, report.clips)))
+    table.add_row(
+        f"{len(report.counts)} class{'es' if len(report.counts) != 1 else ''}",
+        *(str(total) for total in (*totals, report.clips)),
+    )
     return table
 
 
@@ -121,4 +124,5 @@ def _complaints(report: Report) -> Iterator[str]:
     }
     for sentence, group in groups.items():
         if group:
-            yield f"{sentence}: {len(group)} times, {' = '.join(group[0][:4])} among them"
+            times = "once" if len(group) == 1 else f"{len(group)} times"
+            yield f"{sentence}: {times}, {' = '.join(group[0][:4])} among them"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from astune.keyed import keyed_generator
@@ -23,7 +23,7 @@ _PARTS = round(1 / VALIDATION_SHARE)
 _SHOWN = 3  # groups and classes named in a notice
 _GROUPS = re.compile(
     r"(speaker|session|recording|recorder|recordist|site|device|microphone|mic|location|station|individual|animal|subject|"
-    r"patient|participant|client|user|srcfile|sourcefile|original|sourceid|fsid)s?(id|name|number|no|code)?"
+    r"patient|participant|client|user|srcfile|sourcefile|original|sourceid|fsid|group)s?(id|name|number|no|code)?"
 )
 
 
@@ -62,11 +62,10 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int) -> HeldOut:
             return _by_group(clips, train, groups, taken, seed)
         reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
         warning = f"; warning: {reason}, so clips of one group lie on both sides"
-    held = _single(clips, train, seed)
-    return _divided(train, held, f"a tenth of each class drawn with seed {seed}, {_PURPOSE}{warning}")
+    held = _divided(train, _single(clips, train, seed), f"a tenth of each class drawn with seed {seed}")
+    return replace(held, notice=held.notice + warning)
 
 
-_PURPOSE = "are held out to choose the epoch"
 _ONE_GROUP = "there is only one group"
 _NO_GROUP = "no group can be held out without the last training clip of a class"
 
@@ -76,7 +75,8 @@ def _divided(train: Sequence[int], held: set[int], how: str) -> HeldOut:
     return HeldOut(
         [number for number in train if number not in held],
         validation,
-        f"no validation split is given: {len(validation)} of the training clips, {how}",
+        f"no validation split is given: {len(validation)} of the training clips, {how}, "
+        f"{'is' if len(validation) == 1 else 'are'} held out to choose the epoch",
     )
 
 
@@ -148,9 +148,7 @@ def _by_group(
 ) -> HeldOut:
     held = {number for key in taken for number in groups[key]}
     names = ", ".join(name for _, name in taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
-    divided = _divided(
-        train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names}), {_PURPOSE}"
-    )
+    divided = _divided(train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names})")
     without = sorted({clips[n].label for n in divided.train} - {clips[n].label for n in divided.validation})
     if not without:
         return divided

@@ -22,7 +22,7 @@ from astune.data.base import AudioDataset, Clip
 from astune.data.hold_out import group_like
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.recordings import Skipped, has_recordings
-from astune.data.rows import part_columns
+from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
 from astune.data.splits import ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
@@ -80,8 +80,13 @@ class HuggingFace(Layout):
         parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features
         audio, label = self._columns(path, features)
-        unread = [name for name in features if name not in (audio, label, "fold", "group")]
-        if found := part_columns(unread):
+        undivided = None in parts
+        unread = [name for name in features if name not in (audio, label, "group", *(["fold"] if undivided else []))]
+        dividing = None
+        if undivided and "fold" not in features:
+            texts = [name for name in unread if getattr(features[name], "dtype", None) == "string"]
+            dividing = division_columns(unread, lambda name: parts[None].unique(name) if name in texts else ())
+        if found := part_columns(unread) or dividing:
             raise self.missing(path, found)
         undecoded = datasets.Audio(decode=False)
         clips = [
@@ -96,7 +101,11 @@ class HuggingFace(Layout):
             path,
             clips,
             [name for name in names if name in used] if names else None,
-            skipped=[Skipped(f"{name} ({len(rows):,} rows)", "splits of other names") for name, rows in unused.items()],
+            skipped=[
+                *(Skipped(f"{name} ({len(rows):,} rows)", "splits of other names") for name, rows in unused.items()),
+                *unused_columns(unread),
+                *(Skipped(name, "labels without a clip") for name in names or () if name not in used),
+            ],
             remarks=_same_content(clips),
             group_like=group_like(unread),
         )
@@ -226,13 +235,22 @@ def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: st
             group = str(row["group"]).strip() if has_groups and row["group"] is not None else None
             if has_groups and not group:
                 raise DataError(f"hf:{path}: {name} has no group (group is {row['group']!r})")
-            yield Clip(_file(row[audio]), text, name, split, int(row["fold"]) if has_folds else None, group)
+            fold = _fold(row["fold"]) if has_folds else None
+            if has_folds and fold is None:
+                raise DataError(f"hf:{path}: {name} has no fold (fold is {row['fold']!r}, not a whole number)")
+            yield Clip(_file(row[audio]), text, name, split, fold, group)
             advance(1, "")
+
+
+def _fold(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else None
+    return int(value) if isinstance(value, int | float) and value == value // 1 else None
 
 
 def _label(value: object, names: list[str] | None) -> str | None:
     if names is None:
-        return None if value is None or value == "" else str(value)
+        return None if value is None or value == "" or not_a_number(value) else str(value)
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 

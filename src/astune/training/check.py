@@ -156,8 +156,11 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
         raise DataError(f"{dataset.source} has no clips to train on")
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
-        names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
-        raise DataError(f"{dataset.source}: {len(untrained)} classes have no training clip, {names} among them")
+        names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5]) + (
+            ", ..." if len(untrained) > 5 else ""
+        )
+        classes = "1 class has" if len(untrained) == 1 else f"{len(untrained)} classes have"
+        raise DataError(f"{dataset.source}: {classes} no training clip: {names}")
 
 
 def _tracker(config: TrainConfig) -> None:

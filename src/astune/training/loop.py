@@ -158,7 +158,8 @@ class _Run:
             f"{self.model.method.spec} ({share:,} parameters) on {self.model.origin.name}: {len(dataset.labels)} classes, "
             f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
             f"{recipe.max_length} frames; "
-            f"{recipe.num_train_epochs} epochs of batch {recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
+            f"{'1 epoch' if recipe.num_train_epochs == 1 else f'{recipe.num_train_epochs} epochs'} "
+            f"of batch {recipe.per_device_train_batch_size}, learning rate {recipe.learning_rate:g}"
         )
 
     def _prepare(self, dataset: AudioDataset, split: Split) -> None:

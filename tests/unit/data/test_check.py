@@ -107,7 +107,7 @@ def test_broken_files_fail_the_command_and_leaks_warn(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "1 of 7 files cannot be read" in result.stderr
     assert "text.wav: it cannot be decoded" in result.stderr
-    assert "so scores may be too good: 1 times, test/rain/copy.wav = train/rain/c.wav among them" in result.stderr
+    assert "so scores may be too good: once, test/rain/copy.wav = train/rain/c.wav among them" in result.stderr
 
 
 def test_a_leak_alone_is_no_failure(tmp_path: Path) -> None:

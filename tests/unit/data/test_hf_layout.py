@@ -223,6 +223,7 @@ def test_splits_of_other_names_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
     assert load_data(tmp_path / "d").notices == (
         "Note: 2 splits of other names were passed over: other (2 rows), unlabelled (3 rows)",
+        "Note: 1 label without a clip was passed over: maybe",
     )
     datasets.DatasetDict({"training_set": hub_table(4), "devel": hub_table(2, 10)}).save_to_disk(tmp_path / "e")
     split = load_data(tmp_path / "e").split()
@@ -238,6 +239,7 @@ def test_undecided_splits_are_asked_about(tmp_path: Path, name: str) -> None:
 def test_the_same_recording_in_two_splits_is_warned_of(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": hub_table(4), "test": hub_table(2)}).save_to_disk(tmp_path / "d")
     assert load_data(tmp_path / "d").notices == (
+        "Note: 1 label without a clip was passed over: maybe",
         "Warning: 2 recordings are in several splits, so scores may be too good",
     )
 

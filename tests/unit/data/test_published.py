@@ -81,7 +81,7 @@ def test_urbansound8k_faults(tmp_path: Path) -> None:
     assert "classID and class do not name the same classes" in refusal(tmp_path)
     file.write_text(whole)
     (tmp_path / "audio" / "fold2" / "1002-3-0-1.wav").unlink()
-    assert "1 of 40 files named there are missing, audio/fold2/1002-3-0-1.wav among them" in refusal(tmp_path)
+    assert "1 of 40 files named there is missing: audio/fold2/1002-3-0-1.wav" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -103,7 +103,7 @@ def test_speech_commands_faults(tmp_path: Path) -> None:
     lists[0].write_text(both)
     assert "2 files are in both lists, yes/00000001_nohash_0.flac among them" in refusal(tmp_path)
     lists[0].write_text("yes/00000000_nohash_0.wav\nno/00000000_nohash_0.wav\n")
-    assert "1 of 2 files named there are missing, no/00000000_nohash_0.wav among them" in refusal(tmp_path)
+    assert "1 of 2 files named there is missing: no/00000000_nohash_0.wav" in refusal(tmp_path)
     lists[0].unlink()
     assert "there is no testing_list.txt" in refusal(f"speech_commands:{tmp_path}")
 
@@ -111,7 +111,7 @@ def test_speech_commands_faults(tmp_path: Path) -> None:
 def test_a_clip_in_two_encodings_is_refused(tmp_path: Path) -> None:
     write_speech_commands(tmp_path)
     write_tone(tmp_path / "yes" / "00000003_nohash_0.wav")
-    assert "1 clips occur twice, yes/00000003_nohash_0 among them" in refusal(tmp_path)
+    assert "1 clip occurs twice, yes/00000003_nohash_0 among them" in refusal(tmp_path)
 
 
 def test_speech_commands_lists_without_words(tmp_path: Path) -> None:

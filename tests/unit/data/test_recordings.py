@@ -219,6 +219,7 @@ def test_a_table_counts_recordings_that_no_row_names(tmp_path: Path) -> None:
     write_text(tmp_path / "audio" / "extra.m4a", "phone")
     write_tone(tmp_path / "audio" / "._extra.wav")
     assert [(one.kind, one.count) for one in load_data(tmp_path).passed_over] == [
+        ("columns", 1),
         ("recordings with a hidden name (._ or .)", 1),
         ("recordings that no row names", 2),
     ]
