@@ -21,6 +21,7 @@ _UNFINISHED = frozenset(f".{name}" for name in _PACKED.split())
 _DOCUMENTS = (
     "md rst txt pdf html htm png jpg jpeg gif svg py ipynb sh yaml yml toml cff bib log ini db md5 sha256 sha1 lnk url"
 )
+_PAPERS = frozenset("README LICENSE LICENCE COPYING AUTHORS CHANGELOG NOTICE VERSION MANIFEST Makefile Icon\r".split(" "))
 _COMPANIONS = frozenset(f".{name}" for name in _DOCUMENTS.split())
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"
@@ -203,13 +204,13 @@ def other_files(found: Found) -> list[Skipped]:
         found: what a search found.
 
     Returns:
-        One entry each, but for what usually accompanies data: documents, pictures, files without a suffix beside the folders.
+        One entry each, but for what usually accompanies data: documents, pictures, licences.
     """
     return [
         Skipped(name, f"files in no audio format ({suffix or 'without a suffix'})")
         for name in found.others
         for suffix in [_suffix(name)]
-        if suffix not in _COMPANIONS and (suffix or "/" in name) and name.rpartition("/")[2] != "Icon\r"
+        if suffix not in _COMPANIONS and name.rpartition("/")[2] not in _PAPERS
     ]
 
 

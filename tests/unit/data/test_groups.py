@@ -239,3 +239,10 @@ def test_spoken_digits_by_speaker(real_audio: Path) -> None:
     split = grouped.split()
     assert (len(split.train), len(split.validation)) == (1500, 500)
     assert len(groups_of(grouped, split.validation)) == 1
+
+
+def test_groups_of_two_unicode_forms_are_one(tmp_path: Path) -> None:
+    rows = [f"{n}.wav,{label},{group}" for n, (label, group) in enumerate([("x", "Zo\u00eb"), ("y", "Zoe\u0308 ")])]
+    assert {clip.group for clip in load_data(write_text(tmp_path / "a.csv", "file_name,label,group", *rows)).clips} == {
+        "Zo\u00eb"
+    }

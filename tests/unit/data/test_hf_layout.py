@@ -276,3 +276,17 @@ def test_labels_are_cleaned_and_compared(tmp_path: Path) -> None:
 def test_a_folder_of_recordings_named_as_hf(tmp_path: Path) -> None:
     write_tone(tmp_path / "low" / "a.wav")
     assert "it is no hub id; folder:PATH or csv:PATH reads recordings" in refusal(f"hf:{tmp_path}")
+
+
+@pytest.mark.parametrize("fold", [None, 2.5, "one", float("nan")])
+def test_folds_that_are_no_numbers(tmp_path: Path, fold: object) -> None:
+    usual: dict[type, object] = {str: "1", float: 1.0}
+    hub_table(2).add_column("fold", [usual.get(type(fold), 1), fold]).save_to_disk(tmp_path / "d")
+    assert f"clip/000001 has no fold (fold is {fold!r}, not a whole number)" in refusal(tmp_path / "d")
+
+
+def test_columns_that_divide_one_split(tmp_path: Path) -> None:
+    hub_table(4).add_column("subset", ["train", "test"] * 2).save_to_disk(tmp_path / "d")
+    assert "column subset seems to divide the clips" in refusal(tmp_path / "d")
+    hub_table(4).add_column("text", ["hello", "bye"] * 2).save_to_disk(tmp_path / "e")
+    assert "Note: 1 column was passed over: text" in load_data(tmp_path / "e").notices

@@ -322,3 +322,52 @@ def test_training_refuses_one_class_and_no_training_clips(tmp_path: Path) -> Non
     classes(tmp_path / "tested" / "test")
     with pytest.raises(DataError, match="has no clips to train on"):
         train(TrainConfig(data=str(tmp_path / "tested"), **fields))
+
+
+@pytest.mark.parametrize("folder", ["__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"])
+def test_folders_of_systems_are_no_classes(tmp_path: Path, folder: str) -> None:
+    classes(tmp_path)
+    (tmp_path / folder / "high").mkdir(parents=True)
+    assert load_data(tmp_path).labels == ("high", "low")
+    write_tone(tmp_path / folder / "high" / "._00.wav")
+    assert load_data(tmp_path).labels == ("high", "low")
+    assert counts(tmp_path) == {"recordings with a hidden name (._ or .)": 1}
+
+
+def test_files_that_may_be_recordings_are_counted(tmp_path: Path) -> None:
+    classes(tmp_path)
+    for name in (
+        "low/a.wav.part",
+        "low/b.wav.part",
+        "low/.c.wav.icloud",
+        "high/d.flac.gz",
+        "low/e.zip",
+        "low/rec01",
+        "f.csv",
+    ):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("README.md", "LICENSE", "low/notes.txt", "low/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"no recording")
+    assert {one.kind: one.count for one in load_data(tmp_path).passed_over} == {
+        "recordings not finished, fetched or unpacked (.part)": 2,
+        "recordings not finished, fetched or unpacked (.icloud)": 1,
+        "recordings not finished, fetched or unpacked (.gz)": 1,
+        "files in no audio format (.zip)": 1,
+        "files in no audio format (without a suffix)": 1,
+        "files in no audio format (.csv)": 1,
+    }
+    assert "Note: 1 file in no audio format (.csv) was passed over: f.csv" in load_data(tmp_path).notices
+
+
+def test_a_class_of_unfinished_downloads_is_refused(tmp_path: Path) -> None:
+    classes(tmp_path)
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "a.wav.crdownload").write_bytes(b"x")
+    assert "class folder owl holds 1 recording not finished, fetched or unpacked (.crdownload)" in refusal(tmp_path)
+
+
+def test_published_layouts_search_all_of_their_folder(tmp_path: Path) -> None:
+    write_esc50(tmp_path)
+    write_tone(tmp_path / "dev" / "a.wav")
+    (one,) = load_data(tmp_path).passed_over
+    assert one.sentence == "1 recording that no row names was passed over: dev/a.wav"
