@@ -169,6 +169,31 @@ def group_like(columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if _GROUPS.fullmatch(re.sub(r"[^a-z0-9]+", "", name.casefold())))
 
 
+Sides = dict[str, dict[str, set[str | int]]]
+"""By column and value: the splits or folds that a value occurs in."""
+
+
+def crossing_columns(sides: Sides) -> list[str]:
+    """Columns that may hold groups and have values in several of the splits or folds that a data set gives.
+
+    Args:
+        sides: of the columns of :func:`group_like`.
+
+    Returns:
+        A sentence for each column.
+    """
+    notes: list[str] = []
+    for column, values in sides.items():
+        crossing = sorted(value for value, found in values.items() if value and len(found) > 1)
+        if crossing:
+            notes.append(
+                f"Note: {len(crossing):,} of {len(values):,} values of column {column} occur in several splits or folds "
+                f"({', '.join(crossing[:_SHOWN])}{', ...' if len(crossing) > _SHOWN else ''}): "
+                "where clips of one value are alike, scores are too good"
+            )
+    return notes
+
+
 def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
     """Groups with clips in several of the splits or folds that a data set gives.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
 from astune.data.base import AudioDataset, Clip
-from astune.data.hold_out import group_like
+from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.recordings import Skipped, has_recordings
 from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
@@ -106,7 +106,7 @@ class HuggingFace(Layout):
                 *unused_columns(unread),
                 *(Skipped(name, "labels without a clip") for name in names or () if name not in used),
             ],
-            remarks=_same_content(clips),
+            remarks=[*_same_content(clips), *crossing_columns(_sides(parts, group_like(unread)))],
             group_like=group_like(unread),
         )
 
@@ -209,6 +209,20 @@ def _parts(path: Path, loaded: Any) -> tuple[dict[SplitName | None, Any], dict[s
         )
     unused = {name: part for name, part in loaded.items() if not split_named(name)}
     return ({None: parts["train"]} if list(parts) == ["train"] else parts), unused
+
+
+def _sides(parts: Mapping[SplitName | None, Any], columns: tuple[str, ...]) -> Sides:
+    """Where the values of columns occur: splits, or folds of an undivided table."""
+    sides: Sides = {column: defaultdict(set) for column in columns}
+    for split, part in parts.items():
+        folds = part["fold"] if split is None and "fold" in part.features else []
+        for column in columns:
+            found = (
+                ((value, split) for value in part.unique(column)) if split else zip(part[column], folds, strict=False)
+            )
+            for value, side in found:
+                sides[column]["" if value is None else str(value)].add(side)
+    return sides
 
 
 def _same_content(clips: list[Clip]) -> tuple[str, ...]:

@@ -21,7 +21,9 @@ _UNFINISHED = frozenset(f".{name}" for name in _PACKED.split())
 _DOCUMENTS = (
     "md rst txt pdf html htm png jpg jpeg gif svg py ipynb sh yaml yml toml cff bib log ini db md5 sha256 sha1 lnk url"
 )
-_PAPERS = frozenset("README LICENSE LICENCE COPYING AUTHORS CHANGELOG NOTICE VERSION MANIFEST Makefile Icon\r".split(" "))
+_PAPERS = frozenset(
+    ("README", "LICENSE", "LICENCE", "COPYING", "AUTHORS", "CHANGELOG", "NOTICE", "VERSION", "Makefile", "Icon\r")
+)
 _COMPANIONS = frozenset(f".{name}" for name in _DOCUMENTS.split())
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.console import printable
 from astune.data.base import AudioDataset, Clip
-from astune.data.hold_out import group_like
+from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, windows_fault
@@ -114,9 +115,9 @@ class Table(Layout):
             shown,
             clips,
             skipped=[*read.skipped, *skipped],
-            remarks=read.remarks,
+            remarks=[*read.remarks, *crossing_columns(read.sides)],
             places=read.places,
-            group_like=tuple(dict.fromkeys(read.group_like)),
+            group_like=tuple(read.group_like),
         )
 
     def _refuse_other_folders(self, root: Path, tables: dict[Path, SplitName | None]) -> None:
@@ -155,7 +156,7 @@ class Table(Layout):
             raise self.missing(file, fault)
         if not rows:
             raise self.missing(file, "it has no rows")
-        read.group_like += group_like(unused)
+        read.group_like += [name for name in group_like(unused) if name not in read.group_like]
         read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
         read.divided |= divided
         read.add(file, rows, split)
@@ -173,6 +174,7 @@ class _Read:
     remarks: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     group_like: list[str] = field(default_factory=list)
+    sides: Sides = field(default_factory=dict)
     divided: bool = False
     """Whether the data say which clips are of which split."""
 
@@ -198,6 +200,10 @@ class _Read:
             self.places.setdefault(row["label"], f"{place} {line}")
             key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
             self.files[key] = self.files.get(key, 0) + 1
+            side = given if fold is None else fold
+            if side is not None:
+                for column in self.group_like:
+                    self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
             named = name if name.startswith("/") else prefix + name
             named = Path(named).as_posix() if _LONG_FORM.search(named) else named
             self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))

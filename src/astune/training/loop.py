@@ -263,7 +263,8 @@ class _Run:
                 shown = entry.get("validation", {}).get("accuracy")
                 note = f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else "")
                 advance(0, note)
-        self._announce(f"Trained {self.recipe.num_train_epochs} epochs in {self.state.seconds:.0f} s")
+        epochs = self.recipe.num_train_epochs
+        self._announce(f"Trained {epochs} {'epoch' if epochs == 1 else 'epochs'} in {self.state.seconds:.0f} s")
 
     @property
     def _global_step(self) -> int:

@@ -290,3 +290,16 @@ def test_columns_that_divide_one_split(tmp_path: Path) -> None:
     assert "column subset seems to divide the clips" in refusal(tmp_path / "d")
     hub_table(4).add_column("text", ["hello", "bye"] * 2).save_to_disk(tmp_path / "e")
     assert "Note: 1 column was passed over: text" in load_data(tmp_path / "e").notices
+
+
+def test_speakers_in_several_splits_are_said(tmp_path: Path) -> None:
+    parts = {
+        "train": hub_table(3).add_column("speaker", ["ann", "ben", None]),
+        "test": hub_table(3, 10).add_column("speaker", ["ann", "cem", None]),
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
+    said = "values of column speaker occur in several splits or folds (ann)"
+    assert any(f"1 of 4 {said}" in notice for notice in load_data(tmp_path / "d").notices)
+    folds = hub_table(4).add_column("fold", [1, 1, 2, 2]).add_column("speaker", ["ann", "ben", "ann", "cem"])
+    folds.save_to_disk(tmp_path / "e")
+    assert any(f"1 of 3 {said}" in notice for notice in load_data(tmp_path / "e").notices)

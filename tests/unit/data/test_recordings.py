@@ -297,6 +297,10 @@ def test_predict_names_what_it_passes_over_and_ends_with_1(
     code, _, err = run(capsys, monkeypatch, "predict", tmp_path / "out", tmp_path / "phone")
     assert code == 1
     assert "holds no audio files that can be read: it holds 1 file in a format that cannot be read (.m4a)" in err
+    write_text(data / "high" / "later.zip", "more")
+    code, out, err = run(capsys, monkeypatch, "predict", tmp_path / "out", tmp_path / "phone", data / "high", "--json")
+    assert (code, ["error" in record for record in json.loads(out)]) == (1, [False] * 4 + [True])
+    assert "Note: 1 file in no audio format (.zip) was passed over: later.zip" in err
 
 
 def test_evaluate_reads_the_chosen_split_alone_and_asks_for_nothing_else(
