@@ -28,7 +28,7 @@ _COMPANIONS = frozenset(f".{name}" for name in _DOCUMENTS.split())
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"
 _AGAIN = "links to a folder that is read already"
-CIRCLE = "links that lead in a circle"
+CIRCLE = "links to a folder above"
 HIDDEN = "recordings with a hidden name (._ or .)"
 BESIDE = "recordings beside the class folders"
 NO_ROW = "recordings that no row names"
@@ -154,8 +154,11 @@ def find_recordings(folder: Path) -> Found:
         relative, link = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(folder / relative)  # noqa: PTH116 - of text, for speed
-            if (status.st_dev, status.st_ino) in seen:
-                found.skipped.append(Skipped(relative, CIRCLE if _leads_up(folder / relative) else _AGAIN))
+            circle = relative == link != "" and _leads_up(
+                folder / relative
+            )  # above the data set, all beside it would be read
+            if circle or (status.st_dev, status.st_ino) in seen:
+                found.skipped.append(Skipped(relative, CIRCLE if circle else _AGAIN))
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder / relative) as listed:

@@ -115,7 +115,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "all").symlink_to(".")
     dataset = load_data(tmp_path)
     assert (len(dataset.clips), dataset.labels) == (6, ("high", "low"))
-    assert counts(tmp_path) == {"links that lead in a circle": 2}
+    assert counts(tmp_path) == {"links to a folder above": 2}
 
 
 def test_a_folder_is_read_once(tmp_path: Path) -> None:
@@ -375,3 +375,13 @@ def test_published_layouts_search_all_of_their_folder(tmp_path: Path) -> None:
     write_tone(tmp_path / "dev" / "a.wav")
     (one,) = load_data(tmp_path).passed_over
     assert one.sentence == "1 recording that no row names was passed over: dev/a.wav"
+
+
+def test_a_link_above_the_data_set_is_not_followed(tmp_path: Path) -> None:
+    """Else all that lies beside the data set would become clips of the class."""
+    data = classes(tmp_path / "rec")
+    write_tone(tmp_path / "other" / "a.wav")
+    (data / "low" / "up").symlink_to("../..")
+    dataset = load_data(data)
+    assert len(dataset.clips) == 6
+    assert dataset.notices == ("Note: 1 link to a folder above was passed over: low/up",)
