@@ -82,7 +82,7 @@ def predict(
 
 def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
     """The recordings, a record of each file in the folders that is passed over, and what to say of the folders."""
-    from astune.data.recordings import find_recordings
+    from astune.data.recordings import find_recordings, other_files, passed_over
 
     paths: list[Path] = []
     skipped: list[dict[str, Any]] = []
@@ -93,13 +93,18 @@ def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[s
             continue
         found = find_recordings(file)
         if not found.files:
-            raise AudioError(f"{printable(file)} holds no audio files that can be read: it holds {found.holds()}")
+            fault = f"{printable(file)} holds no audio files that can be read: it holds {found.holds()}"
+            if len(files) == 1:
+                raise AudioError(fault)
+            skipped.append({"file": str(file), "error": fault})
+            continue
         paths += found.paths
         skipped += [
             {"file": str(file / one.path), "error": f"{printable(file / one.path)}: {one.reason}"}
             for one in found.skipped
         ]
-        remarks += found.remarks
+        others = passed_over(other_files(found))
+        remarks += [*found.remarks, *(f"Note: {one.sentence} ({file})" for one in others)]
     return paths, skipped, remarks
 
 

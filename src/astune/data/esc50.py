@@ -76,6 +76,6 @@ class Esc50(Layout):
             clips,
             labels,
             validation_by_fold=True,
-            skipped=unnamed_recordings(path, list(map(str, files.values()))),
+            skipped=unnamed_recordings(path, list(map(str, files.values())), everywhere=True),
             remarks=listed.remarks,
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.named_files import NamedFiles
+from astune.data.named_files import NamedFiles, below
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, published_rows, refuse
 
@@ -58,19 +58,19 @@ class FluentSpeech(Layout):
         clips = [
             clip for split, name in _TABLES.items() for clip in self._clips(path, path / "data" / name, split, listed)
         ]
-        skipped = unnamed_recordings(path, [str(clip.path) for clip in clips])
+        skipped = unnamed_recordings(path, [str(clip.path) for clip in clips], everywhere=True)
         return dataset_of(self, path, clips, skipped=skipped, remarks=listed.remarks)
 
     def _clips(self, path: Path, file: Path, split: SplitName, listed: NamedFiles) -> list[Clip]:
         rows = published_rows(self, file, ("path", *_INTENT))
         refuse(file, [fault for line, row in rows for fault in cell_faults(line, row, "path", *_INTENT)])
-        named = [path / listed.path(row["path"]) for _, row in rows]
+        named = [path / below(path, listed.path(row["path"])) for _, row in rows]
         files = self.locate(path, named)
         return [
             Clip(
                 files[name],
                 _intent(row),
-                name.relative_to(path).with_suffix("").as_posix(),
+                (name.relative_to(path) if name.is_relative_to(path) else name).with_suffix("").as_posix(),
                 split,
                 group=row.get("speakerId") or None,
             )

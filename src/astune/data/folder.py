@@ -21,11 +21,12 @@ from astune.data.recordings import (
     Found,
     Skipped,
     find_recordings,
+    other_files,
     passed_over,
     subfolders,
 )
 from astune.data.rows import in_short
-from astune.data.splits import ask_which, is_undecided, resembles_split, split_named
+from astune.data.splits import ask_which, is_undecided, resembles_split, split_at_end, split_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from astune.data.splits import SplitName
 
 _FOLD = re.compile(r"fold[-_ ]?\d+", re.IGNORECASE)
+_SHOWN = 3  # names of folders
 _AS_TABLE = "or name files, labels and splits in a table (csv:PATH)"
 
 
@@ -74,7 +76,7 @@ class Folder(Layout):
         tops = subfolders(path)
         heard = _by_folder(found.files, 0)
         splits = self._splits(path, tops, heard)
-        skipped = list(found.skipped)
+        skipped = [*found.skipped, *other_files(found)]
         faults: list[str] = []
         clips: list[Clip] = []
         silent: list[tuple[str, str]] = []  # folders without a clip: path and name
@@ -102,7 +104,11 @@ class Folder(Layout):
         if faults:
             raise self.missing(path, _all_faults(faults, skipped))
         return dataset_of(
-            self, path, clips, skipped=skipped, remarks=[*found.remarks, *_understood(tops, splits, heard)]
+            self,
+            path,
+            clips,
+            skipped=skipped,
+            remarks=[*found.remarks, *_understood(tops, splits, heard), *_looks_nested(clips, 1 if splits else 0)],
         )
 
     def _splits(self, path: Path, tops: list[str], heard: dict[str, list[str]]) -> dict[str, SplitName]:
@@ -135,7 +141,8 @@ class Folder(Layout):
     ) -> None:
         """Refuse a train/ that is divided as what stands beside it."""
         train = next(iter(splits))
-        inside = set(_by_folder(heard[train], 1)) - {""} if train in heard else set()
+        folders = _by_folder(heard.get(train, []), 1)
+        inside = set(folders) - {""}
         for other in others:
             if inside & set(_by_folder(heard[other], 1)):
                 raise self.missing(
@@ -143,10 +150,23 @@ class Folder(Layout):
                     f"{printable(train)}/ and {printable(other)}/ hold folders of the same names: are they splits? "
                     f"name them train, validation or test, {_AS_TABLE}",
                 )
+        if len(inside) > 1 and "" not in folders:
+            raise self.missing(
+                path,
+                f"{printable(train)}/ holds folders ({_some(sorted(inside))}) and stands beside "
+                f"{printable(others[0])}/: is {printable(train)} a split or a class? rename it, {_AS_TABLE}",
+            )
 
     def _refuse_more_than_splits(self, path: Path, heard: dict[str, list[str]]) -> None:
-        """Refuse folders like train-clean-100/ and test-clean/, and fold1/ ... fold5/, in place of classes."""
-        like = {top: split for top in heard if (split := resembles_split(top))}
+        """Refuse folders like train-clean-100/ and test-clean/, x-train/ and x-test/, and fold1/ ... fold5/, in place of classes."""
+        pairs: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for top in heard:
+            if ending := split_at_end(top):
+                pairs[ending[0]].setdefault(ending[1], top)
+        like: dict[str, str] = next(
+            ({top: split for split, top in found.items()} for found in pairs.values() if len(found) > 1), {}
+        )
+        like = like or {top: split for top in heard if (split := resembles_split(top))}
         nested = [top for top in like if set(_by_folder(heard[top], 1)) - {""}]
         if len(set(like.values())) > 1 or (nested and len(like) == len([top for top in heard if top])):
             shown = " and ".join(f"{printable(top)}/" for top in list(like)[:2])
@@ -196,12 +216,45 @@ def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> li
         for place, folder in enumerate(folders)
         if is_undecided(folder) or split_named(folder) in ("validation", "test")
     }
+    if parent and (twice := [name for name in classes if split_named(name) or is_undecided(name)]):
+        return [f"is {printable(f'{parent}{twice[0]}')}/ a split or a class? rename it, {_AS_TABLE}"]
     if not inside:
         return []
     shown, folder = min(inside.items())
     more = f", and {len(inside) - 1} more like it," if len(inside) > 1 else ""
     above = f"{printable(folder)}/{printable(next(iter(classes)))}/"
     return [f"is {printable(shown)}{more} a split? put splits above classes ({above}), {_AS_TABLE}"]
+
+
+def _looks_nested(clips: list[Clip], depth: int) -> list[str]:
+    """What to say where the folders within class folders may be the classes.
+
+    Args:
+        clips: all.
+        depth: of the class folders.
+    """
+    inside: defaultdict[str, set[str]] = defaultdict(set)
+    labels = sorted({clip.label for clip in clips})
+    for clip in clips:
+        folders = clip.name.split("/")[depth + 1 : -1]
+        if folders:
+            inside[folders[0]].add(clip.label)
+    if len(labels) == 1:
+        label = printable(labels[0])
+        hint = f"; if the folders in it ({_some(sorted(inside))}) are the classes, give {label}/ itself"
+        return [f"Warning: there is only one class, {label}{hint if len(inside) > 1 else ''}"]
+    shared = sorted(name for name, within in inside.items() if len(within) > 1)
+    if not shared:
+        return []
+    within = sorted(inside[shared[0]])
+    return [
+        f"Note: class folders ({_some(within)}) hold folders of the same names ({_some(shared)}); "
+        f"the classes are {_some(labels)}"
+    ]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(printable, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _by_folder(files: list[str], depth: int) -> dict[str, list[str]]:

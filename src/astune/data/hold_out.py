@@ -23,7 +23,7 @@ _PARTS = round(1 / VALIDATION_SHARE)
 _SHOWN = 3  # groups and classes named in a notice
 _GROUPS = re.compile(
     r"(speaker|session|recording|recorder|recordist|site|device|microphone|mic|location|station|individual|animal|subject|"
-    r"patient|participant|client|user|srcfile|sourcefile|original|sourceid|fsid)s?(id|name|number|no|code)?"
+    r"patient|participant|client|user|srcfile|sourcefile|original|sourceid|fsid|group)s?(id|name|number|no|code)?"
 )
 
 
@@ -167,6 +167,31 @@ def group_like(columns: Iterable[str]) -> tuple[str, ...]:
         Those like ``speaker`` or ``recording_id``.
     """
     return tuple(name for name in columns if _GROUPS.fullmatch(re.sub(r"[^a-z0-9]+", "", name.casefold())))
+
+
+Sides = dict[str, dict[str, set[str | int]]]
+"""By column and value: the splits or folds that a value occurs in."""
+
+
+def crossing_columns(sides: Sides) -> list[str]:
+    """Columns that may hold groups and have values in several of the splits or folds that a data set gives.
+
+    Args:
+        sides: of the columns of :func:`group_like`.
+
+    Returns:
+        A sentence for each column.
+    """
+    notes: list[str] = []
+    for column, values in sides.items():
+        crossing = sorted(value for value, found in values.items() if value and len(found) > 1)
+        if crossing:
+            notes.append(
+                f"Note: {len(crossing):,} of {len(values):,} values of column {column} occur in several splits or folds "
+                f"({', '.join(crossing[:_SHOWN])}{', ...' if len(crossing) > _SHOWN else ''}): "
+                "where clips of one value are alike, scores are too good"
+            )
+    return notes
 
 
 def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:

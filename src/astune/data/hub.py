@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
 from astune.data.base import AudioDataset, Clip
-from astune.data.hold_out import group_like
+from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.recordings import Skipped, has_recordings
-from astune.data.rows import part_columns
+from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
 from astune.data.splits import ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
@@ -80,8 +80,13 @@ class HuggingFace(Layout):
         parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features
         audio, label = self._columns(path, features)
-        unread = [name for name in features if name not in (audio, label, "fold", "group")]
-        if found := part_columns(unread):
+        undivided = None in parts
+        unread = [name for name in features if name not in (audio, label, "group", *(["fold"] if undivided else []))]
+        dividing = None
+        if undivided and "fold" not in features:
+            texts = [name for name in unread if getattr(features[name], "dtype", None) == "string"]
+            dividing = division_columns(unread, lambda name: parts[None].unique(name) if name in texts else ())
+        if found := part_columns(unread) or dividing:
             raise self.missing(path, found)
         undecoded = datasets.Audio(decode=False)
         clips = [
@@ -96,8 +101,12 @@ class HuggingFace(Layout):
             path,
             clips,
             [name for name in names if name in used] if names else None,
-            skipped=[Skipped(f"{name} ({len(rows):,} rows)", "splits of other names") for name, rows in unused.items()],
-            remarks=_same_content(clips),
+            skipped=[
+                *(Skipped(f"{name} ({len(rows):,} rows)", "splits of other names") for name, rows in unused.items()),
+                *unused_columns(unread),
+                *(Skipped(name, "labels without a clip") for name in names or () if name not in used),
+            ],
+            remarks=[*_same_content(clips), *crossing_columns(_sides(parts, group_like(unread)))],
             group_like=group_like(unread),
         )
 
@@ -202,6 +211,20 @@ def _parts(path: Path, loaded: Any) -> tuple[dict[SplitName | None, Any], dict[s
     return ({None: parts["train"]} if list(parts) == ["train"] else parts), unused
 
 
+def _sides(parts: Mapping[SplitName | None, Any], columns: tuple[str, ...]) -> Sides:
+    """Where the values of columns occur: splits, or folds of an undivided table."""
+    sides: Sides = {column: defaultdict(set) for column in columns}
+    for split, part in parts.items():
+        folds = part["fold"] if split is None and "fold" in part.features else []
+        for column in columns:
+            found = (
+                ((value, split) for value in part.unique(column)) if split else zip(part[column], folds, strict=False)
+            )
+            for value, side in found:
+                sides[column]["" if value is None else str(value)].add(side)
+    return sides
+
+
 def _same_content(clips: list[Clip]) -> tuple[str, ...]:
     """Recordings that are in several splits: files are named by their content."""
     splits: defaultdict[str, set[SplitName | None]] = defaultdict(set)
@@ -226,13 +249,22 @@ def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: st
             group = str(row["group"]).strip() if has_groups and row["group"] is not None else None
             if has_groups and not group:
                 raise DataError(f"hf:{path}: {name} has no group (group is {row['group']!r})")
-            yield Clip(_file(row[audio]), text, name, split, int(row["fold"]) if has_folds else None, group)
+            fold = _fold(row["fold"]) if has_folds else None
+            if has_folds and fold is None:
+                raise DataError(f"hf:{path}: {name} has no fold (fold is {row['fold']!r}, not a whole number)")
+            yield Clip(_file(row[audio]), text, name, split, fold, group)
             advance(1, "")
+
+
+def _fold(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else None
+    return int(value) if isinstance(value, int | float) and value == value // 1 else None
 
 
 def _label(value: object, names: list[str] | None) -> str | None:
     if names is None:
-        return None if value is None or value == "" else str(value)
+        return None if value is None or value == "" or not_a_number(value) else str(value)
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 

@@ -22,6 +22,9 @@ _SHOWN = 3
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]")
 _AT_ENDS = "\u200c\u200d"  # joiners, which mean something inside of a word
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_MISSING = re.compile(r"nan|null|n/a|<na>|#(n/a|ref!|value!|name\?|div/0!|num!|null!)", re.IGNORECASE)
+_LIST = re.compile(r"\[(\s*['\"].*|.*,.*)\]|\{.*[,:].*\}")
+_BETWEEN = re.compile(r"[;|,/+]")
 _CYRILLIC = dict(zip("авеѕіјкмнорстухһԁԛԝү", "abesijkmhopctyxhdqwy", strict=True))
 _GREEK = dict(zip("αβεζηικμνορτυχ", "abezhikmnoptux", strict=True))
 _MARKS = dict.fromkeys("‐‑‒–—−", "-") | dict.fromkeys("‘’ʼ′", "'")
@@ -129,6 +132,66 @@ def alike(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str]
         else:
             warnings.append(f"Warning: {pair} are two classes that look alike ({_points(a, b)})")
     return faults, warnings
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell says that a value is missing, as pandas and spreadsheets write it: ``nan``, ``#N/A``, ``#REF!``.
+
+    Args:
+        text: a label or a group.
+    """
+    return bool(_MISSING.fullmatch(text))
+
+
+def doubtful(labels: Sequence[str], place: Callable[[str], str]) -> list[str]:
+    """Labels that are hardly meant as they are: missing values, labels in quotes, several labels in one.
+
+    Args:
+        labels: all, cleaned.
+        place: where a label is first used, for the message.
+
+    Returns:
+        A warning of each kind that occurs.
+    """
+    known = set(labels)
+    kinds = {
+        "looks like a missing value": [label for label in labels if is_missing(label)],
+        "has quotes around it; is there a space before a quote?": [
+            label for label in labels if len(label) > 2 and label[0] == label[-1] and label[0] in "\"'"
+        ],
+        "looks like several labels in one, and is a class of its own": [
+            label for label in labels if _LIST.fullmatch(label) or _is_several(label, known)
+        ],
+    }
+    return [
+        f"Warning: label '{printable(found[0])}' ({place(found[0])}) {what}"
+        + (f" ({len(found) - 1:,} more like it)" if len(found) > 1 else "")
+        for what, found in kinds.items()
+        if found
+    ]
+
+
+def _is_several(label: str, known: set[str]) -> bool:
+    """Whether a label is made of other labels with a separator between them."""
+    parts = [part.strip() for part in _BETWEEN.split(label)]
+    return len(parts) > 1 and all(part in known for part in parts)
+
+
+def alike_groups(groups: Sequence[str]) -> list[str]:
+    """Groups that may be one in two spellings, which a split would then divide.
+
+    Args:
+        groups: all, cleaned.
+
+    Returns:
+        One warning, or none.
+    """
+    keyed = [_number(group) or _skeleton(group) for group in groups]
+    pairs = _pairs(zip(groups, keyed, strict=True))
+    if not pairs:
+        return []
+    (a, b), more = pairs[0], f" ({len(pairs) - 1:,} more like them)" if len(pairs) > 1 else ""
+    return [f"Warning: groups '{printable(a)}' and '{printable(b)}' are two groups that look alike{more}"]
 
 
 def _pairs(keyed: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:

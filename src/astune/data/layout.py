@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from astune.console import printable
 from astune.data.base import AudioDataset, DataRecipe, find_audio
-from astune.data.labels import alike, cleaned, cleaning_remark, label_fault
+from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
 from astune.data.named_files import windows_path
 from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
@@ -90,7 +90,10 @@ class Layout(ABC):
         files = find_audio(named)
         lost = [name for name in named if name not in files]
         if lost:
-            what = f"{len(lost)} of {len(named)} files named there are missing, {lost[0].relative_to(path)} among them"
+            first = lost[0].relative_to(path) if lost[0].is_relative_to(path) else lost[0]
+            verb = "is" if len(lost) == 1 else "are"
+            example = ", for example" if len(lost) > 1 else ""
+            what = f"{len(lost)} of {len(named)} files named there {verb} missing: {printable(first)}{example}"
             raise self.missing(path, what)
         return files
 
@@ -176,7 +179,8 @@ def _checked(dataset: AudioDataset) -> AudioDataset:
     names = Counter(clip.name for clip in dataset.clips)
     twice = [name for name, number in names.items() if number > 1]
     if twice:
-        faults.append(f"{len(twice)} clips occur twice, {twice[0]} among them")
+        verb = "clip occurs" if len(twice) == 1 else "clips occur"
+        faults.append(f"{len(twice)} {verb} twice, {printable(twice[0])} among them")
     if not dataset.clips:
         faults.append("there are no clips")
     if faults:
@@ -223,6 +227,9 @@ def dataset_of(
     changed = {label: new for label, new in clean.items() if new != label}
     if changed:
         ordered = [replace(clip, label=clean[clip.label]) if clip.label in changed else clip for clip in ordered]
+    groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
+    if any(new != group for group, new in groups.items()):
+        ordered = [replace(clip, group=groups[clip.group]) if clip.group is not None else clip for clip in ordered]
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
     names = names if names is not None else sorted({clip.label for clip in ordered})
     stands = {clean[label]: place for label, place in {**first, **(places or {})}.items()}
@@ -231,7 +238,11 @@ def dataset_of(
         return printable(stands.get(label, "no clip"))
 
     impossible = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
+    missing = next((clip for clip in ordered if clip.group is not None and is_missing(clip.group)), None)
+    if missing is not None:
+        impossible.append(f"a group is named {missing.group!r}, as a missing value is ({printable(missing.name)})")
     same, warnings = alike(names, place_of)
+    warnings += [*doubtful(names, place_of), *alike_groups(list(dict.fromkeys(groups.values())))]
     where = path.resolve() if path.exists() else path
     source = f"{layout.name}:{where}"
     if impossible or same:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Literal
 
 from astune.console import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS writes the second, and most else the first
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -52,6 +54,7 @@ class NamedFiles:
         """
         self.folder = str(folder)
         self.turned: list[str] = []
+        self.composed: list[str] = []
 
     def path(self, text: str) -> str:
         """A name as a path with ``/``.
@@ -60,19 +63,57 @@ class NamedFiles:
             text: a name that is no :func:`windows_path`.
 
         Returns:
-            The name, with backslashes turned where no file has them in its name.
+            The name, with backslashes turned where no file has them in its name, and in that form of Unicode which the file has.
         """
-        if "\\" not in text or os.path.lexists(os.path.join(self.folder, text)):  # noqa: PTH118 - of text, for speed
+        if text.isascii() and "\\" not in text:
             return text
-        self.turned.append(text)
-        return text.replace("\\", "/")
+        if self._is_there(text):
+            return text
+        slashed = text.replace("\\", "/")
+        if slashed != text:
+            self.turned.append(text)
+        for form in () if slashed.isascii() else _FORMS:
+            other = unicodedata.normalize(form, slashed)
+            if other != slashed and self._is_there(other):
+                self.composed.append(slashed)
+                return other
+        return slashed
+
+    def _is_there(self, text: str) -> bool:
+        return os.path.lexists(os.path.join(self.folder, text))  # noqa: PTH118 - of text, for speed
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What was understood."""
-        if not self.turned:
-            return ()
-        names = "1 name has" if len(self.turned) == 1 else f"{len(self.turned):,} names have"
-        first = printable(self.turned[0])
-        shown = first.replace("\\", "/")
-        return (f"Note: {names} backslashes between folders and file: {first} is read as {shown}",)
+        said: list[str] = []
+        if self.turned:
+            first = printable(self.turned[0])
+            shown = first.replace("\\", "/")
+            said.append(f"Note: {_have(self.turned)} backslashes between folders and file: {first} is read as {shown}")
+        if self.composed:
+            first = printable(self.composed[0])
+            said.append(
+                f"Note: {_have(self.composed)} another form of Unicode than the file (NFC, NFD): {first}, for example"
+            )
+        return tuple(said)
+
+
+def _have(names: list[str]) -> str:
+    return "1 name has" if len(names) == 1 else f"{len(names):,} names have"
+
+
+def below(folder: Path, text: str) -> str:
+    """A name without a way around, so that one file has one name.
+
+    Args:
+        folder: that names are relative to.
+        text: a name with ``/``, perhaps absolute or with ``..``.
+
+    Returns:
+        It relative to the folder; as it is where the file lies elsewhere.
+    """
+    if not text.startswith("/") and ".." not in text:
+        return text
+    root = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
+    whole = os.path.normpath(os.path.join(root, text))  # noqa: PTH118 - likewise
+    return whole.removeprefix(f"{root}/")

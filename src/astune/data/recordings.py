@@ -16,10 +16,20 @@ from astune.errors import DataError, listing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_SYSTEM = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle"))
+_PACKED = "part partial filepart crdownload download tmp gz bz2 xz zst dvc icloud"
+_UNFINISHED = frozenset(f".{name}" for name in _PACKED.split())
+_DOCUMENTS = (
+    "md rst txt pdf html htm png jpg jpeg gif svg py ipynb sh yaml yml toml cff bib log ini db md5 sha256 sha1 lnk url"
+)
+_PAPERS = frozenset(
+    ("README", "LICENSE", "LICENCE", "COPYING", "AUTHORS", "CHANGELOG", "NOTICE", "VERSION", "Makefile", "Icon\r")
+)
+_COMPANIONS = frozenset(f".{name}" for name in _DOCUMENTS.split())
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"
 _AGAIN = "links to a folder that is read already"
-CIRCLE = "links in a circle"
+CIRCLE = "links to a folder above"
 HIDDEN = "recordings with a hidden name (._ or .)"
 BESIDE = "recordings beside the class folders"
 NO_ROW = "recordings that no row names"
@@ -147,8 +157,11 @@ def find_recordings(folder: Path) -> Found:
         relative, link = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(folder / relative)  # noqa: PTH116 - of text, for speed
-            if (status.st_dev, status.st_ino) in seen:
-                found.skipped.append(Skipped(relative, CIRCLE if _leads_up(folder / relative) else _AGAIN))
+            circle = relative == link != "" and _leads_up(
+                folder / relative
+            )  # above the data set, all beside it would be read
+            if circle or (status.st_dev, status.st_ino) in seen:
+                found.skipped.append(Skipped(relative, CIRCLE if circle else _AGAIN))
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder / relative) as listed:
@@ -159,7 +172,7 @@ def find_recordings(folder: Path) -> Found:
         for entry in entries:
             name = f"{relative}/{entry.name}" if relative else entry.name
             if _is_folder(entry):
-                if entry.name.startswith("."):
+                if is_hidden(entry.name):
                     _search_hidden(entry, name, found)
                 elif entry.is_symlink():
                     links.append((name, name))
@@ -181,6 +194,32 @@ def find_recordings(folder: Path) -> Found:
 
 def _leads_up(link: Path) -> bool:
     return link.parent.resolve().is_relative_to(link.resolve())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a folder is the system's and no class: its name begins with a dot, or archives and disks bring it along.
+
+    Args:
+        name: of the folder.
+    """
+    return name.startswith(".") or name in _SYSTEM
+
+
+def other_files(found: Found) -> list[Skipped]:
+    """Files that have no audio suffix and may be recordings or tables nevertheless, to be counted.
+
+    Args:
+        found: what a search found.
+
+    Returns:
+        One entry each, but for what usually accompanies data: documents, pictures, licences.
+    """
+    return [
+        Skipped(name, f"files in no audio format ({suffix or 'without a suffix'})")
+        for name in found.others
+        for suffix in [_suffix(name)]
+        if suffix not in _COMPANIONS and name.rpartition("/")[2] not in _PAPERS
+    ]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -205,6 +244,8 @@ def _kind(entry: os.DirEntry[str]) -> str | None:
     """Why a recording is passed over; None where it is read or is no recording."""
     suffix = _suffix(entry.name)
     hidden = entry.name.startswith(".")
+    if suffix in _UNFINISHED and _is_recording(entry.name[: -len(suffix)].lstrip(".")):
+        return f"recordings not finished, fetched or unpacked ({suffix})"
     if not hidden and entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 - never raises
         return DANGLING
     if suffix not in SUFFIXES and suffix not in UNREADABLE:
@@ -213,7 +254,7 @@ def _kind(entry: os.DirEntry[str]) -> str | None:
         return HIDDEN
     if suffix in UNREADABLE:
         return f"files in a format that cannot be read ({suffix})"
-    return None if entry.is_file() else f"things named like a recording, but no regular file ({suffix})"
+    return None if entry.is_file() else f"things named like a recording without being a file ({suffix})"
 
 
 def _search_hidden(entry: os.DirEntry[str], name: str, found: Found) -> None:
@@ -257,9 +298,10 @@ def unnamed_recordings(folder: Path, named: Sequence[str], *, everywhere: bool =
     for path in named:
         parent, _, name = path.rpartition("/")
         rows[parent or "/"].add(name)
+    rows = defaultdict(set, {os.path.abspath(parent): names for parent, names in rows.items()})  # noqa: PTH100
     if everywhere:
         for inside, deeper, _ in os.walk(os.path.abspath(folder)):  # noqa: PTH100 - as names are
-            deeper[:] = [name for name in deeper if not name.startswith(".")]
+            deeper[:] = [name for name in deeper if not is_hidden(name)]
             rows[inside].update(())
     skipped: list[Skipped] = []
     for parent, names in sorted(rows.items()):
@@ -298,7 +340,7 @@ def subfolders(folder: Path) -> list[str]:
         entries = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as fault:
         raise DataError(f"{printable(folder)} cannot be listed ({fault.strerror})") from fault
-    return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
 
 
 def has_recordings(folder: Path) -> bool:

@@ -6,16 +6,19 @@ import codecs
 import csv
 import io
 import json
+import math
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from astune.data.labels import cleaned, label_fault
 from astune.data.named_files import windows_fault
+from astune.data.recordings import Skipped
+from astune.data.splits import is_undecided, split_named
 from astune.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from astune.data.layout import Layout
@@ -56,6 +59,8 @@ def read_rows(file: Path, verbatim: Collection[str] = ()) -> tuple[list[str], li
             elif header is None:
                 header = [cleaned(name) for name in cells]
                 faults += _named_twice(header)
+            elif [cleaned(cell) for cell in cells[: len(header)]] == header:
+                faults.append(f"line {line}: the header is there a second time; remove this line")
             elif any(cell.strip() for cell in cells[len(header) :]):
                 faults.append(
                     f"line {line}: {len(cells)} cells under a header of {len(header)}; quote a cell that holds a comma"
@@ -100,15 +105,27 @@ def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[
         faults += [
             f"line {line}: {key} is {json.dumps(value)[:40]}, neither text nor a number"
             for key, value in pairs
-            if key in plain and isinstance(value, bool | list | dict)
+            if key in plain and (isinstance(value, bool | list | dict) or not_a_number(value))
         ]
         rows.append((line, {key: _cell(value) for key, value in pairs}))
     refuse(file, faults)
-    return list(dict.fromkeys(key for _, row in rows for key in row)), rows
+    header = dict.fromkeys(key for _, row in rows for key in row)
+    # a key that one line lacks is an empty cell, as in a CSV file: else a clip without split would train among others that test
+    absent = dict.fromkeys(header, "")
+    return list(header), [(line, absent | row) for line, row in rows]
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object with all of its keys, those named twice too."""
+
+
+def not_a_number(value: object) -> bool:
+    """Whether a value stands for a missing one, as pandas writes it, or is infinite.
+
+    Args:
+        value: a cell.
+    """
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _cell(value: object) -> str:
@@ -188,9 +205,14 @@ def _quoting(fault: csv.Error) -> str:
 
 
 _TIME = re.compile(
-    r"(t|clip|segment|seg|event|annotation|call|song)?(start|onset|offset|begin|end|stop|finish|min|max)"
-    r"(time|pos|position)?(s|sec|secs|seconds?|ms|samples?|frames?)?"
+    r"(t|clip|segment|seg|event|annotation|call|song|chunk|audio|utt|utterance|word|sound|region|window|slice|label)?"
+    r"(start|onset|offset|begin|end|stop|finish|min|max)s?(time|pos|position|point)?(in)?"
+    r"(s|sec|secs|seconds?|ms|msec|millis|milliseconds?|samples?|frames?)?"
 )
+_PAIRS = ({"from", "to"}, {"t0", "t1"}, {"t1", "t2"})  # alone, these say nothing
+_NO_SPLIT = ("valid", "validate")  # of clips that someone looked at
+_FOLD_COLUMN = re.compile(r"(k|cv|crossvalidation)?folds?(id|no|nr|number|index|idx)?")
+_DISTINCT = 10  # values of a column that could name splits
 
 
 def part_columns(columns: Iterable[str]) -> str | None:
@@ -202,14 +224,61 @@ def part_columns(columns: Iterable[str]) -> str | None:
     Returns:
         A sentence; None where there are none.
     """
-    letters = ((name, re.sub(r"[^a-z]+", "", name.casefold())) for name in columns)
-    parts = [name for name, text in letters if _TIME.fullmatch(text) and not text.startswith(("min", "max"))]
+    letters = {name: re.sub(r"[^a-z]+", "", name.casefold()) for name in columns}
+    folded = {name.casefold() for name in letters}
+    parts = [name for name, text in letters.items() if _TIME.fullmatch(text) and not text.startswith(("min", "max"))]
+    parts += [name for name in letters for pair in _PAIRS if pair <= folded and name.casefold() in pair]
     if not parts:
         return None
     return (
         f"column {' and column '.join(parts)}: parts of recordings cannot be read yet, and the whole file would be used; "
         "cut the recordings, or remove the columns"
     )
+
+
+def division_columns(columns: Iterable[str], values: Callable[[str], Iterable[object]]) -> str | None:
+    """What is wrong with columns that divide the clips and have another name: ``Split``, ``subset``, ``is_test``, ``kfold``.
+
+    Args:
+        columns: names of those that would be passed over, where nothing else divides the clips.
+        values: the cells of a column.
+
+    Returns:
+        A sentence; None where there are none.
+    """
+    for name in columns:
+        if meant := _divides(name, values):
+            return (
+                f"column {name} seems to divide the clips, and it would not be used; "
+                f"write it as column {meant}, or remove it"
+            )
+    return None
+
+
+def _divides(name: str, values: Callable[[str], Iterable[object]]) -> str | None:
+    """Whether a column stands for split or for fold."""
+    text = re.sub(r"[^a-z]+", "", name.casefold())
+    if _FOLD_COLUMN.fullmatch(text):
+        return "fold"
+    if text in ("split", "splits") or (text not in _NO_SPLIT and split_named(text.removeprefix("is"))):
+        return "split"
+    found = {str(value).strip() for value in values(name)} - {""}
+    if 1 < len(found) <= _DISTINCT and all(split_named(value) or is_undecided(value) for value in found):
+        return "split"
+    return None
+
+
+def unused_columns(columns: Iterable[str]) -> list[Skipped]:
+    """Columns that are passed over, to be named.
+
+    Args:
+        columns: their names; those without one and the index of pandas are left out.
+
+    Returns:
+        One entry each.
+    """
+    named = (name for name in columns if name and not name.startswith("Unnamed:"))
+    return [Skipped(name, "columns") for name in named]
 
 
 def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: Sequence[str], hint: str = "") -> None:
@@ -294,7 +363,7 @@ def numbered_classes(layout: Layout, file: Path, rows: Sequence[Row], number: st
     Raises:
         DataError: a number has two names, or a name two numbers.
     """
-    pairs = {(int(row[number]), row[name]) for _, row in rows}
+    pairs = {(int(row[number]), cleaned(row[name])) for _, row in rows}
     if not len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs}):
         raise layout.missing(file, f"{number} and {name} do not name the same classes")
     return [label for _, label in sorted(pairs)]

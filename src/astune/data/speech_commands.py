@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.console import printable
 from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
 from astune.data.layout import Layout, dataset_of, register_layout
-from astune.data.named_files import NamedFiles, windows_fault
-from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, subfolders
+from astune.data.named_files import NamedFiles, below, windows_fault
+from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, other_files, subfolders
 from astune.data.rows import read_lines, refuse
+from astune.data.splits import is_undecided, split_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +45,12 @@ class SpeechCommands(Layout):
     )
 
     def recognises(self, path: Path) -> bool:
-        """A folder with both lists.
+        """A folder with a list; the other one must then be there too.
 
         Args:
             path: an existing file or folder.
         """
-        return all((path / name).is_file() for name in _LISTS.values())
+        return any((path / name).is_file() for name in _LISTS.values())
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips, labels and splits.
@@ -80,13 +81,23 @@ class SpeechCommands(Layout):
                 )
         if not clips:
             raise self.missing(path, "no audio files are found in word folders")
+        outside = [file for file in listed if not file.is_relative_to(path)]
+        if outside:
+            raise self.missing(path, f"the lists name files in other folders, {printable(outside[0])} among them")
         used = {clip.label for clip in clips}
+        splits = [word for word in sorted(used) if split_named(word) or is_undecided(word)]
+        if splits:
+            raise self.missing(
+                path,
+                f"is {printable(splits[0])}/ a split? the lists say which clips validate and test; rename the folder",
+            )
         for name in subfolders(path):
             if name not in used and not name.startswith("_"):
                 held = found.below(name)
                 if not (held.others and not held.skipped and not held.files):
                     raise self.missing(path, f"word folder {printable(name)} holds {printable(held.holds())}")
                 skipped.append(Skipped(name, NO_RECORDINGS))
+        skipped += other_files(found)
         return dataset_of(self, path, clips, skipped=skipped, remarks=[*found.remarks, *names.remarks])
 
     def _listed(self, path: Path, names: NamedFiles) -> dict[Path, SplitName]:
@@ -96,11 +107,12 @@ class SpeechCommands(Layout):
                 raise self.missing(path, f"there is no {name}")
             lines = [(number, text.strip()) for number, text in enumerate(read_lines(path / name), start=1)]
             refuse(path / name, [f"line {number}: {fault}" for number, text in lines if (fault := windows_fault(text))])
-            files = self.locate(path, [path / names.path(text) for _, text in lines if text])
+            files = self.locate(path, [path / below(path, names.path(text)) for _, text in lines if text])
             twice = [file for file in files.values() if file in splits]
             if twice:
                 shown = twice[0].relative_to(path)
-                raise self.missing(path, f"{len(twice)} files are in both lists, {shown} among them")
+                files_are = "1 file is" if len(twice) == 1 else f"{len(twice)} files are"
+                raise self.missing(path, f"{files_are} in both lists, {shown} among them")
             splits.update(dict.fromkeys(files.values(), split))
         return splits
 

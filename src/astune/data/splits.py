@@ -62,6 +62,21 @@ def resembles_split(text: str) -> str | None:
     return _EXACT.get(first) or (first if first in _ASKED else two if two in _ASKED else None)
 
 
+def split_at_end(text: str) -> tuple[str, str] | None:
+    """What a name ends with, where that is a split's name: ``("birds", "train")`` for ``birds_train``.
+
+    Args:
+        text: as above.
+
+    Returns:
+        What stands before, and the split or the undecided word; None for another name.
+    """
+    before, *last = re.sub(r"[^a-z0-9]+", " ", text.casefold()).strip().rpartition(" ")
+    word = last[-1]
+    split = _EXACT.get(word) or (word if word in _ASKED else None)
+    return (before, split) if before and split else None
+
+
 def ask_which(text: str) -> str:
     """The question an undecided name leads to.
 

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.console import printable
 from astune.data.base import AudioDataset, Clip
-from astune.data.hold_out import group_like
+from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, windows_fault
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
-from astune.data.rows import Row, absent_columns, part_columns, read_json_rows, read_rows, refuse, whole_number
+from astune.data.rows import (
+    Row,
+    absent_columns,
+    division_columns,
+    part_columns,
+    read_json_rows,
+    read_rows,
+    refuse,
+    unused_columns,
+    whole_number,
+)
 from astune.data.splits import ask_which, is_undecided, split_fault, split_named
 
 if TYPE_CHECKING:
@@ -43,8 +54,8 @@ class Table(Layout):
     file_name,label,fold           1, 2, 3, ...
   and perhaps a column group: speaker, session or device, never divided where a validation split is drawn
   or metadata.jsonl, an object with these keys a line; or a folder with such tables in its split folders:
-    train/metadata.csv  validation/metadata.csv  test/metadata.csv
-  further columns are passed over, but start and end are refused
+    train/metadata.csv  validation/metadata.csv  test/metadata.csv (or all of it in data/)
+  further columns are named and passed over; those like start, end, subset or is_test are refused
 """
 
     def recognises(self, path: Path) -> bool:
@@ -55,7 +66,7 @@ class Table(Layout):
         """
         if path.is_file():
             return path.suffix.lower() in (".csv", ".tsv", *_JSON)
-        return bool(_tables(path) or _parquet(path))
+        return bool(_tables(path) or _parquet(path) or _only_data(path))
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
@@ -68,6 +79,8 @@ class Table(Layout):
         """
         if path.is_dir() and (refused := _parquet(path)):
             raise self.missing(refused, "tables of parquet beside recordings are not read; write it as metadata.csv")
+        if path.is_dir() and _only_data(path):
+            return self.load(path / "data")
         tables: dict[Path, SplitName | None] = (
             _tables(path) if path.is_dir() else {path: None} if path.is_file() else {}
         )
@@ -78,7 +91,8 @@ class Table(Layout):
         read = _Read(root)
         for file, split in tables.items():
             self._read(file, split, read)
-        unread = [file.with_name(name) for file in tables if path.is_dir() for name in _TABLES if name != file.name]
+        places = [root, *(root / name for name in subfolders(root) if split_named(name))] if path.is_dir() else []
+        unread = [place / name for place in places for name in _TABLES if place / name not in tables]
         read.skipped += [
             Skipped(file.relative_to(root).as_posix(), "tables beside one that is read")
             for file in unread
@@ -101,9 +115,9 @@ class Table(Layout):
             shown,
             clips,
             skipped=[*read.skipped, *skipped],
-            remarks=read.remarks,
+            remarks=[*read.remarks, *crossing_columns(read.sides)],
             places=read.places,
-            group_like=tuple(dict.fromkeys(read.group_like)),
+            group_like=tuple(read.group_like),
         )
 
     def _refuse_other_folders(self, root: Path, tables: dict[Path, SplitName | None]) -> None:
@@ -135,12 +149,16 @@ class Table(Layout):
             raise self.missing(
                 file, f"the folder says that these clips are {split}, so it cannot have a column split or fold"
             )
-        if parts := part_columns(name for name in header if name not in _USED):
-            raise self.missing(file, parts)
+        unused = [name for name in header if name not in _USED]
+        divided = bool({"split", "fold"} & set(header)) or split is not None
+        dividing = None if divided else division_columns(unused, lambda name: (row[name] for _, row in rows))
+        if fault := part_columns(unused) or dividing:
+            raise self.missing(file, fault)
         if not rows:
             raise self.missing(file, "it has no rows")
-        read.group_like += group_like(name for name in header if name not in _USED)
-        read.divided |= bool({"split", "fold"} & set(header)) or split is not None
+        read.group_like += [name for name in group_like(unused) if name not in read.group_like]
+        read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
+        read.divided |= divided
         read.add(file, rows, split)
 
 
@@ -156,6 +174,7 @@ class _Read:
     remarks: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     group_like: list[str] = field(default_factory=list)
+    sides: Sides = field(default_factory=dict)
     divided: bool = False
     """Whether the data say which clips are of which split."""
 
@@ -181,6 +200,10 @@ class _Read:
             self.places.setdefault(row["label"], f"{place} {line}")
             key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
             self.files[key] = self.files.get(key, 0) + 1
+            side = given if fold is None else fold
+            if side is not None:
+                for column in self.group_like:
+                    self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
             named = name if name.startswith("/") else prefix + name
             named = Path(named).as_posix() if _LONG_FORM.search(named) else named
             self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))
@@ -216,6 +239,11 @@ def _tables(folder: Path) -> dict[Path, SplitName | None]:
         for table in [next((table for table in _TABLES if (folder / name / table).is_file()), None)]
         if table
     }
+
+
+def _only_data(folder: Path) -> bool:
+    """Whether all of a data set is in its folder ``data``, as on the hub."""
+    return subfolders(folder) == ["data"] and not _tables(folder) and bool(_tables(folder / "data"))
 
 
 def _parquet(folder: Path) -> Path | None:

@@ -73,5 +73,5 @@ class UrbanSound8K(Layout):
             Clip(files[name], row["class"], name.stem, fold=int(row["fold"]), group=row.get("fsID") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
-        skipped = unnamed_recordings(path, list(map(str, files.values())))
+        skipped = unnamed_recordings(path, list(map(str, files.values())), everywhere=True)
         return dataset_of(self, path, clips, labels, skipped=skipped, remarks=listed.remarks)

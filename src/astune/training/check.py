@@ -154,7 +154,10 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
     if len(dataset.labels) < 2:
         raise DataError(f"{dataset.source}: it takes two classes or more, and there is {dataset.labels[0]}")
     if not split.train:
-        raise DataError(f"{dataset.source} has no clips to train on")
+        only = (
+            f"its only fold, {dataset.folds[0]}, tests" if len(dataset.folds) == 1 else "all of them validate or test"
+        )
+        raise DataError(f"{dataset.source} has no clips to train on: {only}")
     untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
     if untrained:
         names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])

@@ -239,3 +239,29 @@ def test_spoken_digits_by_speaker(real_audio: Path) -> None:
     split = grouped.split()
     assert (len(split.train), len(split.validation)) == (1500, 500)
     assert len(groups_of(grouped, split.validation)) == 1
+
+
+def test_groups_of_two_unicode_forms_are_one(tmp_path: Path) -> None:
+    rows = [f"{n}.wav,{label},{group}" for n, (label, group) in enumerate([("x", "Zo\u00eb"), ("y", "Zoe\u0308 ")])]
+    assert {clip.group for clip in load_data(write_text(tmp_path / "a.csv", "file_name,label,group", *rows)).clips} == {
+        "Zo\u00eb"
+    }
+
+
+def test_values_of_a_speaker_column_in_several_splits_are_said(tmp_path: Path) -> None:
+    rows = ["a.wav,x,train,ann", "b.wav,y,train,ben", "c.wav,x,test,ann", "d.wav,y,test,cem"]
+    said = (
+        "Note: 1 of 3 values of column speaker occur in several splits or folds (ann): "
+        "where clips of one value are alike, scores are too good"
+    )
+    assert said in load_data(write_text(tmp_path / "a.csv", "file_name,label,split,speaker", *rows)).notices
+    folds = [row.replace("train", "1").replace("test", "2") for row in rows]
+    assert said in load_data(write_text(tmp_path / "b.csv", "file_name,label,fold,speaker", *folds)).notices
+    header = "file_name,label,speaker"
+    for split in ("train", "test"):
+        mine = [row.replace(f",{split}", "") for row in rows if split in row]
+        write_text(tmp_path / "hf" / split / "metadata.csv", header, *mine)
+    assert said in load_data(tmp_path / "hf").notices
+    apart = [row.replace("c.wav,x,test,ann", "c.wav,x,test,dan") for row in rows]
+    notices = load_data(write_text(tmp_path / "c.csv", "file_name,label,split,speaker", *apart)).notices
+    assert notices == ("Note: 1 column was passed over: speaker",)

@@ -223,6 +223,7 @@ def test_splits_of_other_names_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
     assert load_data(tmp_path / "d").notices == (
         "Note: 2 splits of other names were passed over: other (2 rows), unlabelled (3 rows)",
+        "Note: 1 label without a clip was passed over: maybe",
     )
     datasets.DatasetDict({"training_set": hub_table(4), "devel": hub_table(2, 10)}).save_to_disk(tmp_path / "e")
     split = load_data(tmp_path / "e").split()
@@ -238,6 +239,7 @@ def test_undecided_splits_are_asked_about(tmp_path: Path, name: str) -> None:
 def test_the_same_recording_in_two_splits_is_warned_of(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": hub_table(4), "test": hub_table(2)}).save_to_disk(tmp_path / "d")
     assert load_data(tmp_path / "d").notices == (
+        "Note: 1 label without a clip was passed over: maybe",
         "Warning: 2 recordings are in several splits, so scores may be too good",
     )
 
@@ -274,3 +276,30 @@ def test_labels_are_cleaned_and_compared(tmp_path: Path) -> None:
 def test_a_folder_of_recordings_named_as_hf(tmp_path: Path) -> None:
     write_tone(tmp_path / "low" / "a.wav")
     assert "it is no hub id; folder:PATH or csv:PATH reads recordings" in refusal(f"hf:{tmp_path}")
+
+
+@pytest.mark.parametrize("fold", [None, 2.5, "one", float("nan")])
+def test_folds_that_are_no_numbers(tmp_path: Path, fold: object) -> None:
+    usual: dict[type, object] = {str: "1", float: 1.0}
+    hub_table(2).add_column("fold", [usual.get(type(fold), 1), fold]).save_to_disk(tmp_path / "d")
+    assert f"clip/000001 has no fold (fold is {fold!r}, not a whole number)" in refusal(tmp_path / "d")
+
+
+def test_columns_that_divide_one_split(tmp_path: Path) -> None:
+    hub_table(4).add_column("subset", ["train", "test"] * 2).save_to_disk(tmp_path / "d")
+    assert "column subset seems to divide the clips" in refusal(tmp_path / "d")
+    hub_table(4).add_column("text", ["hello", "bye"] * 2).save_to_disk(tmp_path / "e")
+    assert "Note: 1 column was passed over: text" in load_data(tmp_path / "e").notices
+
+
+def test_speakers_in_several_splits_are_said(tmp_path: Path) -> None:
+    parts = {
+        "train": hub_table(3).add_column("speaker", ["ann", "ben", None]),
+        "test": hub_table(3, 10).add_column("speaker", ["ann", "cem", None]),
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
+    said = "values of column speaker occur in several splits or folds (ann)"
+    assert any(f"1 of 4 {said}" in notice for notice in load_data(tmp_path / "d").notices)
+    folds = hub_table(4).add_column("fold", [1, 1, 2, 2]).add_column("speaker", ["ann", "ben", "ann", "cem"])
+    folds.save_to_disk(tmp_path / "e")
+    assert any(f"1 of 3 {said}" in notice for notice in load_data(tmp_path / "e").notices)

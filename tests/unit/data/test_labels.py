@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from astune.data import AudioDataset, Clip, DataRecipe, load_data
-from astune.data.labels import alike, cleaned, label_fault
+from astune.data.labels import alike, alike_groups, cleaned, doubtful, label_fault
 from astune.errors import DataError
 from tests.example_layouts import write_text, write_tone
 
@@ -140,3 +140,26 @@ def test_labels_from_python_are_text() -> None:
         AudioDataset("mine", named, ("a", "b", "a"), DataRecipe())
     assert label_fault("") == "a label is empty"
     assert label_fault("dog") is None
+
+
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ("#N/A", "looks like a missing value"), ("nan", "looks like a missing value"),
+        ("'dog'", "has quotes around it"), ("dog;owl", "looks like several labels in one"),
+        ("['dog'; 'owl']", "looks like several labels in one"), ("[dog, cow]", "looks like several labels in one"),
+        ("[noise]", None), ("none", None), ("dog;cow", None), ("[/noise]", None), ("'t", None),
+    ],
+)  # fmt: skip
+def test_labels_that_are_hardly_meant(label: str, what: str | None) -> None:
+    warnings = doubtful(["dog", "owl", label], lambda name: f"where {name} is")
+    assert [warning.startswith(f"Warning: label '{label}' (where {label} is) {what}") for warning in warnings] == (
+        [True] if what else []
+    )
+
+
+def test_groups_that_look_alike() -> None:
+    assert alike_groups(["ann", "Ann", "ben", "1", "1.0"]) == [
+        "Warning: groups 'ann' and 'Ann' are two groups that look alike (1 more like them)"
+    ]
+    assert alike_groups(["ann", "anna", "1", "2"]) == []

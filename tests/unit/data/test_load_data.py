@@ -186,7 +186,7 @@ def test_esc50_names_lost_files(tmp_path: Path) -> None:
     write_esc50(tmp_path)
     (tmp_path / "audio" / "3-10003-B-0.wav").unlink()
     message = refusal(tmp_path)
-    assert "1 of 20 files named there are missing, audio/3-10003-B-0.wav among them" in message
+    assert "1 of 20 files named there is missing: audio/3-10003-B-0.wav" in message
     assert "meta/esc50.csv" in message
 
 

@@ -81,7 +81,7 @@ def test_urbansound8k_faults(tmp_path: Path) -> None:
     assert "classID and class do not name the same classes" in refusal(tmp_path)
     file.write_text(whole)
     (tmp_path / "audio" / "fold2" / "1002-3-0-1.wav").unlink()
-    assert "1 of 40 files named there are missing, audio/fold2/1002-3-0-1.wav among them" in refusal(tmp_path)
+    assert "1 of 40 files named there is missing: audio/fold2/1002-3-0-1.wav" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -103,7 +103,7 @@ def test_speech_commands_faults(tmp_path: Path) -> None:
     lists[0].write_text(both)
     assert "2 files are in both lists, yes/00000001_nohash_0.flac among them" in refusal(tmp_path)
     lists[0].write_text("yes/00000000_nohash_0.wav\nno/00000000_nohash_0.wav\n")
-    assert "1 of 2 files named there are missing, no/00000000_nohash_0.wav among them" in refusal(tmp_path)
+    assert "1 of 2 files named there is missing: no/00000000_nohash_0.wav" in refusal(tmp_path)
     lists[0].unlink()
     assert "there is no testing_list.txt" in refusal(f"speech_commands:{tmp_path}")
 
@@ -111,7 +111,7 @@ def test_speech_commands_faults(tmp_path: Path) -> None:
 def test_a_clip_in_two_encodings_is_refused(tmp_path: Path) -> None:
     write_speech_commands(tmp_path)
     write_tone(tmp_path / "yes" / "00000003_nohash_0.wav")
-    assert "1 clips occur twice, yes/00000003_nohash_0 among them" in refusal(tmp_path)
+    assert "1 clip occurs twice, yes/00000003_nohash_0 among them" in refusal(tmp_path)
 
 
 def test_speech_commands_lists_without_words(tmp_path: Path) -> None:
@@ -169,3 +169,54 @@ def test_fluent_speech_faults(tmp_path: Path) -> None:
     assert "3 clips occur twice" in refusal(tmp_path)
     file.unlink()
     assert "valid_data.csv: there is no such file" in refusal(f"fluent_speech:{tmp_path}")
+
+
+@pytest.mark.parametrize("form", ["{folder}/yes/{file}", "../{name}/yes/{file}", "yes/../yes/{file}"])
+def test_speech_commands_lists_that_lead_around(tmp_path: Path, form: str) -> None:
+    """A clip that a list gives to test must not train."""
+    write_speech_commands(tmp_path)
+    file = next(line for line in (tmp_path / "testing_list.txt").read_text().splitlines() if line.startswith("yes/"))
+    line = form.format(folder=tmp_path, name=tmp_path.name, file=file.removeprefix("yes/"))
+    before = [clip.split for clip in load_data(tmp_path).clips]
+    lines = (tmp_path / "testing_list.txt").read_text().replace(file, line)
+    (tmp_path / "testing_list.txt").write_text(lines)
+    assert [clip.split for clip in load_data(tmp_path).clips] == before
+    assert "test" in before
+
+
+def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
+    write_speech_commands(tmp_path / "sc")
+    write_tone(tmp_path / "other" / "a.wav")
+    write_text(tmp_path / "sc" / "testing_list.txt", "/nowhere/a.wav")
+    assert "1 of 1 files named there is missing: /nowhere/a.wav" in refusal(tmp_path / "sc")
+    write_text(tmp_path / "sc" / "testing_list.txt", "../other/a.wav")
+    assert "the lists name files in other folders" in refusal(tmp_path / "sc")
+    write_fluent_speech(tmp_path / "fluent")
+    table = tmp_path / "fluent" / "data" / "train_data.csv"
+    header, first, *rows = table.read_text().splitlines()
+    path = first.split(",")[1]
+    names = {clip.name for clip in load_data(tmp_path / "fluent").clips}
+    table.write_text("\n".join([header, first.replace(path, f"{tmp_path}/fluent/{path}"), *rows]))
+    assert {clip.name for clip in load_data(tmp_path / "fluent").clips} == names
+    table.write_text("\n".join([header, first.replace(path, "/nowhere/a.wav"), *rows]))
+    assert "is missing: /nowhere/a.wav" in refusal(tmp_path / "fluent")
+
+
+def test_one_list_alone_is_refused(tmp_path: Path) -> None:
+    """As folder:PATH the clips of the other list would train."""
+    write_speech_commands(tmp_path)
+    (tmp_path / "validation_list.txt").unlink()
+    assert "there is no validation_list.txt" in refusal(tmp_path)
+
+
+def test_split_folders_beside_words_are_asked_about(tmp_path: Path) -> None:
+    write_speech_commands(tmp_path)
+    write_tone(tmp_path / "dev" / "a.wav")
+    assert "is dev/ a split?" in refusal(tmp_path)
+
+
+def test_a_class_name_in_two_spellings_and_numbers_is_refused(tmp_path: Path) -> None:
+    write_urbansound8k(tmp_path)
+    table = tmp_path / "metadata" / "UrbanSound8K.csv"
+    table.write_text(table.read_text().replace("dog_bark", "air_conditioner\u200b"))
+    assert "classID and class do not name the same classes" in refusal(tmp_path)

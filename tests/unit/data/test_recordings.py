@@ -115,7 +115,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "all").symlink_to(".")
     dataset = load_data(tmp_path)
     assert (len(dataset.clips), dataset.labels) == (6, ("high", "low"))
-    assert counts(tmp_path) == {"links in a circle": 2}
+    assert counts(tmp_path) == {"links to a folder above": 2}
 
 
 def test_a_folder_is_read_once(tmp_path: Path) -> None:
@@ -219,6 +219,7 @@ def test_a_table_counts_recordings_that_no_row_names(tmp_path: Path) -> None:
     write_text(tmp_path / "audio" / "extra.m4a", "phone")
     write_tone(tmp_path / "audio" / "._extra.wav")
     assert [(one.kind, one.count) for one in load_data(tmp_path).passed_over] == [
+        ("columns", 1),
         ("recordings with a hidden name (._ or .)", 1),
         ("recordings that no row names", 2),
     ]
@@ -296,6 +297,10 @@ def test_predict_names_what_it_passes_over_and_ends_with_1(
     code, _, err = run(capsys, monkeypatch, "predict", tmp_path / "out", tmp_path / "phone")
     assert code == 1
     assert "holds no audio files that can be read: it holds 1 file in a format that cannot be read (.m4a)" in err
+    write_text(data / "high" / "later.zip", "more")
+    code, out, err = run(capsys, monkeypatch, "predict", tmp_path / "out", tmp_path / "phone", data / "high", "--json")
+    assert (code, ["error" in record for record in json.loads(out)]) == (1, [False] * 4 + [True])
+    assert "Note: 1 file in no audio format (.zip) was passed over: later.zip" in err
 
 
 def test_evaluate_reads_the_chosen_split_alone_and_asks_for_nothing_else(
@@ -321,3 +326,62 @@ def test_training_refuses_one_class_and_no_training_clips(tmp_path: Path) -> Non
     classes(tmp_path / "tested" / "test")
     with pytest.raises(DataError, match="has no clips to train on"):
         train(TrainConfig(data=str(tmp_path / "tested"), **fields))
+
+
+@pytest.mark.parametrize("folder", ["__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"])
+def test_folders_of_systems_are_no_classes(tmp_path: Path, folder: str) -> None:
+    classes(tmp_path)
+    (tmp_path / folder / "high").mkdir(parents=True)
+    assert load_data(tmp_path).labels == ("high", "low")
+    write_tone(tmp_path / folder / "high" / "._00.wav")
+    assert load_data(tmp_path).labels == ("high", "low")
+    assert counts(tmp_path) == {"recordings with a hidden name (._ or .)": 1}
+
+
+def test_files_that_may_be_recordings_are_counted(tmp_path: Path) -> None:
+    classes(tmp_path)
+    for name in (
+        "low/a.wav.part",
+        "low/b.wav.part",
+        "low/.c.wav.icloud",
+        "high/d.flac.gz",
+        "low/e.zip",
+        "low/rec01",
+        "f.csv",
+    ):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("README.md", "LICENSE", "low/notes.txt", "low/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"no recording")
+    assert {one.kind: one.count for one in load_data(tmp_path).passed_over} == {
+        "recordings not finished, fetched or unpacked (.part)": 2,
+        "recordings not finished, fetched or unpacked (.icloud)": 1,
+        "recordings not finished, fetched or unpacked (.gz)": 1,
+        "files in no audio format (.zip)": 1,
+        "files in no audio format (without a suffix)": 1,
+        "files in no audio format (.csv)": 1,
+    }
+    assert "Note: 1 file in no audio format (.csv) was passed over: f.csv" in load_data(tmp_path).notices
+
+
+def test_a_class_of_unfinished_downloads_is_refused(tmp_path: Path) -> None:
+    classes(tmp_path)
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "a.wav.crdownload").write_bytes(b"x")
+    assert "class folder owl holds 1 recording not finished, fetched or unpacked (.crdownload)" in refusal(tmp_path)
+
+
+def test_published_layouts_search_all_of_their_folder(tmp_path: Path) -> None:
+    write_esc50(tmp_path)
+    write_tone(tmp_path / "dev" / "a.wav")
+    (one,) = load_data(tmp_path).passed_over
+    assert one.sentence == "1 recording that no row names was passed over: dev/a.wav"
+
+
+def test_a_link_above_the_data_set_is_not_followed(tmp_path: Path) -> None:
+    """Else all that lies beside the data set would become clips of the class."""
+    data = classes(tmp_path / "rec")
+    write_tone(tmp_path / "other" / "a.wav")
+    (data / "low" / "up").symlink_to("../..")
+    dataset = load_data(data)
+    assert len(dataset.clips) == 6
+    assert dataset.notices == ("Note: 1 link to a folder above was passed over: low/up",)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astune.data import load_data
-from astune.data.splits import is_undecided, resembles_split, split_named
+from astune.data.splits import is_undecided, resembles_split, split_at_end, split_named
 from astune.errors import DataError
 from tests.example_layouts import write_text, write_tone
 
@@ -152,3 +152,33 @@ def test_a_table_of_split_folders_without_a_column_split_is_asked_about(tmp_path
     assert load_data(tests).labels == ("test", "train")
     of_trains = write_text(tmp_path / "c.csv", "file_name,label", "train/a.wav,train", "tram/b.wav,tram")
     assert load_data(of_trains).labels == ("train", "tram")
+
+
+def test_names_that_end_as_splits(tmp_path: Path) -> None:
+    assert [split_at_end(name) for name in ("birds_train", "birds-held-out", "Birds eval", "train", "_test", "bus")] == [
+        ("birds", "train"), None, ("birds", "eval"), None, None, None,
+    ]  # fmt: skip
+    assert "look like splits" in refusal(written(tmp_path / "a", "birds_train", "birds_test"))
+    assert load_data(written(tmp_path / "b", "freight_train", "blood_test")).labels == ("blood_test", "freight_train")
+
+
+def test_a_train_folder_of_folders_beside_another_is_asked_about(tmp_path: Path) -> None:
+    folder = written(tmp_path, "train/dog", "train/cat", "unlabelled")
+    assert "train/ holds folders (cat, dog) and stands beside unlabelled/: is train a split or a class?" in refusal(
+        folder
+    )
+
+
+def test_a_split_in_place_of_a_class_is_asked_about(tmp_path: Path) -> None:
+    assert "is train/dev/ a split or a class?" in refusal(written(tmp_path, "train/dog", "train/cat", "train/dev"))
+
+
+def test_folders_that_may_be_the_classes_are_said(tmp_path: Path) -> None:
+    (notice,) = load_data(written(tmp_path / "a", "audio/dog", "audio/cat")).notices
+    assert notice == (
+        "Warning: there is only one class, audio; if the folders in it (cat, dog) are the classes, give audio/ itself"
+    )
+    (notice,) = load_data(written(tmp_path / "b", "ann/dog", "ann/cat", "ben/dog", "ben/cat", "cem")).notices
+    assert notice == (
+        "Note: class folders (ann, ben) hold folders of the same names (cat, dog); the classes are ann, ben, cem"
+    )

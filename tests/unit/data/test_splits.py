@@ -5,6 +5,7 @@ from __future__ import annotations
 import wave
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from astune.data import load_data
 from astune.data.base import SPLITS, AudioDataset, Clip, DataRecipe
-from astune.errors import ConfigError
+from astune.errors import ConfigError, DataError
+from astune.training.config import TrainConfig
+from astune.training.loop import train
 from tests.example_layouts import write_text, write_tone
 
 
@@ -193,3 +196,14 @@ def test_length_percentile_of_spoken_digits(real_audio: Path) -> None:
             seconds.append(file.getnframes() / file.getframerate())
     share = np.quantile(seconds, 0.95, method="inverted_cdf")
     assert digits.length_percentile(range(2000), quiet=True) == 1 + int(share * 16000 - 400) // 160 == 68
+
+
+def test_what_leaves_no_clip_to_train_on_is_said(tmp_path: Path) -> None:
+    rows = write_text(tmp_path / "a.csv", "file_name,label,fold", "a.wav,x,1", "b.wav,y,1")
+    fields: dict[str, Any] = {"backbone": "random:tiny", "method": "linear", "output_dir": tmp_path / "out"}
+    with pytest.raises(DataError, match="no clips to train on: its only fold, 1, tests"):
+        train(TrainConfig(data=str(rows), **fields))
+    for label in ("x", "y"):
+        write_tone(tmp_path / "rec" / "dev" / label / "a.wav")
+    with pytest.raises(DataError, match="no clips to train on: all of them validate or test"):
+        train(TrainConfig(data=str(tmp_path / "rec"), **fields))

@@ -315,3 +315,76 @@ def test_a_folder_that_is_refused_by_the_system_is_no_traceback(tmp_path: Path) 
         assert "cannot be listed" in refusal(tmp_path)
     finally:
         tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "meant"),
+    [
+        ("Split", ("a", "b"), "split"), ("subset", ("train", "test"), "split"), ("partition", ("Training", "eval"), "split"),
+        ("is_test", ("0", "1"), "split"), ("Fold", ("1", "2"), "fold"), ("cv_fold", ("1", "2"), "fold"),
+        ("valid", ("yes", "no"), None), ("source", ("test", "test"), None), ("quality", ("train", "good"), None),
+    ],
+)  # fmt: skip
+def test_columns_that_divide_under_another_name(
+    tmp_path: Path, name: str, cells: tuple[str, str], meant: str | None
+) -> None:
+    file = table(tmp_path, f"file_name,label,{name}", *(f"{cell}{n}.wav,dog,{cell}" for n, cell in enumerate(cells)))
+    if meant:
+        assert (
+            f"column {name} seems to divide the clips, and it would not be used; write it as column {meant}"
+            in refusal(file)
+        )
+    else:
+        assert f"Note: 1 column was passed over: {name}" in load_data(file).notices
+    divided = table(
+        tmp_path, f"file_name,label,fold,{name}", *(f"{n}.wav,dog,{n},{cell}" for n, cell in enumerate(cells))
+    )
+    if meant != "fold":
+        assert f"Note: 1 column was passed over: {name}" in load_data(divided).notices
+
+
+@pytest.mark.parametrize("key", ["split", "fold", "group"])
+def test_an_object_that_lacks_a_key_is_a_fault(tmp_path: Path, key: str) -> None:
+    """Else a clip without split would train among others that test."""
+    file = objects(
+        tmp_path / "a.jsonl", {"file_name": "a.wav", "label": "x", key: 1}, {"file_name": "b.wav", "label": "y"}
+    )
+    assert f"line 2: {key} is " in refusal(file)
+
+
+def test_missing_values_of_pandas(tmp_path: Path) -> None:
+    file = objects(tmp_path / "a.jsonl", {"file_name": "a.wav", "label": float("nan")})
+    assert refusal(file) == f"{file}: line 1: label is NaN, neither text nor a number"
+    rows = table(tmp_path, "file_name,label,group", "a.wav,x,ann", "b.wav,y,nan")
+    assert "a group is named 'nan', as a missing value is (b.wav)" in refusal(rows)
+
+
+def test_a_header_in_the_middle(tmp_path: Path) -> None:
+    file = table(tmp_path, "file_name,label", "a.wav,x", "file_name,label", "b.wav,y")
+    assert refusal(file) == f"{file}: line 3: the header is there a second time; remove this line"
+
+
+def test_a_name_in_the_other_form_of_unicode(tmp_path: Path) -> None:
+    write_tone(tmp_path / "cafe\u0301.wav")  # as macOS writes it
+    dataset = load_data(table(tmp_path, "file_name,label", "caf\u00e9.wav,x", "b.wav,y"))
+    assert dataset.clips[1].path.is_file()
+    assert any("1 name has another form of Unicode than the file" in notice for notice in dataset.notices)
+
+
+def test_tables_in_the_folder_data(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_text(tmp_path / "data" / split / "metadata.csv", "file_name,label", "a.wav,x", "b.wav,y")
+        write_tone(tmp_path / "data" / split / "a.wav")
+    assert [clip.split for clip in load_data(tmp_path).clips] == ["test", "test", "train", "train"]
+    write_text(tmp_path / "data" / "metadata.csv", "file_name,label", "train/a.wav,x", "train/b.wav,y")
+    (notice, *_) = load_data(tmp_path).notices
+    assert notice == "Note: 2 tables beside one that is read were passed over: test/metadata.csv, train/metadata.csv"
+
+
+@pytest.mark.parametrize(
+    "columns", ["from,to", "t0,t1", "chunk_start,chunk_end", "onset_ms,offset_ms", "start_in_s,end_in_s"]
+)
+def test_more_names_of_parts(tmp_path: Path, columns: str) -> None:
+    file = table(tmp_path, f"file_name,label,{columns}", "a.wav,x,0,1", "b.wav,y,0,1")
+    first, second = columns.split(",")
+    assert f"column {first} and column {second}: parts of recordings cannot be read yet" in refusal(file)
