@@ -10,7 +10,8 @@ from astune.data import fluent_speech as fluent_speech  # isort: skip
 from astune.data import hub as hub  # isort: skip
 from astune.data import table as table  # isort: skip
 from astune.data import folder as folder  # isort: skip
-from astune.data.base import AudioDataset, Clip, DataRecipe, Split
+from astune.data.base import AudioDataset, DataRecipe, Split
+from astune.data.clip import Clip
 from astune.data.layout import LAYOUTS, Layout, load_data
 from astune.data.recordings import PassedOver
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from astune.console import progress
 from astune.data.audio import SUFFIXES, duration
+from astune.data.clip import Clip
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
@@ -23,20 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One labelled recording."""
-
-    path: Path
-    label: str
-    name: str
-    """Stable within the data set and the same on every machine: keys random draws and orders the clips."""
-    split: SplitName | None = None
-    fold: int | None = None
-    group: str | None = None
-    """Session, speaker, device or site: clips of one group are never divided where a validation split is drawn."""
 
 
 @dataclass(frozen=True)

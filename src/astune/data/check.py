@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from astune.data.base import AudioDataset, Clip
+    from astune.data.base import AudioDataset
+    from astune.data.clip import Clip
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.console import printable
-from astune.data.base import AudioDataset, Clip
+from astune.data.base import AudioDataset
+from astune.data.clip import Clip
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.recordings import (
     BESIDE,

@@ -16,7 +16,7 @@ from astune.keyed import keyed_generator
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from astune.data.base import Clip
+    from astune.data.clip import Clip
 
 VALIDATION_SHARE = 0.1
 _PARTS = round(1 / VALIDATION_SHARE)

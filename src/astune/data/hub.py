@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
-from astune.data.base import AudioDataset, Clip
+from astune.data.base import AudioDataset
+from astune.data.clip import Clip
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.recordings import Skipped, has_recordings

@@ -22,7 +22,7 @@ from astune.errors import ConfigError, DataError, listing, unknown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from astune.data.base import Clip
+    from astune.data.clip import Clip
     from astune.data.recordings import Skipped
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.console import printable
-from astune.data.base import AudioDataset, Clip, DataRecipe, SplitName
+from astune.data.base import AudioDataset, DataRecipe, SplitName
+from astune.data.clip import Clip
 from astune.data.layout import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, below, windows_fault
 from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, other_files, subfolders

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.console import printable
-from astune.data.base import AudioDataset, Clip
+from astune.data.base import AudioDataset
+from astune.data.clip import Clip
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
 from astune.data.layout import Layout, dataset_of, register_layout

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import load_data
-from astune.data.base import SPLITS, AudioDataset, Clip, DataRecipe
+from astune.data.base import SPLITS, AudioDataset, DataRecipe
+from astune.data.clip import Clip
 from astune.errors import ConfigError, DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train

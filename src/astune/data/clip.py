@@ -1,0 +1,25 @@
+"""One labelled recording of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astune.data.splits import SplitName
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled recording."""
+
+    path: Path
+    label: str
+    name: str
+    """Stable within the data set and the same on every machine: keys random draws and orders the clips."""
+    split: SplitName | None = None
+    fold: int | None = None
+    group: str | None = None
+    """Session, speaker, device or site: clips of one group are never divided where a validation split is drawn."""
