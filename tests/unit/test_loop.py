@@ -283,14 +283,14 @@ def test_skipping_may_not_lose_a_class(generated: Path, tmp_path: Path) -> None:
     data = broken_copy(generated, tmp_path)
     for victim in (data / "train" / "bouncing_ball").iterdir():
         victim.write_bytes(b"RIFF, but no sound")
-    with pytest.raises(DataError, match="1 classes have no training clip, bouncing_ball among them"):
+    with pytest.raises(DataError, match="1 class has no training clip: bouncing_ball"):
         train(config(data, tmp_path / "out", skip_broken=True), quiet=True)
 
 
 def test_a_class_without_training_clips_is_refused(generated: Path, tmp_path: Path) -> None:
     shutil.copytree(generated, tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "train" / "bouncing_ball")
-    with pytest.raises(DataError, match="1 classes have no training clip, bouncing_ball among them"):
+    with pytest.raises(DataError, match="1 class has no training clip: bouncing_ball"):
         train(config(tmp_path / "data", tmp_path / "out"), quiet=True)
 
 
