@@ -34,7 +34,7 @@ def test_tables_picture_and_next_commands(
     for _ in range(2):  # the second one replaces what the first one left
         code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", "out", "--epochs", "1")
         assert code == 0
-        assert "8 training runs of 1 epochs on generated sounds: a demonstration, no benchmark" in err
+        assert "8 training runs of 1 epoch on generated sounds: a demonstration, no benchmark" in err
         assert "Trained 2 methods on environment, random weights" in err
     for task in ("words", "environment"):
         assert f"{task}: 6 classes, accuracy on 18 test clips (95 % interval)" in out

@@ -211,7 +211,7 @@ def test_a_run_that_fails_ends_the_command_with_1_and_is_named(generated: Path, 
     arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(tmp_path / "store")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
-    assert "1 runs failed" in done.stderr
+    assert "1 run failed" in done.stderr
     assert "linear, sounds, seed 0: AudioError" in done.stderr.replace("\n", " ")
     assert "bitfit" in done.stdout  # which ran all the same
 

@@ -281,7 +281,7 @@ def _unlike(saved: SavedPlan, done: Mapping[str, RunRecord]) -> list[str]:
         if folds and ours != folds:
             found[f"{column}: {len(ours)} of {len(folds)} folds"] = None
     if saved.entries and (missing := len({entry.key for entry in saved.entries} - done.keys())):
-        found[f"{number_of(missing, 'run')} not finished"] = None
+        found[f"{number_of(missing, 'run')} {'is' if missing == 1 else 'are'} not finished"] = None
     return list(found)
 
 

@@ -146,7 +146,7 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
         "tried out on at most 60 clips of each split: no result",
         "backbone bundled instead of MIT/ast-finetuned-audioset-10-10-0.4593",
         "num_train_epochs 2 instead of 50", "num_train_epochs 2 instead of 75",
-        "esc50: 2 of 5 folds", "1 runs are not finished",
+        "esc50: 2 of 5 folds", "1 run is not finished",
     }  # fmt: skip
     assert figures_of(found, found.rows[0], "esc50")[1].endswith("1 of 2 runs")
     assert found.rows[0].average is None
