@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from astune import AudioClassifier, load_backbone
 from astune.cli import app
 from astune.data import load_data
 from astune.data.digests import content_digests
@@ -290,6 +291,12 @@ def test_evaluate_warns_of_clips_the_adapter_was_trained_on(recordings: Path, tm
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["trained_on"] == 1
     assert "trained on 1 of the 4 clips scored" in result.stderr
+    AudioClassifier(load_backbone("random:tiny", 24), "linear", list(CLASSES)).save_pretrained(tmp_path / "out")
+    assert trained_among(tmp_path / "out", dataset, split.train) == []  # another adapter took the place of the run's
+
+
+def test_evaluate_is_silent_where_nothing_was_trained_on(recordings: Path, tmp_path: Path) -> None:
+    train(settings(recordings, tmp_path / "out", num_train_epochs=1), quiet=True)
     clean = CliRunner().invoke(
         app, ["evaluate", str(tmp_path / "out"), str(recordings), "--split", "validation", "--json"]
     )

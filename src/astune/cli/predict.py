@@ -82,7 +82,7 @@ def predict(
 
 def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
     """The recordings, a record of each file in the folders that is passed over, and what to say of the folders."""
-    from astune.data.recordings import find_recordings, other_files, passed_over
+    from astune.data.recordings import HIDDEN, find_recordings, other_files, passed_over
 
     paths: list[Path] = []
     skipped: list[dict[str, Any]] = []
@@ -99,11 +99,14 @@ def _expand(files: list[Path]) -> tuple[list[Path], list[dict[str, Any]], list[s
             skipped.append({"file": str(file), "error": fault})
             continue
         paths += found.paths
+        hidden = [one for one in found.skipped if one.kind == HIDDEN]  # a Mac leaves one beside each file on a stick
+        skipped += [{"file": str(file / one.path), "passed_over": one.kind} for one in hidden]
         skipped += [
             {"file": str(file / one.path), "error": f"{printable(file / one.path)}: {one.reason}"}
             for one in found.skipped
+            if one.kind != HIDDEN
         ]
-        others = passed_over(other_files(found))
+        others = passed_over([*hidden, *other_files(found)])
         remarks += [*found.remarks, *(f"Note: {one.sentence} ({file})" for one in others)]
     return paths, skipped, remarks
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.adapter_file import write_text
+from astune.adapter_file import CONFIG, read_config, write_text
 from astune.console import printable
 from astune.data.base import SPLITS, AudioDataset, Split, SplitName
 from astune.data.digests import UNREADABLE, content_digests
@@ -164,9 +164,16 @@ def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[in
 
     Returns:
         Names of the clips whose files hold the bytes of a training clip; empty where there is no list.
+
+    Raises:
+        AdapterError: the adapter's configuration is damaged.
     """
-    record = DataRecord.read(Path(adapter), ())
-    if record is None:
+    folder = Path(adapter)
+    if not (folder / CLIPS).exists() or not (folder / CONFIG).exists():
+        return []
+    config = read_config(folder / CONFIG)
+    record = DataRecord.read(folder, config.labels)
+    if record is None or record.digest != config.training.get("data_digest"):  # of a run that was here before
         return []
     trained = {clip.content for clip in record.clips.values() if clip.split == "train"} - {UNREADABLE}
     some = [dataset.clips[clip] for clip in clips]

@@ -280,6 +280,12 @@ def test_predict_names_what_it_passes_over_and_ends_with_1(
     train(TrainConfig(**fields, output_dir=tmp_path / "out"), quiet=True)
     code, out, _ = run(capsys, monkeypatch, "predict", tmp_path / "out", data / "low")
     assert (code, len(out.splitlines())) == (0, 4)
+    write_text(data / "high" / "._00.wav", "of a Mac")
+    code, out, err = run(capsys, monkeypatch, "predict", tmp_path / "out", data / "high", "--json")
+    assert (code, len(json.loads(out))) == (0, 5)  # no recording, so no failure; but counted
+    assert json.loads(out)[4]["passed_over"] == "recordings with a hidden name (._ or .)"
+    assert "Note: 1 recording with a hidden name (._ or .) was passed over: ._00.wav" in err
+    (data / "high" / "._00.wav").unlink()
     write_text(data / "low" / "a.m4a", "phone")
     (data / "low" / "b.wav").symlink_to("nowhere")
     code, out, err = run(capsys, monkeypatch, "predict", tmp_path / "out", data / "low")
