@@ -189,6 +189,25 @@ def test_the_same_data_go_on_wherever_times_and_inodes_changed(
     assert train(again, quiet=True).scores == whole.scores
 
 
+def test_the_same_data_in_another_place_go_on(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a cluster copies them to the disk of whichever machine a run goes on; without a digest nothing says that they are the same."""
+    whole = train(settings(recordings, tmp_path / "whole"), quiet=True)
+    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    old = shutil.copytree(tmp_path / "out", tmp_path / "old")
+    recordings.rename(tmp_path / "elsewhere")
+    there = again.model_copy(update={"data": str(tmp_path / "elsewhere")})
+    result = train(there, quiet=True)
+    assert (result.scores, result.data_digest) == (whole.scores, whole.data_digest)
+    assert train(there, quiet=True) == result
+    state = json.loads((old / "checkpoint-1" / "trainer_state.json").read_text())
+    del state["data"]
+    (old / "checkpoint-1" / "trainer_state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"other settings \(data: .*rec' then, .*elsewhere' now"):
+        train(there.model_copy(update={"output_dir": old}), quiet=True)
+
+
 def test_checkpoint_result_and_adapter_know_the_data(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

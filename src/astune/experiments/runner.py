@@ -316,6 +316,6 @@ def _trained(config: TrainConfig) -> TrainResult:
     if checkpoint.latest(folder) is not None or (folder / RESULTS).exists():
         try:
             return train(config.model_copy(update={"resume": True}), quiet=True)
-        except CheckpointError as fault:  # damaged; or the data were moved, which changes the settings and not the key
+        except CheckpointError as fault:  # damaged, or of data that have changed
             say(f"starting anew: {fault}")
     return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True)

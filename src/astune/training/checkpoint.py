@@ -223,9 +223,8 @@ def load(
     with _refusing_damage(checkpoint):
         record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         progress = Progress(**record["progress"])
-        refuse_other_settings(
-            checkpoint, record["identity"], identity
-        )  # first: another number of processes has other files
+        # First: another number of processes has other files. Where the data are now was compared with the data themselves.
+        refuse_other_settings(checkpoint, {**record["identity"], "data": identity.get("data")}, identity)
         progress.refuse_impossible(steps_an_epoch)
         files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
         kept = load_file(best) if progress.best_epoch is not None else None

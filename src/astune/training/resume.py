@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+Settings = dict[str, object]
 _SHOWN = 10  # labels of a run that does not say which clips it had
 _WAY_OUT = "Give another output folder, or train anew with --overwrite-output-dir"
 
@@ -45,12 +46,14 @@ def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResul
         raise CheckpointError(
             f"{folder} holds the results of a run, and not its adapter: {fault}. {_WAY_OUT}"
         ) from fault
-    checkpoint.refuse_other_settings(folder, _identity(result, folder), config.identity())
+    then, mine = _identity(result, folder), config.identity()
     try:
         now = DataRecord.of(*split_of(load_data(config.data), config))
     except AstuneError as fault:
+        checkpoint.refuse_other_settings(folder, then, mine)
         announce(f"Note: the run was not compared with its data, which cannot be read now: {fault}")
     else:
+        _refuse_other_settings(folder, then, mine, same_data=result.data_digest == now.digest)
         _refuse_other_data(folder, result.data_digest, tuple(result.labels), now, announce)
     announce(f"{folder} holds a finished run already")
     return result
@@ -85,8 +88,15 @@ def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[s
     told, data = checkpoint.told(stopped)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
     mine = {key: value for key, value in config.identity().items() if key not in settled}
-    checkpoint.refuse_other_settings(stopped, {key: told.get(key) for key in mine}, mine)
+    then = {key: told.get(key) for key in mine}
+    _refuse_other_settings(stopped, then, mine, same_data=data.get("digest") == now.digest)
     _refuse_other_data(config.output_dir, data.get("digest"), tuple(data.get("labels", ())), now, announce)
+
+
+def _refuse_other_settings(folder: Path, then: Settings, mine: Settings, *, same_data: bool) -> None:
+    """Refuse other settings; where the same data are now is none, as when a cluster copies them to each machine."""
+    moved = {"data": then.get("data")} if same_data else {}
+    checkpoint.refuse_other_settings(folder, then, {**mine, **moved})
 
 
 def _refuse_other_data(
