@@ -146,6 +146,14 @@ def test_predict_takes_folders_and_prints_a_line_a_file(
     assert all("\t" in line for line in lines)
 
 
+def test_predict_takes_an_empty_name_for_no_folder(
+    adapter: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, "predict", adapter, "")
+    assert (code, out) == (1, "")
+    assert "FILE is empty" in err
+
+
 def test_predict_reports_broken_files_and_labels_the_others(
     generated: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

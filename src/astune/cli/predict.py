@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def predict(
     adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
+        list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Labels a file, the likeliest first.")] = 1,
     backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
@@ -45,7 +45,9 @@ def predict(
     from astune.console import progress, say
     from astune.data.heard import heard_notices
 
-    paths, skipped, remarks = _expand(files)
+    if "" in files:  # an unset variable of a shell; as a path it would be the current folder
+        raise ConfigError("FILE is empty; give audio files, folders of them, or - for standard input")
+    paths, skipped, remarks = _expand([Path(file) for file in files])
     for line in remarks:
         say(line)
     model = AudioClassifier.from_pretrained(adapter, backbone)
