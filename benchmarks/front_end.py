@@ -15,9 +15,9 @@ from transformers.utils.import_utils import is_speech_available
 
 from astune.data.audio import SAMPLING_RATE, read_audio
 from astune.features import FeatureCache, build_cache
-from astune.features.log_mel import FRAME, HOP, FrontEnd
+from astune.features.log_mel import FrontEnd
 from astune.keyed import keyed_generator
-from astune.names import BUNDLED_BACKBONE
+from astune.names import BUNDLED_BACKBONE, FRAME, HOP
 from benchmarks import train_step
 from benchmarks.measure import Contestant, Outcome, Plan, Subject, contest, ratio
 from benchmarks.report import Benchmark, Finding, Options, Report

@@ -249,9 +249,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         tensors: contiguous, by name.
     """
     with _replacing(path) as partial:
-        partial.write_bytes(
-            save(tensors, metadata={"format": "pt"})
-        )  # save_file would make it readable by its owner alone
+        # save_file would make it readable by its owner alone
+        partial.write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
 def write_text(path: Path, text: str) -> None:

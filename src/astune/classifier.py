@@ -239,9 +239,8 @@ class AudioClassifier(nn.Module):
             )
         adapter_file.check_backbone(config, backbone, str(name_or_path))
         model = cls(backbone, config.read_method(), [str(index) for index in range(len(config.labels))], config.pooling)
-        model.labels = (
-            config.labels
-        )  # older versions saved labels that a new classifier refuses: with spaces around them
+        # Not through the constructor: older versions saved labels that a new classifier refuses, with spaces around them.
+        model.labels = config.labels
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
         model.origin = replace(model.origin, mean=config.front_end.mean, std=config.front_end.std)
         model.load_adapter_state(state)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from astune.console import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
@@ -53,6 +54,23 @@ class AudioError(DataError):
 
 class AdapterError(AstuneError):
     """An adapter folder cannot be read, or does not fit what it is used with."""
+
+
+@contextmanager
+def written(path: object, way_out: str) -> Iterator[None]:
+    """Turn what the system refuses while something is written into a sentence.
+
+    Args:
+        path: what is written.
+        way_out: what the user can do.
+
+    Raises:
+        OutputError: the system refused.
+    """
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(f"{path} cannot be written: {fault.strerror or fault}; {way_out}") from fault
 
 
 _SHOWN = 20  # faults of a list; more would scroll the first ones away

@@ -19,5 +19,8 @@ AttentionKernel = Literal["auto", "fused", "math"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 """Of float32 products, in torch's words."""
 
+FRAME, HOP = 400, 160
+"""Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""
+
 LONGEST_INPUT = 360_000
 """Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""

@@ -19,7 +19,7 @@ from transformers.utils.import_utils import is_speech_available
 
 from astune.data.audio import read_audio
 from astune.errors import ConfigError
-from astune.features import FrontEnd, LogMel, clip_features
+from astune.features import FrontEnd, LogMel, listen_to_clip
 from astune.features.log_mel import mel_filters
 
 RATE = 16_000
@@ -276,5 +276,5 @@ def test_real_recordings(real_audio: Path, clip: str) -> None:
     for front_end in (FrontEnd(512), FrontEnd(64)):  # padded, cut
         expected = reference(samples, front_end)
         assert np.abs(in_double(front_end)(torch.from_numpy(samples)).numpy() - expected).max() < EXACT
-        whole = clip_features(path, FrontEnd(front_end.max_length)).astype(np.float64)
+        whole = listen_to_clip(path, FrontEnd(front_end.max_length)).features.astype(np.float64)
         assert np.abs(whole - expected).max() < SINGLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, adapter_file, load_backbone
 from astune.cli import app
-from astune.data import load_data
+from astune.data import AudioDataset, load_data
 from astune.data.digests import content_digests
 from astune.errors import CheckpointError, ConfigError, DataError, Interrupted
 from astune.experiments.plan import PlanOptions, plan
@@ -289,14 +289,19 @@ def test_the_digest_covers_each_part() -> None:
     ]
 
 
+def trained(folder: Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
+    config, _ = adapter_file.read(folder.parent / "out")
+    return trained_among(folder, config, dataset, clips)
+
+
 def test_evaluate_warns_of_clips_the_adapter_was_trained_on(recordings: Path, tmp_path: Path) -> None:
     """Under other names, too: a clip added moves the draw, and copies of training clips are no test."""
     train(settings(recordings, tmp_path / "out", num_train_epochs=1), quiet=True)
     dataset = load_data(recordings)
     split = dataset.split()
-    assert trained_among(tmp_path / "out", dataset, split.validation) == []
-    assert trained_among(tmp_path / "out", dataset, split.train) == [dataset.clips[n].name for n in split.train]
-    assert trained_among(tmp_path / "elsewhere", dataset, split.train) == []
+    assert trained(tmp_path / "out", dataset, split.validation) == []
+    assert trained(tmp_path / "out", dataset, split.train) == [dataset.clips[n].name for n in split.train]
+    assert trained(tmp_path / "elsewhere", dataset, split.train) == []
     other = tmp_path / "other"
     for label in CLASSES:
         (other / "test" / label).mkdir(parents=True)
@@ -311,7 +316,7 @@ def test_evaluate_warns_of_clips_the_adapter_was_trained_on(recordings: Path, tm
     assert json.loads(result.stdout)["trained_on"] == 1
     assert "trained on 1 of the 4 clips scored" in result.stderr
     AudioClassifier(load_backbone("random:tiny", 24), "linear", list(CLASSES)).save_pretrained(tmp_path / "out")
-    assert trained_among(tmp_path / "out", dataset, split.train) == []  # another adapter took the place of the run's
+    assert trained(tmp_path / "out", dataset, split.train) == []  # another adapter took the place of the run's
 
 
 def test_evaluate_is_silent_where_nothing_was_trained_on(recordings: Path, tmp_path: Path) -> None:

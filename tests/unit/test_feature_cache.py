@@ -24,7 +24,7 @@ import astune.features.cache as cache_module
 from astune.data.audio import read_audio
 from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
-from astune.features import FeatureCache, FrontEnd, build_cache, clip_features, listen_to_clip
+from astune.features import FeatureCache, FrontEnd, build_cache, listen_to_clip
 
 FRONT_END = FrontEnd(12)
 
@@ -80,7 +80,7 @@ def test_rows_are_the_features_of_the_files(clips: list[Path], root: Path) -> No
     assert cache.broken == {}
     assert np.array_equal(cache.features, expected(clips))
     for row, path in enumerate(clips):
-        assert np.array_equal(cache.features[row], clip_features(path, FRONT_END))
+        assert np.array_equal(cache.features[row], listen_to_clip(path, FRONT_END).features)
 
 
 def test_features_are_mapped_and_cannot_be_written(clips: list[Path], root: Path) -> None:

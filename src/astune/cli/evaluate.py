@@ -78,7 +78,7 @@ def evaluate(
         "notices": [*dataset.notices, *notices],
     }
     record["skipped"] = len(clips) - len(kept)
-    trained = trained_among(adapter, dataset, [clips[row] for row in kept]) if split != "train" else []
+    trained = trained_among(adapter, config, dataset, [clips[row] for row in kept]) if split != "train" else []
     record["trained_on"] = len(trained)
     if trained:
         say(

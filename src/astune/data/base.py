@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from astune.console import progress
-from astune.data.audio import SUFFIXES, duration
+from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration
 from astune.data.clip import Clip
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
@@ -18,7 +18,7 @@ from astune.data.recordings import PassedOver
 from astune.data.splits import SPLITS as SPLITS
 from astune.data.splits import SplitName as SplitName
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
-from astune.names import Selection
+from astune.names import FRAME, HOP, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -214,8 +214,8 @@ def input_frames(seconds: Sequence[float], share: float = 0.95) -> int:
     if not seconds:
         return 1024
     ordered = sorted(seconds)
-    samples = ordered[math.ceil(share * len(ordered)) - 1] * 16_000
-    return int(min(max(1 + (samples - 400) // 160, 16), 1024))
+    samples = ordered[math.ceil(share * len(ordered)) - 1] * SAMPLING_RATE
+    return int(min(max(1 + (samples - FRAME) // HOP, 16), 1024))
 
 
 def _duration_or_none(path: Path) -> float | None:

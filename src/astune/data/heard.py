@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astune.console import printable
+from astune.data.audio import SAMPLING_RATE
+from astune.names import FRAME, HOP
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # clips that a sentence names
 _TOLERANCE = 0.1  # seconds behind the input that are not worth a word
-_FRAME, _HOP, _RATE = 400, 160, 16_000  # samples, samples, Hz; as the front end has them
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def input_seconds(frames: int) -> float:
     Returns:
         Seconds.
     """
-    return ((frames - 1) * _HOP + _FRAME) / _RATE
+    return ((frames - 1) * HOP + FRAME) / SAMPLING_RATE
 
 
 def unheard(seconds: Iterable[float], window: float) -> Unheard:

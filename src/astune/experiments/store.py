@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,18 +22,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.adapter_file import save_tensors, write_text
-from astune.errors import DataError, OutputError, unknown
+from astune.errors import DataError, unknown, written
 from astune.json_text import json_text
 from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
     from astune.experiments.plan import PlannedRun
 
+_WAY_OUT = "make room, or give another store"
 Status = Literal["done", "missing", "stale", "damaged"]
 
 
@@ -146,7 +146,7 @@ class Store:
         Args:
             record: the run.
         """
-        with _written(self.path(record.key)):
+        with written(self.path(record.key), _WAY_OUT):
             _write_json(self.path(record.key), asdict(record))
 
     def set_aside(self, key: str) -> Path:
@@ -160,7 +160,7 @@ class Store:
         """
         record = self.read(key)
         aside = self.folder / "stale" / f"{key}-{record.backbone_fingerprint[:8]}{(record.content or '')[:8]}.json"
-        with _written(aside):
+        with written(aside, _WAY_OUT):
             aside.parent.mkdir(parents=True, exist_ok=True)
             return self.path(key).replace(aside)
 
@@ -190,7 +190,7 @@ class Store:
             tensors: as :meth:`read_tokens` gives them.
         """
         path = self._tokens(key)
-        with _written(path):
+        with written(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(path, dict(tensors))
 
@@ -231,7 +231,7 @@ class Store:
             plan: as asked for.
         """
         path = self._plan(plan.name)
-        with _written(path):
+        with written(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
                 _write_json(path, asdict(plan))
@@ -280,21 +280,6 @@ def _refuse_bad(record: RunRecord) -> None:
     refuse_other_shape(test["confusion"], classes)
     if record.identity["method"] != record.result.spec:
         raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into a sentence.
-
-    Raises:
-        OutputError: it did.
-    """
-    try:
-        yield
-    except OSError as fault:
-        raise OutputError(
-            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another store"
-        ) from fault
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

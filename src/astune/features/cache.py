@@ -114,22 +114,6 @@ def listen_to_clip(path: Path, front_end: FrontEnd, *, pipes: bool = False) -> C
     return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
 
 
-def clip_features(path: Path, front_end: FrontEnd) -> NDArray[np.float16]:
-    """Features of one file, rounded as the cache rounds them.
-
-    Args:
-        path: an audio file.
-        front_end: how.
-
-    Returns:
-        (max_length, num_mel_bins).
-
-    Raises:
-        AudioError: the file cannot be read.
-    """
-    return listen_to_clip(path, front_end).features
-
-
 def build_cache(
     paths: Sequence[Path],
     front_end: FrontEnd,

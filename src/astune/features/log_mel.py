@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
-from astune.names import LONGEST_INPUT
+from astune.names import FRAME, HOP, LONGEST_INPUT
 
-FRAME = 400  # samples, 25 ms
-HOP = 160  # samples, 10 ms
 _FFT = 512  # points
 _RATE = 16_000  # Hz
 _PREEMPHASIS = 0.97

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astune.errors import OutputError
+from astune.errors import written
 from astune.reporting.canvas import (
     COLOURS,
     LABEL_SIZE,
@@ -63,12 +63,8 @@ def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str 
         OutputError: the picture cannot be written.
     """
     figure = draw_accuracy_against_parameters(points, title)
-    try:
+    with written(path, "make room, or give another folder"):
         write_figure(figure, path, format="png", dpi=150)
-    except OSError as fault:
-        raise OutputError(
-            f"{path} cannot be written: {fault.strerror or fault}; make room, or give another folder"
-        ) from fault
 
 
 def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:

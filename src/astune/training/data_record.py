@@ -17,13 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.adapter_file import CONFIG, read_config, write_text
+from astune.adapter_file import write_text
 from astune.console import printable
 from astune.data.base import SPLITS, AudioDataset, Split, SplitName
 from astune.data.digests import UNREADABLE, content_digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from astune.adapter_file import AdapterConfig
 
 CLIPS = "clips.csv"
 _HEADER = ("name", "label", "split", "sha256")
@@ -154,25 +156,19 @@ def foreign_record(folder: Path) -> list[str]:
     )  # Excel saves it with other separators
 
 
-def trained_among(adapter: str | Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
+def trained_among(adapter: str | Path, config: AdapterConfig, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
     """Clips that an adapter was trained on, under whatever names: scores on them are too good.
 
     Args:
         adapter: folder of a run; others, such as adapters from a hub, have no list of their clips.
+        config: of the adapter.
         dataset: the clips to be scored.
         clips: indices of those.
 
     Returns:
         Names of the clips whose files hold the bytes of a training clip; empty where there is no list.
-
-    Raises:
-        AdapterError: the adapter's configuration is damaged.
     """
-    folder = Path(adapter)
-    if not (folder / CLIPS).exists() or not (folder / CONFIG).exists():
-        return []
-    config = read_config(folder / CONFIG)
-    record = DataRecord.read(folder, config.labels)
+    record = DataRecord.read(Path(adapter), config.labels)
     if record is None or record.digest != config.training.get("data_digest"):  # of a run that was here before
         return []
     trained = {clip.content for clip in record.clips.values() if clip.split == "train"} - {UNREADABLE}

@@ -15,8 +15,9 @@ import pytest
 from astune.data import load_data
 from astune.data.audio import read_audio
 from astune.data.store import cache_root, keep
-from astune.errors import ConfigError, DataError
+from astune.errors import ConfigError
 from tests.example_layouts import encoded, hub_table, write_hub, write_tone
+from tests.unit.data.refusals import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,6 @@ datasets: Any = pytest.importorskip("datasets")
 @pytest.fixture(autouse=True)
 def _datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets-cache"))
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
 
 
 def test_saved_to_disk(tmp_path: Path) -> None:

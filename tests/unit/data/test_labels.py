@@ -14,15 +14,10 @@ from astune.data import AudioDataset, Clip, DataRecipe, load_data
 from astune.data.labels import alike, alike_groups, cleaned, doubtful, label_fault
 from astune.errors import DataError
 from tests.example_layouts import write_text, write_tone
+from tests.unit.data.refusals import refusal
 
 CAFE, CAFE_APART = "caf\u00e9", "cafe\u0301"
 PERSIAN = "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645"  # with a joiner that it needs
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

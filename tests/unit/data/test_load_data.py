@@ -11,20 +11,11 @@ from astune.data import load_data
 from astune.data.generated import TASKS
 from astune.errors import ConfigError, DataError
 from tests.example_layouts import write_csv, write_esc50, write_text, write_tone
+from tests.unit.data.refusals import refusal, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
-
-
-def table(folder: Path, *lines: str) -> Path:
-    return write_text(folder / "clips.csv", *lines)
 
 
 def test_folder_a_class(tmp_path: Path) -> None:

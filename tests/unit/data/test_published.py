@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astune.data import load_data
-from astune.errors import DataError
 from tests.example_layouts import (
     write_fluent_speech,
     write_folder,
@@ -16,15 +15,10 @@ from tests.example_layouts import (
     write_tone,
     write_urbansound8k,
 )
+from tests.unit.data.refusals import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])

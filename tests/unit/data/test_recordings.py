@@ -17,6 +17,7 @@ from astune.errors import DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from tests.example_layouts import write_csv, write_esc50, write_speech_commands, write_text, write_tone
+from tests.unit.data.refusals import refusal
 from tests.unit.test_cli import run
 
 if TYPE_CHECKING:
@@ -31,12 +32,6 @@ def classes(folder: Path, *names: str, clips: int = 3) -> Path:
         for clip in range(clips):
             write_tone(folder / name / f"{clip:02d}.wav", pitch=300 + 200 * number + 10 * clip)
     return folder
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
 
 
 def counts(folder: Path) -> dict[str, int]:

@@ -9,17 +9,11 @@ import pytest
 
 from astune.data import load_data
 from astune.data.splits import is_undecided, resembles_split, split_at_end, split_named
-from astune.errors import DataError
 from tests.example_layouts import write_text, write_tone
+from tests.unit.data.refusals import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
 
 
 def written(folder: Path, *names: str) -> Path:

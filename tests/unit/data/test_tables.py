@@ -19,19 +19,10 @@ from tests.example_layouts import (
     write_tone,
     write_urbansound8k,
 )
+from tests.unit.data.refusals import refusal, table
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def refusal(data: str | Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(data)
-    return str(caught.value)
-
-
-def table(folder: Path, *lines: str) -> Path:
-    return write_text(folder / "clips.csv", *lines)
 
 
 def objects(file: Path, *rows: dict[str, Any]) -> Path:
