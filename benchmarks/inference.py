@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from astune.backbone.arithmetic import gains_from_bf16, missing_compiler
+from astune.compute import gains_from_bf16, missing_compiler
 from benchmarks.measure import Contestant, Outcome, Plan, Subject, contest, ratio
 from benchmarks.report import CPU, Benchmark, Finding, Options, Report
 from benchmarks.train_step import classifier, random_inputs

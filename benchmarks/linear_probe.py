@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from astune import AudioClassifier, load_backbone, load_data
-from astune.backbone.arithmetic import Arithmetic
 from astune.classifier import evaluating
+from astune.compute import Arithmetic
 from astune.data.generated import write_generated
 from astune.features import build_cache
 from astune.training.config import TrainConfig

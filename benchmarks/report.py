@@ -14,8 +14,8 @@ import torch
 from rich import box
 from rich.table import Table
 
-from astune.backbone.arithmetic import gains_from_bf16
-from astune.experiments.store import source_state
+from astune.compute import gains_from_bf16
+from astune.environment import source_state
 from benchmarks.measure import Plan
 
 if TYPE_CHECKING:

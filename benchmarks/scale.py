@@ -25,7 +25,7 @@ from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table
 from astune.names import BUNDLED_BACKBONE
 from astune.reporting.report import write_report
-from astune.training.metrics import score
+from astune.training.metrics import score_classes
 from astune.training.result import TrainResult
 from benchmarks.measure import Contestant, Outcome, Subject, contest
 from benchmarks.report import Benchmark, Finding, Options, Report
@@ -139,8 +139,8 @@ def scored(clips: int, classes: int) -> Subject:
     """
     logits, targets = _logits(clips // 10, classes)
     return Subject(
-        lambda: score(logits, targets).record(),
-        lambda: {"size": torch.tensor([sum(map(sum, score(logits, targets).confusion)), clips // 10])},
+        lambda: score_classes(logits, targets).record(),
+        lambda: {"size": torch.tensor([sum(map(sum, score_classes(logits, targets).confusion)), clips // 10])},
     )
 
 
@@ -153,7 +153,7 @@ def adapter(folder: str, clips: int, classes: int) -> Subject:
         classes: of it.
     """
     model = AudioClassifier(load_backbone(BUNDLED_BACKBONE, 98), "lora", _labels(classes))
-    scores = {"test": score(*_logits(clips // 10, classes)).record()}
+    scores = {"test": score_classes(*_logits(clips // 10, classes)).record()}
     place = Path(folder) / f"adapter-{classes}"
 
     def step() -> int:
@@ -174,7 +174,7 @@ def reported(folder: str, table: str, clips: int, classes: int) -> Subject:
     """
     experiment = _experiment(table)
     runs = plan("scale", experiment, PlanOptions(backbone=BUNDLED_BACKBONE, seeds=5))
-    scores = {"test": score(*_logits(clips // 10, classes)).record()}
+    scores = {"test": score_classes(*_logits(clips // 10, classes)).record()}
     store = Store(Path(folder) / f"store-{classes}")
 
     def step() -> int:

@@ -23,7 +23,7 @@ from transformers import ASTConfig, ASTForAudioClassification, ASTModel
 
 from astune import AudioClassifier, load_backbone
 from astune.backbone import load_config
-from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
+from astune.compute import Arithmetic, gains_from_bf16
 from astune.keyed import keyed_generator
 from astune.methods.lora import LoRA
 from astune.training.config import TrainConfig

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from astune.training.result import peak_memory_mib
+from astune.environment import peak_memory_mib
 from benchmarks.measure import Subject
 
 

@@ -29,12 +29,12 @@ import soundfile
 import soxr
 import torch
 
-from astune.adapter_file import write_text
 from astune.console import progress, say
 from astune.data.audio import SAMPLING_RATE, read_audio
-from astune.data.layout import load_data
+from astune.data.layouts.base import load_data
 from astune.errors import AstuneError, DataError
 from astune.features.log_mel import FrontEnd
+from astune.files import write_text
 from astune.keyed import keyed_generator
 from pretraining import sounds
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from astune.adapter_file import save_tensors, write_text
 from astune.backbone.load import AUDIOSET_MEAN, AUDIOSET_STD
 from astune.data.audio import SAMPLING_RATE
+from astune.files import save_tensors, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

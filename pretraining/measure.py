@@ -30,14 +30,14 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, 
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from astune.adapter_file import write_text
 from astune.backbone import load_backbone
 from astune.backbone.positions import set_positions
 from astune.console import progress, say
-from astune.data.layout import load_data
+from astune.data.layouts.base import load_data
 from astune.experiments.baseline import log_mel_statistics
 from astune.features.cache import build_cache
 from astune.features.log_mel import FrontEnd
+from astune.files import write_text
 from pretraining.corpus import Corpus
 from pretraining.stage import trained_weights
 from pretraining.student import Student, StudentConfig
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import ASTModel
 
-    from astune.data.base import AudioDataset
+    from astune.data.dataset import AudioDataset
 
     Features = NDArray[np.float32]
 

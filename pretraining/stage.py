@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader, Subset
 
-from astune.adapter_file import save_tensors, write_text
 from astune.console import progress, say
 from astune.errors import ConfigError
+from astune.files import save_tensors, write_text
 from astune.training.checkpoint import refuse_other_settings
 
 if TYPE_CHECKING:

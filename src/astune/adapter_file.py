@@ -7,31 +7,28 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import platform
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from astune import markdown
 from astune.backbone import origin_of
 from astune.backbone.hub import find_files
 from astune.data.labels import label_faults
+from astune.environment import versions
 from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
+from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.methods import Method
 from astune.methods.registry import method_from_record, method_record
+from astune.model_card import model_card
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
     from transformers import ASTModel
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 FORMAT_VERSION = 1
 _FAULTS_SHOWN = 3
-_LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell of the model card
 _ABOUT = ("training", "metrics")  # entries of the configuration that callers give
 _CARD_MARK = "library_name: astune"
 
@@ -105,16 +101,6 @@ class AdapterConfig(BaseModel):
             raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
 
 
-def versions() -> dict[str, str]:
-    """What this runs with.
-
-    Returns:
-        Versions of Python and of the packages that decide numbers.
-    """
-    packages = ("astune", "torch", "transformers", "accelerate", "numpy", "soundfile", "soxr")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
 def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "float32", **about: Any) -> None:
     """Write an adapter folder; each file appears whole or not at all, the configuration last.
 
@@ -159,7 +145,10 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         versions=versions(),
         **about,
     )
-    texts = {CARD: _card(config), CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n"}
+    texts = {
+        CARD: model_card(config),
+        CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n",
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as fault:
@@ -241,44 +230,6 @@ def _tensor_names(path: Path) -> list[str]:
         return []
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file that is whole or not there.
-
-    Args:
-        path: the file.
-        tensors: contiguous, by name.
-    """
-    with _replacing(path) as partial:
-        # save_file would make it readable by its owner alone
-        partial.write_bytes(save(tensors, metadata={"format": "pt"}))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is whole or not there.
-
-    Args:
-        path: the file.
-        text: its content.
-    """
-    # A name that is not UTF-8 becomes the escape under which it is shown, which JSON reads back.
-    with _replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     """Read an adapter folder.
 
@@ -356,58 +307,6 @@ def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> N
         raise AdapterError(
             f"{adapter} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.config.max_length}"
         )
-
-
-def _card(config: AdapterConfig) -> str:
-    name = config.backbone.name_or_path
-    about = {"library_name": "astune", "pipeline_tag": "audio-classification"}
-    if "/" in name and not Path(name).is_absolute():
-        about["base_model"] = name
-    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
-    lines = [
-        f"---\n{front}---\n",
-        f"# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
-        f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
-        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone {markdown.code(name)}",
-        f"(fingerprint {markdown.code(config.backbone.fingerprint[:12])}).\n",
-        "```console",
-        "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
-        "```\n",
-        "| | |\n| --- | --- |",
-        f"| method | {markdown.code(config.spec, in_table=True)} |",
-        f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
-        f"| positions | {config.position_embeddings} |",
-        f"| pooling | {config.pooling} |",
-        f"| labels | {_first(config.labels)} |",
-        f"| compute | {markdown.text(config.compute_dtype)} |",
-    ]
-    lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
-    if config.metrics:
-        lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
-        lines += [
-            f"| {markdown.text(split)} | {scores.get('clips', '-')} | {_share(scores, 'accuracy')} | {_share(scores, 'macro_f1')} |"
-            for split, scores in config.metrics.items()
-        ]
-    lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
-    return "\n".join(lines) + "\n"
-
-
-def _share(scores: dict[str, Any], name: str) -> str:
-    return f"{scores[name]:.2%}" if name in scores else "-"
-
-
-def _first(labels: tuple[str, ...]) -> str:
-    """The labels as far as they make a line that is read."""
-    shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
-    more = len(labels) - _LABELS_SHOWN
-    return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    whole = str(value)
-    return markdown.text(whole if len(whole) <= _CELL else f"{whole[:_CELL]}...")
 
 
 def file_bytes(model: AudioClassifier) -> int:

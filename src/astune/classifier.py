@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import ASTModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -25,6 +24,7 @@ from astune.features.log_mel import FrontEnd
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
+from astune.tasks import SINGLE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,7 +151,7 @@ class AudioClassifier(nn.Module):
             As :meth:`forward`.
         """
         logits = self.head(pooled)
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else SINGLE_LABEL.loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from astune.console import printable
+from astune.printable import printable
 
 # An underscore inside a word is one, and brackets are where no link follows.
 _ACTIVE = re.compile(r"[\\`*|<>$~]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:])")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astune.data import LAYOUTS, load_data
-from astune.data.base import SPLITS
+from astune.data.dataset import SPLITS
 from astune.errors import DataError
 from tests.example_layouts import EXAMPLES
 

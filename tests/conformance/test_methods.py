@@ -10,7 +10,7 @@ import torch
 
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.backbone import Sites
-from astune.backbone.arithmetic import Arithmetic
+from astune.compute import Arithmetic
 from astune.counting import count, meta_classifier
 from astune.errors import AdapterError
 from astune.methods import FAMILIES, PRESETS

@@ -12,8 +12,8 @@ from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogra
 )
 
 from astune import AudioClassifier, load_backbone
-from astune.backbone.arithmetic import attends_by_hand
 from astune.backbone.attention import NAMES, attention, set_prefix
+from astune.compute import attends_by_hand
 from astune.names import AttentionKernel
 
 BATCH, HEADS, TOKENS, SIZE = 2, 3, 7, 4

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from astune import AudioClassifier, TrainConfig, load_data, train
 from astune.data.generated import write_generated
 from astune.features import build_cache
-from astune.training.metrics import score
+from astune.training.metrics import score_classes
 
 CHILD_BYTES = 4 * (221_184 + 769 * 6 + 2 * 768)  # of LoRA, head for six classes, final LayerNorm
 
@@ -43,6 +43,9 @@ def test_lora_on_ast_base(tmp_path: Path) -> None:
     clips = dataset.split().test
     with torch.no_grad():
         logits = model(features.batch(clips)).logits
-        assert score(logits, [dataset.targets[clip] for clip in clips]).confusion == result.scores["test"]["confusion"]
+        assert (
+            score_classes(logits, [dataset.targets[clip] for clip in clips]).confusion
+            == result.scores["test"]["confusion"]
+        )
         merged = model.merge_and_unload()
         torch.testing.assert_close(merged(features.batch(clips[:1])).logits, logits[:1], atol=1e-5, rtol=0)

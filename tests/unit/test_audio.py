@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from astune.console import printable
 from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration, read_audio
 from astune.errors import AudioError
+from astune.printable import printable
 
 LEVEL = 0.5
 EDGE = 800  # samples left out at both ends, where resamplers and codecs fade

@@ -17,15 +17,15 @@ from astune.errors import DataError
 from astune.experiments.store import RunRecord, Store
 from astune.json_text import json_text
 from astune.training.confusion import counted, refuse_other_shape, whole
-from astune.training.metrics import Scores, score
+from astune.training.metrics import ClassScores, score_classes
 from astune.training.result import TrainResult
 
 
-def scores_of(classes: int, clips_per_class: int = 3) -> Scores:
+def scores_of(classes: int, clips_per_class: int = 3) -> ClassScores:
     """Scores of a classifier that is right two times of three."""
     targets = [number for number in range(classes) for _ in range(clips_per_class)]
     guesses = [(target + (position % 3 == 0)) % classes for position, target in enumerate(targets)]
-    return score(torch.nn.functional.one_hot(torch.tensor(guesses), classes).double(), targets)
+    return score_classes(torch.nn.functional.one_hot(torch.tensor(guesses), classes).double(), targets)
 
 
 @pytest.mark.parametrize("classes", [2, 50, 51, 300])
@@ -77,7 +77,7 @@ def test_an_adapter_folder_holds_no_matrix(tmp_path: Path) -> None:
     assert len(card) < 3_000
 
 
-def record_of(scores: Scores) -> RunRecord:
+def record_of(scores: ClassScores) -> RunRecord:
     classes = len(scores.confusion)
     result = TrainResult(
         output_dir="", spec="linear", trainable_parameters=1, adapter_bytes=1, backbone_fingerprint="f",

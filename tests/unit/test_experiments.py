@@ -26,11 +26,12 @@ from typer.testing import CliRunner
 from astune.backbone import load_backbone, origin_of
 from astune.cli import app
 from astune.data.audio import read_audio
-from astune.data.layout import load_data
+from astune.data.layouts.base import load_data
+from astune.environment import source_state
 from astune.errors import ConfigError, DataError
 from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.runner import _attempt, execute, run_here, waiting_of
-from astune.experiments.store import RunRecord, Store, source_state
+from astune.experiments.store import RunRecord, Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
 from astune.reporting.aggregate import cells, compare, mean_interval
@@ -403,7 +404,7 @@ def test_a_checkout_is_dirty_where_its_source_is(tmp_path: Path, monkeypatch: py
     module = tmp_path / "src" / "astune" / "experiments" / "store.py"
     module.parent.mkdir(parents=True)
     module.write_text("old")
-    monkeypatch.setattr("astune.experiments.store.__file__", str(module))
+    monkeypatch.setattr("astune.environment.__file__", str(module))
     assert source_state() == (None, None)
     for command in ("init -q", "add .", "-c user.name=t -c user.email=t@t commit -qm first"):
         subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)  # noqa: S607 - whichever git there is

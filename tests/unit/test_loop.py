@@ -22,18 +22,20 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from astune import AudioClassifier
-from astune.backbone.arithmetic import Arithmetic
+from astune.compute import Arithmetic
 from astune.data import load_data
+from astune.environment import device_name
 from astune.errors import AudioError, ConfigError, DataError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
+from astune.tasks import SINGLE_LABEL
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.loop import train
-from astune.training.metrics import Scores, score
+from astune.training.metrics import ClassScores, score_classes
 from astune.training.processes import batches
-from astune.training.result import device_name, read_result
+from astune.training.result import read_result
 
 LIMIT = 300  # seconds until a command that hangs is ended
 
@@ -68,14 +70,14 @@ def test_a_run_from_data_to_adapter(generated: Path, tmp_path: Path) -> None:
     assert (result.compute_dtype, result.device) == (Arithmetic.of(device).compute_dtype, device_name(device))
 
 
-def scores_of_adapter(folder: Path, data: Path) -> Scores:
+def scores_of_adapter(folder: Path, data: Path) -> ClassScores:
     """Of the test clips that can be read, by the model as it is loaded from the adapter's folder."""
     dataset = load_data(data)
     model = AudioClassifier.from_pretrained(folder)
     features = build_cache(dataset.paths, model.front_end, skip_broken=True, quiet=True)
     clips = dataset.split().test
     with torch.no_grad():
-        return score(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
+        return score_classes(model(features.batch(clips)).logits, [dataset.targets[clip] for clip in clips])
 
 
 def test_the_adapter_scores_what_the_run_reported(generated: Path, tmp_path: Path) -> None:
@@ -337,23 +339,23 @@ def test_processes_share_each_batch(order: Sequence[int], size: int, processes: 
 
 def test_scores_by_hand() -> None:
     logits = torch.tensor([[2.0, 0, 0], [0, 2, 0], [2, 0, 0], [2, 0, 0]])
-    scores = score(logits, [0, 1, 1, 0])
+    scores = score_classes(logits, [0, 1, 1, 0])
     assert scores.accuracy == 0.75
     assert scores.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)  # class 2 neither occurs nor is predicted
     right, wrong = (torch.logsumexp(torch.tensor([2.0, 0, 0]), 0) - value for value in (2, 0))
     assert scores.loss == pytest.approx(float(3 * right + wrong) / 4)
     assert scores.confusion == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
     with pytest.raises(ValueError, match="no clip"):
-        score(logits[:0], [])
+        score_classes(logits[:0], [])
 
 
 def test_better_is_higher_accuracy_then_lower_loss() -> None:
-    low, high = Scores(1, 0.5, 0, 1.0, []), Scores(1, 0.6, 0, 2.0, [])
-    assert high.better_than(low)
-    assert not low.better_than(high)
-    assert Scores(1, 0.5, 0, 0.9, []).better_than(low)
-    assert not low.better_than(low)
-    assert low.better_than(None)
+    low, high = {"accuracy": 0.5, "loss": 1.0}, {"accuracy": 0.6, "loss": 2.0}
+    assert SINGLE_LABEL.better(high, low)
+    assert not SINGLE_LABEL.better(low, high)
+    assert SINGLE_LABEL.better({"accuracy": 0.5, "loss": 0.9}, low)
+    assert not SINGLE_LABEL.better(low, low)
+    assert SINGLE_LABEL.better(low, None)
 
 
 def test_python_m_astune_is_the_command(tmp_path: Path) -> None:

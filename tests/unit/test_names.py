@@ -20,9 +20,10 @@ from rich.console import Console
 import astune
 from astune import markdown
 from astune.adapter_file import read_config
-from astune.console import printable, results_table, shell_word
+from astune.console import results_table, shell_word
 from astune.errors import AdapterError, ConfigError
 from astune.experiments.table import Table
+from astune.printable import printable
 from astune.training.config import TrainConfig
 from tests.unit.test_cli import run
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from astune.backbone.arithmetic import attends_by_hand
+from astune.compute import attends_by_hand
 from astune.names import AttentionKernel
 
 NAMES: dict[AttentionKernel, str] = {"auto": "astune", "fused": "astune_fused", "math": "astune_math"}
@@ -70,7 +70,7 @@ def attention(
         attention_mask: (batch or 1, 1, N, N); True, or zero if additive, where a token may look.
         dropout: of the attention weights.
         scaling: of the scores; 1 / sqrt(d / heads) where None.
-        kernel: torch's fused one, or score by score; ``auto`` is what :mod:`astune.backbone.arithmetic` measured to be faster.
+        kernel: torch's fused one, or score by score; ``auto`` is what :mod:`astune.compute` measured to be faster.
 
     Returns:
         (batch, N, heads, d / heads), and no weights.

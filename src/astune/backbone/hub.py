@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.errors import AstuneError, BackboneError
-from astune.probe import ask
+from astune.reachability import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -194,7 +194,7 @@ class Sites:
         """Choose the kernel of every layer's attention.
 
         Args:
-            kernel: ``auto`` goes by device and shape, see :func:`astune.backbone.arithmetic.attends_by_hand`.
+            kernel: ``auto`` goes by device and shape, see :func:`astune.compute.attends_by_hand`.
         """
         self.model.set_attn_implementation(NAMES[kernel])
 

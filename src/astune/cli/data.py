@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astune.console import print_result, printable, results, results_table
+from astune.console import print_result, results, results_table
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def download(
     sha256: Annotated[str | None, typer.Option(help="Checksum the archive must have.")] = None,
 ) -> None:
     """Download and unpack a public data set; when the connection breaks, the same command goes on where it stopped."""
-    from astune.data.download import download as download_data
+    from astune.data.download.published import download as download_data
 
     dataset = download_data(name, folder, url, sha256)
     print_result(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from astune.console import print_result, printable, results, results_table
+from astune.console import print_result, results, results_table
 from astune.errors import AdapterError, DataError
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
@@ -48,7 +49,7 @@ def evaluate(
     from astune.data import load_data
     from astune.features import build_cache
     from astune.training.data_record import trained_among
-    from astune.training.metrics import score
+    from astune.training.metrics import score_classes
     from astune.training.processes import logits_of
 
     dataset = load_data(data)
@@ -68,7 +69,7 @@ def evaluate(
         say(notice)
     accelerator = Accelerator()
     logits = logits_of(accelerator.prepare_model(model, evaluation_mode=True), features, kept, batch_size, accelerator)
-    scores = score(logits, [targets[clips[row]] for row in kept])
+    scores = score_classes(logits, [targets[clips[row]] for row in kept])
     record = {
         "adapter": adapter,
         "data": dataset.source,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astune.console import printable
 from astune.errors import AudioError, ConfigError
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

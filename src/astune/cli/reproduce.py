@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astune.console import notices, print_result, printable, results, results_table, say, shell_word
+from astune.console import notices, print_result, results, results_table, say, shell_word
 from astune.json_text import json_text
 from astune.names import PUBLISHED_BACKBONE
 from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

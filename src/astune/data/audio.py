@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
-from astune.console import printable
 from astune.data.formats import SUFFIXES as SUFFIXES
 from astune.data.formats import UNREADABLE as UNREADABLE
 from astune.data.levels import Levels, peak_of
 from astune.data.opening import frame_hint, opened
 from astune.errors import AudioError
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

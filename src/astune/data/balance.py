@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from astune.console import printable
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from astune.data.base import AudioDataset
+    from astune.data.dataset import AudioDataset
 
 # Always answering one class is right as often as that class comes: from three of four clips on, that looks like learning. With many
 # classes half of the clips do, where that is three times an even share or more.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from astune.console import progress
 from astune.data.audio import survey
 from astune.data.balance import balance_notices
-from astune.data.base import in_threads, input_frames
+from astune.data.dataset import in_threads, input_frames
 from astune.data.heard import Unheard, input_seconds, unheard
 from astune.errors import AudioError
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from astune.data.base import AudioDataset
     from astune.data.clip import Clip
+    from astune.data.dataset import AudioDataset
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from astune.console import progress
-from astune.data.base import in_threads
+from astune.data.dataset import in_threads
 from astune.data.store import cache_root
 
 if TYPE_CHECKING:

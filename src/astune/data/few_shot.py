@@ -13,7 +13,7 @@ from astune.errors import ConfigError, DataError
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
-    from astune.data.base import AudioDataset, Split
+    from astune.data.dataset import AudioDataset, Split
 
 
 def few_shot(dataset: AudioDataset, split: Split, shots: int, seed: int) -> Split:

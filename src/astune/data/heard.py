@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from astune.console import printable
 from astune.data.audio import SAMPLING_RATE
 from astune.names import FRAME, HOP
 from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

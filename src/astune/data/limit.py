@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from astune.data.base import SPLITS
+from astune.data.dataset import SPLITS
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from astune.data.base import AudioDataset, Split
+    from astune.data.dataset import AudioDataset, Split
 
 
 def limited(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple[AudioDataset, Split]:

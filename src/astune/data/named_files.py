@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Literal
 
-from astune.console import printable
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

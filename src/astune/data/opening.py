@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import soundfile
 
-from astune.console import printable, shell_word
+from astune.console import shell_word
 from astune.data.containers import Frame, inspect
 from astune.data.formats import UNREADABLE
 from astune.errors import AudioError
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

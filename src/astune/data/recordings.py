@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.console import printable
 from astune.data.audio import SUFFIXES, UNREADABLE
 from astune.errors import DataError, listing
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
-    from astune.data.layout import Layout
+    from astune.data.layouts.base import Layout
 
 
 Row = tuple[int, dict[str, str]]

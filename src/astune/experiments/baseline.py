@@ -16,19 +16,19 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from astune.adapter_file import versions
 from astune.console import progress
 from astune.data.audio import read_audio
-from astune.data.base import in_threads
-from astune.data.layout import load_data
+from astune.data.dataset import in_threads
+from astune.data.layouts.base import load_data
+from astune.environment import peak_memory_mib, versions
 from astune.errors import AudioError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
 from astune.training.data_record import DataRecord
-from astune.training.metrics import score
+from astune.training.metrics import score_classes
 from astune.training.recipe import input_length
-from astune.training.result import TrainResult, peak_memory_mib
+from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     def scores(clips: list[int]) -> dict[str, Any]:
         # split_of has seen to it that each class has training clips, and so a column.
         likely = torch.from_numpy(model.predict_proba(features[clips]))
-        return score(likely.clamp(min=_LEAST).log(), targets[clips].tolist()).record()
+        return score_classes(likely.clamp(min=_LEAST).log(), targets[clips].tolist()).record()
 
     strength = float(model[-1].C)
     return TrainResult(

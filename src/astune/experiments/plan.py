@@ -30,7 +30,7 @@ from astune.training.recipe import settled_by
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from astune.data.base import DataRecipe
+    from astune.data.dataset import DataRecipe
 
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
 BASELINE_ROW = "log-Mel statistics"

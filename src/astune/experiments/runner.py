@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from astune.console import progress, say
+from astune.environment import source_state
 from astune.errors import CheckpointError, ConfigError, Interrupted
-from astune.experiments.store import RunRecord, Store, source_state
+from astune.experiments.store import RunRecord, Store
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from astune.data.base import DataRecipe
+from astune.data.dataset import DataRecipe
 from astune.data.digests import content_digests
-from astune.data.layout import LAYOUTS, load_data
+from astune.data.layouts.base import LAYOUTS, load_data
 from astune.errors import ConfigError, DataError, listing, unknown, validation_faults
 from astune.experiments.table import DataEntry, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from astune.data.base import AudioDataset
+    from astune.data.dataset import AudioDataset
     from astune.experiments.plan import PlanOptions
 
 _SAMPLED_CLIPS = 64  # of which the digest takes some bytes; the size of all

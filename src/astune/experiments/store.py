@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +20,8 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from astune.adapter_file import save_tensors, write_text
 from astune.errors import DataError, unknown, written
+from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
@@ -285,20 +284,3 @@ def _refuse_bad(record: RunRecord) -> None:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json_text(content, indent=1) + "\n")
-
-
-def source_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout this package runs from, and whether its source differs: results and plans that lie in it may."""
-    root = Path(__file__).parents[3]  # of a checkout; of an installed package it is some folder of Python's
-    if not (root / ".git").exists():
-        return None, None
-    try:
-        commit = _git(root, "rev-parse", "HEAD").strip()
-        return commit, bool(_git(root, "status", "--porcelain", "--", "src").strip())
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own words

@@ -22,12 +22,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from astune.console import UNPRINTABLE, printable
-from astune.data.layout import LAYOUTS
+from astune.data.layouts.base import LAYOUTS
 from astune.errors import ConfigError, listing, unknown, validation_faults
 from astune.experiments.published import PUBLISHED
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
+from astune.printable import UNPRINTABLE, printable
 from astune.training.config import TrainConfig, read_yaml
 
 SHIPPED = Path(__file__).parent / "tables"

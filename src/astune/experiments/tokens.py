@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from astune.classifier import AudioClassifier
-from astune.data.layout import load_data
+from astune.data.layouts.base import load_data
 from astune.features import build_cache
 from astune.training.check import split_of
 

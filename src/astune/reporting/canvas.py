@@ -8,8 +8,9 @@ import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from astune.console import printable, say
+from astune.console import say
 from astune.errors import ConfigError
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from astune.data.layout import LAYOUTS
+from astune.data.layouts.base import LAYOUTS
 from astune.experiments.baseline import BASELINE
 from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.published import PUBLISHED

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from astune import markdown
-from astune.adapter_file import write_text
-from astune.console import printable, progress, say
+from astune.console import progress, say
 from astune.errors import ConfigError, DataError, OutputError
+from astune.files import write_text
+from astune.printable import printable
 from astune.reporting.canvas import save_picture
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from astune import markdown
-from astune.console import printable
+from astune.printable import printable
 from astune.reporting.aggregate import compare
 from astune.reporting.grid import AVERAGE
 

@@ -12,7 +12,7 @@ import torch
 
 from astune import adapter_file
 from astune.backbone import load_config
-from astune.backbone.arithmetic import missing_compiler
+from astune.compute import missing_compiler
 from astune.counting import meta_classifier
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot

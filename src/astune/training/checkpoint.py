@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from astune.adapter_file import save_tensors, write_text
 from astune.errors import AdapterError, CheckpointError
+from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from astune.console import UNPRINTABLE, printable
 from astune.errors import ConfigError, listing, validation_faults
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
+from astune.printable import UNPRINTABLE, printable
 
 _MOST_EPOCHS = 1_000_000
 

@@ -6,10 +6,10 @@ from statistics import mean, stdev
 
 from accelerate import PartialState
 
-from astune import adapter_file
 from astune.console import say
 from astune.data import load_data
 from astune.errors import ConfigError, DataError, Interrupted
+from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.training import checkpoint
@@ -71,7 +71,7 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
     }
     if main:
         with writing(config.output_dir):
-            adapter_file.write_text(config.output_dir / "cross_validation.json", json_text(summary, indent=2) + "\n")
+            write_text(config.output_dir / "cross_validation.json", json_text(summary, indent=2) + "\n")
     return results
 
 

@@ -17,10 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.adapter_file import write_text
-from astune.console import printable
-from astune.data.base import SPLITS, AudioDataset, Split, SplitName
+from astune.data.dataset import SPLITS, AudioDataset, Split, SplitName
 from astune.data.digests import UNREADABLE, content_digests
+from astune.files import write_text
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

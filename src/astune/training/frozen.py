@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers.modeling_outputs import SequenceClassifierOutput
 
-    from astune.backbone.arithmetic import Arithmetic
     from astune.classifier import AudioClassifier
+    from astune.compute import Arithmetic
     from astune.features import FeatureCache
     from astune.training.recipe import Recipe
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from astune.backbone.load import load_config, load_normalisation
 from astune.data.balance import balance_notices
-from astune.data.base import SPLITS
+from astune.data.dataset import SPLITS
 from astune.features import FrontEnd, build_cache
 from astune.plurals import number_of
 from astune.training.check import refuse_untrained

@@ -17,38 +17,40 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, broadcast_object_list, gather_object, set_seed
-from torch.nn import functional as F
 
 from astune import adapter_file
 from astune.backbone import load_backbone
-from astune.backbone.arithmetic import Arithmetic, gains_from_bf16
 from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
+from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import progress, say
-from astune.data.base import SPLITS
+from astune.data.dataset import SPLITS
+from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, DataError, Interrupted, NumericalError
 from astune.features import Patchout, SpecAugment
+from astune.files import write_text
 from astune.json_text import json_text
 from astune.keyed import keyed_generator
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
+from astune.tasks import SINGLE_LABEL
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.data_record import DataRecord
 from astune.training.frozen import Upper, frozen_states, randomness
 from astune.training.listening import listen_to
-from astune.training.metrics import Scores, score
 from astune.training.output_folder import TRACKED, clear, held, writing
 from astune.training.processes import batches, logits_of, many_on_cpu
 from astune.training.recipe import resolve
-from astune.training.result import METRICS, RESULTS, TrainResult, device_name, peak_memory_mib
+from astune.training.result import METRICS, RESULTS, TrainResult
 from astune.training.resume import finished, refuse_other_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.data import AudioDataset, Split
+    from astune.tasks import Scores
     from astune.training.processes import Inputs
 
 _RECORD_EVERY = 2.0  # seconds, at least, between checkpoints of epochs that train from a cache
@@ -321,7 +323,7 @@ class _Run:
         if due or broadcast_object_list([time.perf_counter() - self.saved > _RECORD_EVERY])[0]:
             if accelerator.is_main_process:
                 lines = "".join(json_text(line) + "\n" for line in state.history)
-                adapter_file.write_text(config.output_dir / METRICS, lines)
+                write_text(config.output_dir / METRICS, lines)
             self._save()
         return entry
 
@@ -353,7 +355,7 @@ class _Run:
         inputs, targets, more = placed
         with self.arithmetic.computing():
             logits = self.prepared(inputs, **more).logits
-        loss = F.cross_entropy(logits.float(), targets, reduction="sum") * (1.0 if counts else 0.0)
+        loss = SINGLE_LABEL.loss(logits.float(), targets, "sum") * (1.0 if counts else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -401,17 +403,15 @@ class _Run:
             logits = logits_of(
                 self.trained, self.inputs, clips, self.config.per_device_eval_batch_size, self.accelerator
             )
-        return score(logits, [self.targets[clip] for clip in clips])
+        return SINGLE_LABEL.score(logits, torch.tensor([self.targets[clip] for clip in clips]))
 
     def _keep_if_best(self, scores: Scores) -> None:
         """Copy the weights: what a state dict holds changes with the next step."""
         if self.recipe.selection != "best-validation":
             return
         state = self.state
-        standing = None
-        if state.best_epoch is not None:
-            standing = Scores(**state.history[state.best_epoch]["validation"], confusion=[])
-        if scores.better_than(standing):
+        standing = None if state.best_epoch is None else state.history[state.best_epoch]["validation"]
+        if SINGLE_LABEL.better(scores.figures(), standing):
             state.best_epoch = state.epoch
             self.best = {name: tensor.cpu().clone() for name, tensor in self.model.adapter_state().items()}
 
@@ -469,14 +469,14 @@ class _Run:
             train_seconds=round(self.state.seconds, 3),
             wall_seconds=round(time.perf_counter() - self.began, 3),
             peak_memory_mib=round(peak_memory_mib(self.accelerator.device), 1),
-            versions=adapter_file.versions(),
+            versions=versions(),
             cached_layers=self.model.frozen_depth if self.trained is not self.model else 0,
             frozen_seconds=round(self.frozen_seconds, 3),
             data_digest=self.record.digest,
             notices=self.notices,
         )
         if self.accelerator.is_main_process:
-            adapter_file.write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
+            write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
             checkpoint.remove_all(folder)
         self.accelerator.log(_flat({"test": scores.get("test", {})}), step=self._global_step)
         for tracker in self.accelerator.trackers:  # end_training would part the processes, and the next fold needs them

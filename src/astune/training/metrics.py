@@ -1,4 +1,4 @@
-"""Scores of a classifier on some clips."""
+"""Scores of a classifier on clips that have one label each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ClassScores:
     """Of one split."""
 
     clips: int
@@ -38,21 +38,13 @@ class Scores:
         """As JSON; the confusion matrix as :mod:`astune.training.confusion` writes it."""
         return {**self.figures(), "confusion": recorded(self.confusion)}
 
-    def better_than(self, other: Scores | None) -> bool:
-        """By accuracy, and where that is equal by loss; the earlier one wins a tie.
 
-        Args:
-            other: the best so far.
-        """
-        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
-
-
-def score(logits: torch.Tensor, targets: Sequence[int]) -> Scores:
+def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -> ClassScores:
     """Score logits.
 
     Args:
         logits: (clips, classes).
-        targets: class index of each clip.
+        targets: class index of each clip, (clips,).
 
     Returns:
         The scores.
@@ -65,7 +57,7 @@ def score(logits: torch.Tensor, targets: Sequence[int]) -> Scores:
     truth = torch.as_tensor(targets)
     predicted = logits.argmax(dim=-1)
     classes = np.arange(logits.shape[-1])
-    return Scores(
+    return ClassScores(
         clips=len(truth),
         accuracy=float((predicted == truth).double().mean()),
         macro_f1=float(f1_score(truth.numpy(), predicted.numpy(), average="macro", zero_division=0)),

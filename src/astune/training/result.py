@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from astune.backbone.arithmetic import cpu_capabilities
 from astune.errors import DataError
 
 RESULTS, METRICS = "results.json", "metrics.jsonl"
@@ -79,33 +74,3 @@ def read_result(folder: Path) -> TrainResult:
         unknown = sorted(keys - {one.name for one in fields(TrainResult)})
         reason = f"astune {version('astune')} does not know {', '.join(unknown)}" if unknown else "it is not complete"
     raise DataError(f"{folder / RESULTS} cannot be read: {reason}. Train again, into another output folder")
-
-
-def device_name(device: torch.device) -> str:
-    """What ran.
-
-    Args:
-        device: torch's.
-
-    Returns:
-        A GPU's own name; of a CPU ``cpu (Intel Xeon)``, because seconds on another processor are others; else the device's type.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = cpu_capabilities().get("cpu_name")
-    return f"cpu ({name})" if device.type == "cpu" and name else device.type
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest resident set of the process so far, or what CUDA allocated at most.
-
-    Args:
-        device: that ran.
-
-    Returns:
-        MiB.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

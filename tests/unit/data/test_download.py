@@ -17,9 +17,9 @@ import pytest
 from filelock import FileLock
 
 from astune.data import load_data
-from astune.data.archive import unpack
-from astune.data.download import SOURCES, download
-from astune.data.fetch import fetch
+from astune.data.download.archive import unpack
+from astune.data.download.fetch import fetch
+from astune.data.download.published import SOURCES, download
 from astune.errors import ConfigError, DataError
 from tests.example_layouts import write_esc50, write_speech_commands
 
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr("astune.data.fetch._PAUSE", 0.0)
+    monkeypatch.setattr("astune.data.download.fetch._PAUSE", 0.0)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         served = Site(url=f"http://127.0.0.1:{server.server_port}/archive")
         server.site = served  # type: ignore[attr-defined]

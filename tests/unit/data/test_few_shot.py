@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import load_data
-from astune.data.base import AudioDataset, DataRecipe
 from astune.data.clip import Clip
+from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.few_shot import few_shot
 from astune.errors import ConfigError, DataError
 

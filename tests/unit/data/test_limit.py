@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astune.data.base import SPLITS, AudioDataset, DataRecipe, Split
 from astune.data.clip import Clip
+from astune.data.dataset import SPLITS, AudioDataset, DataRecipe, Split
 from astune.data.limit import limited
 from astune.errors import ConfigError
 from astune.training.check import check

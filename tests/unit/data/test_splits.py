@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import load_data
-from astune.data.base import SPLITS, AudioDataset, DataRecipe
 from astune.data.clip import Clip
+from astune.data.dataset import SPLITS, AudioDataset, DataRecipe
 from astune.errors import ConfigError, DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from astune.cli import app
-from astune.data.layout import LAYOUTS
+from astune.data.layouts.base import LAYOUTS
 from astune.errors import DataError
 from astune.experiments.plan import PlannedRun, PlanOptions, plan, saved
 from astune.experiments.published import PUBLISHED

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.console import printable
-from astune.data.base import AudioDataset
 from astune.data.clip import Clip
+from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, windows_fault
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
 from astune.data.rows import (
@@ -33,6 +32,7 @@ from astune.data.rows import (
     whole_number,
 )
 from astune.data.splits import ask_which, is_undecided, split_fault, split_named
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from astune.data.splits import SplitName

@@ -11,15 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-import astune.backbone.arithmetic as arithmetic_module
+import astune.compute as arithmetic_module
 import astune.training.loop as loop_module
 from astune import AudioClassifier
-from astune.backbone.arithmetic import Arithmetic
+from astune.compute import Arithmetic
+from astune.environment import device_name
 from astune.errors import ConfigError
 from astune.names import AttentionKernel
 from astune.training.config import TrainConfig
 from astune.training.loop import train
-from astune.training.result import TrainResult, device_name
+from astune.training.result import TrainResult
 from tests.conformance.methods_under_test import classifier
 
 CPU = torch.device("cpu")

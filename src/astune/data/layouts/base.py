@@ -1,6 +1,6 @@
 """How data sets lie on disk: the registry of layouts, and reading one by name or by recognition.
 
-A layout is one file with one class and one import line in ``astune/data/__init__.py``; commands, error messages and the conformance
+A layout is one file with one class and one import line in ``astune/data/layouts/__init__.py``; commands, error messages and the conformance
 suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from astune.console import printable
-from astune.data.base import AudioDataset, DataRecipe, find_audio
+from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
 from astune.data.named_files import windows_path
 from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

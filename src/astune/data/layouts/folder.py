@@ -10,10 +10,9 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.console import printable
-from astune.data.base import AudioDataset
 from astune.data.clip import Clip
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.dataset import AudioDataset
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.recordings import (
     BESIDE,
     CIRCLE,
@@ -28,6 +27,7 @@ from astune.data.recordings import (
 )
 from astune.data.rows import in_short
 from astune.data.splits import ask_which, is_undecided, resembles_split, split_at_end, split_named
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.base import AudioDataset, DataRecipe
 from astune.data.clip import Clip
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.dataset import AudioDataset, DataRecipe
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, numbered_classes, published_rows, refuse, whole_number

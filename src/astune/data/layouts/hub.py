@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
-from astune.data.base import AudioDataset
 from astune.data.clip import Clip
+from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.recordings import Skipped, has_recordings
 from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
 from astune.data.splits import ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
-from astune.probe import ask
+from astune.reachability import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from astune.console import say
-from astune.data.archive import unpack
-from astune.data.fetch import fetch
-from astune.data.layout import load_data
+from astune.data.download.archive import unpack
+from astune.data.download.fetch import fetch
+from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
-    from astune.data.base import AudioDataset
+    from astune.data.dataset import AudioDataset
 
 
 @dataclass(frozen=True)

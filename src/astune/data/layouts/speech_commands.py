@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.console import printable
-from astune.data.base import AudioDataset, DataRecipe, SplitName
 from astune.data.clip import Clip
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.dataset import AudioDataset, DataRecipe, SplitName
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, below, windows_fault
 from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, other_files, subfolders
 from astune.data.rows import read_lines, refuse
 from astune.data.splits import is_undecided, split_named
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.base import AudioDataset, DataRecipe, SplitName
 from astune.data.clip import Clip
-from astune.data.layout import Layout, dataset_of, register_layout
+from astune.data.dataset import AudioDataset, DataRecipe, SplitName
+from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.named_files import NamedFiles, below
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, published_rows, refuse

@@ -1,0 +1,76 @@
+"""The model card of an adapter: its ``README.md``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from astune import markdown
+
+if TYPE_CHECKING:
+    from astune.adapter_file import AdapterConfig
+
+_LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell
+
+
+def model_card(config: AdapterConfig) -> str:
+    """Describe an adapter for people.
+
+    Args:
+        config: of the adapter.
+
+    Returns:
+        Markdown, with the hub's YAML in front.
+    """
+    name = config.backbone.name_or_path
+    about = {"library_name": "astune", "pipeline_tag": "audio-classification"}
+    if "/" in name and not Path(name).is_absolute():
+        about["base_model"] = name
+    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
+    lines = [
+        f"---\n{front}---\n",
+        f"# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
+        f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
+        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone {markdown.code(name)}",
+        f"(fingerprint {markdown.code(config.backbone.fingerprint[:12])}).\n",
+        "```console",
+        "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
+        "```\n",
+        "| | |\n| --- | --- |",
+        f"| method | {markdown.code(config.spec, in_table=True)} |",
+        f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
+        f"| positions | {config.position_embeddings} |",
+        f"| pooling | {config.pooling} |",
+        f"| labels | {_first(config.labels)} |",
+        f"| compute | {markdown.text(config.compute_dtype)} |",
+    ]
+    lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
+    if config.metrics:
+        lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
+        lines += [
+            f"| {markdown.text(split)} | {scores.get('clips', '-')} | {_share(scores, 'accuracy')} | {_share(scores, 'macro_f1')} |"
+            for split, scores in config.metrics.items()
+        ]
+    lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
+    return "\n".join(lines) + "\n"
+
+
+def _share(scores: dict[str, Any], name: str) -> str:
+    return f"{scores[name]:.2%}" if name in scores else "-"
+
+
+def _first(labels: tuple[str, ...]) -> str:
+    """The labels as far as they make a line that is read."""
+    shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
+    more = len(labels) - _LABELS_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    whole = str(value)
+    return markdown.text(whole if len(whole) <= _CELL else f"{whole[:_CELL]}...")
