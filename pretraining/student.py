@@ -144,7 +144,9 @@ def _start(student: Student) -> None:
         )
         return left, scales.sqrt(), right
 
-    for layer in Sites(student.backbone).layers:
+    sites = Sites(student.backbone)
+    sites.set_kernel("auto")
+    for layer in sites.layers:
         projections = layer["mhsa"].projections
         size = width // heads
         queries, keys = [], []

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import ASTConfig, ASTModel
+from transformers import ASTConfig
 
 from astune.adapter_file import file_bytes
-from astune.backbone import Origin, set_origin
+from astune.backbone import Backbone
 from astune.classifier import AudioClassifier
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def meta_classifier(method: str | Method, classes: int = 50, config: ASTConfig |
         ConfigError: the method cannot be attached.
     """
     with torch.device("meta"):
-        model = ASTModel(config or ASTConfig(max_length=500))
-        set_origin(model, Origin("meta", "", "fit"))
-        return AudioClassifier(model, method, [str(index) for index in range(classes)])
+        return AudioClassifier(
+            Backbone.empty(config or ASTConfig(max_length=500)), method, [str(index) for index in range(classes)]
+        )
 
 
 def count(method: str | Method, classes: int = 50, config: ASTConfig | None = None) -> Count:
@@ -65,4 +65,4 @@ def count(method: str | Method, classes: int = 50, config: ASTConfig | None = No
     model = meta_classifier(method, classes, config)
     parameters = model.parameter_count()
     whole = sum(parameter.numel() for parameter in model.backbone.parameters())
-    return Count(parameters, 100 * parameters / whole, file_bytes(model))
+    return Count(parameters, 100 * parameters / whole, file_bytes(model.adapter_state()))

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from astune import AudioClassifier, load_backbone, parse_method
-from astune.backbone import Sites
 from astune.compute import Arithmetic
 from astune.counting import count, meta_classifier
 from astune.errors import AdapterError
@@ -55,7 +54,7 @@ def test_only_its_own_parameters_and_buffers_move(spec: str) -> None:
     train_steps(model, 3)
     trained = {id(tensor) for tensor in model.trained_parameters().values()}
     allowed = {name for name, parameter in model.named_parameters() if id(parameter) in trained}
-    allowed |= {f"adapter.{name}" for name, _ in model.adapter.named_buffers()}
+    allowed |= {f"added.{name}" for name, _ in model.added.named_buffers()}
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved <= allowed
     still = {name for name in allowed - moved if not _analytically_zero(model, name)}
@@ -101,7 +100,7 @@ def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
         assert torch.equal(logits(model, inputs), before)
         return
     merged = model.merge_and_unload()
-    assert list(merged.adapter.parameters()) == []
+    assert list(merged.added.parameters()) == []
     torch.testing.assert_close(logits(merged, inputs), before, atol=1e-5, rtol=0)
     assert torch.equal(logits(model, inputs), before), "merging changed the original"
 
@@ -152,8 +151,8 @@ def test_the_first_gradient_in_bfloat16_is_float32s(spec: str) -> None:
 
 def test_the_count_on_the_meta_device_is_that_of_the_real_model(spec: str) -> None:
     model = classifier(spec)
-    assert count(spec, len(LABELS), model.backbone.config).parameters == model.parameter_count()
-    meta = meta_classifier(spec, len(LABELS), model.backbone.config)
+    assert count(spec, len(LABELS), model.backbone.model.config).parameters == model.parameter_count()
+    meta = meta_classifier(spec, len(LABELS), model.backbone.model.config)
     assert {n: p.shape for n, p in meta.adapter_state().items()} == {
         n: p.shape for n, p in model.adapter_state().items()
     }
@@ -174,7 +173,7 @@ def test_pooling_of_the_first_token_trains_too(spec: str) -> None:
 
 def test_attaching_leaves_the_weights_loaded_before_alone(spec: str) -> None:
     backbone = load_backbone("random:tiny", FRAMES)
-    before = {name: p.clone() for name, p in Sites(backbone).parameters().items()}
+    before = {name: p.clone() for name, p in backbone.sites.parameters().items()}
     model = AudioClassifier(backbone, spec, LABELS)
     assert all(torch.equal(p, before[name]) for name, p in model.sites.parameters().items())
 

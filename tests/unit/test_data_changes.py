@@ -290,7 +290,7 @@ def test_the_digest_covers_each_part() -> None:
 
 
 def trained(folder: Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
-    config, _ = adapter_file.read(folder.parent / "out")
+    config = adapter_file.read(folder.parent / "out").config
     return trained_among(folder, config, dataset, clips)
 
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from astune.backbone import load_backbone, origin_of
+from astune.backbone import load_backbone
 from astune.cli import app
 from astune.data.audio import read_audio
 from astune.data.layouts.base import load_data
@@ -78,7 +78,7 @@ def test_a_record_holds_all_that_a_reader_needs(runs: list[PlannedRun], record: 
 def test_the_status_of_a_run(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(record)
-    now = origin_of(load_backbone("random:tiny")).fingerprint
+    now = load_backbone("random:tiny").origin.fingerprint
     assert store.status(runs[0], {"random:tiny": now}) == "done"
     assert store.status(runs[0], {}) == "done"
     assert store.status(runs[0], {"random:tiny": "another"}) == "stale"

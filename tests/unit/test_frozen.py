@@ -138,7 +138,7 @@ def test_dropout_of_the_backbone_is_random(
 ) -> None:
     def dropping(*args: Any) -> Any:  # noqa: ANN401 - as load_backbone takes and gives
         backbone = load_backbone(*args)
-        setattr(backbone.config, name, 0.1)
+        setattr(backbone.model.config, name, 0.1)
         return backbone
 
     monkeypatch.setattr(loop_module, "load_backbone", dropping)
@@ -269,7 +269,7 @@ def test_mixing_is_of_normalised_levels() -> None:
     assert isinstance(mixer, LevelMix)
     mixer.weights.data = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.3])
     with torch.no_grad():
-        states = load_backbone("random:tiny", FRAMES)(inputs, output_hidden_states=True).hidden_states
+        states = load_backbone("random:tiny", FRAMES).model(inputs, output_hidden_states=True).hidden_states
         normed = [
             (s - s.mean(-1, keepdim=True)) / (s.var(-1, keepdim=True, correction=0) + 1e-12).sqrt() for s in states
         ]

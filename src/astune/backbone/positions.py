@@ -7,17 +7,13 @@ Both are offered, by name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError
 from astune.names import LONGEST_INPUT
-
-if TYPE_CHECKING:
-    from transformers import ASTConfig, ASTModel
 
 PositionEmbeddings = Literal["fit", "zero"]
 SPECIAL_TOKENS = 2  # [CLS] and distillation, in front of the patches
@@ -44,23 +40,6 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
     return (max_length - patch_size) // time_stride + 1
 
 
-def patch_grid(config: ASTConfig) -> tuple[int, int]:
-    """How many patches lie along frequency and along time; a table of positions is frequency-major.
-
-    Args:
-        config: of a backbone, at its input length.
-
-    Returns:
-        Rows and columns.
-
-    Raises:
-        ConfigError: the input is shorter than one patch.
-    """
-    patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-    rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
-    return rows, time_patches(config.max_length, patch, config.time_stride)
-
-
 def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """Fit a position table to another number of time patches.
 
@@ -84,32 +63,3 @@ def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         planes = F.interpolate(grid.permute(0, 3, 1, 2), size=(rows, columns), mode="bilinear", align_corners=False)
         grid = planes.permute(0, 2, 3, 1)
     return torch.cat([special, grid.reshape(1, rows * columns, width)], dim=1)
-
-
-def set_positions(model: ASTModel, max_length: int, position_embeddings: PositionEmbeddings) -> None:
-    """Give a model, in place, the position table of another input length.
-
-    Args:
-        model: transformers' model at its native length.
-        max_length: input length wanted, in frames.
-        position_embeddings: ``"fit"`` cuts or interpolates the pretrained table; ``"zero"`` is the paper's effective setting, a
-            table of zeros.
-
-    Raises:
-        ConfigError: an unknown setting, or a length under one patch.
-    """
-    if position_embeddings not in get_args(PositionEmbeddings):
-        raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
-    config = model.config
-    rows, native = patch_grid(config)
-    old = model.embeddings.position_embeddings.detach()
-    if old.shape[1] != SPECIAL_TOKENS + rows * native:
-        raise ConfigError(
-            f"the backbone holds {old.shape[1]} positions, its configuration asks for {SPECIAL_TOKENS + rows * native}"
-        )
-    if max_length != config.max_length:
-        patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-        old = fit_table(old, rows, time_patches(max_length, patch, config.time_stride))
-        config.max_length = max_length
-    table = torch.zeros_like(old) if position_embeddings == "zero" else old.clone()
-    model.embeddings.position_embeddings = nn.Parameter(table)

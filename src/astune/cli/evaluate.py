@@ -56,7 +56,7 @@ def evaluate(
     for notice in dataset.notices:
         say(notice)
     model = AudioClassifier.from_pretrained(adapter, backbone)
-    config, _ = adapter_file.read(adapter)
+    config = adapter_file.read(adapter).config
     targets = _targets(dataset, model)
     clips = _clips(dataset, split, fold, config.training)
     paths = [dataset.clips[clip].path for clip in clips]  # what else the data set holds may be broken

@@ -130,7 +130,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
 
 def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
     """Of the backbones that are on this machine: a hub's weights are not asked for before they are needed."""
-    from astune.backbone import load_backbone, origin_of
+    from astune.backbone import load_backbone
     from astune.backbone.load import RANDOM_BACKBONES
     from astune.names import BUNDLED_BACKBONE
 
@@ -138,7 +138,7 @@ def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
     local = (
         name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
     )
-    return {name: origin_of(load_backbone(name)).fingerprint for name in local}
+    return {name: load_backbone(name).origin.fingerprint for name in local}
 
 
 def _show_plan(

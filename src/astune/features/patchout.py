@@ -30,7 +30,7 @@ class Patchout:
     Args:
         share: of the patches that are dropped, from 0 to below 1; at least one patch stays.
         mode: what is dropped together.
-        grid: patches along frequency and along time, see :func:`astune.backbone.positions.patch_grid`.
+        grid: patches along frequency and along time, see :attr:`astune.backbone.Backbone.patch_grid`.
         seed: of the run.
 
     Raises:

@@ -100,7 +100,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
         labels = max(2, len(dataset.labels)) if dataset else 2  # one class is a fault of its own
         model = attempt(lambda: meta_classifier(method, labels, shape))
     if "output_dir" not in unusable:
-        attempt(lambda: refuse_unusable(config, adapter_file.file_bytes(model) if model else 0))
+        attempt(lambda: refuse_unusable(config, adapter_file.file_bytes(model.adapter_state()) if model else 0))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
     if method is None or parts is None or model is None or faults:

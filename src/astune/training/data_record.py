@@ -25,7 +25,7 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from astune.adapter_file import AdapterConfig
+    from astune.adapter import AdapterConfig
 
 CLIPS = "clips.csv"
 _HEADER = ("name", "label", "split", "sha256")

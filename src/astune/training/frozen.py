@@ -125,8 +125,7 @@ def randomness(model: AudioClassifier, recipe: Recipe, patchout: float) -> str |
         return "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
     if patchout:
         return "Patchout drops other patches (--patchout 0 would not)"
-    config = model.backbone.config
-    if config.hidden_dropout_prob or config.attention_probs_dropout_prob:
+    if model.backbone.has_dropout:
         return "the backbone's configuration has dropout"
     return None
 

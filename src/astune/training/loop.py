@@ -20,7 +20,6 @@ from accelerate.utils import broadcast, broadcast_object_list, gather_object, se
 
 from astune import adapter_file
 from astune.backbone import load_backbone
-from astune.backbone.positions import patch_grid
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import progress, say
@@ -192,9 +191,7 @@ class _Run:
         self.trained, self.inputs = self._frozen_once(dataset, split)
         self.prepared = self.arithmetic.translated(accelerator.prepare_model(self.trained))
         self.augment = SpecAugment(recipe.freq_mask, recipe.time_mask, config.seed)
-        self.patchout = Patchout(
-            config.patchout, config.patchout_mode, patch_grid(self.model.backbone.config), config.seed
-        )
+        self.patchout = Patchout(config.patchout, config.patchout_mode, self.model.backbone.patch_grid, config.seed)
         self.identity = {
             **config.identity(),
             **recipe.record(),
@@ -397,7 +394,7 @@ class _Run:
         )
 
     def _score(self, clips: Sequence[int]) -> Scores:
-        for buffer in self.model.adapter.buffers():  # each process's last step changed its own
+        for buffer in self.model.added.buffers():  # each process's last step changed its own
             buffer.copy_(broadcast(buffer))
         with self.arithmetic.computing():
             logits = logits_of(
@@ -454,7 +451,7 @@ class _Run:
             output_dir=str(folder),
             spec=self.model.method.spec,
             trainable_parameters=self.model.parameter_count(),
-            adapter_bytes=adapter_file.file_bytes(self.model),
+            adapter_bytes=adapter_file.file_bytes(self.model.adapter_state()),
             backbone_fingerprint=self.model.origin.fingerprint,
             labels=list(dataset.labels),
             fold=split.fold,

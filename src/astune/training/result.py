@@ -23,7 +23,7 @@ class TrainResult:
     """As the paper counts them."""
     adapter_bytes: int
     backbone_fingerprint: str
-    """Of the weights adapted; see :func:`astune.backbone.load.fingerprint_of`."""
+    """Of the weights adapted; see :func:`astune.backbone.backbone.fingerprint_of`."""
     labels: list[str]
     fold: int | None
     recipe: dict[str, Any]
