@@ -89,6 +89,39 @@ def test_saving_and_loading_gives_the_same_bits(spec: str, tmp_path: Path) -> No
     assert torch.equal(logits(again, inputs), expected)
 
 
+def test_an_adapter_is_a_copy_that_later_training_and_loading_leave_alone(spec: str) -> None:
+    model, other = classifier(spec), classifier(spec, seed=5)
+    train_steps(model, 2)
+    inputs, _ = batch()
+    expected, adapter = logits(model, inputs), model.to_adapter()
+    assert set(adapter.tensors) == set(model.adapter_state())
+    before = {name: tensor.clone() for name, tensor in adapter.tensors.items()}
+    train_steps(model, 2)
+    train_steps(other, 2)
+    later = other.to_adapter()
+    model.load_adapter_state(later.tensors)
+    train_steps(model, 1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapter.tensors.items())
+    again = AudioClassifier.from_adapter(adapter, load_backbone("random:tiny", FRAMES))
+    assert torch.equal(logits(again, inputs), expected)
+    assert torch.equal(
+        logits(AudioClassifier.from_adapter(later, load_backbone("random:tiny", FRAMES)), inputs), logits(other, inputs)
+    )
+
+
+def test_an_adapters_tensors_enter_a_functional_call(spec: str) -> None:
+    """One backbone serves many adapters: theirs take the place of a classifier's own, for one call."""
+    model, other = classifier(spec), classifier(spec, seed=5)
+    train_steps(other, 2)
+    inputs, _ = batch()
+    own, tensors = logits(model, inputs), other.to_adapter().tensors
+    given = {model.module_names[name]: tensor for name, tensor in tensors.items()}
+    with torch.no_grad():
+        output = torch.func.functional_call(model.eval(), given, (inputs,)).logits
+    assert torch.equal(output, logits(other, inputs))
+    assert torch.equal(logits(model, inputs), own)
+
+
 def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
     model = classifier(spec)
     train_steps(model, 2)
