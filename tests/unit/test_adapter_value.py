@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,11 @@ def test_what_does_not_fit_is_named_by_folder_or_as_this_adapter() -> None:
 
 def test_a_plain_model_is_asked_to_become_a_backbone() -> None:
     plain: Any = load_backbone("random:tiny", 24).model
-    for load in (
+    loads: tuple[Callable[[], object], ...] = (
         lambda: AudioClassifier(plain, "linear", ["a", "b"]),
         lambda: AudioClassifier.from_pretrained(VERSION_1, plain),
-    ):
+    )
+    for load in loads:
         with pytest.raises(ConfigError, match=r"backbone is a ASTModel; .* Backbone\.of\(model\)"):
             load()
 

@@ -20,7 +20,12 @@ LABELS = ["a", "b"]
 
 def own(**changed: Any) -> ASTModel:
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     model: Any = ASTModel(ASTConfig(**shape, max_length=128, **changed))
     torch.nn.init.normal_(model.embeddings.position_embeddings)
     return model.eval()  # type: ignore[no-any-return]
