@@ -338,7 +338,7 @@ def _loaded(backbone: object) -> Backbone:
         return backbone
     if isinstance(backbone, nn.Module):
         raise ConfigError(
-            f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), another name, or Backbone.of(model)"
+            f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
         )
     raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
 

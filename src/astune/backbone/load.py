@@ -20,6 +20,7 @@ from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Orig
 from astune.backbone.hub import find_files
 from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
+from astune.features.log_mel import FrontEnd
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
@@ -103,22 +104,25 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     return _checked_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
 
 
-def load_normalisation(name_or_path: str | Path = BUNDLED_BACKBONE) -> tuple[float, float]:
-    """What a backbone's log-Mel energies are normalised with, without its weights.
+def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
+    """How audio becomes a backbone's input, known without its weights.
 
     Args:
         name_or_path: as for :func:`load_backbone`.
+        max_length: input length in frames of 10 ms.
 
     Returns:
-        Their mean and standard deviation.
+        The front end that the backbone will have at that length.
 
     Raises:
-        BackboneError: it cannot be found, or its preprocessor's configuration cannot be read.
+        BackboneError: it cannot be found, is not an Audio Spectrogram Transformer, or its preprocessor's configuration cannot be read.
     """
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
-        return AUDIOSET_MEAN, AUDIOSET_STD
-    return _normalisation(find_files(_source(name), [_CONFIG], [_PREPROCESSOR]).get(_PREPROCESSOR))
+        return FrontEnd(max_length, load_config(name).num_mel_bins)
+    files = find_files(_source(name), [_CONFIG], [_PREPROCESSOR])
+    bins = _checked_config(files[_CONFIG], name).num_mel_bins
+    return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
 def _checked_name(name_or_path: str | Path) -> str:

@@ -18,6 +18,8 @@ from astune.backbone import Sites
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
 
+_DISTILLATION = 1  # its position
+
 
 def uniform_tokens(number: int, width: int, patch_size: int = 16) -> nn.Parameter:
     """Tokens drawn uniformly within sqrt(6 / (3 patch_size^2 + d)), the start of prompts and prefixes.
@@ -82,9 +84,8 @@ class PromptTuning(Method):
             sites: the backbone.
         """
         attachment = Attachment()
-        distillation = sites.special_tokens - 1  # [CLS] stays
         for index in range(self.depth or len(sites.layers)):
-            prompts = Prompts(self.tokens, sites.width, self.tokens if index else distillation)
+            prompts = Prompts(self.tokens, sites.width, self.tokens if index else _DISTILLATION)
             sites.before_layer(index, prompts)
             attachment.modules[f"layers.{index}.prompts"] = prompts
         return attachment
