@@ -234,7 +234,7 @@ class _Run:
             states = frozen_states(
                 upper,
                 self.features,
-                dataset.paths,
+                dataset.clips,
                 [clip for name in SPLITS for clip in split.named(name)],
                 arithmetic=self.arithmetic,
                 batch_size=self.config.per_device_eval_batch_size,

@@ -39,7 +39,7 @@ def dataset(*clips: Clip) -> AudioDataset:
 
 def clips(group: str | None, counts: dict[str, int]) -> list[Clip]:
     return [
-        Clip(Path(f"{group}-{label}-{n}.wav"), label, f"{group}-{label}-{n}.wav", group=group)
+        Clip(f"{group}-{label}-{n}.wav", Path(f"{group}-{label}-{n}.wav"), (label,), group=group)
         for label, count in counts.items()
         for n in range(count)
     ]

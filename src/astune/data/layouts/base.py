@@ -222,16 +222,20 @@ def dataset_of(
     ordered = sorted(clips, key=lambda clip: clip.name)
     first: dict[str, str] = {}
     for clip in ordered:
-        first.setdefault(clip.label, clip.name)
+        for label in clip.labels:
+            first.setdefault(label, clip.name)
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
     changed = {label: new for label, new in clean.items() if new != label}
     if changed:
-        ordered = [replace(clip, label=clean[clip.label]) if clip.label in changed else clip for clip in ordered]
+        ordered = [
+            replace(clip, labels=tuple(clean[label] for label in clip.labels)) if changed.keys() & clip.labels else clip
+            for clip in ordered
+        ]
     groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
     if any(new != group for group, new in groups.items()):
         ordered = [replace(clip, group=groups[clip.group]) if clip.group is not None else clip for clip in ordered]
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
-    names = names if names is not None else sorted({clip.label for clip in ordered})
+    names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
     stands = {clean[label]: place for label, place in {**first, **(places or {})}.items()}
 
     def place_of(label: str) -> str:

@@ -68,7 +68,7 @@ class Esc50(Layout):
         named = [path / "audio" / listed.path(row["filename"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["category"], name.stem, fold=int(row["fold"]), group=row.get("src_file") or None)
+            Clip(name.stem, files[name], (row["category"],), fold=int(row["fold"]), group=row.get("src_file") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
         return dataset_of(

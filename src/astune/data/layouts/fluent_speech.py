@@ -69,10 +69,10 @@ class FluentSpeech(Layout):
         files = self.locate(path, named)
         return [
             Clip(
-                files[name],
-                _intent(row),
                 (name.relative_to(path) if name.is_relative_to(path) else name).with_suffix("").as_posix(),
-                split,
+                files[name],
+                (_intent(row),),
+                split=split,
                 group=row.get("speakerId") or None,
             )
             for name, (_, row) in zip(named, rows, strict=True)

@@ -87,7 +87,9 @@ class Folder(Layout):
             classes = _by_folder([file for file in found.files if file.startswith(parent)], depth)
             skipped += [Skipped(file, BESIDE) for file in classes.pop("", [])]
             silent += [(f"{parent}{name}", name) for name in subfolders(path / parent) if name not in classes]
-            clips += [Clip(path / file, name, file, split) for name, files in classes.items() for file in files]
+            clips += [
+                Clip(file, path / file, (name,), split=split) for name, files in classes.items() for file in files
+            ]
             faults += _nested_splits(classes, parent, depth)
         if splits:
             skipped += [Skipped(file, BESIDE) for file in heard.get("", [])]

@@ -253,7 +253,7 @@ def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: st
             fold = _fold(row["fold"]) if has_folds else None
             if has_folds and fold is None:
                 raise DataError(f"hf:{path}: {name} has no fold (fold is {row['fold']!r}, not a whole number)")
-            yield Clip(_file(row[audio]), text, name, split, fold, group)
+            yield Clip(name, _file(row[audio]), (text,), split=split, fold=fold, group=group)
             advance(1, "")
 
 

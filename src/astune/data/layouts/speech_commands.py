@@ -77,9 +77,8 @@ class SpeechCommands(Layout):
                 skipped.append(Skipped(name, _UNDERSCORE))
             else:
                 file = path / name
-                clips.append(
-                    Clip(file, word, f"{word}/{file.stem}", listed.get(file, "train"), group=_speaker(file.stem))
-                )
+                split, group = listed.get(file, "train"), _speaker(file.stem)
+                clips.append(Clip(f"{word}/{file.stem}", file, (word,), split=split, group=group))
         if not clips:
             raise self.missing(path, "no audio files are found in word folders")
         outside = [file for file in listed if not file.is_relative_to(path)]

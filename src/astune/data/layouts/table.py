@@ -207,7 +207,8 @@ class _Read:
                     self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
             named = name if name.startswith("/") else prefix + name
             named = Path(named).as_posix() if _LONG_FORM.search(named) else named
-            self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))
+            clip = Clip(named, Path(folder, name), (row["label"],), split=given, fold=fold, group=row.get("group"))
+            self.clips.append(clip)
         refuse(file, faults)
         self.remarks += names.remarks
 

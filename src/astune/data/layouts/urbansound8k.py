@@ -71,7 +71,7 @@ class UrbanSound8K(Layout):
         named = [path / "audio" / f"fold{int(row['fold'])}" / listed.path(row["slice_file_name"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["class"], name.stem, fold=int(row["fold"]), group=row.get("fsID") or None)
+            Clip(name.stem, files[name], (row["class"],), fold=int(row["fold"]), group=row.get("fsID") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
         skipped = unnamed_recordings(path, list(map(str, files.values())), everywhere=True)
