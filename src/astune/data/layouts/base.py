@@ -1,7 +1,7 @@
 """How data sets lie on disk: the registry of layouts, and reading one by name or by recognition.
 
-A layout is one file with one class and one import line in ``astune/data/layouts/__init__.py``; commands, error messages and the conformance
-suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
+A layout is one file with one class, which writes its own example, and one import line in ``astune/data/layouts/__init__.py``; commands,
+error messages and the conformance suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
 """
 
 from __future__ import annotations
@@ -60,6 +60,19 @@ class Layout(ABC):
 
         Raises:
             DataError: something is missing or contradictory.
+        """
+
+    @abstractmethod
+    def write_example(self, folder: Path) -> Path:
+        """Write a tiny data set in this layout: two classes or more, each in training too, of short made sounds that all differ.
+
+        The conformance suite reads it, so it should show what is special about the layout.
+
+        Args:
+            folder: where to write; it need not exist.
+
+        Returns:
+            What a user would give as ``PATH``.
         """
 
     def missing(self, path: Path, what: str) -> DataError:

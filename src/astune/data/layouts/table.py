@@ -18,6 +18,7 @@ from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, windows_fault
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
 from astune.data.rows import (
@@ -161,6 +162,25 @@ class Table(Layout):
         read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
         read.divided |= divided
         read.add(file, rows, split)
+
+    def write_example(self, folder: Path) -> Path:
+        """Two classes, three folds, a column that is passed over.
+
+        Args:
+            folder: where to write.
+
+        Returns:
+            The folder.
+        """
+        rows = []
+        for fold in (1, 2, 3):
+            for label in ("no", "yes"):
+                for take in range(4):
+                    name = f"audio/{label}_{fold}_{take}.wav"
+                    write_tone(folder / name, pitch=300 * fold + 20 * take + len(label))
+                    rows.append(f"{name},{label},{fold},speaker-{fold}")
+        write_text(folder / _TABLES[0], "file_name,label,fold,speaker", *rows)
+        return folder
 
 
 @dataclass
