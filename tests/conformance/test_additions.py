@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from astune.cli import app
-from astune.data import LAYOUTS, Layout
+from astune.data import LAYOUTS, Layout, load_data
 from astune.data.layouts.base import register_layout
 from astune.errors import ConfigError
 from astune.methods import FAMILIES, PRESETS
@@ -114,7 +114,7 @@ def test_an_added_layout(tmp_path: Path) -> None:
     example = LAYOUTS["pairs"].write_example(tmp_path / "data")
     assert CliRunner().invoke(app, ["data", "check", f"pairs:{example}"]).exit_code == 0
     with pytest.raises(ConfigError, match="pairs"):
-        test_layouts.load_data(f"unknown:{example}")
+        load_data(f"unknown:{example}")
 
 
 @pytest.mark.usefixtures("_restored")
