@@ -125,9 +125,9 @@ def _source(entry: DataEntry, options: PlanOptions) -> tuple[str, Path]:
 
 
 def _digest(data: AudioDataset) -> str:
-    """Of names, labels, splits, folds and sizes of all clips, and of what some of them sound like."""
+    """Of names, labels, splits, folds, spans and file sizes of all clips, and of what some of them sound like."""
     sizes = [_size(clip.path) for clip in data.clips]
-    facts = [(c.name, c.label, c.split, c.fold, size) for c, size in zip(data.clips, sizes, strict=True)]
+    facts = [(c.name, c.label_text, c.split, c.fold, size, *c.span) for c, size in zip(data.clips, sizes, strict=True)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for clip, size in list(zip(data.clips, sizes, strict=True))[:: max(1, len(sizes) // _SAMPLED_CLIPS)]:
         if size:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from astune.classifier import evaluating
 from astune.console import progress
+from astune.data.clip import region_of
 from astune.data.store import cache_root
 from astune.errors import DataError
 from astune.features.arrays import Rows, stored_array
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from astune.classifier import AudioClassifier
     from astune.compute import Arithmetic
+    from astune.data.clip import Clip
     from astune.features import FeatureCache
 
 _FORMAT = 1  # raised when cached numbers change their meaning
@@ -112,7 +114,7 @@ class FrozenStates:
 def frozen_states(
     upper: Upper,
     features: FeatureCache,
-    paths: Sequence[Path],
+    dataset_clips: Sequence[Clip | Path],
     clips: Sequence[int],
     *,
     arithmetic: Arithmetic,
@@ -124,7 +126,7 @@ def frozen_states(
     Args:
         upper: whose frozen stretch, on the device of the run.
         features: of the data set.
-        paths: of the data set's clips.
+        dataset_clips: those of the data set, or their paths.
         clips: indices of those wanted.
         arithmetic: of the run.
         batch_size: clips a step.
@@ -139,7 +141,7 @@ def frozen_states(
     wanted = sorted(set(clips))
     model, origin = upper.model, upper.model.origin
     described = [
-        _FORMAT, cache_key([paths[clip] for clip in wanted], model.front_end), origin.fingerprint,
+        _FORMAT, cache_key([dataset_clips[clip] for clip in wanted], model.front_end), origin.fingerprint,
         origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
         upper.pooled and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
         arithmetic.attention_kernel, arithmetic.device.type, torch.__version__, transformers.__version__,
@@ -157,7 +159,7 @@ def frozen_states(
                 some = wanted[start : start + batch_size]
                 append(lower(some))
                 advance(len(some), "")
-        return {"clips": [str(paths[clip]) for clip in wanted]}
+        return {"clips": [str(region_of(dataset_clips[clip]).path) for clip in wanted]}
 
     shape = (len(wanted), *lower(wanted[:1]).shape[1:])
     size = 4 * math.prod(shape)

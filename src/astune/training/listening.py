@@ -50,7 +50,7 @@ def listen_to(
         AudioError: files cannot be read.
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
-    features = build_cache(dataset.paths, front_end, skip_broken=skip_broken, quiet=quiet)
+    features = build_cache(dataset.clips, front_end, skip_broken=skip_broken, quiet=quiet)
     notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
     notices += balance_notices(dataset, split.train)
     broken = features.broken

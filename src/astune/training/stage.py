@@ -77,7 +77,7 @@ def _computed(setup: Setup, upper: Upper) -> tuple[FrozenStates | None, str | No
         states = frozen_states(
             upper,
             setup.features,
-            setup.dataset.paths,
+            setup.dataset.clips,
             [clip for name in SPLITS for clip in setup.split.named(name)],
             arithmetic=setup.arithmetic,
             batch_size=setup.config.per_device_eval_batch_size,
