@@ -48,7 +48,7 @@ class Task(ABC):
     shares: ClassVar[dict[str, str]]
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
     counts_clips: ClassVar[bool]
-    """Whether the headline is a share of clips, each right or wrong. Then records hold a confusion matrix, and Wilson's interval applies."""
+    """Whether the headline is a share of clips, each right or wrong. Then records have a confusion matrix, and Wilson's interval holds."""
 
     @abstractmethod
     def strata(self, clip: Clip) -> tuple[str, ...]:

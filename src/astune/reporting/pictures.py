@@ -74,7 +74,8 @@ def _measure(headlines: Mapping[str, str]) -> str:
 
 
 def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital letter at its beginning, but for a name such as mAP."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text
 
 
 def _points(table: Grid, warning: str) -> Iterator[Picture]:
