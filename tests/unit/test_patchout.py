@@ -24,7 +24,7 @@ SHARES = st.floats(0, 1, exclude_max=True)
 
 
 def kept(share: float, mode: PatchoutMode, grid: tuple[int, int], clips: list[int], epoch: int = 0) -> torch.Tensor:
-    drawn = Patchout(share, mode, grid, seed=0)(epoch, clips)
+    drawn = Patchout(share, mode, grid, seed=0)(epoch, [f"{clip}.wav" for clip in clips])
     assert drawn is not None
     return drawn
 
@@ -33,7 +33,7 @@ def kept(share: float, mode: PatchoutMode, grid: tuple[int, int], clips: list[in
 def test_indices_are_patches_in_order(grid: tuple[int, int], share: float, mode: PatchoutMode, seed: int) -> None:
     few = grid[0] if mode == "structured" else grid[0] * grid[1]
     assume(share == 0 or share * few > 1)  # less than one of them is refused
-    drawn = Patchout(share, mode, grid, seed)(3, [5, 0, 9])
+    drawn = Patchout(share, mode, grid, seed)(3, ["5.wav", "0.wav", "9.wav"])
     if not share:
         assert drawn is None
         return

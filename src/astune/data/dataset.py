@@ -19,6 +19,7 @@ from astune.data.splits import SPLITS as SPLITS
 from astune.data.splits import SplitName as SplitName
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
+from astune.tasks import SINGLE_LABEL, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,6 +83,8 @@ class AudioDataset:
     """What was cleaned or understood, and what looks wrong: lines that begin with ``Note:`` or ``Warning:``."""
     group_like: tuple[str, ...] = ()
     """Columns that were passed over and may hold groups, as ``speaker``."""
+    task: Task = SINGLE_LABEL
+    """What is learned of the clips."""
 
     def __post_init__(self) -> None:
         faults = [fault for label in self.labels if (fault := label_fault(label))]

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
     from astune.compute import Arithmetic
     from astune.features import FeatureCache
-    from astune.training.recipe import Recipe
 
 _FORMAT = 1  # raised when cached numbers change their meaning
 _SHARE_OF_DISK = 0.5  # of the free space that may be filled
@@ -108,27 +107,6 @@ class FrozenStates:
             (batch, ..., d), float32.
         """
         return torch.from_numpy(self.states[[self.rows[clip] for clip in clips]])
-
-
-def randomness(model: AudioClassifier, recipe: Recipe, patchout: float) -> str | None:
-    """What random things stand before the layers that are trained.
-
-    Args:
-        model: what is trained.
-        recipe: of the run.
-        patchout: share of the patches dropped.
-
-    Returns:
-        A phrase that names the first of them and, where it has one, its switch; None where there is none.
-    """
-    if recipe.freq_mask or recipe.time_mask:
-        return "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
-    if patchout:
-        return "Patchout drops other patches (--patchout 0 would not)"
-    config = model.backbone.config
-    if config.hidden_dropout_prob or config.attention_probs_dropout_prob:
-        return "the backbone's configuration has dropout"
-    return None
 
 
 def frozen_states(
