@@ -403,7 +403,7 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
 
 
 def test_a_checkout_is_dirty_where_its_source_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "src" / "astune" / "experiments" / "store.py"
+    module = tmp_path / "src" / "astune" / "environment.py"
     module.parent.mkdir(parents=True)
     module.write_text("old")
     monkeypatch.setattr("astune.environment.__file__", str(module))
