@@ -13,52 +13,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from astune.architecture import SPECIAL_TOKENS as SPECIAL_TOKENS
+from astune.architecture import patch_grid as patch_grid
+from astune.architecture import side_of_patch
+from astune.architecture import time_patches as time_patches
 from astune.errors import ConfigError, unknown
-from astune.names import LONGEST_INPUT
 
 if TYPE_CHECKING:
-    from transformers import ASTConfig, ASTModel
+    from transformers import ASTModel
 
 PositionEmbeddings = Literal["fit", "zero"]
-SPECIAL_TOKENS = 2  # [CLS] and distillation, in front of the patches
-
-
-def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -> int:
-    """How many patches lie along time.
-
-    Args:
-        max_length: input length, in frames of 10 ms.
-        patch_size: side of a patch, in frames.
-        time_stride: step between patches, in frames.
-
-    Returns:
-        The number of columns of the patch grid.
-
-    Raises:
-        ConfigError: the input is shorter than one patch.
-    """
-    if max_length < patch_size:
-        raise ConfigError(f"max_length {max_length} is shorter than one patch; use at least {patch_size} frames")
-    if max_length > LONGEST_INPUT:
-        raise ConfigError(f"max_length {max_length} is more than an hour; use at most {LONGEST_INPUT} frames")
-    return (max_length - patch_size) // time_stride + 1
-
-
-def patch_grid(config: ASTConfig) -> tuple[int, int]:
-    """How many patches lie along frequency and along time; a table of positions is frequency-major.
-
-    Args:
-        config: of a backbone, at its input length.
-
-    Returns:
-        Rows and columns.
-
-    Raises:
-        ConfigError: the input is shorter than one patch.
-    """
-    patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-    rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
-    return rows, time_patches(config.max_length, patch, config.time_stride)
 
 
 def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -108,8 +72,7 @@ def set_positions(model: ASTModel, max_length: int, position_embeddings: Positio
             f"the backbone holds {old.shape[1]} positions, its configuration asks for {SPECIAL_TOKENS + rows * native}"
         )
     if max_length != config.max_length:
-        patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-        old = fit_table(old, rows, time_patches(max_length, patch, config.time_stride))
+        old = fit_table(old, rows, time_patches(max_length, side_of_patch(config), config.time_stride))
         config.max_length = max_length
     table = torch.zeros_like(old) if position_embeddings == "zero" else old.clone()
     model.embeddings.position_embeddings = nn.Parameter(table)

@@ -25,7 +25,7 @@ from astune.methods.full import FullFineTuning
 from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.config import TrainConfig
-from astune.training.recipe import settled_by
+from astune.training.recipe import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,10 +105,7 @@ class PlannedRun:
         """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
-        stated = {key: value for key, value in vars(self.recipe).items() if value is not None}
-        if self.method:
-            stated |= settled_by(self.method)
-        decided = {key: stated.get(key) if value is None else value for key, value in decided.items()}
+        decided |= settle(config, self.method, self.recipe)
         if not self.method:
             decided = {key: decided[key] for key in DECIDING}
         return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": _FORMAT}

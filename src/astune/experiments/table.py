@@ -28,10 +28,10 @@ from astune.experiments.published import PUBLISHED
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
 from astune.printable import UNPRINTABLE, printable
-from astune.training.config import TrainConfig, read_yaml
+from astune.training.config import TrainConfig, read_yaml, settings_where
 
 SHIPPED = Path(__file__).parent / "tables"
-_OURS = frozenset({"data", "method", "output_dir", "fold", "seed", "resume", "overwrite_output_dir", "report_to"})
+_OURS = frozenset(settings_where(placed=True))
 """Fields of a run that its place in the table decides."""
 
 
