@@ -43,6 +43,8 @@ class Source:
     """Of the clips; likewise."""
     content: str | None = None
     """Of all their files, byte by byte; likewise. It names no run, and tells whether a record's data have changed since."""
+    dataset: AudioDataset | None = None
+    """The clips themselves; likewise."""
 
 
 def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
@@ -109,7 +111,9 @@ def found_data(entry: DataEntry, options: PlanOptions) -> Source:
             "split or fold"
         )
     folds = _chosen(data.folds or (None,), options.folds)
-    return Source(entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data), _content(data))
+    return Source(
+        entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data), _content(data), data
+    )
 
 
 def _source(entry: DataEntry, options: PlanOptions) -> tuple[str, Path]:
