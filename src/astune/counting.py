@@ -67,7 +67,9 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
     return Count(parameters, 100 * parameters / found.backbone, size)
 
 
-def trained_by(method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None) -> Trained:
+def trained_by(
+    method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None
+) -> Trained:
     """What a method trains.
 
     Args:

@@ -102,14 +102,14 @@ def checked(cls: _Class) -> _Class:
         return found
 
     @functools.wraps(plain)
-    def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: ANN401, N807 - any value a user may give
+    def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807 - any value a user may give
         try:
             bound = signature.bind(self, *arguments, **named).arguments
         except TypeError as fault:
             raise ConfigError(listing(_misnamed(signature, arguments, named, fault), cls.__name__)) from fault
         expected = hints()
         faults = [
-            f"{name}={_shown(value)} is of type {type(value).__name__}; give {describe(expected[name])}"
+            _unfit(name, value, expected[name])
             for name, value in bound.items()
             if name in expected and not fits(value, expected[name])
         ]
@@ -143,6 +143,13 @@ def _misnamed(
         if one.default is inspect.Parameter.empty and name not in named and name not in taken
     ]
     return faults or [str(fault)]
+
+
+def _unfit(name: str, value: object, hint: Any) -> str:  # noqa: ANN401 - any annotation
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    if isinstance(value, str) and choices:
+        return unknown(name, value, choices)
+    return f"{name}={_shown(value)} is of type {type(value).__name__}; give {describe(hint)}"
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,7 @@ from astune.backbone.positions import PositionEmbeddings, set_positions
 from astune.backbone.sites import our_name
 from astune.errors import BackboneError, ConfigError, unknown
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,7 @@ _ARCHITECTURE = (
 _WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
 
+@checked
 @dataclass(frozen=True)
 class Origin:
     """Where a backbone comes from, and how it was fitted."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from astune.validated import checked
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from astune.data.splits import SplitName
 
 
+@checked
 @dataclass(frozen=True)
 class Clip:
     """One labelled recording."""

@@ -27,6 +27,7 @@ from astune.names import PUBLISHED_BACKBONE
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
 from astune.training.recipe import input_length, settle
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ BASELINE_ROW = "log-Mel statistics"
 _FORMAT = 1  # raised when equal settings no longer give equal results
 
 
+@checked
 @dataclass(frozen=True)
 class PlanOptions:
     """What a user may change about a table as a whole."""

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@checked
 class SpecAugment(nn.Module):
     """Masks in training mode, nothing in evaluation mode.
 

@@ -51,63 +51,103 @@ class Setting:
 class TrainConfig(Validated):
     """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
-    data: Annotated[str, Setting("data", "Data", placed=True)] = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
+    data: Annotated[str, Setting("data", "Data", placed=True)] = Field(
+        description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH"
+    )
     method: Annotated[str, Setting("result", "Model", placed=True)] = Field(
         "lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`"
     )
     backbone: Annotated[str, Setting("result", "Model")] = Field(
         BUNDLED_BACKBONE, description="bundled (small, in the package), hub id, local folder, or random:base|small|tiny"
     )
-    output_dir: Annotated[Path, Setting("running", "Output", placed=True)] = Field(description="folder of the adapter; checkpoints lie in it while training")
-    fold: Annotated[int | None, Setting("data", "Data", placed=True)] = Field(None, description="test fold, where the data have folds; the first one by default")
-    shots: Annotated[int | None, Setting("data", "Data")] = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")
+    output_dir: Annotated[Path, Setting("running", "Output", placed=True)] = Field(
+        description="folder of the adapter; checkpoints lie in it while training"
+    )
+    fold: Annotated[int | None, Setting("data", "Data", placed=True)] = Field(
+        None, description="test fold, where the data have folds; the first one by default"
+    )
+    shots: Annotated[int | None, Setting("data", "Data")] = Field(
+        None, ge=1, description="train on so many clips a class, drawn with the seed"
+    )
     limit_clips: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=1, description="try out on so many clips of each split, drawn with the seed"
     )
-    seed: Annotated[int, Setting("data", "Training", placed=True)] = Field(0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips")
+    seed: Annotated[int, Setting("data", "Training", placed=True)] = Field(
+        0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips"
+    )
     max_length: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; an hour at most"
     )
     position_embeddings: Annotated[Literal["fit", "zero"], Setting("result", "Model")] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"
     )
-    pooling: Annotated[Literal["all", "cls"], Setting("result", "Model")] = Field("all", description="mean of all output tokens, or [CLS] alone")
-    selection: Annotated[Selection | None, Setting("data", "Training")] = Field(None, description="whose weights are kept: best-validation epoch, or last")
-    learning_rate: Annotated[float | None, Setting("result", "Training")] = Field(None, gt=0, description="initial rate, annealed to 0 along a cosine")
-    num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips")
-    per_device_train_batch_size: Annotated[int | None, Setting("result", "Training")] = Field(None, ge=1, description="clips a step and process")
-    per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(32, ge=1, description="clips a step and process when scoring")
+    pooling: Annotated[Literal["all", "cls"], Setting("result", "Model")] = Field(
+        "all", description="mean of all output tokens, or [CLS] alone"
+    )
+    selection: Annotated[Selection | None, Setting("data", "Training")] = Field(
+        None, description="whose weights are kept: best-validation epoch, or last"
+    )
+    learning_rate: Annotated[float | None, Setting("result", "Training")] = Field(
+        None, gt=0, description="initial rate, annealed to 0 along a cosine"
+    )
+    num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
+        None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
+    )
+    per_device_train_batch_size: Annotated[int | None, Setting("result", "Training")] = Field(
+        None, ge=1, description="clips a step and process"
+    )
+    per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
+        32, ge=1, description="clips a step and process when scoring"
+    )
     weight_decay: Annotated[float, Setting("result", "Training")] = Field(0.1, ge=0, description="AdamW's")
     adam_beta1: Annotated[float, Setting("result", "Training")] = Field(0.9, ge=0, lt=1, description="AdamW's")
     adam_beta2: Annotated[float, Setting("result", "Training")] = Field(0.98, ge=0, lt=1, description="AdamW's")
     adam_epsilon: Annotated[float, Setting("result", "Training")] = Field(1e-6, gt=0, description="AdamW's")
-    freq_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none")
-    time_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none")
-    patchout: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(0.0, ge=0, lt=1, description="share of the patches dropped from each training clip")
+    freq_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(
+        None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none"
+    )
+    time_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(
+        None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none"
+    )
+    patchout: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        0.0, ge=0, lt=1, description="share of the patches dropped from each training clip"
+    )
     patchout_mode: Annotated[Literal["unstructured", "structured"], Setting("result", "Augmentation", since=2)] = Field(
         "unstructured", description="drop single patches, or whole rows and columns of them"
     )
     cache_frozen: Annotated[bool, Setting("running", "Machine")] = Field(
         True, description="compute frozen layers once for all epochs, where nothing random precedes them"
     )
-    bf16: Annotated[bool | None, Setting("rounding", "Machine")] = Field(None, description="compute in bfloat16; by default where the machine is faster in it")
+    bf16: Annotated[bool | None, Setting("rounding", "Machine")] = Field(
+        None, description="compute in bfloat16; by default where the machine is faster in it"
+    )
     store_bf16: Annotated[bool | None, Setting("rounding", "Machine", since=2)] = Field(
         None, description="keep frozen matrices in bfloat16; by default where bfloat16 computes"
     )
     attention_kernel: Annotated[AttentionKernel, Setting("rounding", "Machine", since=2)] = Field(
         "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
     )
-    matmul_precision: Annotated[MatmulPrecision, Setting("rounding", "Machine", since=2)] = Field("highest", description="of float32 products, as torch names it")
+    matmul_precision: Annotated[MatmulPrecision, Setting("rounding", "Machine", since=2)] = Field(
+        "highest", description="of float32 products, as torch names it"
+    )
     compile: Annotated[bool, Setting("rounding", "Machine", since=2)] = Field(
         False, description="translate the training step with torch.compile; wants a C++ compiler on a CPU"
     )
-    report_to: Annotated[Literal["none", "tensorboard", "wandb"], Setting("running", "Output", placed=True)] = Field("none", description="tracker that is sent the metrics")
+    report_to: Annotated[Literal["none", "tensorboard", "wandb"], Setting("running", "Output", placed=True)] = Field(
+        "none", description="tracker that is sent the metrics"
+    )
     save_steps: Annotated[int | None, Setting("running", "Output")] = Field(
         None, ge=1, description="checkpoint every so many steps too, beside those after epochs"
     )
-    skip_broken: Annotated[bool, Setting("data", "Data")] = Field(False, description="leave out audio files that cannot be read, instead of stopping")
-    resume: Annotated[bool, Setting("running", "Output", placed=True)] = Field(False, description="go on from the last checkpoint in the output folder")
-    overwrite_output_dir: Annotated[bool, Setting("running", "Output", placed=True)] = Field(False, description="delete what an earlier run left in the output folder")
+    skip_broken: Annotated[bool, Setting("data", "Data")] = Field(
+        False, description="leave out audio files that cannot be read, instead of stopping"
+    )
+    resume: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
+        False, description="go on from the last checkpoint in the output folder"
+    )
+    overwrite_output_dir: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
+        False, description="delete what an earlier run left in the output folder"
+    )
 
     @classmethod
     def _headline(cls) -> str:

@@ -88,9 +88,7 @@ def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
     """
     length = settled["max_length"] or facts.max_length
     low, high = OWN_DATA_EPOCHS
-    epochs = math.ceil(
-        OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.processes / facts.training_clips
-    )
+    epochs = math.ceil(OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.processes / facts.training_clips)
     decided = {
         "max_length": length,
         "num_train_epochs": min(max(epochs, low), high),
