@@ -30,7 +30,7 @@ from astune.validated import Validated
 
 # What attaches methods to a backbone is made by AudioClassifier alone; users and methods are given it.
 NOT_CONSTRUCTED = {"Sites", "SubLayer"}
-WRONG = (
+WRONG: tuple[object, ...] = (
     object(),
     "no such value",
     -1,
@@ -164,7 +164,7 @@ def test_faults_inside_of_a_part_are_named_with_their_place() -> None:
     with pytest.raises(
         ConfigError, match=r"rows\.1: 2 faults|rows\.1: method is missing\n  - rows\.1: unknown field 'metod'"
     ):
-        Table(title="x", datasets=["esc50"], rows=[{"name": "a", "method": "lora"}, {"name": "b", "metod": "lora"}])  # type: ignore[list-item]
+        Table(title="x", datasets=["esc50"], rows=[{"name": "a", "method": "lora"}, {"name": "b", "metod": "lora"}])
 
 
 @pytest.mark.parametrize("method", PRESETS.values(), ids=PRESETS)
@@ -176,6 +176,6 @@ def test_methods_are_copied_and_pickled_as_before(method: Method) -> None:
 def test_other_values_are_copied_and_pickled_as_before() -> None:
     front_end = FrontEnd(64)
     assert pickle.loads(pickle.dumps(front_end)) == copy.deepcopy(front_end) == front_end  # noqa: S301 - our own
-    config = TrainConfig(data="x", output_dir="y", seed=3)  # type: ignore[arg-type]
+    config = TrainConfig(data="x", output_dir="y", seed=3)
     assert config.model_copy(update={"seed": 4}).seed == 4
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own
