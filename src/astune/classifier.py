@@ -25,7 +25,7 @@ from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.tasks import SINGLE_LABEL
-from astune.validated import checked
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ Pooling = Literal["all", "cls"]
 _TAKEN = "astune_taken"  # set on a backbone that a classifier has frozen, hooked and perhaps trained
 
 
-@checked
+@checked_but_for("backbone", "method", "labels", "pooling")
 class AudioClassifier(nn.Module):
     """Logits over the labels of one task, from log-Mel features.
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from astune.validated import checked
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from astune.data.splits import SplitName
+from astune.data.splits import SplitName
+from astune.validated import checked_but_for
 
 
-@checked
+@checked_but_for("label")  # AudioDataset says how labels are made text
 @dataclass(frozen=True)
 class Clip:
     """One labelled recording."""
