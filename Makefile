@@ -7,7 +7,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test bench lint format backbone clean
+.PHONY: help demo test slow-test bench lint format settings backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -42,6 +42,9 @@ lint: $(DEV_READY)
 format: $(DEV_READY)  ## put the code into the project's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+settings: $(DEV_READY)  ## write docs/settings.md anew from the fields of TrainConfig
+	$(BIN)/python docs/settings.py > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
 backbone: $(DEV_READY)  ## pretrain the bundled backbone: hours; wants espeak-ng, flite and DATA_ROOT with arabic_speech_commands/
 	$(BIN)/python -m pretraining --data-root $(DATA_ROOT) --work-dir $(WORK_DIR)

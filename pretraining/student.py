@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
-from astune.backbone.positions import SPECIAL_TOKENS, time_patches
+from astune.architecture import SPECIAL_TOKENS, time_patches
 from astune.backbone.sites import Sites
 from pretraining.mixing import BINS
 from pretraining.stage import soft_cross_entropy

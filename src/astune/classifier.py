@@ -24,6 +24,7 @@ from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
 from astune.tasks import SINGLE_LABEL, Task
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ Pooling = Literal["all", "cls"]
 _ABOUT = ("training", "metrics")  # entries of an adapter's configuration that callers give
 
 
+@checked_but_for("backbone", "method", "labels", "pooling")
 class AudioClassifier(nn.Module):
     """Logits over the labels of one task, from log-Mel features: a backbone with an adapter that is trained.
 

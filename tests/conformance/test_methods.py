@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from astune import AudioClassifier, load_backbone, parse_method
+from astune.adapter_file import file_bytes
 from astune.compute import Arithmetic
-from astune.counting import count, meta_classifier
+from astune.counting import count, trained_by
 from astune.errors import AdapterError
 from astune.methods import FAMILIES, PRESETS
 from astune.training.frozen import Upper
@@ -182,12 +183,15 @@ def test_the_first_gradient_in_bfloat16_is_float32s(spec: str) -> None:
     assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=0.02)
 
 
-def test_the_count_on_the_meta_device_is_that_of_the_real_model(spec: str) -> None:
+def test_what_is_counted_without_weights_is_what_the_real_model_trains(spec: str) -> None:
     model = classifier(spec)
-    assert count(spec, len(LABELS), model.backbone.model.config).parameters == model.parameter_count()
-    meta = meta_classifier(spec, len(LABELS), model.backbone.model.config)
-    assert {n: p.shape for n, p in meta.adapter_state().items()} == {
-        n: p.shape for n, p in model.adapter_state().items()
+    sizes = model.backbone.model.config
+    found, counted = trained_by(spec, len(LABELS), sizes), count(spec, len(LABELS), sizes)
+    assert counted.parameters == model.parameter_count()
+    assert counted.adapter_bytes == file_bytes(model.adapter_state())
+    assert found.backbone == sum(parameter.numel() for parameter in model.backbone.parameters())
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in found.tensors.items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in model.adapter_state().items()
     }
 
 

@@ -92,6 +92,20 @@ def test_the_report_of_a_table_is_that_of_its_runs(name: str) -> None:
     assert all((RESULTS / "reports" / picture).is_file() for picture in pictures)
 
 
+def test_plans_count_what_the_runs_trained() -> None:
+    """At the input length of each run: the positions are parameters of full fine-tuning."""
+    entries = [entry for name in STORE.planned() for entry in STORE.read_plan(name).entries]
+    finished = [entry for entry in entries if STORE.path(entry.key).is_file()]
+    assert len(finished) == 780
+    assert [e for e in finished if e.parameters != STORE.read(e.key).result.trainable_parameters] == []
+    whole = {(e.dataset, e.parameters) for e in finished if e.method == "full-ft"}
+    d, columns = 192, {"digits": (64 - 16) // 10 + 1, "esc10": (250 - 16) // 10 + 1}
+    fixed = (
+        2_832_576 - 12 * 49 * d
+    )  # all but the positions of patches, which are 12 by 49 at the backbone's own 500 frames
+    assert whole == {(name, fixed + 12 * number * d) for name, number in columns.items()}
+
+
 def test_the_accuracies_of_layermix_are_those_of_its_runs() -> None:
     results = Results.load(STORE, "layermix")
     found = cells(results)

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from astune import load_backbone
+from astune.architecture import Architecture
 from astune.cli import app
+from astune.counting import count
+from astune.data import load_data
 from astune.errors import ConfigError
 from astune.experiments.plan import PlanOptions, at_width, distinct, plan
 from astune.experiments.table import SHIPPED, load_table, shipped_tables
 from astune.methods import parse_method
+from astune.training.check import split_of
+from astune.training.config import TrainConfig
+from astune.training.recipe import input_length
 
 # rows x (folds of ESC-50, of UrbanSound8K, Speech Commands, Fluent Speech Commands), one seed
 RUNS = {
@@ -209,6 +216,24 @@ def test_a_width_that_a_user_asks_for_is_meant(generated: Path, tmp_path: Path) 
         "lora:reduction_rate=8",
         "lora:reduction_rate=16",
     }
+
+
+def test_parameters_are_counted_at_the_length_that_training_would_take(generated: Path, tmp_path: Path) -> None:
+    own = written(
+        tmp_path,
+        f"title: x\ndatasets: [{{name: mine, data: 'folder:{generated}'}}]\nrows: [{{name: a, method: full-ft}}]",
+    )
+    settings: dict[str, dict[str, int]] = {"measured": {}, "limited": {"limit_clips": 8}, "stated": {"max_length": 64}}
+    for given in settings.values():
+        (run,) = plan(*load_table(own), PlanOptions(backbone="random:tiny", settings=given))
+        config = TrainConfig(**run.config, output_dir=tmp_path)
+        length = input_length(config, *split_of(load_data(config.data), config), quiet=True)
+        assert (
+            run.parameters
+            == count("full-ft", 6, Architecture.of(load_backbone("random:tiny", length).model.config)).parameters
+        )
+        assert run.percent_of_full == 100
+    assert length == 64
 
 
 def test_data_that_must_be_there_are_asked_for_once() -> None:

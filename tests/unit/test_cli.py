@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import soundfile
 
 from astune.cli import main
-from astune.training.config import TrainConfig
+from astune.training.config import Panel, TrainConfig
 from tests.unit.test_loop import folded
 
 LIMIT = 300  # seconds
@@ -231,6 +233,8 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str], monkeypa
     for info in TrainConfig.model_fields.values():
         assert info.description
         assert info.description[:30] in out
+    panels = re.findall(r"^╭─ (\w+) ─", out, re.MULTILINE)
+    assert sorted(panels) == sorted(["Arguments", "Options", *get_args(Panel)])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
 from astune.errors import ConfigError, unknown
 from astune.features.log_mel import FrontEnd
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
 
 
+@checked
 @dataclass(frozen=True)
 class Origin:
     """Where a backbone comes from, and how it was fitted."""

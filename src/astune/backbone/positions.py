@@ -12,32 +12,9 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from astune.errors import ConfigError
-from astune.names import LONGEST_INPUT
+from astune.architecture import SPECIAL_TOKENS
 
 PositionEmbeddings = Literal["fit", "zero"]
-SPECIAL_TOKENS = 2  # [CLS] and distillation, in front of the patches
-
-
-def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -> int:
-    """How many patches lie along time.
-
-    Args:
-        max_length: input length, in frames of 10 ms.
-        patch_size: side of a patch, in frames.
-        time_stride: step between patches, in frames.
-
-    Returns:
-        The number of columns of the patch grid.
-
-    Raises:
-        ConfigError: the input is shorter than one patch.
-    """
-    if max_length < patch_size:
-        raise ConfigError(f"max_length {max_length} is shorter than one patch; use at least {patch_size} frames")
-    if max_length > LONGEST_INPUT:
-        raise ConfigError(f"max_length {max_length} is more than an hour; use at most {LONGEST_INPUT} frames")
-    return (max_length - patch_size) // time_stride + 1
 
 
 def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

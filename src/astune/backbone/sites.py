@@ -7,14 +7,15 @@ files and in the fingerprint of a backbone, so a renaming in transformers change
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from astune.architecture import SPECIAL_TOKENS, Architecture, patch_grid
 from astune.backbone.attention import NAMES
-from astune.backbone.positions import SPECIAL_TOKENS, time_patches
 from astune.backbone.sublayer import Handle, Kind, LayerHook, SubLayer
 from astune.errors import ConfigError
 
@@ -115,10 +116,8 @@ class Sites:
         Raises:
             ConfigError: the input is shorter than one patch.
         """
-        config = self.model.config
-        patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
-        rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
-        return rows, time_patches(self.max_length if max_length is None else max_length, patch, config.time_stride)
+        sizes = Architecture.of(self.model.config)
+        return patch_grid(sizes if max_length is None else replace(sizes, max_length=max_length))
 
     def set_positions(self, table: Tensor, max_length: int) -> None:
         """Give the model, in place, the position embeddings of an input length.

@@ -26,13 +26,12 @@ def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print {preset: {...}} as JSON.")] = False,
 ) -> None:
     """List the presets with their trained parameters on AST-base, counted as the paper counts them."""
-    from transformers import ASTConfig
-
+    from astune.architecture import Architecture
     from astune.counting import count
     from astune.methods import FAMILIES, PRESETS
 
-    config = ASTConfig(max_length=max_length)
-    counts = {name: count(method, classes, config) for name, method in PRESETS.items()}
+    backbone = Architecture(max_length=max_length)
+    counts = {name: count(method, classes, backbone) for name, method in PRESETS.items()}
     if as_json:
         typer.echo(
             json_text({name: {**asdict(figures), "spec": PRESETS[name].spec} for name, figures in counts.items()})

@@ -10,6 +10,8 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from astune.training.config import Setting
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -50,7 +52,9 @@ def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspec
     hinted: Any = info.annotation if default is not None else info.annotation | None  # type: ignore[operator]
     # A path stays text until the configuration looks at it: typer would make the current folder of an empty one.
     as_text: dict[str, Any] = {"parser": str, "metavar": "<path>"} if info.annotation is Path else {}
-    annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text)]
+    panel = next((tag.panel for tag in info.metadata if isinstance(tag, Setting)), None)
+    in_panel: dict[str, Any] = {} if positional else {"rich_help_panel": panel}
+    annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text, **in_panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

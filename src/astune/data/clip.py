@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
+from astune.data.splits import SplitName
 from astune.errors import DataError
 from astune.printable import printable
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from astune.data.splits import SplitName
-
+from astune.validated import checked_but_for
 
 Span = tuple[()] | tuple[float, float | None]
 """Start and end of a clip, in seconds; empty for a whole file, and no end where the file's is meant."""
@@ -29,6 +26,7 @@ class Region(NamedTuple):
     """Seconds from the file's beginning; the file's end where None."""
 
 
+@checked_but_for("labels", "start", "end")
 @dataclass(frozen=True)
 class Clip:
     """One labelled recording, or a part of one."""

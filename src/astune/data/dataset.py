@@ -20,6 +20,7 @@ from astune.data.splits import SplitName as SplitName
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
 from astune.tasks import SINGLE_LABEL, Task
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,9 +29,14 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+@checked
 @dataclass(frozen=True)
 class DataRecipe:
-    """Training settings the paper states for a data set; None where nothing is stated and the data decide."""
+    """Training settings the paper states for a data set; None where nothing is stated and the data decide.
+
+    Raises:
+        ConfigError: a number below the least that training can use.
+    """
 
     max_length: int | None = None
     """Input length, in frames of 10 ms."""
@@ -42,7 +48,24 @@ class DataRecipe:
     """SpecAugment, in frames."""
     selection: Selection = "best-validation"
 
+    def __post_init__(self) -> None:
+        least = {
+            "max_length": 16,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 1,
+            "freq_mask": 0,
+            "time_mask": 0,
+        }
+        faults = [
+            f"{name}={value}; give {low} or more"
+            for name, low in least.items()
+            if (value := getattr(self, name)) is not None and value < low
+        ]
+        if faults:
+            raise ConfigError(listing(faults, "recipe"))
 
+
+@checked
 @dataclass(frozen=True)
 class Split:
     """Which clips train, choose the epoch, and test; by index in the data set."""
@@ -67,6 +90,7 @@ class Split:
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
+@checked
 @dataclass(frozen=True)
 class AudioDataset:
     """A data set as read: clips sorted by name, labels in the order of their class indices."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from astune.data.audio import SUFFIXES, UNREADABLE
 from astune.errors import DataError, listing
 from astune.printable import printable
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ NO_ROW = "recordings that no row names"
 NO_RECORDINGS = "folders without recordings"
 
 
+@checked
 @dataclass(frozen=True)
 class PassedOver:
     """Things of one kind that were found and left out."""

@@ -25,7 +25,7 @@ from astune.environment import peak_memory_mib, versions
 from astune.errors import AudioError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
-from astune.training.config import TrainConfig
+from astune.training.config import TrainConfig, settings_where
 from astune.training.data_record import DataRecord
 from astune.training.metrics import score_classes
 from astune.training.recipe import input_length
@@ -43,7 +43,7 @@ BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
 STATISTICS = 256
 """Numbers a clip: 128 means, 128 deviations."""
-DECIDING = ("data", "fold", "seed", "shots", "limit_clips", "selection", "max_length", "skip_broken")
+DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
 _LEAST = 1e-12  # probability, so that the loss stays finite

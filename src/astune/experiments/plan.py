@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import ASTConfig
-
+from astune.architecture import Architecture
 from astune.backbone import load_config
 from astune.counting import Count, count
+from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.records import PlanEntry, SavedPlan
@@ -24,8 +24,10 @@ from astune.methods.base import Sum
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
+from astune.training.check import split_of
 from astune.training.config import TrainConfig
-from astune.training.recipe import settled_by
+from astune.training.recipe import input_length, settle
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +39,7 @@ BASELINE_ROW = "log-Mel statistics"
 _FORMAT = 1  # raised when equal settings no longer give equal results
 
 
+@checked
 @dataclass(frozen=True)
 class PlanOptions:
     """What a user may change about a table as a whole."""
@@ -110,10 +113,7 @@ class PlannedRun:
         """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
-        stated = {key: value for key, value in vars(self.recipe).items() if value is not None}
-        if self.method:
-            stated |= settled_by(self.method)
-        decided = {key: stated.get(key) if value is None else value for key, value in decided.items()}
+        decided |= settle(config, self.method, self.recipe)
         if not self.method:
             decided = {key: decided[key] for key in DECIDING}
         return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": _FORMAT}
@@ -261,24 +261,52 @@ def at_width(method: Method, width: int) -> Method:
 
 
 class _Shapes:
-    """Sizes of methods on backbones; each is counted once."""
+    """Sizes of methods on backbones at input lengths; each is counted once."""
 
     def __init__(self) -> None:
-        self._config_of = cache(self._read)
+        self._architecture = cache(self._read)
         self.count = cache(self._count)
+        self._lengths: dict[tuple[object, ...], int] = {}
 
     @staticmethod
-    def _read(backbone: str) -> ASTConfig:
+    def _read(backbone: str) -> Architecture:
         # Asking the hub for its configuration would make a dry run wait for a network.
-        config = ASTConfig() if backbone == PUBLISHED_BACKBONE else load_config(backbone)
-        config.max_length = 500
-        return config
+        return Architecture() if backbone == PUBLISHED_BACKBONE else Architecture.of(load_config(backbone))
 
     def width(self, backbone: str) -> int:
-        return int(self._config_of(backbone).hidden_size)
+        return self._architecture(backbone).hidden_size
 
-    def _count(self, method: Method, classes: int, backbone: str) -> Count:
-        return count(method, classes, self._config_of(backbone))
+    def _count(self, method: Method, classes: int, backbone: str, max_length: int) -> Count:
+        return count(method, classes, replace(self._architecture(backbone), max_length=max_length))
+
+    def length(self, config: TrainConfig, data: Source) -> int:
+        """Input length of a run, which decides how many positions there are.
+
+        Where neither the settings nor the data set's recipe state it, it is measured as training measures it. Data that are not on this
+        machine cannot be measured; the longest length that training would choose by itself stands for theirs.
+        """
+        stated = config.max_length or data.recipe.max_length
+        if stated is not None:
+            return stated
+        if data.dataset is None:
+            return input_frames([])
+        # Few-shot draws change nothing in it; fold and seed only do where the clips are limited.
+        drawn = (config.limit_clips, config.fold, config.seed) if config.limit_clips else ()
+        key = (data.source, config.selection, *drawn)
+        if key not in self._lengths:
+            whole = config.model_copy(update={"shots": None})
+            self._lengths[key] = input_length(whole, *split_of(data.dataset, whole), quiet=True)
+        return self._lengths[key]
+
+    def size(self, method: Method | None, config: TrainConfig, data: Source) -> tuple[int, float]:
+        """Trained parameters of a run, and their percentage of full fine-tuning's; of the baseline where there is no method."""
+        length = self.length(config, data)
+        if method:
+            found = self.count(method, data.classes, config.backbone, length)
+            return found.parameters, found.percent_of_full
+        full = self.count(FullFineTuning(), data.classes, config.backbone, length)
+        parameters = (STATISTICS + 1) * data.classes
+        return parameters, full.percent_of_full * parameters / full.parameters
 
 
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
@@ -306,24 +334,21 @@ def _runs(
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
         settings["data"] = data.source
         backbone = settings["backbone"]
+        method: Method | None = None
         if row:
             method = parse_method(row.method)
             method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
             settings["method"] = method.spec
-            size = shapes.count(method, data.classes, backbone)
-            parameters, percent = size.parameters, size.percent_of_full
         else:
-            method, parameters = None, (STATISTICS + 1) * data.classes
-            full = shapes.count(FullFineTuning(), data.classes, backbone)
-            percent = full.percent_of_full * parameters / full.parameters
             settings = {key: value for key, value in settings.items() if key in DECIDING}
-        TrainConfig.build({**settings, "output_dir": "."}, column)
+        config = TrainConfig.build({**settings, "backbone": backbone, "output_dir": "."}, column)
         limit = settings.get("limit_clips")
         if limit is not None and limit < data.classes:
             raise ConfigError(
                 f"limit_clips={limit}: {entry.name} has {data.classes} classes; give {data.classes} or more"
             )
         for fold, seed in product(data.folds, range(options.seeds)):
+            parameters, percent = shapes.size(method, config.model_copy(update={"fold": fold, "seed": seed}), data)
             yield PlannedRun(
                 table=name, row=row.name if row else BASELINE_ROW, column=column, dataset=entry.name,
                 series=row.series if row else None, varied=setting, fold=fold, seed=seed, method=method,

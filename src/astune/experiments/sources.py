@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from astune.data.dataset import DataRecipe
 from astune.data.digests import content_digests
 from astune.data.layouts.base import LAYOUTS, load_data
-from astune.errors import ConfigError, DataError, listing, unknown, validation_faults
+from astune.errors import ConfigError, DataError, listing, unknown
 from astune.experiments.table import DataEntry, Table
+from astune.validated import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +41,8 @@ class Source:
     """Of the clips; likewise."""
     content: str | None = None
     """Of all their files, byte by byte; likewise. It names no run, and tells whether a record's data have changed since."""
+    dataset: AudioDataset | None = None
+    """The clips themselves; likewise."""
 
 
 def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
@@ -68,8 +69,8 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
             # It takes the place of the table's data sets, with what varies in the first of them.
             try:
                 entry = DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
-            except ValidationError as error:
-                raise ConfigError(listing(validation_faults(error, DataEntry), "data set")) from error
+            except SettingsError as error:
+                raise ConfigError(listing(error.faults, "data set")) from error
         else:
             raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
         if entry.name in found:
@@ -126,6 +127,7 @@ def found_data(
         clips=len(data.clips),
         digest=_digest(data),
         content=_content(data),
+        dataset=data,
     )
 
 

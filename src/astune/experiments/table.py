@@ -20,18 +20,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from astune.data.layouts.base import LAYOUTS
-from astune.errors import ConfigError, listing, unknown, validation_faults
+from astune.errors import ConfigError, listing, unknown
 from astune.experiments.published import PUBLISHED
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
 from astune.printable import UNPRINTABLE, printable
-from astune.training.config import TrainConfig, read_yaml
+from astune.training.config import TrainConfig, read_yaml, settings_where
+from astune.validated import SettingsError, Validated
 
 SHIPPED = Path(__file__).parent / "tables"
-_OURS = frozenset({"data", "method", "output_dir", "fold", "seed", "resume", "overwrite_output_dir", "report_to"})
+_OURS = frozenset(settings_where(placed=True))
 """Fields of a run that its place in the table decides."""
 
 
@@ -65,9 +66,7 @@ def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return varied
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Part(Validated):
     @model_validator(mode="before")
     @classmethod
     def _can_be_shown(cls, fields: object) -> object:
@@ -201,9 +200,9 @@ def load_table(name_or_path: str | Path) -> tuple[str, Table]:
     if not path.is_file():
         raise ConfigError(f"{unknown('table', name_or_path, shipped)}; or give a YAML file of your own")
     try:
-        return path.stem, Table.model_validate(_extended(path, shipped))
-    except ValidationError as error:
-        raise ConfigError(listing(validation_faults(error, Table), str(path))) from error
+        return path.stem, Table(**_extended(path, shipped))
+    except SettingsError as error:
+        raise ConfigError(listing(error.faults, str(path))) from error
 
 
 def _extended(path: Path, shipped: dict[str, Path]) -> dict[str, object]:

@@ -29,6 +29,7 @@ from astune.data.store import cache_root
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
 from astune.plurals import number_of
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,6 +43,7 @@ _FORMAT = 5  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
+@checked
 @dataclass(frozen=True)
 class FeatureCache:
     """Features of all clips of a data set, in the order they were given."""
@@ -83,6 +85,7 @@ class FeatureCache:
         return heard_notices(lengths, self.doubts, names, self.heard_seconds)
 
 
+@checked
 @dataclass(frozen=True)
 class ClipFeatures:
     """What one clip gives."""

@@ -17,14 +17,17 @@ from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
 from astune.names import FRAME, HOP, LONGEST_INPUT
+from astune.validated import checked
 
 _FFT = 512  # points
+_MOST_BINS = _FFT // 2 + 1  # a filter for each frequency
 _RATE = 16_000  # Hz
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
 _FLOOR = 1.192092955078125e-07  # of energies: float32's epsilon, as Kaldi has it
 
 
+@checked
 @dataclass(frozen=True)
 class FrontEnd:
     """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache.
@@ -47,7 +50,7 @@ class FrontEnd:
             f"{name}={value}, which must be {wanted}"
             for name, value, wanted, valid in (
                 ("max_length", self.max_length, f"from 1 to {LONGEST_INPUT}", 1 <= self.max_length <= LONGEST_INPUT),
-                ("num_mel_bins", self.num_mel_bins, "1 or more", self.num_mel_bins >= 1),
+                ("num_mel_bins", self.num_mel_bins, f"from 1 to {_MOST_BINS}", 1 <= self.num_mel_bins <= _MOST_BINS),
                 ("mean", self.mean, "finite", math.isfinite(self.mean)),
                 ("std", self.std, "finite and above 0", math.isfinite(self.std) and self.std > 0),
             )
@@ -108,11 +111,15 @@ def mel_filters(num_mel_bins: int) -> Tensor:
     return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
 
+@checked
 class LogMel(nn.Module):
     """Samples to log-Mel energies, not normalised; ``.double()`` gives float64.
 
     Args:
         num_mel_bins: Mel filters.
+
+    Raises:
+        ConfigError: fewer than one, or more than there are frequencies.
     """
 
     window: Tensor
@@ -120,6 +127,8 @@ class LogMel(nn.Module):
 
     def __init__(self, num_mel_bins: int = 128) -> None:
         super().__init__()
+        if not 1 <= num_mel_bins <= _MOST_BINS:
+            raise ConfigError(f"LogMel: num_mel_bins={num_mel_bins}; give a number from 1 to {_MOST_BINS}, such as 128")
         window = torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filters", mel_filters(num_mel_bins).float(), persistent=False)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from astune.errors import ConfigError, unknown
 from astune.keyed import keyed_generator
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PatchoutMode = Literal["unstructured", "structured"]
 
 
+@checked
 class Patchout:
     """Draws the patches that each training clip keeps; all clips of an epoch keep equally many.
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
 
 from astune.errors import AdapterError, ConfigError
+from astune.validated import Validated, checked
 
 if TYPE_CHECKING:
     from astune.backbone import Sites
@@ -64,6 +65,7 @@ def layer_indices(layers: str, n_layers: int) -> list[int]:
     return sorted(chosen)
 
 
+@checked
 @dataclass
 class Attachment:
     """What a method has put on a backbone."""
@@ -74,10 +76,10 @@ class Attachment:
     """Names of the backbone's own parameters that it trains, beside the final LayerNorm."""
 
 
-class Method(BaseModel):
+class Method(Validated):
     """Base of all methods. Subclasses add fields, :meth:`places` and :meth:`attach`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(validate_default=True)
 
     family: ClassVar[str] = ""
     """Name in spec strings."""
@@ -97,6 +99,10 @@ class Method(BaseModel):
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     augmented: ClassVar[bool] = True
     """Whether the data set's SpecAugment belongs to its recipe."""
+
+    @classmethod
+    def _headline(cls) -> str:
+        return f"method {cls.family!r}" if cls.family else cls.__name__
 
     @property
     def identity_at_start(self) -> bool:

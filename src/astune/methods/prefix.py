@@ -5,16 +5,19 @@ Half of the tokens go to the keys and half to the values, after the projections,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from torch import nn
 
-from astune.backbone import Sites
 from astune.methods.base import Attachment, Method
 from astune.methods.prompts import uniform_tokens
 from astune.methods.registry import register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astune.backbone import Sites
 
 
 class KeysAndValues(nn.Module):

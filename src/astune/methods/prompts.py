@@ -7,16 +7,19 @@ Prompts stand between [CLS] and the patches; the distillation token makes way. T
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from astune.backbone import Sites
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from astune.backbone import Sites
 
 _DISTILLATION = 1  # its position
 

@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
-from astune.errors import ConfigError, listing, unknown, validation_faults
+from astune.errors import ConfigError, listing, unknown
 from astune.methods.base import NOMINAL_LAYERS, Method, Sum
+from astune.validated import SettingsError
 
 FAMILIES: dict[str, type[Method]] = {}
 PRESETS: dict[str, Method] = {}
@@ -110,8 +109,8 @@ def _parse_one(text: str, faults: list[str]) -> Method | None:
         return None
     try:
         return cls(**values)
-    except ValidationError as error:
-        faults += [f"{name}: {fault}" for fault in validation_faults(error, cls)]
+    except SettingsError as error:
+        faults += [f"{name}: {fault}" for fault in error.faults]
         return None
 
 
@@ -138,8 +137,8 @@ def changed(method: Method, fields: Mapping[str, Any]) -> Method:
         own = {name: value for name, value in fields.items() if name in type(member).model_fields}
         try:
             members.append(type(member)(**member.model_dump(exclude_unset=True) | own))
-        except ValidationError as error:
-            raise ConfigError(listing(validation_faults(error, type(member)), f"method {method.spec!r}")) from error
+        except SettingsError as error:
+            raise ConfigError(listing(error.faults, f"method {method.spec!r}")) from error
     return members[0] if len(members) == 1 else Sum(parts=tuple(members))
 
 
@@ -177,8 +176,8 @@ def method_from_record(record: Iterable[Mapping[str, Any]]) -> Method:
             continue
         try:
             members.append(FAMILIES[family](**values))
-        except ValidationError as error:
-            faults += [f"{family}: {fault}" for fault in validation_faults(error, FAMILIES[family])]
+        except SettingsError as error:
+            faults += [f"{family}: {fault}" for fault in error.faults]
     if faults or not members:
         raise ConfigError(listing(faults or ["it is empty"], "method record"))
     return members[0] if len(members) == 1 else Sum(parts=tuple(members))

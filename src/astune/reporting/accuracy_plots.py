@@ -19,6 +19,7 @@ from astune.reporting.canvas import (
     new_figure,
     write_figure,
 )
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ _ROW = 0.24  # inches
 _PANEL = 3.4  # inches, of a panel with a row a method
 
 
+@checked
 @dataclass(frozen=True)
 class Point:
     """A method's accuracy, or another share, at its number of parameters."""

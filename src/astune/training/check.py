@@ -10,10 +10,9 @@ from typing import TypeVar
 
 import torch
 
-from astune import adapter_file
 from astune.backbone import load_config
 from astune.compute import missing_compiler
-from astune.counting import meta_classifier
+from astune.counting import count
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.limit import limited
@@ -93,19 +92,19 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
-    model = None
+    size = None
     if method and shape:
         if config.max_length:
             shape.max_length = config.max_length
         labels = max(2, len(dataset.labels)) if dataset else 2  # one class is a fault of its own
-        model = attempt(lambda: meta_classifier(method, labels, shape))
+        size = attempt(lambda: count(method, labels, shape))
     if "output_dir" not in unusable:
-        attempt(lambda: refuse_unusable(config, adapter_file.file_bytes(model.adapter_state()) if model else 0))
+        attempt(lambda: refuse_unusable(config, size.adapter_bytes if size else 0))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
-    if method is None or parts is None or model is None or faults:
+    if method is None or parts is None or size is None or faults:
         return None, faults
-    return Checked(method, *parts, model.parameter_count()), []
+    return Checked(method, *parts, size.parameters), []
 
 
 def _compiler(config: TrainConfig) -> None:

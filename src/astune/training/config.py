@@ -7,112 +7,151 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
+from pydantic.fields import FieldInfo
 
-from astune.errors import ConfigError, listing, validation_faults
+from astune.errors import ConfigError, listing
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
 from astune.printable import UNPRINTABLE, printable
+from astune.validated import SettingsError, Validated
 
 _MOST_EPOCHS = 1_000_000
 
-
-class SettingsError(ConfigError):
-    """Settings that cannot be used."""
-
-    faults: tuple[str, ...]
-    """A sentence each."""
-    names: tuple[str, ...]
-    """The field of each."""
-
-    @classmethod
-    def of(cls, error: ValidationError, model: type[BaseModel]) -> Self:
-        """In our words.
-
-        Args:
-            error: what validation raised.
-            model: the settings.
-        """
-        faults = validation_faults(error, model)
-        found = cls(listing(faults, "settings"))
-        found.faults = tuple(faults)
-        found.names = tuple(str(detail["loc"][0]) for detail in error.errors(include_url=False))
-        return found
+Kind = Literal["data", "result", "rounding", "running"]
+Panel = Literal["Data", "Model", "Training", "Augmentation", "Machine", "Output"]
+KINDS: dict[Kind, str] = {
+    "data": "decides which clips train, choose the epoch and test, and how much of each is heard",
+    "result": "decides the result",
+    "rounding": "changes the result by rounding alone",
+    "running": "changes nothing in the result",
+}
+"""What a setting does to a result."""
 
 
-class TrainConfig(BaseModel):
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting beside its type, its default and its description: each field of :class:`TrainConfig` has one."""
+
+    kind: Kind
+    """What it does to a result; see :data:`KINDS`."""
+    panel: Panel
+    """Its panel in ``--help`` and in the reference page."""
+    since: int = 1
+    """1 where it was there when the first results were named. Later ones are left out of a run's identity while they have their default,
+    so that old runs keep their name."""
+    placed: bool = False
+    """Whether the place of a run in an experiment decides it, so that an experiment's file may not."""
+
+
+class TrainConfig(Validated):
     """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    data: str = Field(description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH")
-    method: str = Field(
+    data: Annotated[str, Setting("data", "Data", placed=True)] = Field(
+        description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH"
+    )
+    method: Annotated[str, Setting("result", "Model", placed=True)] = Field(
         "lora", description="preset or spec, such as bottleneck:configuration=houlsby; see `astune methods`"
     )
-    backbone: str = Field(
+    backbone: Annotated[str, Setting("result", "Model")] = Field(
         BUNDLED_BACKBONE, description="bundled (small, in the package), hub id, local folder, or random:base|small|tiny"
     )
-    output_dir: Path = Field(description="folder of the adapter; checkpoints lie in it while training")
-    fold: int | None = Field(None, description="test fold, where the data have folds; the first one by default")
-    shots: int | None = Field(None, ge=1, description="train on so many clips a class, drawn with the seed")
-    limit_clips: int | None = Field(
+    output_dir: Annotated[Path, Setting("running", "Output", placed=True)] = Field(
+        description="folder of the adapter; checkpoints lie in it while training"
+    )
+    fold: Annotated[int | None, Setting("data", "Data", placed=True)] = Field(
+        None, description="test fold, where the data have folds; the first one by default"
+    )
+    shots: Annotated[int | None, Setting("data", "Data")] = Field(
+        None, ge=1, description="train on so many clips a class, drawn with the seed"
+    )
+    limit_clips: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=1, description="try out on so many clips of each split, drawn with the seed"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips")
-    max_length: int | None = Field(
+    seed: Annotated[int, Setting("data", "Training", placed=True)] = Field(
+        0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips"
+    )
+    max_length: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; an hour at most"
     )
-    position_embeddings: Literal["fit", "zero"] = Field(
+    position_embeddings: Annotated[Literal["fit", "zero"], Setting("result", "Model")] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"
     )
-    pooling: Literal["all", "cls"] = Field("all", description="mean of all output tokens, or [CLS] alone")
-    selection: Selection | None = Field(None, description="whose weights are kept: best-validation epoch, or last")
-    learning_rate: float | None = Field(None, gt=0, description="initial rate, annealed to 0 along a cosine")
-    num_train_epochs: int | None = Field(None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips")
-    per_device_train_batch_size: int | None = Field(None, ge=1, description="clips a step and process")
-    per_device_eval_batch_size: int = Field(32, ge=1, description="clips a step and process when scoring")
-    weight_decay: float = Field(0.1, ge=0, description="AdamW's")
-    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's")
-    adam_beta2: float = Field(0.98, ge=0, lt=1, description="AdamW's")
-    adam_epsilon: float = Field(1e-6, gt=0, description="AdamW's")
-    freq_mask: int | None = Field(None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none")
-    time_mask: int | None = Field(None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none")
-    patchout: float = Field(0.0, ge=0, lt=1, description="share of the patches dropped from each training clip")
-    patchout_mode: Literal["unstructured", "structured"] = Field(
+    pooling: Annotated[Literal["all", "cls"], Setting("result", "Model")] = Field(
+        "all", description="mean of all output tokens, or [CLS] alone"
+    )
+    selection: Annotated[Selection | None, Setting("data", "Training")] = Field(
+        None, description="whose weights are kept: best-validation epoch, or last"
+    )
+    learning_rate: Annotated[float | None, Setting("result", "Training")] = Field(
+        None, gt=0, description="initial rate, annealed to 0 along a cosine"
+    )
+    num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
+        None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
+    )
+    per_device_train_batch_size: Annotated[int | None, Setting("result", "Training")] = Field(
+        None, ge=1, description="clips a step and process"
+    )
+    per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
+        32, ge=1, description="clips a step and process when scoring"
+    )
+    weight_decay: Annotated[float, Setting("result", "Training")] = Field(0.1, ge=0, description="AdamW's")
+    adam_beta1: Annotated[float, Setting("result", "Training")] = Field(0.9, ge=0, lt=1, description="AdamW's")
+    adam_beta2: Annotated[float, Setting("result", "Training")] = Field(0.98, ge=0, lt=1, description="AdamW's")
+    adam_epsilon: Annotated[float, Setting("result", "Training")] = Field(1e-6, gt=0, description="AdamW's")
+    freq_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(
+        None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none"
+    )
+    time_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(
+        None, ge=0, description="SpecAugment: longest stretch masked, in frames; 0 for none"
+    )
+    patchout: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        0.0, ge=0, lt=1, description="share of the patches dropped from each training clip"
+    )
+    patchout_mode: Annotated[Literal["unstructured", "structured"], Setting("result", "Augmentation", since=2)] = Field(
         "unstructured", description="drop single patches, or whole rows and columns of them"
     )
-    cache_frozen: bool = Field(
+    cache_frozen: Annotated[bool, Setting("running", "Machine")] = Field(
         True, description="compute frozen layers once for all epochs, where nothing random precedes them"
     )
-    bf16: bool | None = Field(None, description="compute in bfloat16; by default where the machine is faster in it")
-    store_bf16: bool | None = Field(
+    bf16: Annotated[bool | None, Setting("rounding", "Machine")] = Field(
+        None, description="compute in bfloat16; by default where the machine is faster in it"
+    )
+    store_bf16: Annotated[bool | None, Setting("rounding", "Machine", since=2)] = Field(
         None, description="keep frozen matrices in bfloat16; by default where bfloat16 computes"
     )
-    attention_kernel: AttentionKernel = Field(
+    attention_kernel: Annotated[AttentionKernel, Setting("rounding", "Machine", since=2)] = Field(
         "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
     )
-    matmul_precision: MatmulPrecision = Field("highest", description="of float32 products, as torch names it")
-    compile: bool = Field(
+    matmul_precision: Annotated[MatmulPrecision, Setting("rounding", "Machine", since=2)] = Field(
+        "highest", description="of float32 products, as torch names it"
+    )
+    compile: Annotated[bool, Setting("rounding", "Machine", since=2)] = Field(
         False, description="translate the training step with torch.compile; wants a C++ compiler on a CPU"
     )
-    report_to: Literal["none", "tensorboard", "wandb"] = Field("none", description="tracker that is sent the metrics")
-    save_steps: int | None = Field(
+    report_to: Annotated[Literal["none", "tensorboard", "wandb"], Setting("running", "Output", placed=True)] = Field(
+        "none", description="tracker that is sent the metrics"
+    )
+    save_steps: Annotated[int | None, Setting("running", "Output")] = Field(
         None, ge=1, description="checkpoint every so many steps too, beside those after epochs"
     )
-    skip_broken: bool = Field(False, description="leave out audio files that cannot be read, instead of stopping")
-    resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
-    overwrite_output_dir: bool = Field(False, description="delete what an earlier run left in the output folder")
+    skip_broken: Annotated[bool, Setting("data", "Data")] = Field(
+        False, description="leave out audio files that cannot be read, instead of stopping"
+    )
+    resume: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
+        False, description="go on from the last checkpoint in the output folder"
+    )
+    overwrite_output_dir: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
+        False, description="delete what an earlier run left in the output folder"
+    )
 
-    if not TYPE_CHECKING:  # a type checker knows the fields by pydantic's own
-
-        def __init__(self, /, **fields: object) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                raise SettingsError.of(error, type(self)) from error
+    @classmethod
+    def _headline(cls) -> str:
+        return "settings"
 
     @field_validator("data", "output_dir", mode="before")
     @classmethod
@@ -201,17 +240,38 @@ class TrainConfig(BaseModel):
 
         Of the fields that came after the first results, those that have their default are left out, so that old runs keep their name.
         """
-        decided = self.model_dump(
-            mode="json",
-            exclude={"output_dir", "resume", "overwrite_output_dir", "save_steps", "report_to", "cache_frozen"},
-        )
-        return {name: value for name, value in decided.items() if name not in _LATER or value != _LATER[name]}
+        decided = self.model_dump(mode="json", exclude=set(settings_where(kind="running")))
+        later = {name for name in decided if SETTINGS[name].since > 1}
+        return {
+            name: value
+            for name, value in decided.items()
+            if name not in later or value != type(self).model_fields[name].default
+        }
 
 
-_LATER = {
-    name: TrainConfig.model_fields[name].default
-    for name in ("patchout", "patchout_mode", "store_bf16", "attention_kernel", "matmul_precision", "compile")
-}
+def _tag(name: str, info: FieldInfo) -> Setting:
+    tags = [one for one in info.metadata if isinstance(one, Setting)]
+    if len(tags) != 1:
+        raise TypeError(f"TrainConfig.{name} has {len(tags)} tags; give it one, as in Annotated[int, Setting(...)]")
+    return tags[0]
+
+
+SETTINGS: dict[str, Setting] = {name: _tag(name, info) for name, info in TrainConfig.model_fields.items()}
+"""The tag of each field, in the order of the fields; every list of settings is derived from it."""
+
+
+def settings_where(**tags: object) -> list[str]:
+    """Names of the settings with a tag.
+
+    Args:
+        tags: fields of :class:`Setting` and the values wanted, such as ``kind="data"``.
+
+    Returns:
+        In the order of the fields.
+    """
+    return [
+        name for name, setting in SETTINGS.items() if all(getattr(setting, key) == value for key, value in tags.items())
+    ]
 
 
 def read_yaml(path: Path) -> dict[str, object]:

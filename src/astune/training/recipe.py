@@ -1,4 +1,4 @@
-"""Every number of a training run, from the paper's recipe for the method and the data set, and the user's overrides.
+"""Every number of a training run: the user's, else the paper's for the method, else the paper's for the data set, else by the data.
 
 AdamW, cosine annealing to zero stepped every batch, cross-entropy, no warm-up (paper, section III, "Setup details"; the rest from its
 published configuration).
@@ -7,13 +7,13 @@ published configuration).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from astune.methods.base import default_learning_rate
 
 if TYPE_CHECKING:
-    from astune.data import AudioDataset, Split
+    from astune.data.dataset import AudioDataset, DataRecipe, Split
     from astune.methods import Method
     from astune.names import Selection
     from astune.training.config import TrainConfig
@@ -44,6 +44,59 @@ class Recipe:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the data and the machine decide where nobody states it."""
+
+    training_clips: int
+    max_length: int
+    """Frames of 10 ms: the length that :func:`input_length` finds."""
+    processes: int = 1
+    """That share each step."""
+
+
+def settle(config: TrainConfig, method: Method | None, stated: DataRecipe) -> dict[str, Any]:
+    """The one place where it is decided whose number counts: the user's, then the method's, then the data set's.
+
+    A method has a say in its learning rate, and in the masks where they do not belong to its recipe.
+
+    Args:
+        config: what the user asked for.
+        method: the method trained; None where there is none, as for a baseline.
+        stated: the data set's recipe.
+
+    Returns:
+        Each field of :class:`Recipe`; None where the data decide, see :func:`complete`.
+    """
+    numbers = {key: value for key, value in vars(stated).items() if value is not None}
+    if method:
+        unmasked = {} if any(member.augmented for member in method.members) else {"freq_mask": 0, "time_mask": 0}
+        numbers |= {"learning_rate": default_learning_rate(method), **unmasked}
+    asked = {field.name: getattr(config, field.name) for field in fields(Recipe)}
+    return {name: numbers.get(name) if value is None else value for name, value in asked.items()}
+
+
+def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
+    """Fill in what the data decide.
+
+    Args:
+        settled: by :func:`settle`.
+        facts: of the data and the machine.
+
+    Returns:
+        The recipe.
+    """
+    length = settled["max_length"] or facts.max_length
+    low, high = OWN_DATA_EPOCHS
+    epochs = math.ceil(OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.processes / facts.training_clips)
+    decided = {
+        "max_length": length,
+        "num_train_epochs": min(max(epochs, low), high),
+        "time_mask": int(OWN_DATA_TIME_MASK * length),
+    }
+    return Recipe(**{name: decided[name] if value is None else value for name, value in settled.items()})
+
+
 def resolve(
     config: TrainConfig, method: Method, dataset: AudioDataset, split: Split, processes: int = 1, *, quiet: bool = False
 ) -> Recipe:
@@ -60,42 +113,8 @@ def resolve(
     Returns:
         The recipe.
     """
-    stated = dataset.recipe
-    settled = settled_by(method)
-    batch = config.per_device_train_batch_size or stated.per_device_train_batch_size
-    max_length = input_length(config, dataset, split, quiet=quiet)
-    epochs = config.num_train_epochs or stated.num_train_epochs
-    if epochs is None:
-        low, high = OWN_DATA_EPOCHS
-        epochs = min(max(math.ceil(OWN_DATA_STEPS * batch * processes / len(split.train)), low), high)
-    time_mask = stated.time_mask if stated.time_mask is not None else int(OWN_DATA_TIME_MASK * max_length)
-    masks = {"freq_mask": stated.freq_mask, "time_mask": time_mask} | settled
-    return Recipe(
-        max_length=max_length,
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch,
-        learning_rate=config.learning_rate or settled["learning_rate"],
-        weight_decay=config.weight_decay,
-        adam_beta1=config.adam_beta1,
-        adam_beta2=config.adam_beta2,
-        adam_epsilon=config.adam_epsilon,
-        freq_mask=masks["freq_mask"] if config.freq_mask is None else config.freq_mask,
-        time_mask=masks["time_mask"] if config.time_mask is None else config.time_mask,
-        selection=config.selection or stated.selection,
-    )
-
-
-def settled_by(method: Method) -> dict[str, Any]:
-    """The defaults that a method has a say in, whatever the data set's recipe says.
-
-    Args:
-        method: the method trained.
-
-    Returns:
-        Fields of :class:`Recipe`.
-    """
-    unmasked = {} if any(member.augmented for member in method.members) else {"freq_mask": 0, "time_mask": 0}
-    return {"learning_rate": default_learning_rate(method), **unmasked}
+    facts = Facts(len(split.train), input_length(config, dataset, split, quiet=quiet), processes)
+    return complete(settle(config, method, dataset.recipe), facts)
 
 
 def input_length(config: TrainConfig, dataset: AudioDataset, split: Split, *, quiet: bool = False) -> int:

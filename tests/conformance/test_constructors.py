@@ -1,0 +1,181 @@
+"""Every public constructor, found automatically, refuses what it cannot use with an error of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import inspect
+import math
+import pickle
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import astune
+from astune import load_backbone, parse_method
+from astune.data import DataRecipe
+from astune.errors import AstuneError, ConfigError
+from astune.experiments.plan import PlanOptions
+from astune.experiments.table import DataEntry, Row, Table
+from astune.features import FrontEnd, Patchout, SpecAugment
+from astune.methods import FAMILIES, PRESETS, Method
+from astune.methods.base import Sum
+from astune.training.config import TrainConfig
+from astune.validated import Validated
+
+# What attaches methods to a backbone is made by AudioClassifier alone; users and methods are given it.
+NOT_CONSTRUCTED = {"Sites", "SubLayer"}
+WRONG: tuple[object, ...] = (
+    object(),
+    "no such value",
+    -1,
+    0,
+    10**12,
+    math.nan,
+    math.inf,
+    True,
+    None,
+    b"x",
+    [],
+    {},
+    (),
+    {"a": 1},
+    torch.zeros(2),
+)
+
+
+def exported() -> Iterator[type]:
+    """Classes that a package of ours exports."""
+    packages = [info.name for info in pkgutil.walk_packages(astune.__path__, "astune.") if info.ispkg]
+    for name in ("astune", *packages):
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            value = getattr(module, public)
+            if inspect.isclass(value) and value.__module__.startswith("astune.") and public not in NOT_CONSTRUCTED:
+                yield value
+
+
+def constructors() -> list[type]:
+    found = {*exported(), *FAMILIES.values(), Sum, Table, Row, DataEntry, PlanOptions}
+    return sorted(
+        (cls for cls in found if not inspect.isabstract(cls) and not issubclass(cls, BaseException)),
+        key=lambda cls: f"{cls.__module__}.{cls.__name__}",
+    )
+
+
+CONSTRUCTORS = constructors()
+
+
+EXAMPLES: dict[str, dict[str, object]] = {
+    "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
+    "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
+    "Clip": {"path": Path("a.wav"), "label": "a", "name": "a"},
+    "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
+    "DataEntry": {"name": "esc50"},
+    "FeatureCache": {"features": np.zeros((1, 2, 3))},
+    "FrontEnd": {"max_length": 64},
+    "Origin": {"name": "mine", "fingerprint": "0", "position_embeddings": "fit"},
+    "PassedOver": {"kind": "files", "count": 1, "examples": ("a",)},
+    "Patchout": {"share": 0.5, "mode": "structured", "grid": (12, 3), "seed": 0},
+    "Point": {
+        "method": "lora",
+        "parameters": 1,
+        "accuracy": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "series": "test",
+        "panel": "x",
+    },
+    "Row": {"name": "a", "method": "lora"},
+    "SpecAugment": {"freq_mask": 24, "time_mask": 80, "seed": 0},
+    "Split": {"train": (0,), "validation": (), "test": (1,)},
+    "Sum": {"parts": (parse_method("lora"),)},
+    "Table": {"title": "x", "datasets": ["esc50"], "rows": [{"name": "a", "method": "lora"}]},
+    "TrainConfig": {"data": "x", "output_dir": "y"},
+}
+"""Values that a constructor takes, where some of its fields have no default; each field is then made wrong by itself."""
+
+
+def fields_of(cls: type) -> list[str]:
+    return list(cls.model_fields) if issubclass(cls, Validated) else list(inspect.signature(cls).parameters)
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS, ids=lambda cls: cls.__name__)
+def test_it_takes_its_example(cls: type) -> None:
+    example = EXAMPLES.get(cls.__name__, {})
+    fresh = {"backbone": load_backbone("random:tiny", 32)} if "backbone" in example else {}
+    cls(**example | fresh)
+
+
+def test_there_are_constructors() -> None:
+    names = {cls.__name__ for cls in CONSTRUCTORS}
+    assert {
+        "AudioClassifier",
+        "TrainConfig",
+        "FrontEnd",
+        "DataRecipe",
+        "Clip",
+        "Patchout",
+        "SpecAugment",
+        "LoRA",
+    } <= names
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS, ids=lambda cls: cls.__name__)
+def test_an_unknown_field_is_refused_by_name(cls: type) -> None:
+    with pytest.raises(ConfigError, match="no_such_field"):
+        cls(no_such_field=1)
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: type(value).__name__)
+def test_a_wrong_value_is_taken_or_refused_by_us(cls: type, value: object) -> None:
+    """For every field by itself and for all of them; a number may be right for one field and wrong for the next."""
+    names = fields_of(cls)
+    example = EXAMPLES.get(cls.__name__, {})
+    for given in (*(example | {name: value} for name in names), dict.fromkeys(names, value)):
+        with contextlib.suppress(AstuneError):
+            cls(**given)
+
+
+def test_a_field_of_the_wrong_type_is_named_with_what_is_wanted() -> None:
+    with pytest.raises(ConfigError, match="FrontEnd: max_length='64' is of type str; give a whole number"):
+        FrontEnd("64")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"FrontEnd: unknown field 'max_lenght'.*did you mean 'max_length'"):
+        FrontEnd(max_length=64, max_lenght=64)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="SpecAugment: 2 faults\n  - time_mask is missing\n  - seed is missing"):
+        SpecAugment(1)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"Patchout: unknown mode 'some'.*unstructured"):
+        Patchout(0.5, "some", (2, 3), 0)  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match="Patchout: grid=3 is of type int; give a tuple of 2: a whole number, a whole number"
+    ):
+        Patchout(0.5, "structured", 3, 0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="it takes 4 values at most"):
+        FrontEnd(64, 128, 0.0, 1.0, 2)  # type: ignore[call-arg]
+
+
+def test_faults_inside_of_a_part_are_named_with_their_place() -> None:
+    with pytest.raises(
+        ConfigError, match=r"rows\.1: 2 faults|rows\.1: method is missing\n  - rows\.1: unknown field 'metod'"
+    ):
+        Table(title="x", datasets=["esc50"], rows=[{"name": "a", "method": "lora"}, {"name": "b", "metod": "lora"}])
+
+
+@pytest.mark.parametrize("method", PRESETS.values(), ids=PRESETS)
+def test_methods_are_copied_and_pickled_as_before(method: Method) -> None:
+    assert pickle.loads(pickle.dumps(method)) == method  # noqa: S301 - our own
+    assert copy.deepcopy(method) == method.model_copy() == method
+
+
+def test_other_values_are_copied_and_pickled_as_before() -> None:
+    front_end = FrontEnd(64)
+    assert pickle.loads(pickle.dumps(front_end)) == copy.deepcopy(front_end) == front_end  # noqa: S301 - our own
+    config = TrainConfig(data="x", output_dir="y", seed=3)
+    assert config.model_copy(update={"seed": 4}).seed == 4
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own
