@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import nn
-from transformers import ASTConfig, ASTModel
+from transformers import ASTModel
 
 from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
@@ -49,6 +49,7 @@ class _Claim:
     taken: bool = False
 
 
+@checked
 class Backbone(nn.Module):
     """transformers' ``ASTModel`` and what astune knows of it.
 
@@ -84,16 +85,6 @@ class Backbone(nn.Module):
         if not isinstance(model, ASTModel):
             raise ConfigError(f"model is of type {type(model).__name__}; give a transformers.ASTModel")
         return cls(model, Origin(model.name_or_path or "unnamed", fingerprint_of(Sites(model)), "fit"))
-
-    @classmethod
-    def empty(cls, config: ASTConfig) -> Backbone:
-        """A backbone of sizes alone, on the meta device: no weights, no download.
-
-        Args:
-            config: its sizes and input length.
-        """
-        with torch.device("meta"):
-            return cls(ASTModel(config), Origin("meta", "", "fit"))
 
     def forward(self, input_values: Tensor) -> BaseModelOutputWithPooling:
         """The model's own output; methods that mix levels or drop patches go through :attr:`sites` instead.

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from astune import keyed
 from astune.architecture import Architecture
 from astune.backbone import load_config
 from astune.counting import Count, count
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
 BASELINE_ROW = "log-Mel statistics"
-_FORMAT = 1  # raised when equal settings no longer give equal results
 
 
 @checked
@@ -116,7 +116,7 @@ class PlannedRun:
         decided |= settle(config, self.method, self.recipe)
         if not self.method:
             decided = {key: decided[key] for key in DECIDING}
-        return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": _FORMAT}
+        return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": keyed.FORMAT}
 
     @cached_property
     def key(self) -> str:

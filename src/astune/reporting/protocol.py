@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from astune.experiments.records import PlanEntry, RunRecord, SavedPlan
     from astune.experiments.results import Results
 
-_UNSEEN = ("data", "clips", "method", "seed", "fold")  # settings that columns, rows and counts of runs show already
+_UNSEEN = (
+    "data",
+    "clips",
+    "method",
+    "seed",
+    "fold",
+    "format",
+)  # columns, rows and counts of runs show them, or nothing of the protocol
 
 
 def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from astune.errors import ConfigError, DataError, Interrupted
 from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.tasks import task_named
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
@@ -70,13 +71,14 @@ def cross_validate(
             done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
             raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
-    accuracies = [result.scores["test"]["accuracy"] for result in results]
+    headline = task_named(results[0].task).headline
+    found = [result.scores["test"][headline] for result in results]
     summary = {
         "spec": results[0].spec,
         "folds": list(folds),
-        "test_accuracy": accuracies,
-        "mean": mean(accuracies),
-        "standard_deviation": stdev(accuracies),
+        f"test_{headline}": found,
+        "mean": mean(found),
+        "standard_deviation": stdev(found),
     }
     if main:
         with writing(config.output_dir):

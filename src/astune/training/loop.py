@@ -168,6 +168,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
         notices=list(setup.notices),
+        task=engine.task.name,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")

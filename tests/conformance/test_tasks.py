@@ -1,0 +1,188 @@
+"""What every registered task must do, and that a second task is one class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from astune import Predictor
+from astune.cli.train import show
+from astune.data import LAYOUTS, AudioDataset, Clip, Layout, load_data
+from astune.errors import ConfigError
+from astune.tasks import TASKS, Reduction, Task, task_named
+from astune.training.config import TrainConfig
+from astune.training.loop import train
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+LABELS = ("dog", "rain", "siren")
+CLIPS = tuple(Clip(f"{number}.wav", Path(f"{number}.wav"), (LABELS[number % 3],)) for number in range(9))
+
+every_task = pytest.mark.parametrize("name", sorted(TASKS))
+
+
+def logits_for(task: Task, certainty: float) -> tuple[Tensor, Tensor]:
+    """Logits that are right about every clip, and its targets."""
+    targets = task.encode(CLIPS, LABELS)
+    right = torch.tensor([[label in clip.labels for label in LABELS] for clip in CLIPS])
+    return certainty * (2.0 * right - 1), targets
+
+
+@every_task
+def test_is_found_by_its_name(name: str) -> None:
+    assert task_named(name) is TASKS[name]
+    assert TASKS[name].name == name
+    assert next(iter(TASKS[name].shares)) == TASKS[name].headline
+
+
+def test_an_unknown_task_is_refused_with_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"'single-lable'.*did you mean 'single-label'"):
+        task_named("single-lable")
+
+
+@every_task
+def test_loss_falls_where_logits_are_right(name: str) -> None:
+    task = TASKS[name]
+    losses = []
+    for certainty in (-2.0, 0.0, 2.0):
+        logits, targets = logits_for(task, certainty)
+        mean = task.loss(logits, targets)
+        assert mean.shape == ()
+        assert float(task.loss(logits, targets, "sum")) == pytest.approx(len(CLIPS) * float(mean), rel=1e-6)
+        losses.append(float(mean))
+    assert losses[0] > losses[1] > losses[2] > 0
+
+
+@every_task
+def test_scores_lie_between_0_and_1_and_rank_as_logits_do(name: str) -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    scores = TASKS[name].activate(logits)
+    assert scores.shape == logits.shape
+    assert bool(((scores >= 0) & (scores <= 1)).all())
+    assert torch.equal(scores.argsort(dim=-1), logits.argsort(dim=-1))
+
+
+@every_task
+def test_right_logits_get_full_marks(name: str) -> None:
+    task = TASKS[name]
+    logits, targets = logits_for(task, 3.0)
+    figures = task.score(logits, targets).figures()
+    assert {"clips", "loss", *task.shares} <= set(figures)
+    assert figures["clips"] == len(CLIPS)
+    assert all(figures[share] == 1 for share in task.shares)
+    assert figures["loss"] == pytest.approx(float(task.loss(logits.double(), targets)))
+    wrong = task.score(-logits, targets).figures()
+    assert task.better(figures, wrong)
+    assert not task.better(wrong, figures)
+    assert not task.better(figures, figures)  # the earlier one wins a tie
+    assert task.better(wrong, None)
+    with pytest.raises(ValueError, match="no clip"):
+        task.score(logits[:0], targets[:0])
+
+
+@every_task
+def test_a_clip_counts_for_its_labels(name: str) -> None:
+    assert all(TASKS[name].strata(clip) == clip.labels for clip in CLIPS)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores of the task below."""
+
+    clips: int
+    mean_average_precision: float
+    loss: float
+
+    def figures(self) -> dict[str, float]:
+        return {"clips": self.clips, "map": self.mean_average_precision, "loss": self.loss}
+
+    def record(self) -> dict[str, Any]:
+        return dict(self.figures())
+
+
+class AnyLabels(Task):
+    """Each clip has any of the labels: a task of another kind, in one class."""
+
+    name = "any-labels"
+    headline = "map"
+    shares: ClassVar[dict[str, str]] = {"map": "mAP"}
+
+    def strata(self, clip: Clip) -> tuple[str, ...]:
+        return clip.labels
+
+    def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
+        return torch.tensor([[float(label in clip.labels) for label in labels] for clip in clips])
+
+    def loss(self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+        each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
+        return each.mean(dim=-1).mean() if reduction == "mean" else each.mean(dim=-1).sum()
+
+    def activate(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def score(self, logits: Tensor, targets: Tensor) -> Ranking:
+        precision = average_precision_score(targets.numpy(), logits.numpy(), average="macro")
+        return Ranking(len(logits), float(precision), float(self.loss(logits.double(), targets)))
+
+    def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
+        return than is None or figures["map"] > than["map"]
+
+
+@pytest.fixture
+def any_labels(generated: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A data set of that task: every clip of the generated one, with a second label by its number."""
+    monkeypatch.setitem(TASKS, AnyLabels.name, AnyLabels())
+    source = load_data(generated)
+    clips = [
+        replace(clip, labels=(*clip.labels, "even") if number % 2 == 0 else clip.labels)
+        for number, clip in enumerate(source.clips)
+    ]
+    data = replace(source, clips=tuple(clips), labels=(*source.labels, "even"), task=AnyLabels())
+
+    class AnyLabelsLayout(Layout):
+        name = "any-labels"
+
+        def recognises(self, path: Path) -> bool:
+            del path
+            return False
+
+        def load(self, path: Path) -> AudioDataset:
+            del path
+            return data
+
+        def write_example(self, folder: Path) -> Path:
+            return folder
+
+    monkeypatch.setitem(LAYOUTS, "any-labels", AnyLabelsLayout())
+    return f"any-labels:{generated}"
+
+
+def test_a_second_task_trains_is_kept_and_predicts(any_labels: str, generated: Path, tmp_path: Path) -> None:
+    """From the data set to the adapter and back, no other file knows it."""
+    settings = TrainConfig(
+        data=any_labels, output_dir=tmp_path / "out", backbone="random:tiny", method="bitfit", max_length=32,
+        num_train_epochs=3, learning_rate=5e-3, per_device_train_batch_size=8, shots=4,
+    )  # fmt: skip
+    result = train(settings, quiet=True)
+    assert result.task == "any-labels"
+    assert result.scores["test"].keys() == {"clips", "map", "loss"}
+    best = max(range(3), key=lambda epoch: result.history[epoch]["validation"]["map"])
+    assert result.best_epoch == best
+    show([result])
+    predictor = Predictor(tmp_path / "out")
+    assert predictor.task.name == "any-labels"
+    found = predictor.evaluate(any_labels)
+    assert found.scores.figures()["map"] == pytest.approx(result.scores["test"]["map"], abs=1e-6)
+    file = load_data(generated).clips[0].path
+    logits = predictor.logits(str(file))[0]
+    scores = {one["label"]: one["score"] for one in predictor.predict(str(file), top_k=None)}
+    for label, logit in zip(predictor.labels, logits, strict=True):
+        assert scores[label] == pytest.approx(float(logit.sigmoid()), abs=1e-6)  # independent, with no sum of 1
