@@ -82,7 +82,7 @@ def decode(folder: str) -> Subject:
         folder: with WAV files.
     """
     paths, front_end = _paths(folder), _front_end(_FILE_SECONDS)
-    return Subject(lambda: [read_audio(path, front_end.seconds) for path in paths])
+    return Subject(lambda: [read_audio(path, seconds=front_end.seconds) for path in paths])
 
 
 def build(folder: str) -> Subject:
@@ -97,7 +97,7 @@ def build(folder: str) -> Subject:
         return build_cache(paths, front_end, root=_new_folder(folder), quiet=True)
 
     def evidence() -> dict[str, torch.Tensor]:
-        exact = front_end(torch.from_numpy(read_audio(paths[-1], front_end.seconds)))
+        exact = front_end(torch.from_numpy(read_audio(paths[-1], seconds=front_end.seconds)))
         return {"cached": compute().batch([len(paths) - 1])[0], "computed": exact}
 
     return Subject(compute, evidence)

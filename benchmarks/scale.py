@@ -21,7 +21,9 @@ from astune.adapter_file import read
 from astune.data.check import check
 from astune.data.labels import label_faults
 from astune.experiments.plan import PlanOptions, plan, saved
-from astune.experiments.store import RunRecord, Store
+from astune.experiments.records import RunRecord
+from astune.experiments.results import Results
+from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.names import BUNDLED_BACKBONE
 from astune.reporting.report import write_report
@@ -158,7 +160,7 @@ def adapter(folder: str, clips: int, classes: int) -> Subject:
 
     def step() -> int:
         model.save_pretrained(place, metrics=scores)
-        return len(read(place)[0].labels)
+        return len(read(place).labels)
 
     return Subject(step, lambda: {"size": torch.tensor([step(), classes])})
 
@@ -187,7 +189,7 @@ def reported(folder: str, table: str, clips: int, classes: int) -> Subject:
                 versions={"torch": "2", "transformers": "5"},
             )  # fmt: skip
             store.write(RunRecord(run.key, run.identity, "f", result, None, None))
-        return len(write_report(store.read_plan("scale"), store, store.folder / "reports"))
+        return len(write_report(Results.load(store, "scale"), store.folder / "reports"))
 
     return Subject(step, lambda: {"size": torch.tensor([int(step() > 5), 1])})
 

@@ -145,7 +145,7 @@ def classifier(backbone: str, frames: int, method: str) -> AudioClassifier:
         The classifier, in training mode.
     """
     model = AudioClassifier(load_backbone(backbone, frames), method, [str(label) for label in range(CLASSES)])
-    added = dict(model.adapter.named_parameters())
+    added = dict(model.added.named_parameters())
     start({name: p for name, p in model.trained_parameters().items() if name in added or name.startswith("head.")})
     return model.train()
 
@@ -163,7 +163,7 @@ def ours(backbone: str, frames: int, batch: int, method: str = "lora", *, refere
     model, arithmetic = classifier(backbone, frames, method), _arithmetic(reference=reference)
     arithmetic.prepare(model.sites)
     if reference:
-        model.backbone.set_attn_implementation("eager")
+        model.backbone.model.set_attn_implementation("eager")
     inputs = random_inputs(batch, frames, model.front_end.num_mel_bins)
     return Training(lambda x: model(x).logits, model.trained_parameters(), inputs, arithmetic).subject()
 
@@ -182,7 +182,7 @@ def with_peft(backbone: str, frames: int, batch: int, *, reference: bool = False
         batch: clips a step.
         reference: in float32 and with transformers' eager attention.
     """
-    plain = load_backbone(backbone, frames)
+    plain = load_backbone(backbone, frames).model
     if reference:
         plain.set_attn_implementation("eager")
     width, bins = plain.config.hidden_size, plain.config.num_mel_bins
@@ -222,7 +222,7 @@ def full(backbone: str, frames: int, batch: int, *, reference: bool = False) -> 
         batch: clips a step.
         reference: in float32 and with transformers' eager attention.
     """
-    plain = load_backbone(backbone, frames)
+    plain = load_backbone(backbone, frames).model
     plain.config.num_labels = CLASSES
     model = ASTForAudioClassification(plain.config)
     model.audio_spectrogram_transformer = plain
@@ -307,7 +307,7 @@ def loaded(backbone: str, frames: int, batch: int) -> Subject:
         batch: clips a step.
     """
     held = load_backbone(backbone, frames), random_inputs(batch, frames, load_config(backbone).num_mel_bins)
-    return Subject(evidence=lambda: {"frames": torch.tensor([held[0].config.max_length])})
+    return Subject(evidence=lambda: {"frames": torch.tensor([held[0].max_length])})
 
 
 def contestants(backbone: str, frames: int, batch: int) -> list[Contestant]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from astune.backbone.load import AUDIOSET_MEAN, AUDIOSET_STD
+from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
 from astune.data.audio import SAMPLING_RATE
 from astune.files import save_tensors, write_text
 

@@ -30,8 +30,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, 
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from astune.backbone import load_backbone
-from astune.backbone.positions import set_positions
+from astune.backbone import Backbone, load_backbone
 from astune.console import progress, say
 from astune.data.layouts.base import load_data
 from astune.experiments.baseline import log_mel_statistics
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
-    from transformers import ASTModel
 
     from astune.data.dataset import AudioDataset
 
@@ -143,7 +141,7 @@ def contestants(backbone: str, work_dir: Path | None, task: Task) -> dict[str, C
     """
     length = task.max_length
 
-    def of(model: ASTModel) -> Callable[[AudioDataset], Features]:
+    def of(model: Backbone) -> Callable[[AudioDataset], Features]:
         return partial(_embedded, lambda x: model(x).last_hidden_state.mean(dim=1), length)
 
     found: dict[str, Callable[[AudioDataset], Features]] = {
@@ -161,11 +159,9 @@ def contestants(backbone: str, work_dir: Path | None, task: Task) -> dict[str, C
     return found
 
 
-def _start_of_student(length: int) -> ASTModel:
+def _start_of_student(length: int) -> Backbone:
     torch.manual_seed(1)
-    model = Student(StudentConfig(), classes=2, channels=2).eval().exported()
-    set_positions(model, length, "fit")
-    return model
+    return Backbone.of(Student(StudentConfig(), classes=2, channels=2).eval().exported()).fit(length)
 
 
 @torch.no_grad()

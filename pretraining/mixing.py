@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from astune.backbone.load import AUDIOSET_MEAN, AUDIOSET_STD
+from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
 from astune.keyed import keyed_generator
 from pretraining.corpus import SOUND_FRAMES
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
 
-from astune.backbone.positions import SPECIAL_TOKENS, time_patches
+from astune.architecture import SPECIAL_TOKENS, time_patches
 from astune.backbone.sites import Sites
 from pretraining.mixing import BINS
 from pretraining.stage import soft_cross_entropy
@@ -144,7 +144,9 @@ def _start(student: Student) -> None:
         )
         return left, scales.sqrt(), right
 
-    for layer in Sites(student.backbone).layers:
+    sites = Sites(student.backbone)
+    sites.set_kernel("auto")
+    for layer in sites.layers:
         projections = layer["mhsa"].projections
         size = width // heads
         queries, keys = [], []

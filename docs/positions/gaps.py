@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from astune.experiments.results import Results
 from astune.experiments.store import Store
 from astune.reporting.aggregate import by_fold, cells, compare, mean_interval
 
@@ -25,13 +26,11 @@ LEADS = ("fit", "zero", "change")
 
 def main() -> None:
     """Print the tables as Markdown, in percent and percentage points."""
-    store = Store(Path(__file__).parents[1] / "results")
-    saved = store.read_plan("positions")
-    found = cells(saved.entries, {entry.key: store.read(entry.key) for entry in saved.entries})
-    rows = list(dict.fromkeys(entry.row for entry in saved.entries))
-    names = list(dict.fromkeys(entry.dataset for entry in saved.entries))
+    results = Results.load(Store(Path(__file__).parents[1] / "results"), "positions")
+    found, rows = cells(results), results.plan.rows
+    names = list(dict.fromkeys(entry.dataset for entry in results.plan.entries))
     accuracies = {
-        (row, name, positions): found[row, f"{name}, position_embeddings={positions}"].accuracies
+        (row, name, positions): found[row, f"{name}, position_embeddings={positions}"].scores
         for row in rows
         for name in names
         for positions in ("fit", "zero")

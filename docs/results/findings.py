@@ -15,9 +15,9 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from astune.experiments.published import PUBLISHED
+from astune.experiments.results import Results
 from astune.experiments.store import Store
 from astune.reporting.aggregate import cells, compare
-from astune.reporting.report import records_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,11 +151,10 @@ def main() -> None:
     found: dict[str, Cells] = {}
     lines: dict[str, list[str]] = {}
     for table in store.planned():
-        saved = store.read_plan(table)
-        found[table] = cells(saved.entries, records_of(saved, store))
-        columns = list(dict.fromkeys(entry.column for entry in saved.entries))
+        results = Results.load(store, table)
+        found[table] = cells(results)
         if table in FINDINGS:
-            lines[table] = list(lines_of(table, found[table], columns, counts))
+            lines[table] = list(lines_of(table, found[table], results.plan.columns, counts))
     print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("hold", "do not", "open")), end="\n\n")
     for table in sorted(lines, key=lambda name: (not name.startswith("table"), name)):
         head = f"Table {PUBLISHED[table].numeral}" if table in PUBLISHED else "Figure 3"
@@ -234,7 +233,7 @@ def printed(table: str, sides: Sequence[Sequence[str]], columns: Sequence[str]) 
 def accuracies(found: Cells, rows: Sequence[str], columns: Sequence[str]) -> dict[Pair, float]:
     """The mean over rows and columns, of each fold and seed that all of them have; nothing while a cell is unfinished."""
     places = [found.get(place) for place in product(rows, columns)]
-    runs = [cell.accuracies for cell in places if cell is not None and cell.finished]
+    runs = [cell.scores for cell in places if cell is not None and cell.finished]
     if not runs or len(runs) < len(places):
         return {}
     shared = set(runs[0]).intersection(*runs[1:])
@@ -274,7 +273,7 @@ def blind_lines(found: Cells) -> Iterator[str]:
     yield "| " + " | ".join([f"fold {BLIND}", *columns]) + " |"
     yield "| " + " | ".join(["---"] * (1 + len(columns))) + " |"
     for row in SWEPT:
-        runs = [found[row, column].accuracies if (row, column) in found else {} for column in columns]
+        runs = [found[row, column].scores if (row, column) in found else {} for column in columns]
         fields = [", ".join(f"{100 * value:.1f}" for (fold, _), value in one.items() if fold == BLIND) for one in runs]
         yield "| " + " | ".join([row, *(field or "-" for field in fields)]) + " |"
 

@@ -1,4 +1,4 @@
-"""The adapter folder: everything one task needs beside the backbone.
+"""The adapter folder: an :class:`astune.adapter.Adapter` on disk.
 
 ``adapter_model.safetensors`` holds what was trained, under our own names; ``adapter_config.json`` says what it is and what it fits;
 ``README.md`` is its model card. About 1 MB for LoRA on AST-base.
@@ -9,112 +9,39 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from astune.backbone import origin_of
+from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
-from astune.data.labels import label_faults
-from astune.environment import versions
-from astune.errors import AdapterError, unknown
-from astune.features.log_mel import FrontEnd
+from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
-from astune.methods import Method
-from astune.methods.registry import method_from_record, method_record
 from astune.model_card import model_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
-    from transformers import ASTModel
-
-    from astune.classifier import AudioClassifier
 
 WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
-FORMAT_VERSION = 1
-_FAULTS_SHOWN = 3
-_ABOUT = ("training", "metrics")  # entries of the configuration that callers give
 _CARD_MARK = "library_name: astune"
 
 
-class BackboneReference(BaseModel):
-    """Which backbone an adapter was trained on."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name_or_path: str
-    fingerprint: str
-    """See :func:`astune.backbone.load.fingerprint_of`."""
-
-
-class AdapterConfig(BaseModel):
-    """``adapter_config.json``."""
-
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
-
-    format_version: int
-    spec: str
-    """The method for people; :meth:`read_method` reads the record below, in which no default is left out."""
-    method: list[dict[str, Any]]
-    backbone: BackboneReference
-    labels: tuple[str, ...]
-    pooling: Literal["all", "cls"]
-    position_embeddings: Literal["fit", "zero"]
-    front_end: FrontEnd
-    compute_dtype: str
-    """Of the products while training: float32 or bfloat16. The file is float32."""
-    trainable_parameters: int
-    """As the paper counts them."""
-    training: dict[str, Any] = {}
-    """Data, fold, seed and every number of the recipe."""
-    metrics: dict[str, Any] = {}
-    """Scores by split."""
-    versions: dict[str, str] = {}
-
-    @field_validator("labels")
-    @classmethod
-    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Labels from elsewhere are shown and served like one's own.
-
-        Raises:
-            ValueError: fewer than two, the same twice, or not as they can be shown.
-        """
-        faults = label_faults(labels, outer_spaces=True)
-        if faults:
-            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
-        return labels
-
-    def read_method(self) -> Method:
-        """The method.
-
-        Raises:
-            AdapterError: this version does not know it.
-        """
-        try:
-            return method_from_record(self.method)
-        except ValueError as fault:
-            raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
-
-
-def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "float32", **about: Any) -> None:
+def write(folder: str | Path, adapter: Adapter) -> None:
     """Write an adapter folder; each file appears whole or not at all, the configuration last.
 
     Args:
         folder: made if it is not there.
-        model: what is saved.
-        compute_dtype: of training.
-        about: ``training`` and ``metrics``, see :class:`AdapterConfig`; a confusion matrix among the metrics stays out, because it may
-            be many times as large as the weights. It is in ``results.json``.
+        adapter: what is saved.
 
     Raises:
-        AdapterError: what is saved holds values that are not finite, the folder is a file or holds one of the user's under the name of
-            one of ours, or ``about`` has an entry of another name.
-        DataError: a number among what is said about it is not finite.
+        AdapterError: the adapter holds values that are not finite, or the folder is a file or holds one of the user's under the name
+            of one of ours.
+        DataError: a number among its metrics or settings is not finite.
     """
     folder = Path(folder)
     strange = foreign_files(folder)
@@ -122,44 +49,18 @@ def write(folder: str | Path, model: AudioClassifier, *, compute_dtype: str = "f
         raise AdapterError(
             f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
         )
-    state = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in model.adapter_state().items()
-    }
-    refuse_unsound(state, "this adapter cannot be saved")
-    unexpected = about.keys() - _ABOUT
-    if unexpected:
-        raise AdapterError(unknown("entry", min(unexpected), _ABOUT))
-    about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
-    config = AdapterConfig(
-        format_version=FORMAT_VERSION,
-        spec=model.method.spec,
-        method=method_record(model.method),
-        backbone=BackboneReference(name_or_path=model.origin.name, fingerprint=model.origin.fingerprint),
-        labels=model.labels,
-        pooling=model.pooling,
-        position_embeddings=model.origin.position_embeddings,
-        front_end=model.front_end,
-        compute_dtype=compute_dtype,
-        trainable_parameters=model.parameter_count(),
-        versions=versions(),
-        **about,
-    )
+    refuse_unsound(adapter.tensors, "this adapter cannot be saved")
     texts = {
-        CARD: model_card(config),
-        CONFIG: json_text(config.model_dump(mode="json"), indent=2, escaped=False) + "\n",
+        CARD: model_card(adapter.config),
+        CONFIG: json_text(adapter.config.model_dump(mode="json"), indent=2, escaped=False) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as fault:
         raise AdapterError(f"{folder} is a file; give a folder") from fault
-    save_tensors(folder / WEIGHTS, state)
+    save_tensors(folder / WEIGHTS, adapter.tensors)
     for name, text in texts.items():
         write_text(folder / name, text)
-
-
-def _figures(scores: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scores.items() if name != "confusion"}
 
 
 def unsound(state: Mapping[str, Tensor]) -> list[str]:
@@ -230,14 +131,14 @@ def _tensor_names(path: Path) -> list[str]:
         return []
 
 
-def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
+def read(name_or_path: str | Path) -> Adapter:
     """Read an adapter folder.
 
     Args:
         name_or_path: the folder, or the hub id of one.
 
     Returns:
-        Configuration and tensors.
+        The adapter.
 
     Raises:
         AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
@@ -245,11 +146,11 @@ def read(name_or_path: str | Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:
-        state = load_file(files[WEIGHTS])
+        tensors = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
-    refuse_unsound(state, f"{files[WEIGHTS]} cannot be used")
-    return config, state
+    refuse_unsound(tensors, f"{files[WEIGHTS]} cannot be used")
+    return Adapter(config, tensors, str(name_or_path))
 
 
 def read_config(path: Path) -> AdapterConfig:
@@ -280,42 +181,13 @@ def read_config(path: Path) -> AdapterConfig:
         raise AdapterError(f"{path} is no adapter configuration of astune's: {fault}") from fault
 
 
-def check_backbone(config: AdapterConfig, backbone: ASTModel, adapter: str) -> None:
-    """Refuse a backbone the adapter was not trained on.
+def file_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Size of the adapter file that tensors would fill, without writing it; works on the meta device.
 
     Args:
-        config: of the adapter.
-        backbone: the candidate, fitted to a length.
-        adapter: name of the adapter, for messages.
-
-    Raises:
-        AdapterError: other weights, another length or another position setting.
-    """
-    origin = origin_of(backbone)
-    if origin.fingerprint != config.backbone.fingerprint:
-        raise AdapterError(
-            f"{adapter} was trained on the backbone {config.backbone.name_or_path} (fingerprint "
-            f"{config.backbone.fingerprint[:12]}), and {origin.name} is another ({origin.fingerprint[:12]}); an adapter means "
-            "nothing on other weights. Give the right one as backbone"
-        )
-    if origin.position_embeddings != config.position_embeddings:
-        raise AdapterError(
-            f"{adapter} was trained with position_embeddings={config.position_embeddings}; the backbone given has "
-            f"{origin.position_embeddings}"
-        )
-    if backbone.config.max_length != config.front_end.max_length:
-        raise AdapterError(
-            f"{adapter} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.config.max_length}"
-        )
-
-
-def file_bytes(model: AudioClassifier) -> int:
-    """Size of the adapter file a classifier would write, without writing it; works on the meta device.
-
-    Args:
-        model: a classifier.
+        tensors: of an adapter.
 
     Returns:
-        Bytes of its tensors; the file adds a header of a few percent.
+        Their bytes; the file adds a header of a few percent.
     """
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.adapter_state().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

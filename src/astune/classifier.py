@@ -8,45 +8,48 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
 from torch import Tensor, nn
-from transformers import ASTModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from astune import adapter_file
-from astune.backbone import Sites, load_backbone, origin_of
+from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference
+from astune.backbone import Backbone, load_backbone
 from astune.data.labels import label_faults
+from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, listing, unknown
-from astune.features.log_mel import FrontEnd
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
-from astune.tasks import SINGLE_LABEL
+from astune.methods.registry import method_record
+from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any, Self
 
+    from astune.backbone import Origin
+
 Pooling = Literal["all", "cls"]
-_TAKEN = "astune_taken"  # set on a backbone that a classifier has frozen, hooked and perhaps trained
+_ABOUT = ("training", "metrics")  # entries of an adapter's configuration that callers give
 
 
 @checked_but_for("backbone", "method", "labels", "pooling")
 class AudioClassifier(nn.Module):
-    """Logits over the labels of one task, from log-Mel features.
+    """Logits over the labels of one task, from log-Mel features: a backbone with an adapter that is trained.
 
-    Attributes that matter to users: ``labels``, ``method``, ``front_end``; only what the method trains requires a gradient.
+    Attributes that matter to users: ``labels``, ``method``, ``task``, ``front_end``; only what the method trains requires a gradient.
 
     Args:
         backbone: from :func:`astune.load_backbone`; it is changed in place (frozen, hooks added), so give each classifier its own.
         method: a method or its spec string, such as ``"lora"`` or ``"bottleneck:configuration=houlsby"``.
         labels: names of the classes, in the order of the logits.
         pooling: ``"all"`` output tokens (the paper's) or ``"cls"``.
+        task: what is learned of each clip; decides the loss.
+        outer_spaces: take labels with spaces around them, which adapters of older versions have.
 
     Raises:
         ConfigError: labels that are fewer than two, no text, not as they can be shown, or the same; an unknown pooling, a method that
@@ -54,22 +57,33 @@ class AudioClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: ASTModel, method: str | Method, labels: Sequence[str], pooling: Pooling = "all"
+        self,
+        backbone: Backbone,
+        method: str | Method,
+        labels: Sequence[str],
+        pooling: Pooling = "all",
+        task: Task = SINGLE_LABEL,
+        *,
+        outer_spaces: bool = False,
     ) -> None:
         super().__init__()
         self.method = parse_method(method)
-        self.labels = _checked_labels(labels)
+        self.labels = _checked_labels(labels, outer_spaces=outer_spaces)
         self.pooling = pooling
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
-        self._take(backbone)
+        self.task = task
+        _loaded(backbone).claim()
         self.backbone = backbone
-        self.origin = origin_of(backbone)
-        self.sites = Sites(backbone)
+        self.sites = backbone.sites
+        self.sites.set_kernel("auto")
+        self.front_end = backbone.front_end
+        """How audio becomes this classifier's input."""
         backbone.requires_grad_(requires_grad=False)
         attached = self.method.attach(self.sites)
         self.modules_by_place = attached.modules
-        self.adapter = _tree(attached.modules)
+        self.added = _tree(attached.modules)
+        """What the method added; the names of its parameters and buffers are those of the adapter file."""
         self.head = nn.Linear(self.sites.width, len(self.labels))
         self._counted_backbone_names = attached.backbone_parameters
         self._backbone_names = attached.backbone_parameters | {
@@ -77,40 +91,28 @@ class AudioClassifier(nn.Module):
         }
         for name, parameter in self.sites.parameters().items():
             parameter.requires_grad_(name in self._backbone_names)
+        self.module_names = self._module_names()
+        """Name in this module of every tensor of its adapter, by its name there: to run another adapter's of the same shapes with
+        ``torch.func.functional_call``, give ``{names[name]: tensor for name, tensor in adapter.tensors.items()}``."""
 
-    @staticmethod
-    def _take(backbone: ASTModel) -> None:
-        """Refuse a backbone that another classifier has changed, or whose weights cannot be trained against.
+    def _module_names(self) -> dict[str, str]:
+        backbone = {
+            name: f"backbone.model.{theirs}"
+            for name, theirs in self.sites.parameter_names().items()
+            if name in self._backbone_names
+        }
+        added = {name: f"added.{name}" for name, _ in (*self.added.named_parameters(), *self.added.named_buffers())}
+        return backbone | added | {f"head.{name}": f"head.{name}" for name, _ in self.head.named_parameters()}
 
-        Raises:
-            ConfigError: it is such a one.
-        """
-        if not isinstance(backbone, ASTModel):
-            raise ConfigError(
-                f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name"
-            )
-        if backbone.__dict__.get(_TAKEN):
-            raise ConfigError(
-                "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
-            )
-        dtypes = {parameter.dtype for parameter in backbone.parameters()}
-        if dtypes != {torch.float32}:
-            held = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
-            raise ConfigError(
-                f"load the backbone in float32, not {held}; cast the classifier, or let training compute in bfloat16"
-            )
-        backbone.__dict__[_TAKEN] = True
+    @property
+    def origin(self) -> Origin:
+        """Where the backbone comes from."""
+        return self.backbone.origin
 
     @property
     def max_length(self) -> int:
         """Input length, in frames of 10 ms."""
-        return int(self.backbone.config.max_length)
-
-    @property
-    def front_end(self) -> FrontEnd:
-        """How audio becomes this classifier's input."""
-        config = self.backbone.config
-        return FrontEnd(self.max_length, config.num_mel_bins, self.origin.mean, self.origin.std)
+        return self.backbone.max_length
 
     def forward(
         self, input_values: Tensor, labels: Tensor | None = None, kept_patches: Tensor | None = None
@@ -119,11 +121,11 @@ class AudioClassifier(nn.Module):
 
         Args:
             input_values: normalised log-Mel features, (batch, max_length, 128).
-            labels: class indices, (batch,); gives a loss.
+            labels: targets as the task encodes them, such as class indices, (batch,); gives a loss.
             kept_patches: the patches looked at, (batch, K), see :class:`astune.features.Patchout`; all where None.
 
         Returns:
-            ``logits`` (batch, classes), and ``loss``, the mean cross-entropy, where labels were given.
+            ``logits`` (batch, classes), and ``loss``, the mean of the task's, where labels were given.
 
         Raises:
             ConfigError: features of another shape, or no floating point numbers.
@@ -147,13 +149,13 @@ class AudioClassifier(nn.Module):
 
         Args:
             pooled: (batch, d).
-            labels: class indices, (batch,); gives a loss.
+            labels: targets as the task encodes them, such as class indices, (batch,); gives a loss.
 
         Returns:
             As :meth:`forward`.
         """
         logits = self.head(pooled)
-        loss = None if labels is None else SINGLE_LABEL.loss(logits, labels)
+        loss = None if labels is None else self.task.loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     @property
@@ -170,15 +172,15 @@ class AudioClassifier(nn.Module):
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is trained, under the names it has in an adapter file."""
-        backbone = {name: p for name, p in self.sites.parameters().items() if name in self._backbone_names}
-        return {**backbone, **dict(self.adapter.named_parameters()), **_head(self.head)}
+        own = dict(self.named_parameters())
+        return {name: own[place] for name, place in self.module_names.items() if place in own}
 
     def adapter_state(self) -> dict[str, Tensor]:
         """What an adapter file holds: everything trained, and the buffers of what the method added; not copied."""
-        state = {name: parameter.detach() for name, parameter in self.trained_parameters().items()}
-        return {**state, **{name: buffer.detach() for name, buffer in self.adapter.named_buffers()}}
+        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {name: own[place].detach() for name, place in self.module_names.items()}
 
-    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
+    def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
         """Put values, such as those of a file, in place.
 
         Args:
@@ -191,7 +193,7 @@ class AudioClassifier(nn.Module):
         for name, tensor in self.adapter_state().items():
             tensor.copy_(state[name])
 
-    def refuse_other_tensors(self, state: dict[str, Tensor]) -> None:
+    def refuse_other_tensors(self, state: Mapping[str, Tensor]) -> None:
         """Look whether values fit.
 
         Args:
@@ -215,18 +217,76 @@ class AudioClassifier(nn.Module):
         """Trained parameters, counted as the paper counts them: head and final LayerNorm left out, but for its two exceptions."""
         parameters = self.trained_parameters()
         counted = {name for name in parameters if name in self._counted_backbone_names}
-        counted |= set(dict(self.adapter.named_parameters()))
+        counted |= set(dict(self.added.named_parameters()))
         if any(member.counts_head for member in self.method.members):
             counted |= {name for name in parameters if name.startswith(("head.", "norm."))}
         return sum(parameters[name].numel() for name in counted)
 
+    def to_adapter(self, *, compute_dtype: str = "float32", **about: Any) -> Adapter:
+        """What was trained, as a value with copies of all tensors: training on does not change it.
+
+        Args:
+            compute_dtype: of training.
+            about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix among the metrics stays
+                out, because it may be many times as large as the weights. It is in ``results.json``.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            AdapterError: ``about`` has an entry of another name.
+        """
+        unexpected = about.keys() - set(_ABOUT)
+        if unexpected:
+            raise AdapterError(unknown("entry", min(unexpected), _ABOUT))
+        about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
+        config = AdapterConfig(
+            format_version=FORMAT_VERSION,
+            spec=self.method.spec,
+            method=method_record(self.method),
+            backbone=BackboneReference(name_or_path=self.origin.name, fingerprint=self.origin.fingerprint),
+            task=self.task.name,
+            labels=self.labels,
+            pooling=self.pooling,
+            position_embeddings=self.origin.position_embeddings,
+            front_end=self.front_end,
+            compute_dtype=compute_dtype,
+            trainable_parameters=self.parameter_count(),
+            versions=versions(),
+            **about,
+        )
+        return Adapter(config, self.adapter_state())
+
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, backbone: str | Path | ASTModel | None = None) -> Self:
+    def from_adapter(cls, adapter: Adapter, backbone: Backbone) -> Self:
+        """Put an adapter on the backbone it was trained on.
+
+        Args:
+            adapter: it is copied from.
+            backbone: fitted to its input length; see the class.
+
+        Returns:
+            The classifier, in float32 and evaluation mode.
+
+        Raises:
+            AdapterError: the backbone is another than the one it was trained on, or a tensor is missing, unknown, or of another shape.
+            ConfigError: the backbone is none, or another classifier's.
+        """
+        adapter.refuse_other_backbone(_loaded(backbone))
+        pooling = adapter.config.pooling
+        model = cls(backbone, adapter.method, adapter.labels, pooling, adapter.task, outer_spaces=True)
+        # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
+        model.front_end = adapter.config.front_end
+        model.load_adapter_state(adapter.tensors)
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, backbone: str | Path | Backbone | None = None) -> Self:
         """Load an adapter and the backbone it was trained on.
 
         Args:
             name_or_path: an adapter folder, or the hub id of one.
-            backbone: where the backbone is, if not where the adapter says; or the loaded model itself.
+            backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
 
         Returns:
             The classifier, in float32 and evaluation mode; its logits equal the saved one's bit for bit on the same machine.
@@ -234,28 +294,21 @@ class AudioClassifier(nn.Module):
         Raises:
             AdapterError: the folder is no adapter, or the backbone is another than the one it was trained on.
         """
-        config, state = adapter_file.read(name_or_path)
-        if not isinstance(backbone, ASTModel):
-            backbone = load_backbone(
-                backbone or config.backbone.name_or_path, config.front_end.max_length, config.position_embeddings
-            )
-        adapter_file.check_backbone(config, backbone, str(name_or_path))
-        model = cls(backbone, config.read_method(), [str(index) for index in range(len(config.labels))], config.pooling)
-        # Not through the constructor: older versions saved labels that a new classifier refuses, with spaces around them.
-        model.labels = config.labels
-        # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
-        model.origin = replace(model.origin, mean=config.front_end.mean, std=config.front_end.std)
-        model.load_adapter_state(state)
-        return model.eval()
+        adapter = adapter_file.read(name_or_path)
+        config = adapter.config
+        if not isinstance(backbone, nn.Module):
+            name = backbone or config.backbone.name_or_path
+            backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
+        return cls.from_adapter(adapter, backbone)
 
     def save_pretrained(self, folder: str | Path, **about: Any) -> None:
         """Write an adapter folder: weights, configuration, model card.
 
         Args:
             folder: made if it is not there; the three files are replaced.
-            about: further entries of the configuration, see :class:`astune.adapter_file.AdapterConfig`.
+            about: as for :meth:`to_adapter`.
         """
-        adapter_file.write(folder, self, **about)
+        adapter_file.write(folder, self.to_adapter(**about))
 
     def merge_and_unload(self) -> AudioClassifier:
         """Fold what was trained into a copy of the backbone.
@@ -269,13 +322,34 @@ class AudioClassifier(nn.Module):
         merged = copy.deepcopy(self)
         merged.method.merge(merged.sites, merged.modules_by_place)
         merged.sites.detach()
-        merged.backbone.__dict__.pop(_TAKEN)
-        plain = AudioClassifier(merged.backbone, FullFineTuning(), self.labels, self.pooling)
-        plain.head = merged.head
+        merged.backbone.release()
+        plain = AudioClassifier(
+            merged.backbone, FullFineTuning(), self.labels, self.pooling, self.task, outer_spaces=True
+        )
+        plain.front_end, plain.head = self.front_end, merged.head
         return plain.train(self.training)
 
 
-def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
+def _loaded(backbone: object) -> Backbone:
+    """A backbone, where anything may have been given.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(backbone, Backbone):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        raise ConfigError(
+            f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
+        )
+    raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in scores.items() if name != "confusion"}
+
+
+def _checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, ...]:
     """Labels as they can be shown and saved.
 
     Raises:
@@ -289,14 +363,10 @@ def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
         found = tuple(labels)
     except TypeError as fault:
         raise ConfigError(f"labels={labels!r} is no list of names; give one, such as ['dog', 'siren']") from fault
-    faults = label_faults(found)
+    faults = label_faults(found, outer_spaces=outer_spaces)
     if faults:
         raise ConfigError(listing(faults, "labels"))
     return tuple(map(str, found))  # NumPy's texts too
-
-
-def _head(head: nn.Linear) -> dict[str, nn.Parameter]:
-    return {f"head.{name}": parameter for name, parameter in head.named_parameters()}
 
 
 def _tree(modules: dict[str, nn.Module]) -> nn.Module:

@@ -15,16 +15,26 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from astune.backbone.sites import Sites
     from astune.names import AttentionKernel, MatmulPrecision
 
 _MOST_SCORES = 2**26  # a layer; 128 MiB in bfloat16
+
+
+class HasKernels(Protocol):
+    """A backbone as far as arithmetic sees it; :class:`astune.backbone.Sites` is one."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Its layers."""
+
+    def set_kernel(self, kernel: AttentionKernel) -> None:
+        """Choose the kernel of every layer's attention."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Arithmetic:
             torch.set_float32_matmul_precision(before[0])
             torch.backends.cudnn.allow_tf32 = before[1]
 
-    def prepare(self, sites: Sites) -> None:
+    def prepare(self, sites: HasKernels) -> None:
         """Choose the kernels of a backbone, and store its frozen matrices, in place, as this arithmetic reads them.
 
         Args:

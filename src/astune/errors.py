@@ -121,10 +121,23 @@ def listing(faults: Sequence[str], headline: str) -> str:
     Returns:
         One line for one fault, else a headline with their number and a bulleted list.
     """
-    if len(faults) == 1:
-        return f"{headline}: {faults[0]}"
-    more = [f"  and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
-    return "\n".join([f"{headline}: {len(faults)} faults", *(f"  - {fault}" for fault in faults[:_SHOWN]), *more])
+    return bulleted(faults, headline if len(faults) == 1 else f"{headline}: {len(faults)} faults")
+
+
+def bulleted(lines: Sequence[str], headline: str) -> str:
+    """A headline that says all, and what it is about, as far as it can be read.
+
+    Args:
+        lines: at least one.
+        headline: what they are, with their number.
+
+    Returns:
+        Both in one line for one, else the headline and a bulleted list.
+    """
+    if len(lines) == 1:
+        return f"{headline}: {lines[0]}"
+    more = [f"  and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    return "\n".join([headline, *(f"  - {line}" for line in lines[:_SHOWN]), *more])
 
 
 def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:

@@ -1,6 +1,6 @@
 """Randomness as a function of what it is for, not of what was drawn before.
 
-Shuffling, masks and draws are keyed by (seed, purpose, epoch, clip), so that neither data workers nor a resumed run can change them.
+Shuffling, masks and draws are keyed by (seed, purpose, epoch, clip name), so that neither data workers nor a resumed run can change them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,12 @@ import hashlib
 import json
 
 import numpy as np
+
+FORMAT = 2
+"""Raised when equal settings draw other masks, patches or clips: results of one format are not mixed with another's.
+
+1: masks and Patchout keyed by a clip's index in its data set; 2: by its name.
+"""
 
 
 def keyed_generator(*key: int | str) -> np.random.Generator:

@@ -11,7 +11,7 @@ import yaml
 from astune import markdown
 
 if TYPE_CHECKING:
-    from astune.adapter_file import AdapterConfig
+    from astune.adapter import AdapterConfig
 
 _LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell
 

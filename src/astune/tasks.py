@@ -47,6 +47,8 @@ class Task(ABC):
     """The figure that chooses the epoch and stands in reports."""
     shares: ClassVar[dict[str, str]]
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
+    counts_clips: ClassVar[bool]
+    """Whether the headline is a share of clips, each right or wrong. Then records have a confusion matrix, and Wilson's interval holds."""
 
     @abstractmethod
     def strata(self, clip: Clip) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ class SingleLabel(Task):
     name = "single-label"
     headline = "accuracy"
     shares: ClassVar[dict[str, str]] = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+    counts_clips = True
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """Its label."""

@@ -74,7 +74,8 @@ CONSTRUCTORS = constructors()
 EXAMPLES: dict[str, dict[str, object]] = {
     "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
     "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
-    "Clip": {"path": Path("a.wav"), "label": "a", "name": "a"},
+    "Backbone": {"model": load_backbone("random:tiny", 32).model, "origin": load_backbone("random:tiny", 32).origin},
+    "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
     "DataEntry": {"name": "esc50"},
     "FeatureCache": {"features": np.zeros((1, 2, 3))},

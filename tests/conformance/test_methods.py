@@ -10,7 +10,6 @@ import torch
 
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.adapter_file import file_bytes
-from astune.backbone import Sites
 from astune.compute import Arithmetic
 from astune.counting import count, trained_by
 from astune.errors import AdapterError
@@ -56,7 +55,7 @@ def test_only_its_own_parameters_and_buffers_move(spec: str) -> None:
     train_steps(model, 3)
     trained = {id(tensor) for tensor in model.trained_parameters().values()}
     allowed = {name for name, parameter in model.named_parameters() if id(parameter) in trained}
-    allowed |= {f"adapter.{name}" for name, _ in model.adapter.named_buffers()}
+    allowed |= {f"added.{name}" for name, _ in model.added.named_buffers()}
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved <= allowed
     still = {name for name in allowed - moved if not _analytically_zero(model, name)}
@@ -91,6 +90,39 @@ def test_saving_and_loading_gives_the_same_bits(spec: str, tmp_path: Path) -> No
     assert torch.equal(logits(again, inputs), expected)
 
 
+def test_an_adapter_is_a_copy_that_later_training_and_loading_leave_alone(spec: str) -> None:
+    model, other = classifier(spec), classifier(spec, seed=5)
+    train_steps(model, 2)
+    inputs, _ = batch()
+    expected, adapter = logits(model, inputs), model.to_adapter()
+    assert set(adapter.tensors) == set(model.adapter_state())
+    before = {name: tensor.clone() for name, tensor in adapter.tensors.items()}
+    train_steps(model, 2)
+    train_steps(other, 2)
+    later = other.to_adapter()
+    model.load_adapter_state(later.tensors)
+    train_steps(model, 1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in adapter.tensors.items())
+    again = AudioClassifier.from_adapter(adapter, load_backbone("random:tiny", FRAMES))
+    assert torch.equal(logits(again, inputs), expected)
+    assert torch.equal(
+        logits(AudioClassifier.from_adapter(later, load_backbone("random:tiny", FRAMES)), inputs), logits(other, inputs)
+    )
+
+
+def test_an_adapters_tensors_enter_a_functional_call(spec: str) -> None:
+    """One backbone serves many adapters: theirs take the place of a classifier's own, for one call."""
+    model, other = classifier(spec), classifier(spec, seed=5)
+    train_steps(other, 2)
+    inputs, _ = batch()
+    own, tensors = logits(model, inputs), other.to_adapter().tensors
+    given = {model.module_names[name]: tensor for name, tensor in tensors.items()}
+    with torch.no_grad():
+        output = torch.func.functional_call(model.eval(), given, (inputs,)).logits
+    assert torch.equal(output, logits(other, inputs))
+    assert torch.equal(logits(model, inputs), own)
+
+
 def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
     model = classifier(spec)
     train_steps(model, 2)
@@ -102,7 +134,7 @@ def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
         assert torch.equal(logits(model, inputs), before)
         return
     merged = model.merge_and_unload()
-    assert list(merged.adapter.parameters()) == []
+    assert list(merged.added.parameters()) == []
     torch.testing.assert_close(logits(merged, inputs), before, atol=1e-5, rtol=0)
     assert torch.equal(logits(model, inputs), before), "merging changed the original"
 
@@ -153,10 +185,10 @@ def test_the_first_gradient_in_bfloat16_is_float32s(spec: str) -> None:
 
 def test_what_is_counted_without_weights_is_what_the_real_model_trains(spec: str) -> None:
     model = classifier(spec)
-    sizes = model.backbone.config
+    sizes = model.backbone.model.config
     found, counted = trained_by(spec, len(LABELS), sizes), count(spec, len(LABELS), sizes)
     assert counted.parameters == model.parameter_count()
-    assert counted.adapter_bytes == file_bytes(model)
+    assert counted.adapter_bytes == file_bytes(model.adapter_state())
     assert found.backbone == sum(parameter.numel() for parameter in model.backbone.parameters())
     assert {name: (tensor.shape, tensor.dtype) for name, tensor in found.tensors.items()} == {
         name: (tensor.shape, tensor.dtype) for name, tensor in model.adapter_state().items()
@@ -178,7 +210,7 @@ def test_pooling_of_the_first_token_trains_too(spec: str) -> None:
 
 def test_attaching_leaves_the_weights_loaded_before_alone(spec: str) -> None:
     backbone = load_backbone("random:tiny", FRAMES)
-    before = {name: p.clone() for name, p in Sites(backbone).parameters().items()}
+    before = {name: p.clone() for name, p in backbone.sites.parameters().items()}
     model = AudioClassifier(backbone, spec, LABELS)
     assert all(torch.equal(p, before[name]) for name, p in model.sites.parameters().items())
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from astune.experiments.plan import BASELINE_ROW
+from astune.experiments.results import Results
 from astune.experiments.store import Store
 from astune.experiments.table import load_table, shipped_tables
 from astune.reporting.aggregate import cells
 from astune.reporting.grid import grid
-from astune.reporting.report import records_of
+from astune.reporting.rendered import render
 from astune.reporting.tables import to_markdown
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -84,9 +85,8 @@ def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple
 
 @pytest.mark.parametrize("name", STORE.planned())
 def test_the_report_of_a_table_is_that_of_its_runs(name: str) -> None:
-    saved = STORE.read_plan(name)
     page = (RESULTS / "reports" / f"{name}.md").read_text(encoding="utf-8")
-    assert page.startswith(to_markdown(grid(saved, records_of(saved, STORE))))
+    assert page.startswith(to_markdown(render(grid(Results.load(STORE, name)))))
     pictures = re.findall(r"^!\[.*\]\((.*)\)$", page, re.MULTILINE)
     assert pictures
     assert all((RESULTS / "reports" / picture).is_file() for picture in pictures)
@@ -107,12 +107,11 @@ def test_plans_count_what_the_runs_trained() -> None:
 
 
 def test_the_accuracies_of_layermix_are_those_of_its_runs() -> None:
-    saved = STORE.read_plan("layermix")
-    found = cells(saved.entries, records_of(saved, STORE))
+    results = Results.load(STORE, "layermix")
+    found = cells(results)
     lines = (DOCS / "performance.md").read_text().splitlines()
-    rows = list(dict.fromkeys(entry.row for entry in saved.entries))
-    assert len(rows) == 8
-    for row in rows:
+    assert len(results.plan.rows) == 8
+    for row in results.plan.rows:
         (line,) = (line for line in lines if line.startswith(f"| {row} |"))
         for dataset in ("digits", "esc10"):
             cell = found[row, dataset]

@@ -230,7 +230,7 @@ def test_parameters_are_counted_at_the_length_that_training_would_take(generated
         length = input_length(config, *split_of(load_data(config.data), config), quiet=True)
         assert (
             run.parameters
-            == count("full-ft", 6, Architecture.of(load_backbone("random:tiny", length).config)).parameters
+            == count("full-ft", 6, Architecture.of(load_backbone("random:tiny", length).model.config)).parameters
         )
         assert run.percent_of_full == 100
     assert length == 64

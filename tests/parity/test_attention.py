@@ -86,8 +86,8 @@ def test_a_mask_reaches_every_layer(spec: str, implementation: str) -> None:
     """A mask that arrived as None would change nothing."""
     model = AudioClassifier(load_backbone("random:tiny", 64), spec, ["a", "b"]).eval()
     if spec == "linear":
-        model.backbone.set_attn_implementation(implementation)
-    backbone: Any = model.backbone
+        model.backbone.model.set_attn_implementation(implementation)
+    backbone: Any = model.backbone.model
     inputs = torch.randn(2, 64, 128)
     mask = torch.ones(2, 2 + 12 * 5, dtype=torch.long)
     mask[0, 40:] = 0
@@ -101,8 +101,8 @@ def test_a_mask_reaches_every_layer(spec: str, implementation: str) -> None:
 def test_masked_outputs_equal_transformers_own() -> None:
     inputs, mask = torch.randn(2, 64, 128), torch.ones(2, 62, dtype=torch.long)
     mask[1, 30:] = 0
-    theirs: Any = load_backbone("random:tiny", 64)
-    ours: Any = AudioClassifier(load_backbone("random:tiny", 64), "linear", ["a", "b"]).backbone
+    theirs: Any = load_backbone("random:tiny", 64).model
+    ours: Any = AudioClassifier(load_backbone("random:tiny", 64), "linear", ["a", "b"]).backbone.model
     with torch.no_grad():
         expected = theirs(inputs, attention_mask=mask).last_hidden_state
         torch.testing.assert_close(ours(inputs, attention_mask=mask).last_hidden_state, expected, atol=1e-5, rtol=0)

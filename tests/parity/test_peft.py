@@ -29,7 +29,7 @@ def pair(targets: str) -> tuple[AudioClassifier, Any]:
         target_modules=[f"{t}_proj" for t in targets],
         bias="none",
     )
-    theirs: Any = get_peft_model(load_backbone("random:tiny", FRAMES), config)
+    theirs: Any = get_peft_model(load_backbone("random:tiny", FRAMES).model, config)
     torch.manual_seed(4)
     for path, module in ours.modules_by_place.items():
         update: Any = module
@@ -66,7 +66,7 @@ def test_same_start() -> None:
     """PEFT starts A Kaiming-uniform with a = sqrt(5), so within 1 / sqrt(in), and B at zero."""
     model = AudioClassifier(load_backbone("random:tiny", FRAMES), "lora:reduction_rate=2", LABELS)
     config = LoraConfig(r=96, target_modules=["q_proj", "v_proj"])
-    theirs: Any = get_peft_model(load_backbone("random:tiny", FRAMES), config)
+    theirs: Any = get_peft_model(load_backbone("random:tiny", FRAMES).model, config)
     reference = theirs.base_model.model.layers[0].attention.q_proj.lora_A["default"].weight
     update: Any = model.modules_by_place["layers.0.mhsa.q.lora"]
     down, up = update.down.weight, update.up.weight
@@ -77,7 +77,7 @@ def test_same_start() -> None:
 
 def test_merged_weights_are_pefts() -> None:
     ours, theirs = pair("qv")
-    merged = ours.merge_and_unload().backbone
+    merged = ours.merge_and_unload().backbone.model
     reference = theirs.merge_and_unload()
     for name, tensor in reference.state_dict().items():
         torch.testing.assert_close(merged.state_dict()[name], tensor, atol=1e-6, rtol=0)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ASTConfig, ASTForAudioClassification, ASTModel, BertConfig
 
 from astune import load_backbone
-from astune.backbone import load_config, origin_of
+from astune.backbone import load_config
 from astune.backbone.positions import fit_table
 from astune.backbone.sites import Sites, our_name
 from astune.errors import BackboneError, ConfigError
@@ -64,7 +64,7 @@ def test_the_published_form_gives_transformers_outputs_at_the_native_length(tmp_
     with torch.no_grad():
         expected = theirs.audio_spectrogram_transformer(inputs).last_hidden_state
         torch.testing.assert_close(ours(inputs).last_hidden_state, expected, atol=1e-5, rtol=0)
-    origin = origin_of(ours)
+    origin = ours.origin
     assert (origin.mean, origin.std) == (-3.5, 4.0)
     assert not ours.training
 
@@ -74,7 +74,7 @@ def test_the_bare_model_is_the_same_backbone(tmp_path: Path) -> None:
     theirs = published(tmp_path / "head")
     theirs.audio_spectrogram_transformer.save_pretrained(tmp_path / "bare")
     with_head, bare = load_backbone(tmp_path / "head"), load_backbone(tmp_path / "bare")
-    assert origin_of(with_head).fingerprint == origin_of(bare).fingerprint
+    assert with_head.origin.fingerprint == bare.origin.fingerprint
     for name, tensor in with_head.state_dict().items():
         assert torch.equal(tensor, bare.state_dict()[name])
 
@@ -85,16 +85,16 @@ def test_float16_files_come_back_in_float32_and_keep_their_own_fingerprint(tmp_p
         published(tmp_path / name, dtype)
     half = load_backbone(tmp_path / "half")
     assert {p.dtype for p in half.parameters()} == {torch.float32}
-    assert origin_of(half).fingerprint != origin_of(load_backbone(tmp_path / "single")).fingerprint
+    assert half.origin.fingerprint != load_backbone(tmp_path / "single").origin.fingerprint
     cast = load_backbone(tmp_path / "half", dtype="bfloat16", max_length=64)
     assert {p.dtype for p in cast.parameters()} == {torch.bfloat16}
-    assert origin_of(cast).fingerprint == origin_of(half).fingerprint
+    assert cast.origin.fingerprint == half.origin.fingerprint
 
 
 def test_the_whole_model_at_another_length_equals_one_built_for_it() -> None:
     """At every length the model is transformers' ASTModel of that length with the fitted table."""
-    native = load_backbone("random:tiny")
-    short = load_backbone("random:tiny", 100)
+    native = load_backbone("random:tiny").model
+    short = load_backbone("random:tiny", 100).model
     reference: Any = ASTModel(short.config)
     reference.eval()
     state = dict(native.state_dict())
@@ -136,9 +136,9 @@ def test_any_length_keeps_the_special_tokens_and_the_range(native: int, wanted: 
 
 def test_zero_is_a_table_of_zeros_at_every_length() -> None:
     for length in (64, 1024):
-        model = load_backbone("random:tiny", length, position_embeddings="zero")
+        model = load_backbone("random:tiny", length, position_embeddings="zero").model
         assert not model.embeddings.position_embeddings.any()
-    assert load_backbone("random:tiny", 64).embeddings.position_embeddings.abs().min() > 0
+    assert load_backbone("random:tiny", 64).model.embeddings.position_embeddings.abs().min() > 0
 
 
 @pytest.mark.parametrize("length", [16, 17, 100, 1023, 1024, 1100])
@@ -163,18 +163,18 @@ def test_bad_settings_name_the_choices() -> None:
 
 def test_random_backbones_are_seeded_and_leave_the_generator_alone() -> None:
     torch.manual_seed(1)
-    first = load_backbone("random:tiny", 64)
+    first = load_backbone("random:tiny", 64).model
     drawn = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(drawn, torch.rand(1))
     torch.manual_seed(2)
-    second = load_backbone("random:tiny", 64)
+    second = load_backbone("random:tiny", 64).model
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert first.embeddings.position_embeddings.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 def test_every_parameter_of_transformers_has_a_name_of_ours() -> None:
-    model = load_backbone("random:tiny", 64)
+    model = load_backbone("random:tiny", 64).model
     names = [our_name(name) for name, _ in model.named_parameters()]
     assert len(set(names)) == len(names) == len(Sites(model).parameters())
     with pytest.raises(KeyError, match="no name"):

@@ -125,7 +125,7 @@ def test_a_beginning_equals_the_beginning_of_the_whole(
 ) -> None:
     path = tmp_path / f"noise{suffix}"
     soundfile.write(path, 0.2 * np.random.default_rng(0).standard_normal(round(length * rate)), rate)
-    whole, part = read_audio(path), read_audio(path, seconds)
+    whole, part = read_audio(path), read_audio(path, seconds=seconds)
     assert len(part) == min(len(whole), round(seconds * SAMPLING_RATE))
     assert np.abs(part - whole[: len(part)]).max() < WRITTEN[suffix]
 
@@ -134,7 +134,7 @@ def test_a_beginning_equals_the_beginning_of_the_whole(
 def test_a_beginning_at_very_low_rates(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "slow.wav"
     soundfile.write(path, 0.2 * np.random.default_rng(0).standard_normal(20 * rate), rate, subtype="FLOAT")
-    whole, part = read_audio(path), read_audio(path, 1.0)
+    whole, part = read_audio(path), read_audio(path, seconds=1.0)
     assert part.shape == (SAMPLING_RATE,)
     assert np.abs(part - whole[:SAMPLING_RATE]).max() < 1e-5
 
@@ -150,7 +150,7 @@ def test_a_beginning_reads_no_more_than_it_needs(tmp_path: Path, monkeypatch: py
         return read(self, frames, **options)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
-    assert len(read_audio(path, 1.0)) == SAMPLING_RATE
+    assert len(read_audio(path, seconds=1.0)) == SAMPLING_RATE
     assert asked == [9000]  # a second and the margin of 1000 frames, of 160 000
 
 
@@ -295,7 +295,7 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path, case: str,
     if case == "flac cut short" and seconds is not None:
         seconds = 2.0  # its first half is whole
     with pytest.raises(AudioError) as caught:
-        read_audio(path, seconds)
+        read_audio(path, seconds=seconds)
     message = str(caught.value)
     assert message.startswith(f"{printable(path)}: ")
     assert reason in message
@@ -328,6 +328,6 @@ def test_real_recordings(real_audio: Path, clips: str, rate: int, seconds: float
         assert len(samples) == pytest.approx(duration(path) * SAMPLING_RATE, abs=1)
         if seconds is not None:
             assert duration(path) == pytest.approx(seconds, abs=0.02)
-        part = read_audio(path, 0.2)
+        part = read_audio(path, seconds=0.2)
         assert part.shape == (3200,)
         assert np.abs(part - samples[:3200]).max() < 1e-5

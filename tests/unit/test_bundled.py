@@ -10,7 +10,7 @@ import torch
 from transformers import ASTFeatureExtractor, ASTModel
 
 import astune
-from astune.backbone.load import BUNDLED_FOLDER, load_config, origin_of
+from astune.backbone.load import BUNDLED_FOLDER, load_config
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -31,7 +31,7 @@ def test_it_is_small_and_in_transformers_own_format() -> None:
     with torch.no_grad():
         assert torch.equal(theirs(x).last_hidden_state, ours(x).last_hidden_state)
     front_end = ASTFeatureExtractor.from_pretrained(BUNDLED_FOLDER)
-    assert (front_end.mean, front_end.std, front_end.max_length) == (origin_of(ours).mean, origin_of(ours).std, 500)
+    assert (front_end.mean, front_end.std, front_end.max_length) == (ours.origin.mean, ours.origin.std, 500)
 
 
 def test_its_shape_by_formula() -> None:
@@ -46,7 +46,7 @@ def test_its_shape_by_formula() -> None:
 def test_it_loads_without_a_network_under_its_portable_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     model = astune.load_backbone(BUNDLED_BACKBONE, 64)
-    assert origin_of(model).name == "bundled"
+    assert model.origin.name == "bundled"
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 

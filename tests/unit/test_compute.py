@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 import astune.compute as arithmetic_module
-import astune.training.loop as loop_module
 from astune import AudioClassifier
 from astune.compute import Arithmetic
 from astune.environment import device_name
@@ -21,6 +20,7 @@ from astune.names import AttentionKernel
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from astune.training.result import TrainResult
+from astune.training.setup import in_bf16
 from tests.conformance.methods_under_test import classifier
 
 CPU = torch.device("cpu")
@@ -82,14 +82,16 @@ def test_a_processor_is_named_where_torch_knows_it(
     assert device_name(CPU) == name
 
 
-def test_the_main_process_chooses_the_precision_for_all(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_main_process_chooses_the_precision_for_all() -> None:
     """Each would find its own answer, on a busy machine another than its neighbour's."""
+
+    def from_main(_: list[bool]) -> list[bool]:
+        return [main]
+
     for main in (True, False):
-        monkeypatch.setattr(loop_module, "gains_from_bf16", lambda _, main=main: not main)
-        monkeypatch.setattr(loop_module, "broadcast_object_list", lambda _, main=main: [main])
-        assert run(generated, tmp_path / str(main)).compute_dtype == ("bfloat16" if main else "float32")
+        own = {CPU: not main}
+        assert in_bf16(None, CPU, faster=own.__getitem__, from_main=from_main) is main
+        assert in_bf16(main, CPU, faster=own.__getitem__) is main
 
 
 @pytest.mark.parametrize("spec", ["lora", "bitfit", "full-ft", "linear"])

@@ -23,12 +23,14 @@ from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.runner import execute, waiting_of
 from astune.experiments.store import Store
 from astune.experiments.table import Table
-from astune.training import checkpoint
+from astune.training.callbacks import Callback
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.data_record import DataRecord, UsedClip, trained_among
+from astune.training.engine import Engine
 from astune.training.loop import train
-from astune.training.result import TrainResult
+from astune.training.progress import Progress
+from tests.stopping import PowerCut, StopAfter
 
 RATE = 16_000
 CLASSES = {"high": 3000, "low": 300, "noise": 0}
@@ -56,22 +58,10 @@ def settings(data: Path | str, folder: Path, **more: Any) -> TrainConfig:
     return TrainConfig(data=str(data), output_dir=folder, **{**usual, **more})
 
 
-class PowerCut(Exception):  # noqa: N818 - stands for a power cut
-    pass
-
-
-def stopped_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+def stopped_run(config: TrainConfig) -> TrainConfig:
     """A run that stopped right after its first checkpoint; the same, to go on."""
-    save = checkpoint.save
-
-    def cut(*arguments: Any) -> None:
-        save(*arguments)
-        raise PowerCut
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", cut)
-        with pytest.raises(PowerCut):
-            train(config, quiet=True)
+    with pytest.raises(PowerCut):
+        train(config, quiet=True, callbacks=[StopAfter(1)])
     return config.model_copy(update={"resume": True})
 
 
@@ -112,7 +102,7 @@ CHANGES = [rename_a_class, add_a_clip, lose_half, swap_two_files, replace_a_file
 def test_a_stopped_run_does_not_go_on_with_other_data(
     change: Callable[[Path], str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     weights = (tmp_path / "out" / "checkpoint-1" / "trained.safetensors").read_bytes()
     message = change(recordings)
     with pytest.raises(CheckpointError, match=message) as refusal:
@@ -154,7 +144,7 @@ def table(recordings: Path, tmp_path: Path) -> Path:
 
 
 def test_labels_swapped_in_a_table_are_named(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = stopped_run(settings(table, tmp_path / "out", selection="last"), monkeypatch)
+    again = stopped_run(settings(table, tmp_path / "out", selection="last"))
 
     def swap(rows: list[list[str]]) -> None:
         for row in rows[1:]:
@@ -166,7 +156,7 @@ def test_labels_swapped_in_a_table_are_named(table: Path, tmp_path: Path, monkey
 
 
 def test_another_split_is_named(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = stopped_run(settings(table, tmp_path / "out", selection="last"), monkeypatch)
+    again = stopped_run(settings(table, tmp_path / "out", selection="last"))
 
     def move(rows: list[list[str]]) -> None:
         rows[4][2] = "train"
@@ -182,7 +172,7 @@ def test_the_same_data_go_on_wherever_times_and_inodes_changed(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(settings(recordings, tmp_path / "whole"), quiet=True)
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     shutil.copytree(recordings, tmp_path / "copy")
     shutil.rmtree(recordings)
     (tmp_path / "copy").rename(recordings)
@@ -194,7 +184,7 @@ def test_the_same_data_in_another_place_go_on(
 ) -> None:
     """As a cluster copies them to the disk of whichever machine a run goes on; without a digest nothing says that they are the same."""
     whole = train(settings(recordings, tmp_path / "whole"), quiet=True)
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     old = shutil.copytree(tmp_path / "out", tmp_path / "old")
     recordings.rename(tmp_path / "elsewhere")
     there = again.model_copy(update={"data": str(tmp_path / "elsewhere")})
@@ -211,7 +201,7 @@ def test_the_same_data_in_another_place_go_on(
 def test_checkpoint_result_and_adapter_know_the_data(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     state = json.loads((tmp_path / "out" / "checkpoint-1" / "trainer_state.json").read_text())
     result = train(again, quiet=True)
     adapter = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
@@ -231,7 +221,7 @@ def test_checkpoint_result_and_adapter_know_the_data(
 def test_runs_of_older_versions_go_on_with_a_note(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     file = tmp_path / "out" / "checkpoint-1" / "trainer_state.json"
     state = json.loads(file.read_text())
     del state["data"]
@@ -247,7 +237,7 @@ def test_runs_of_older_versions_go_on_with_a_note(
 
 
 def test_a_lost_list_still_refuses_by_digest(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     add_a_clip(recordings)
     for spoil in ("missing", "damaged"):
         (tmp_path / "out" / "clips.csv").unlink(missing_ok=True)
@@ -290,7 +280,7 @@ def test_the_digest_covers_each_part() -> None:
 
 
 def trained(folder: Path, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
-    config, _ = adapter_file.read(folder.parent / "out")
+    config = adapter_file.read(folder.parent / "out").config
     return trained_among(folder, config, dataset, clips)
 
 
@@ -360,7 +350,7 @@ def test_an_experiment_runs_again_where_its_audio_changed(
 
 def test_overwriting_wins_over_going_on(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was told to add --overwrite-output-dir may leave --resume where it was."""
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     add_a_clip(recordings)
     anew = again.model_copy(update={"overwrite_output_dir": True})
     assert train(anew, quiet=True).data_digest == train(again, quiet=True).data_digest
@@ -427,7 +417,7 @@ def test_a_checkpoint_where_no_run_can_stand_is_damaged(
     state: dict[str, Any], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an older version and half of its clips, too: its step is beyond the epoch's last."""
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     file = tmp_path / "out" / "checkpoint-1" / "trainer_state.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "progress": {**record["progress"], **state}}))
@@ -441,7 +431,7 @@ def test_a_checkpoint_with_a_file_lost_or_mixed_up_is_damaged(
     name: str, by: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its best weights a run would keep its last ones and call them the best."""
-    again = stopped_run(settings(recordings, tmp_path / "out"), monkeypatch)
+    again = stopped_run(settings(recordings, tmp_path / "out"))
     folder = tmp_path / "out" / "checkpoint-1"
     other = "optimizer" if name != "optimizer" else "trained"
     content = (folder / f"{other}.safetensors").read_bytes()
@@ -482,18 +472,14 @@ def test_cross_validation_that_is_interrupted_says_what_was_kept(
 ) -> None:
     config = settings(folds_of(recordings), tmp_path / "out", num_train_epochs=1)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    class InSecondFold(Callback):
+        def on_step_end(self, engine: Engine, progress: Progress) -> None:
+            del progress
+            if engine.setup.config.fold == 2:
+                raise KeyboardInterrupt
 
-    def second_fold(run: TrainConfig, *, quiet: bool) -> TrainResult:
-        if run.fold == 2:
-            monkeypatch.setattr(checkpoint, "save", interrupt)
-        return train(run, quiet=quiet)
-
-    monkeypatch.setattr("astune.training.cross_validation.train", second_fold)
     with pytest.raises(Interrupted, match="1 of 3 folds finished and kept: the same command with --resume goes on"):
-        cross_validate(config, quiet=True)
-    monkeypatch.undo()
+        cross_validate(config, quiet=True, callbacks=[InSecondFold()])
     results = cross_validate(config.model_copy(update={"resume": True}), quiet=True)
     assert [result.fold for result in results] == [1, 2, 3]
 

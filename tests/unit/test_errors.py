@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from astune.errors import ConfigError, listing, unknown
+from astune.errors import ConfigError, bulleted, listing, unknown
 from astune.training.config import TrainConfig, read_yaml
 
 
@@ -37,6 +37,13 @@ def test_many_faults_are_counted_and_the_first_shown() -> None:
     assert lines == ["file: 30 faults", *(f"  - {fault}" for fault in faults[:20]), "  and 10 more"]
     assert listing(faults[:1], "file") == "file: fault 0"
     assert listing(faults[:20], "file").splitlines()[-1] == "  - fault 19"
+
+
+def test_a_headline_that_counts_is_not_counted_again() -> None:
+    assert (
+        bulleted(["a: no audio", "b: no audio"], "2 runs failed") == "2 runs failed\n  - a: no audio\n  - b: no audio"
+    )
+    assert bulleted(["a: no audio"], "1 run failed") == "1 run failed: a: no audio"
 
 
 def test_a_file_of_thousands_of_unknown_settings(tmp_path: Path) -> None:

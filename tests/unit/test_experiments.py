@@ -23,15 +23,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from astune.backbone import load_backbone, origin_of
+from astune.backbone import load_backbone
 from astune.cli import app
 from astune.data.audio import read_audio
 from astune.data.layouts.base import load_data
 from astune.environment import source_state
 from astune.errors import ConfigError, DataError
 from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
+from astune.experiments.records import RunRecord, SavedPlan
+from astune.experiments.results import Results
 from astune.experiments.runner import _attempt, execute, run_here, waiting_of
-from astune.experiments.store import RunRecord, Store
+from astune.experiments.store import Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
 from astune.reporting.aggregate import cells, compare, mean_interval
@@ -78,7 +80,7 @@ def test_a_record_holds_all_that_a_reader_needs(runs: list[PlannedRun], record: 
 def test_the_status_of_a_run(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write(record)
-    now = origin_of(load_backbone("random:tiny")).fingerprint
+    now = load_backbone("random:tiny").origin.fingerprint
     assert store.status(runs[0], {"random:tiny": now}) == "done"
     assert store.status(runs[0], {}) == "done"
     assert store.status(runs[0], {"random:tiny": "another"}) == "stale"
@@ -264,7 +266,9 @@ def test_the_baseline_is_logistic_regression_on_log_mel_statistics(generated: Pa
     record = execute(run, Store(tmp_path))
     data = load_data(f"folder:{generated}")
     front_end = FrontEnd(32)
-    heard = [front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds))).numpy() for path in data.paths]
+    heard = [
+        front_end.log_mel(torch.from_numpy(read_audio(path, seconds=front_end.seconds))).numpy() for path in data.paths
+    ]
     features = np.stack([np.concatenate([clip.mean(0), clip.std(0)]) for clip in heard])
     split, targets = data.split(), np.array(data.targets)
     train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
@@ -278,7 +282,7 @@ def test_the_baseline_is_logistic_regression_on_log_mel_statistics(generated: Pa
         by_strength[strength] = (chosen_by, tested)
     strength = record.result.recipe["inverse_regularisation"]
     assert by_strength[strength][0] == max(chosen_by for chosen_by, _ in by_strength.values())
-    assert record.accuracy == pytest.approx(by_strength[strength][1])
+    assert record.headline == pytest.approx(by_strength[strength][1])
     assert record.result.trainable_parameters == run.parameters == 6 * 257
     assert Store(tmp_path).status(run, {"random:tiny": "any"}) == "done"
 
@@ -401,7 +405,7 @@ def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Pa
 
 
 def test_a_checkout_is_dirty_where_its_source_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "src" / "astune" / "experiments" / "store.py"
+    module = tmp_path / "src" / "astune" / "environment.py"
     module.parent.mkdir(parents=True)
     module.write_text("old")
     monkeypatch.setattr("astune.environment.__file__", str(module))
@@ -457,9 +461,11 @@ def test_the_paired_test_is_exact() -> None:
         compare(first, {(9, 9): 0.5})
 
 
-def test_cells_count_what_is_missing(runs: list[PlannedRun], record: RunRecord) -> None:
-    found = cells([run.entry for run in runs], {record.key: record})
+def test_cells_count_what_is_missing(runs: list[PlannedRun], record: RunRecord, tmp_path: Path) -> None:
+    entries = tuple(run.entry for run in runs)
+    saved = SavedPlan(name="study", title="A study", kind="table", printed=None, entries=entries)
+    found = cells(Results(saved, {record.key: record}, Store(tmp_path)))
     assert list(found) == [("linear", "sounds")]
     cell = found["linear", "sounds"]
-    assert (cell.mean, cell.deviation, cell.interval, cell.planned) == (record.accuracy, None, None, 1)
+    assert (cell.mean, cell.deviation, cell.interval, cell.planned) == (record.headline, None, None, 1)
     assert cell.parameters == record.result.trainable_parameters

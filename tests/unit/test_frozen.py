@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 import astune.training.frozen as frozen_module
-import astune.training.loop as loop_module
 from astune import load_backbone
 from astune.methods.layermix import LevelMix
 from astune.training import checkpoint
@@ -20,9 +19,10 @@ from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.frozen import Upper
 from astune.training.loop import train
-from astune.training.result import TrainResult
+from astune.training.progress import Progress
 from tests.conformance.methods_under_test import FRAMES, classifier
 from tests.example_layouts import write_esc50
+from tests.stopping import Call, PowerCut, StopAfter
 from tests.unit.test_loop import scores_of_adapter
 
 UNMASKED = {"freq_mask": 0, "time_mask": 0}
@@ -133,16 +133,12 @@ def test_nothing_is_said_where_nothing_is_frozen(
 
 
 @pytest.mark.parametrize("name", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
-def test_dropout_of_the_backbone_is_random(
-    name: str, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def dropping(*args: Any) -> Any:  # noqa: ANN401 - as load_backbone takes and gives
-        backbone = load_backbone(*args)
-        setattr(backbone.config, name, 0.1)
-        return backbone
-
-    monkeypatch.setattr(loop_module, "load_backbone", dropping)
-    assert train(config(generated, tmp_path / "out", method="linear"), quiet=True).cached_layers == 0
+def test_dropout_of_the_backbone_is_random(name: str, generated: Path, tmp_path: Path) -> None:
+    backbone = load_backbone("random:tiny").model
+    setattr(backbone.config, name, 0.1)
+    backbone.save_pretrained(tmp_path / "backbone")
+    settings = config(generated, tmp_path / "out", method="linear", backbone=str(tmp_path / "backbone"))
+    assert train(settings, quiet=True).cached_layers == 0
 
 
 def test_a_full_disk_is_left_alone(
@@ -162,21 +158,12 @@ def test_a_full_disk_is_left_alone(
     assert train(settings.model_copy(update={"overwrite_output_dir": True}), quiet=True).cached_layers == 3
 
 
-def test_stopped_and_resumed_from_a_cache(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_and_resumed_from_a_cache(generated: Path, tmp_path: Path) -> None:
     settings = config(generated, tmp_path / "out", method="layermix", num_train_epochs=4)
     whole = train(settings.model_copy(update={"output_dir": tmp_path / "whole"}), quiet=True)
-    save = checkpoint.save
-
-    def stopped(*args: Any) -> None:
-        save(*args)
-        if args[2].epoch == 2:
-            raise InterruptedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "_RECORD_EVERY", 0.0)
-        patch.setattr(checkpoint, "save", stopped)
-        with pytest.raises(InterruptedError):
-            train(settings, quiet=True)
+    steps = 2 * -(-36 // 8)  # of two epochs
+    with pytest.raises(PowerCut):
+        train(settings, quiet=True, callbacks=[StopAfter(steps)], checkpoint_seconds=0)
     assert checkpoint.latest(settings.output_dir) is not None
     kept = (settings.output_dir / "metrics.jsonl").read_text()
     resumed = train(settings.model_copy(update={"resume": True}), quiet=True)
@@ -187,23 +174,23 @@ def test_stopped_and_resumed_from_a_cache(generated: Path, tmp_path: Path, monke
     assert len(kept.splitlines()) == 2
 
 
-def test_quick_epochs_do_not_wait_for_checkpoints(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def saved_steps(config: TrainConfig) -> list[int]:
+    """Steps of which a run leaves a checkpoint."""
+    seen: dict[int, None] = {}
+
+    def look(_: Progress) -> None:
+        latest = checkpoint.latest(config.output_dir)
+        if latest is not None:
+            seen[int(latest.name.removeprefix("checkpoint-"))] = None
+
+    train(config, quiet=True, callbacks=[Call(look, look)], checkpoint_seconds=float("inf"))
+    return [*seen]
+
+
+def test_quick_epochs_do_not_wait_for_checkpoints(generated: Path, tmp_path: Path) -> None:
     """Epochs from a cache take milliseconds; a run that runs its layers leaves one checkpoint an epoch."""
-    saved: list[TrainResult | None] = []
-    save = checkpoint.save
-
-    def counted(*args: Any) -> None:
-        saved.append(None)
-        save(*args)
-
-    monkeypatch.setattr(checkpoint, "save", counted)
-    monkeypatch.setattr(loop_module, "_RECORD_EVERY", float("inf"))
-    train(config(generated, tmp_path / "cached", method="linear"), quiet=True)
-    assert len(saved) == 1  # the last epoch's
-    train(config(generated, tmp_path / "plain", method="linear", cache_frozen=False), quiet=True)
-    assert len(saved) == 1 + 3
+    assert saved_steps(config(generated, tmp_path / "cached", method="linear")) == [15]  # the last epoch's
+    assert saved_steps(config(generated, tmp_path / "plain", method="linear", cache_frozen=False)) == [5, 10, 15]
 
 
 def test_a_cache_that_cannot_be_written_ends_no_run(
@@ -236,13 +223,9 @@ def test_the_adapter_of_a_run_from_the_cache_is_whole(method: str, generated: Pa
     assert found.loss == pytest.approx(result.scores["test"]["loss"], rel=1e-5)
 
 
-def test_steps_are_saved_from_a_cache_too(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved: list[int] = []
-    monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(args[1]))
-    monkeypatch.setattr(loop_module, "_RECORD_EVERY", float("inf"))
+def test_steps_are_saved_from_a_cache_too(generated: Path, tmp_path: Path) -> None:
     fields = {"method": "linear", "per_device_train_batch_size": 12, "save_steps": 3}  # three steps an epoch
-    train(config(generated, tmp_path / "out", **fields), quiet=True)
-    assert saved == [3, 6, 9]
+    assert saved_steps(config(generated, tmp_path / "out", **fields)) == [3, 6, 9]
 
 
 def test_levels_of_several_threads_are_not_mixed_up() -> None:
@@ -269,7 +252,7 @@ def test_mixing_is_of_normalised_levels() -> None:
     assert isinstance(mixer, LevelMix)
     mixer.weights.data = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.3])
     with torch.no_grad():
-        states = load_backbone("random:tiny", FRAMES)(inputs, output_hidden_states=True).hidden_states
+        states = load_backbone("random:tiny", FRAMES).model(inputs, output_hidden_states=True).hidden_states
         normed = [
             (s - s.mean(-1, keepdim=True)) / (s.var(-1, keepdim=True, correction=0) + 1e-12).sqrt() for s in states
         ]

@@ -138,15 +138,15 @@ def test_validate_finds_the_broken_files_that_train_will(folder: Path, tmp_path:
 def test_validate_and_train_agree_on_a_backbone_of_other_statistics(folder: Path, tmp_path: Path) -> None:
     """The normalisation is part of what the features are found by; it is read without the weights."""
     from astune.backbone import load_backbone
-    from astune.backbone.load import load_normalisation, origin_of
+    from astune.backbone.load import load_front_end
 
-    backbone = load_backbone("bundled")
-    assert load_normalisation("bundled") == (origin_of(backbone).mean, origin_of(backbone).std)
+    backbone = load_backbone("bundled", 64)
+    assert load_front_end("bundled", 64) == backbone.front_end
+    assert load_front_end("random:tiny", 64) == load_backbone("random:tiny", 64).front_end
     own = tmp_path / "own"
-    backbone.save_pretrained(own)
+    backbone.model.save_pretrained(own)
     (own / "preprocessor_config.json").write_text('{"mean": -3.5, "std": 4.0}')
-    assert load_normalisation(own) == (-3.5, 4.0)
-    assert origin_of(load_backbone(own)).mean == -3.5
+    assert load_front_end(own, 98) == load_backbone(own, 98).front_end == FrontEnd(98, mean=-3.5, std=4.0)
 
 
 def test_data_check_says_what_training_would_not_hear(

@@ -18,7 +18,7 @@ import pytest
 from astune import load_backbone
 
 REPO = "somebody/small-ast"
-LOAD = "import astune, sys; print(astune.load_backbone(sys.argv[1], 64).config.max_length)"
+LOAD = "import astune, sys; print(astune.load_backbone(sys.argv[1], 64).max_length)"
 LIMIT = 120  # seconds until a command that hangs is ended; the point is that it ends by itself
 
 
@@ -61,7 +61,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[type[Hub], str]]:
     folder = tmp_path / "repository"
-    load_backbone("random:tiny").save_pretrained(folder)
+    load_backbone("random:tiny").model.save_pretrained(folder)
     handler = type("LocalHub", (Hub,), {"folder": folder, "asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from astune import AudioClassifier
 from astune.compute import Arithmetic
 from astune.data import load_data
 from astune.environment import device_name
-from astune.errors import AudioError, ConfigError, DataError
+from astune.errors import AudioError, ConfigError, DataError, OutputError
 from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.tasks import SINGLE_LABEL
@@ -36,6 +35,7 @@ from astune.training.loop import train
 from astune.training.metrics import ClassScores, score_classes
 from astune.training.processes import batches
 from astune.training.result import read_result
+from tests.stopping import Call, PowerCut, StopAfter, reached
 
 LIMIT = 300  # seconds until a command that hangs is ended
 
@@ -111,7 +111,7 @@ def test_the_steps_are_adamw_along_a_cosine_on_keyed_batches(generated: Path, tm
         order = keyed_generator(5, "shuffle", epoch).permutation(split.train).tolist()
         for start in range(0, len(order), 8):
             clips = order[start : start + 8]
-            inputs = augment(features.batch(clips), epoch, clips)
+            inputs = augment(features.batch(clips), epoch, [dataset.clips[clip].name for clip in clips])
             optimizer.zero_grad()
             model(inputs, torch.tensor([dataset.targets[clip] for clip in clips])).loss.backward()
             optimizer.step()
@@ -166,7 +166,7 @@ def test_killed_twice_and_resumed_ends_with_the_same_bits(generated: Path, tmp_p
     kills = 0
     for wanted in (4, 16):  # steps; 9 an epoch, so in the middle of the first and of the second
         process = subprocess.Popen(command(generated, stopped, "--resume"), stderr=subprocess.DEVNULL)
-        while process.poll() is None and not _reached(stopped, wanted):
+        while process.poll() is None and not reached(stopped, wanted):
             time.sleep(0.01)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -185,40 +185,15 @@ def test_killed_twice_and_resumed_ends_with_the_same_bits(generated: Path, tmp_p
     assert not list(stopped.glob("*checkpoint*"))
 
 
-def _reached(folder: Path, step: int) -> bool:
-    latest = checkpoint.latest(folder)
-    return latest is not None and int(latest.name.removeprefix("checkpoint-")) >= step
-
-
-class Stopped(Exception):  # noqa: N818 - stands for a power cut
-    pass
-
-
-def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut the power right after a checkpoint was written."""
-    original = checkpoint.save
-
-    def save(folder: Path, step: int, *rest: Any) -> None:
-        original(folder, step, *rest)
-        if step >= steps:
-            raise Stopped
-
-    monkeypatch.setattr(checkpoint, "save", save)
-
-
 @pytest.mark.parametrize(
     "method", ["lora", "full-ft", "convpass:sublayer=ffn+dpt:tokens=2", "conformer"]
 )  # dropout and buffers among them
 @pytest.mark.parametrize("steps", [2, 5, 7])
-def test_resumed_anywhere_is_as_never_stopped(
-    method: str, steps: int, generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_anywhere_is_as_never_stopped(method: str, steps: int, generated: Path, tmp_path: Path) -> None:
     settings = config(generated, tmp_path / "out", save_steps=1, method=method, num_train_epochs=2, max_length=32)
     uninterrupted = train(settings.model_copy(update={"output_dir": tmp_path / "whole"}), quiet=True)
-    with monkeypatch.context() as patch:
-        stop_after(steps, patch)
-        with pytest.raises(Stopped):
-            train(settings, quiet=True)
+    with pytest.raises(PowerCut):
+        train(settings, quiet=True, callbacks=[StopAfter(steps)])
     resumed = train(settings.model_copy(update={"resume": True}), quiet=True)
     assert resumed.scores == uninterrupted.scores
     expected = load_file(tmp_path / "whole" / "adapter_model.safetensors")
@@ -226,14 +201,10 @@ def test_resumed_anywhere_is_as_never_stopped(
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_used_folders_are_refused_and_say_what_to_do(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_used_folders_are_refused_and_say_what_to_do(generated: Path, tmp_path: Path) -> None:
     settings = config(generated, tmp_path / "out", num_train_epochs=1)
-    with monkeypatch.context() as patch:
-        stop_after(1, patch)
-        with pytest.raises(Stopped):
-            train(settings, quiet=True)
+    with pytest.raises(PowerCut):
+        train(settings, quiet=True, callbacks=[StopAfter(1)])
     with pytest.raises(ConfigError, match="a run that was stopped; go on with --resume"):
         train(settings, quiet=True)
     other = settings.model_copy(update={"resume": True, "learning_rate": 0.5})
@@ -382,16 +353,14 @@ def test_a_readme_of_the_users_own_is_not_replaced(generated: Path, tmp_path: Pa
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
-def test_a_kill_before_the_last_file_can_be_resumed(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_before_the_last_file_can_be_resumed(generated: Path, tmp_path: Path) -> None:
     """The adapter is written, results.json is not: the checkpoint still stands, and --resume ends the run."""
     settings = config(generated, tmp_path / "out", num_train_epochs=1, method="linear")
     whole = train(settings.model_copy(update={"output_dir": tmp_path / "whole"}), quiet=True)
-    with monkeypatch.context() as patch:
-        patch.setattr("astune.training.loop.TrainResult", lambda **_: (_ for _ in ()).throw(Stopped()))
-        with pytest.raises(Stopped):
-            train(settings, quiet=True)
+    in_the_way = tmp_path / "out" / "results.json"
+    with pytest.raises(OutputError, match="cannot be written"):
+        train(settings, quiet=True, callbacks=[Call(epoch=lambda _: in_the_way.mkdir())])
+    in_the_way.rmdir()
     assert (tmp_path / "out" / "adapter_config.json").exists()
     assert train(settings.model_copy(update={"resume": True}), quiet=True).scores == whole.scores
 

@@ -23,7 +23,7 @@ def randomised(spec: str) -> AudioClassifier:
     """A classifier whose adapters do something."""
     torch.manual_seed(0)
     model = AudioClassifier(load_backbone("random:tiny", FRAMES), spec, ["a", "b"]).eval()
-    for parameter in model.adapter.parameters():
+    for parameter in model.added.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -35,7 +35,7 @@ def by_hand(
 ) -> Tensor:
     """The pre-LN Transformer of equation 1, with sub-layers as given; the detached backbone supplies F."""
     model.sites.detach()
-    backbone: Any = model.backbone
+    backbone: Any = model.backbone.model
     x = backbone.embeddings(torch.randn(2, FRAMES, 128, generator=torch.Generator().manual_seed(1)))
     for index, layer in enumerate(backbone.layers):
         x = x + mhsa(index, partial(_attention, layer), layer.layernorm_before(x))
@@ -161,7 +161,7 @@ def test_only_the_layers_named_are_adapted() -> None:
 def test_lora_is_the_papers_equation_5(spec: str, scale: float) -> None:
     model = randomised(spec)
     state = model.adapter_state()
-    backbone: Any = model.backbone
+    backbone: Any = model.backbone.model
     x = torch.randn(1, 5, 192)
     with torch.no_grad():
         found = backbone.layers[2].attention.q_proj(x)
@@ -175,7 +175,7 @@ def test_lora_is_the_papers_equation_5(spec: str, scale: float) -> None:
 def test_prompts_stand_between_the_first_token_and_the_patches(spec: str) -> None:
     model = randomised(spec)
     state = model.adapter_state()
-    backbone: Any = model.backbone
+    backbone: Any = model.backbone.model
     inputs = torch.randn(2, FRAMES, 128)
     with torch.no_grad():
         found = backbone(inputs).last_hidden_state
@@ -196,7 +196,7 @@ def test_prompts_stand_between_the_first_token_and_the_patches(spec: str) -> Non
 def test_prompts_and_prefixes_start_uniform(spec: str) -> None:
     model = AudioClassifier(load_backbone("random:tiny", FRAMES), f"{spec}:tokens=200", ["a", "b"])
     bound = math.sqrt(6 / (3 * 16**2 + 192))
-    values = torch.cat([parameter.detach().flatten() for parameter in model.adapter.parameters()])
+    values = torch.cat([parameter.detach().flatten() for parameter in model.added.parameters()])
     assert values.abs().max() <= bound
     assert values.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
 
@@ -205,7 +205,7 @@ def test_prompts_and_prefixes_start_uniform(spec: str) -> None:
 def test_the_papers_effective_start(spec: str) -> None:
     """``init=normal``: every matrix from N(0, 0.02), biases zero, so the model starts away from the frozen one."""
     model = AudioClassifier(load_backbone("random:tiny", FRAMES), f"{spec}:init=normal,reduction_rate=4", ["a", "b"])
-    for name, parameter in model.adapter.named_parameters():
+    for name, parameter in model.added.named_parameters():
         if name.endswith("bias"):
             assert not parameter.any()
         else:

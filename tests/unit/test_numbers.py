@@ -164,19 +164,19 @@ def test_scores_that_overflow_are_refused() -> None:
 
 
 def test_a_backbone_with_such_values_is_named(tmp_path: Path) -> None:
-    backbone = load_backbone("random:tiny")
+    backbone = load_backbone("random:tiny").model
     with torch.no_grad():
         backbone.get_parameter("layernorm.weight")[0] = math.nan
     backbone.save_pretrained(tmp_path / "b")
     with pytest.raises(BackboneError, match=r"damaged: 1 of its tensors hold NaN or infinity, .*layernorm.weight"):
         load_backbone(tmp_path / "b")
     (tmp_path / "b" / "preprocessor_config.json").write_text("{")
-    backbone = load_backbone("random:tiny")
+    backbone = load_backbone("random:tiny").model
     backbone.save_pretrained(tmp_path / "b")
     with pytest.raises(BackboneError, match=r"preprocessor_config.json cannot be read"):
         load_backbone(tmp_path / "b")
     (tmp_path / "b" / "preprocessor_config.json").write_text(json.dumps({"mean": -4.0, "std": 4.0}))
-    assert load_backbone(tmp_path / "b").config.hidden_size == 192
+    assert load_backbone(tmp_path / "b").width == 192
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_length", 2_000_000_000), ("num_train_epochs", 10**400)])

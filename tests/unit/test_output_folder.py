@@ -27,6 +27,7 @@ from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from astune.training.output_folder import LOCK
+from tests.stopping import Call, StopAfter
 
 LIMIT = 120  # seconds until a command that hangs is ended
 
@@ -42,7 +43,7 @@ def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("features are computed")
 
-    monkeypatch.setattr("astune.training.loop.listen_to", refuse)
+    monkeypatch.setattr("astune.training.listening.build_cache", refuse)
 
 
 @pytest.mark.parametrize(
@@ -209,13 +210,12 @@ def test_an_interrupt_from_python_is_one_and_says_what_was_kept(
     main = threading.main_thread().ident
     assert main == threading.get_ident()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
 
-    monkeypatch.setattr(checkpoint, "random_states", interrupt)
     with pytest.raises(KeyboardInterrupt, match="before the first checkpoint; nothing was kept") as stop:
-        train(settings(generated, tmp_path / "out"), quiet=True)
+        train(settings(generated, tmp_path / "out"), quiet=True, callbacks=[Call(step=interrupt)])
     assert isinstance(stop.value, Interrupted)
     assert not isinstance(stop.value, Exception)
 
@@ -231,19 +231,13 @@ def test_an_interrupt_before_training_says_what_an_earlier_run_kept(
 ) -> None:
     """While audio is read too: a run that goes on has kept what it had."""
     config = settings(generated, tmp_path / "out", num_train_epochs=2)
-    save = checkpoint.save
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
     with pytest.raises(Interrupted, match="kept: the same command with --resume goes on from there"):
-        train(config, quiet=True)
-    monkeypatch.setattr("astune.training.loop.listen_to", stop)
+        train(config, quiet=True, callbacks=[StopAfter(1, KeyboardInterrupt)])
+    monkeypatch.setattr("astune.training.listening.build_cache", stop)
     for update, how in (
         ({"resume": True}, "kept: the same command goes on from there"),
         ({"overwrite_output_dir": True}, "with --resume in the place of --overwrite-output-dir goes on"),

@@ -11,7 +11,6 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from astune.backbone.positions import patch_grid
 from astune.errors import ConfigError
 from astune.features import Patchout
 from astune.features.patchout import PatchoutMode
@@ -24,7 +23,7 @@ SHARES = st.floats(0, 1, exclude_max=True)
 
 
 def kept(share: float, mode: PatchoutMode, grid: tuple[int, int], clips: list[int], epoch: int = 0) -> torch.Tensor:
-    drawn = Patchout(share, mode, grid, seed=0)(epoch, clips)
+    drawn = Patchout(share, mode, grid, seed=0)(epoch, [f"{clip}.wav" for clip in clips])
     assert drawn is not None
     return drawn
 
@@ -33,7 +32,7 @@ def kept(share: float, mode: PatchoutMode, grid: tuple[int, int], clips: list[in
 def test_indices_are_patches_in_order(grid: tuple[int, int], share: float, mode: PatchoutMode, seed: int) -> None:
     few = grid[0] if mode == "structured" else grid[0] * grid[1]
     assume(share == 0 or share * few > 1)  # less than one of them is refused
-    drawn = Patchout(share, mode, grid, seed)(3, [5, 0, 9])
+    drawn = Patchout(share, mode, grid, seed)(3, ["5.wav", "0.wav", "9.wav"])
     if not share:
         assert drawn is None
         return
@@ -83,7 +82,7 @@ def test_every_patch_stays_about_as_often(mode: PatchoutMode, share: float) -> N
 def test_all_patches_kept_is_no_patchout() -> None:
     model = classifier("lora").eval()
     inputs, _ = batch(2)
-    rows, columns = patch_grid(model.backbone.config)
+    rows, columns = model.backbone.patch_grid
     every = torch.arange(rows * columns).expand(2, -1)
     with torch.no_grad():
         torch.testing.assert_close(model(inputs, kept_patches=every).logits, model(inputs).logits)
@@ -95,16 +94,16 @@ def test_dropped_patches_are_not_looked_at() -> None:
     inputs, _ = batch(2)
     chosen = torch.tensor([[0, 3, 17], [1, 2, 59]])
     with torch.no_grad():
-        tokens = model.backbone.embeddings(inputs)
+        tokens = model.backbone.model.embeddings(inputs)
         tokens = torch.stack([one[[0, 1, *(2 + row).tolist()]] for one, row in zip(tokens, chosen, strict=True)])
-        for layer in model.backbone.layers:
+        for layer in model.backbone.model.layers:
             tokens = layer(tokens)
-        expected = model.head(model.backbone.layernorm(tokens).mean(dim=1))
+        expected = model.head(model.backbone.model.layernorm(tokens).mean(dim=1))
         torch.testing.assert_close(model(inputs, kept_patches=chosen).logits, expected)
         frames = inputs.clone()
         frames[:, 20:] = 5.0  # patches 0, 1, 2 ... of a row begin every 10 frames
         seen = torch.tensor([[0], [5]])  # the first column of the first and of the second row
-        assert patch_grid(model.backbone.config) == (12, 5)
+        assert model.backbone.patch_grid == (12, 5)
         torch.testing.assert_close(
             model(inputs, kept_patches=seen).logits, model(frames, kept_patches=seen).logits, atol=1e-6, rtol=0
         )

@@ -306,7 +306,7 @@ def test_the_command_pretrains_and_goes_on(tmp_path: Path) -> None:
         done = subprocess.run([*command, *sizes.split()], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert "student" not in done.stderr.replace("backbone", "")  # nothing was trained again
-    model = load_backbone(tmp_path / "work" / "backbone", 98)
+    model = load_backbone(tmp_path / "work" / "backbone", 98).model
     assert model.config.hidden_size == 192
     assert (tmp_path / "work" / "backbone" / "model.safetensors").stat().st_size < 12e6
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,16 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 
-from astune.errors import DataError
-from astune.training import checkpoint, loop
+from astune.errors import ConfigError
+from astune.training import checkpoint
+from astune.training.callbacks import Callback
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
-from astune.training.frozen import FrozenStates, frozen_states
 from astune.training.loop import train
 from astune.training.recipe import resolve
 from astune.training.result import read_result
+from tests.stopping import StopAfter
 from tests.unit.test_loop import broken_copy, config, folded, scores_of_adapter
 
 LIMIT = 300  # seconds until processes that hang are ended
@@ -40,7 +42,9 @@ pytestmark = pytest.mark.filterwarnings(
 forking = pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot be forked")
 
 
-def _enter(rank: int, rendezvous: Path, output: Path, settings: list[TrainConfig], folds: bool) -> None:
+def _enter(
+    rank: int, rendezvous: Path, output: Path, settings: list[TrainConfig], folds: bool, callbacks: list[Callback]
+) -> None:
     """Join the others, then train; torch is loaded already, which makes this ten times cheaper than torchrun."""
     with output.open("w", buffering=1) as stream:
         os.dup2(stream.fileno(), 1)
@@ -50,13 +54,15 @@ def _enter(rank: int, rendezvous: Path, output: Path, settings: list[TrainConfig
         try:
             os.environ.update(WORLD_SIZE=str(TOGETHER), LOCAL_WORLD_SIZE=str(TOGETHER))
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            if "CACHES" in os.environ:  # of a machine each
+                os.environ["ASTUNE_CACHE"] = f"{os.environ['CACHES']}/cache-{rank}"
             AcceleratorState._reset_state(reset_partial_state=True)
             GradientState._reset_state()
             torch.distributed.init_process_group(
                 "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=TOGETHER
             )
             for setting in settings:
-                (cross_validate if folds else train)(setting)
+                (cross_validate if folds else train)(setting, callbacks=callbacks)
             PartialState().destroy_process_group()
             code = 0
         except BaseException:  # noqa: BLE001 - the parent is told by the exit code
@@ -66,14 +72,16 @@ def _enter(rank: int, rendezvous: Path, output: Path, settings: list[TrainConfig
             os._exit(code)  # the runner's own clean-up is not this process's
 
 
-def together(folder: Path, *settings: TrainConfig, folds: bool = False) -> list[str]:
+def together(
+    folder: Path, *settings: TrainConfig, folds: bool = False, callbacks: Sequence[Callback] = ()
+) -> list[str]:
     """Train one configuration after the other in two processes; what each of them said."""
     folder.mkdir(exist_ok=True)
     context = multiprocessing.get_context("fork")
     outputs = [folder / f"said-{rank}.txt" for rank in range(TOGETHER)]
     rendezvous = folder / "rendezvous"
     processes = [
-        context.Process(target=_enter, args=(rank, rendezvous, output, list(settings), folds))
+        context.Process(target=_enter, args=(rank, rendezvous, output, list(settings), folds, list(callbacks)))
         for rank, output in enumerate(outputs)
     ]
     for process in processes:
@@ -186,17 +194,14 @@ def test_what_several_processes_report_is_what_the_adapter_scores(generated: Pat
 def test_processes_agree_on_the_cache_of_frozen_layers(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second one's disk is full: neither trains from the cache, and neither waits for the other for ever."""
-
-    def states(*args: Any, **more: Any) -> FrozenStates:
-        if os.environ.get("RANK") == "1":
-            raise DataError("the disk is full")
-        return frozen_states(*args, **more)
-
-    monkeypatch.setattr(loop, "frozen_states", states)
+    """The second one's cache cannot be written: neither trains from it, and neither waits for the other for ever."""
+    for rank in range(TOGETHER):
+        (tmp_path / f"cache-{rank}").mkdir()
+    (tmp_path / "cache-1" / "frozen").touch()
+    monkeypatch.setenv("CACHES", str(tmp_path))
     many = config(generated, tmp_path / "many", method="layermix", bf16=False, max_length=32)
     said = together(tmp_path / "said", many)
-    assert "run in every epoch: the disk is full" in said[0]
+    assert "run in every epoch: cannot write to the cache" in said[0]
     assert read_result(many.output_dir).cached_layers == 0
 
 
@@ -321,16 +326,9 @@ def test_a_fault_ends_all_processes(generated: Path, tmp_path: Path) -> None:
 
 
 @forking
-def test_a_run_of_two_processes_is_not_resumed_by_one(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from astune.errors import ConfigError
-    from tests.unit.test_loop import stop_after
-
+def test_a_run_of_two_processes_is_not_resumed_by_one(generated: Path, tmp_path: Path) -> None:
     settings = config(generated, tmp_path / "out")
-    with monkeypatch.context() as patch:
-        stop_after(1, patch)
-        with pytest.raises(AssertionError, match="exit codes"):
-            together(tmp_path / "said", settings)
+    with pytest.raises(AssertionError, match="exit codes"):
+        together(tmp_path / "said", settings, callbacks=[StopAfter(1)])
     with pytest.raises(ConfigError, match="processes: 2 then, 1 now"):
         train(settings.model_copy(update={"resume": True}), quiet=True)

@@ -254,7 +254,7 @@ def test_gradient_checkpointing_changes_no_gradient(method: str) -> None:
     for checkpointing in (False, True):
         model = classifier(method).train()
         if checkpointing:
-            model.backbone.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            model.backbone.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         calls: list[None] = []
         inner = next(module for module in model.backbone.modules() if isinstance(module, torch.nn.LayerNorm))
         inner.register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))

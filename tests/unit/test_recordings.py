@@ -61,7 +61,7 @@ def edited(path: Path, edit: Edit) -> Path:
 
 
 def kinds(path: Path, seconds: float | None = None) -> list[str]:
-    return [doubt.partition(":")[0] for doubt in listen(path, seconds).doubts]
+    return [doubt.partition(":")[0] for doubt in listen(path, seconds=seconds).doubts]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -72,24 +72,24 @@ def test_blocks_give_the_bits_of_one_reading(
     path = write(tmp_path, name, 0.9, rate, channels)
     with soundfile.SoundFile(path) as file:
         direct = file.read(dtype="float32", always_2d=True).mean(axis=1)
-    whole, start = read_audio(path), read_audio(path, 0.2)
+    whole, start = read_audio(path), read_audio(path, seconds=0.2)
     if rate == SAMPLING_RATE:
         assert np.array_equal(whole, direct)
     for block in (1000, 4096, 30_003):
         monkeypatch.setattr(opening, "_BLOCK", block)
         assert np.array_equal(read_audio(path), whole)
-        assert np.array_equal(read_audio(path, 0.2), start)
+        assert np.array_equal(read_audio(path, seconds=0.2), start)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_whole_files_raise_no_doubt(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, name, channels=2)
-    for found in (listen(path), listen(path, 0.5), survey(path, len)):
+    for found in (listen(path), listen(path, seconds=0.5), survey(path, len)):
         assert found.doubts == ()
         assert found.seconds == duration(path) == 2.0
         assert (found.sampling_rate, found.channels) == (16_000, 2)
-    assert listen(path, 0.5).heard_seconds == 0.5
-    assert listen(path, 9.0).heard_seconds == 2.0
+    assert listen(path, seconds=0.5).heard_seconds == 0.5
+    assert listen(path, seconds=9.0).heard_seconds == 2.0
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -100,9 +100,9 @@ def test_a_file_cut_in_half_is_never_taken_for_a_whole_one(tmp_path: Path, name:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if name in {"flac", "caf"}:  # libsndfile gives nothing of them then
         with pytest.raises(AudioError, match="it is cut short: "):
-            listen(path, window)
+            listen(path, seconds=window)
         return
-    found = listen(path, window)
+    found = listen(path, seconds=window)
     assert kinds(path, window) == [audio.CUT]
     assert 0.8 < found.seconds < 2.2  # Ogg loses the page that is cut, a second
     assert duration(path) == found.seconds
@@ -163,7 +163,7 @@ def test_headers_that_promise_more_than_there_is_ask_for_no_memory(tmp_path: Pat
     found = listen(path)
     assert kinds(path) == [audio.CUT]
     assert found.seconds == duration(path) == pytest.approx(2.0, abs=0.1)
-    assert abs(listen(path, 0.3).seconds - 2.0) < 0.1
+    assert abs(listen(path, seconds=0.3).seconds - 2.0) < 0.1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB; the promise is of many GB
 
 
@@ -183,7 +183,7 @@ def test_unfinished_headers_are_read_to_the_end(tmp_path: Path, case: str) -> No
     whole = read_audio(write(tmp_path, name))
     path = edited(write(tmp_path, name), edit)
     assert np.array_equal(read_audio(path), whole)
-    assert listen(path, 0.1).seconds == duration(path) == 2.0
+    assert listen(path, seconds=0.1).seconds == duration(path) == 2.0
     assert kinds(path) == []
 
 
@@ -292,7 +292,7 @@ def test_levels_are_those_of_what_is_heard(tmp_path: Path) -> None:
     path = tmp_path / "late.wav"
     soundfile.write(path, np.concatenate([np.zeros(2 * SAMPLING_RATE), noise(2.0)[:, 0]]), SAMPLING_RATE)
     assert listen(path).doubts == ()
-    assert listen(path, 1.0).doubts == ("digital silence: every sample is 0 in its first 1.0 s",)
+    assert listen(path, seconds=1.0).doubts == ("digital silence: every sample is 0 in its first 1.0 s",)
 
 
 def test_what_a_mac_leaves_beside_an_mp3_is_no_part_of_it(tmp_path: Path) -> None:
@@ -368,10 +368,10 @@ def test_what_is_chained_to_an_ogg_file_is_named(tmp_path: Path, subtype: str, s
     first, second = tmp_path / "first.ogg", tmp_path / "second.ogg"
     soundfile.write(first, tone[: 2 * SAMPLING_RATE], SAMPLING_RATE, subtype=subtype)
     soundfile.write(second, tone, SAMPLING_RATE, subtype=subtype)
-    assert listen(first, seconds).doubts == ()
+    assert listen(first, seconds=seconds).doubts == ()
     both = tmp_path / "both.ogg"
     both.write_bytes(first.read_bytes() + second.read_bytes())
-    heard = listen(both, seconds)
+    heard = listen(both, seconds=seconds)
     assert heard.seconds == pytest.approx(2.0, abs=0.01)
     behind = f"{second.stat().st_size:,} bytes lie behind the end that it states"
     assert heard.doubts == (f"longer than its header says: {behind}",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,15 @@ from torch import Tensor
 from astune.errors import ConfigError
 from astune.features import SpecAugment
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 FRAMES, BINS = 100, 128
+
+
+def names(clips: Iterable[int]) -> list[str]:
+    """Clips by name, as augmentations know them."""
+    return [f"{clip}.wav" for clip in clips]
 
 
 def masks(
@@ -25,7 +35,7 @@ def masks(
     shape: tuple[int, int] = (FRAMES, BINS),
 ) -> Tensor:
     """Where zero was put, (clips, frames, bins)."""
-    masked = SpecAugment(freq_mask, time_mask, seed)(torch.ones(len(clips), *shape), epoch, clips)
+    masked = SpecAugment(freq_mask, time_mask, seed)(torch.ones(len(clips), *shape), epoch, names(clips))
     mask: Tensor = masked == 0
     assert torch.equal(masked[~mask], torch.ones(int((~mask).sum())))
     return mask
@@ -44,20 +54,20 @@ def widths(mask: Tensor) -> tuple[int, int]:
 
 def test_evaluation_returns_its_input() -> None:
     augment, features = SpecAugment(48, 48, 0).eval(), torch.randn(2, FRAMES, BINS)
-    assert augment(features, 0, [0, 1]) is features
-    assert not torch.equal(augment.train()(features, 0, [0, 1]), features)
+    assert augment(features, 0, names([0, 1])) is features
+    assert not torch.equal(augment.train()(features, 0, names([0, 1])), features)
 
 
 def test_without_masks_nothing_changes() -> None:
     features = torch.randn(2, FRAMES, BINS)
-    assert torch.equal(SpecAugment(0, 0, 0)(features, 0, [0, 1]), features)
+    assert torch.equal(SpecAugment(0, 0, 0)(features, 0, names([0, 1])), features)
     assert not masks(1, 1, list(range(50))).any()  # widths below 1
 
 
 def test_input_is_not_changed_and_the_rest_is_copied() -> None:
     features = 1 + torch.rand(8, FRAMES, BINS, generator=torch.Generator().manual_seed(0))
     before = features.clone()
-    masked = SpecAugment(48, 48, 0)(features, 0, range(8))
+    masked = SpecAugment(48, 48, 0)(features, 0, names(range(8)))
     assert torch.equal(features, before)
     assert (masked == 0).any()
     assert torch.equal(masked[masked != 0], before[masked != 0])
@@ -65,7 +75,7 @@ def test_input_is_not_changed_and_the_rest_is_copied() -> None:
 
 def test_precision_is_kept() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        assert SpecAugment(48, 48, 0)(torch.ones(1, FRAMES, BINS, dtype=dtype), 0, [3]).dtype == dtype
+        assert SpecAugment(48, 48, 0)(torch.ones(1, FRAMES, BINS, dtype=dtype), 0, names([3])).dtype == dtype
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -111,13 +121,6 @@ def test_a_clips_mask_depends_on_nothing_around_it(clips: list[int], data: st.Da
     together = dict(zip(clips, masks(40, 40, clips, epoch=epoch), strict=True))
     for clip, mask in zip(chosen, masks(40, 40, chosen, epoch=epoch), strict=True):
         assert torch.equal(mask, together[clip])
-
-
-def test_indices_may_be_a_tensor_or_an_array() -> None:
-    augment, ones = SpecAugment(40, 40, 0), torch.ones(3, FRAMES, BINS)
-    plain = augment(ones, 1, [4, 5, 6])
-    assert torch.equal(augment(ones, 1, torch.tensor([4, 5, 6])), plain)
-    assert torch.equal(augment(ones, 1, np.array([4, 5, 6])), plain)
 
 
 def test_torchs_generator_has_no_say_and_is_not_drawn_from() -> None:
@@ -182,14 +185,14 @@ def test_negative_bounds_are_refused(freq_mask: int, time_mask: int) -> None:
 @pytest.mark.parametrize("clips", [[0], [0, 1, 2]])
 def test_a_key_for_each_clip_is_required(clips: list[int]) -> None:
     with pytest.raises(ValueError, match="zip"):
-        SpecAugment(10, 10, 0)(torch.ones(2, FRAMES, BINS), 0, clips)
+        SpecAugment(10, 10, 0)(torch.ones(2, FRAMES, BINS), 0, names(clips))
 
 
 def test_masks_never_change() -> None:
-    """A resumed or repeated run masks what it masked, on every machine."""
+    """A resumed or repeated run masks what it masked, on every machine: 48 times PCG64's first and third draw of the key's SHA-256."""
     assert [widths(mask) for mask in masks(48, 48, [0, 1, 2, 3], epoch=2, seed=7)] == [
-        (37, 38),
-        (32, 27),
-        (27, 14),
-        (15, 29),
+        (8, 22),
+        (20, 2),
+        (6, 16),
+        (46, 32),
     ]

@@ -15,8 +15,8 @@ from astune.errors import ConfigError
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from astune.training.result import TrainResult, read_result
-from tests.unit.test_loop import Stopped as PowerCut
-from tests.unit.test_loop import config, stop_after
+from tests.stopping import PowerCut, StopAfter
+from tests.unit.test_loop import config
 
 LIMIT = 300  # seconds until a command that hangs is ended
 ADAPTER = {
@@ -104,14 +104,10 @@ def test_an_overwritten_run_leaves_no_events(generated: Path, tmp_path: Path) ->
     assert_reported(scalars(tmp_path / "out"), result)
 
 
-def test_a_resumed_run_reports_each_epoch_once(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_reports_each_epoch_once(generated: Path, tmp_path: Path) -> None:
     told = settings(generated, tmp_path / "out", report_to="tensorboard", num_train_epochs=3, save_steps=2)
-    with monkeypatch.context() as patch:
-        stop_after(7, patch)
-        with pytest.raises(PowerCut):
-            train(told, quiet=True)
+    with pytest.raises(PowerCut):
+        train(told, quiet=True, callbacks=[StopAfter(7)])
     result = train(told.model_copy(update={"resume": True}), quiet=True)
     assert_reported(scalars(tmp_path / "out"), result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 from collections import Counter
@@ -16,7 +17,6 @@ from astune.data.few_shot import few_shot
 from astune.training.check import check, check_file
 from astune.training.config import TrainConfig
 from astune.training.loop import train
-from astune.training.processes import batches
 from tests.unit.test_cli import run
 from tests.unit.test_loop import config, folded
 
@@ -246,20 +246,15 @@ def test_a_stopped_run_is_told_apart_from_a_finished_one(generated: Path, tmp_pa
 def test_shots_trains_on_that_many_clips_a_class(
     generated: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visited: list[int] = []
-
-    def watched(order: list[int], *rest: int) -> object:
-        visited.extend(order)
-        return batches(order, *rest)
-
-    monkeypatch.setattr("astune.training.loop.batches", watched)
     file = written(tmp_path, settings(generated, tmp_path / "out", method="linear"))
     code, out, err = run(capsys, monkeypatch, "train", "--config", file, "--shots", "2", "--seed", "4", "--json")
     assert code == 0
     assert "6 classes, 12 training, 18 validation and 18 test clips" in err
     dataset = load_data(generated)
     drawn = few_shot(dataset, dataset.split(seed=4), 2, 4).train
-    assert sorted(visited[:12]) == sorted(drawn)  # the epoch; what follows are clips scored, by position
+    with (tmp_path / "out" / "clips.csv").open(newline="") as stream:
+        trained = {row["name"] for row in csv.DictReader(stream) if row["split"] == "train"}
+    assert trained == {dataset.clips[clip].name for clip in drawn}
     assert set(Counter(dataset.targets[clip] for clip in drawn).values()) == {2}
     record = json.loads(out)
     assert (record["config"]["shots"], record["scores"]["test"]["clips"]) == (2, 18)

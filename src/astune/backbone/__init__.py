@@ -1,6 +1,8 @@
 """The frozen Audio Spectrogram Transformer: loading it, its places in the paper's words, its positions."""
 
-from astune.backbone.load import Origin, load_backbone, load_config, origin_of, set_origin
-from astune.backbone.sites import Sites, SubLayer
+from astune.backbone.backbone import Backbone, Origin
+from astune.backbone.load import load_backbone, load_config
+from astune.backbone.sites import Sites
+from astune.backbone.sublayer import SubLayer
 
-__all__ = ["Origin", "Sites", "SubLayer", "load_backbone", "load_config", "origin_of", "set_origin"]
+__all__ = ["Backbone", "Origin", "Sites", "SubLayer", "load_backbone", "load_config"]

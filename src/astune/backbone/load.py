@@ -1,15 +1,13 @@
 """Load transformers' own ``ASTModel``: from the package, the hub, a local folder, or with seeded random weights.
 
-Whatever the file holds, the model comes back in float32 unless asked otherwise, fitted to the input length, and knows where it
-comes from (:func:`origin_of`).
+Whatever the file holds, the model comes back in float32 unless asked otherwise, fitted to the input length, as a
+:class:`astune.backbone.backbone.Backbone` that knows where it comes from.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +16,17 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
+from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of
 from astune.backbone.hub import find_files
-from astune.backbone.positions import PositionEmbeddings, set_positions
-from astune.backbone.sites import our_name
+from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
+from astune.features.log_mel import FrontEnd
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
-from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
+    from astune.backbone.positions import PositionEmbeddings
 
 RANDOM_BACKBONES: dict[str, dict[str, Any]] = {
     "random:base": {},
@@ -44,28 +42,7 @@ _RANDOM_SEED = 2312_03694
 _TOKEN_STD = (
     0.02  # of random positions and tokens: transformers starts them at zero, where no test would notice their loss
 )
-_ARCHITECTURE = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
-    "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
-)  # fmt: skip
 _WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
-
-
-@checked
-@dataclass(frozen=True)
-class Origin:
-    """Where a backbone comes from, and how it was fitted."""
-
-    name: str
-    """``bundled``, hub id, absolute path of a folder, or ``random:<size>``."""
-    fingerprint: str
-    """SHA-256 over architecture and weights as the file holds them, before casting and before fitting positions."""
-    position_embeddings: PositionEmbeddings
-    """How its positions were fitted to its present length."""
-    mean: float = AUDIOSET_MEAN
-    """Mean of the log-Mel energies it was pretrained with."""
-    std: float = AUDIOSET_STD
-    """Their standard deviation."""
 
 
 def load_backbone(
@@ -73,7 +50,7 @@ def load_backbone(
     max_length: int | None = None,
     position_embeddings: PositionEmbeddings = "fit",
     dtype: str | torch.dtype = "float32",
-) -> ASTModel:
+) -> Backbone:
     """Load a backbone and fit it to an input length.
 
     Args:
@@ -85,7 +62,7 @@ def load_backbone(
         dtype: of the weights returned, such as ``"float32"`` or ``torch.bfloat16``.
 
     Returns:
-        transformers' ``ASTModel`` in evaluation mode, taking (batch, max_length, 128).
+        The backbone in evaluation mode, taking (batch, max_length, 128); its ``model`` is transformers' ``ASTModel``.
 
     Raises:
         BackboneError: it cannot be found or reached, or is not an Audio Spectrogram Transformer.
@@ -103,12 +80,10 @@ def load_backbone(
         model, mean, std = _pretrained(name)
         if name != BUNDLED_BACKBONE and Path(name).expanduser().is_dir():
             name = str(Path(name).expanduser().resolve())
-    fingerprint = fingerprint_of(model)
+    fingerprint = fingerprint_of(Sites(model))
     nn.Module.to(model, dtype=torch_dtype)  # transformers' own signature hides torch's from type checkers
-    set_positions(model, model.config.max_length if max_length is None else max_length, position_embeddings)
-    set_origin(model, Origin(name, fingerprint, position_embeddings, mean, std))
-    nn.Module.eval(model)
-    return model
+    native = Backbone(model, Origin(name, fingerprint, "fit", mean, std))
+    return native.fit(native.max_length if max_length is None else max_length, position_embeddings).eval()
 
 
 def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
@@ -129,66 +104,25 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     return _checked_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
 
 
-def load_normalisation(name_or_path: str | Path = BUNDLED_BACKBONE) -> tuple[float, float]:
-    """What a backbone's log-Mel energies are normalised with, without its weights.
+def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
+    """How audio becomes a backbone's input, known without its weights.
 
     Args:
         name_or_path: as for :func:`load_backbone`.
+        max_length: input length in frames of 10 ms.
 
     Returns:
-        Their mean and standard deviation.
+        The front end that the backbone will have at that length.
 
     Raises:
-        BackboneError: it cannot be found, or its preprocessor's configuration cannot be read.
+        BackboneError: it cannot be found, is not an Audio Spectrogram Transformer, or its preprocessor's configuration cannot be read.
     """
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
-        return AUDIOSET_MEAN, AUDIOSET_STD
-    return _normalisation(find_files(_source(name), [_CONFIG], [_PREPROCESSOR]).get(_PREPROCESSOR))
-
-
-def origin_of(model: ASTModel) -> Origin:
-    """Where a backbone comes from.
-
-    Args:
-        model: from :func:`load_backbone`, or any ``ASTModel`` of the user's own, which is fingerprinted as it stands.
-
-    Returns:
-        Its origin.
-    """
-    origin = model.__dict__.get("astune_origin")
-    if isinstance(origin, Origin):
-        return origin
-    return Origin(model.config._name_or_path or "unnamed", fingerprint_of(model), "fit")
-
-
-def set_origin(model: ASTModel, origin: Origin) -> None:
-    """Note where a backbone comes from; a deep copy of it keeps the note.
-
-    Args:
-        model: the backbone.
-        origin: where from.
-    """
-    model.__dict__["astune_origin"] = origin
-
-
-def fingerprint_of(model: ASTModel) -> str:
-    """SHA-256 of architecture and weights, under our own parameter names.
-
-    Args:
-        model: weights as they came from the file.
-
-    Returns:
-        64 hexadecimal digits; the same with and without a classification head, under transformers 4 and 5 names.
-    """
-    digest = hashlib.sha256()
-    config = {key: getattr(model.config, key) for key in _ARCHITECTURE}
-    digest.update(json.dumps(config, sort_keys=True).encode())
-    for name, parameter in sorted((our_name(name), parameter) for name, parameter in model.named_parameters()):
-        values = parameter.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        return FrontEnd(max_length, load_config(name).num_mel_bins)
+    files = find_files(_source(name), [_CONFIG], [_PREPROCESSOR])
+    bins = _checked_config(files[_CONFIG], name).num_mel_bins
+    return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
 def _checked_name(name_or_path: str | Path) -> str:
@@ -210,16 +144,13 @@ def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return choices[name]
 
 
-def _random(name: str) -> ASTModel:
+def _random(size: str) -> ASTModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        model = ASTModel(ASTConfig(**RANDOM_BACKBONES[name]))
-        for table in (
-            model.embeddings.cls_token,
-            model.embeddings.distillation_token,
-            model.embeddings.position_embeddings,
-        ):
-            torch.nn.init.normal_(table, std=_TOKEN_STD)
+        model = ASTModel(ASTConfig(**RANDOM_BACKBONES[size]))
+        parameters = Sites(model).parameters()
+        for name in ("embeddings.cls", "embeddings.distillation", "embeddings.positions"):
+            torch.nn.init.normal_(parameters[name], std=_TOKEN_STD)
     return model
 
 

@@ -7,20 +7,12 @@ Both are offered, by name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from astune.architecture import SPECIAL_TOKENS as SPECIAL_TOKENS
-from astune.architecture import patch_grid as patch_grid
-from astune.architecture import side_of_patch
-from astune.architecture import time_patches as time_patches
-from astune.errors import ConfigError, unknown
-
-if TYPE_CHECKING:
-    from transformers import ASTModel
+from astune.architecture import SPECIAL_TOKENS
 
 PositionEmbeddings = Literal["fit", "zero"]
 
@@ -48,31 +40,3 @@ def fit_table(table: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         planes = F.interpolate(grid.permute(0, 3, 1, 2), size=(rows, columns), mode="bilinear", align_corners=False)
         grid = planes.permute(0, 2, 3, 1)
     return torch.cat([special, grid.reshape(1, rows * columns, width)], dim=1)
-
-
-def set_positions(model: ASTModel, max_length: int, position_embeddings: PositionEmbeddings) -> None:
-    """Give a model, in place, the position table of another input length.
-
-    Args:
-        model: transformers' model at its native length.
-        max_length: input length wanted, in frames.
-        position_embeddings: ``"fit"`` cuts or interpolates the pretrained table; ``"zero"`` is the paper's effective setting, a
-            table of zeros.
-
-    Raises:
-        ConfigError: an unknown setting, or a length under one patch.
-    """
-    if position_embeddings not in get_args(PositionEmbeddings):
-        raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
-    config = model.config
-    rows, native = patch_grid(config)
-    old = model.embeddings.position_embeddings.detach()
-    if old.shape[1] != SPECIAL_TOKENS + rows * native:
-        raise ConfigError(
-            f"the backbone holds {old.shape[1]} positions, its configuration asks for {SPECIAL_TOKENS + rows * native}"
-        )
-    if max_length != config.max_length:
-        old = fit_table(old, rows, time_patches(max_length, side_of_patch(config), config.time_stride))
-        config.max_length = max_length
-    table = torch.zeros_like(old) if position_embeddings == "zero" else old.clone()
-    model.embeddings.position_embeddings = nn.Parameter(table)

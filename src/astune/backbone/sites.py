@@ -1,25 +1,22 @@
-"""Where the paper's places lie in transformers' model: the one file that knows transformers' module names.
+"""The one file that knows the names in transformers' model and configuration.
 
-Everything else speaks of ``layers.3.mhsa.q`` or ``layers.3.ffn.norm``. These names also stand in adapter files and in the
-fingerprint of a backbone, so a renaming in transformers changes this file and nothing on disk.
-
-A method attaches from outside, through hooks::
-
-    x ── norm ──┬── before(x) ── F ── after(input, output) ──▶ + residual          F = MHSA or FFN
+Everything else speaks of ``layers.3.mhsa.q`` or ``layers.3.ffn.norm``, and of a width or a patch grid. Our names also stand in adapter
+files and in the fingerprint of a backbone, so a renaming in transformers changes this file and nothing on disk.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.backbone.attention import NAMES, Prefix, set_prefix
-from astune.backbone.positions import SPECIAL_TOKENS
+from astune.architecture import SPECIAL_TOKENS, Architecture, patch_grid
+from astune.backbone.attention import NAMES
+from astune.backbone.sublayer import Handle, Kind, LayerHook, SubLayer
 from astune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from transformers import ASTModel
 
     from astune.names import AttentionKernel
-
-Kind = Literal["mhsa", "ffn"]
 
 _NAMES = (  # transformers >= 5.9, ours
     (r"^embeddings\.cls_token$", "embeddings.cls"),
@@ -42,6 +37,10 @@ _NAMES = (  # transformers >= 5.9, ours
     (r"^layers\.(\d+)\.mlp\.fc([12])\.", r"layers.\1.ffn.w\2."),
     (r"^layernorm\.", "norm."),
 )
+_ARCHITECTURE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
+    "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
+)  # fmt: skip
 
 
 def our_name(name: str) -> str:
@@ -63,122 +62,72 @@ def our_name(name: str) -> str:
     raise KeyError(f"transformers' parameter {name!r} has no name in astune.backbone.sites")
 
 
-class Wrapper(Protocol):
-    """What is put around a sub-layer F: a module with a view of F's input and of its output."""
-
-    def before(self, x: Tensor) -> Tensor:
-        """Input of F, from the output of the LayerNorm; (batch, tokens, d) both."""
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        """Output of the sub-layer, from F's input as ``before`` left it and F's output; (batch, tokens, d) all."""
-
-
-# Hooks are objects, not closures: a deep copy of a model must call the copied adapter, and deepcopy does not enter closures.
-@dataclass(frozen=True)
-class _BeforeHook:
-    wrapper: Wrapper
-
-    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self.wrapper.before(args[0]), *args[1:])
-
-
-@dataclass(frozen=True)
-class _AfterHook:
-    wrapper: Wrapper
-
-    def __call__(
-        self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]
-    ) -> Tensor | tuple[Tensor, ...]:
-        if isinstance(output, tuple):  # attention returns its weights too
-            return (self.wrapper.after(args[0], output[0]), *output[1:])
-        return self.wrapper.after(args[0], output)
-
-
-@dataclass(frozen=True)
-class _AddHook:
-    module: nn.Module
-
-    def __call__(self, _: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + self.module(args[0])  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class _LayerHook:
-    editor: nn.Module
-
-    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self.editor(args[0]), *args[1:])
-
-
-class _Handle(Protocol):
-    """Takes away what was attached."""
-
-    def remove(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class _PrefixHandle:
-    attention: nn.Module
-
-    def remove(self) -> None:
-        set_prefix(self.attention, None)
-
-
-@dataclass(frozen=True)
-class SubLayer:
-    """One MHSA or FFN with the LayerNorm in front of it."""
-
-    path: str
-    """``layers.<index>.mhsa`` or ``layers.<index>.ffn``."""
-    norm: nn.LayerNorm
-    module: nn.Module
-    projections: dict[str, nn.Linear]
-    """``q k v o`` of an MHSA, ``w1 w2`` of an FFN."""
-    handles: list[_Handle] = field(repr=False)
-
-    def wrap(self, wrapper: Wrapper) -> None:
-        """Put a module around the sub-layer.
-
-        Args:
-            wrapper: sees the sub-layer's input and output.
-        """
-        self.handles.append(self.module.register_forward_pre_hook(_BeforeHook(wrapper)))
-        self.handles.append(self.module.register_forward_hook(_AfterHook(wrapper)))
-
-    def add_to(self, projection: str, module: nn.Module) -> None:
-        """Add a module's output, from the same input, to that of a projection.
-
-        Args:
-            projection: a key of ``projections``.
-            module: maps what the projection maps.
-        """
-        self.handles.append(self.projections[projection].register_forward_hook(_AddHook(module)))
-
-    def prepend(self, prefix: Prefix) -> None:
-        """Put keys and values that come from no token into the attention of an MHSA.
-
-        Args:
-            prefix: of p keys and p values.
-        """
-        set_prefix(self.module, prefix)
-        self.handles.append(_PrefixHandle(self.module))
-
-
 class Sites:
-    """A backbone in the paper's words; its attention becomes our function from here on.
+    """A backbone in the paper's words: its sizes, its sub-layers, its tokens.
 
     Args:
-        model: transformers' model, weights loaded.
+        model: transformers' model.
     """
 
     def __init__(self, model: ASTModel) -> None:
         self.model = model
-        self.set_kernel("auto")
         self.width: int = model.config.hidden_size
-        self.handles: list[_Handle] = []
+        self.special_tokens = SPECIAL_TOKENS
+        self.handles: list[Handle] = []
         self.layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         self.norm: nn.LayerNorm = model.layernorm
         self.mixer: nn.Module | None = None
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Everything but the weights that decides what the model computes at its native length, for fingerprints."""
+        return {key: getattr(self.model.config, key) for key in _ARCHITECTURE}
+
+    @property
+    def max_length(self) -> int:
+        """Input length, in frames of 10 ms."""
+        return int(self.model.config.max_length)
+
+    @property
+    def num_mel_bins(self) -> int:
+        """Mel filters of the input."""
+        return int(self.model.config.num_mel_bins)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training mode draws random numbers in the backbone's own layers."""
+        config = self.model.config
+        return bool(config.hidden_dropout_prob or config.attention_probs_dropout_prob)
+
+    @property
+    def positions(self) -> Tensor:
+        """The table of position embeddings, (1, special tokens + patches, d), frequency-major; not copied."""
+        return self.model.embeddings.position_embeddings.detach()
+
+    def patch_grid(self, max_length: int | None = None) -> tuple[int, int]:
+        """How many patches lie along frequency and along time.
+
+        Args:
+            max_length: input length, in frames of 10 ms; the present one where None.
+
+        Returns:
+            Rows and columns.
+
+        Raises:
+            ConfigError: the input is shorter than one patch.
+        """
+        sizes = Architecture.of(self.model.config)
+        return patch_grid(replace(sizes, max_length=self.max_length if max_length is None else max_length))
+
+    def set_positions(self, table: Tensor, max_length: int) -> None:
+        """Give the model, in place, the position embeddings of an input length.
+
+        Args:
+            table: (1, special tokens + patches, d).
+            max_length: input length, in frames of 10 ms.
+        """
+        self.model.config.max_length = max_length
+        self.model.embeddings.position_embeddings = nn.Parameter(table)
 
     def _layer(self, index: int, layer: nn.Module) -> dict[Kind, SubLayer]:
         attention, mlp = layer.get_submodule("attention"), layer.get_submodule("mlp")
@@ -205,7 +154,7 @@ class Sites:
             index: of the layer.
             editor: (batch, N, d) to (batch, M, d).
         """
-        self.handles.append(self.model.layers[index].register_forward_pre_hook(_LayerHook(editor)))
+        self.handles.append(self.model.layers[index].register_forward_pre_hook(LayerHook(editor)))
 
     def mix_levels(self, mixer: nn.Module) -> None:
         """Have a mixture of all levels classified, the embeddings' and every layer's, instead of the last one; seen by :meth:`output`.
@@ -243,7 +192,7 @@ class Sites:
         """
         if not isinstance(input_values, Tensor):
             raise ConfigError(f"input_values is a {type(input_values).__name__}; give a torch.Tensor")
-        frames, bins = self.model.config.max_length, self.model.config.num_mel_bins
+        frames, bins = self.max_length, self.num_mel_bins
         shape, wanted = (
             tuple(input_values.shape),
             f"(batch, {frames}, {bins}): {frames} frames of 10 ms, {bins} mel bins",
@@ -336,6 +285,10 @@ class Sites:
     def parameters(self) -> dict[str, nn.Parameter]:
         """The backbone's parameters under our names, in the model's order."""
         return {our_name(name): parameter for name, parameter in self.model.named_parameters()}
+
+    def parameter_names(self) -> dict[str, str]:
+        """Our name of every parameter with the one it has in transformers' model, in the model's order."""
+        return {our_name(name): name for name, _ in self.model.named_parameters()}
 
     def detach(self) -> None:
         """Take away everything that was attached."""

@@ -88,10 +88,12 @@ def demo(
 
 def _point(task: str, weights: str, method: str, run: TrainResult) -> Point:
     from astune.reporting import Point, accuracy_interval
+    from astune.tasks import task_named
 
     test = run.scores["test"]
-    low, high = accuracy_interval(round(test["accuracy"] * test["clips"]), test["clips"])
-    return Point(method, run.trainable_parameters, test["accuracy"], low, high, f"{weights} weights", task)
+    share = test[task_named(run.task).headline]
+    low, high = accuracy_interval(round(share * test["clips"]), test["clips"])
+    return Point(method, run.trainable_parameters, share, low, high, f"{weights} weights", task)
 
 
 def _table(task: str, runs: Runs, points: Mapping[tuple[str, str, str], Point]) -> Table:
@@ -99,12 +101,16 @@ def _table(task: str, runs: Runs, points: Mapping[tuple[str, str, str], Point]) 
     from rich import box
     from rich.table import Table
 
+    from astune.tasks import task_named
+
     def accuracy(point: Point) -> str:
         return f"{point.accuracy:.0%} ({100 * point.low:.0f}–{100 * point.high:.0f})"
 
     first = runs[task, "bundled", METHODS[0]]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
-    table.title = f"{task}: {len(first.labels)} classes, accuracy on {first.scores['test']['clips']} test clips (95 % interval)\n{CLAIM}"
+    kind = task_named(first.task)
+    measure = f"{kind.shares[kind.headline]} on {first.scores['test']['clips']} test clips (95 % interval)"
+    table.title = f"{task}: {len(first.labels)} classes, {measure}\n{CLAIM}"
     table.add_column("method", no_wrap=True)
     for column in ("parameters", "adapter", "bundled weights", "time", "random weights"):
         table.add_column(column, justify="right")

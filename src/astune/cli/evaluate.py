@@ -56,11 +56,11 @@ def evaluate(
     for notice in dataset.notices:
         say(notice)
     model = AudioClassifier.from_pretrained(adapter, backbone)
-    config, _ = adapter_file.read(adapter)
+    config = adapter_file.read(adapter).config
     targets = _targets(dataset, model)
     clips = _clips(dataset, split, fold, config.training)
-    paths = [dataset.clips[clip].path for clip in clips]  # what else the data set holds may be broken
-    features = build_cache(paths, model.front_end, skip_broken=skip_broken)
+    scored = [dataset.clips[clip] for clip in clips]  # what else the data set holds may be broken
+    features = build_cache(scored, model.front_end, skip_broken=skip_broken)
     kept = [row for row in range(len(clips)) if row not in features.broken]
     if not kept:
         raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")

@@ -26,6 +26,7 @@ def report(
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
     from astune.console import print_result, say
     from astune.errors import DataError
+    from astune.experiments.results import Results
     from astune.experiments.store import Store
     from astune.reporting.report import write_report
 
@@ -36,7 +37,7 @@ def report(
     written = []
     for name in names:
         try:
-            written += write_report(place.read_plan(name), place, output_dir or store / "reports")
+            written += write_report(Results.load(place, name), output_dir or store / "reports")
         except DataError as fault:
             if len(names) == 1:
                 raise

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from astune.experiments.plan import PlannedRun
-    from astune.experiments.store import SavedPlan, Store
+    from astune.experiments.records import SavedPlan
+    from astune.experiments.store import Store
     from astune.reporting.grid import Grid
 
 
@@ -77,13 +78,13 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the results, as JSON.")] = False,
 ) -> None:
     """Run what is missing of a table and show it; stopped, it goes on where it was."""
-    from astune.errors import ConfigError, listing
+    from astune.errors import ConfigError, bulleted
     from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
+    from astune.experiments.results import Results
     from astune.experiments.runner import run_here, run_on_ray, waiting_of
     from astune.experiments.store import Store
     from astune.experiments.table import load_table, shipped_tables
     from astune.reporting.grid import grid
-    from astune.reporting.report import records_of
 
     if ray is not None and (shard is not None or workers > 1):
         raise ConfigError("--ray shares the runs out itself; give it without --workers and --shard")
@@ -110,13 +111,13 @@ def reproduce(
     for one, _ in plans:
         place.write_plan(one)
     failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
-    grids = [grid(one, records_of(one, place)) for one, _ in plans]
+    grids = [grid(Results.of(one, place)) for one, _ in plans]
     _show_results(grids, as_json=as_json)
     name = shell_word(plans[0][0].name) if len(plans) == 1 else "all"
     say(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
     if failures:
         failed = f"{number_of(len(failures), 'run')} failed"
-        say(f"error: {listing([str(failure) for failure in failures], failed)}")
+        say(f"error: {bulleted([str(failure) for failure in failures], failed)}")
         raise typer.Exit(1)
 
 
@@ -130,7 +131,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
 
 def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
     """Of the backbones that are on this machine: a hub's weights are not asked for before they are needed."""
-    from astune.backbone import load_backbone, origin_of
+    from astune.backbone import load_backbone
     from astune.backbone.load import RANDOM_BACKBONES
     from astune.names import BUNDLED_BACKBONE
 
@@ -138,7 +139,7 @@ def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
     local = (
         name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
     )
-    return {name: origin_of(load_backbone(name)).fingerprint for name in local}
+    return {name: load_backbone(name).origin.fingerprint for name in local}
 
 
 def _show_plan(
@@ -171,8 +172,8 @@ def _show_plan(
 def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
     if as_json:
         found = [
-            {"table": table.name, "row": row.name, "column": column, "mean": cell.mean, "deviation": cell.deviation,
-             "interval": cell.interval, "runs": len(cell.accuracies), "planned": cell.planned, "parameters": cell.parameters,
+            {"table": table.plan.name, "row": row.name, "column": column, "mean": cell.mean, "deviation": cell.deviation,
+             "interval": cell.interval, "runs": len(cell.scores), "planned": cell.planned, "parameters": cell.parameters,
              "printed": table.printed(row.name, column), "unlike_the_paper": table.unlike_the_paper}
             for table in grids for row in table.rows for column, cell in row.cells.items()
         ]  # fmt: skip
@@ -180,23 +181,19 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
         return
     from rich.text import Text
 
-    from astune.reporting.tables import columns_of, figures_of, headline, parameters_of
+    from astune.reporting.rendered import render
 
     marks = {1: "bold", 2: "underline"}
     console = results()
-    for table in grids:
-        console.print(printable(headline(table)), style="bold", soft_wrap=True)
-        shown = results_table(["row", "parameters", *columns_of(table)])
+    for table in map(render, grids):
+        console.print(printable(table.headline), style="bold", soft_wrap=True)
+        shown = results_table(["row", "parameters", *table.columns])
         for row in table.rows:
-            cells = []
-            for column in columns_of(table):
-                value, behind = figures_of(table, row, column)
-                cells.append(
-                    Text.assemble(
-                        (value, marks.get(table.places.get((row.name, column), 0), "")), f" {behind}" * bool(behind)
-                    )
-                )
-            shown.add_row(printable(row.name), parameters_of(row), *cells)
+            cells = [
+                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.behind}" * bool(cell.behind))
+                for cell in row.cells
+            ]
+            shown.add_row(printable(row.name), row.parameters, *cells)
         console.print(shown)
         for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
             print_result(line)

@@ -13,16 +13,11 @@ from astune.cli.options import given, with_fields
 from astune.console import print_result, results, results_table, shell_word
 from astune.errors import ConfigError
 from astune.json_text import json_text
+from astune.tasks import task_named
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from astune.training.result import TrainResult
-
-
-_SCORES = {
-    "validation\naccuracy": ("validation", "accuracy"), "validation\nmacro F1": ("validation", "macro_f1"),
-    "test\naccuracy": ("test", "accuracy"), "test\nmacro F1": ("test", "macro_f1"),
-}  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -86,20 +81,27 @@ def show(runs: list[TrainResult]) -> None:
         runs: results of one method, one a run.
     """
     first = runs[0]
+    task = task_named(first.task)
+    scores = {
+        f"{split}\n{heading}": (split, name)
+        for split in ("validation", "test")
+        for name, heading in task.shares.items()
+    }
     print_result(f"{first.spec}: {first.trainable_parameters:,} trained parameters")
-    table = results_table(["fold", "best epoch"], [*_SCORES, "train time", "adapter"])
+    table = results_table(["fold", "best epoch"], [*scores, "train time", "adapter"])
     for run in runs:
         table.add_row(
             str(run.fold) if run.fold is not None else "-",
             f"{run.best_epoch + 1} of {run.recipe['num_train_epochs']}",
-            *(_percent(run, *score) for score in _SCORES.values()),
+            *(_percent(run, *score) for score in scores.values()),
             f"{run.train_seconds:.0f} s",
             f"{run.adapter_bytes / 1e6:.2f} MB",
         )
     results().print(table)
     if len(runs) > 1:
-        accuracies = [100 * run.scores["test"]["accuracy"] for run in runs]
-        print_result(f"test accuracy {mean(accuracies):.1f} ± {stdev(accuracies):.1f} % over {len(runs)} folds")
+        found = [100 * run.scores["test"][task.headline] for run in runs]
+        heading = task.shares[task.headline]
+        print_result(f"test {heading} {mean(found):.1f} ± {stdev(found):.1f} % over {len(runs)} folds")
     print_result(f"adapter: {first.output_dir}")
     print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 

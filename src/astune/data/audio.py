@@ -32,6 +32,7 @@ SAMPLING_RATE = 16_000  # Hz
 
 CUT = "cut short"
 LONGER = "longer than its header says"
+BEYOND = "clip that goes on beyond the end of its file"
 """Kinds of doubt, beside those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
 
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
@@ -43,13 +44,14 @@ _SLACK = 0.05  # seconds that encoders and headers may disagree by
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a recording."""
+    """What is known of a recording, or of the part of it that was asked for."""
 
     sampling_rate: int
     """Hz, as the file has it."""
     channels: int
     seconds: float
-    """Of all of it: counted where it was decoded to its end or where its header is in doubt, else by its header."""
+    """From ``start`` to ``end``: to the end of the file where none was given, counted where it was decoded to its end or where its header
+    is in doubt, else by its header."""
     heard_seconds: float
     """Of the part that was asked for."""
     doubts: tuple[str, ...]
@@ -64,46 +66,60 @@ class Recording(Facts):
     """(samples,) at 16 kHz, mono."""
 
 
-def read_audio(path: str | Path, seconds: float | None = None) -> NDArray[np.float32]:
-    """Read a recording as mono samples at 16 kHz.
+def read_audio(path: str | Path, start: float = 0.0, seconds: float | None = None) -> NDArray[np.float32]:
+    """Read a recording, or a part of it, as mono samples at 16 kHz.
 
     Args:
         path: as for :func:`listen`.
-        seconds: how much of its beginning is wanted; all where None.
+        start: where the part begins, in seconds.
+        seconds: how much is wanted from there on; all where None.
 
     Returns:
-        (samples,) in -1 to 1.
+        (samples,) in -1 to 1: those that reading all of it would give for this part.
 
     Raises:
-        AudioError: it is missing, cannot be decoded, is empty, or holds samples that are no numbers.
+        AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
-    return listen(path, seconds).samples
+    return listen(path, start, seconds).samples
 
 
-def listen(path: str | Path, seconds: float | None = None, *, pipes: bool = True) -> Recording:
-    """Read a recording as mono samples at 16 kHz, and what is known of it.
+def listen(
+    path: str | Path,
+    start: float = 0.0,
+    seconds: float | None = None,
+    *,
+    end: float | None = None,
+    pipes: bool = True,
+) -> Recording:
+    """Read a recording, or a part of it, as mono samples at 16 kHz, and what is known of it.
 
     Args:
         path: any file libsndfile can decode, of any rate and any channel count (averaged); a pipe, which is read once and to its
             end; or ``"-"`` for standard input.
-        seconds: how much of its beginning is wanted; all where None.
+        start: where the part begins, in seconds.
+        seconds: how much is wanted from there on; all where None.
+        end: where the clip ends, in seconds; the end of the file where None. Beyond it nothing is read; a file that has ended before is
+            in doubt.
         pipes: whether a pipe is read; where files are read again, it is refused.
 
     Returns:
         The samples, in -1 to 1, and the facts.
 
     Raises:
-        AudioError: it is missing, cannot be decoded, is empty, or holds samples that are no numbers.
+        AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
     blocks: list[NDArray[np.float32]] = []
-    facts = survey(path, blocks.append, seconds, pipes=pipes)
+    part = _Part(start, seconds, end)
+    facts = _go_over(path, blocks.append, part, margins=True, pipes=pipes)
+    rate = facts.sampling_rate
     try:
         mono = np.concatenate(blocks)
         blocks.clear()
-        if facts.sampling_rate != SAMPLING_RATE:
-            mono = soxr.resample(mono, facts.sampling_rate, SAMPLING_RATE)
-        if seconds is not None:
-            mono = mono[: round(seconds * SAMPLING_RATE)]
+        if rate != SAMPLING_RATE:
+            mono = soxr.resample(mono, rate, SAMPLING_RATE)
+        before = round(start * SAMPLING_RATE) - part.first(rate, margins=True) * SAMPLING_RATE // rate
+        wanted = part.wanted
+        mono = mono[before : None if wanted is None else before + round(wanted * SAMPLING_RATE)]
         samples = np.ascontiguousarray(mono, dtype=np.float32)
     except MemoryError as fault:
         raise AudioError(f"{printable(path)}: {_too_large(facts.seconds)}") from fault
@@ -115,77 +131,185 @@ def listen(path: str | Path, seconds: float | None = None, *, pipes: bool = True
 def survey(
     path: str | Path,
     take: Callable[[NDArray[np.float32]], object],
+    start: float = 0.0,
     seconds: float | None = None,
     *,
+    end: float | None = None,
     pipes: bool = True,
 ) -> Facts:
-    """Go over a recording in blocks and hold none of them.
+    """Go over a recording, or a part of it, in blocks and hold none of them.
 
     Args:
         path: as for :func:`listen`.
-        take: is given each block of the beginning that is wanted, (frames,), the mean of the channels at the file's own rate.
-        seconds: how much of its beginning is wanted; all where None.
+        take: is given each block of what is wanted, (frames,), the mean of the channels at the file's own rate.
+        start: where the part begins, in seconds.
+        seconds: how much is wanted from there on; all where None.
+        end: as for :func:`listen`.
         pipes: as for :func:`listen`.
 
     Returns:
         What is known of it.
 
     Raises:
-        AudioError: it is missing, cannot be decoded, is empty, or holds samples that are no numbers.
+        AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
-    with opened(path, pipes=pipes) as sound:
-        rate, channels = sound.file.samplerate, sound.file.channels
-        wanted = None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
-        if rate < _SLOWEST:
-            raise AudioError(
-                f"{printable(path)}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
-            )
-        levels, frames = Levels(), 0
-        for block in sound.blocks(wanted):
-            if not peak_of(block) < _LOUDEST:  # also where it is NaN
-                raise AudioError(
-                    f"{printable(path)}: it holds samples that are no finite numbers, or far outside of -1 to 1"
-                )
-            mono = block.mean(axis=1)
-            levels.add(block, mono)
-            take(mono)
-            frames += len(block)
-        partly = frames == wanted
-        if partly and sound.doubtful:
-            frames += sound.count()
-        length = max(frames, sound.file.frames) if partly and not sound.doubtful else frames
-    if not frames:
-        raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
-    whole = length / rate
-    cut = sound.promised / rate - whole > _SLACK
-    doubts = [f"{CUT}: its header promises {_span(sound.promised / rate)}, and {_span(whole)} are there"] if cut else []
-    if sound.frame.cut and not cut:
-        doubts.append(f"{CUT}: {sound.frame.cut}")
-    if sound.frame.surplus and not sound.frame.unfinished:
-        doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
-    where = f" in its first {seconds:.1f} s" if partly and seconds is not None else ""
-    doubts += [f"{doubt}{where}" for doubt in levels.doubts(channels)]
-    return Facts(rate, channels, whole, whole if seconds is None else min(seconds, whole), tuple(doubts))
+    return _go_over(path, take, _Part(start, seconds, end), margins=False, pipes=pipes)
 
 
-def duration(path: str | Path) -> float:
-    """Length of a file: by its header where that can be believed, else counted.
+def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> float:
+    """Length of a file, or of a part of it: by its header where that can be believed, else counted.
 
     Args:
         path: an audio file.
+        start: where the part begins, in seconds.
+        end: where it ends; the end of the file where None, or where the file has ended before.
 
     Returns:
         Seconds.
 
     Raises:
-        AudioError: it is missing or no audio file, or a pipe, which could not be read again.
+        AudioError: it is missing or no audio file, has ended before ``start``, or is a pipe, which could not be read again.
     """
+    part = _Part(start, None, end)
+    part.refuse(path)
     with opened(path, pipes=False) as sound:
         frames = sound.count() if sound.doubtful else sound.file.frames
         rate = sound.file.samplerate
     if not frames and sound.doubtful:
         raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
-    return float(frames / rate)
+    whole = float(frames / rate)
+    if start and start >= whole:
+        raise AudioError(f"{printable(path)}: {_ended(start, whole)}")
+    return part.length(whole)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of a recording that is wanted."""
+
+    start: float
+    """Seconds."""
+    seconds: float | None
+    """Of it at most."""
+    end: float | None
+    """Of the clip, in seconds."""
+
+    @property
+    def wanted(self) -> float | None:
+        """Seconds of it; None for all that is there."""
+        limits = (self.seconds, None if self.end is None else self.end - self.start)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def first(self, rate: int, *, margins: bool) -> int:
+        """The frame that decoding begins with.
+
+        With a margin it is one that a sample at 16 kHz falls on, so that resampling from there gives the samples that resampling all would.
+        """
+        if not margins or rate == SAMPLING_RATE:
+            return round(self.start * rate)
+        grid = rate // math.gcd(rate, SAMPLING_RATE)
+        return max(0, math.floor(self.start * rate - _margin(rate)) // grid * grid)
+
+    def frames(self, rate: int, *, margins: bool) -> int | None:
+        """How many are decoded; None for all that are there."""
+        if self.wanted is None:
+            return None
+        last = (self.start + self.wanted) * rate
+        return (math.ceil(last + _margin(rate)) if margins else round(last)) - self.first(rate, margins=margins)
+
+    def length(self, whole: float) -> float:
+        """Seconds of the clip in a file of ``whole`` seconds."""
+        if not self.start and self.end is None:
+            return whole
+        return round(
+            (whole if self.end is None else min(self.end, whole)) - self.start, 9
+        )  # 0.3 - 0.1 is a little less than 0.2
+
+    def refuse(self, path: str | Path) -> None:
+        """Refuse moments that are none.
+
+        Raises:
+            AudioError: the part begins before the recording, or ends before it begins.
+        """
+        if not 0 <= self.start < math.inf:
+            raise AudioError(
+                f"{printable(path)}: start={self.start}; give seconds from the beginning of the file, 0 or more"
+            )
+        if self.end is not None and not self.end > self.start:
+            raise AudioError(
+                f"{printable(path)}: end={self.end}; give seconds from the beginning of the file, more than start={self.start}"
+            )
+
+
+def _go_over(
+    path: str | Path, take: Callable[[NDArray[np.float32]], object], part: _Part, *, margins: bool, pipes: bool
+) -> Facts:
+    """As :func:`survey`; with margins, what the resampler needs around the part is taken too.
+
+    Raises:
+        AudioError: as of :func:`listen`.
+    """
+    part.refuse(path)
+    with opened(path, pipes=pipes) as sound:
+        rate, channels = sound.file.samplerate, sound.file.channels
+        if rate < _SLOWEST:
+            raise AudioError(
+                f"{printable(path)}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+            )
+        first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
+        levels, got = Levels(), 0
+        before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
+        after = None if part.wanted is None else before + math.ceil(part.wanted * rate)
+        for block in sound.blocks(wanted, first):
+            if not peak_of(block) < _LOUDEST:  # also where it is NaN
+                raise AudioError(
+                    f"{printable(path)}: it holds samples that are no finite numbers, or far outside of -1 to 1"
+                )
+            mono = block.mean(axis=1)
+            inside = slice(max(before - got, 0), None if after is None else max(after - got, 0))
+            if len(mono[inside]):
+                levels.add(block[inside], mono[inside])
+            take(mono)
+            got += len(block)
+        partly = got == wanted
+        frames = sound.position
+        if partly and sound.doubtful:
+            frames += sound.count()
+        whole = (max(frames, sound.file.frames) if partly and not sound.doubtful else frames) / rate
+    if not frames:
+        raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
+    if part.start and got <= before:
+        raise AudioError(f"{printable(path)}: {_ended(part.start, whole)}")
+    length = part.length(whole)
+    shortened = part.seconds is not None and part.seconds < length
+    where = f" in its first {part.seconds:.1f} s" if partly and shortened else ""
+    doubts = [*_doubts_of_file(sound, whole), *(f"{doubt}{where}" for doubt in levels.doubts(channels))]
+    if part.end is not None and part.end - whole > _SLACK:
+        doubts.append(f"{BEYOND}: it should end at {_span(part.end)}, and the file ends at {_span(whole)}")
+    return Facts(rate, channels, length, length if part.seconds is None else min(part.seconds, length), tuple(doubts))
+
+
+def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
+    """What of the file contradicts its header, given its length in seconds."""
+    cut = sound.promised / sound.file.samplerate - whole > _SLACK
+    doubts = (
+        [f"{CUT}: its header promises {_span(sound.promised / sound.file.samplerate)}, and {_span(whole)} are there"]
+        if cut
+        else []
+    )
+    if sound.frame.cut and not cut:
+        doubts.append(f"{CUT}: {sound.frame.cut}")
+    if sound.frame.surplus and not sound.frame.unfinished:
+        doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
+    return doubts
+
+
+def _margin(rate: int) -> float:
+    return max(_MARGIN * rate, _MARGIN_FRAMES)
+
+
+def _ended(start: float, whole: float) -> str:
+    return f"the file ends at {_span(whole)}, and the clip would start at {_span(start)}; correct its start"
 
 
 def _span(seconds: float) -> str:

@@ -51,6 +51,6 @@ def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None) -
     """
     if train is None:
         train = [number for number, clip in enumerate(dataset.clips) if clip.split in {None, "train"}]
-    found = Counter(dataset.targets[clip] for clip in train)
-    note = majority_note({label: found[number] for number, label in enumerate(dataset.labels)})
+    found = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))
+    note = majority_note({label: found[label] for label in dataset.labels})
     return [f"Note: {note}"] if note else []

@@ -18,9 +18,8 @@ from astune.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-    from astune.data.clip import Clip
+    from astune.data.clip import Clip, Region
     from astune.data.dataset import AudioDataset
 
 
@@ -105,7 +104,9 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
     sounds: dict[Clip, Sound] = {}
     broken: list[Broken] = []
     with progress("Decoding", len(dataset.clips), quiet=quiet) as advance:
-        for clip, heard in zip(dataset.clips, in_threads(_listen, dataset.paths), strict=True):
+        for clip, heard in zip(
+            dataset.clips, in_threads(_listen, [clip.region for clip in dataset.clips]), strict=True
+        ):
             if isinstance(heard, str):
                 broken.append(Broken(clip.name, heard))
             else:
@@ -122,17 +123,18 @@ def check(dataset: AudioDataset, *, quiet: bool = False) -> Report:
         broken=broken,
         leaks=[_names(group) for group in alike if len({_part(clip) for clip in group}) > 1],
         duplicates=[_names(group) for group in alike if len({_part(clip) for clip in group}) == 1],
-        contradictions=[_names(group) for group in alike if len({clip.label for clip in group}) > 1],
+        contradictions=[_names(group) for group in alike if len({clip.labels for clip in group}) > 1],
         notices=[*_notices(dataset), *balance_notices(dataset)],
         doubts=[Doubt(clip.name, doubt) for clip, sound in sounds.items() for doubt in sound.doubts],
         unheard=_unheard(dataset, sounds),
     )
 
 
-def _listen(path: Path) -> Sound | str:
+def _listen(region: Region) -> Sound | str:
     samples = hashlib.sha256()
+    path, start, end = region
     try:
-        facts = survey(path, lambda mono: samples.update(mono.data), pipes=False)
+        facts = survey(path, lambda mono: samples.update(mono.data), start, end=end, pipes=False)
     except AudioError as fault:
         return str(fault)
     digest = f"{facts.sampling_rate} {samples.hexdigest()}"
@@ -157,7 +159,7 @@ def _part(clip: Clip) -> str:
 
 
 def _counts(dataset: AudioDataset) -> dict[str, dict[str, int]]:
-    found = Counter((clip.label, _part(clip)) for clip in dataset.clips)
+    found = Counter((label, _part(clip)) for clip in dataset.clips for label in dataset.task.strata(clip))
     parts = [f"fold {fold}" for fold in dataset.folds]
     parts += [name for name in ("train", "validation", "test") if any(part == name for _, part in found)]
     return {label: {part: found[label, part] for part in parts} for label in dataset.labels}

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration
-from astune.data.clip import Clip
+from astune.data.clip import Clip, Region
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
@@ -19,11 +19,13 @@ from astune.data.splits import SPLITS as SPLITS
 from astune.data.splits import SplitName as SplitName
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
+from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -106,13 +108,15 @@ class AudioDataset:
     """What was cleaned or understood, and what looks wrong: lines that begin with ``Note:`` or ``Warning:``."""
     group_like: tuple[str, ...] = ()
     """Columns that were passed over and may hold groups, as ``speaker``."""
+    task: Task = SINGLE_LABEL
+    """What the labels of a clip mean, and by what clips are divided."""
 
     def __post_init__(self) -> None:
         faults = [fault for label in self.labels if (fault := label_fault(label))]
         known = set(self.labels)
         if len(known) < len(self.labels):
             faults.append("a label occurs twice among the labels")
-        foreign = sorted({repr(clip.label) for clip in self.clips if clip.label not in known})
+        foreign = sorted({repr(label) for clip in self.clips for label in clip.labels if label not in known})
         if foreign:
             faults.append(f"clips have labels that are not among the labels: {', '.join(foreign[:5])}")
         if faults:
@@ -150,10 +154,9 @@ class AudioDataset:
         return [clip.path for clip in self.clips]
 
     @cached_property
-    def targets(self) -> tuple[int, ...]:
-        """Class index of each clip."""
-        index = {label: number for number, label in enumerate(self.labels)}
-        return tuple(index[clip.label] for clip in self.clips)
+    def targets(self) -> tuple[Any, ...]:
+        """Target of each clip, as the task encodes it: where a clip has one label, the index of its class."""
+        return tuple(self.task.encode(self.clips, self.labels).tolist())
 
     @cached_property
     def folds(self) -> tuple[int, ...]:
@@ -187,7 +190,7 @@ class AudioDataset:
         parts = self._given_parts(fold)
         best = (selection or self.recipe.selection) == "best-validation"
         if best and parts["train"] and not parts["validation"]:
-            held = hold_out(self.clips, parts["train"], seed)
+            held = hold_out(self.clips, parts["train"], seed, self.task)
             parts["train"], parts["validation"] = held.train, held.validation
             notices += [held.notice, *filter(None, [self.ungrouped(selection)])]
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
@@ -218,7 +221,7 @@ class AudioDataset:
         """
         seconds: list[float] = []
         with progress("Reading durations", len(clips), quiet=quiet) as advance:
-            for length in in_threads(_duration_or_none, [self.clips[number].path for number in clips]):
+            for length in in_threads(_duration_or_none, [self.clips[number].region for number in clips]):
                 advance(1, "")
                 if length is not None:
                     seconds.append(length)
@@ -242,26 +245,26 @@ def input_frames(seconds: Sequence[float], share: float = 0.95) -> int:
     return int(min(max(1 + (samples - FRAME) // HOP, 16), 1024))
 
 
-def _duration_or_none(path: Path) -> float | None:
+def _duration_or_none(region: Region) -> float | None:
     try:
-        return duration(path)
+        return duration(*region)
     except AudioError:  # named with the other broken files when features are computed
         return None
 
 
-def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterator[_Result]:
-    """Do something with many files, several at a time.
+def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """Do something with many files or parts of files, several at a time.
 
     Args:
         work: what; libsndfile leaves Python's lock alone while it reads.
-        paths: the files.
+        items: what to do it with.
 
     Yields:
-        Results in the order of the files; when the caller stops early, so does the work.
+        Results in the order of the items; when the caller stops early, so does the work.
     """
     pool = ThreadPoolExecutor()
     try:
-        yield from pool.map(work, paths)
+        yield from pool.map(work, items)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -36,7 +36,8 @@ def few_shot(dataset: AudioDataset, split: Split, shots: int, seed: int) -> Spli
         raise ConfigError(f"shots={shots}: it takes one training clip a class or more")
     members: dict[str, list[int]] = {label: [] for label in dataset.labels}
     for clip in split.train:
-        members[dataset.clips[clip].label].append(clip)
+        for label in dataset.task.strata(dataset.clips[clip]):
+            members[label].append(clip)
     scarce = [f"{label} ({len(clips)})" for label, clips in members.items() if len(clips) < shots]
     if scarce:
         more = f" and {len(scarce) - 5} more classes" if len(scarce) > 5 else ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from astune.data.clip import Clip
+    from astune.tasks import Task
 
 VALIDATION_SHARE = 0.1
 _PARTS = round(1 / VALIDATION_SHARE)
@@ -40,29 +41,31 @@ class HeldOut:
     notice: str
 
 
-def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int) -> HeldOut:
+def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task) -> HeldOut:
     """Divide training clips.
 
     Args:
         clips: of the data set.
         train: indices of those that would train.
         seed: of the draw.
+        task: says which classes a clip counts for.
 
     Returns:
         About a tenth of each class for validation; no class loses its last training clip.
     """
     groups: defaultdict[Key, list[int]] = defaultdict(list)
+    classes = {number: task.strata(clips[number]) for number in train}
     for number in train:
         clip = clips[number]
         groups[("clip", clip.name) if clip.group is None else ("group", clip.group)].append(number)
     warning = ""
     if any(kind == "group" for kind, _ in groups):
-        taken = _groups(clips, groups, seed) if len(groups) > 1 else []
+        taken = _groups(classes, groups, seed) if len(groups) > 1 else []
         if taken:
-            return _by_group(clips, train, groups, taken, seed)
+            return _by_group(classes, groups, taken, seed)
         reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
         warning = f"; warning: {reason}, so clips of one group lie on both sides"
-    held = _single(clips, train, seed)
+    held = _single({number: clips[number].name for number in train}, classes, seed)
     return _divided(train, held, f"a tenth of each class drawn with seed {seed}", warning)
 
 
@@ -80,26 +83,37 @@ def _divided(train: Sequence[int], held: set[int], how: str, warning: str = "") 
     )
 
 
-def _single(clips: Sequence[Clip], train: Sequence[int], seed: int) -> set[int]:
+Classes = dict[int, tuple[str, ...]]
+"""By the index of a clip: the classes that it counts for."""
+
+
+def _single(names: dict[int, str], classes: Classes, seed: int) -> set[int]:
     """A tenth of the clips of each class, by names alone."""
-    classes: defaultdict[str, list[int]] = defaultdict(list)
-    for number in train:
-        classes[clips[number].label].append(number)
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for number, labels in classes.items():
+        for label in labels:
+            members[label].append(number)
+    ranks = {number: keyed_generator(seed, "validation", name).random() for number, name in names.items()}
+    left = Counter({label: len(found) for label, found in members.items()})
     held: set[int] = set()
-    for members in classes.values():
-        # A class of one clip stays in training: a class never trained on cannot be chosen for.
-        share = min(max(1, round(VALIDATION_SHARE * len(members))), len(members) - 1)
-        ranks = {number: keyed_generator(seed, "validation", clips[number].name).random() for number in members}
-        held.update(sorted(members, key=ranks.__getitem__)[:share])
+    for label, found in members.items():
+        share = max(1, round(VALIDATION_SHARE * len(found)))
+        for number in sorted(found, key=ranks.__getitem__):
+            if len(found) - left[label] >= share:
+                break
+            # A class of one clip stays in training: a class never trained on cannot be chosen for.
+            if number not in held and all(left[other] > 1 for other in classes[number]):
+                held.add(number)
+                left.subtract(classes[number])
     return held
 
 
-def _groups(clips: Sequence[Clip], groups: dict[Key, list[int]], seed: int) -> list[Key]:
+def _groups(classes: Classes, groups: dict[Key, list[int]], seed: int) -> list[Key]:
     """Groups that bring the held share of each class nearest to a tenth, taken one by one in a drawn order.
 
     A class of which no clip is held then gets the group that costs the least, unless it would not train at all.
     """
-    counts = {key: Counter(clips[number].label for number in members) for key, members in groups.items()}
+    counts = {key: Counter(label for number in members for label in classes[number]) for key, members in groups.items()}
     whole: Counter[str] = Counter()
     for count in counts.values():
         whole.update(count)
@@ -139,22 +153,19 @@ def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float
     )
 
 
-def _by_group(
-    clips: Sequence[Clip],
-    train: Sequence[int],
-    groups: dict[Key, list[int]],
-    taken: Sequence[Key],
-    seed: int,
-) -> HeldOut:
+def _by_group(classes: Classes, groups: dict[Key, list[int]], taken: Sequence[Key], seed: int) -> HeldOut:
     held = {number for key in taken for number in groups[key]}
     names = ", ".join(name for _, name in taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
-    divided = _divided(train, held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names})")
-    without = sorted({clips[n].label for n in divided.train} - {clips[n].label for n in divided.validation})
+    divided = _divided(
+        list(classes), held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names})"
+    )
+    trained, chosen = ({label for n in side for label in classes[n]} for side in (divided.train, divided.validation))
+    without = sorted(trained - chosen)
     if not without:
         return divided
     shown = ", ".join(without[:_SHOWN]) + (", ..." if len(without) > _SHOWN else "")
-    classes = "1 class has" if len(without) == 1 else f"{len(without)} classes have"
-    return HeldOut(divided.train, divided.validation, f"{divided.notice}; {classes} no clip among them: {shown}")
+    have = "1 class has" if len(without) == 1 else f"{len(without)} classes have"
+    return HeldOut(divided.train, divided.validation, f"{divided.notice}; {have} no clip among them: {shown}")
 
 
 def group_like(columns: Iterable[str]) -> tuple[str, ...]:

@@ -44,10 +44,11 @@ def limited(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple
 
 def _first(dataset: AudioDataset, members: Sequence[int], clips: int, seed: int) -> list[int]:
     ranks = {clip: keyed_generator(seed, "limit", dataset.clips[clip].name).random() for clip in members}
-    by_class: dict[int, list[int]] = {}
+    by_class: dict[str, list[int]] = {}
     for clip in sorted(members, key=ranks.__getitem__):
-        by_class.setdefault(dataset.targets[clip], []).append(clip)
-    return [clip for clip, _ in zip(_in_turn(list(by_class.values())), range(clips), strict=False)]
+        for label in dataset.task.strata(dataset.clips[clip]):
+            by_class.setdefault(label, []).append(clip)
+    return list(dict.fromkeys(_in_turn(list(by_class.values()))))[:clips]  # a clip of several labels comes once
 
 
 def _in_turn(queues: list[list[int]]) -> Iterator[int]:

@@ -32,6 +32,10 @@ STDIN = "-"
 _BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
 _BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
 _DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
+_EXACT = {  # where a seek gives the samples that reading up to there gives: each sample by itself, or FLAC, which counts its frames
+    "containers": frozenset(("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")),
+    "samples": frozenset(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
+}
 _ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
 _PIPE_LIMIT = 2**30  # bytes
 _PIPE_STEP = 2**20
@@ -78,6 +82,8 @@ class Sound:
     size: int
     """Bytes."""
     frame: Frame
+    position: int = 0
+    """The frame that is decoded next."""
 
     @property
     def promised(self) -> int:
@@ -90,19 +96,40 @@ class Sound:
         unknown = self.frame.unfinished and self.promised == 0
         return bool(self.frame.cut or self.frame.surplus or unknown) or self.file.frames > _DENSEST * self.size
 
-    def blocks(self, wanted: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """Decoded frames from here on, (frames, channels) each, as many as wanted or all."""
-        step, got = max(1, _BLOCK // self.file.channels), 0
-        while wanted is None or got < wanted:
+    def blocks(self, wanted: int | None = None, first: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Decoded frames from here on, or from a later one.
+
+        Args:
+            wanted: how many frames; all where None.
+            first: frames that are passed over before them; what lies before is decoded only where a seek would change the samples.
+
+        Yields:
+            (frames, channels) each.
+        """
+        step = max(1, _BLOCK // self.file.channels)
+        before = first - self._sought(first)
+        last = None if wanted is None else before + wanted
+        got = 0
+        while last is None or got < last:
             # libsndfile writes zeros over what it is given and does not fill: megabytes for each short file.
-            likely = min(step, max(self.promised - got, 0) // 10 * 10 + _BEYOND) if self.promised else step
-            block = self.file.read(
-                likely if wanted is None else min(likely, wanted - got), dtype="float32", always_2d=True
-            )
+            left = self.promised - self.position
+            likely = min(step, max(left, 0) // 10 * 10 + _BEYOND) if self.promised else step
+            block = self.file.read(likely if last is None else min(likely, last - got), dtype="float32", always_2d=True)
             if not len(block):
                 return
+            self.position += len(block)
             got += len(block)
-            yield block
+            if got > before:
+                yield block[max(before - got + len(block), 0) :]
+
+    def _sought(self, first: int) -> int:
+        """Seek where that is exact, and say how many frames were passed over: all, or none."""
+        exact = self.file.format in _EXACT["containers"] and self.file.subtype in _EXACT["samples"]
+        if not exact or self.doubtful or not 0 < first < self.promised:
+            return 0
+        self.file.seek(first, io.SEEK_CUR)
+        self.position += first
+        return first
 
     def count(self) -> int:
         """Decode the rest, and say how many frames it has."""

@@ -17,7 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from astune.console import progress
-from astune.data.audio import read_audio
+from astune.data.audio import listen
+from astune.data.clip import region_of
 from astune.data.dataset import in_threads
 from astune.data.layouts.base import load_data
 from astune.environment import peak_memory_mib, versions
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data.clip import Clip
+
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
 STATISTICS = 256
@@ -48,12 +51,12 @@ _FOLDS = 3  # inside training, where there is no validation split
 
 
 def log_mel_statistics(
-    paths: Sequence[Path], front_end: FrontEnd, *, skip_broken: bool = False, quiet: bool = False
+    clips: Sequence[Clip | Path], front_end: FrontEnd, *, skip_broken: bool = False, quiet: bool = False
 ) -> NDArray[np.float32]:
     """Mean and deviation over time of each Mel bin, before padding.
 
     Args:
-        paths: audio files.
+        clips: clips or audio files.
         front_end: decides how much of each is heard.
         skip_broken: give NaN for files that cannot be read, instead of raising.
         quiet: no progress bar.
@@ -65,9 +68,11 @@ def log_mel_statistics(
         AudioError: a file cannot be read.
     """
 
-    def of(path: Path) -> NDArray[np.float32]:
+    def of(clip: Clip | Path) -> NDArray[np.float32]:
+        path, start, end = region_of(clip)
         try:
-            energies = front_end.log_mel(torch.from_numpy(read_audio(path, front_end.seconds)))
+            heard = listen(path, start, front_end.seconds, end=end)
+            energies = front_end.log_mel(torch.from_numpy(heard.samples))
         except AudioError:
             if not skip_broken:
                 raise
@@ -75,8 +80,8 @@ def log_mel_statistics(
         return torch.cat([energies.mean(0), energies.std(0, correction=0)]).numpy()
 
     found = []
-    with progress("Log-Mel statistics", len(paths), quiet=quiet) as advance:
-        for numbers in in_threads(of, paths):
+    with progress("Log-Mel statistics", len(clips), quiet=quiet) as advance:
+        for numbers in in_threads(of, clips):
             found.append(numbers)
             advance(1, "")
     return np.stack(found)
@@ -104,7 +109,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     if not split.test:
         raise DataError(f"{dataset.source} has no test clips")
     length = input_length(fields, dataset, split, quiet=True)
-    features = log_mel_statistics(dataset.paths, FrontEnd(length), skip_broken=fields.skip_broken, quiet=True)
+    features = log_mel_statistics(dataset.clips, FrontEnd(length), skip_broken=fields.skip_broken, quiet=True)
     broken = set(np.flatnonzero(np.isnan(features[:, 0])).tolist())
     targets = np.array(dataset.targets)
 

@@ -16,8 +16,8 @@ from astune.counting import Count, count
 from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
+from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.sources import Source, entries_of, found_data
-from astune.experiments.store import PlanEntry, SavedPlan
 from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum
@@ -103,6 +103,11 @@ class PlannedRun:
         """Of the method."""
         return self.method.spec if self.method else BASELINE
 
+    @property
+    def backbone(self) -> str | None:
+        """Name of the backbone; None for the baseline."""
+        return self.config.get("backbone")
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
@@ -122,9 +127,20 @@ class PlannedRun:
     def entry(self) -> PlanEntry:
         """As it is written down."""
         return PlanEntry(
-            self.key, self.row, self.column, self.dataset, self.series, self.varied, self.fold, self.seed, self.spec,
-            self.parameters, self.percent_of_full, self.dataset_clips, self.identity,
-        )  # fmt: skip
+            key=self.key,
+            row=self.row,
+            column=self.column,
+            dataset=self.dataset,
+            series=self.series,
+            varied=self.varied,
+            fold=self.fold,
+            seed=self.seed,
+            method=self.spec,
+            parameters=self.parameters,
+            percent_of_full=self.percent_of_full,
+            dataset_clips=self.dataset_clips,
+            settings=self.identity,
+        )
 
 
 def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
@@ -155,7 +171,15 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     found: list[Source] = []
     for entry in entries:
         try:
-            found.append(found_data(entry, options))
+            found.append(
+                found_data(
+                    entry,
+                    data_root=options.data_root,
+                    given=options.datasets,
+                    folds=options.folds,
+                    needs_data=options.needs_data,
+                )
+            )
         except AstuneError as fault:
             faults.append(f"{entry.name}: {fault}")
     for row, data in product(rows, found):
@@ -207,7 +231,13 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         table: what was planned.
         runs: of :func:`plan`.
     """
-    return SavedPlan(name, table.title, table.kind, table.printed, tuple(run.entry for run in runs))
+    return SavedPlan(
+        name=name,
+        title=table.title,
+        kind=table.kind,
+        printed=table.printed,
+        entries=tuple(run.entry for run in runs),
+    )
 
 
 def at_width(method: Method, width: int) -> Method:
@@ -320,7 +350,9 @@ def _runs(
         for fold, seed in product(data.folds, range(options.seeds)):
             parameters, percent = shapes.size(method, config.model_copy(update={"fold": fold, "seed": seed}), data)
             yield PlannedRun(
-                name, row.name if row else BASELINE_ROW, column, entry.name, row.series if row else None, setting, fold, seed,
-                method, settings | {"fold": fold, "seed": seed}, data.recipe, data.digest, data.clips, parameters, percent,
-                keeps_tokens=table.kind == "tsne" and row is not None, content=data.content,
+                table=name, row=row.name if row else BASELINE_ROW, column=column, dataset=entry.name,
+                series=row.series if row else None, varied=setting, fold=fold, seed=seed, method=method,
+                config=settings | {"fold": fold, "seed": seed}, recipe=data.recipe, clips=data.digest, dataset_clips=data.clips,
+                parameters=parameters, percent_of_full=percent, keeps_tokens=table.kind == "tsne" and row is not None,
+                content=data.content,
             )  # fmt: skip

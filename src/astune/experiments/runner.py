@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from astune.console import progress, say
 from astune.environment import source_state
 from astune.errors import CheckpointError, ConfigError, Interrupted
-from astune.experiments.store import RunRecord, Store
+from astune.experiments.records import RunRecord
+from astune.experiments.store import Store
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Display:
             say(f"{where} failed: {self.failures[-1]}")
         else:
             record = self.store.read(run.key)
-            say(f"{where} done: {_named(run)}: {record.accuracy:.1%} in {record.result.wall_seconds:.0f} s")
+            say(f"{where} done: {_named(run)}: {record.headline:.1%} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
     @contextmanager
@@ -302,7 +303,15 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             if run.keeps_tokens:
                 store.write_tokens(run.key, cls_tokens(config))
         refuse_changed(data, run.clips, run.content)  # else a record would stand for data that it was not made of
-        record = RunRecord(run.key, run.identity, result.backbone_fingerprint, result, commit, dirty, run.content)
+        record = RunRecord(
+            key=run.key,
+            identity=run.identity,
+            backbone_fingerprint=result.backbone_fingerprint,
+            result=result,
+            commit=commit,
+            dirty=dirty,
+            content=run.content,
+        )
         store.write(record)
         shutil.rmtree(work, ignore_errors=True)
     return record

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.data.dataset import AudioDataset
-    from astune.experiments.plan import PlanOptions
 
 _SAMPLED_CLIPS = 64  # of which the digest takes some bytes; the size of all
 _SAMPLED_BYTES = 1024  # of each, from its middle
@@ -82,12 +81,17 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
     return list(found.values())
 
 
-def found_data(entry: DataEntry, options: PlanOptions) -> Source:
+def found_data(
+    entry: DataEntry, *, data_root: Path, given: Sequence[str], folds: tuple[int, ...], needs_data: bool
+) -> Source:
     """Look at a data set.
 
     Args:
         entry: of a table.
-        options: where the data are, which folds are wanted, and whether published sizes will do.
+        data_root: folder of the data sets.
+        given: data sets that the user named; a source among them is not below ``data_root``.
+        folds: wanted; all where empty.
+        needs_data: whether published sizes may not stand for data that are not on this machine.
 
     Returns:
         What is known of it.
@@ -96,41 +100,53 @@ def found_data(entry: DataEntry, options: PlanOptions) -> Source:
         ConfigError: an unknown layout, or a fold that is not in it.
         DataError: it is not there, damaged, or has nothing to test on.
     """
-    source, path = _source(entry, options)
+    source, path = _source(entry, data_root, given)
     layout = LAYOUTS.get(source.partition(":")[0])
-    if layout and layout.published_classes and entry.data is None and not options.needs_data and not path.exists():
-        folds: tuple[int | None, ...] = layout.published_folds or (None,)
+    if layout and layout.published_classes and entry.data is None and not needs_data and not path.exists():
         return Source(
-            entry, source, layout.recipe, _chosen(folds, options.folds), layout.published_classes, None, None
-        )  # fmt: skip
+            entry=entry,
+            source=source,
+            recipe=layout.recipe,
+            folds=_chosen(layout.published_folds or (None,), folds),
+            classes=layout.published_classes,
+            clips=None,
+            digest=None,
+        )
     data = load_data(source)
     if not data.folds and not any(clip.split == "test" for clip in data.clips):
         raise DataError(
             f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
             "split or fold"
         )
-    folds = _chosen(data.folds or (None,), options.folds)
     return Source(
-        entry, source, data.recipe, folds, len(data.labels), len(data.clips), _digest(data), _content(data), data
+        entry=entry,
+        source=source,
+        recipe=data.recipe,
+        folds=_chosen(data.folds or (None,), folds),
+        classes=len(data.labels),
+        clips=len(data.clips),
+        digest=_digest(data),
+        content=_content(data),
+        dataset=data,
     )
 
 
-def _source(entry: DataEntry, options: PlanOptions) -> tuple[str, Path]:
+def _source(entry: DataEntry, data_root: Path, given: Sequence[str]) -> tuple[str, Path]:
     layout, colon, path = (entry.data or f"{entry.name}:{entry.name}").partition(":")
     if not colon:
-        whole = Path(layout) if entry.data in options.datasets else options.data_root / layout
+        whole = Path(layout) if entry.data in given else data_root / layout
         return str(whole), whole
     if layout not in LAYOUTS:
         raise ConfigError(unknown("data layout", layout, LAYOUTS))
-    given = entry.data in options.datasets or LAYOUTS[layout].may_be_remote
-    whole = Path(path) if given else options.data_root / path
-    return f"{layout}:{path if given else whole}", whole
+    as_given = entry.data in given or LAYOUTS[layout].may_be_remote
+    whole = Path(path) if as_given else data_root / path
+    return f"{layout}:{path if as_given else whole}", whole
 
 
 def _digest(data: AudioDataset) -> str:
-    """Of names, labels, splits, folds and sizes of all clips, and of what some of them sound like."""
+    """Of names, labels, splits, folds, spans and file sizes of all clips, and of what some of them sound like."""
     sizes = [_size(clip.path) for clip in data.clips]
-    facts = [(c.name, c.label, c.split, c.fold, size) for c, size in zip(data.clips, sizes, strict=True)]
+    facts = [(c.name, c.label_text, c.split, c.fold, size, *c.span) for c, size in zip(data.clips, sizes, strict=True)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for clip, size in list(zip(data.clips, sizes, strict=True))[:: max(1, len(sizes) // _SAMPLED_CLIPS)]:
         if size:

@@ -11,95 +11,35 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.errors import DataError, unknown, written
+from astune.experiments.records import RunRecord, SavedPlan
 from astune.files import save_tensors, write_text
-from astune.json_text import json_text
-from astune.training.confusion import refuse_other_shape
-from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
-    from astune.experiments.plan import PlannedRun
+    from astune.experiments.records import Wanted
 
 _WAY_OUT = "make room, or give another store"
 Status = Literal["done", "missing", "stale", "damaged"]
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A finished run."""
-
-    key: str
-    identity: dict[str, Any]
-    """What decided the result; see :attr:`astune.experiments.plan.PlannedRun.identity`."""
-    backbone_fingerprint: str
-    result: TrainResult
-    commit: str | None
-    """Of the source tree that ran; None where it was no git checkout."""
-    dirty: bool | None
-    """Whether that tree had uncommitted changes."""
-    content: str | None = None
-    """Digest of all files of its data set; None in records of older versions."""
-
-    @property
-    def accuracy(self) -> float:
-        """On the test split, 0 to 1."""
-        return float(self.result.scores["test"]["accuracy"])
-
-
-@dataclass(frozen=True)
-class PlanEntry:
-    """A run's place in a table."""
-
-    key: str
-    """Of its record."""
-    row: str
-    column: str
-    """Data set, and what varies."""
-    dataset: str
-    series: str | None
-    """Rows of one series are joined by a line in a figure."""
-    varied: dict[str, Any]
-    """Settings that tell the columns of a data set apart."""
-    fold: int | None
-    seed: int
-    method: str
-    """Its spec, with the reduction rates that this backbone's width asks for."""
-    parameters: int
-    """Trained, as the paper counts them."""
-    percent_of_full: float
-    dataset_clips: int | None
-    """Of the whole data set; None where it was planned without."""
-    settings: dict[str, Any]
-    """What decides the result."""
-
-
-@dataclass(frozen=True)
-class SavedPlan:
-    """A table as it was last asked for."""
-
-    name: str
-    title: str
-    kind: str
-    printed: str | None
-    """Which of the paper's tables stands beside it."""
-    entries: tuple[PlanEntry, ...]
+_State = tuple[int, int, int, int]
+"""Of a file: another one, or a changed one, has another."""
 
 
 class Store:
     """The runs in a folder.
+
+    A command asks for the same run several times: is it finished, what did it give, what does the next table show of it. A record is
+    therefore kept once it has been read, for as long as its file stays the same.
 
     Args:
         folder: made when the first run is written.
@@ -107,6 +47,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: dict[str, tuple[_State, RunRecord]] = {}
 
     def path(self, key: str) -> Path:
         """File of a run."""
@@ -130,13 +71,15 @@ class Store:
         """
         path = self.path(key)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            record = RunRecord(**{**content, "result": TrainResult(**content["result"])})
-            _refuse_bad(record)
+            state = _state(path)
+            if key in self._known and self._known[key][0] == state:
+                return self._known[key][1]
+            record = RunRecord.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as fault:
             raise DataError(f"{path} cannot be read: {fault!r}") from fault
         if record.key != key:
             raise DataError(f"{path} holds the run {record.key}")
+        self._known[key] = state, record
         return record
 
     def write(self, record: RunRecord) -> None:
@@ -145,8 +88,10 @@ class Store:
         Args:
             record: the run.
         """
-        with written(self.path(record.key), _WAY_OUT):
-            _write_json(self.path(record.key), asdict(record))
+        path = self.path(record.key)
+        with written(path, _WAY_OUT):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, record.to_json())
 
     def set_aside(self, key: str) -> Path:
         """Move a run of other weights or other files away, so that no table takes it for a result.
@@ -218,8 +163,7 @@ class Store:
             hint = unknown("plan", name, planned) if planned else f"{self.folder} holds no plan"
             raise DataError(f"{hint}; run `astune reproduce {name} --store {self.folder}` first")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return SavedPlan(**{**content, "entries": tuple(PlanEntry(**entry) for entry in content["entries"])})
+            return SavedPlan.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError) as fault:
             raise DataError(f"{path} cannot be read: {fault!r}") from fault
 
@@ -233,16 +177,16 @@ class Store:
         with written(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
-                _write_json(path, asdict(plan))
+                write_text(path, plan.to_json())
 
     def _plan(self, name: str) -> Path:
         return self.folder / "plans" / f"{name}.json"
 
-    def status(self, run: PlannedRun, fingerprints: Mapping[str, str]) -> Status:
+    def status(self, run: Wanted, fingerprints: Mapping[str, str]) -> Status:
         """Whether a run has to be run.
 
         Args:
-            run: planned.
+            run: planned, such as a :class:`astune.experiments.plan.PlannedRun`.
             fingerprints: of the backbones as they are now, by name, as far as they are known.
 
         Returns:
@@ -254,7 +198,7 @@ class Store:
             record = self.read(run.key)
         except DataError:
             return "damaged"
-        if fingerprints.get(run.config.get("backbone", ""), record.backbone_fingerprint) != record.backbone_fingerprint:
+        if fingerprints.get(run.backbone or "", record.backbone_fingerprint) != record.backbone_fingerprint:
             return "stale"
         if None not in {run.content, record.content} and run.content != record.content:
             return "stale"
@@ -266,21 +210,6 @@ class Store:
         return "done"
 
 
-def _refuse_bad(record: RunRecord) -> None:
-    """Look at what tables and pictures rely on.
-
-    Raises:
-        ValueError: something is not as every run writes it.
-    """
-    test, classes = record.result.scores["test"], len(record.result.labels)
-    for name in ("accuracy", "macro_f1"):
-        if not 0 <= test[name] <= 1:
-            raise ValueError(f"{name} is {test[name]}")
-    refuse_other_shape(test["confusion"], classes)
-    if record.identity["method"] != record.result.spec:
-        raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json_text(content, indent=1) + "\n")
+def _state(path: Path) -> _State:
+    facts = path.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

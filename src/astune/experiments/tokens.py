@@ -34,7 +34,7 @@ def cls_tokens(config: TrainConfig) -> dict[str, Tensor]:
     often = Counter(dataset.targets[clip] for clip in split.test).most_common()
     shown = {label for label, _ in sorted(often, key=lambda entry: (-entry[1], entry[0]))[:CLASSES]}
     model = AudioClassifier.from_pretrained(config.output_dir, config.backbone)
-    features = build_cache(dataset.paths, model.front_end, skip_broken=config.skip_broken, quiet=True)
+    features = build_cache(dataset.clips, model.front_end, skip_broken=config.skip_broken, quiet=True)
     clips = [clip for clip in split.test if dataset.targets[clip] in shown and clip not in features.broken]
     size = config.per_device_eval_batch_size
     with torch.inference_mode():

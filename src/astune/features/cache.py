@@ -1,8 +1,8 @@
 """Features of a data set, computed once and shared by folds, seeds, methods and processes.
 
 One folder a data set and front end, ``<cache>/features/<key>/``: ``features.npy`` (clips, frames, bins) float16, memory-mapped, and
-``index.json``. The key covers every setting of the front end, and the path and content of every file, so what is found under it is
-never stale.
+``index.json``. The key covers every setting of the front end, the path and content of every file, and what of it is read, so what is found
+under it is never stale.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from astune.console import progress
 from astune.data.audio import listen
+from astune.data.clip import region_of
 from astune.data.digests import content_digests
 from astune.data.heard import heard_notices
 from astune.data.store import cache_root
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data.clip import Clip
     from astune.features.log_mel import FrontEnd
 
-_FORMAT = 4  # raised when cached numbers change their meaning
+_FORMAT = 5  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
@@ -51,11 +53,11 @@ class FeatureCache:
     broken: dict[int, str] = field(default_factory=dict)
     """Why a clip has no features, by its index."""
     seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """Length of each whole recording, (clips,); 0 where it is broken."""
+    """Length of each whole clip, (clips,); 0 where it is broken."""
     doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """What is suspicious of a clip, by its index, as :attr:`astune.data.audio.Facts.doubts`; only of those where something is."""
     heard_seconds: float = math.inf
-    """Of each recording at most: the length of the input."""
+    """Of each clip at most: the length of the input."""
 
     def batch(self, clips: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
         """Features of some clips.
@@ -86,23 +88,24 @@ class FeatureCache:
 @checked
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What one recording gives."""
+    """What one clip gives."""
 
     features: NDArray[np.float16]
     """(max_length, num_mel_bins), rounded as the cache rounds them."""
     seconds: float
-    """Of the whole recording."""
+    """Of the whole clip."""
     heard_seconds: float
     """Of the part that the features are made of."""
     doubts: tuple[str, ...]
     """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
 
 
-def listen_to_clip(path: Path, front_end: FrontEnd, *, pipes: bool = False) -> ClipFeatures:
-    """Features of one recording and what is known of it, in one reading.
+def listen_to_clip(clip: Clip | Path, front_end: FrontEnd, *, pipes: bool = False) -> ClipFeatures:
+    """Features of one clip and what is known of it, in one reading.
 
     Args:
-        path: an audio file.
+        clip: a clip, of which the part between its start and its end is read; or the path of an audio file, which is read from its
+            beginning.
         front_end: how.
         pipes: whether it may be a pipe, or ``-`` for standard input; see :func:`astune.data.audio.listen`.
 
@@ -112,54 +115,55 @@ def listen_to_clip(path: Path, front_end: FrontEnd, *, pipes: bool = False) -> C
     Raises:
         AudioError: the recording cannot be read.
     """
-    heard = listen(path, front_end.seconds, pipes=pipes)
+    path, start, end = region_of(clip)
+    heard = listen(path, start, front_end.seconds, end=end, pipes=pipes)
     features = front_end(torch.from_numpy(heard.samples)).numpy().astype(np.float16)
     return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
 
 
 def build_cache(
-    paths: Sequence[Path],
+    clips: Sequence[Clip | Path],
     front_end: FrontEnd,
     *,
     skip_broken: bool = False,
     root: Path | None = None,
     quiet: bool = False,
 ) -> FeatureCache:
-    """Open the cache of a list of files, computing it first if need be, on all cores.
+    """Open the cache of a list of clips, computing it first if need be, on all cores.
 
     Args:
-        paths: the audio files.
+        clips: clips or audio files, in any mixture.
         front_end: how they become features.
-        skip_broken: leave out the files that cannot be read, instead of raising.
+        skip_broken: leave out what cannot be read, instead of raising.
         root: the cache's folder; :func:`cache_root` where None.
         quiet: no progress bar.
 
     Returns:
-        Features, row by row as ``paths``.
+        Features, row by row as ``clips``.
 
     Raises:
-        AudioError: files cannot be read; all of them are counted, the first ones named.
-        DataError: there are no files, or the cache cannot be written.
+        AudioError: clips cannot be read; all of them are counted, the first ones named.
+        DataError: there are no clips, or the cache cannot be written.
     """
-    if not paths:
+    if not clips:
         raise DataError("there are no clips to compute features of")
-    key = cache_key(paths, front_end, quiet=quiet)
+    key = cache_key(clips, front_end, quiet=quiet)
     folder = (root or cache_root()) / "features" / key
 
     def compute(append: Rows) -> dict[str, Any]:
-        known = _write_features(append, paths, front_end, quiet=quiet)
+        known = _write_features(append, clips, front_end, quiet=quiet)
         if known.broken and not skip_broken:
-            raise AudioError(_broken_message(known.broken, len(paths)))
-        if cache_key(paths, front_end) != key:  # else these features would be taken for those of the files as they were
+            raise AudioError(_broken_message(known.broken, len(clips)))
+        if cache_key(clips, front_end) != key:  # else these features would be taken for those of the files as they were
             raise DataError(
                 "audio files changed while their features were computed; start again when they are complete"
             )
-        return {**asdict(known), "paths": [str(path) for path in paths]}
+        return {**asdict(known), "paths": [str(region_of(clip).path) for clip in clips]}
 
-    shape = (len(paths), front_end.max_length, front_end.num_mel_bins)
-    features, known = stored_array(folder, shape, np.float16, compute, lambda index: _Known.read(index, len(paths)))
+    shape = (len(clips), front_end.max_length, front_end.num_mel_bins)
+    features, known = stored_array(folder, shape, np.float16, compute, lambda index: _Known.read(index, len(clips)))
     if known.broken and not skip_broken:
-        raise AudioError(_broken_message(known.broken, len(paths)))
+        raise AudioError(_broken_message(known.broken, len(clips)))
     return FeatureCache(features, known.broken, np.array(known.seconds), known.doubts, front_end.seconds)
 
 
@@ -188,11 +192,11 @@ class _Known:
         )
 
 
-def cache_key(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = True) -> str:
-    """Name of the features of a list of files: another one wherever they could differ.
+def cache_key(clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool = True) -> str:
+    """Name of the features of a list of clips: another one wherever they could differ.
 
     Args:
-        paths: the audio files.
+        clips: clips or audio files.
         front_end: how they become features.
         quiet: no progress bar while files are read for the first time.
 
@@ -200,21 +204,24 @@ def cache_key(paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool = True)
         32 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(front_end)]).encode())
-    for path, content in zip(paths, content_digests(paths, quiet=quiet), strict=True):
-        digest.update(json.dumps([os.path.abspath(path), content]).encode())  # noqa: PTH100 - resolve() would stat every parent
+    regions = [region_of(clip) for clip in clips]
+    contents = content_digests([region.path for region in regions], quiet=quiet)
+    for (path, start, end), content in zip(regions, contents, strict=True):
+        whole = os.path.abspath(path)  # noqa: PTH100 - resolve() would stat every parent
+        digest.update(json.dumps([whole, content, start, end]).encode())
     return digest.hexdigest()[:32]
 
 
 class _Clips(Dataset[tuple[int, "ClipFeatures | str"]]):
-    def __init__(self, paths: Sequence[Path], front_end: FrontEnd) -> None:
-        self.paths, self.front_end = paths, front_end
+    def __init__(self, clips: Sequence[Clip | Path], front_end: FrontEnd) -> None:
+        self.clips, self.front_end = clips, front_end
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.clips)
 
     def __getitem__(self, row: int) -> tuple[int, ClipFeatures | str]:
         try:
-            return row, listen_to_clip(self.paths[row], self.front_end)
+            return row, listen_to_clip(self.clips[row], self.front_end)
         except AudioError as fault:
             return row, str(fault)
 
@@ -227,20 +234,20 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
     return item
 
 
-def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
+def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
     known = _Known()
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
-    workers = _cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
+    workers = _cores() if len(clips) >= _IN_PROCESS and sys.platform == "linux" else 0
     nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
     loader = DataLoader(
-        _Clips(paths, front_end),
+        _Clips(clips, front_end),
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
     )
-    with progress("Computing features", len(paths), quiet=quiet) as advance:
+    with progress("Computing features", len(clips), quiet=quiet) as advance:
         for row, result in loader:  # in order
             if isinstance(result, str):
                 known.broken[row] = result

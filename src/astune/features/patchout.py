@@ -7,7 +7,8 @@ and whole columns (stretches of time), about the same share of both.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.features.augmentation import ActsOn, TrainingBatch
+
 PatchoutMode = Literal["unstructured", "structured"]
 
 
@@ -32,12 +35,15 @@ class Patchout:
     Args:
         share: of the patches that are dropped, from 0 to below 1; at least one patch stays.
         mode: what is dropped together.
-        grid: patches along frequency and along time, see :func:`astune.backbone.positions.patch_grid`.
+        grid: patches along frequency and along time, see :attr:`astune.backbone.Backbone.patch_grid`.
         seed: of the run.
 
     Raises:
         ConfigError: a share that leaves nothing or that drops nothing of this grid, or an unknown mode.
     """
+
+    acts_on: ClassVar[ActsOn] = "patches"
+    forbids_frozen: ClassVar[str | None] = "Patchout drops other patches (--patchout 0 would not)"
 
     def __init__(self, share: float, mode: PatchoutMode, grid: tuple[int, int], seed: int) -> None:
         if not 0 <= share < 1:
@@ -54,19 +60,35 @@ class Patchout:
         if share and left == rows * columns > 1:
             raise ConfigError(f"patchout={share} ({mode}) drops none of {rows} x {columns} patches; give more, or 0")
 
-    def __call__(self, epoch: int, clips: Sequence[int]) -> Tensor | None:
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped."""
+        return self.share > 0
+
+    def augment(self, batch: TrainingBatch) -> TrainingBatch:
+        """Choose the patches of the clips of a batch.
+
+        Args:
+            batch: of training.
+
+        Returns:
+            The batch with the patches that are looked at.
+        """
+        return replace(batch, kept_patches=self(batch.epoch, batch.names))
+
+    def __call__(self, epoch: int, names: Sequence[str]) -> Tensor | None:
         """Patches that stay, each clip's by its own key.
 
         Args:
             epoch: so that each epoch drops others.
-            clips: index of each clip in its data set, (batch,).
+            names: of the clips, (batch,).
 
         Returns:
             Their indices in the grid, frequency-major and ascending, (batch, K); None where nothing is dropped.
         """
-        if not self.share:
+        if not self.active:
             return None
-        drawn = [self._kept(keyed_generator(self.seed, "patchout", epoch, int(clip))) for clip in clips]
+        drawn = [self._kept(keyed_generator(self.seed, "patchout", epoch, name)) for name in names]
         return torch.from_numpy(np.stack(drawn))
 
     def _kept(self, generator: np.random.Generator) -> NDArray[np.int64]:

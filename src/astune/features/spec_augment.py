@@ -5,7 +5,8 @@ Widths are drawn as torchaudio draws them, uniform from zero to the parameter; t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from astune.features.augmentation import ActsOn, TrainingBatch
 
 
 @checked
@@ -30,29 +33,48 @@ class SpecAugment(nn.Module):
         ConfigError: a negative bound.
     """
 
+    acts_on: ClassVar[ActsOn] = "features"
+    forbids_frozen: ClassVar[str | None] = "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
+
     def __init__(self, freq_mask: int, time_mask: int, seed: int) -> None:
         super().__init__()
         if min(freq_mask, time_mask) < 0:
             raise ConfigError(f"SpecAugment's masks are 0 or wider, not freq_mask={freq_mask}, time_mask={time_mask}")
         self.freq_mask, self.time_mask, self.seed = freq_mask, time_mask, seed
 
-    def forward(self, features: Tensor, epoch: int, clips: Sequence[int]) -> Tensor:
+    @property
+    def active(self) -> bool:
+        """Whether anything is masked."""
+        return bool(self.freq_mask or self.time_mask)
+
+    def augment(self, batch: TrainingBatch) -> TrainingBatch:
+        """Mask the clips of a batch.
+
+        Args:
+            batch: of training.
+
+        Returns:
+            The batch with masked features.
+        """
+        return replace(batch, inputs=self(batch.inputs, batch.epoch, batch.names))
+
+    def forward(self, features: Tensor, epoch: int, names: Sequence[str]) -> Tensor:
         """Mask each clip by its own key.
 
         Args:
             features: (batch, frames, bins); not changed.
             epoch: so that each epoch has fresh masks.
-            clips: index of each clip in its data set, (batch,).
+            names: of the clips, (batch,).
 
         Returns:
             (batch, frames, bins).
         """
-        if not self.training or not (self.freq_mask or self.time_mask):
+        if not self.training or not self.active:
             return features
         frames, bins = features.shape[1:]
         masked = features.clone()
-        for row, clip in zip(masked, clips, strict=True):
-            draw = keyed_generator(self.seed, "spec-augment", epoch, int(clip)).random(4)
+        for row, name in zip(masked, names, strict=True):
+            draw = keyed_generator(self.seed, "spec-augment", epoch, name).random(4)
             low, high = _span(draw[0], draw[1], self.freq_mask, bins)
             first, last = _span(draw[2], draw[3], self.time_mask, frames)
             row[:, low:high] = 0

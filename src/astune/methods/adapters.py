@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from astune.backbone import Sites
-    from astune.backbone.sites import Kind, Wrapper
+    from astune.backbone.sublayer import Kind, Wrapper
 
 Insertion = Literal["parallel", "sequential"]
 Position = Literal["before", "after"]

@@ -37,7 +37,7 @@ _PANEL = 3.4  # inches, of a panel with a row a method
 @checked
 @dataclass(frozen=True)
 class Point:
-    """A method's accuracy at its number of parameters."""
+    """A method's accuracy, or another share, at its number of parameters."""
 
     method: str
     parameters: int
@@ -52,29 +52,33 @@ class Point:
     """Which plot it stands in, such as the task."""
 
 
-def accuracy_against_parameters(points: Sequence[Point], path: Path, title: str = "") -> None:
+def accuracy_against_parameters(
+    points: Sequence[Point], path: Path, title: str = "", measure: str = "accuracy"
+) -> None:
     """Write the picture of :func:`draw_accuracy_against_parameters`.
 
     Args:
         points: of all panels and series.
         path: PNG to write; its folder must be there.
         title: above all panels.
+        measure: what was measured on the test clips.
 
     Raises:
         ConfigError: matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    figure = draw_accuracy_against_parameters(points, title)
+    figure = draw_accuracy_against_parameters(points, title, measure)
     with written(path, "make room, or give another folder"):
         write_figure(figure, path, format="png", dpi=150)
 
 
-def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -> Figure:
+def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "", measure: str = "accuracy") -> Figure:
     """Draw accuracy over the logarithm of the trained parameters, a panel beside the other, with intervals.
 
     Args:
         points: of all panels and series, one or more.
         title: above all panels.
+        measure: what was measured on the test clips.
 
     Returns:
         matplotlib's figure, with an Agg canvas.
@@ -102,7 +106,7 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "") -
             if point.panel == panel:
                 beside = 10 ** (_BESIDE * (series.index(point.series) - (len(series) - 1) / 2))
                 _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
-    plots[0].set_ylabel("test accuracy, 95 % interval")
+    plots[0].set_ylabel(f"test {measure}, 95 % interval")
     swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=drawn(name)) for name in series]
     if len(series) > 1:
         figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
@@ -141,12 +145,13 @@ def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None
         )
 
 
-def draw_accuracies(points: Sequence[Point], title: str = "") -> Figure:
+def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "accuracy") -> Figure:
     """Draw a row a method and a panel a data set: accuracy with its interval, and its figure in percent beside it.
 
     Args:
         points: one or more, each method at most once in a panel; of one series.
         title: above all panels.
+        measure: what was measured on the test clips.
 
     Returns:
         matplotlib's figure, with an Agg canvas.
@@ -161,7 +166,7 @@ def draw_accuracies(points: Sequence[Point], title: str = "") -> Figure:
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, panel in zip(plots, panels, strict=True):
         axes.set_title(drawn(panel))
-        axes.set(xlim=(_tenth_below(points), 1), xlabel="test accuracy, 95 % interval")
+        axes.set(xlim=(_tenth_below(points), 1), xlabel=f"test {measure}, 95 % interval")
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.set_yticks(range(len(methods)), names, fontsize=LABEL_SIZE)
         axes.set_ylim(len(methods) - 0.5, -0.5)  # the first on top

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from astune.experiments.store import PlanEntry, RunRecord
+    from astune.experiments.records import PlanEntry, RunRecord
+    from astune.experiments.results import Results
     from astune.training.confusion import Record
     from astune.training.result import TrainResult
 
@@ -41,8 +42,8 @@ _Pair = TypeVar("_Pair", bound=Pair)
 class Cell:
     """One row in one column."""
 
-    accuracies: dict[Pair, float]
-    """Of the test split, 0 to 1, by fold and seed."""
+    scores: dict[Pair, float]
+    """The task's headline figure of the test split, such as the accuracy: 0 to 1, by fold and seed."""
     planned: int
     """Runs the plan has for this cell; the rest is missing."""
     parameters: int
@@ -52,46 +53,49 @@ class Cell:
     """What the fastest ran on, and in which precision."""
     frozen_seconds: float
     """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
-    macro_f1: float
-    """Mean of the runs, 0 to 1."""
+    shares: dict[str, float]
+    """The task's other figures of the test split, such as macro F1: means of the runs, 0 to 1, by name."""
     confusions: tuple[Record, ...]
-    """A run each, as :mod:`astune.training.confusion` writes them: whole, those of a table would not fit into memory."""
+    """A run each, as :mod:`astune.training.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
+    counts no clips."""
     labels: list[str]
 
     @property
     def finished(self) -> bool:
         """Whether all of its runs are."""
-        return len(self.accuracies) == self.planned
+        return len(self.scores) == self.planned
 
     @property
     def mean(self) -> float:
         """Over runs."""
-        return mean(self.accuracies.values())
+        return mean(self.scores.values())
 
     @property
     def deviation(self) -> float | None:
         """Sample standard deviation over runs; nothing for one run."""
-        return stdev(self.accuracies.values()) if len(self.accuracies) > 1 else None
+        return stdev(self.scores.values()) if len(self.scores) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 %, of the mean, cut at 0 and 1; nothing for one fold."""
-        ends = mean_interval(by_fold(self.accuracies))
+        ends = mean_interval(by_fold(self.scores))
         return ends and (max(ends[0], 0.0), min(ends[1], 1.0))
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Summed over the runs; true classes by predicted ones, (classes, classes)."""
+        """Summed over the runs of a task that counts clips; true classes by predicted ones, (classes, classes)."""
         total = whole(self.confusions[0])
         for one in self.confusions[1:]:
             total += whole(one)
         return total
 
     @property
-    def interval_or_wilson(self) -> tuple[float, float]:
-        """95 %, for pictures: of one run, what its test clips alone leave open."""
+    def drawn_interval(self) -> tuple[float, float]:
+        """95 %, for pictures: of one run, what its test clips alone leave open; where the task does not count them, the mean alone."""
+        if self.interval or not self.confusions:
+            return self.interval or (self.mean, self.mean)
         counts = [counted(one) for one in self.confusions]
-        return self.interval or accuracy_interval(sum(right for right, _ in counts), sum(clips for _, clips in counts))
+        return accuracy_interval(sum(right for right, _ in counts), sum(clips for _, clips in counts))
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
     """Paired comparison of two rows.
 
     Args:
-        first: accuracies by fold and seed.
+        first: shares, 0 to 1, by fold and seed.
         second: likewise.
 
     Returns:
@@ -181,35 +185,39 @@ def device_of(result: TrainResult) -> str:
     return f"{result.device} in {result.compute_dtype}"
 
 
-def cells(entries: Sequence[PlanEntry], records: Mapping[str, RunRecord]) -> dict[tuple[str, str], Cell]:
+def cells(results: Results) -> dict[tuple[str, str], Cell]:
     """The cells of a table.
 
     Args:
-        entries: of its plan.
-        records: finished ones, by key.
+        results: its plan and its finished runs.
 
     Returns:
         By row and column, in the order of the plan; cells without a finished run are left out.
     """
     planned: dict[tuple[str, str], list[PlanEntry]] = defaultdict(list)
-    for entry in entries:
+    for entry in results.plan.entries:
         planned[entry.row, entry.column].append(entry)
     found = {}
     for place, members in planned.items():
-        done = {(entry.fold, entry.seed): records[entry.key] for entry in members if entry.key in records}
+        done = {(one.fold, one.seed): results.records[one.key] for one in members if one.key in results.records}
         if done:
-            results = [record.result for record in done.values()]
-            tests = [result.scores["test"] for result in results]
-            fastest = min(results, key=lambda result: result.train_seconds)
-            found[place] = Cell(
-                accuracies={pair: record.accuracy for pair, record in done.items()},
-                planned=len(members),
-                parameters=members[0].parameters,
-                train_seconds=fastest.train_seconds,
-                device=device_of(fastest),
-                frozen_seconds=max(result.frozen_seconds for result in results),
-                macro_f1=mean(test["macro_f1"] for test in tests),
-                confusions=tuple(test["confusion"] for test in tests),
-                labels=results[0].labels,
-            )
+            found[place] = _cell(members, done)
     return found
+
+
+def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
+    """Of the runs of one row and column, one or more of which are finished."""
+    records = list(done.values())
+    task = records[0].task  # of the column's data set, so of all of them
+    fastest = min((record.result for record in records), key=lambda result: result.train_seconds)
+    return Cell(
+        scores={pair: record.headline for pair, record in done.items()},
+        planned=len(members),
+        parameters=members[0].parameters,
+        train_seconds=fastest.train_seconds,
+        device=device_of(fastest),
+        frozen_seconds=max(record.result.frozen_seconds for record in records),
+        shares={name: mean(record.test[name] for record in records) for name in task.shares if name != task.headline},
+        confusions=tuple(record.test["confusion"] for record in records) if task.counts_clips else (),
+        labels=records[0].result.labels,
+    )

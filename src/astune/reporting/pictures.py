@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from astune.experiments.store import RunRecord, SavedPlan, Store
+    from astune.experiments.records import SavedPlan
+    from astune.experiments.results import Results
     from astune.reporting.aggregate import Cell
     from astune.reporting.grid import Grid
 
@@ -38,14 +39,12 @@ class Picture:
     figure: Figure
 
 
-def pictures(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], store: Store) -> Iterator[Picture]:
+def pictures(results: Results, table: Grid) -> Iterator[Picture]:
     """Draw what a table's runs can show.
 
     Args:
-        saved: its plan.
-        table: laid out.
-        records: finished runs, by key.
-        store: has the tokens of those that kept them.
+        results: its plan, its finished runs and their tokens.
+        table: the same, laid out.
 
     Yields:
         Pictures; none where no run is finished.
@@ -53,31 +52,49 @@ def pictures(saved: SavedPlan, table: Grid, records: Mapping[str, RunRecord], st
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    if not any(row.cells for row in table.rows):
+    if not results.records:
         return
+    saved = results.plan
     warning = "; not the paper's setting" if table.unlike_the_paper else ""
     if saved.kind == "tsne":
-        yield from _tsne(saved, records, store, warning)
+        yield from _tsne(results, warning)
     elif saved.kind == "curve":
         yield _size_curves(saved, table, warning)
     elif any("shots" in entry.varied for entry in saved.entries):
         yield _shot_curves(saved, table, warning)
     else:
-        points = [
-            Point(row.name, cell.parameters, cell.mean, *cell.interval_or_wilson, "test", column)
-            for row in table.rows
-            for column, cell in row.cells.items()
-        ]
-        yield Picture("accuracy", f"Accuracy, 95 % intervals{warning}", draw_accuracies(points, table.title + warning))
-        about = "Accuracy against trained parameters, 95 % intervals"
-        yield Picture("parameters", about + warning, draw_accuracy_against_parameters(points, table.title + warning))
+        yield from _points(table, warning)
     yield from _confusions(table, warning)
-    yield from _training(saved, records, warning)
+    yield from _training(results, warning)
+
+
+def _measure(headlines: Mapping[str, str]) -> str:
+    """What pictures call the figure they draw, such as the accuracy."""
+    return " or ".join(headlines.values())
+
+
+def _capitalised(text: str) -> str:
+    """With a capital letter at its beginning, but for a name such as mAP."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text
+
+
+def _points(table: Grid, warning: str) -> Iterator[Picture]:
+    """Each cell with its interval: by row, and against its parameters."""
+    measure, title = _measure(table.headlines), table.plan.title + warning
+    points = [
+        Point(row.name, cell.parameters, cell.mean, *cell.drawn_interval, "test", column)
+        for row in table.rows
+        for column, cell in row.cells.items()
+    ]
+    about = f"{_capitalised(measure)}, 95 % intervals{warning}"
+    yield Picture("-".join(table.headlines), about, draw_accuracies(points, title, measure))
+    about = f"{_capitalised(measure)} against trained parameters, 95 % intervals{warning}"
+    yield Picture("parameters", about, draw_accuracy_against_parameters(points, title, measure))
 
 
 def _curve(label: str, panel: str, places: Sequence[tuple[float, Cell]]) -> Curve:
     places = sorted(places, key=lambda place: place[0])
-    intervals = [cell.interval_or_wilson for _, cell in places]
+    intervals = [cell.drawn_interval for _, cell in places]
     return Curve(
         label, panel, tuple(x for x, _ in places), tuple(cell.mean for _, cell in places),
         tuple(low for low, _ in intervals), tuple(high for _, high in intervals),
@@ -99,37 +116,48 @@ def _gathered(saved: SavedPlan, table: Grid, *, by_shots: bool) -> list[Curve]:
 
 
 def _size_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
-    curves = _gathered(saved, table, by_shots=False)
+    measure = _measure(table.headlines)
     figure = draw_curves(
-        curves, x_label="trained parameters", y_label="test accuracy", title=table.title + warning, log_base=10
+        _gathered(saved, table, by_shots=False),
+        x_label="trained parameters",
+        y_label=f"test {measure}",
+        title=saved.title + warning,
+        log_base=10,
     )
-    return Picture("parameters", "Accuracy against trained parameters, 95 % intervals" + warning, figure)
+    about = f"{_capitalised(measure)} against trained parameters, 95 % intervals{warning}"
+    return Picture("parameters", about, figure)
 
 
 def _shot_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
-    curves = _gathered(saved, table, by_shots=True)
+    measure = _measure(table.headlines)
     figure = draw_curves(
-        curves, x_label="clips a class", y_label="test accuracy", title=table.title + warning, log_base=2
+        _gathered(saved, table, by_shots=True),
+        x_label="clips a class",
+        y_label=f"test {measure}",
+        title=saved.title + warning,
+        log_base=2,
     )
-    return Picture("few-shot", "Accuracy against training clips a class, 95 % intervals" + warning, figure)
+    about = f"{_capitalised(measure)} against training clips a class, 95 % intervals{warning}"
+    return Picture("few-shot", about, figure)
 
 
-def _tsne(saved: SavedPlan, records: Mapping[str, RunRecord], store: Store, warning: str) -> Iterator[Picture]:
+def _tsne(results: Results, warning: str) -> Iterator[Picture]:
     """A panel a row, of the first fold and seed that is finished; a picture a column."""
-    for number, column in enumerate(dict.fromkeys(entry.column for entry in saved.entries), 1):
+    for number, column in enumerate(results.plan.columns, 1):
         scatters: dict[str, Scatter] = {}
-        for entry in saved.entries:
-            wanted = entry.column == column and entry.key in records and entry.method != BASELINE
+        for entry in results.plan.entries:
+            wanted = entry.column == column and entry.key in results.records and entry.method != BASELINE
             if wanted and entry.row not in scatters:
                 try:
-                    tensors, labels = store.read_tokens(entry.key), records[entry.key].result.labels
+                    tensors = results.tokens(entry.key)
                 except DataError as fault:
                     say(f"left out of the t-SNE picture: {entry.row}: {fault}; `astune reproduce` keeps them")
                     continue
+                labels = results.records[entry.key].result.labels
                 names = tuple(labels[index] for index in tensors["classes"].tolist())
                 scatters[entry.row] = Scatter(entry.row, _embedded(tensors["tokens"].float().numpy()), names)
         if scatters:
-            figure = draw_scatter(list(scatters.values()), f"{saved.title}{warning}")
+            figure = draw_scatter(list(scatters.values()), f"{results.plan.title}{warning}")
             yield Picture(f"tsne-{number}", f"{column}: [CLS] tokens of test clips by t-SNE{warning}", figure)
 
 
@@ -140,8 +168,9 @@ def _embedded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
-    for number, column in enumerate(table.columns[:_MOST_CONFUSIONS], 1):
-        rows = [row for row in table.rows if column in row.cells and row.cells[column].finished]
+    for number, column in enumerate(table.plan.columns[:_MOST_CONFUSIONS], 1):
+        finished = (row for row in table.rows if column in row.cells and row.cells[column].finished)
+        rows = [row for row in finished if row.cells[column].confusions]
         if rows:
             best = max(rows, key=lambda row: row.cells[column].mean)
             cell = best.cells[column]
@@ -153,23 +182,25 @@ def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
             )
 
 
-def _training(saved: SavedPlan, records: Mapping[str, RunRecord], warning: str) -> Iterator[Picture]:
+def _training(results: Results, warning: str) -> Iterator[Picture]:
     losses: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    accuracies: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    for entry in saved.entries:
-        if entry.key in records:
-            history = records[entry.key].result.history
+    scores: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for entry in results.plan.entries:
+        if entry.key in results.records:
+            record = results.records[entry.key]
+            history, headline = record.result.history, record.task.headline
             losses[entry.row, entry.column].append([epoch["train_loss"] for epoch in history])
-            scored = [epoch["validation"]["accuracy"] for epoch in history if "validation" in epoch]
-            accuracies[entry.row, entry.column].append(scored)
+            scored = [epoch["validation"][headline] for epoch in history if "validation" in epoch]
+            scores[entry.row, entry.column].append(scored)
     for name, label, runs, percent in (
         ("loss", "training loss, nats", losses, False),
-        ("validation", "validation accuracy", accuracies, True),
+        ("validation", f"validation {_measure(results.headlines)}", scores, True),
     ):
         curves = [_mean_curve(row, column, values) for (row, column), values in runs.items() if any(values)]
         if curves:
-            figure = draw_curves(curves, x_label="epoch", y_label=label, title=saved.title + warning, percent=percent)
-            yield Picture(name, f"{label.capitalize()} by epoch, mean of the runs{warning}", figure)
+            title = results.plan.title + warning
+            figure = draw_curves(curves, x_label="epoch", y_label=label, title=title, percent=percent)
+            yield Picture(name, f"{_capitalised(label)} by epoch, mean of the runs{warning}", figure)
 
 
 def _mean_curve(row: str, column: str, runs: Sequence[Sequence[float]]) -> Curve:

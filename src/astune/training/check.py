@@ -157,9 +157,10 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
             f"its only fold, {dataset.folds[0]}, tests" if len(dataset.folds) == 1 else "all of them validate or test"
         )
         raise DataError(f"{dataset.source} has no clips to train on: {only}")
-    untrained = set(range(len(dataset.labels))) - {dataset.targets[clip] for clip in split.train}
+    trained = {label for clip in split.train for label in dataset.task.strata(dataset.clips[clip])}
+    untrained = [label for label in dataset.labels if label not in trained]
     if untrained:
-        names = ", ".join(dataset.labels[index] for index in sorted(untrained)[:5])
+        names = ", ".join(untrained[:5])
         have = "has" if len(untrained) == 1 else "have"
         more = ", ..." if len(untrained) > 5 else ""
         raise DataError(

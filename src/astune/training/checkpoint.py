@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from astune.errors import AdapterError, CheckpointError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
+from astune.training.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,39 +30,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "checkpoint-"
 _STATE = "trainer_state.json"
-
-
-@dataclass
-class Progress:
-    """Where a run stands."""
-
-    epoch: int = 0
-    """Epochs begun and finished; the one under way has this index."""
-    step: int = 0
-    """Steps taken in the epoch under way."""
-    loss_sum: float = 0.0
-    """Of the training loss over those steps' clips."""
-    clips: int = 0
-    """Clips seen in those steps."""
-    seconds: float = 0.0
-    """Training time so far, over all interruptions."""
-    best_epoch: int | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry a finished epoch, as in metrics.jsonl."""
-
-    def refuse_impossible(self, steps_an_epoch: int) -> None:
-        """Look whether a run can stand there.
-
-        Args:
-            steps_an_epoch: of the run.
-
-        Raises:
-            ValueError: it cannot.
-        """
-        if len(self.history) != self.epoch or (self.best_epoch is not None and not 0 <= self.best_epoch < self.epoch):
-            raise ValueError(f"it has {len(self.history)} of {self.epoch} epochs, the best being {self.best_epoch}")
-        if not (0 <= self.step < steps_an_epoch and self.clips >= self.step):
-            raise ValueError(f"it stands at step {self.step} of an epoch of {steps_an_epoch}, after {self.clips} clips")
 
 
 def latest(output_dir: Path) -> Path | None:
@@ -127,7 +94,6 @@ def save(
     data: dict[str, Any],
     model: AudioClassifier,
     optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor] | None,
     random_states: list[dict[str, Tensor]],
 ) -> None:
     """Write a checkpoint and delete the ones before it.
@@ -140,7 +106,6 @@ def save(
         data: digest and labels of its data.
         model: what is trained.
         optimizer: over ``model.trained_parameters()``, in that order.
-        best: weights of the best epoch so far.
         random_states: torch's generators, a process an entry.
     """
     final = output_dir / f"{_PREFIX}{global_step}"
@@ -150,11 +115,11 @@ def save(
     try:
         save_tensors(partial / "trained.safetensors", _on_cpu(model.adapter_state()))
         save_tensors(partial / "optimizer.safetensors", _on_cpu(_flatten(model, optimizer)))
-        if best is not None:
-            save_tensors(partial / "best.safetensors", best)
+        if progress.best is not None:
+            save_tensors(partial / "best.safetensors", progress.best)
         for rank, states in enumerate(random_states):
             save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
-        state = {"progress": asdict(progress), "identity": identity, "data": data}
+        state = {"progress": progress.record(), "identity": identity, "data": data}
         write_text(partial / _STATE, json_text(state, indent=2))
         if final.exists():
             shutil.rmtree(final)
@@ -201,8 +166,8 @@ def load(
     model: AudioClassifier,
     optimizer: torch.optim.Optimizer,
     rank: int,
-    steps_an_epoch: int,
-) -> tuple[Progress, dict[str, Tensor] | None]:
+    steps_per_epoch: int,
+) -> Progress:
     """Put a run back where it stood, torch's generators included.
 
     Args:
@@ -211,10 +176,10 @@ def load(
         model: takes the trained weights.
         optimizer: takes its state.
         rank: of this process.
-        steps_an_epoch: of the run.
+        steps_per_epoch: of the run.
 
     Returns:
-        Where the run stands, and the weights of its best epoch.
+        How far the run has come.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
@@ -225,17 +190,17 @@ def load(
         progress = Progress(**record["progress"])
         # First: another number of processes has other files. Where the data are now was compared with the data themselves.
         refuse_other_settings(checkpoint, {**record["identity"], "data": identity.get("data")}, identity)
-        progress.refuse_impossible(steps_an_epoch)
+        progress.refuse_impossible(steps_per_epoch)
         files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
-        kept = load_file(best) if progress.best_epoch is not None else None
+        progress.best = load_file(best) if progress.best_epoch is not None else None
         trained, moments, random = files
-        for state in (trained, kept):
+        for state in (trained, progress.best):
             if state is not None:
                 model.refuse_other_tensors(state)
         _unflatten(model, optimizer, moments)
         set_random_states(random)
     model.load_adapter_state(trained)
-    return progress, kept
+    return progress
 
 
 def refuse_other_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
@@ -21,13 +22,21 @@ from astune.training.output_folder import writing
 from astune.training.processes import many_on_cpu
 from astune.training.result import TrainResult
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainResult]:
+    from astune.training.callbacks import Callback
+
+
+def cross_validate(
+    config: TrainConfig, *, quiet: bool = False, callbacks: Sequence[Callback] = ()
+) -> list[TrainResult]:
     """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
 
     Args:
         config: as for :func:`train`, without a fold.
         quiet: no progress bars and no announcements.
+        callbacks: called in each run, as for :func:`train`.
 
     Returns:
         One result a fold.
@@ -54,7 +63,7 @@ def cross_validate(config: TrainConfig, *, quiet: bool = False) -> list[TrainRes
         if main and not quiet:
             say(f"Fold {run.fold}, {number} of {len(runs)}")
         try:
-            results.append(train(run, quiet=quiet))
+            results.append(train(run, quiet=quiet, callbacks=callbacks))
         except Interrupted as stop:
             if not results or checkpoint.latest(run.output_dir) is not None:
                 raise

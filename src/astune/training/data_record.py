@@ -1,5 +1,8 @@
 """The data of a run: ``clips.csv`` in its folder, one row a clip with label, split and digest of the file's content.
 
+Where a clip is a part of its file, all rows have two columns more, its start and its end in seconds; both are empty for a
+whole file, and the end where the file's is meant.
+
 A run that goes on, a finished run that is asked for again, and an adapter that is scored are compared with it, so that data that changed
 in between are named instead of mixed.
 """
@@ -10,8 +13,9 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +29,12 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from astune.adapter_file import AdapterConfig
+    from astune.adapter import AdapterConfig
+    from astune.data.clip import Span
 
 CLIPS = "clips.csv"
 _HEADER = ("name", "label", "split", "sha256")
+_SPANS = ("start", "end")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class UsedClip:
     split: SplitName
     content: str
     """Digest of the file, see :func:`astune.data.digests.content_digests`."""
+    span: Span = ()
+    """What of the file is used, see :attr:`astune.data.clip.Clip.span`."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,10 @@ class DataRecord:
         Returns:
             The record.
         """
-        used = [(name, clip) for name in SPLITS for clip in split.named(name)]
-        contents = content_digests([dataset.clips[clip].path for _, clip in used], quiet=quiet)
+        used = [(name, dataset.clips[clip]) for name in SPLITS for clip in split.named(name)]
+        contents = content_digests([clip.path for _, clip in used], quiet=quiet)
         clips = {
-            printable(dataset.clips[clip].name): UsedClip(dataset.clips[clip].label, name, content)
+            printable(clip.name): UsedClip(clip.label_text, name, content, clip.span)
             for (name, clip), content in zip(used, contents, strict=True)
         }
         return cls(dataset.labels, clips)
@@ -73,7 +81,7 @@ class DataRecord:
     @cached_property
     def digest(self) -> str:
         """Of everything in it: equal for equal data, wherever they lie."""
-        rows = sorted((name, clip.label, clip.split, clip.content) for name, clip in self.clips.items())
+        rows = sorted((name, clip.label, clip.split, clip.content, *clip.span) for name, clip in self.clips.items())
         return hashlib.sha256(json.dumps([self.labels, rows]).encode()).hexdigest()[:32]
 
     def differences(self, now: DataRecord) -> list[str]:
@@ -94,6 +102,9 @@ class DataRecord:
         both = [(name, clip, now.clips[name]) for name, clip in self.clips.items() if name in now.clips]
         found += _changed("has another label", "have other labels", ((n, a.label, b.label) for n, a, b in both))
         found += _changed("is in another split", "are in other splits", ((n, a.split, b.split) for n, a, b in both))
+        found += _changed(
+            "starts or ends elsewhere", "start or end elsewhere", ((n, _shown(a), _shown(b)) for n, a, b in both)
+        )
         replaced = (name for name, then, later in both if then.content != later.content)
         return found + _among("file holds something else", "files hold something else", replaced)
 
@@ -105,9 +116,11 @@ class DataRecord:
         """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(_HEADER)
+        spans = any(clip.span for clip in self.clips.values())
+        rows.writerow((*_HEADER, *_SPANS) if spans else _HEADER)
         for name, clip in self.clips.items():
-            rows.writerow((name, clip.label, clip.split, clip.content))
+            span = (clip.span or (None, None)) if spans else ()
+            rows.writerow((name, clip.label, clip.split, clip.content, *span))
         write_text(folder / CLIPS, text.getvalue())
 
     @classmethod
@@ -124,10 +137,13 @@ class DataRecord:
         try:
             with (folder / CLIPS).open(encoding="utf-8", newline="") as stream:
                 rows = csv.reader(stream, strict=True)
-                if tuple(next(rows, ())) != _HEADER:
+                if tuple(next(rows, ())) not in (_HEADER, (*_HEADER, *_SPANS)):
                     return None
                 splits: dict[str, SplitName] = {name: name for name in SPLITS}
-                clips = {name: UsedClip(label, splits[split], content) for name, label, split, content in rows}
+                clips = {
+                    name: UsedClip(label, splits[split], content, _span(span))
+                    for name, label, split, content, *span in rows
+                }
         except (OSError, ValueError, KeyError, csv.Error):
             return None
         return cls(tuple(labels), clips)
@@ -149,11 +165,10 @@ def foreign_record(folder: Path) -> list[str]:
         return []
     except OSError:
         return [CLIPS]
-    ours = ",".join(_HEADER)
-    cut = not header.endswith("\n") and ours.startswith(header)
-    return (
-        [] if cut or re.sub("[;\t]", ",", header.strip()) == ours else [CLIPS]
-    )  # Excel saves it with other separators
+    ours = [",".join(_HEADER), ",".join((*_HEADER, *_SPANS))]
+    cut = not header.endswith("\n") and ours[-1].startswith(header)
+    written = re.sub("[;\t]", ",", header.strip())  # Excel saves it with other separators
+    return [] if cut or written in ours else [CLIPS]
 
 
 def trained_among(adapter: str | Path, config: AdapterConfig, dataset: AudioDataset, clips: Sequence[int]) -> list[str]:
@@ -166,15 +181,52 @@ def trained_among(adapter: str | Path, config: AdapterConfig, dataset: AudioData
         clips: indices of those.
 
     Returns:
-        Names of the clips whose files hold the bytes of a training clip; empty where there is no list.
+        Names of the clips that share sound with a training clip, by the bytes of their files and by their spans; empty where there is
+        no list.
     """
     record = DataRecord.read(Path(adapter), config.labels)
     if record is None or record.digest != config.training.get("data_digest"):  # of a run that was here before
         return []
-    trained = {clip.content for clip in record.clips.values() if clip.split == "train"} - {UNREADABLE}
+    trained: defaultdict[str, list[Span]] = defaultdict(list)
+    for used in record.clips.values():
+        if used.split == "train" and used.content != UNREADABLE:
+            trained[used.content].append(used.span)
     some = [dataset.clips[clip] for clip in clips]
     contents = content_digests([clip.path for clip in some])
-    return [clip.name for clip, content in zip(some, contents, strict=True) if content in trained]
+    return [
+        clip.name
+        for clip, content in zip(some, contents, strict=True)
+        if any(_overlap(clip.span, span) for span in trained.get(content, ()))
+    ]
+
+
+def _span(cells: Sequence[str]) -> Span:
+    """Of the last cells of a row.
+
+    Raises:
+        ValueError: there is one cell, or a cell is no number.
+    """
+    if not any(cells):
+        return ()
+    start, end = cells
+    return float(start), float(end) if end else None
+
+
+def _bounds(span: Span) -> tuple[float, float]:
+    start, end = span or (0.0, None)
+    return start, math.inf if end is None else end
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    (start, end), (first, last) = _bounds(one), _bounds(other)
+    return max(start, first) < min(end, last)
+
+
+def _shown(clip: UsedClip) -> str:
+    if not clip.span:
+        return "the whole file"
+    start, end = _bounds(clip.span)
+    return f"from {start:g} s on" if end == math.inf else f"{start:g} s to {end:g} s"
 
 
 def _among(one: str, many: str, names: Iterable[str]) -> list[str]:

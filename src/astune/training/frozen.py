@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from astune.classifier import evaluating
 from astune.console import progress
+from astune.data.clip import region_of
 from astune.data.store import cache_root
 from astune.errors import DataError
 from astune.features.arrays import Rows, stored_array
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from astune.classifier import AudioClassifier
     from astune.compute import Arithmetic
+    from astune.data.clip import Clip
     from astune.features import FeatureCache
-    from astune.training.recipe import Recipe
 
 _FORMAT = 1  # raised when cached numbers change their meaning
 _SHARE_OF_DISK = 0.5  # of the free space that may be filled
@@ -110,31 +111,10 @@ class FrozenStates:
         return torch.from_numpy(self.states[[self.rows[clip] for clip in clips]])
 
 
-def randomness(model: AudioClassifier, recipe: Recipe, patchout: float) -> str | None:
-    """What random things stand before the layers that are trained.
-
-    Args:
-        model: what is trained.
-        recipe: of the run.
-        patchout: share of the patches dropped.
-
-    Returns:
-        A phrase that names the first of them and, where it has one, its switch; None where there is none.
-    """
-    if recipe.freq_mask or recipe.time_mask:
-        return "SpecAugment masks them anew (--freq-mask 0 --time-mask 0 would not)"
-    if patchout:
-        return "Patchout drops other patches (--patchout 0 would not)"
-    config = model.backbone.config
-    if config.hidden_dropout_prob or config.attention_probs_dropout_prob:
-        return "the backbone's configuration has dropout"
-    return None
-
-
 def frozen_states(
     upper: Upper,
     features: FeatureCache,
-    paths: Sequence[Path],
+    dataset_clips: Sequence[Clip | Path],
     clips: Sequence[int],
     *,
     arithmetic: Arithmetic,
@@ -146,7 +126,7 @@ def frozen_states(
     Args:
         upper: whose frozen stretch, on the device of the run.
         features: of the data set.
-        paths: of the data set's clips.
+        dataset_clips: those of the data set, or their paths.
         clips: indices of those wanted.
         arithmetic: of the run.
         batch_size: clips a step.
@@ -161,7 +141,7 @@ def frozen_states(
     wanted = sorted(set(clips))
     model, origin = upper.model, upper.model.origin
     described = [
-        _FORMAT, cache_key([paths[clip] for clip in wanted], model.front_end), origin.fingerprint,
+        _FORMAT, cache_key([dataset_clips[clip] for clip in wanted], model.front_end), origin.fingerprint,
         origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
         upper.pooled and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
         arithmetic.attention_kernel, arithmetic.device.type, torch.__version__, transformers.__version__,
@@ -179,7 +159,7 @@ def frozen_states(
                 some = wanted[start : start + batch_size]
                 append(lower(some))
                 advance(len(some), "")
-        return {"clips": [str(paths[clip]) for clip in wanted]}
+        return {"clips": [str(region_of(dataset_clips[clip]).path) for clip in wanted]}
 
     shape = (len(wanted), *lower(wanted[:1]).shape[1:])
     size = 4 * math.prod(shape)

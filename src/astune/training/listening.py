@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from astune.backbone.load import load_config, load_normalisation
+from astune.backbone.load import load_front_end
 from astune.data.balance import balance_notices
 from astune.data.dataset import SPLITS
 from astune.features import FrontEnd, build_cache
@@ -50,7 +50,7 @@ def listen_to(
         AudioError: files cannot be read.
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
-    features = build_cache(dataset.paths, front_end, skip_broken=skip_broken, quiet=quiet)
+    features = build_cache(dataset.clips, front_end, skip_broken=skip_broken, quiet=quiet)
     notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
     notices += balance_notices(dataset, split.train)
     broken = features.broken
@@ -83,5 +83,5 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
     length = input_length(config, checked.dataset, checked.split, quiet=quiet)
-    front_end = FrontEnd(length, load_config(config.backbone).num_mel_bins, *load_normalisation(config.backbone))
+    front_end = load_front_end(config.backbone, length)
     return listen_to(checked.dataset, checked.split, front_end, skip_broken=config.skip_broken, quiet=quiet)

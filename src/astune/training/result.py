@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from astune.errors import DataError
+from astune.tasks import SINGLE_LABEL
 
 RESULTS, METRICS = "results.json", "metrics.jsonl"
 
@@ -23,7 +24,7 @@ class TrainResult:
     """As the paper counts them."""
     adapter_bytes: int
     backbone_fingerprint: str
-    """Of the weights adapted; see :func:`astune.backbone.load.fingerprint_of`."""
+    """Of the weights adapted; see :func:`astune.backbone.backbone.fingerprint_of`."""
     labels: list[str]
     fold: int | None
     recipe: dict[str, Any]
@@ -50,6 +51,8 @@ class TrainResult:
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
     """What the user was told about the data: passed over, cut, suspicious."""
+    task: str = SINGLE_LABEL.name
+    """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
 
 
 def read_result(folder: Path) -> TrainResult:

@@ -19,7 +19,7 @@ from astune.errors import ConfigError, DataError
 
 def dataset(sizes: dict[str, int]) -> AudioDataset:
     names = [(f"{label}/{n:03d}", label, n) for label, size in sorted(sizes.items()) for n in range(size)]
-    clips = [Clip(Path(name), label, name, ("train", "validation", "test")[n % 3]) for name, label, n in names]
+    clips = [Clip(name, Path(name), (label,), split=("train", "validation", "test")[n % 3]) for name, label, n in names]
     return AudioDataset("folder:/data", tuple(clips), tuple(sorted(sizes)), DataRecipe())
 
 

@@ -125,10 +125,10 @@ def test_names_of_folders_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 
 def test_labels_from_python_are_text() -> None:
-    clips = tuple(Clip(Path(f"{n}.wav"), cast("Any", n), f"{n}.wav") for n in range(2))
+    clips = tuple(Clip(f"{n}.wav", Path(f"{n}.wav"), (cast("Any", n),)) for n in range(2))
     with pytest.raises(DataError, match=r"label 0 is of type int; labels are text, as in '0'"):
         AudioDataset("mine", clips, cast("Any", (0, 1)), DataRecipe())
-    named = tuple(Clip(Path(f"{n}.wav"), "ab"[n], f"{n}.wav") for n in range(2))
+    named = tuple(Clip(f"{n}.wav", Path(f"{n}.wav"), ("ab"[n],)) for n in range(2))
     with pytest.raises(DataError, match="clips have labels that are not among the labels: 'b'"):
         AudioDataset("mine", named, ("a",), DataRecipe())
     with pytest.raises(DataError, match="a label occurs twice"):

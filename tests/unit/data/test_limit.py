@@ -24,7 +24,7 @@ def dataset(sizes: dict[str, int]) -> tuple[AudioDataset, Split]:
     parts = {"train": sizes, "validation": {k: -(-v // 3) for k, v in sizes.items()}}
     parts["test"] = parts["validation"]
     clips = [
-        Clip(Path(f"{label}-{split}-{number}.wav"), label, f"{label}-{split}-{number}", split)
+        Clip(f"{label}-{split}-{number}", Path(f"{label}-{split}-{number}.wav"), (label,), split=split)
         for split in SPLITS
         for label, count in parts[split].items()
         for number in range(count)

@@ -29,7 +29,7 @@ def dataset(*clips: Clip, by_fold: bool = False, recipe: DataRecipe | None = Non
 
 def clips(count: int, label: str = "dog", fold: int | None = None) -> list[Clip]:
     names = [f"{label}-{fold}-{number:03d}.wav" for number in range(count)]
-    return [Clip(Path(name), label, name, fold=fold) for name in names]
+    return [Clip(name, Path(name), (label,), fold=fold) for name in names]
 
 
 def folds_of(data: AudioDataset, part: tuple[int, ...]) -> set[int | None]:
@@ -127,13 +127,13 @@ def test_the_draw_is_the_same_on_every_machine() -> None:
 
 
 def test_a_published_validation_split_is_kept() -> None:
-    given_split = [Clip(Path(f"{name}.wav"), "dog", name, name) for name in SPLITS]
+    given_split = [Clip(name, Path(f"{name}.wav"), ("dog",), split=name) for name in SPLITS]
     split = dataset(*given_split).split()
     assert (split.train, split.validation, split.test, split.notice) == ((1,), (2,), (0,), None)
 
 
 def test_clips_of_no_split_train() -> None:
-    data = dataset(*clips(10), Clip(Path("t.wav"), "dog", "t.wav", "test"))
+    data = dataset(*clips(10), Clip("t.wav", Path("t.wav"), ("dog",), split="test"))
     assert len(data.split().train) + len(data.split().validation) == 10
     assert [data.clips[clip].name for clip in data.split().test] == ["t.wav"]
 
@@ -157,7 +157,7 @@ def test_an_unknown_fold() -> None:
 
 
 def test_nothing_left_to_train_on_is_for_training_to_refuse() -> None:
-    assert dataset(Clip(Path("t.wav"), "dog", "t.wav", "test")).split().train == ()
+    assert dataset(Clip("t.wav", Path("t.wav"), ("dog",), split="test")).split().train == ()
     alone = dataset(*clips(2, fold=1)).split(1)
     assert (alone.train, alone.validation, alone.test) == ((), (), (0, 1))
 
@@ -166,7 +166,7 @@ def test_length_percentile(tmp_path: Path) -> None:
     """A frame is 25 ms every 10 ms: n samples at 16 kHz are 1 + (n - 400) // 160 frames."""
     lengths = [0.5] * 18 + [0.7, 3.0]
     made = [
-        Clip(write_tone(tmp_path / f"{n:02d}.wav", seconds), "dog", f"{n:02d}") for n, seconds in enumerate(lengths)
+        Clip(f"{n:02d}", write_tone(tmp_path / f"{n:02d}.wav", seconds), ("dog",)) for n, seconds in enumerate(lengths)
     ]
     data = dataset(*made)
     everything = range(20)
@@ -178,13 +178,13 @@ def test_length_percentile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "frames"), [(0.03, 16), (20.0, 1024)])
 def test_length_percentile_has_bounds(tmp_path: Path, seconds: float, frames: int) -> None:
-    data = dataset(Clip(write_tone(tmp_path / "a.wav", seconds), "dog", "a"))
+    data = dataset(Clip("a", write_tone(tmp_path / "a.wav", seconds), ("dog",)))
     assert data.length_percentile([0]) == frames
 
 
 def test_length_percentile_passes_over_broken_files(tmp_path: Path) -> None:
-    broken = Clip(write_text(tmp_path / "broken.wav", "no audio"), "dog", "broken")
-    whole = Clip(write_tone(tmp_path / "whole.wav", 1.0), "dog", "whole")
+    broken = Clip("broken", write_text(tmp_path / "broken.wav", "no audio"), ("dog",))
+    whole = Clip("whole", write_tone(tmp_path / "whole.wav", 1.0), ("dog",))
     assert dataset(broken, whole).length_percentile([0, 1]) == 98
     assert dataset(broken, whole).length_percentile([0]) == 1024
 

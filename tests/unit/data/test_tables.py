@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from astune.data import load_data
+from astune.data import LAYOUTS, load_data
 from astune.data.rows import part_columns, read_rows
 from astune.errors import DataError
 from tests.example_layouts import (
-    write_esc50,
     write_fluent_speech,
     write_speech_commands,
     write_text,
@@ -67,8 +66,8 @@ def test_quotes(tmp_path: Path, lines: list[str], fault: str) -> None:
 
 
 def test_published_tables_are_read_as_strictly(tmp_path: Path) -> None:
-    for write, name in ((write_esc50, "meta/esc50.csv"), (write_urbansound8k, "metadata/UrbanSound8K.csv")):
-        file = write(tmp_path / write.__name__) / name
+    for layout, name in (("esc50", "meta/esc50.csv"), ("urbansound8k", "metadata/UrbanSound8K.csv")):
+        file = LAYOUTS[layout].write_example(tmp_path / layout) / name
         whole = file.read_text().splitlines()
         write_text(file, *whole[:2], f"{whole[2]},more", *whole[3:])
         assert f"line 3: {len(whole[0].split(',')) + 1} cells under a header of {len(whole[0].split(','))}" in refusal(

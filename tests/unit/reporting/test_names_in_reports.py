@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from astune.cli import app
 from astune.errors import OutputError
 from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.results import Results
 from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.reporting import Point, accuracy_against_parameters
@@ -64,7 +65,7 @@ def store(tmp_path: Path, generated: Path) -> Store:
 def test_every_form_holds_the_names_as_they_are(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     folder = tmp_path / "report"
-    page, text, table, latex, comparisons, *_ = write_report(store.read_plan("run[a].b"), store, folder)
+    page, text, table, latex, comparisons, *_ = write_report(Results.load(store, "run[a].b"), folder)
     assert [path.name for path in (page, text, table, latex)] == [
         f"run[a].b.{end}" for end in ("html", "md", "csv", "tex")
     ]
@@ -94,7 +95,7 @@ def test_a_new_report_takes_the_place_of_an_old_one_and_of_nothing_else(store: S
     folder.mkdir()
     for name in ("run[a].b-old.png", "runa.b-other.png", "mine.md"):
         (folder / name).touch()
-    written = write_report(store.read_plan("run[a].b"), store, folder)
+    written = write_report(Results.load(store, "run[a].b"), folder)
     assert {path.name for path in folder.iterdir()} == {path.name for path in written} | {"runa.b-other.png", "mine.md"}
 
 
@@ -103,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(place: str, store: Stor
     (tmp_path / "file").touch()
     folder = tmp_path / place
     with pytest.raises(OutputError, match=f"the report cannot be written into {re.escape(str(folder))}: "):
-        write_report(store.read_plan("run[a].b"), store, folder)
+        write_report(Results.load(store, "run[a].b"), folder)
     done = CliRunner().invoke(app, ["report", "run[a].b", "--store", str(store.folder), "--output-dir", str(folder)])
     assert isinstance(done.exception, OutputError)
     with pytest.raises(OutputError, match="cannot be written"):

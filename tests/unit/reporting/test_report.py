@@ -18,22 +18,27 @@ from astune.data.layouts.base import LAYOUTS
 from astune.errors import DataError
 from astune.experiments.plan import PlannedRun, PlanOptions, plan, saved
 from astune.experiments.published import PUBLISHED
-from astune.experiments.store import RunRecord, Store
+from astune.experiments.records import RunRecord
+from astune.experiments.results import Results
+from astune.experiments.store import Store
 from astune.experiments.table import Table, load_table, shipped_tables
 from astune.methods import parse_method
 from astune.reporting.grid import Grid, grid
+from astune.reporting.rendered import comparisons, figures_of, render, seconds_of
 from astune.reporting.report import write_report
-from astune.reporting.tables import comparisons, figures_of, seconds_of, to_csv, to_latex, to_markdown
+from astune.reporting.tables import to_csv, to_latex, to_markdown
 from astune.training.result import TrainResult
 
 Accuracy = Callable[[PlannedRun], float]
+NOWHERE = Store(Path("/nowhere"))
 
 
 def made_up(run: PlannedRun, accuracy: float) -> RunRecord:
     layout = LAYOUTS.get(run.dataset)
     classes = (layout and layout.published_classes) or 2
     confusion = [[10 if guess == true else 1 for guess in range(classes)] for true in range(classes)]
-    scores = {"clips": 100, "accuracy": accuracy, "macro_f1": accuracy / 2, "loss": 1.0, "confusion": confusion}
+    clips = sum(map(sum, confusion))
+    scores = {"clips": clips, "accuracy": accuracy, "macro_f1": accuracy / 2, "loss": 1.0, "confusion": confusion}
     history = [
         {"epoch": n, "train_loss": 2.0 - n, "validation": {"accuracy": accuracy * (n + 1) / 2}} for n in range(2)
     ]
@@ -61,8 +66,7 @@ def filled(name: str, store: Store, accuracy: Accuracy, options: PlanOptions | N
 
 
 def laid_out(name: str, store: Store) -> Grid:
-    plan_of = store.read_plan(name)
-    return grid(plan_of, {entry.key: store.read(entry.key) for entry in plan_of.entries})
+    return grid(Results.load(store, name))
 
 
 def as_printed(run: PlannedRun) -> float:
@@ -104,7 +108,7 @@ def test_seconds_are_of_a_run_and_what_is_shared_comes_once(paper: Grid) -> None
     slower = replace(row.cells["urbansound8k"], train_seconds=41.2, frozen_seconds=17.4)
     assert seconds_of(paper, replace(row, cells={**row.cells, "urbansound8k": slower})) == "3 to 41, once 17"
     assert seconds_of(paper, replace(row, cells={})) == "-"
-    assert "| 100.00 | 3 | 87.48" in to_markdown(paper)
+    assert "| 100.00 | 3 | 87.48" in to_markdown(render(paper))
 
 
 def test_seconds_on_several_devices_are_told_apart(tmp_path: Path) -> None:
@@ -118,10 +122,10 @@ def test_seconds_on_several_devices_are_told_apart(tmp_path: Path) -> None:
     seconds = {row.name: seconds_of(table, row) for row in table.rows}
     assert seconds.pop("parallel, none") == "1 a to 3 b"
     assert set(seconds.values()) == {"3 b"}
-    page = to_markdown(table)
+    page = to_markdown(render(table))
     assert "- Device: a: NVIDIA H100 in bfloat16; b: cpu in float32\n" in page
     assert "A letter is the device" in page
-    assert ",1.0,NVIDIA H100 in bfloat16,0.0," in to_csv(table)
+    assert ",1.0,NVIDIA H100 in bfloat16,0.0," in to_csv(render(table))
 
 
 def test_a_whole_faithful_run_differs_from_the_paper_in_nothing(paper: Grid) -> None:
@@ -139,9 +143,7 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
     )  # fmt: skip
     runs = filled("table7", store, as_printed, options)
     store.path(runs[0].key).unlink()
-    plan_of = store.read_plan("table7")
-    records = {run.key: store.read(run.key) for run in runs[1:]}
-    found = grid(plan_of, records)
+    found = laid_out("table7", store)
     assert set(found.unlike_the_paper) == {
         "tried out on at most 60 clips of each split: no result",
         "backbone bundled instead of MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -150,13 +152,14 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
     }  # fmt: skip
     assert figures_of(found, found.rows[0], "esc50")[1].endswith("1 of 2 runs")
     assert found.rows[0].average is None
-    for text in (to_markdown(found), to_latex(found), to_csv(found)):
+    for text in (form(render(found)) for form in (to_markdown, to_latex, to_csv)):
         assert "2 of 5 folds" in text
         assert "bundled instead of" in text
 
 
 def differences(runs: list[PlannedRun], table: Table) -> tuple[str, ...]:
-    return grid(saved("table7", table, runs), {run.key: made_up(run, 0.5) for run in runs}).unlike_the_paper
+    records = {run.key: made_up(run, 0.5) for run in runs}
+    return grid(Results(saved("table7", table, runs), records, NOWHERE)).unlike_the_paper
 
 
 def test_rows_with_settings_of_their_own_are_named() -> None:
@@ -165,10 +168,10 @@ def test_rows_with_settings_of_their_own_are_named() -> None:
     changed = table.model_copy(update={"rows": [first, *table.rows[1:]], "datasets": table.datasets[:1]})
     runs = plan(name, changed, PlanOptions(data_root=Path("/nowhere")))
     told = "Rows with settings of their own: sequential, residual (learning_rate 0.001, num_train_epochs 75)"
-    assert told in grid(saved(name, changed, runs), {}).ran
+    assert told in grid(Results(saved(name, changed, runs), {}, NOWHERE)).ran
     name, table = load_table("table1")  # whose methods have rates of their own
     whole = plan(name, table, PlanOptions(data_root=Path("/nowhere")))
-    assert not any(line.startswith("Rows with") for line in grid(saved(name, table, whole), {}).ran)
+    assert not any(line.startswith("Rows with") for line in grid(Results(saved(name, table, whole), {}, NOWHERE)).ran)
 
 
 def test_another_method_under_a_rows_name_is_not_the_papers() -> None:
@@ -212,7 +215,7 @@ def test_comparisons_pair_folds(tmp_path: Path) -> None:
 
 
 def test_csv_reads_back(paper: Grid) -> None:
-    lines = list(csv.DictReader(io.StringIO(to_csv(paper))))
+    lines = list(csv.DictReader(io.StringIO(to_csv(render(paper)))))
     assert len(lines) == 15 * 4
     first = lines[0]
     assert (first["row"], first["column"], float(first["mean"]), float(first["printed"])) == (
@@ -225,7 +228,7 @@ def test_csv_reads_back(paper: Grid) -> None:
 
 
 def test_latex_has_as_many_cells_in_each_line(paper: Grid) -> None:
-    text = to_latex(paper)
+    text = to_latex(render(paper))
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(body) == 1 + 15
     assert {line.count(" & ") for line in body} == {3 + 5}
@@ -275,7 +278,7 @@ def test_a_report_has_every_form_and_picture(tmp_path: Path, name: str, drawn: l
     folder = tmp_path / "reports"
     folder.mkdir()
     (folder / f"{name}-old.png").touch()
-    written = write_report(store.read_plan(name), store, folder)
+    written = write_report(Results.load(store, name), folder)
     pictures = [f"{name}-{one}{suffix}" for one in drawn for suffix in (".png", ".pdf")]
     forms = [f"{name}{suffix}" for suffix in (".html", ".md", ".csv", ".tex")] + [f"{name}-comparisons.csv"]
     assert sorted(path.name for path in written) == sorted(pictures + forms)
@@ -293,7 +296,7 @@ def test_a_damaged_run_is_said_to_be_and_not_averaged(tmp_path: Path, capsys: py
     runs = filled("table7", store, lambda run: 0.5 if run.fold == 1 else 0.7)
     damaged = next(run for run in runs if run.fold == 1 and run.row == "parallel, none")
     store.path(damaged.key).write_text("{")
-    write_report(store.read_plan("table7"), store, tmp_path / "reports")
+    write_report(Results.load(store, "table7"), tmp_path / "reports")
     assert f"left out: {store.path(damaged.key)}" in capsys.readouterr().err.replace("\n", "")
     lines = list(csv.DictReader(io.StringIO((tmp_path / "reports" / "table7.csv").read_text())))
     cell = next(line for line in lines if (line["row"], line["column"]) == ("parallel, none", "esc50"))
@@ -310,7 +313,7 @@ def test_without_a_plan_or_runs_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"unknown plan 'tabel7'.*did you mean 'table7'"):
         store.read_plan("tabel7")
     with pytest.raises(DataError, match="no finished run of table7"):
-        write_report(store.read_plan("table7"), store, tmp_path / "reports")
+        write_report(Results.load(store, "table7"), tmp_path / "reports")
 
 
 def test_all_of_a_store_is_one_command(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How data sets lie on disk: the registry of layouts, and reading one by name or by recognition.
 
-A layout is one file with one class and one import line in ``astune/data/layouts/__init__.py``; commands, error messages and the conformance
-suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
+A layout is one file with one class, which writes its own example, and one import line in ``astune/data/layouts/__init__.py``; commands,
+error messages and the conformance suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
 """
 
 from __future__ import annotations
@@ -60,6 +60,19 @@ class Layout(ABC):
 
         Raises:
             DataError: something is missing or contradictory.
+        """
+
+    @abstractmethod
+    def write_example(self, folder: Path) -> Path:
+        """Write a tiny data set in this layout: two classes or more, each in training too, of short made sounds that all differ.
+
+        The conformance suite reads it, so it should show what is special about the layout.
+
+        Args:
+            folder: where to write; it need not exist.
+
+        Returns:
+            What a user would give as ``PATH``.
         """
 
     def missing(self, path: Path, what: str) -> DataError:
@@ -222,16 +235,20 @@ def dataset_of(
     ordered = sorted(clips, key=lambda clip: clip.name)
     first: dict[str, str] = {}
     for clip in ordered:
-        first.setdefault(clip.label, clip.name)
+        for label in clip.labels:
+            first.setdefault(label, clip.name)
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
     changed = {label: new for label, new in clean.items() if new != label}
     if changed:
-        ordered = [replace(clip, label=clean[clip.label]) if clip.label in changed else clip for clip in ordered]
+        ordered = [
+            replace(clip, labels=tuple(clean[label] for label in clip.labels)) if changed.keys() & clip.labels else clip
+            for clip in ordered
+        ]
     groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
     if any(new != group for group, new in groups.items()):
         ordered = [replace(clip, group=groups[clip.group]) if clip.group is not None else clip for clip in ordered]
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
-    names = names if names is not None else sorted({clip.label for clip in ordered})
+    names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
     stands = {clean[label]: place for label, place in {**first, **(places or {})}.items()}
 
     def place_of(label: str) -> str:

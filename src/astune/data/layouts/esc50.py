@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, numbered_classes, published_rows, refuse, whole_number
@@ -68,7 +69,7 @@ class Esc50(Layout):
         named = [path / "audio" / listed.path(row["filename"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["category"], name.stem, fold=int(row["fold"]), group=row.get("src_file") or None)
+            Clip(name.stem, files[name], (row["category"],), fold=int(row["fold"]), group=row.get("src_file") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
         return dataset_of(
@@ -80,3 +81,24 @@ class Esc50(Layout):
             skipped=unnamed_recordings(path, list(map(str, files.values())), everywhere=True),
             remarks=listed.remarks,
         )
+
+    def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
+        """Two classes, five folds, two clips of each; targets with a gap, as in ESC-10, and not in the order of the names.
+
+        Args:
+            folder: where to write.
+            suffix: of the audio files; the table says ``.wav`` all the same.
+
+        Returns:
+            The folder.
+        """
+        rows = []
+        for fold in range(1, 6):
+            for target, category in ((0, "rain"), (7, "dog")):
+                for take in "AB":
+                    stem = f"{fold}-{1000 + target}{fold}-{take}-{target}"
+                    pitch = 200 + 100 * fold + 10 * target + ord(take)
+                    write_tone(folder / "audio" / f"{stem}{suffix}", pitch=pitch)
+                    rows.append(f"{stem}.wav,{fold},{target},{category},False,{1000 + target},{take}")
+        write_text(folder / "meta" / "esc50.csv", "filename,fold,target,category,esc10,src_file,take", *rows)
+        return folder

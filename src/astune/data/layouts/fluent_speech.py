@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe, SplitName
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, below
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, published_rows, refuse
@@ -69,14 +70,35 @@ class FluentSpeech(Layout):
         files = self.locate(path, named)
         return [
             Clip(
-                files[name],
-                _intent(row),
                 (name.relative_to(path) if name.is_relative_to(path) else name).with_suffix("").as_posix(),
-                split,
+                files[name],
+                (_intent(row),),
+                split=split,
                 group=row.get("speakerId") or None,
             )
             for name, (_, row) in zip(named, rows, strict=True)
         ]
+
+    def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
+        """Three intents, a speaker a split, the nameless first column of the published tables.
+
+        Args:
+            folder: where to write.
+            suffix: of the audio files; the tables say ``.wav`` all the same.
+
+        Returns:
+            The folder.
+        """
+        intents = ("increase,heat,bedroom", "change language,none,none", "activate,lights,kitchen")
+        for number, name in enumerate(_TABLES.values()):
+            rows = []
+            for row, intent in enumerate(intents):
+                file = f"wavs/speakers/speaker{number}/{row:08x}-4474-11e9"
+                write_tone(folder / f"{file}{suffix}", pitch=400 + 100 * number + 10 * row)
+                rows.append(f'{row},{file}.wav,speaker{number},"Do, please",{intent}')
+            header = ",path,speakerId,transcription,action,object,location"
+            write_text(folder / "data" / name, header, *rows)
+        return folder
 
 
 def _intent(row: dict[str, str]) -> str:

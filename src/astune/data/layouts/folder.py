@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_tone
 from astune.data.recordings import (
     BESIDE,
     CIRCLE,
@@ -26,7 +27,7 @@ from astune.data.recordings import (
     subfolders,
 )
 from astune.data.rows import in_short
-from astune.data.splits import ask_which, is_undecided, resembles_split, split_at_end, split_named
+from astune.data.splits import SPLITS, ask_which, is_undecided, resembles_split, split_at_end, split_named
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Folder(Layout):
             classes = _by_folder([file for file in found.files if file.startswith(parent)], depth)
             skipped += [Skipped(file, BESIDE) for file in classes.pop("", [])]
             silent += [(f"{parent}{name}", name) for name in subfolders(path / parent) if name not in classes]
-            clips += [Clip(path / file, name, file, split) for name, files in classes.items() for file in files]
+            clips += [
+                Clip(file, path / file, (name,), split=split) for name, files in classes.items() for file in files
+            ]
             faults += _nested_splits(classes, parent, depth)
         if splits:
             skipped += [Skipped(file, BESIDE) for file in heard.get("", [])]
@@ -180,6 +183,22 @@ class Folder(Layout):
                 path,
                 f"{folds[0]}/ looks like a fold and not like a class; name folds in a table (csv:PATH, column fold)",
             )
+
+    def write_example(self, folder: Path) -> Path:
+        """Two classes in each split, one of them in folders within its folder.
+
+        Args:
+            folder: where to write.
+
+        Returns:
+            The folder.
+        """
+        for number, split in enumerate(SPLITS):
+            for take in range(2 if split == "train" else 1):
+                pitch = 300 + 100 * number + 10 * take
+                write_tone(folder / split / "dog" / f"yard-{take}.wav", pitch=pitch)
+                write_tone(folder / split / "rain" / "roof" / f"{take}.flac", pitch=pitch + 5)
+        return folder
 
 
 def _all_faults(faults: list[str], skipped: list[Skipped]) -> str:

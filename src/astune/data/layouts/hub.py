@@ -22,9 +22,10 @@ from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import encoded_tone
 from astune.data.recordings import Skipped, has_recordings
 from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
-from astune.data.splits import ask_which, is_undecided, split_named
+from astune.data.splits import SPLITS, ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
 from astune.reachability import ask
@@ -74,10 +75,7 @@ class HuggingFace(Layout):
         if not (_is_saved(path) or _parquet_files(path) if local else _HUB_ID.fullmatch(str(path))):
             folder = "; folder:PATH or csv:PATH reads recordings" if local and has_recordings(path) else ""
             raise self.missing(path, f"there is no such folder in this format, and it is no hub id{folder}")
-        try:
-            datasets: Any = import_module("datasets")
-        except ImportError as fault:
-            raise ConfigError(f"hf:{path} needs the library datasets: pip install 'astune[datasets]'") from fault
+        datasets = _library(path)
         parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features
         audio, label = self._columns(path, features)
@@ -129,6 +127,50 @@ class HuggingFace(Layout):
                 path, f"which column is the label? {found}; columns: {shown}; rename the one that is to label"
             )
         return audio[0], choices[0]
+
+    def write_example(self, folder: Path) -> Path:
+        """A dictionary of three splits, as ``save_to_disk`` leaves it.
+
+        Args:
+            folder: where to write.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigError: the library ``datasets`` is not installed.
+        """
+        datasets = _library(folder)
+        splits = {split: example_table(datasets, 4, offset=10 * number) for number, split in enumerate(SPLITS)}
+        datasets.DatasetDict(splits).save_to_disk(folder)
+        return folder
+
+
+def example_table(datasets: Any, clips: int, offset: int = 0) -> Any:  # noqa: ANN401 - a library that may be absent
+    """Two classes in turn, and a third one without a clip.
+
+    Args:
+        datasets: the library.
+        clips: how many.
+        offset: another one gives other sounds.
+
+    Returns:
+        A ``Dataset``.
+    """
+    cell = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = datasets.Features({"audio": cell, "label": datasets.ClassLabel(names=["yes", "maybe", "no"])})
+    rows = {
+        "audio": [{"bytes": encoded_tone(300 + 10 * (n + offset)), "path": f"{n}.wav"} for n in range(clips)],
+        "label": [2 * (n % 2) for n in range(clips)],
+    }
+    return datasets.Dataset.from_dict(rows, features=features).cast_column("audio", datasets.Audio())
+
+
+def _library(path: Path) -> Any:  # noqa: ANN401 - likewise
+    try:
+        return import_module("datasets")
+    except ImportError as fault:
+        raise ConfigError(f"hf:{path} needs the library datasets: pip install 'astune[datasets]'") from fault
 
 
 def _parquet_files(path: Path) -> list[Path]:
@@ -253,7 +295,7 @@ def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: st
             fold = _fold(row["fold"]) if has_folds else None
             if has_folds and fold is None:
                 raise DataError(f"hf:{path}: {name} has no fold (fold is {row['fold']!r}, not a whole number)")
-            yield Clip(_file(row[audio]), text, name, split, fold, group)
+            yield Clip(name, _file(row[audio]), (text,), split=split, fold=fold, group=group)
             advance(1, "")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe, SplitName
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, below, windows_fault
 from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, other_files, subfolders
 from astune.data.rows import read_lines, refuse
@@ -77,9 +78,8 @@ class SpeechCommands(Layout):
                 skipped.append(Skipped(name, _UNDERSCORE))
             else:
                 file = path / name
-                clips.append(
-                    Clip(file, word, f"{word}/{file.stem}", listed.get(file, "train"), group=_speaker(file.stem))
-                )
+                split, group = listed.get(file, "train"), _speaker(file.stem)
+                clips.append(Clip(f"{word}/{file.stem}", file, (word,), split=split, group=group))
         if not clips:
             raise self.missing(path, "no audio files are found in word folders")
         outside = [file for file in listed if not file.is_relative_to(path)]
@@ -116,6 +116,29 @@ class SpeechCommands(Layout):
                 raise self.missing(path, f"{files_are} in both lists, {shown} among them")
             splits.update(dict.fromkeys(files.values(), split))
         return splits
+
+    def write_example(self, folder: Path, suffix: str = ".flac") -> Path:
+        """Two words, six speakers, lists that say ``.wav``; background noise beside them.
+
+        Args:
+            folder: where to write.
+            suffix: of the words.
+
+        Returns:
+            The folder.
+        """
+        lists: dict[SplitName, list[str]] = {"validation": [], "test": []}
+        for number, word in enumerate(("yes", "bed")):
+            for speaker in range(6):
+                stem = f"{word}/{speaker:08x}_nohash_0"
+                write_tone(folder / f"{stem}{suffix}", pitch=300 + 100 * speaker + 10 * number)
+                if speaker < 2:
+                    lists["validation" if speaker else "test"].append(f"{stem}.wav")
+        for split, lines in lists.items():
+            write_text(folder / _LISTS[split], *lines)
+        write_tone(folder / "_background_noise_" / "hum.wav", pitch=50)
+        write_text(folder / "README.md", "not audio")
+        return folder
 
 
 def _speaker(stem: str) -> str | None:

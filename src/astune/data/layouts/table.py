@@ -18,6 +18,7 @@ from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, windows_fault
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
 from astune.data.rows import (
@@ -162,6 +163,25 @@ class Table(Layout):
         read.divided |= divided
         read.add(file, rows, split)
 
+    def write_example(self, folder: Path) -> Path:
+        """Two classes, three folds, a column that is passed over.
+
+        Args:
+            folder: where to write.
+
+        Returns:
+            The folder.
+        """
+        rows = []
+        for fold in (1, 2, 3):
+            for label in ("no", "yes"):
+                for take in range(4):
+                    name = f"audio/{label}_{fold}_{take}.wav"
+                    write_tone(folder / name, pitch=300 * fold + 20 * take + len(label))
+                    rows.append(f"{name},{label},{fold},speaker-{fold}")
+        write_text(folder / _TABLES[0], "file_name,label,fold,speaker", *rows)
+        return folder
+
 
 @dataclass
 class _Read:
@@ -207,7 +227,8 @@ class _Read:
                     self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
             named = name if name.startswith("/") else prefix + name
             named = Path(named).as_posix() if _LONG_FORM.search(named) else named
-            self.clips.append(Clip(Path(folder, name), row["label"], named, given, fold, row.get("group")))
+            clip = Clip(named, Path(folder, name), (row["label"],), split=given, fold=fold, group=row.get("group"))
+            self.clips.append(clip)
         refuse(file, faults)
         self.remarks += names.remarks
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
+from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, numbered_classes, published_rows, refuse, whole_number
@@ -71,8 +72,30 @@ class UrbanSound8K(Layout):
         named = [path / "audio" / f"fold{int(row['fold'])}" / listed.path(row["slice_file_name"]) for _, row in rows]
         files = self.locate(path, named)
         clips = [
-            Clip(files[name], row["class"], name.stem, fold=int(row["fold"]), group=row.get("fsID") or None)
+            Clip(name.stem, files[name], (row["class"],), fold=int(row["fold"]), group=row.get("fsID") or None)
             for name, (_, row) in zip(named, rows, strict=True)
         ]
         skipped = unnamed_recordings(path, list(map(str, files.values())), everywhere=True)
         return dataset_of(self, path, clips, labels, skipped=skipped, remarks=listed.remarks)
+
+    def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
+        """Two of the ten classes, ten folds, two slices of each; the order of the names is not that of the numbers.
+
+        Args:
+            folder: where to write.
+            suffix: of the audio files; the table says ``.wav`` all the same.
+
+        Returns:
+            The folder.
+        """
+        rows = []
+        for fold in range(1, 11):
+            for number, name in ((3, "dog_bark"), (0, "air_conditioner")):
+                for occurrence in range(2):
+                    stem = f"{1000 + fold}-{number}-0-{occurrence}"
+                    pitch = 200 + 100 * fold + 10 * number + occurrence
+                    write_tone(folder / "audio" / f"fold{fold}" / f"{stem}{suffix}", pitch=pitch)
+                    rows.append(f"{stem}.wav,{1000 + fold},0.0,0.05,1,{fold},{number},{name}")
+        header = "slice_file_name,fsID,start,end,salience,fold,classID,class"
+        write_text(folder / "metadata" / "UrbanSound8K.csv", header, *rows)
+        return folder

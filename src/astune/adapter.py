@@ -1,0 +1,175 @@
+"""An adapter as a value: everything one task needs beside the backbone.
+
+It has tensors of its own, so that training on, or loading another adapter into the classifier, changes no adapter made before. Their names
+are those of the file; :attr:`astune.AudioClassifier.module_names` says where each one goes in a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, field_validator
+from torch import Tensor
+
+from astune.data.labels import label_faults
+from astune.errors import AdapterError, unknown
+from astune.features.log_mel import FrontEnd
+from astune.methods.registry import method_from_record
+from astune.tasks import SINGLE_LABEL, TASKS, Task, task_named
+from astune.validated import checked
+
+if TYPE_CHECKING:
+    from astune.backbone import Backbone
+    from astune.methods import Method
+
+FORMAT_VERSION = 1
+_FAULTS_SHOWN = 3
+
+
+class BackboneReference(BaseModel):
+    """Which backbone an adapter was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name_or_path: str
+    fingerprint: str
+    """See :func:`astune.backbone.backbone.fingerprint_of`."""
+
+
+class AdapterConfig(BaseModel):
+    """``adapter_config.json``."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
+
+    format_version: int
+    spec: str
+    """The method for people; :meth:`read_method` reads the record below, in which no default is left out."""
+    method: list[dict[str, Any]]
+    backbone: BackboneReference
+    task: str = SINGLE_LABEL.name
+    """A key of :data:`astune.tasks.TASKS`; files from before there were several have none."""
+    labels: tuple[str, ...]
+    pooling: Literal["all", "cls"]
+    position_embeddings: Literal["fit", "zero"]
+    front_end: FrontEnd
+    compute_dtype: str
+    """Of the products while training: float32 or bfloat16. The file is float32."""
+    trainable_parameters: int
+    """As the paper counts them."""
+    training: dict[str, Any] = {}
+    """Data, fold, seed and every number of the recipe."""
+    metrics: dict[str, Any] = {}
+    """Scores by split."""
+    versions: dict[str, str] = {}
+
+    @field_validator("labels")
+    @classmethod
+    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Labels from elsewhere are shown and served like one's own.
+
+        Raises:
+            ValueError: fewer than two, the same twice, or not as they can be shown.
+        """
+        faults = label_faults(labels, outer_spaces=True)
+        if faults:
+            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
+        return labels
+
+    @field_validator("task")
+    @classmethod
+    def _is_known(cls, task: str) -> str:
+        """A task of a newer version would be scored as another one.
+
+        Raises:
+            ValueError: this version does not know it.
+        """
+        if task not in TASKS:
+            raise ValueError(f"{unknown('task', task, TASKS)}. A newer astune than {version('astune')} may know it")
+        return task
+
+    def read_method(self) -> Method:
+        """The method.
+
+        Raises:
+            AdapterError: this version does not know it.
+        """
+        try:
+            return method_from_record(self.method)
+        except ValueError as fault:
+            raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
+
+
+@checked
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """What one task adds to a backbone.
+
+    Args:
+        config: what it is and what it fits.
+        tensors: everything trained, and the buffers of what the method added; copied.
+        name: folder or hub id it was read from, for messages.
+    """
+
+    config: AdapterConfig
+    """As in ``adapter_config.json``."""
+    tensors: dict[str, Tensor] = field(repr=False)
+    """By the names of the file; on the CPU, in float32 where they are floating point numbers."""
+    name: str = "this adapter"
+    """In messages."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tensors", {name: _own_copy(tensor) for name, tensor in self.tensors.items()})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.config.labels
+
+    @cached_property
+    def method(self) -> Method:
+        """The method.
+
+        Raises:
+            AdapterError: this version does not know it.
+        """
+        return self.config.read_method()
+
+    @property
+    def task(self) -> Task:
+        """What is learned of each clip."""
+        return task_named(self.config.task)
+
+    def refuse_other_backbone(self, backbone: Backbone) -> None:
+        """Refuse a backbone it was not trained on.
+
+        Args:
+            backbone: the candidate, fitted to a length.
+
+        Raises:
+            AdapterError: other weights, another length or another position setting.
+        """
+        config, origin = self.config, backbone.origin
+        if origin.fingerprint != config.backbone.fingerprint:
+            raise AdapterError(
+                f"{self.name} was trained on the backbone {config.backbone.name_or_path} (fingerprint "
+                f"{config.backbone.fingerprint[:12]}), and {origin.name} is another ({origin.fingerprint[:12]}); an adapter means "
+                "nothing on other weights. Give the right one as backbone"
+            )
+        if origin.position_embeddings != config.position_embeddings:
+            raise AdapterError(
+                f"{self.name} was trained with position_embeddings={config.position_embeddings}; the backbone given has "
+                f"{origin.position_embeddings}"
+            )
+        if backbone.max_length != config.front_end.max_length:
+            raise AdapterError(
+                f"{self.name} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.max_length}"
+            )
+
+
+def _own_copy(tensor: Tensor) -> Tensor:
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype, copy=True).contiguous()

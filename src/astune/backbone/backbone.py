@@ -1,0 +1,221 @@
+"""A loaded backbone as one value: transformers' model, where it comes from, its places in the paper's words."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+import torch
+from torch import nn
+from transformers import ASTConfig, ASTModel
+
+from astune.backbone.positions import PositionEmbeddings, fit_table
+from astune.backbone.sites import Sites
+from astune.errors import ConfigError, unknown
+from astune.features.log_mel import FrontEnd
+from astune.validated import checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
+
+
+@checked
+@dataclass(frozen=True)
+class Origin:
+    """Where a backbone comes from, and how it was fitted."""
+
+    name: str
+    """``bundled``, hub id, absolute path of a folder, or ``random:<size>``."""
+    fingerprint: str
+    """SHA-256 over architecture and weights as the file holds them, before casting and before fitting positions."""
+    position_embeddings: PositionEmbeddings
+    """How its positions were fitted to its present length."""
+    mean: float = AUDIOSET_MEAN
+    """Mean of the log-Mel energies it was pretrained with."""
+    std: float = AUDIOSET_STD
+    """Their standard deviation."""
+
+
+@dataclass
+class _Claim:
+    """Whether a classifier has taken a set of weights; shared by all backbones that share the weights."""
+
+    taken: bool = False
+
+
+@checked
+class Backbone(nn.Module):
+    """transformers' ``ASTModel`` and what astune knows of it.
+
+    It is a module, so that a classifier that holds it moves, copies and saves the model with it. Its forward pass is the model's own. A
+    deep copy has weights, origin and claim of its own.
+
+    Args:
+        model: transformers' model, weights loaded, at its native input length.
+        origin: where it comes from.
+    """
+
+    def __init__(self, model: ASTModel, origin: Origin) -> None:
+        super().__init__()
+        self.model = model
+        self.origin = origin
+        self.sites = Sites(model)
+        self._native_length, self._native_positions = self.sites.max_length, self.sites.positions
+        self._claim = _Claim()
+
+    @classmethod
+    def of(cls, model: ASTModel) -> Backbone:
+        """A backbone of a model that was not loaded by :func:`astune.load_backbone`; make one for each model.
+
+        Args:
+            model: transformers' model; it is fingerprinted with the weights it has now, and not copied.
+
+        Returns:
+            The backbone; its features are normalised as AudioSet's.
+
+        Raises:
+            ConfigError: it is no ``ASTModel``.
+        """
+        if not isinstance(model, ASTModel):
+            raise ConfigError(f"model is of type {type(model).__name__}; give a transformers.ASTModel")
+        return cls(model, Origin(model.name_or_path or "unnamed", fingerprint_of(Sites(model)), "fit"))
+
+    @classmethod
+    def empty(cls, config: ASTConfig) -> Backbone:
+        """A backbone of sizes alone, on the meta device: no weights, no download.
+
+        Args:
+            config: its sizes and input length.
+        """
+        with torch.device("meta"):
+            return cls(ASTModel(config), Origin("meta", "", "fit"))
+
+    def forward(self, input_values: Tensor) -> BaseModelOutputWithPooling:
+        """The model's own output; methods that mix levels or drop patches go through :attr:`sites` instead.
+
+        Args:
+            input_values: normalised log-Mel features, (batch, max_length, num_mel_bins).
+
+        Returns:
+            ``last_hidden_state``, (batch, tokens, d), after the final LayerNorm.
+        """
+        output: BaseModelOutputWithPooling = self.model(input_values)
+        return output
+
+    @property
+    def max_length(self) -> int:
+        """Input length, in frames of 10 ms."""
+        return self.sites.max_length
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """How audio becomes its input."""
+        return FrontEnd(self.max_length, self.sites.num_mel_bins, self.origin.mean, self.origin.std)
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Patches along frequency and along time."""
+        return self.sites.patch_grid()
+
+    @property
+    def special_tokens(self) -> int:
+        """Tokens in front of the patches: [CLS] and distillation."""
+        return self.sites.special_tokens
+
+    @property
+    def width(self) -> int:
+        """d, of a token."""
+        return self.sites.width
+
+    @property
+    def n_layers(self) -> int:
+        """Transformer layers."""
+        return len(self.sites.layers)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether its own layers have dropout in training mode."""
+        return self.sites.has_dropout
+
+    def fit(self, max_length: int, position_embeddings: PositionEmbeddings = "fit") -> Backbone:
+        """The same weights at another input length.
+
+        Args:
+            max_length: in frames of 10 ms.
+            position_embeddings: ``"fit"`` cuts or interpolates the pretrained table; ``"zero"`` is the paper's effective setting, a
+                table of zeros.
+
+        Returns:
+            A backbone that shares all tensors but the positions. So one classifier may take one of the two.
+
+        Raises:
+            ConfigError: an unknown setting, a length under one patch, or a classifier has taken the weights.
+        """
+        if position_embeddings not in get_args(PositionEmbeddings):
+            raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
+        self._refuse_if_taken()
+        table, (rows, native) = self._native_positions, self.sites.patch_grid(self._native_length)
+        asked = self.special_tokens + rows * native
+        if table.shape[1] != asked:
+            raise ConfigError(f"the backbone holds {table.shape[1]} positions, its configuration asks for {asked}")
+        if max_length != self._native_length:
+            table = fit_table(table, *self.sites.patch_grid(max_length))
+        shared = {id(parameter): parameter for parameter in self.model.parameters()}
+        fitted = Backbone(
+            copy.deepcopy(self.model, shared), replace(self.origin, position_embeddings=position_embeddings)
+        )
+        fitted.sites.set_positions(
+            torch.zeros_like(table) if position_embeddings == "zero" else table.clone(), max_length
+        )
+        fitted._native_length, fitted._native_positions = self._native_length, self._native_positions
+        fitted._claim = self._claim
+        return fitted.train(self.training)
+
+    def claim(self) -> None:
+        """Take the weights for one classifier, which freezes and hooks them and may train some of them.
+
+        Raises:
+            ConfigError: another classifier has them, or they are not in float32, in which alone they are trained against.
+        """
+        self._refuse_if_taken()
+        dtypes = {parameter.dtype for parameter in self.parameters()}
+        if dtypes != {torch.float32}:
+            held = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise ConfigError(
+                f"load the backbone in float32, not {held}; cast the classifier, or let training compute in bfloat16"
+            )
+        self._claim.taken = True
+
+    def release(self) -> None:
+        """Give the weights back, once all that was attached is gone."""
+        self._claim.taken = False
+
+    def _refuse_if_taken(self) -> None:
+        if self._claim.taken:
+            raise ConfigError(
+                "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
+            )
+
+
+def fingerprint_of(sites: Sites) -> str:
+    """SHA-256 of architecture and weights, under our own parameter names.
+
+    Args:
+        sites: of a model with the weights as they came from the file.
+
+    Returns:
+        64 hexadecimal digits; the same with and without a classification head, under transformers 4 and 5 names.
+    """
+    digest = hashlib.sha256()
+    digest.update(json.dumps(sites.architecture, sort_keys=True).encode())
+    for name, parameter in sorted(sites.parameters().items()):
+        values = parameter.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

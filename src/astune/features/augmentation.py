@@ -1,0 +1,56 @@
+"""What an augmentation is: something that changes training clips, each by its own key, and never the clips that are scored.
+
+A new one is a class with this protocol in a file of its own, and a line in :func:`astune.training.augmentations.augmentations_of`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ActsOn = Literal["waveform", "features", "patches", "targets"]
+"""What is changed, in the order in which a batch passes."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Clips of one step, on the CPU."""
+
+    inputs: Tensor
+    """(batch, frames, bins), normalised log-Mel features; or what frozen layers give of them."""
+    targets: Tensor
+    """(batch, ...), as the task encodes them."""
+    names: tuple[str, ...]
+    """Of the clips: the keys of everything random."""
+    epoch: int
+    kept_patches: Tensor | None = None
+    """The patches looked at, (batch, K); all where None."""
+
+
+class Augmentation(Protocol):
+    """Changes training clips."""
+
+    @property
+    def acts_on(self) -> ActsOn:
+        """What is changed."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything as it is set."""
+
+    @property
+    def forbids_frozen(self) -> str | None:
+        """Why layers that nothing trains cannot be computed once for all epochs: a phrase, with its switch; None where they can."""
+
+    def augment(self, batch: TrainingBatch) -> TrainingBatch:
+        """Change a batch by keys of (seed, purpose, epoch, clip name).
+
+        Args:
+            batch: not changed in place.
+
+        Returns:
+            The changed batch.
+        """

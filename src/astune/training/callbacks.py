@@ -1,0 +1,183 @@
+"""What happens beside the training: the progress bar, trackers, checkpoints, and what a user adds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from accelerate.utils import broadcast_object_list, gather_object
+
+from astune.errors import ConfigError
+from astune.files import write_text
+from astune.json_text import json_text
+from astune.training import checkpoint
+from astune.training.output_folder import TRACKED
+from astune.training.result import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astune.training.engine import Engine
+    from astune.training.progress import Progress
+    from astune.training.result import TrainResult
+
+
+class Callback:
+    """Called while a run trains, in every process; each method does nothing unless a subclass overrides it."""
+
+    def on_train_begin(self, engine: Engine, progress: Progress) -> None:
+        """Before the first step, or the first one after a checkpoint.
+
+        Args:
+            engine: of the run.
+            progress: how far it has come.
+        """
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        """After each step.
+
+        Args:
+            engine: of the run.
+            progress: the step is counted in it; after the last step of an epoch the epoch is not.
+        """
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """After each epoch, when its validation clips have been scored.
+
+        Args:
+            engine: of the run.
+            progress: the last entry of its history is the epoch's.
+        """
+
+    def on_train_end(self, engine: Engine, result: TrainResult) -> None:
+        """After the run's files have been written.
+
+        Args:
+            engine: of the run.
+            result: what it gave.
+        """
+
+
+class ConsoleBar(Callback):
+    """The progress bar.
+
+    Args:
+        advance: takes steps and a note, see :func:`astune.console.progress`.
+    """
+
+    def __init__(self, advance: Callable[[int, str], None]) -> None:
+        self._advance = advance
+
+    def on_train_begin(self, engine: Engine, progress: Progress) -> None:
+        """Show what was done before."""
+        self._advance(engine.global_step(progress), "")
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        """Show the mean loss so far."""
+        del engine
+        self._advance(1, f"loss {progress.loss_sum / progress.clips:.3f}")
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """Show the headline figure of the validation clips."""
+        entry = progress.history[-1]
+        shown = entry.get("validation", {}).get(engine.task.headline)
+        self._advance(0, f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else ""))
+
+
+class Tracker(Callback):
+    """Sends metrics to TensorBoard or W&B."""
+
+    def on_train_begin(self, engine: Engine, progress: Progress) -> None:
+        """Start it with the run's settings.
+
+        Raises:
+            ConfigError: it cannot start.
+        """
+        del progress
+        settings = {key: value for key, value in engine.setup.settings.items() if value is not None}
+        try:
+            engine.accelerator.init_trackers(TRACKED, config=settings)
+        except Exception as fault:
+            name = engine.setup.config.report_to
+            hint = "; log in with `wandb login`, or set WANDB_MODE=offline" if name == "wandb" else ""
+            raise ConfigError(f"report_to={name} cannot start: {fault}{hint}") from fault
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """Send the epoch's numbers."""
+        engine.accelerator.log(_flat(progress.history[-1]), step=engine.global_step(progress))
+
+    def on_train_end(self, engine: Engine, result: TrainResult) -> None:
+        """Send the scores of the test clips."""
+        engine.accelerator.log(_flat({"test": result.scores.get("test", {})}), step=engine.total_steps)
+        for (
+            tracker
+        ) in engine.accelerator.trackers:  # end_training would part the processes, and the next fold needs them
+            tracker.finish()
+
+
+class Checkpoints(Callback):
+    """Saves after each epoch, and after every ``save_steps`` steps.
+
+    Args:
+        seconds: at least, between the checkpoints of epochs that train from a cache: those may take less time than a checkpoint.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._saved = 0.0
+
+    def on_train_begin(self, engine: Engine, progress: Progress) -> None:
+        """Start the clock."""
+        del engine, progress
+        self._saved = time.perf_counter()
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        """Save within the epoch."""
+        if progress.step < engine.steps_per_epoch and self._at_a_multiple(engine, progress):
+            engine.refuse_unsound(progress)
+            self._save(engine, progress)
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """Save, unless this epoch was a short one and not the last."""
+        setup = engine.setup
+        due = not engine.stage.cached_layers or progress.epoch == setup.recipe.num_train_epochs
+        due |= self._at_a_multiple(engine, progress)
+        # Only the main process's clock may decide for all.
+        if due or broadcast_object_list([time.perf_counter() - self._saved > self._seconds])[0]:
+            if engine.accelerator.is_main_process:
+                lines = "".join(json_text(line) + "\n" for line in progress.history)
+                write_text(setup.config.output_dir / METRICS, lines)
+            self._save(engine, progress)
+
+    @staticmethod
+    def _at_a_multiple(engine: Engine, progress: Progress) -> bool:
+        every = engine.setup.config.save_steps
+        return every is not None and engine.global_step(progress) % every == 0
+
+    def _save(self, engine: Engine, progress: Progress) -> None:
+        setup = engine.setup
+        states = gather_object([checkpoint.random_states()])
+        if engine.accelerator.is_main_process:
+            checkpoint.save(
+                setup.config.output_dir,
+                engine.global_step(progress),
+                progress,
+                setup.settings,
+                {"digest": setup.record.digest, "labels": list(setup.record.labels)},
+                engine.model,
+                engine.optimizer,
+                states,
+            )
+        engine.accelerator.wait_for_everyone()
+        self._saved = time.perf_counter()
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, float]:
+    """Numbers of a nested record under ``outer/inner`` names, as trackers want them."""
+    flat: dict[str, float] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}/{inner}": number for inner, number in _flat(value).items()}
+        elif isinstance(value, int | float):
+            flat[key] = value
+    return flat

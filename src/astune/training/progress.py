@@ -1,0 +1,70 @@
+"""How far a run has come: the one thing that changes while it trains, and what a checkpoint holds of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    epoch: int = 0
+    """Epochs finished; the one under way has this index."""
+    step: int = 0
+    """Steps taken in the epoch under way."""
+    loss_sum: float = 0.0
+    """Of the training loss over those steps' clips."""
+    clips: int = 0
+    """Clips seen in those steps."""
+    seconds: float = 0.0
+    """Training time so far, over all interruptions."""
+    best_epoch: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One entry per finished epoch, as in metrics.jsonl."""
+    best: dict[str, Tensor] | None = field(default=None, compare=False)
+    """Weights of the best epoch; in a file of their own."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: all but the weights."""
+        return {name: value for name, value in vars(self).items() if name != "best"}
+
+    def add_step(self, loss: float, clips: int) -> None:
+        """Count a step.
+
+        Args:
+            loss: summed over its clips.
+            clips: of the step, over all processes.
+        """
+        self.loss_sum += loss
+        self.clips += clips
+        self.step += 1
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """Begin the next epoch.
+
+        Args:
+            entry: what is known of the one that ended.
+        """
+        self.history.append(entry)
+        self.epoch, self.step, self.loss_sum, self.clips = self.epoch + 1, 0, 0.0, 0
+
+    def refuse_impossible(self, steps_per_epoch: int) -> None:
+        """Look whether a run can be there.
+
+        Args:
+            steps_per_epoch: of the run.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        if len(self.history) != self.epoch or (self.best_epoch is not None and not 0 <= self.best_epoch < self.epoch):
+            raise ValueError(f"it has {len(self.history)} of {self.epoch} epochs, the best being {self.best_epoch}")
+        if not (0 <= self.step < steps_per_epoch and self.clips >= self.step):
+            raise ValueError(
+                f"it stands at step {self.step} of an epoch of {steps_per_epoch}, after {self.clips} clips"
+            )

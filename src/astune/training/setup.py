@@ -1,0 +1,186 @@
+"""What a run is, settled before anything is trained: settings, numbers, clips, model, features and how the machine computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast_object_list, set_seed
+
+from astune import keyed
+from astune.backbone import load_backbone
+from astune.classifier import AudioClassifier
+from astune.compute import Arithmetic, gains_from_bf16
+from astune.console import say
+from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
+from astune.plurals import number_of
+from astune.training.check import check
+from astune.training.data_record import DataRecord
+from astune.training.listening import listen_to
+from astune.training.output_folder import clear, writing
+from astune.training.recipe import resolve
+from astune.training.resume import refuse_other_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accelerate import Accelerator
+
+    from astune.data import AudioDataset, Split
+    from astune.features import FeatureCache
+    from astune.training.config import TrainConfig
+    from astune.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that has been checked and can be trained."""
+
+    config: TrainConfig
+    recipe: Recipe
+    dataset: AudioDataset
+    split: Split
+    """Without the clips that cannot be read."""
+    record: DataRecord
+    """Of the data, as it is written beside the adapter."""
+    features: FeatureCache
+    notices: tuple[str, ...]
+    """What the user was told about the data."""
+    model: AudioClassifier
+    arithmetic: Arithmetic
+    accelerator: Accelerator
+    quiet: bool
+    """Whether nothing is announced: asked for, or in every process but the main one."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the result; a checkpoint continues no run with other ones."""
+        return {
+            **self.config.identity(),
+            **self.recipe.record(),
+            "backbone_fingerprint": self.model.origin.fingerprint,
+            "processes": self.accelerator.num_processes,
+            "compute_dtype": self.arithmetic.compute_dtype,
+            "randomness_format": keyed.FORMAT,
+        }
+
+    def announce(self, message: str) -> None:
+        """Tell the user.
+
+        Args:
+            message: a line.
+        """
+        if not self.quiet:
+            say(message)
+
+
+def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False) -> Setup:
+    """Check a run, compute its features and make its model; all processes together.
+
+    Args:
+        config: of the run.
+        accelerator: its processes.
+        quiet: no progress bars and no announcements.
+
+    Returns:
+        The run, with an output folder that it may write to.
+
+    Raises:
+        AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used.
+    """
+
+    def announce(message: str) -> None:
+        if not quiet:
+            say(message)
+
+    accelerator.wait_for_everyone()
+    checked = check(config)
+    dataset = checked.dataset
+    record = DataRecord.of(dataset, checked.split, quiet=quiet)
+    refuse_other_run(config, record, announce)
+    recipe = resolve(config, checked.method, dataset, checked.split, accelerator.num_processes, quiet=quiet)
+    if config.backbone == BUNDLED_BACKBONE:
+        announce(
+            f"Training on the bundled backbone, small and for small tasks; for real work: --backbone {PUBLISHED_BACKBONE}"
+        )
+    backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
+    set_seed(config.seed)
+    model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling)
+    if accelerator.process_index:  # else dropout would drop the same units in every process
+        torch.manual_seed(config.seed + accelerator.process_index)
+    # Every process calls it: its lock lets one compute while the others wait.
+    listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
+    for notice in listened.notices:
+        announce(notice)
+    announce(_plan(model, recipe, listened.split))
+    with writing(config.output_dir):
+        _clear_folder(config, accelerator)
+    arithmetic = Arithmetic.of(
+        accelerator.device, in_bf16(config.bf16, accelerator.device), config.store_bf16,
+        attention_kernel=config.attention_kernel, matmul_precision=config.matmul_precision, compile=config.compile,
+    )  # fmt: skip
+    for notice in _slow_choices(config, arithmetic):
+        announce(notice)
+    arithmetic.prepare(model.sites)
+    return Setup(
+        config=config,
+        recipe=recipe,
+        dataset=dataset,
+        split=listened.split,
+        record=record,
+        features=listened.features,
+        notices=tuple(listened.notices),
+        model=model,
+        arithmetic=arithmetic,
+        accelerator=accelerator,
+        quiet=quiet,
+    )
+
+
+def in_bf16(
+    wish: bool | None,
+    device: torch.device,
+    *,
+    faster: Callable[[torch.device], bool] = gains_from_bf16,
+    from_main: Callable[[list[bool]], list[bool]] = broadcast_object_list,
+) -> bool:
+    """Whether to compute in bfloat16: the user's wish, or what the main process found faster, for all processes alike.
+
+    Args:
+        wish: the user's; None where there is none.
+        device: of this process.
+        faster: finds out.
+        from_main: gives every process the main one's answer.
+
+    Returns:
+        True for bfloat16.
+    """
+    return wish if wish is not None else bool(from_main([faster(device)])[0])
+
+
+def _plan(model: AudioClassifier, recipe: Recipe, split: Split) -> str:
+    return (
+        f"{model.method.spec} ({model.parameter_count():,} parameters) on {model.origin.name}: {len(model.labels)} classes, "
+        f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
+        f"{recipe.max_length} frames; "
+        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {recipe.per_device_train_batch_size}, "
+        f"learning rate {recipe.learning_rate:g}"
+    )
+
+
+def _clear_folder(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Delete what an earlier run left, if that was asked for, once all processes have checked."""
+    accelerator.wait_for_everyone()
+    if config.overwrite_output_dir and accelerator.is_main_process:
+        clear(config.output_dir)
+    accelerator.wait_for_everyone()
+
+
+def _slow_choices(config: TrainConfig, arithmetic: Arithmetic) -> list[str]:
+    notices = []
+    if config.bf16 and not gains_from_bf16(arithmetic.device):
+        notices.append("Note: this device is faster in float32; --bf16 will be slow")
+    if config.store_bf16 and not arithmetic.bf16:
+        notices.append("Note: --store-bf16 does nothing where float32 computes; --bf16 would compute in bfloat16")
+    return notices

@@ -1,0 +1,73 @@
+"""Callbacks that end a run as a power cut, an interrupt or a full disk would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astune.training import checkpoint
+from astune.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from astune.training.engine import Engine
+    from astune.training.progress import Progress
+
+
+class PowerCut(Exception):  # noqa: N818 - stands for a power cut
+    """Ends a run without a word."""
+
+
+class StopAfter(Callback):
+    """Ends a run right after the checkpoint of a step was written.
+
+    Args:
+        steps: since the beginning; the first checkpoint from there on counts.
+        stop: raised.
+    """
+
+    def __init__(self, steps: int, stop: type[BaseException] = PowerCut) -> None:
+        self.steps, self.stop = steps, stop
+
+    def _look(self, engine: Engine) -> None:
+        if reached(engine.setup.config.output_dir, self.steps):
+            raise self.stop
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        del progress
+        self._look(engine)
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        del progress
+        self._look(engine)
+
+
+class Call(Callback):
+    """Calls a function after each step, and one after each epoch.
+
+    Args:
+        step: takes the run's progress; nothing where None.
+        epoch: likewise.
+    """
+
+    def __init__(
+        self, step: Callable[[Progress], object] | None = None, epoch: Callable[[Progress], object] | None = None
+    ) -> None:
+        self.step, self.epoch = step, epoch
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        del engine
+        if self.step:
+            self.step(progress)
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        del engine
+        if self.epoch:
+            self.epoch(progress)
+
+
+def reached(folder: Path, step: int) -> bool:
+    """Whether a run has a checkpoint of a step, or of a later one."""
+    latest = checkpoint.latest(folder)
+    return latest is not None and int(latest.name.removeprefix("checkpoint-")) >= step
