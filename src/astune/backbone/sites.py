@@ -117,7 +117,7 @@ class Sites:
             ConfigError: the input is shorter than one patch.
         """
         sizes = Architecture.of(self.model.config)
-        return patch_grid(replace(sizes, max_length=self.max_length if max_length is None else max_length))
+        return patch_grid(sizes if max_length is None else replace(sizes, max_length=max_length))
 
     def set_positions(self, table: Tensor, max_length: int) -> None:
         """Give the model, in place, the position embeddings of an input length.
