@@ -20,6 +20,7 @@ from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
 from astune.tasks import SINGLE_LABEL, TASKS, Task, task_named
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from astune.backbone import Backbone
@@ -102,6 +103,7 @@ class AdapterConfig(BaseModel):
             raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """What one task adds to a backbone.

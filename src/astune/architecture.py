@@ -39,17 +39,8 @@ class Architecture:
             config: transformers', at the input length; or sizes.
         """
         sizes = {field.name: getattr(config, field.name) for field in fields(cls)}
-        return cls(**{**sizes, "patch_size": side_of_patch(config)})
-
-
-def side_of_patch(config: ASTConfig | Architecture) -> int:
-    """Frames along time, and mel bins along frequency, of a patch.
-
-    Args:
-        config: of a backbone.
-    """
-    size = config.patch_size
-    return size if isinstance(size, int) else int(size[0])
+        side = sizes["patch_size"]
+        return cls(**{**sizes, "patch_size": side if isinstance(side, int) else side[0]})
 
 
 def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -> int:
@@ -73,11 +64,11 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
     return (max_length - patch_size) // time_stride + 1
 
 
-def patch_grid(config: ASTConfig | Architecture) -> tuple[int, int]:
+def patch_grid(architecture: Architecture) -> tuple[int, int]:
     """How many patches lie along frequency and along time; position embeddings are frequency-major.
 
     Args:
-        config: of a backbone, at its input length.
+        architecture: of a backbone, at its input length.
 
     Returns:
         Rows and columns.
@@ -85,6 +76,6 @@ def patch_grid(config: ASTConfig | Architecture) -> tuple[int, int]:
     Raises:
         ConfigError: the input is shorter than one patch.
     """
-    patch = side_of_patch(config)
-    rows = (config.num_mel_bins - patch) // config.frequency_stride + 1
-    return rows, time_patches(config.max_length, patch, config.time_stride)
+    patch = architecture.patch_size
+    rows = (architecture.num_mel_bins - patch) // architecture.frequency_stride + 1
+    return rows, time_patches(architecture.max_length, patch, architecture.time_stride)

@@ -18,7 +18,6 @@ import torch
 
 import astune
 from astune import load_backbone, parse_method
-from astune.backbone import Origin
 from astune.data import DataRecipe
 from astune.errors import AstuneError, ConfigError
 from astune.experiments.plan import PlanOptions
@@ -75,8 +74,8 @@ CONSTRUCTORS = constructors()
 EXAMPLES: dict[str, dict[str, object]] = {
     "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
     "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
-    "Backbone": {"model": load_backbone("random:tiny", 32).model, "origin": Origin("mine", "0", "fit")},
-    "Clip": {"path": Path("a.wav"), "labels": ("a",), "name": "a"},
+    "Backbone": {"model": load_backbone("random:tiny", 32).model, "origin": load_backbone("random:tiny", 32).origin},
+    "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
     "DataEntry": {"name": "esc50"},
     "FeatureCache": {"features": np.zeros((1, 2, 3))},
