@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -97,6 +97,47 @@ def listen(path: str | Path, seconds: float | None = None, *, pipes: bool = True
     """
     blocks: list[NDArray[np.float32]] = []
     facts = survey(path, blocks.append, seconds, pipes=pipes)
+    return _recording(blocks, facts, seconds, path)
+
+
+def listen_to_samples(
+    samples: NDArray[Any], sampling_rate: int, seconds: float | None = None, *, name: str = "samples"
+) -> Recording:
+    """Take samples in memory as :func:`listen` takes those of a file: the same samples give the same recording bit for bit.
+
+    Args:
+        samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
+        sampling_rate: Hz, a whole number.
+        seconds: how much of their beginning is wanted; all where None.
+        name: of them, for messages.
+
+    Returns:
+        The recording.
+
+    Raises:
+        AudioError: there are none, some are no numbers, or their rate is too low.
+    """
+    wanted = _wanted_frames(sampling_rate, seconds)
+    block = _in_unit_range(samples[:wanted])
+    if not len(block):
+        raise AudioError(f"{printable(name)}: it holds no samples")
+    _refuse_rate(sampling_rate, "its sampling_rate is", name)
+    _refuse_wild(block, name)
+    mono, levels = block.mean(axis=1), Levels()
+    levels.add(block, mono)
+    whole = len(samples) / sampling_rate
+    where = _first(seconds) if len(block) == wanted else ""
+    doubts = tuple(f"{doubt}{where}" for doubt in levels.doubts(block.shape[1]))
+    heard = whole if seconds is None else min(seconds, whole)
+    return _recording([mono], Facts(sampling_rate, block.shape[1], whole, heard, doubts), seconds, name)
+
+
+def _recording(blocks: list[NDArray[np.float32]], facts: Facts, seconds: float | None, name: str | Path) -> Recording:
+    """Join the blocks of a recording at 16 kHz; the list is empty then.
+
+    Raises:
+        AudioError: nothing is left of them, or they do not fit into memory.
+    """
     try:
         mono = np.concatenate(blocks)
         blocks.clear()
@@ -106,9 +147,9 @@ def listen(path: str | Path, seconds: float | None = None, *, pipes: bool = True
             mono = mono[: round(seconds * SAMPLING_RATE)]
         samples = np.ascontiguousarray(mono, dtype=np.float32)
     except MemoryError as fault:
-        raise AudioError(f"{printable(path)}: {_too_large(facts.seconds)}") from fault
+        raise AudioError(f"{printable(name)}: {_too_large(facts.seconds)}") from fault
     if not len(samples):
-        raise AudioError(f"{printable(path)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
+        raise AudioError(f"{printable(name)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
     return Recording(**vars(facts), samples=samples)
 
 
@@ -135,17 +176,11 @@ def survey(
     """
     with opened(path, pipes=pipes) as sound:
         rate, channels = sound.file.samplerate, sound.file.channels
-        wanted = None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
-        if rate < _SLOWEST:
-            raise AudioError(
-                f"{printable(path)}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
-            )
+        wanted = _wanted_frames(rate, seconds)
+        _refuse_rate(rate, "its header states", path)
         levels, frames = Levels(), 0
         for block in sound.blocks(wanted):
-            if not peak_of(block) < _LOUDEST:  # also where it is NaN
-                raise AudioError(
-                    f"{printable(path)}: it holds samples that are no finite numbers, or far outside of -1 to 1"
-                )
+            _refuse_wild(block, path)
             mono = block.mean(axis=1)
             levels.add(block, mono)
             take(mono)
@@ -163,7 +198,7 @@ def survey(
         doubts.append(f"{CUT}: {sound.frame.cut}")
     if sound.frame.surplus and not sound.frame.unfinished:
         doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
-    where = f" in its first {seconds:.1f} s" if partly and seconds is not None else ""
+    where = _first(seconds) if partly else ""
     doubts += [f"{doubt}{where}" for doubt in levels.doubts(channels)]
     return Facts(rate, channels, whole, whole if seconds is None else min(seconds, whole), tuple(doubts))
 
@@ -186,6 +221,37 @@ def duration(path: str | Path) -> float:
     if not frames and sound.doubtful:
         raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
     return float(frames / rate)
+
+
+def _wanted_frames(rate: int, seconds: float | None) -> int | None:
+    """Frames that are read of a beginning; None for all."""
+    return None if seconds is None else math.ceil(seconds * rate + max(_MARGIN * rate, _MARGIN_FRAMES))
+
+
+def _refuse_rate(rate: int, stated: str, name: str | Path) -> None:
+    if rate < _SLOWEST:
+        raise AudioError(
+            f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+        )
+
+
+def _refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
+    if not peak_of(block) < _LOUDEST:  # also where it is NaN
+        raise AudioError(f"{printable(name)}: it holds samples that are no finite numbers, or far outside of -1 to 1")
+
+
+def _in_unit_range(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples as libsndfile gives them: float32, integers divided by their type's range, in the order of a file."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        floats = samples.astype(np.float32, order="C", copy=False)
+    if samples.dtype.kind == "f":
+        return floats
+    middle, span = (128, 128) if samples.dtype == np.uint8 else (0, -int(np.iinfo(samples.dtype).min))
+    return (floats - np.float32(middle)) / np.float32(span)
+
+
+def _first(seconds: float | None) -> str:
+    return "" if seconds is None else f" in its first {seconds:.1f} s"
 
 
 def _span(seconds: float) -> str:

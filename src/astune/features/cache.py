@@ -25,6 +25,7 @@ from astune.data.audio import listen
 from astune.data.digests import content_digests
 from astune.data.heard import heard_notices
 from astune.data.store import cache_root
+from astune.environment import usable_cores
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
 from astune.plurals import number_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data.audio import Recording
     from astune.features.log_mel import FrontEnd
 
 _FORMAT = 4  # raised when cached numbers change their meaning
@@ -109,7 +111,19 @@ def listen_to_clip(path: Path, front_end: FrontEnd, *, pipes: bool = False) -> C
     Raises:
         AudioError: the recording cannot be read.
     """
-    heard = listen(path, front_end.seconds, pipes=pipes)
+    return features_of(listen(path, front_end.seconds, pipes=pipes), front_end)
+
+
+def features_of(heard: Recording, front_end: FrontEnd) -> ClipFeatures:
+    """Features of a recording that was read.
+
+    Args:
+        heard: the recording.
+        front_end: how.
+
+    Returns:
+        Features and facts.
+    """
     features = front_end(torch.from_numpy(heard.samples)).numpy().astype(np.float16)
     return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
 
@@ -216,10 +230,6 @@ class _Clips(Dataset[tuple[int, "ClipFeatures | str"]]):
             return row, str(fault)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so the collate function has nothing to do
     return item
 
@@ -227,7 +237,7 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
 def _write_features(append: Rows, paths: Sequence[Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
     known = _Known()
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
-    workers = _cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
+    workers = usable_cores() if len(paths) >= _IN_PROCESS and sys.platform == "linux" else 0
     nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
     loader = DataLoader(
         _Clips(paths, front_end),

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.data import AudioDataset, Split
+    from astune.inference.batches import Inputs
     from astune.tasks import Scores
-    from astune.training.processes import Inputs
 
 _RECORD_EVERY = 2.0  # seconds, at least, between checkpoints of epochs that train from a cache
 
@@ -399,10 +399,8 @@ class _Run:
     def _score(self, clips: Sequence[int]) -> Scores:
         for buffer in self.model.adapter.buffers():  # each process's last step changed its own
             buffer.copy_(broadcast(buffer))
-        with self.arithmetic.computing():
-            logits = logits_of(
-                self.trained, self.inputs, clips, self.config.per_device_eval_batch_size, self.accelerator
-            )
+        size = self.config.per_device_eval_batch_size
+        logits = logits_of(self.trained, self.inputs, clips, size, self.accelerator, self.arithmetic)
         return SINGLE_LABEL.score(logits, torch.tensor([self.targets[clip] for clip in clips]))
 
     def _keep_if_best(self, scores: Scores) -> None:
