@@ -29,6 +29,7 @@ Input = str | os.PathLike[str] | Waveform | Mapping[str, Any]
 
 _CHANNELS = 8  # the most that recordings come with
 _ARRAYS = ("array", "raw")  # as datasets and as transformers' pipeline name it
+_PCM = ("int8", "int16", "int32", "uint8")  # whose range is that of the recording
 _WHAT = "give a path, an array with its sampling_rate, {'array': ..., 'sampling_rate': ...}, or a list of these"
 
 
@@ -133,7 +134,7 @@ def _of_array(array: object, sampling_rate: object, name: str) -> Source:
         array = (array.float() if array.is_floating_point() else array).numpy()
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"{name} is of type {type(array).__name__}; {_WHAT}")
-    if array.dtype.kind not in "fiu" or array.dtype in {np.int64, np.uint16, np.uint32, np.uint64}:
+    if array.dtype.kind != "f" and array.dtype.name not in _PCM:
         raise ConfigError(
             f"{name} is an array of {array.dtype}; give float samples in -1 to 1, or integers as PCM has them (int16, int32, "
             "int8 or uint8)"

@@ -118,7 +118,7 @@ class Predictor:
         sampling_rate: float | None = None,
         top_k: int | None = _TOP_K,
         errors: Literal["raise", "return"] = "raise",
-    ) -> list[LabelScore] | list[list[LabelScore] | AstuneError]:
+    ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
         """Label recordings.
 
         Args:
@@ -143,7 +143,7 @@ class Predictor:
             if prediction.error and errors == "raise":
                 raise prediction.error
             found.append(prediction.error or list(prediction.labels))
-        return found[0] if is_single(inputs) else found  # type: ignore[return-value] # an error only where it is asked for
+        return found[0] if is_single(inputs) else found
 
     def predictions(
         self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None, top_k: int | None = _TOP_K
@@ -331,9 +331,7 @@ class Predictor:
             yield batch, torch.stack(features) if features else torch.empty(0, len(self.labels))
 
 
-def predict(
-    adapter: str | Path | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any
-) -> list[LabelScore] | list[list[LabelScore] | AstuneError]:
+def predict(adapter: str | Path | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
     """Label recordings; for more than one call, make a :class:`Predictor` and keep it.
 
     Args:
