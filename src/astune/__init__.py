@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from astune.backbone import load_backbone
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.inference.predictor import Predictor, evaluate, predict
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
     from astune.training.loop import train
@@ -20,14 +21,28 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
+    "evaluate": "astune.inference.predictor",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
+    "predict": "astune.inference.predictor",
     "train": "astune.training.loop",
 }
 
-__all__ = ["AudioClassifier", "TrainConfig", "__version__", "load_backbone", "load_data", "parse_method", "train"]
+__all__ = [
+    "AudioClassifier",
+    "Predictor",
+    "TrainConfig",
+    "__version__",
+    "evaluate",
+    "load_backbone",
+    "load_data",
+    "parse_method",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -258,12 +258,12 @@ class AudioClassifier(nn.Module):
         return Adapter(config, self.adapter_state())
 
     @classmethod
-    def from_adapter(cls, adapter: Adapter, backbone: Backbone) -> Self:
+    def from_adapter(cls, adapter: Adapter, backbone: str | Path | Backbone | None = None) -> Self:
         """Put an adapter on the backbone it was trained on.
 
         Args:
             adapter: it is copied from.
-            backbone: fitted to its input length; see the class.
+            backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, fitted to the input length.
 
         Returns:
             The classifier, in float32 and evaluation mode.
@@ -272,11 +272,14 @@ class AudioClassifier(nn.Module):
             AdapterError: the backbone is another than the one it was trained on, or a tensor is missing, unknown, or of another shape.
             ConfigError: the backbone is none, or another classifier's.
         """
+        config = adapter.config
+        if not isinstance(backbone, nn.Module):
+            name = backbone or config.backbone.name_or_path
+            backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
         adapter.refuse_other_backbone(_loaded(backbone))
-        pooling = adapter.config.pooling
-        model = cls(backbone, adapter.method, adapter.labels, pooling, adapter.task, outer_spaces=True)
+        model = cls(backbone, adapter.method, adapter.labels, config.pooling, adapter.task, outer_spaces=True)
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
-        model.front_end = adapter.config.front_end
+        model.front_end = config.front_end
         model.load_adapter_state(adapter.tensors)
         return model.eval()
 
@@ -294,12 +297,7 @@ class AudioClassifier(nn.Module):
         Raises:
             AdapterError: the folder is no adapter, or the backbone is another than the one it was trained on.
         """
-        adapter = adapter_file.read(name_or_path)
-        config = adapter.config
-        if not isinstance(backbone, nn.Module):
-            name = backbone or config.backbone.name_or_path
-            backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
-        return cls.from_adapter(adapter, backbone)
+        return cls.from_adapter(adapter_file.read(name_or_path), backbone)
 
     def save_pretrained(self, folder: str | Path, **about: Any) -> None:
         """Write an adapter folder: weights, configuration, model card.

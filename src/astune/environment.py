@@ -1,7 +1,8 @@
-"""What a run ran with: versions, device, memory."""
+"""What a run ran with: versions, device, cores, memory."""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
@@ -37,6 +38,11 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     name = cpu_capabilities().get("cpu_name")
     return f"cpu ({name})" if device.type == "cpu" and name else device.type
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, which a scheduler or a container may limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -19,6 +19,9 @@ AttentionKernel = Literal["auto", "fused", "math"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 """Of float32 products, in torch's words."""
 
+Precision = Literal["float32", "bfloat16"]
+"""Of the matrix products of a model."""
+
 FRAME, HOP = 400, 160
 """Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""
 

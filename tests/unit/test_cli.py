@@ -118,7 +118,7 @@ def test_evaluate_without_a_test_split_names_the_others(
 ) -> None:
     code, _, err = run(capsys, monkeypatch, "evaluate", adapter, generated / "train")
     assert code == 1
-    assert "no test split; score another one with --split (validation, train, all)" in err
+    assert "no test split; score another split (validation, train, all)" in err
 
 
 def test_predict_gives_the_likeliest_labels(
@@ -130,9 +130,9 @@ def test_predict_gives_the_likeliest_labels(
     records = json.loads(out)
     assert [record["file"] for record in records] == [str(file) for file in files]
     for record in records:
-        probabilities = [entry["probability"] for entry in record["labels"]]
-        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-        assert probabilities == sorted(probabilities, reverse=True)
+        scores = [entry["score"] for entry in record["labels"]]
+        assert sum(scores) == pytest.approx(1, abs=1e-5)
+        assert scores == sorted(scores, reverse=True)
     hits = sum(record["labels"][0]["label"] == Path(record["file"]).parent.name for record in records)
     reported = json.loads((adapter / "results.json").read_text())["scores"]["test"]
     assert hits / len(files) == pytest.approx(reported["accuracy"])

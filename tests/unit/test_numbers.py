@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.cli import app
+from astune.compute import Arithmetic
 from astune.errors import AdapterError, BackboneError, ConfigError, NumericalError
 from astune.features import FeatureCache, FrontEnd
 from astune.training import checkpoint
@@ -160,7 +161,7 @@ def test_scores_that_overflow_are_refused() -> None:
         model.head.weight.fill_(3e38)
     features = FeatureCache(np.zeros((3, 24, 128), np.float16))
     with pytest.raises(NumericalError, match="3 of 3 clips scores that are not finite"):
-        logits_of(model, features, [0, 1, 2], 2, Accelerator(cpu=True))
+        logits_of(model, features, [0, 1, 2], 2, Accelerator(cpu=True), Arithmetic.of(torch.device("cpu")))
 
 
 def test_a_backbone_with_such_values_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -111,20 +111,64 @@ def listen(
     blocks: list[NDArray[np.float32]] = []
     part = _Part(start, seconds, end)
     facts = _go_over(path, blocks.append, part, margins=True, pipes=pipes)
+    return _recording(blocks, facts, part, path)
+
+
+def listen_to_samples(
+    samples: NDArray[Any], sampling_rate: int, seconds: float | None = None, *, name: str = "samples"
+) -> Recording:
+    """Take samples in memory as :func:`listen` takes those of a file: the same samples give the same recording bit for bit.
+
+    Args:
+        samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
+        sampling_rate: Hz, a whole number.
+        seconds: how much of their beginning is wanted; all where None.
+        name: of them, for messages.
+
+    Returns:
+        The recording.
+
+    Raises:
+        AudioError: there are none, some are no numbers, or their rate is too low.
+    """
+    _refuse_rate(sampling_rate, "its sampling_rate is", name)
+    part = _Part(0.0, seconds, None)
+    wanted = part.frames(sampling_rate, margins=True)
+    block = _in_unit_range(samples[:wanted])
+    if not len(block):
+        raise AudioError(f"{printable(name)}: it holds no samples")
+    _refuse_wild(block, name)
+    mono, levels = block.mean(axis=1), Levels()
+    heard = slice(
+        0, None if seconds is None else math.ceil(seconds * sampling_rate)
+    )  # what the resampler needs around it is not heard
+    levels.add(block[heard], mono[heard])
+    whole = len(samples) / sampling_rate
+    where = part.first_seconds(whole) if len(block) == wanted else ""
+    doubts = tuple(f"{doubt}{where}" for doubt in levels.doubts(block.shape[1]))
+    return _recording([mono], Facts(sampling_rate, block.shape[1], whole, part.heard(whole), doubts), part, name)
+
+
+def _recording(blocks: list[NDArray[np.float32]], facts: Facts, part: _Part, name: str | Path) -> Recording:
+    """Join the blocks of a recording at 16 kHz; the list is empty then.
+
+    Raises:
+        AudioError: nothing is left of them, or they do not fit into memory.
+    """
     rate = facts.sampling_rate
     try:
         mono = np.concatenate(blocks)
         blocks.clear()
         if rate != SAMPLING_RATE:
             mono = soxr.resample(mono, rate, SAMPLING_RATE)
-        before = round(start * SAMPLING_RATE) - part.first(rate, margins=True) * SAMPLING_RATE // rate
+        before = round(part.start * SAMPLING_RATE) - part.first(rate, margins=True) * SAMPLING_RATE // rate
         wanted = part.wanted
         mono = mono[before : None if wanted is None else before + round(wanted * SAMPLING_RATE)]
         samples = np.ascontiguousarray(mono, dtype=np.float32)
     except MemoryError as fault:
-        raise AudioError(f"{printable(path)}: {_too_large(facts.seconds)}") from fault
+        raise AudioError(f"{printable(name)}: {_too_large(facts.seconds)}") from fault
     if not len(samples):
-        raise AudioError(f"{printable(path)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
+        raise AudioError(f"{printable(name)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
     return Recording(**vars(facts), samples=samples)
 
 
@@ -225,6 +269,14 @@ class _Part:
             (whole if self.end is None else min(self.end, whole)) - self.start, 9
         )  # 0.3 - 0.1 is a little less than 0.2
 
+    def heard(self, length: float) -> float:
+        """Seconds that are heard of a clip of so many."""
+        return length if self.seconds is None else min(self.seconds, length)
+
+    def first_seconds(self, length: float) -> str:
+        """Words for what is heard, where that is not the whole of a clip of so many seconds."""
+        return f" in its first {self.seconds:.1f} s" if self.seconds is not None and self.seconds < length else ""
+
     def refuse(self, path: str | Path) -> None:
         """Refuse moments that are none.
 
@@ -252,19 +304,13 @@ def _go_over(
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:
         rate, channels = sound.file.samplerate, sound.file.channels
-        if rate < _SLOWEST:
-            raise AudioError(
-                f"{printable(path)}: its header states {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
-            )
+        _refuse_rate(rate, "its header states", path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
         before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
         after = None if part.wanted is None else before + math.ceil(part.wanted * rate)
         for block in sound.blocks(wanted, first):
-            if not peak_of(block) < _LOUDEST:  # also where it is NaN
-                raise AudioError(
-                    f"{printable(path)}: it holds samples that are no finite numbers, or far outside of -1 to 1"
-                )
+            _refuse_wild(block, path)
             mono = block.mean(axis=1)
             inside = slice(max(before - got, 0), None if after is None else max(after - got, 0))
             if len(mono[inside]):
@@ -281,12 +327,11 @@ def _go_over(
     if part.start and got <= before:
         raise AudioError(f"{printable(path)}: {_ended(part.start, whole)}")
     length = part.length(whole)
-    shortened = part.seconds is not None and part.seconds < length
-    where = f" in its first {part.seconds:.1f} s" if partly and shortened else ""
+    where = part.first_seconds(length) if partly else ""
     doubts = [*_doubts_of_file(sound, whole), *(f"{doubt}{where}" for doubt in levels.doubts(channels))]
     if part.end is not None and part.end - whole > _SLACK:
         doubts.append(f"{BEYOND}: it should end at {_span(part.end)}, and the file ends at {_span(whole)}")
-    return Facts(rate, channels, length, length if part.seconds is None else min(part.seconds, length), tuple(doubts))
+    return Facts(rate, channels, length, part.heard(length), tuple(doubts))
 
 
 def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
@@ -310,6 +355,28 @@ def _margin(rate: int) -> float:
 
 def _ended(start: float, whole: float) -> str:
     return f"the file ends at {_span(whole)}, and the clip would start at {_span(start)}; correct its start"
+
+
+def _refuse_rate(rate: int, stated: str, name: str | Path) -> None:
+    if rate < _SLOWEST:
+        raise AudioError(
+            f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+        )
+
+
+def _refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
+    if not peak_of(block) < _LOUDEST:  # also where it is NaN
+        raise AudioError(f"{printable(name)}: it holds samples that are no finite numbers, or far outside of -1 to 1")
+
+
+def _in_unit_range(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples as libsndfile gives them: float32, integers divided by their type's range, in the order of a file."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        floats = samples.astype(np.float32, order="C", copy=False)
+    if samples.dtype.kind == "f":
+        return floats
+    middle, span = (128, 128) if samples.dtype == np.uint8 else (0, -int(np.iinfo(samples.dtype).min))
+    return (floats - np.float32(middle)) / np.float32(span)
 
 
 def _span(seconds: float) -> str:

@@ -150,7 +150,7 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
     Raises:
         AudioError: it cannot be opened or decoded.
     """
-    if not pipes and _is_pipe(path):
+    if not pipes and is_pipe(path):
         raise AudioError(f"{printable(path)}: it is a pipe, which can be read only once; save it to a file")
     content, frame = _piped(path), Frame()
     try:
@@ -193,7 +193,12 @@ def _has_twin(path: str | Path) -> bool:
     return not name.lower().endswith(".sd2") and any(map(os.path.lexists, twins))
 
 
-def _is_pipe(path: str | Path) -> bool:
+def is_pipe(path: str | Path) -> bool:
+    """Whether a path can be read only once.
+
+    Args:
+        path: of a file, or ``-`` for standard input.
+    """
     return str(path) == STDIN or stat.S_ISFIFO(_mode(path))
 
 

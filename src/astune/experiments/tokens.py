@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from astune.classifier import AudioClassifier
 from astune.data.layouts.base import load_data
 from astune.features import build_cache
+from astune.inference.batches import fetched, outputs, slices
+from astune.inference.predictor import Predictor
 from astune.training.check import split_of
 
 if TYPE_CHECKING:
@@ -33,13 +34,12 @@ def cls_tokens(config: TrainConfig) -> dict[str, Tensor]:
     dataset, split = split_of(load_data(config.data), config)
     often = Counter(dataset.targets[clip] for clip in split.test).most_common()
     shown = {label for label, _ in sorted(often, key=lambda entry: (-entry[1], entry[0]))[:CLASSES]}
-    model = AudioClassifier.from_pretrained(config.output_dir, config.backbone)
-    features = build_cache(dataset.clips, model.front_end, skip_broken=config.skip_broken, quiet=True)
+    # In float32 whatever the training: figures of several methods are compared.
+    predictor = Predictor(config.output_dir, config.backbone, precision="float32")
+    backbone = predictor.model.backbone
+    features = build_cache(dataset.clips, predictor.front_end, skip_broken=config.skip_broken, quiet=True)
     clips = [clip for clip in split.test if dataset.targets[clip] in shown and clip not in features.broken]
-    size = config.per_device_eval_batch_size
-    with torch.inference_mode():
-        tokens = [
-            model.backbone(features.batch(clips[start : start + size])).last_hidden_state[:, 0].half()
-            for start in range(0, len(clips), size)
-        ]
-    return {"tokens": torch.cat(tokens), "classes": torch.tensor([dataset.targets[clip] for clip in clips])}
+    batches = fetched(features, slices(clips, config.per_device_eval_batch_size))
+    computed = outputs(backbone, lambda batch: backbone(batch).last_hidden_state[:, 0], batches, predictor.arithmetic)
+    tokens = torch.cat([some for _, some in computed]).half()
+    return {"tokens": tokens, "classes": torch.tensor([dataset.targets[clip] for clip in clips])}

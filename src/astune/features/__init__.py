@@ -1,6 +1,6 @@
 """From samples to the backbone's input: log-Mel features, their augmentation, their cache."""
 
-from astune.features.cache import ClipFeatures, FeatureCache, build_cache, listen_to_clip
+from astune.features.cache import ClipFeatures, FeatureCache, build_cache, features_of, listen_to_clip
 from astune.features.log_mel import FrontEnd, LogMel
 from astune.features.patchout import Patchout
 from astune.features.spec_augment import SpecAugment
@@ -13,5 +13,6 @@ __all__ = [
     "Patchout",
     "SpecAugment",
     "build_cache",
+    "features_of",
     "listen_to_clip",
 ]

@@ -26,6 +26,7 @@ from astune.data.clip import region_of
 from astune.data.digests import content_digests
 from astune.data.heard import heard_notices
 from astune.data.store import cache_root
+from astune.environment import usable_cores
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, stored_array
 from astune.plurals import number_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data.audio import Recording
     from astune.data.clip import Clip
     from astune.features.log_mel import FrontEnd
 
@@ -116,7 +118,19 @@ def listen_to_clip(clip: Clip | Path, front_end: FrontEnd, *, pipes: bool = Fals
         AudioError: the recording cannot be read.
     """
     path, start, end = region_of(clip)
-    heard = listen(path, start, front_end.seconds, end=end, pipes=pipes)
+    return features_of(listen(path, start, front_end.seconds, end=end, pipes=pipes), front_end)
+
+
+def features_of(heard: Recording, front_end: FrontEnd) -> ClipFeatures:
+    """Features of a recording that was read.
+
+    Args:
+        heard: the recording.
+        front_end: how.
+
+    Returns:
+        Features and facts.
+    """
     features = front_end(torch.from_numpy(heard.samples)).numpy().astype(np.float16)
     return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
 
@@ -226,10 +240,6 @@ class _Clips(Dataset[tuple[int, "ClipFeatures | str"]]):
             return row, str(fault)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so the collate function has nothing to do
     return item
 
@@ -237,7 +247,7 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
 def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
     known = _Known()
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
-    workers = _cores() if len(clips) >= _IN_PROCESS and sys.platform == "linux" else 0
+    workers = usable_cores() if len(clips) >= _IN_PROCESS and sys.platform == "linux" else 0
     nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
     loader = DataLoader(
         _Clips(clips, front_end),

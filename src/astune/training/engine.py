@@ -157,8 +157,7 @@ class Engine:
         for buffer in self.model.added.buffers():  # each process's last step changed its own
             buffer.copy_(broadcast(buffer))
         size = self.setup.config.per_device_eval_batch_size
-        with self.setup.arithmetic.computing():
-            logits = logits_of(self.stage.module, self.stage.inputs, clips, size, self.accelerator)
+        logits = logits_of(self.stage.module, self.stage.inputs, clips, size, self.accelerator, self.setup.arithmetic)
         return self.task.score(logits, self.targets[list(clips)])
 
     def finite(self, loss: Tensor, progress: Progress) -> float:

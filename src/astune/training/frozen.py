@@ -22,16 +22,16 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from astune.classifier import evaluating
 from astune.console import progress
 from astune.data.clip import region_of
 from astune.data.store import cache_root
 from astune.errors import DataError
 from astune.features.arrays import Rows, stored_array
 from astune.features.cache import cache_key
+from astune.inference.batches import fetched, outputs, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -148,20 +148,18 @@ def frozen_states(
     ]  # fmt: skip
     folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
 
-    def lower(some: Sequence[int]) -> NDArray[np.float32]:
-        with evaluating(upper), torch.inference_mode(), arithmetic.computing():
-            states: NDArray[np.float32] = upper.lower(arithmetic.place(features.batch(some))).float().cpu().numpy()
-        return states
+    def lower(parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:
+        return outputs(upper, upper.lower, fetched(features, parts), arithmetic)
 
     def compute(append: Rows) -> dict[str, Any]:
         with progress("Computing frozen layers", len(wanted), quiet=quiet) as advance:
-            for start in range(0, len(wanted), batch_size):
-                some = wanted[start : start + batch_size]
-                append(lower(some))
+            for some, lowered in lower(slices(wanted, batch_size)):
+                append(lowered.numpy())
                 advance(len(some), "")
         return {"clips": [str(region_of(dataset_clips[clip]).path) for clip in wanted]}
 
-    shape = (len(wanted), *lower(wanted[:1]).shape[1:])
+    [(_, first)] = lower([wanted[:1]])
+    shape = (len(wanted), *first.shape[1:])
     size = 4 * math.prod(shape)
     if not folder.exists() and size > _SHARE_OF_DISK * _free_bytes(folder):
         raise DataError(

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from astune.classifier import evaluating
-from astune.errors import NumericalError
+from astune.inference.batches import Inputs, fetched, outputs, refuse_non_finite
 
-
-class Inputs(Protocol):
-    """What clips are to a model: their features, or what its frozen layers give of them."""
-
-    def batch(self, clips: Sequence[int]) -> Tensor:
-        """(batch, ...), float32, of clips by their index in the data set."""
+if TYPE_CHECKING:
+    from astune.compute import Arithmetic
 
 
 def many_on_cpu() -> bool:
@@ -48,7 +43,12 @@ def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Itera
 
 
 def logits_of(
-    model: torch.nn.Module, inputs: Inputs, clips: Sequence[int], size: int, accelerator: Accelerator
+    model: torch.nn.Module,
+    inputs: Inputs,
+    clips: Sequence[int],
+    size: int,
+    accelerator: Accelerator,
+    arithmetic: Arithmetic,
 ) -> Tensor:
     """Logits of some clips, in their order, computed by all processes together.
 
@@ -58,6 +58,7 @@ def logits_of(
         clips: indices.
         size: clips a step and process.
         accelerator: the processes.
+        arithmetic: of the run.
 
     Returns:
         (clips, classes), float32, on the CPU, the same in every process.
@@ -65,19 +66,12 @@ def logits_of(
     Raises:
         NumericalError: some are NaN or infinite.
     """
-    own: list[tuple[int, Tensor]] = []
     positions = range(len(clips))
-    with evaluating(model), torch.inference_mode():
-        for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index):
-            if share:
-                batch = inputs.batch([clips[position] for position in share]).to(accelerator.device)
-                own += zip(share, model(batch).logits.float().cpu(), strict=True)
+    shares = [share for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index)]
+    fetching = fetched(inputs, ([clips[position] for position in share] for share in shares))
+    computed = outputs(model, lambda batch: model(batch).logits, fetching, arithmetic)
+    own = [pair for share, (_, some) in zip(shares, computed, strict=True) for pair in zip(share, some, strict=True)]
     gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
     logits = torch.stack([logits for _, logits in gathered])
-    sound = logits.isfinite().all(dim=-1)
-    if not sound.all():
-        raise NumericalError(
-            f"the model gives {int((~sound).sum())} of {len(logits)} clips scores that are not finite (NaN or infinity), as "
-            "after training at too high a rate; train it again from the beginning with a lower learning rate"
-        )
+    refuse_non_finite(logits)
     return logits

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from astune.classifier import AudioClassifier
     from astune.features.augmentation import Augmentation
-    from astune.training.processes import Inputs
+    from astune.inference.batches import Inputs
     from astune.training.setup import Setup
 
 

@@ -1,0 +1,1 @@
+"""Putting an adapter to use: labels, logits, embeddings and scores of recordings."""

@@ -1,0 +1,145 @@
+"""The one loop in which a model computes without training: prediction, scoring, tokens and frozen layers all use it.
+
+Threads prepare what comes next while the model computes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from astune.classifier import evaluating
+from astune.errors import NumericalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from astune.compute import Arithmetic
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Inputs(Protocol):
+    """What clips are to a model: their features, or what its frozen layers give of them."""
+
+    def batch(self, clips: Sequence[int]) -> Tensor:
+        """(batch, ...), float32, of clips by their index in the data set."""
+
+
+def outputs(
+    model: nn.Module,
+    compute: Callable[[Tensor], Tensor],
+    batches: Iterable[tuple[_Item, Tensor]],
+    arithmetic: Arithmetic,
+) -> Iterator[tuple[_Item, Tensor]]:
+    """Compute batch by batch, without gradients, with the model in evaluation mode.
+
+    Args:
+        model: what computes, on the arithmetic's device.
+        compute: gives the output (batch, ...) of a batch on that device.
+        batches: what each batch is of, and the batch (batch, ...) on the CPU.
+        arithmetic: device and precision.
+
+    Yields:
+        What the batch is of, and its output in float32 on the CPU. Nothing is computed for a batch of nothing: it comes back as it is.
+    """
+    for item, batch in batches:
+        if not len(batch):
+            yield item, batch
+            continue
+        # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
+        with evaluating(model), torch.inference_mode(), arithmetic.products(), arithmetic.computing():
+            output = compute(arithmetic.place(batch)).float().cpu()
+        yield item, output
+
+
+def fetched(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Batches of clips, each fetched while the model computes the one before it.
+
+    Args:
+        inputs: what the model takes of each clip.
+        parts: the clips of each batch.
+
+    Yields:
+        The clips and their batch, for :func:`outputs`.
+    """
+    return ahead(lambda clips: (clips, inputs.batch(clips)), parts, threads=1, waiting=1)
+
+
+def slices(clips: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Cut a list of clips into batches.
+
+    Args:
+        clips: all of them.
+        size: clips a batch.
+
+    Yields:
+        The clips of each batch; the last one may be short.
+    """
+    for start in range(0, len(clips), size):
+        yield clips[start : start + size]
+
+
+def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int) -> Iterator[_Result]:
+    """Do something with many things in threads, in their order, a limited number of them ahead of the caller.
+
+    Args:
+        work: what is done with each.
+        items: the things; they are drawn in the caller's thread.
+        threads: how many work at a time, each with one core for torch; 0 to work in the caller's thread.
+        waiting: results that may be ready, or in work, before the caller asks for them.
+
+    Yields:
+        The results. When the caller stops early, so does the work.
+    """
+    if not threads:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(threads, initializer=_one_core, initargs=(torch.get_num_threads(),))
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > waiting:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_core(usual: int) -> None:
+    """Let torch use one core in this thread: each thread that computes would start a team as large as the main one's.
+
+    Args:
+        usual: torch's number of threads; torch also takes the last number set for the threads that will start later, and a thread sets
+            its own with it, so a short-lived one puts it back.
+    """
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # torch reads the number once in each thread: here, before it is put back
+    restoring = Thread(target=torch.set_num_threads, args=(usual,))
+    restoring.start()
+    restoring.join()
+
+
+def refuse_non_finite(logits: Tensor) -> None:
+    """Refuse scores that are no numbers.
+
+    Args:
+        logits: (clips, classes).
+
+    Raises:
+        NumericalError: some are NaN or infinite.
+    """
+    sound = logits.isfinite().all(dim=-1)
+    if not sound.all():
+        raise NumericalError(
+            f"the model gives {int((~sound).sum())} of {len(logits)} clips scores that are not finite (NaN or infinity), as "
+            "after training at too high a rate; train it again from the beginning with a lower learning rate"
+        )

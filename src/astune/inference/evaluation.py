@@ -1,0 +1,132 @@
+"""Scores of an adapter on labelled audio: which clips are scored, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from astune.data.labels import cleaned
+from astune.errors import AdapterError, ConfigError, DataError, unknown
+from astune.plurals import number_of
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astune.data import AudioDataset
+    from astune.tasks import Scores
+
+ScoredSplit = Literal["test", "validation", "train", "all"]
+_SPLITS = ("test", "validation", "train", "all")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores, and what they are of."""
+
+    adapter: str
+    """Folder or hub id; of a classifier in memory, its method."""
+    data: str
+    """The data set, as ``layout:absolute path``."""
+    split: str
+    scores: Scores
+    labels: tuple[str, ...]
+    """Of the adapter, in the order of the confusion matrix."""
+    data_notices: tuple[str, ...]
+    """What to know of the data set."""
+    audio_notices: tuple[str, ...]
+    """What to know of the audio scored: what was not heard of it, what is suspicious."""
+    skipped: int
+    """Clips left out because they cannot be read."""
+    trained_on: tuple[str, ...]
+    """Names of the clips scored that the adapter was trained on; where it is not known, none."""
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where clips were scored that the adapter was trained on."""
+        if not self.trained_on:
+            return None
+        return (
+            f"Warning: the adapter was trained on {len(self.trained_on):,} of the {number_of(self.scores.clips, 'clip')} scored, "
+            f"{printable(self.trained_on[0])} among them; scores on them are too good"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "adapter": self.adapter,
+            "data": self.data,
+            "split": self.split,
+            **self.scores.record(),
+            "labels": list(self.labels),
+            "notices": [*self.data_notices, *self.audio_notices],
+            "skipped": self.skipped,
+            "trained_on": len(self.trained_on),
+        }
+
+
+def known_labels(dataset: AudioDataset, labels: Sequence[str]) -> list[str]:
+    """Labels of an adapter as a data set would have them.
+
+    Args:
+        dataset: what is scored.
+        labels: of the adapter.
+
+    Returns:
+        The adapter's labels, cleaned as those of data sets are: older adapters may have others.
+
+    Raises:
+        DataError: the data set has others.
+    """
+    known = [cleaned(label) for label in labels]
+    foreign = sorted(set(dataset.labels) - set(known))
+    if foreign:
+        raise DataError(
+            f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(labels[:20])}"
+        )
+    return known
+
+
+def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:
+    """The clips of a split, divided as for the adapter's training.
+
+    Args:
+        dataset: the clips.
+        split: one of :data:`ScoredSplit`.
+        fold: the test fold; the one the adapter was trained without where None.
+        training: settings of the adapter's run; may lack any.
+
+    Returns:
+        Their indices.
+
+    Raises:
+        AdapterError: a setting of the adapter is damaged.
+        ConfigError: an unknown split or fold.
+        DataError: the split is empty.
+    """
+    if split not in _SPLITS:
+        raise ConfigError(unknown("split", split, _SPLITS))
+    if split == "all":
+        return list(range(len(dataset.clips)))
+    if fold is None and dataset.folds:
+        fold = _number(training, "fold")
+    parts = dataset.split(fold, _number(training, "seed") or 0, training.get("selection"))
+    chosen = {"test": parts.test, "validation": parts.validation, "train": parts.train}
+    if not chosen[split]:
+        others = ", ".join([name for name, clips in chosen.items() if clips] + ["all"])
+        raise DataError(f"{dataset.source} has no {split} split; score another split ({others})")
+    return list(chosen[split])
+
+
+def _number(training: Mapping[str, Any], name: str) -> int | None:
+    """A setting of the adapter's run; None where its configuration does not say.
+
+    Raises:
+        AdapterError: it is no number.
+    """
+    value = training.get(name)
+    if value is not None and not isinstance(value, int):
+        raise AdapterError(
+            f"the adapter's configuration is damaged: training.{name} is {value!r}, which is no whole number"
+        )
+    return value

@@ -1,0 +1,245 @@
+"""What can be labelled: files, pipes, and waveforms in memory, one or many of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from astune.data.audio import listen, listen_to_samples
+from astune.data.opening import is_pipe
+from astune.data.recordings import HIDDEN, find_recordings, other_files, passed_over
+from astune.errors import AudioError, ConfigError
+from astune.features import features_of
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from astune.features import ClipFeatures, FrontEnd
+
+Waveform = np.ndarray[Any, Any] | Tensor
+Input = str | os.PathLike[str] | Waveform | Mapping[str, Any]
+"""A path (``-`` for standard input), a waveform, or a dictionary of ``array`` (or ``raw``) and ``sampling_rate``."""
+
+_CHANNELS = 8  # the most that recordings come with
+_ARRAYS = ("array", "raw")  # as datasets and as transformers' pipeline name it
+_PCM = ("int8", "int16", "int32", "uint8")  # whose range is that of the recording
+_WHAT = "give a path, an array with its sampling_rate, {'array': ..., 'sampling_rate': ...}, or a list of these"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One input: its features, or why there are none."""
+
+    name: str
+    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    clip: ClipFeatures | None
+    error: AudioError | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input before it is read."""
+
+    name: str
+    path: str | os.PathLike[str] | None = None
+    samples: NDArray[Any] | None = None
+    """(frames, channels), floats or PCM."""
+    sampling_rate: int = 0
+    """Hz, of ``samples``."""
+
+    def hear(self, front_end: FrontEnd) -> Heard:
+        """Read it.
+
+        Args:
+            front_end: how audio becomes features.
+
+        Returns:
+            Its features, or what is wrong with it.
+        """
+        try:
+            if self.samples is None:
+                recording = listen(os.fspath(self.path or ""), front_end.seconds)
+            else:
+                recording = listen_to_samples(self.samples, self.sampling_rate, front_end.seconds, name=self.name)
+            return Heard(self.name, features_of(recording, front_end))
+        except AudioError as fault:
+            return Heard(self.name, None, fault)
+
+    @property
+    def read_once(self) -> bool:
+        """Whether it is a pipe: two readers at a time would each get a part."""
+        return self.path is not None and is_pipe(os.fspath(self.path))
+
+
+def is_single(inputs: object) -> bool:
+    """Whether this is one input, not a list of them.
+
+    Args:
+        inputs: what was given.
+    """
+    return isinstance(inputs, str | bytes | os.PathLike | np.ndarray | Tensor | Mapping) or not isinstance(
+        inputs, Iterable
+    )
+
+
+def sources(inputs: Input | Iterable[Input], sampling_rate: float | None = None) -> Iterator[Source]:
+    """Look at inputs, one by one.
+
+    Args:
+        inputs: one, or an iterable of them, such as a list or a generator.
+        sampling_rate: Hz, of the arrays that do not come with their own; files state theirs.
+
+    Yields:
+        What each of them is.
+
+    Raises:
+        ConfigError: one of them is something else, has no rate, or an array is of another shape or type.
+    """
+    if is_single(inputs):
+        yield _source(inputs, sampling_rate, "inputs")
+        return
+    passing = isinstance(inputs, Iterator)
+    for number, one in enumerate(inputs):  # type: ignore[arg-type] # an iterable, or it would be single
+        source = _source(one, sampling_rate, f"inputs[{number}]")
+        if passing and source.samples is not None:  # a generator may fill the same array again before it is read
+            source = replace(source, samples=source.samples.copy())
+        yield source
+
+
+def _source(one: object, sampling_rate: float | None, name: str) -> Source:
+    if isinstance(one, str | os.PathLike):
+        path = os.fspath(one)
+        if not isinstance(path, str) or not path:  # an empty path would be the current folder
+            raise ConfigError(f"{name} is {path!r}; give the path of an audio file")
+        return Source(path, path=path)
+    if isinstance(one, Mapping):
+        key = next((key for key in _ARRAYS if one.get(key) is not None), None)
+        if key is None:
+            held = ", ".join(map(repr, one)) or "nothing"
+            raise ConfigError(f"{name} holds {held}, but no 'array' (or 'raw'); {_WHAT}")
+        return _of_array(one[key], one.get("sampling_rate", sampling_rate), f"{name}[{key!r}]")
+    return _of_array(one, sampling_rate, name)
+
+
+def _of_array(array: object, sampling_rate: object, name: str) -> Source:
+    if isinstance(array, Tensor):
+        array = array.detach().cpu()
+        array = (array.float() if array.is_floating_point() else array).numpy()
+    if not isinstance(array, np.ndarray):
+        raise ConfigError(f"{name} is of type {type(array).__name__}; {_WHAT}")
+    if array.dtype.kind != "f" and array.dtype.name not in _PCM:
+        raise ConfigError(
+            f"{name} is an array of {array.dtype}; give float samples in -1 to 1, or integers as PCM has them (int16, int32, "
+            "int8 or uint8)"
+        )
+    return Source(name, samples=_channels_last(array, name), sampling_rate=_rate(sampling_rate, name))
+
+
+def _rate(sampling_rate: object, name: str) -> int:
+    if sampling_rate is None:
+        raise ConfigError(f"{name} is an array, which does not say its rate; give sampling_rate=, in Hz")
+    try:
+        rate = float(sampling_rate)  # type: ignore[arg-type] # what is no number is refused
+        whole = int(rate) if rate > 0 else 0
+    except (TypeError, ValueError, OverflowError):
+        rate, whole = 0.0, 0
+    if isinstance(sampling_rate, bool) or not whole or whole != rate:
+        raise ConfigError(f"sampling_rate={sampling_rate!r} of {name}: give a whole number of Hz, such as 16000")
+    return whole
+
+
+def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """(frames, channels) of (samples,), (channels, samples) or, where that is clear, (samples, channels).
+
+    Raises:
+        ConfigError: another shape, or one that is not clear.
+    """
+    shape = array.shape
+    if array.ndim == 1:
+        return array[:, None]
+    if array.ndim != 2:
+        raise ConfigError(
+            f"{name} has the shape {shape}; give (samples,) or (channels, samples), and several recordings as a list of arrays"
+        )
+    if shape[0] <= _CHANNELS < shape[1]:
+        return array.T
+    if shape[1] <= _CHANNELS < shape[0]:
+        return array
+    if max(shape) <= _CHANNELS:
+        raise ConfigError(f"{name} has the shape {shape}, too short to tell channels from samples; give (samples,)")
+    raise ConfigError(
+        f"{name} has the shape {shape}, and recordings have {_CHANNELS} channels at most; give several recordings as a list of arrays"
+    )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file in a folder that is not labelled."""
+
+    path: Path
+    reason: str
+    """A kind, as in ``recordings with a hidden name``, or a sentence that begins with the path."""
+    harmless: bool
+    """Whether nothing is missing: a Mac leaves a hidden file beside each recording on a stick."""
+
+    def record(self) -> dict[str, str]:
+        """As JSON, in the place of a prediction."""
+        return {"file": str(self.path), "passed_over" if self.harmless else "error": self.reason}
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """Recordings among files and folders."""
+
+    paths: list[Path]
+    left_out: list[LeftOut]
+    remarks: list[str]
+    """What to say of the folders."""
+
+
+def expand(files: Iterable[str | Path]) -> Expanded:
+    """Find the recordings in the folders among some paths.
+
+    Args:
+        files: files, which are taken as they are, folders, and ``-`` for standard input.
+
+    Returns:
+        The recordings, in order, and what was passed over.
+
+    Raises:
+        AudioError: a single folder that holds no recordings.
+        ConfigError: an empty path.
+        DataError: a folder cannot be listed.
+    """
+    given = list(files)
+    if any(str(file) == "" for file in given):
+        raise ConfigError("a path is empty; give audio files, folders of them, or - for standard input")
+    expanded = Expanded([], [], [])
+    for file in map(Path, given):
+        if not file.is_dir():
+            expanded.paths.append(file)
+            continue
+        found = find_recordings(file)
+        if not found.files:
+            fault = f"{printable(file)} holds no audio files that can be read: it holds {found.holds()}"
+            if len(given) == 1:
+                raise AudioError(fault)
+            expanded.left_out.append(LeftOut(file, fault, harmless=False))
+            continue
+        expanded.paths.extend(found.paths)
+        hidden = [one for one in found.skipped if one.kind == HIDDEN]
+        others = [one for one in found.skipped if one.kind != HIDDEN]
+        expanded.left_out.extend(LeftOut(file / one.path, one.kind, harmless=True) for one in hidden)
+        expanded.left_out.extend(
+            LeftOut(file / one.path, f"{printable(file / one.path)}: {one.reason}", harmless=False) for one in others
+        )
+        notes = passed_over([*hidden, *other_files(found)])
+        expanded.remarks.extend([*found.remarks, *(f"Note: {one.sentence} ({file})" for one in notes)])
+    return expanded

@@ -1,0 +1,90 @@
+"""An adapter and its backbone, from a folder, the hub or memory, on the device that computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import torch
+
+from astune import adapter_file
+from astune.adapter import Adapter
+from astune.classifier import AudioClassifier
+from astune.errors import AdapterError, ConfigError
+from astune.names import Precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astune.adapter import AdapterConfig
+    from astune.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What an adapter is, once it is loaded."""
+
+    name: str
+    model: AudioClassifier
+    device: torch.device
+    precision: str
+    config: AdapterConfig | None
+    """None of a classifier in memory."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the model was loaded here, so that nobody else has it."""
+        return self.config is not None
+
+
+def load(
+    adapter: str | Path | Adapter | AudioClassifier,
+    backbone: str | Path | Backbone | None,
+    device: str | torch.device | None,
+) -> Loaded:
+    """Find an adapter and its backbone, and bring them to their device.
+
+    Args:
+        adapter: a folder, the hub id of one, an adapter in memory, or a classifier.
+        backbone: where the backbone is, or the loaded model; where the adapter says if None.
+        device: where the model shall compute. Where None, the GPU if there is one; a classifier stays where it is.
+
+    Returns:
+        The classifier, and what is known of it.
+
+    Raises:
+        AdapterError: it is no adapter, or does not fit the backbone.
+        ConfigError: the device is not there, or a backbone is given beside a classifier.
+    """
+    chosen = None if device is None else _device(device)
+    if isinstance(adapter, AudioClassifier):
+        if backbone is not None:
+            raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+        place = chosen or next(adapter.parameters()).device
+        return Loaded(adapter.method.spec, adapter.to(place), place, "float32", None)
+    value = adapter if isinstance(adapter, Adapter) else adapter_file.read(adapter)
+    config = value.config
+    model = AudioClassifier.from_adapter(value, backbone)
+    if config.compute_dtype not in get_args(Precision):
+        raise AdapterError(
+            f"the adapter's configuration is damaged: compute_dtype is {config.compute_dtype!r}, neither float32 nor bfloat16"
+        )
+    place = chosen or torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return Loaded(value.name, model.to(place), place, config.compute_dtype, config)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        ConfigError: it is not, or it is none.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as fault:
+        here = torch.accelerator.current_accelerator(check_available=True)
+        count = torch.accelerator.device_count() if here else 0
+        choices = ["cpu", *(f"{here}:{number}" for number in range(count))]
+        raise ConfigError(f"device={str(device)!r} cannot be used; here there is {', '.join(choices)}") from fault
+    return found

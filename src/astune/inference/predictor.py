@@ -1,0 +1,360 @@
+"""One object that puts an adapter to use: labels, logits and embeddings of recordings, scores on labelled ones.
+
+The command line, :func:`astune.predict` and :func:`astune.evaluate` use it. Recordings are decoded and become features in threads while
+the model computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from astune.compute import Arithmetic, gains_from_bf16
+from astune.console import say
+from astune.data import AudioDataset, load_data
+from astune.data.heard import heard_notices
+from astune.environment import usable_cores
+from astune.errors import ConfigError, DataError, NumericalError, unknown
+from astune.features import build_cache
+from astune.inference.batches import ahead, fetched, outputs, refuse_non_finite, slices
+from astune.inference.evaluation import Evaluation, ScoredSplit, clips_of, known_labels
+from astune.inference.inputs import Heard, is_single, sources
+from astune.inference.loading import load
+from astune.inference.prediction import LabelScore, Prediction
+from astune.names import Precision
+from astune.plurals import number_of
+from astune.printable import printable
+from astune.training.data_record import trained_among
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from astune.adapter import Adapter
+    from astune.backbone import Backbone
+    from astune.classifier import AudioClassifier
+    from astune.errors import AstuneError
+    from astune.features import ClipFeatures
+    from astune.inference.inputs import Input, Source
+
+_TOP_K = 5  # as transformers' pipeline has it
+_LABELS_SHOWN = 3
+
+
+class Predictor:
+    """A backbone with an adapter, ready to label recordings.
+
+    Attributes that matter to users: ``labels``, ``model``, ``front_end``, ``device``, ``precision``.
+
+    Args:
+        adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
+        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+        device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
+            where it is.
+        precision: of the matrix products. Where None, the one that the adapter was trained and scored with; of a classifier, float32.
+        threads: that decode recordings beside the model; one for each usable core where None.
+        batch_size: recordings that the model takes at a time.
+
+    Raises:
+        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        BackboneError: the backbone cannot be found.
+        ConfigError: an unknown device or precision, or a number below 1.
+    """
+
+    def __init__(
+        self,
+        adapter: str | Path | Adapter | AudioClassifier,
+        backbone: str | Path | Backbone | None = None,
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        for name, number in (("threads", threads), ("batch_size", batch_size)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
+        if precision is not None and precision not in get_args(Precision):
+            raise ConfigError(unknown("precision", precision, get_args(Precision)))
+        self._loaded = loaded = load(adapter, backbone, device)
+        self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
+        self.front_end = loaded.model.front_end
+        self.task = loaded.model.task
+        self.threads, self.batch_size = threads or usable_cores(), batch_size
+        half = (precision or loaded.precision) == "bfloat16"
+        # Storing changes the weights, which belong to whoever made the model.
+        self.arithmetic = Arithmetic.of(self.device, half, loaded.own and half)
+        if loaded.own:
+            self.arithmetic.prepare(self.model.sites)
+        if half and precision is None and not gains_from_bf16(self.device):
+            say(
+                f"Note: {loaded.name} computes in bfloat16, as it was trained; this device is slow at it. With precision float32 it is "
+                "faster, and its scores differ by rounding"
+            )
+
+    @property
+    def precision(self) -> str:
+        """Of the matrix products: ``float32`` or ``bfloat16``."""
+        return self.arithmetic.compute_dtype
+
+    def __repr__(self) -> str:
+        some = ", ".join(map(printable, self.labels[:_LABELS_SHOWN]))
+        more = ", ..." if len(self.labels) > _LABELS_SHOWN else ""
+        return (
+            f"Predictor(adapter={self._loaded.name!r}, method={self.model.method.spec!r}, labels={len(self.labels)} ({some}{more}), "
+            f"device={str(self.device)!r}, precision={self.precision!r})"
+        )
+
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = _TOP_K,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
+        """Label recordings.
+
+        Args:
+            inputs: a path; a waveform, numpy or torch, (samples,) or (channels, samples), at any rate, floats in -1 to 1 or PCM integers;
+                a dictionary of ``array`` (or ``raw``) and ``sampling_rate``; or a list or generator of these, mixed as you like.
+            sampling_rate: Hz, of waveforms that do not come with their own; files state theirs.
+            top_k: how many labels of each; all where None, or where it is more than there are.
+            errors: ``"raise"`` at the first recording that cannot be read, or ``"return"`` the error in the place of its labels.
+
+        Returns:
+            Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input is none of the above, lacks its rate, or ``top_k`` is below 1.
+            NumericalError: scores are NaN or infinite.
+        """
+        if errors not in ("raise", "return"):
+            raise ConfigError(unknown("errors", errors, ("raise", "return")))
+        found: list[list[LabelScore] | AstuneError] = []
+        for prediction in self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k):
+            if prediction.error and errors == "raise":
+                raise prediction.error
+            found.append(prediction.error or list(prediction.labels))
+        return found[0] if is_single(inputs) else found
+
+    def predictions(
+        self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None, top_k: int | None = _TOP_K
+    ) -> Iterator[Prediction]:
+        """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            sampling_rate: likewise.
+            top_k: likewise.
+
+        Yields:
+            One prediction an input, in order; one that cannot be read says why.
+
+        Raises:
+            ConfigError: an input is none that can be labelled, or ``top_k`` is below 1.
+        """
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
+        count = min(top_k or len(self.labels), len(self.labels))
+        for batch, logits in self._outputs(inputs, sampling_rate, lambda features: self.model(features).logits):
+            rows = iter(self.task.activate(logits))
+            for one in batch:
+                if one.clip is None:
+                    yield Prediction(one.name, error=one.error)
+                else:
+                    yield self._prediction(one.name, one.clip, next(rows), count)
+
+    def _prediction(self, name: str, clip: ClipFeatures, scores: Tensor, count: int) -> Prediction:
+        known = partial(Prediction, name, seconds=clip.seconds, heard_seconds=clip.heard_seconds, doubts=clip.doubts)
+        if not scores.isfinite().all():
+            fault = f"{printable(name)}: its scores are no numbers; is the adapter or its backbone damaged?"
+            return known(error=NumericalError(fault))
+        values, indices = (part.tolist() for part in scores.topk(count))
+        pairs = zip(values, indices, strict=True)
+        return known(labels=tuple(LabelScore(label=self.labels[index], score=value) for value, index in pairs))
+
+    def notices(self, predictions: Sequence[Prediction]) -> list[str]:
+        """What the user should know of recordings: how much of them was not heard, and which are suspicious.
+
+        Args:
+            predictions: from :meth:`predictions`.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        read = {number: one for number, one in enumerate(predictions) if one.seconds is not None}
+        return heard_notices(
+            {number: one.seconds or 0.0 for number, one in read.items()},
+            {number: one.doubts for number, one in read.items()},
+            [one.name for one in predictions],
+            self.front_end.seconds,
+            "file",
+        )
+
+    def logits(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
+        """Logits of recordings.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            sampling_rate: likewise.
+
+        Returns:
+            (inputs, classes), float32, on the CPU; one row for a single input.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input is none that can be used.
+            NumericalError: some are NaN or infinite.
+        """
+        return self._rows(inputs, sampling_rate, lambda features: self.model(features).logits, len(self.labels))
+
+    def embed(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
+        """Embeddings of recordings: what the head sees, the output tokens after the final LayerNorm, pooled as the adapter pools them.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            sampling_rate: likewise.
+
+        Returns:
+            (inputs, d), float32, on the CPU; one row for a single input.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input is none that can be used.
+            NumericalError: some are NaN or infinite.
+        """
+        model = self.model
+
+        def pooled(features: Tensor) -> Tensor:
+            return model.pool(model.sites.output(model.sites.embed(features)))
+
+        return self._rows(inputs, sampling_rate, pooled, model.sites.width)
+
+    def evaluate(
+        self,
+        data: str | AudioDataset,
+        split: ScoredSplit = "test",
+        *,
+        fold: int | None = None,
+        skip_broken: bool = False,
+    ) -> Evaluation:
+        """Score the adapter on labelled audio.
+
+        Args:
+            data: a folder, a table or any other layout, as for training; or a data set from :func:`astune.load_data`.
+            split: which clips.
+            fold: the test fold, where folds rotate; the one that the adapter was trained without where None.
+            skip_broken: leave out audio files that cannot be read, instead of raising.
+
+        Returns:
+            Scores, and what to know of them.
+
+        Raises:
+            AudioError: files cannot be read.
+            ConfigError: an unknown split or fold.
+            DataError: the data cannot be read, have classes that the adapter does not know, or nothing in that split.
+            NumericalError: scores are NaN or infinite.
+        """
+        dataset = data if isinstance(data, AudioDataset) else load_data(data)
+        config = self._loaded.config
+        labels = known_labels(dataset, self.labels)
+        clips = clips_of(dataset, split, fold, config.training if config else {})
+        scored = [dataset.clips[clip] for clip in clips]
+        # Of these alone: what else the data set holds may be broken.
+        features = build_cache(scored, self.front_end, skip_broken=skip_broken)
+        kept = [row for row in range(len(scored)) if row not in features.broken]
+        if not kept:
+            raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
+        batches = fetched(features, slices(kept, self.batch_size))
+        computed = outputs(self.model, lambda batch: self.model(batch).logits, batches, self.arithmetic)
+        logits = torch.cat([some for _, some in computed])
+        refuse_non_finite(logits)
+        trained: list[str] = []
+        if config is not None and split != "train":
+            trained = trained_among(self._loaded.name, config, dataset, [clips[row] for row in kept])
+        return Evaluation(
+            adapter=self._loaded.name,
+            data=dataset.source,
+            split=split,
+            scores=self.task.score(logits, self.task.encode([scored[row] for row in kept], labels)),
+            labels=self.labels,
+            data_notices=dataset.notices,
+            audio_notices=tuple(features.notices(kept, [clip.name for clip in scored])),
+            skipped=len(clips) - len(kept),
+            trained_on=tuple(trained),
+        )
+
+    def _rows(
+        self,
+        inputs: Input | Iterable[Input],
+        sampling_rate: float | None,
+        compute: Callable[[Tensor], Tensor],
+        width: int,
+    ) -> Tensor:
+        found = [torch.empty(0, width)]
+        for batch, output in self._outputs(inputs, sampling_rate, compute):
+            for fault in (heard.error for heard in batch if heard.error):
+                raise fault
+            found.append(output)
+        rows = torch.cat(found)
+        refuse_non_finite(rows)
+        return rows
+
+    def _outputs(
+        self, inputs: Input | Iterable[Input], sampling_rate: float | None, compute: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[list[Heard], Tensor]]:
+        """What the model computes of inputs, batch by batch; the output has a row for each input of the batch that can be read."""
+        heard = ahead(
+            lambda one: one if isinstance(one, Heard) else one.hear(self.front_end),
+            self._drawn(sources(inputs, sampling_rate)),
+            threads=0 if is_single(inputs) else self.threads,
+            waiting=2 * self.batch_size,
+        )
+        return outputs(self.model, compute, self._stacked(heard), self.arithmetic)
+
+    def _drawn(self, found: Iterator[Source]) -> Iterator[Source | Heard]:
+        """Pipes are read where they are met, one after the other; files and arrays are left to the threads."""
+        for source in found:
+            yield source.hear(self.front_end) if source.read_once else source
+
+    def _stacked(self, heard: Iterator[Heard]) -> Iterator[tuple[list[Heard], Tensor]]:
+        while batch := list(islice(heard, self.batch_size)):
+            features = [torch.from_numpy(one.clip.features).float() for one in batch if one.clip]
+            yield batch, torch.stack(features) if features else torch.empty(0, len(self.labels))
+
+
+def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
+    """Label recordings; for more than one call, make a :class:`Predictor` and keep it.
+
+    Args:
+        adapter: as for :class:`Predictor`.
+        inputs: as for :meth:`Predictor.predict`.
+        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``) and of :class:`Predictor`.
+
+    Returns:
+        As :meth:`Predictor.predict`.
+    """
+    own = {name: settings.pop(name) for name in ("sampling_rate", "top_k", "errors") if name in settings}
+    return Predictor(adapter, **settings).predict(inputs, **own)
+
+
+def evaluate(adapter: str | Path | Adapter | AudioClassifier, data: str | AudioDataset, **settings: Any) -> Evaluation:
+    """Score an adapter on labelled audio.
+
+    Args:
+        adapter: as for :class:`Predictor`.
+        data: as for :meth:`Predictor.evaluate`.
+        settings: of :meth:`Predictor.evaluate` (``split``, ``fold``, ``skip_broken``) and of :class:`Predictor`.
+
+    Returns:
+        As :meth:`Predictor.evaluate`.
+    """
+    own = {name: settings.pop(name) for name in ("split", "fold", "skip_broken") if name in settings}
+    return Predictor(adapter, **settings).evaluate(data, **own)
