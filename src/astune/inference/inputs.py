@@ -65,7 +65,7 @@ class Source:
         """
         try:
             if self.samples is None:
-                recording = listen(os.fspath(self.path or ""), front_end.seconds)
+                recording = listen(os.fspath(self.path or ""), seconds=front_end.seconds)
             else:
                 recording = listen_to_samples(self.samples, self.sampling_rate, front_end.seconds, name=self.name)
             return Heard(self.name, features_of(recording, front_end))
