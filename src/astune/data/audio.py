@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import soxr
 
 from astune.data.formats import SUFFIXES as SUFFIXES
 from astune.data.formats import UNREADABLE as UNREADABLE
-from astune.data.levels import Levels, peak_of
+from astune.data.levels import Levels
 from astune.data.opening import frame_hint, opened
+from astune.data.samples import in_unit_range, refuse_rate, refuse_wild
 from astune.errors import AudioError
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from astune.data.opening import Sound
+
+    Blocks: TypeAlias = Generator[tuple[int, NDArray[np.float32]], None, "Facts"]
 
 SAMPLING_RATE = 16_000  # Hz
 
@@ -37,8 +40,6 @@ BEYOND = "clip that goes on beyond the end of its file"
 
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
-_LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
-_SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
 
 
@@ -131,13 +132,13 @@ def listen_to_samples(
     Raises:
         AudioError: there are none, some are no numbers, or their rate is too low.
     """
-    _refuse_rate(sampling_rate, "its sampling_rate is", name)
+    refuse_rate(sampling_rate, "its sampling_rate is", name)
     part = _Part(0.0, seconds, None)
     wanted = part.frames(sampling_rate, margins=True)
-    block = _in_unit_range(samples[:wanted])
+    block = in_unit_range(samples[:wanted])
     if not len(block):
         raise AudioError(f"{printable(name)}: it holds no samples")
-    _refuse_wild(block, name)
+    refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
     heard = slice(
         0, None if seconds is None else math.ceil(seconds * sampling_rate)
@@ -293,10 +294,34 @@ class _Part:
             )
 
 
+def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
+    """A whole recording, block by block as it is asked for; the file is open until the last one, or until the generator is closed.
+
+    Args:
+        path: as for :func:`listen`.
+        pipes: as for :func:`listen`.
+
+    Returns:
+        Gives (frames,) with their rate, the mean of the channels at the file's own rate, and returns what is known of it. Raises
+        ``AudioError`` while it is drawn, as :func:`listen` does.
+    """
+    return _walk(path, _Part(0.0, None, None), margins=False, pipes=pipes)
+
+
 def _go_over(
     path: str | Path, take: Callable[[NDArray[np.float32]], object], part: _Part, *, margins: bool, pipes: bool
 ) -> Facts:
-    """As :func:`survey`; with margins, what the resampler needs around the part is taken too.
+    """As :func:`survey`; with margins, what the resampler needs around the part is taken too."""
+    blocks = _walk(path, part, margins=margins, pipes=pipes)
+    while True:
+        try:
+            take(next(blocks)[1])
+        except StopIteration as end:
+            return cast(Facts, end.value)
+
+
+def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool) -> Blocks:
+    """As :func:`_go_over`, at the pace of whoever draws.
 
     Raises:
         AudioError: as of :func:`listen`.
@@ -304,18 +329,18 @@ def _go_over(
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:
         rate, channels = sound.file.samplerate, sound.file.channels
-        _refuse_rate(rate, "its header states", path)
+        refuse_rate(rate, "its header states", path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
         before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
         after = None if part.wanted is None else before + math.ceil(part.wanted * rate)
         for block in sound.blocks(wanted, first):
-            _refuse_wild(block, path)
+            refuse_wild(block, path)
             mono = block.mean(axis=1)
             inside = slice(max(before - got, 0), None if after is None else max(after - got, 0))
             if len(mono[inside]):
                 levels.add(block[inside], mono[inside])
-            take(mono)
+            yield rate, mono
             got += len(block)
         partly = got == wanted
         frames = sound.position
@@ -355,28 +380,6 @@ def _margin(rate: int) -> float:
 
 def _ended(start: float, whole: float) -> str:
     return f"the file ends at {_span(whole)}, and the clip would start at {_span(start)}; correct its start"
-
-
-def _refuse_rate(rate: int, stated: str, name: str | Path) -> None:
-    if rate < _SLOWEST:
-        raise AudioError(
-            f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
-        )
-
-
-def _refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
-    if not peak_of(block) < _LOUDEST:  # also where it is NaN
-        raise AudioError(f"{printable(name)}: it holds samples that are no finite numbers, or far outside of -1 to 1")
-
-
-def _in_unit_range(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Samples as libsndfile gives them: float32, integers divided by their type's range, in the order of a file."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        floats = samples.astype(np.float32, order="C", copy=False)
-    if samples.dtype.kind == "f":
-        return floats
-    middle, span = (128, 128) if samples.dtype == np.uint8 else (0, -int(np.iinfo(samples.dtype).min))
-    return (floats - np.float32(middle)) / np.float32(span)
 
 
 def _span(seconds: float) -> str:

@@ -1,0 +1,64 @@
+"""What samples may be, in a file or in memory: their rate, their range, their type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astune.data.levels import peak_of
+from astune.errors import AudioError
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
+_SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
+
+
+def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
+    """Refuse a rate, in Hz, that holds nothing to hear.
+
+    Args:
+        rate: of the recording.
+        stated: who says so, as the beginning of a sentence.
+        name: of the recording.
+
+    Raises:
+        AudioError: it is too low.
+    """
+    if rate < _SLOWEST:
+        raise AudioError(
+            f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
+        )
+
+
+def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
+    """Refuse samples that are no finite numbers, or beyond what float32 can compute with.
+
+    Args:
+        block: any shape, not empty.
+        name: of the recording.
+
+    Raises:
+        AudioError: some are.
+    """
+    if not peak_of(block) < _LOUDEST:  # also where it is NaN
+        raise AudioError(f"{printable(name)}: it holds samples that are no finite numbers, or far outside of -1 to 1")
+
+
+def in_unit_range(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples as libsndfile gives them: float32, integers divided by their type's range, in the order of a file.
+
+    Args:
+        samples: (frames, channels), floats or PCM integers.
+    """
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        floats = samples.astype(np.float32, order="C", copy=False)
+    if samples.dtype.kind == "f":
+        return floats
+    middle, span = (128, 128) if samples.dtype == np.uint8 else (0, -int(np.iinfo(samples.dtype).min))
+    return (floats - np.float32(middle)) / np.float32(span)

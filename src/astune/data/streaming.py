@@ -1,0 +1,132 @@
+"""A whole recording as a stream of mono samples at 16 kHz, so that its length costs time and no memory.
+
+What a stream gives, joined, are the samples of :func:`astune.data.audio.read_audio`, bit for bit: soxr's result does not depend on how
+its input is cut. Blocks, checks and facts are those of :mod:`astune.data.audio`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import soxr
+
+from astune.data.audio import SAMPLING_RATE, Facts, blocks_of
+from astune.data.levels import Levels
+from astune.data.samples import in_unit_range, refuse_rate, refuse_wild
+from astune.errors import AudioError
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from astune.data.audio import Blocks
+
+_BLOCK = (
+    1_000_000  # samples of all channels that an array is taken by, and at most what one step of the resampler gives
+)
+
+
+class Stream:
+    """A recording that is drawn once, block by block, from its beginning to its end.
+
+    Args:
+        blocks: of the recording, at its own rate.
+        name: of it, for messages.
+    """
+
+    facts: Facts | None = None
+    """What is known of the recording: once its last block was drawn."""
+
+    def __init__(self, blocks: Blocks, name: str | Path) -> None:
+        self._blocks, self._name = blocks, name
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Draw it.
+
+        Yields:
+            (samples,) in -1 to 1, mono, at 16 kHz; never none.
+
+        Raises:
+            AudioError: as of :func:`astune.data.audio.listen`, as soon as the block that shows it is drawn.
+        """
+        given = False
+        for block in self._resampled():
+            if len(block):
+                given = True
+                yield np.ascontiguousarray(block, dtype=np.float32)
+        if not given:
+            raise AudioError(f"{printable(self._name)}: it is shorter than one sample at {SAMPLING_RATE} Hz")
+
+    def close(self) -> None:
+        """Close the file, where the stream is not drawn to its end."""
+        self._blocks.close()
+
+    def _resampled(self) -> Iterator[NDArray[np.float32]]:
+        resampler: soxr.ResampleStream | None = None
+        while True:
+            try:
+                rate, block = next(self._blocks)
+            except StopIteration as end:
+                self.facts = cast(Facts, end.value)
+                break
+            if rate == SAMPLING_RATE:
+                yield block
+                continue
+            resampler = resampler or soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
+            step = max(1, _BLOCK * rate // SAMPLING_RATE)
+            for start in range(0, len(block), step):
+                yield resampler.resample_chunk(block[start : start + step])
+        if resampler is not None:
+            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def stream(path: str | Path, *, pipes: bool = True) -> Stream:
+    """Open a recording as a stream.
+
+    Args:
+        path: as for :func:`astune.data.audio.listen`.
+        pipes: whether a pipe is read.
+
+    Returns:
+        The stream; what is wrong with the recording is raised while it is drawn.
+    """
+    return Stream(blocks_of(path, pipes=pipes), path)
+
+
+def stream_of_samples(samples: NDArray[Any], sampling_rate: int, *, name: str = "samples") -> Stream:
+    """Take samples in memory as :func:`stream` takes those of a file: the same samples give the same stream.
+
+    Args:
+        samples: as for :func:`astune.data.audio.listen_to_samples`.
+        sampling_rate: Hz, a whole number.
+        name: of them, for messages.
+
+    Returns:
+        The stream.
+    """
+    return Stream(_blocks_of_samples(samples, sampling_rate, name), name)
+
+
+def _blocks_of_samples(samples: NDArray[Any], sampling_rate: int, name: str) -> Blocks:
+    """As :func:`astune.data.audio.blocks_of`.
+
+    Raises:
+        AudioError: there are none, some are no numbers, or their rate is too low.
+    """
+    refuse_rate(sampling_rate, "its sampling_rate is", name)
+    frames, channels = samples.shape
+    if not frames:
+        raise AudioError(f"{printable(name)}: it holds no samples")
+    levels, step = Levels(), max(1, _BLOCK // channels)
+    for start in range(0, frames, step):
+        block = in_unit_range(samples[start : start + step])
+        refuse_wild(block, name)
+        mono = block.mean(axis=1)
+        levels.add(block, mono)
+        yield sampling_rate, mono
+    seconds = frames / sampling_rate
+    return Facts(sampling_rate, channels, seconds, seconds, tuple(levels.doubts(channels)))
