@@ -171,12 +171,17 @@ def test_predict_reports_broken_files_and_labels_the_others(
     assert "2 of 3 files could not be read" in err
 
 
-def test_predict_says_when_it_hears_the_beginning_only(
+def test_predict_says_how_it_hears_what_is_longer_than_the_input(
     adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).normal(0, 0.1, 44_100 * 3), 44_100)
-    code, _, err = run(capsys, monkeypatch, "predict", adapter, tmp_path / "long.flac")
+    code, out, err = run(capsys, monkeypatch, "predict", adapter, tmp_path / "long.flac")
     assert code == 0
+    assert out.endswith("\tmean of 7 windows over 3.0 s\n")
+    assert "heard in consecutive windows; scores are the mean over them" in err
+    code, out, err = run(capsys, monkeypatch, "predict", adapter, tmp_path / "long.flac", "--pool", "first")
+    assert code == 0
+    assert out.endswith("\tits first 0.5 of 3.0 s\n")
     assert "only the first 0.5 s were heard" in err
 
 

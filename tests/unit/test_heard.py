@@ -219,13 +219,16 @@ def test_predict_says_it_of_each_file(
     code, out, err = run(capsys, monkeypatch, "predict", adapter, *files, "--json")
     assert code == 0
     long, usual, silent = json.loads(out)
-    assert (long["seconds"], long["heard_seconds"]) == (20.0, 0.495)  # 48 frames
-    assert (usual["seconds"], usual["heard_seconds"]) == (0.3, 0.3)
+    assert (long["seconds"], long["heard_seconds"], long["windows"]) == (20.0, 20.0, 41)  # of 48 frames, 0.495 s
+    assert (usual["seconds"], usual["heard_seconds"], usual["windows"]) == (0.3, 0.3, 1)
     assert silent["doubts"] == ["digital silence: every sample is 0"]
     assert "doubts" not in long
     assert "doubts" not in usual
-    assert "1 of 3 files is longer than the input: only the first 0.5 s were heard" in err
+    assert "1 of 3 files is longer than the input of 0.5 s and heard in consecutive windows; scores are the mean" in err
     assert f"digital silence: 1 of 3 files: {low / 'silent.wav'}" in err
+    code, out, err = run(capsys, monkeypatch, "predict", adapter, *files, "--json", "--pool", "first")
+    assert (json.loads(out)[0]["heard_seconds"], json.loads(out)[0]["pool"]) == (0.495, "first")
+    assert "1 of 3 files is longer than the input: only the first 0.5 s were heard" in err
 
 
 def test_predict_reads_standard_input_and_pipes_once(

@@ -66,6 +66,11 @@ class Recording(Facts):
     samples: NDArray[np.float32]
     """(samples,) at 16 kHz, mono."""
 
+    @property
+    def facts(self) -> Facts:
+        """What is known of it, without the samples."""
+        return Facts(self.sampling_rate, self.channels, self.seconds, self.heard_seconds, self.doubts)
+
 
 def read_audio(path: str | Path, start: float = 0.0, seconds: float | None = None) -> NDArray[np.float32]:
     """Read a recording, or a part of it, as mono samples at 16 kHz.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _NAMED = 3  # clips that a sentence names
-_TOLERANCE = 0.1  # seconds behind the input that are not worth a word
+TOLERANCE = 0.1
+"""Seconds behind the input that are not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def unheard(seconds: Iterable[float], window: float) -> Unheard:
         How many clips are longer, and by how much in all.
     """
     lengths = list(seconds)
-    behind = [length - window for length in lengths if length - window > _TOLERANCE]
+    behind = [length - window for length in lengths if length - window > TOLERANCE]
     return Unheard(window, len(behind), sum(behind), sum(behind) / sum(lengths) if behind else 0.0)
 
 

@@ -1,6 +1,6 @@
 """From samples to the backbone's input: log-Mel features, their augmentation, their cache."""
 
-from astune.features.cache import ClipFeatures, FeatureCache, build_cache, features_of, listen_to_clip
+from astune.features.cache import ClipFeatures, FeatureCache, build_cache, features_of, listen_to_clip, rounded_features
 from astune.features.log_mel import FrontEnd, LogMel
 from astune.features.patchout import Patchout
 from astune.features.spec_augment import SpecAugment
@@ -15,4 +15,5 @@ __all__ = [
     "build_cache",
     "features_of",
     "listen_to_clip",
+    "rounded_features",
 ]

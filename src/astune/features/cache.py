@@ -131,8 +131,21 @@ def features_of(heard: Recording, front_end: FrontEnd) -> ClipFeatures:
     Returns:
         Features and facts.
     """
-    features = front_end(torch.from_numpy(heard.samples)).numpy().astype(np.float16)
-    return ClipFeatures(features, heard.seconds, heard.heard_seconds, heard.doubts)
+    return ClipFeatures(rounded_features(heard.samples, front_end), heard.seconds, heard.heard_seconds, heard.doubts)
+
+
+def rounded_features(samples: NDArray[np.float32], front_end: FrontEnd) -> NDArray[np.float16]:
+    """Features of samples, as the cache holds them.
+
+    Args:
+        samples: (samples,) at 16 kHz.
+        front_end: how.
+
+    Returns:
+        (max_length, num_mel_bins).
+    """
+    rounded: NDArray[np.float16] = front_end(torch.from_numpy(samples)).numpy().astype(np.float16)
+    return rounded
 
 
 def build_cache(

@@ -17,7 +17,7 @@ from astune.classifier import evaluating
 from astune.errors import NumericalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from astune.compute import Arithmetic
 
@@ -86,7 +86,9 @@ def slices(clips: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield clips[start : start + size]
 
 
-def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int) -> Iterator[_Result]:
+def ahead(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int
+) -> Generator[_Result, None, None]:
     """Do something with many things in threads, in their order, a limited number of them ahead of the caller.
 
     Args:

@@ -14,14 +14,15 @@ from torch import Tensor
 from astune.data.audio import listen, listen_to_samples
 from astune.data.opening import is_pipe
 from astune.data.recordings import HIDDEN, find_recordings, other_files, passed_over
+from astune.data.streaming import stream, stream_of_samples
 from astune.errors import AudioError, ConfigError
-from astune.features import features_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from astune.features import ClipFeatures, FrontEnd
+    from astune.data.audio import Recording
+    from astune.data.streaming import Stream
 
 Waveform = np.ndarray[Any, Any] | Tensor
 Input = str | os.PathLike[str] | Waveform | Mapping[str, Any]
@@ -31,16 +32,6 @@ _CHANNELS = 8  # the most that recordings come with
 _ARRAYS = ("array", "raw")  # as datasets and as transformers' pipeline name it
 _PCM = ("int8", "int16", "int32", "uint8")  # whose range is that of the recording
 _WHAT = "give a path, an array with its sampling_rate, {'array': ..., 'sampling_rate': ...}, or a list of these"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One input: its features, or why there are none."""
-
-    name: str
-    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
-    clip: ClipFeatures | None
-    error: AudioError | None = None
 
 
 @dataclass(frozen=True)
@@ -54,23 +45,27 @@ class Source:
     sampling_rate: int = 0
     """Hz, of ``samples``."""
 
-    def hear(self, front_end: FrontEnd) -> Heard:
-        """Read it.
+    def beginning(self, seconds: float) -> Recording:
+        """Read its beginning.
 
         Args:
-            front_end: how audio becomes features.
+            seconds: of it.
 
         Returns:
-            Its features, or what is wrong with it.
+            The samples, and what is known of the recording.
+
+        Raises:
+            AudioError: it cannot be read.
         """
-        try:
-            if self.samples is None:
-                recording = listen(os.fspath(self.path or ""), seconds=front_end.seconds)
-            else:
-                recording = listen_to_samples(self.samples, self.sampling_rate, front_end.seconds, name=self.name)
-            return Heard(self.name, features_of(recording, front_end))
-        except AudioError as fault:
-            return Heard(self.name, None, fault)
+        if self.samples is None:
+            return listen(os.fspath(self.path or ""), seconds=seconds)
+        return listen_to_samples(self.samples, self.sampling_rate, seconds, name=self.name)
+
+    def stream(self) -> Stream:
+        """Open all of it as a stream."""
+        if self.samples is None:
+            return stream(os.fspath(self.path or ""))
+        return stream_of_samples(self.samples, self.sampling_rate, name=self.name)
 
     @property
     def read_once(self) -> bool:

@@ -1,12 +1,20 @@
-"""What is said of one recording."""
+"""What is said of one recording, from its timeline."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import torch
+
+from astune.data.heard import TOLERANCE, heard_notices
+from astune.plurals import number_of
+
 if TYPE_CHECKING:
-    from astune.errors import AudioError, NumericalError
+    from collections.abc import Sequence
+
+    from astune.errors import AstuneError
+    from astune.inference.timeline import Pool, Timeline
 
 
 class LabelScore(TypedDict):
@@ -27,10 +35,14 @@ class Prediction:
     seconds: float | None = None
     """Of the whole recording; None where it cannot be read."""
     heard_seconds: float | None = None
-    """Of its beginning, which the labels are of."""
+    """Of it, which the labels are of."""
+    windows: int = 0
+    """How many the model heard; where there are several, the scores of ``pool`` are those of all of them."""
+    pool: Pool = "mean"
+    """How scores of windows became those of the recording; ``first``: its beginning alone was heard."""
     doubts: tuple[str, ...] = ()
     """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
-    error: AudioError | NumericalError | None = None
+    error: AstuneError | None = None
     """Why it has no labels."""
 
     def record(self) -> dict[str, Any]:
@@ -38,6 +50,66 @@ class Prediction:
         record: dict[str, Any] = {"file": self.name}
         if self.seconds is not None and self.heard_seconds is not None:
             record |= {"seconds": round(self.seconds, 3), "heard_seconds": round(self.heard_seconds, 3)}
+            record |= {"windows": self.windows, "pool": self.pool}
         if self.doubts:
             record["doubts"] = list(self.doubts)
         return record | ({"error": str(self.error)} if self.error else {"labels": list(self.labels)})
+
+    @property
+    def heard(self) -> str:
+        """What was heard, in words; empty where that is all of the recording in one window."""
+        seconds, heard = self.seconds or 0.0, self.heard_seconds or 0.0
+        if self.windows == 1:
+            return f"its first {heard:,.1f} of {seconds:,.1f} s" if seconds - heard > TOLERANCE else ""
+        return f"{self.pool} of {self.windows:,} windows over {heard:,.1f} s" if self.windows else ""
+
+
+def prediction_of(timeline: Timeline, count: int, pool: Pool) -> Prediction:
+    """The likeliest labels of a recording.
+
+    Args:
+        timeline: of it.
+        count: how many labels.
+        pool: how scores of windows become its scores.
+
+    Returns:
+        The labels; or, where it cannot be read, why.
+    """
+    known = Prediction(
+        timeline.name, seconds=timeline.seconds, heard_seconds=None if timeline.seconds is None else timeline.heard_seconds,
+        windows=len(timeline.starts), pool=pool, doubts=timeline.doubts, error=timeline.error,
+    )  # fmt: skip
+    if timeline.error is not None:
+        return known
+    values, indices = (part.tolist() for part in torch.from_numpy(timeline.pool(pool)).topk(count))
+    pairs = zip(values, indices, strict=True)
+    return replace(known, labels=tuple(LabelScore(label=timeline.labels[index], score=value) for value, index in pairs))
+
+
+def notices_of(predictions: Sequence[Prediction], seconds: float) -> list[str]:
+    """What the user should know of recordings: how they were heard, and which are suspicious.
+
+    Args:
+        predictions: of them.
+        seconds: of the input.
+
+    Returns:
+        Sentences; none where there is nothing to say.
+    """
+    read = {number: one for number, one in enumerate(predictions) if one.seconds is not None}
+    pooled = [one for one in read.values() if one.windows > 1]
+    verb = "is" if len(pooled) == 1 else "are"
+    note = (
+        f"Note: {len(pooled):,} of {number_of(len(read), 'file')} {verb} longer than the input of {seconds:.1f} s and heard in "
+        f"consecutive windows; scores are the {pooled[0].pool} over them"
+        if pooled
+        else ""
+    )
+    told = heard_notices(
+        {number: (one.seconds or 0.0) if one.pool == "first" else 0.0 for number, one in read.items()},
+        {number: one.doubts for number, one in read.items()},
+        [one.name for one in predictions],
+        seconds,
+        "file",
+    )
+    return [*([note] if note else []), *told]

@@ -7,9 +7,7 @@ the model computes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -17,15 +15,17 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset, load_data
-from astune.data.heard import heard_notices
 from astune.environment import usable_cores
-from astune.errors import ConfigError, DataError, NumericalError, unknown
+from astune.errors import ConfigError, DataError, unknown
 from astune.features import build_cache
-from astune.inference.batches import ahead, fetched, outputs, refuse_non_finite, slices
+from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
 from astune.inference.evaluation import Evaluation, ScoredSplit, clips_of, known_labels
-from astune.inference.inputs import Heard, is_single, sources
+from astune.inference.inputs import is_single, sources
 from astune.inference.loading import load
-from astune.inference.prediction import LabelScore, Prediction
+from astune.inference.pieces import Cutting
+from astune.inference.prediction import notices_of, prediction_of
+from astune.inference.timeline import refuse_pool, timelines
+from astune.inference.windows import Windows
 from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from astune.backbone import Backbone
     from astune.classifier import AudioClassifier
     from astune.errors import AstuneError
-    from astune.features import ClipFeatures
-    from astune.inference.inputs import Input, Source
+    from astune.inference.inputs import Input
+    from astune.inference.pieces import Piece
+    from astune.inference.prediction import LabelScore, Prediction
+    from astune.inference.timeline import OnWindow, Pool, Timeline
 
 _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
@@ -117,8 +119,9 @@ class Predictor:
         sampling_rate: float | None = None,
         top_k: int | None = _TOP_K,
         errors: Literal["raise", "return"] = "raise",
+        pool: Pool = "mean",
     ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
-        """Label recordings.
+        """Label recordings. One that is longer than the input is heard in consecutive windows of its length.
 
         Args:
             inputs: a path; a waveform, numpy or torch, (samples,) or (channels, samples), at any rate, floats in -1 to 1 or PCM integers;
@@ -126,6 +129,8 @@ class Predictor:
             sampling_rate: Hz, of waveforms that do not come with their own; files state theirs.
             top_k: how many labels of each; all where None, or where it is more than there are.
             errors: ``"raise"`` at the first recording that cannot be read, or ``"return"`` the error in the place of its labels.
+            pool: how scores of windows become those of a recording, as :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
+                only its beginning is heard, as in training.
 
         Returns:
             Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
@@ -138,14 +143,20 @@ class Predictor:
         if errors not in ("raise", "return"):
             raise ConfigError(unknown("errors", errors, ("raise", "return")))
         found: list[list[LabelScore] | AstuneError] = []
-        for prediction in self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k):
+        for prediction in self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool):
             if prediction.error and errors == "raise":
                 raise prediction.error
             found.append(prediction.error or list(prediction.labels))
         return found[0] if is_single(inputs) else found
 
     def predictions(
-        self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None, top_k: int | None = _TOP_K
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = _TOP_K,
+        pool: Pool = "mean",
+        on_window: OnWindow | None = None,
     ) -> Iterator[Prediction]:
         """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
 
@@ -153,6 +164,8 @@ class Predictor:
             inputs: as for :meth:`predict`.
             sampling_rate: likewise.
             top_k: likewise.
+            pool: likewise.
+            on_window: as for :meth:`timelines`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
@@ -162,23 +175,67 @@ class Predictor:
         """
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
+        refuse_pool(pool)
         count = min(top_k or len(self.labels), len(self.labels))
-        for batch, logits in self._outputs(inputs, sampling_rate, lambda features: self.model(features).logits):
-            rows = iter(self.task.activate(logits))
-            for one in batch:
-                if one.clip is None:
-                    yield Prediction(one.name, error=one.error)
-                else:
-                    yield self._prediction(one.name, one.clip, next(rows), count)
+        windows = Windows.of(self.front_end)
+        for timeline in self._timelines(inputs, sampling_rate, windows, on_window, beginning=pool == "first"):
+            yield prediction_of(timeline, count, pool)
 
-    def _prediction(self, name: str, clip: ClipFeatures, scores: Tensor, count: int) -> Prediction:
-        known = partial(Prediction, name, seconds=clip.seconds, heard_seconds=clip.heard_seconds, doubts=clip.doubts)
-        if not scores.isfinite().all():
-            fault = f"{printable(name)}: its scores are no numbers; is the adapter or its backbone damaged?"
-            return known(error=NumericalError(fault))
-        values, indices = (part.tolist() for part in scores.topk(count))
-        pairs = zip(values, indices, strict=True)
-        return known(labels=tuple(LabelScore(label=self.labels[index], score=value) for value, index in pairs))
+    def timelines(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        sampling_rate: float | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Timeline]:
+        """Hear recordings of any length window by window, one after the other; how long they are costs time and hardly any memory.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            window: seconds of a window, at most those of the input, which is the default; a shorter one is padded as in training.
+            hop: seconds from the start of a window to that of the next; where None, the window's, so that they follow each other.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+
+        Yields:
+            One timeline an input, in order; one that cannot be read says why.
+
+        Raises:
+            ConfigError: an input is none that can be heard, or the windows are none that the model can hear.
+        """
+        yield from self._timelines(inputs, sampling_rate, Windows.of(self.front_end, window, hop), on_window)
+
+    def timeline(
+        self,
+        recording: Input,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        sampling_rate: float | None = None,
+    ) -> Timeline:
+        """Hear a recording of any length window by window.
+
+        Args:
+            recording: a path, a waveform or a dictionary, as for :meth:`predict`.
+            window: as for :meth:`timelines`.
+            hop: likewise.
+            sampling_rate: likewise.
+
+        Returns:
+            Scores of its windows, from which follow events and scores of the whole.
+
+        Raises:
+            AudioError: it cannot be read.
+            ConfigError: as of :meth:`timelines`, or it is a list.
+            NumericalError: scores are NaN or infinite.
+        """
+        if not is_single(recording):
+            raise ConfigError("timeline takes one recording; give several to timelines")
+        (found,) = self.timelines(recording, window=window, hop=hop, sampling_rate=sampling_rate)
+        found.refuse()
+        return found
 
     def notices(self, predictions: Sequence[Prediction]) -> list[str]:
         """What the user should know of recordings: how much of them was not heard, and which are suspicious.
@@ -189,17 +246,10 @@ class Predictor:
         Returns:
             Sentences; none where there is nothing to say.
         """
-        read = {number: one for number, one in enumerate(predictions) if one.seconds is not None}
-        return heard_notices(
-            {number: one.seconds or 0.0 for number, one in read.items()},
-            {number: one.doubts for number, one in read.items()},
-            [one.name for one in predictions],
-            self.front_end.seconds,
-            "file",
-        )
+        return notices_of(predictions, self.front_end.seconds)
 
     def logits(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
-        """Logits of recordings.
+        """Logits of recordings. Of one that is longer than the input, only the beginning is heard.
 
         Args:
             inputs: as for :meth:`predict`.
@@ -213,10 +263,12 @@ class Predictor:
             ConfigError: an input is none that can be used.
             NumericalError: some are NaN or infinite.
         """
-        return self._rows(inputs, sampling_rate, lambda features: self.model(features).logits, len(self.labels))
+        return self._rows(inputs, sampling_rate, self._logits, len(self.labels))
 
     def embed(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
         """Embeddings of recordings: what the head sees, the output tokens after the final LayerNorm, pooled as the adapter pools them.
+
+        Of a recording that is longer than the input, only the beginning is heard.
 
         Args:
             inputs: as for :meth:`predict`.
@@ -273,7 +325,7 @@ class Predictor:
         if not kept:
             raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
         batches = fetched(features, slices(kept, self.batch_size))
-        computed = outputs(self.model, lambda batch: self.model(batch).logits, batches, self.arithmetic)
+        computed = outputs(self.model, self._logits, batches, self.arithmetic)
         logits = torch.cat([some for _, some in computed])
         refuse_non_finite(logits)
         trained: list[str] = []
@@ -299,35 +351,43 @@ class Predictor:
         width: int,
     ) -> Tensor:
         found = [torch.empty(0, width)]
-        for batch, output in self._outputs(inputs, sampling_rate, compute):
-            for fault in (heard.error for heard in batch if heard.error):
+        windows = Windows.of(self.front_end)
+        for batch, output in self._outputs(inputs, sampling_rate, compute, windows, beginning=True):
+            for fault in (piece.error for piece in batch if piece.error):
                 raise fault
             found.append(output)
         rows = torch.cat(found)
         refuse_non_finite(rows)
         return rows
 
+    def _timelines(
+        self,
+        inputs: Input | Iterable[Input],
+        sampling_rate: float | None,
+        windows: Windows,
+        on_window: OnWindow | None,
+        *,
+        beginning: bool = False,
+    ) -> Iterator[Timeline]:
+        computed = self._outputs(inputs, sampling_rate, self._logits, windows, beginning=beginning)
+        return timelines(computed, windows, self.labels, self.task, on_window)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.model(features).logits)
+
     def _outputs(
-        self, inputs: Input | Iterable[Input], sampling_rate: float | None, compute: Callable[[Tensor], Tensor]
-    ) -> Iterator[tuple[list[Heard], Tensor]]:
-        """What the model computes of inputs, batch by batch; the output has a row for each input of the batch that can be read."""
-        heard = ahead(
-            lambda one: one if isinstance(one, Heard) else one.hear(self.front_end),
-            self._drawn(sources(inputs, sampling_rate)),
-            threads=0 if is_single(inputs) else self.threads,
-            waiting=2 * self.batch_size,
-        )
-        return outputs(self.model, compute, self._stacked(heard), self.arithmetic)
-
-    def _drawn(self, found: Iterator[Source]) -> Iterator[Source | Heard]:
-        """Pipes are read where they are met, one after the other; files and arrays are left to the threads."""
-        for source in found:
-            yield source.hear(self.front_end) if source.read_once else source
-
-    def _stacked(self, heard: Iterator[Heard]) -> Iterator[tuple[list[Heard], Tensor]]:
-        while batch := list(islice(heard, self.batch_size)):
-            features = [torch.from_numpy(one.clip.features).float() for one in batch if one.clip]
-            yield batch, torch.stack(features) if features else torch.empty(0, len(self.labels))
+        self,
+        inputs: Input | Iterable[Input],
+        sampling_rate: float | None,
+        compute: Callable[[Tensor], Tensor],
+        windows: Windows,
+        *,
+        beginning: bool,
+    ) -> Iterator[tuple[list[Piece], Tensor]]:
+        """What the model computes of inputs, batch by batch; the output has a row for each piece of the batch that can be read."""
+        cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
+        batches = cutting.batches(sources(inputs, sampling_rate), single=is_single(inputs))
+        return outputs(self.model, compute, batches, self.arithmetic)
 
 
 def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
@@ -336,12 +396,12 @@ def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Ite
     Args:
         adapter: as for :class:`Predictor`.
         inputs: as for :meth:`Predictor.predict`.
-        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``) and of :class:`Predictor`.
+        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``) and of :class:`Predictor`.
 
     Returns:
         As :meth:`Predictor.predict`.
     """
-    own = {name: settings.pop(name) for name in ("sampling_rate", "top_k", "errors") if name in settings}
+    own = {name: settings.pop(name) for name in ("sampling_rate", "top_k", "errors", "pool") if name in settings}
     return Predictor(adapter, **settings).predict(inputs, **own)
 
 

@@ -1,0 +1,149 @@
+"""From scores of windows to events: which label sounds from when to when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astune.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+Thresholds = float | Mapping[str, float]
+"""One score for all labels, or one for each; labels without one are not looked for."""
+
+_SAME = 1e-6  # seconds: moments that are less apart are one, for they are rounded to samples
+
+
+@dataclass(frozen=True)
+class Event:
+    """A label that is heard for a while."""
+
+    onset: float
+    """Seconds from the beginning of the recording: where the first of its windows starts."""
+    offset: float
+    """Seconds: where the last of its windows ends."""
+    label: str
+    score: float
+    """The highest of its windows."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"onset": self.onset, "offset": self.offset, "label": self.label, "score": self.score}
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What counts as an event; :meth:`astune.inference.timeline.Timeline.events` says how.
+
+    Raises:
+        ConfigError: a threshold outside of 0 to 1, a low one above its high one, an unknown label, a length below 0.
+    """
+
+    threshold: Thresholds = 0.5
+    low: Thresholds | None = None
+    min_length: float = 0.0
+    merge_gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("threshold", self.threshold), ("low", self.low)):
+            for one in value.values() if isinstance(value, Mapping) else (value,):
+                if not (value is None or _number(one, 1.0)):
+                    raise ConfigError(f"{name}={one!r}: give a score from 0 to 1")
+        for name, seconds in (("min_length", self.min_length), ("merge_gap", self.merge_gap)):
+            if not _number(seconds, np.inf):
+                raise ConfigError(f"{name}={seconds!r}: give seconds, 0 or more")
+
+    def find(
+        self,
+        starts: NDArray[np.float64],
+        ends: NDArray[np.float64],
+        scores: NDArray[np.float32],
+        labels: Sequence[str],
+    ) -> list[Event]:
+        """Find events.
+
+        Args:
+            starts: (windows,), seconds, ascending.
+            ends: likewise.
+            scores: (windows, classes).
+            labels: of the classes.
+
+        Returns:
+            The events by onset, those of one onset in the order of the labels.
+
+        Raises:
+            ConfigError: a label that is none of these, or a low threshold above the other one.
+        """
+        found = []
+        for column, (high, low) in self._levels(labels).items():
+            merged: list[Event] = []
+            for event in _events(starts, ends, scores[:, column], labels[column], high, low):
+                if merged and event.onset - merged[-1].offset <= self.merge_gap + _SAME:
+                    before = merged.pop()
+                    offset, score = max(before.offset, event.offset), max(before.score, event.score)
+                    merged.append(Event(before.onset, offset, event.label, score))
+                else:
+                    merged.append(event)
+            found += [event for event in merged if event.offset - event.onset >= self.min_length - _SAME]
+        return sorted(found, key=lambda event: event.onset)
+
+    def _levels(self, labels: Sequence[str]) -> dict[int, tuple[float, float]]:
+        """Both thresholds of each class that is looked for.
+
+        Raises:
+            ConfigError: as of :meth:`find`.
+        """
+        column = {label: number for number, label in enumerate(labels)}
+        for given in (self.threshold, self.low):
+            for label in given if isinstance(given, Mapping) else ():
+                if label not in column:
+                    raise ConfigError(unknown("label", label, labels))
+        levels = {}
+        for label, number in column.items():
+            high = _of(self.threshold, label, None)
+            if high is None:
+                continue
+            low = _of(self.low, label, high)
+            assert low is not None  # noqa: S101 - for type checkers: high is a number
+            if low > high:
+                raise ConfigError(f"low={low:g} of {label!r} is above its threshold of {high:g}; give at most that")
+            levels[number] = high, low
+        return levels
+
+
+def _of(given: Thresholds | None, label: str, otherwise: float | None) -> float | None:
+    if given is None:
+        return otherwise
+    return given.get(label, otherwise) if isinstance(given, Mapping) else given
+
+
+def _number(value: object, most: float) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value <= most and value < np.inf  # type: ignore[operator] # a number by now
+
+
+def _events(
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    label: str,
+    high: float,
+    low: float,
+) -> Iterator[Event]:
+    """Events of one label, not merged: runs of windows that reach the low threshold, from the first of each that reaches the high one."""
+    kept = np.flatnonzero(scores >= low)
+    if not len(kept):
+        return
+    apart = (np.diff(kept) > 1) | (starts[kept[1:]] - ends[kept[:-1]] > _SAME)
+    for run in np.split(kept, np.flatnonzero(apart) + 1):
+        begun = np.flatnonzero(scores[run] >= high)
+        if len(begun):
+            run = run[begun[0] :]
+            yield Event(float(starts[run[0]]), float(ends[run[-1]]), label, float(scores[run].max()))

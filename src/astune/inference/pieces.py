@@ -1,0 +1,154 @@
+"""Recordings of any length, in pieces that the model takes at a time.
+
+Short recordings are read in threads, many at a time. A long one is decoded by one thread, which cuts it into windows; others turn
+windows into features, and the model computes meanwhile. How much is held at a time is limited.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, repeat
+from typing import TYPE_CHECKING
+
+import torch
+
+from astune.data.audio import SAMPLING_RATE
+from astune.errors import AudioError
+from astune.features import rounded_features
+from astune.inference.batches import ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from astune.data.audio import Facts
+    from astune.features import FrontEnd
+    from astune.inference.inputs import Source
+    from astune.inference.windows import Window, Windows
+
+_GROUP = 4  # windows that are cut at a time
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A window of an input; with the last one comes what is known of the input."""
+
+    name: str
+    """Of the input."""
+    start: float = 0.0
+    """Seconds from the beginning of the recording."""
+    end: float = 0.0
+    features: NDArray[np.float16] | None = None
+    """(max_length, num_mel_bins); None where the input cannot be read."""
+    facts: Facts | None = None
+    """Of the whole recording, with its last piece."""
+    error: AudioError | None = None
+    """Why there are no more of it."""
+
+    @property
+    def last(self) -> bool:
+        """Whether the input is over."""
+        return self.facts is not None or self.error is not None
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How inputs become pieces."""
+
+    windows: Windows
+    front_end: FrontEnd
+    threads: int
+    """That read short recordings, or compute the features of long ones."""
+    size: int
+    """Pieces of a batch; those of two more may be ready before they are asked for."""
+    beginning: bool = False
+    """Whether the first window of each is all that is heard."""
+
+    def batches(self, found: Iterator[Source], *, single: bool) -> Iterator[tuple[list[Piece], Tensor]]:
+        """Read inputs for the model.
+
+        Args:
+            found: as for :meth:`pieces`.
+            single: likewise.
+
+        Yields:
+            Pieces, and the features of those that could be read: (rows, max_length, num_mel_bins), float32.
+        """
+        pieces = self.pieces(found, single=single)
+        while batch := list(islice(pieces, self.size)):
+            features = [torch.from_numpy(one.features).float() for one in batch if one.features is not None]
+            yield batch, torch.stack(features) if features else torch.empty(0, 1)
+
+    def pieces(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
+        """Read inputs.
+
+        Args:
+            found: the inputs; they are drawn in the caller's thread.
+            single: whether there is one alone, for which no threads are started to read short ones.
+
+        Yields:
+            Their pieces, input after input.
+        """
+        met = (self._first(one) if self.beginning and one.read_once else one for one in found)
+        begun = ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
+        for one in begun:
+            if isinstance(one, Piece):
+                yield one
+            else:
+                yield from self._streamed(one)
+
+    def _begin(self, one: Source | Piece) -> Piece | Source:
+        """The only piece of a recording. One that has more comes back as it is, and so does a pipe: it is read where it is met."""
+        return one if isinstance(one, Piece) or one.read_once else self._first(one)
+
+    def _first(self, source: Source) -> Piece | Source:
+        try:
+            recording = source.beginning(self.windows.window)
+            if not (self.beginning or self.windows.one_is_enough(recording.seconds)):
+                return source
+            end = len(recording.samples) / SAMPLING_RATE
+            features = rounded_features(recording.samples, self.front_end)
+            return Piece(source.name, 0.0, end, features, recording.facts)
+        except AudioError as fault:
+            return Piece(source.name, error=fault)
+
+    def _streamed(self, source: Source) -> Iterator[Piece]:
+        """The pieces of a long recording."""
+        stream = source.stream()
+        cut = partial(_some, self.windows.over(stream))
+        with closing(stream), closing(ahead(cut, repeat(None), threads=1, waiting=2)) as groups:
+            heard = partial(self._piece, source.name)
+            with closing(ahead(heard, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
+                held = next(featured)
+                for piece in featured:
+                    yield held
+                    held = piece
+                yield replace(held, facts=stream.facts)
+
+    def _piece(self, name: str, window: Window | AudioError) -> Piece:
+        if isinstance(window, AudioError):
+            return Piece(name, error=window)
+        return Piece(name, window.start, window.end, rounded_features(window.samples, self.front_end))
+
+
+def _some(windows: Iterator[Window], _: None) -> list[Window | AudioError]:
+    """The next windows; none at the end of the recording, and in the place of those that cannot be read why."""
+    try:
+        return list(islice(windows, _GROUP))
+    except AudioError as fault:
+        return [fault]
+
+
+def _joined(groups: Iterator[list[Window | AudioError]]) -> Iterator[Window | AudioError]:
+    """The windows of all groups, up to an error."""
+    for group in groups:
+        if not group:
+            return
+        yield from group
+        if isinstance(group[-1], AudioError):
+            return

@@ -1,0 +1,217 @@
+"""Scores of a recording window by window, and what follows from them: events, and scores of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from astune.errors import ConfigError, NumericalError, unknown
+from astune.inference.events import Event, Finder, Thresholds
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from astune.errors import AstuneError
+    from astune.inference.pieces import Piece
+    from astune.inference.windows import Windows
+    from astune.tasks import Task
+
+    OnWindow: TypeAlias = Callable[[str, float], object]
+
+Pool = Literal["mean", "max", "first"]
+"""How scores of windows become those of the recording."""
+
+_ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to samples at 16 kHz
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """A recording as the model hears it, window by window."""
+
+    name: str
+    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    labels: tuple[str, ...]
+    """Of the classes."""
+    task: str
+    """Such as ``single-label``: what the scores are."""
+    window: float
+    """Seconds of a window."""
+    hop: float
+    """Seconds from the start of a window to that of the next."""
+    starts: NDArray[np.float64]
+    """(windows,), seconds from the beginning of the recording."""
+    ends: NDArray[np.float64]
+    """(windows,), seconds; the last window ends with the recording."""
+    scores: NDArray[np.float32]
+    """(windows, classes), from 0 to 1."""
+    seconds: float | None = None
+    """Of the whole recording; None where it cannot be read."""
+    sampling_rate: int | None = None
+    """Hz, as the file has it."""
+    doubts: tuple[str, ...] = ()
+    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    error: AstuneError | None = None
+    """Why there are no windows."""
+
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds of the recording that lie in some window."""
+        if not len(self.ends):
+            return 0.0
+        heard = float(self.ends[-1]) - max(0.0, self.hop - self.window) * (len(self.ends) - 1)
+        return self.seconds if self.seconds is not None and abs(self.seconds - heard) < _ROUNDING else heard
+
+    @property
+    def heard(self) -> str:
+        """What was heard, in words."""
+        gap = (
+            f", {self.hop - self.window:g} s between two of them not heard"
+            if self.hop - self.window > _ROUNDING
+            else ""
+        )
+        count = f"{len(self.starts):,} windows" if len(self.starts) != 1 else "1 window"
+        return f"{self.heard_seconds:,.1f} of {self.seconds or 0.0:,.1f} s in {count} of {self.window:g} s every {self.hop:g} s{gap}"
+
+    def __repr__(self) -> str:
+        what = self.heard if self.error is None else str(self.error)
+        return f"Timeline({self.name!r}, {len(self.labels)} labels: {what})"
+
+    def events(
+        self,
+        threshold: Thresholds = 0.5,
+        low: Thresholds | None = None,
+        min_length: float = 0.0,
+        merge_gap: float = 0.0,
+    ) -> list[Event]:
+        """What sounds from when to when, label by label.
+
+        An event of a label begins with a window whose score reaches ``threshold`` and goes on for as long as the windows after it reach
+        ``low``. Its onset is the start of its first window and its offset the end of its last one. So where windows overlap, an event
+        is up to a window longer on either side than the sound. Windows with a gap between them (``hop`` above ``window``) are not the
+        same event. Then events of one label that overlap, touch, or are at most ``merge_gap`` apart are made one, and only then those
+        shorter than ``min_length`` are left out.
+
+        Args:
+            threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
+            low: likewise, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
+            min_length: seconds that an event lasts at least.
+            merge_gap: seconds between two events that are made one.
+
+        Returns:
+            The events by onset; the score of each is the highest of its windows.
+
+        Raises:
+            AudioError: the recording could not be read.
+            ConfigError: one of the numbers, or a label, cannot be used.
+        """
+        finder = Finder(threshold, low, min_length, merge_gap)
+        self.refuse()
+        return finder.find(self.starts, self.ends, self.scores, self.labels)
+
+    def pool(self, how: Pool = "mean") -> NDArray[np.float32]:
+        """Scores of the whole recording.
+
+        Args:
+            how: ``mean`` of the windows' scores, each by the seconds it lasts, so that a short last window counts for little; ``max``,
+                the highest of each label; or ``first``, those of the first window.
+
+        Returns:
+            (classes,); those of its only window, where there is one.
+
+        Raises:
+            AudioError: the recording could not be read.
+            ConfigError: ``how`` is another word.
+        """
+        refuse_pool(how)
+        self.refuse()
+        if how == "mean":
+            lengths = self.ends - self.starts
+            mean: NDArray[np.float64] = (lengths / lengths.sum()) @ self.scores.astype(np.float64)
+            return mean.astype(np.float32)
+        chosen: NDArray[np.float32] = self.scores.max(axis=0) if how == "max" else self.scores[0]
+        return chosen
+
+    def refuse(self) -> None:
+        """Raise what is wrong with the recording, if anything is.
+
+        Raises:
+            AstuneError: it has no scores.
+        """
+        if self.error is not None:
+            raise self.error
+
+
+def refuse_pool(how: object) -> None:
+    """Refuse another word for how scores are pooled.
+
+    Args:
+        how: one of :data:`Pool`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if how not in get_args(Pool):
+        raise ConfigError(unknown("pool", how, get_args(Pool)))
+
+
+def timelines(
+    computed: Iterable[tuple[Sequence[Piece], Tensor]],
+    windows: Windows,
+    labels: tuple[str, ...],
+    task: Task,
+    on_window: OnWindow | None = None,
+) -> Iterator[Timeline]:
+    """Put the pieces of recordings together.
+
+    Args:
+        computed: batches of pieces with their logits, a row for each piece that could be read, in order.
+        windows: that the pieces are.
+        labels: of the classes.
+        task: what turns logits into scores.
+        on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
+
+    Yields:
+        One timeline a recording.
+    """
+    spans: list[tuple[float, float]] = []
+    rows: list[NDArray[np.float32]] = []
+    for batch, logits in computed:
+        scores = iter(task.activate(logits).numpy())
+        for piece in batch:
+            if piece.features is not None:
+                spans.append((piece.start, piece.end))
+                rows.append(next(scores))
+            if piece.last:
+                yield _timeline(piece, spans, rows, windows, labels, task.name)
+                spans, rows = [], []
+        if on_window and spans:
+            on_window(batch[-1].name, spans[-1][1])
+
+
+def _timeline(
+    last: Piece,
+    spans: list[tuple[float, float]],
+    rows: list[NDArray[np.float32]],
+    windows: Windows,
+    labels: tuple[str, ...],
+    task: str,
+) -> Timeline:
+    error: AstuneError | None = last.error
+    scores = np.stack(rows) if rows and error is None else np.empty((0, len(labels)), np.float32)
+    if not np.isfinite(scores).all():
+        error = NumericalError(
+            f"{printable(last.name)}: its scores are no numbers; is the adapter or its backbone damaged?"
+        )
+    starts, ends = np.array(spans if error is None else [], np.float64).reshape(-1, 2).T
+    facts = last.facts
+    return Timeline(
+        last.name, labels, task, windows.window, windows.hop, starts, ends, scores[: len(starts)],
+        facts.seconds if facts else None, facts.sampling_rate if facts else None, facts.doubts if facts else (), error,
+    )  # fmt: skip
