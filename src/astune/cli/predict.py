@@ -1,8 +1,10 @@
-"""``astune predict``: labels for recordings."""
+"""``astune predict``: labels for recordings, their windows, or events in them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +15,90 @@ from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from astune.inference.findings import Findings
+    from astune.inference.inputs import Expanded
     from astune.inference.prediction import Prediction
+    from astune.inference.predictor import Predictor
+    from astune.inference.request import Request
+    from astune.inference.writers import Writer
+
+_LONG = "Long recordings"
+Adapter = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
+]
+TopK = Annotated[
+    int | None, typer.Option(min=1, help="Labels for each file or window, the likeliest first; by default 1.")
+]
+Pooling = Annotated[
+    Literal["mean", "max", "first"] | None,
+    typer.Option(
+        "--pool",
+        help="How scores of a file longer than the input are made of those of its windows, by default mean; first: hear its "
+        "beginning alone.",
+        rich_help_panel=_LONG,
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        help="Label every window of so many seconds; by default the length of the input.", rich_help_panel=_LONG
+    ),
+]
+Hop = Annotated[
+    float | None,
+    typer.Option(help="Seconds from one window to the next; by default the window's.", rich_help_panel=_LONG),
+]
+Events = Annotated[
+    bool, typer.Option("--events", help="Find events: what sounds from when to when.", rich_help_panel=_LONG)
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="T|LABEL=T",
+        help="Score from which on an event begins (by default 0.5) or a window's label is given; may be repeated.",
+        rich_help_panel=_LONG,
+    ),
+]
+Low = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="T|LABEL=T",
+        help="Score down to which an event goes on; by default that of --threshold.",
+        rich_help_panel=_LONG,
+    ),
+]
+MinLength = Annotated[float | None, typer.Option(help="Seconds that an event lasts at least.", rich_help_panel=_LONG)]
+MergeGap = Annotated[
+    float | None,
+    typer.Option(help="Seconds between two events of a label that are made one.", rich_help_panel=_LONG),
+]
+Format = Annotated[
+    Literal["csv", "jsonl", "audacity", "raven"] | None,
+    typer.Option("--format", help="Of tables; of windows and events by default csv.", rich_help_panel=_LONG),
+]
+OutputDir = Annotated[
+    str | None,
+    typer.Option(
+        "--output-dir",
+        "-o",
+        metavar="DIR",
+        help="Write a table for each file, as it is finished; the same command again goes on where it was stopped.",
+        rich_help_panel=_LONG,
+    ),
+]
+BackbonePlace = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
+Device = Annotated[
+    str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
+]
+Products = Annotated[
+    Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list with one object for each file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,53 +111,168 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
-    ],
-    top_k: Annotated[int, typer.Option(min=1, help="Labels for each file, the likeliest first.")] = 1,
-    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
-    ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Files that the model takes at a time.")] = 16,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with one object for each file.")] = False,
+    adapter: Adapter,
+    files: Files,
+    top_k: TopK = None,
+    pool: Pooling = None,
+    window: Window = None,
+    hop: Hop = None,
+    events: Events = False,
+    threshold: Threshold = None,
+    low: Low = None,
+    min_length: MinLength = None,
+    merge_gap: MergeGap = None,
+    table: Format = None,
+    output_dir: OutputDir = None,
+    backbone: BackbonePlace = None,
+    device: Device = None,
+    precision: Products = None,
+    threads: Threads = None,
+    batch_size: BatchSize = 16,
+    as_json: AsJson = False,
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
-    from astune.console import progress, say
+    from astune.console import say
+    from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
     from astune.inference.predictor import Predictor
+    from astune.inference.request import Request
+    from astune.inference.writers import WRITERS
 
     if "" in files:
         raise ConfigError("FILE is empty; give audio files, folders of them, or - for standard input")
+    about_events = {"low": low, "min-length": min_length, "merge-gap": merge_gap}
+    by_window = window is not None or hop is not None or bool(threshold) or events
+    tables = by_window or table is not None or output_dir is not None
+    _refuse(events, by_window, tables, {"top-k": top_k, "pool": pool, "json": as_json or None, **about_events})
     found = expand(files)
+    writer = WRITERS[table or "csv"]
+    if output_dir is None and tables and not writer.several and len(found.paths) > 1:
+        raise ConfigError(f"--format {table} has a file for each recording; give --output-dir")
     for line in found.remarks:
         say(line)
     predictor = Predictor(adapter, backbone, device=device, precision=precision, threads=threads, batch_size=batch_size)
-    if top_k > len(predictor.labels):
+    if top_k and top_k > len(predictor.labels):
         raise ConfigError(f"--top-k {top_k}: the adapter has {len(predictor.labels)} labels")
+    high, lower = (thresholds_of(texts or (), predictor.labels) for texts in (threshold, low))
+    kind: Any = "events" if events else "windows" if by_window else "recordings"
+    request = Request(kind, window, hop, top_k or 1, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
+    note = request.note(predictor.front_end)
+    if note:
+        say(note)
+    told: Sequence[Prediction | Findings]
+    if not tables:
+        told = _print_labels(predictor, request, found, as_json=as_json)
+    elif output_dir is None:
+        told = _print_table(predictor, request, writer, found.paths)
+    else:
+        settings = {"format": table or "csv", "precision": predictor.precision, **request.record()}
+        told = _write_tables(predictor, request, writer, found.paths, Path(output_dir), settings)
+    _end(predictor, told, found)
+
+
+def _end(predictor: Predictor, told: Sequence[Prediction | Findings], found: Expanded) -> None:
+    """Say what could not be labelled, and what to know of the rest."""
+    from astune.console import say
+
+    failed = [str(one.error) for one in told if one.error]
+    failed += [one.reason for one in found.left_out if not one.harmless]
+    for fault in failed:
+        say(f"error: {fault}")
+    for notice in predictor.notices(told):
+        say(notice)
+    if failed:
+        total = len(told) + len(found.left_out)
+        say(f"{len(failed):,} of {number_of(total, 'file')} could not be read or labelled")
+        raise typer.Exit(1)
+
+
+def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object]) -> None:
+    """Refuse options that contradict each other."""
+    there = [name for name, value in given.items() if value is not None and value != []]
+    for name in there:
+        if name in {"low", "min-length", "merge-gap"} and not events:
+            raise ConfigError(f"--{name} says what an event is; add --events, or leave it out")
+        if name == "top-k" and events:
+            raise ConfigError(
+                "--top-k counts labels, and --events gives all that reach --threshold; leave one of them out"
+            )
+        if name == "pool" and by_window:
+            raise ConfigError(
+                "--pool makes one score of all windows, and --window, --hop, --threshold and --events ask for each; leave it out"
+            )
+        if name == "json" and tables:
+            raise ConfigError("--json has labels of whole files; for windows, events and tables give --format jsonl")
+
+
+def _showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
+    """Show how far a recording is heard, behind the bar that counts recordings."""
+
+    def show(name: str, seconds: float) -> None:
+        minutes, rest = divmod(int(seconds), 60)
+        advance(0, f"{name} {minutes // 60}:{minutes % 60:02d}:{rest:02d}")
+
+    return show
+
+
+def _print_labels(predictor: Predictor, request: Request, found: Expanded, *, as_json: bool) -> list[Prediction]:
+    from astune.console import progress
+
     predictions: list[Prediction] = []
     with progress("Labelling", len(found.paths)) as advance:
-        for prediction in predictor.predictions(found.paths, top_k=top_k):
+        for prediction in predictor.predictions(
+            found.paths, top_k=request.top_k, pool=request.pool, on_window=_showing(advance)
+        ):
             predictions.append(prediction)
             advance(1, "")
             if not as_json and not prediction.error:
                 scores = ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels)
-                typer.echo(f"{printable(prediction.name)}\t{scores}")
-    records = [prediction.record() for prediction in predictions] + [one.record() for one in found.left_out]
+                heard = f"\t{prediction.heard}" if prediction.heard else ""
+                typer.echo(f"{printable(prediction.name)}\t{scores}{heard}")
     if as_json:
+        records = [prediction.record() for prediction in predictions] + [one.record() for one in found.left_out]
         typer.echo(json_text(records))
-    failed = [record for record in records if "error" in record]
-    for record in failed:
-        say(f"error: {record['error']}")
-    for notice in predictor.notices(predictions):
-        say(notice)
-    if failed:
-        say(f"{len(failed):,} of {number_of(len(records), 'file')} could not be read or labelled")
-        raise typer.Exit(1)
+    return predictions
+
+
+def _found(predictor: Predictor, request: Request, paths: Sequence[Path]) -> Iterator[Findings]:
+    from astune.console import progress
+
+    with progress("Labelling", len(paths)) as advance:
+        for findings in request.findings(predictor, paths, _showing(advance)):
+            yield findings
+            advance(1, "")
+
+
+def _print_table(predictor: Predictor, request: Request, writer: Writer, paths: Sequence[Path]) -> list[Findings]:
+    told = []
+    for number, findings in enumerate(_found(predictor, request, paths)):
+        text = writer.body(findings, findings.name)
+        typer.echo(text if number else writer.head + text, nl=False)
+        told.append(replace(findings, rows=()))
+    return told
+
+
+def _write_tables(
+    predictor: Predictor,
+    request: Request,
+    writer: Writer,
+    paths: Sequence[Path],
+    folder: Path,
+    settings: dict[str, Any],
+) -> list[Findings]:
+    from astune.console import say
+    from astune.inference.result_folder import digest_of, opened
+
+    told, rows = [], 0
+    with opened(folder, {"adapter": digest_of(predictor.model), **settings}, writer, paths) as results:
+        if results.finished:
+            say(f"{number_of(results.finished, 'file')} finished before and left as they are")
+        for findings in _found(predictor, request, results.pending):
+            if not findings.error:
+                results.write(findings)
+            rows += len(findings.rows)
+            told.append(replace(findings, rows=()))
+    written = sum(not one.error for one in told)
+    say(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(folder)}")
+    return told

@@ -54,7 +54,7 @@ class Finder:
     def __post_init__(self) -> None:
         for name, value in (("threshold", self.threshold), ("low", self.low)):
             for one in value.values() if isinstance(value, Mapping) else (value,):
-                if not (value is None or _number(one, 1.0)):
+                if not (_number(one, 1.0) or (value is None and name == "low")):
                     raise ConfigError(f"{name}={one!r}: give a score from 0 to 1")
         for name, seconds in (("min_length", self.min_length), ("merge_gap", self.merge_gap)):
             if not _number(seconds, np.inf):
@@ -82,7 +82,7 @@ class Finder:
             ConfigError: a label that is none of these, or a low threshold above the other one.
         """
         found = []
-        for column, (high, low) in self._levels(labels).items():
+        for column, (high, low) in self.levels(labels).items():
             merged: list[Event] = []
             for event in _events(starts, ends, scores[:, column], labels[column], high, low):
                 if merged and event.onset - merged[-1].offset <= self.merge_gap + _SAME:
@@ -94,8 +94,14 @@ class Finder:
             found += [event for event in merged if event.offset - event.onset >= self.min_length - _SAME]
         return sorted(found, key=lambda event: event.onset)
 
-    def _levels(self, labels: Sequence[str]) -> dict[int, tuple[float, float]]:
+    def levels(self, labels: Sequence[str]) -> dict[int, tuple[float, float]]:
         """Both thresholds of each class that is looked for.
+
+        Args:
+            labels: of the classes.
+
+        Returns:
+            High and low, by the number of the class.
 
         Raises:
             ConfigError: as of :meth:`find`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import torch
 
@@ -42,6 +42,8 @@ class Prediction:
     """How scores of windows became those of the recording; ``first``: its beginning alone was heard."""
     doubts: tuple[str, ...] = ()
     """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    sampling_rate: int | None = None
+    """Hz, as the file has it."""
     error: AstuneError | None = None
     """Why it has no labels."""
 
@@ -77,7 +79,8 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool) -> Prediction:
     """
     known = Prediction(
         timeline.name, seconds=timeline.seconds, heard_seconds=None if timeline.seconds is None else timeline.heard_seconds,
-        windows=len(timeline.starts), pool=pool, doubts=timeline.doubts, error=timeline.error,
+        windows=len(timeline.starts), pool=pool, doubts=timeline.doubts,
+        sampling_rate=timeline.sampling_rate, error=timeline.error,
     )  # fmt: skip
     if timeline.error is not None:
         return known
@@ -86,7 +89,31 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool) -> Prediction:
     return replace(known, labels=tuple(LabelScore(label=timeline.labels[index], score=value) for value, index in pairs))
 
 
-def notices_of(predictions: Sequence[Prediction], seconds: float) -> list[str]:
+class Told(Protocol):
+    """What is known of a recording that was heard, whatever is said of it."""
+
+    @property
+    def name(self) -> str:
+        """Of it."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all of it; None where it cannot be read."""
+
+    @property
+    def windows(self) -> int:
+        """That were heard."""
+
+    @property
+    def pool(self) -> str | None:
+        """How their scores became those of the recording; None where they did not."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is suspicious of it."""
+
+
+def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:
     """What the user should know of recordings: how they were heard, and which are suspicious.
 
     Args:
@@ -97,7 +124,7 @@ def notices_of(predictions: Sequence[Prediction], seconds: float) -> list[str]:
         Sentences; none where there is nothing to say.
     """
     read = {number: one for number, one in enumerate(predictions) if one.seconds is not None}
-    pooled = [one for one in read.values() if one.windows > 1]
+    pooled = [one for one in read.values() if one.pool and one.windows > 1]
     verb = "is" if len(pooled) == 1 else "are"
     note = (
         f"Note: {len(pooled):,} of {number_of(len(read), 'file')} {verb} longer than the input of {seconds:.1f} s and heard in "

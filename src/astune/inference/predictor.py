@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from astune.errors import AstuneError
     from astune.inference.inputs import Input
     from astune.inference.pieces import Piece
-    from astune.inference.prediction import LabelScore, Prediction
+    from astune.inference.prediction import LabelScore, Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
 _TOP_K = 5  # as transformers' pipeline has it
@@ -237,7 +237,7 @@ class Predictor:
         found.refuse()
         return found
 
-    def notices(self, predictions: Sequence[Prediction]) -> list[str]:
+    def notices(self, predictions: Sequence[Told]) -> list[str]:
         """What the user should know of recordings: how much of them was not heard, and which are suspicious.
 
         Args:

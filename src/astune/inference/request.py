@@ -1,0 +1,102 @@
+"""What is asked of each recording, and the findings that answer it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from astune.inference.events import Finder, Thresholds
+from astune.inference.findings import of_events, of_recording, of_windows
+from astune.inference.windows import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from astune.features import FrontEnd
+    from astune.inference.findings import Findings
+    from astune.inference.inputs import Input
+    from astune.inference.predictor import Predictor
+    from astune.inference.timeline import OnWindow, Pool
+
+Kind = Literal["recordings", "windows", "events"]
+_THRESHOLD = 0.5  # of events
+
+
+@dataclass(frozen=True)
+class Request:
+    """Labels of whole recordings, of their windows, or events."""
+
+    kind: Kind
+    window: float | None = None
+    """Seconds, of windows and events; the input's where None."""
+    hop: float | None = None
+    """Seconds; those of ``window`` where None."""
+    top_k: int = 1
+    """Labels of a recording or window."""
+    pool: Pool = "mean"
+    """Of recordings."""
+    threshold: Thresholds | None = None
+    """Below it a window's label is left out; of events 0.5 where None."""
+    low: Thresholds | None = None
+    """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
+    min_length: float = 0.0
+    merge_gap: float = 0.0
+
+    @property
+    def finder(self) -> Finder:
+        """What counts as an event.
+
+        Raises:
+            ConfigError: a number that cannot be used.
+        """
+        threshold = _THRESHOLD if self.threshold is None else self.threshold
+        return Finder(threshold, self.low, self.min_length, self.merge_gap)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def note(self, front_end: FrontEnd) -> str | None:
+        """What the user should know of its windows.
+
+        Args:
+            front_end: of the adapter.
+
+        Returns:
+            A sentence where something between two windows is not heard.
+
+        Raises:
+            ConfigError: the model cannot hear such windows.
+        """
+        windows = Windows.of(front_end, self.window, self.hop)
+        if not windows.gap:
+            return None
+        return f"Note: windows of {windows.window:g} s every {windows.hop:g} s: {windows.gap:g} s between two of them are not heard"
+
+    def findings(
+        self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None
+    ) -> Iterator[Findings]:
+        """Answer it for recordings, one after the other.
+
+        Args:
+            predictor: that hears them.
+            inputs: as for :meth:`Predictor.predict`.
+            on_window: as for :meth:`Predictor.timelines`.
+
+        Yields:
+            What was found in each; one that cannot be read says why.
+
+        Raises:
+            ConfigError: windows, thresholds or inputs that cannot be used.
+        """
+        if self.kind == "recordings":
+            for prediction in predictor.predictions(inputs, top_k=self.top_k, pool=self.pool, on_window=on_window):
+                yield of_recording(prediction, predictor.front_end.seconds)
+            return
+        finder = self.finder
+        finder.levels(predictor.labels)
+        for timeline in predictor.timelines(inputs, window=self.window, hop=self.hop, on_window=on_window):
+            if self.kind == "events":
+                yield of_events(timeline, finder)
+            else:
+                yield of_windows(timeline, self.top_k, self.threshold)

@@ -1,0 +1,233 @@
+"""A folder with a file of results for each recording, written as each is finished; a run that was stopped goes on.
+
+``predictions.jsonl`` says what is in it: first the settings, then a line before the table of a recording is written and one when it is
+there, whole, with what was heard. So a run that was killed at any moment knows which tables are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from astune.data.opening import is_pipe
+from astune.errors import ConfigError, written
+from astune.files import write_text
+from astune.json_text import json_text
+from astune.printable import printable
+from astune.training.output_folder import held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from astune.classifier import AudioClassifier
+    from astune.inference.findings import Findings
+    from astune.inference.writers import Writer
+
+RECORD = "predictions.jsonl"
+_PIPE = "standard input"
+_STATE = "state"  # of a recording when it was finished
+_NEXT = "give another folder, or delete it"
+
+
+class ResultFolder:
+    """The folder while it is written.
+
+    Args:
+        folder: that :func:`opened` holds.
+        writer: of the format.
+        recordings: all that results are wanted of; each once.
+        known: the last line of each recording that was begun, by its path.
+    """
+
+    def __init__(self, folder: Path, writer: Writer, recordings: Sequence[Path], known: Mapping[str, Any]) -> None:
+        self.folder, self._writer, self._known = folder, writer, known
+        self._tables = table_names(recordings, writer.suffix)
+        self.recordings = list(dict.fromkeys(recordings))
+        for recording in self.recordings:
+            self._refuse(recording)
+
+    @property
+    def pending(self) -> list[Path]:
+        """Recordings that are not finished."""
+        return [one for one in self.recordings if _STATE not in self._known.get(_whole(one), {})]
+
+    @property
+    def finished(self) -> int:
+        """How many recordings were finished before."""
+        return len(self.recordings) - len(self.pending)
+
+    def write(self, findings: Findings) -> Path:
+        """Write the table of a recording, then the line that says so.
+
+        Args:
+            findings: of one of the recordings, named as it was given.
+
+        Returns:
+            The table.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        recording = Path(findings.name)
+        table = self.folder / self._tables[recording]
+        begun = {"file": _whole(recording), "table": self._tables[recording].as_posix()}
+        done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.heard}
+        with written(self.folder, "free some disk or mend it, then give the same command again"):
+            table.parent.mkdir(parents=True, exist_ok=True)
+            _append(self.folder / RECORD, begun)
+            write_text(table, self._writer.text(findings, _whole(recording)))
+            _append(self.folder / RECORD, done)
+        return table
+
+    def _refuse(self, recording: Path) -> None:
+        """Refuse what would be replaced, or would not be what it says.
+
+        Raises:
+            ConfigError: the table is there and not ours, or the recording is another than when it was finished.
+        """
+        known, table = self._known.get(_whole(recording)), self.folder / self._tables[recording]
+        if known is None and table.exists():
+            raise ConfigError(f"{printable(table)} is there already, and not from this command; {_NEXT}")
+        if known and known.get(_STATE, _state(recording)) != _state(recording):
+            raise ConfigError(f"{printable(recording)} has changed since {printable(table)} was written; {_NEXT}")
+
+
+@contextmanager
+def opened(
+    folder: Path, settings: Mapping[str, Any], writer: Writer, recordings: Sequence[Path]
+) -> Iterator[ResultFolder]:
+    """Take a folder for the results of some recordings, or go on with it.
+
+    Args:
+        folder: made if it is not there.
+        settings: everything that decides the results, as JSON has it.
+        writer: of the format.
+        recordings: that results are wanted of.
+
+    Yields:
+        The folder; other runs are kept out meanwhile.
+
+    Raises:
+        ConfigError: it is a file, holds results of other settings, or files that are not ours.
+        OutputError: it cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{printable(folder)} is a file; give a folder")
+    with held(folder):
+        record, made = folder / RECORD, json.loads(json_text(dict(settings)))
+        lines = _lines(record)
+        if lines and lines[0].get("settings") != made:
+            raise ConfigError(f"{printable(folder)} holds results of {_difference(lines[0], made)}; {_NEXT}")
+        results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines[1:]})
+        if not lines:
+            with written(folder, "give another folder"):
+                write_text(record, f"{json_text({'settings': made})}\n")
+        yield results
+
+
+def digest_of(model: AudioClassifier) -> str:
+    """What a model computes with: all that its adapter holds, and its backbone.
+
+    Args:
+        model: any.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    adapter = model.to_adapter()
+    config = adapter.config
+    described = [
+        config.labels,
+        config.spec,
+        repr(config.front_end),
+        config.pooling,
+        config.task,
+        config.backbone.fingerprint,
+    ]
+    digest = hashlib.sha256(json.dumps(described).encode())
+    for name, tensor in sorted(adapter.tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def table_names(recordings: Sequence[Path], suffix: str) -> dict[Path, Path]:
+    """Where the tables of recordings are, in the folder of results: as the recordings are below the folder that they share.
+
+    Args:
+        recordings: paths; ``-`` for standard input.
+        suffix: of the tables.
+
+    Returns:
+        A relative path each, no two the same: recordings whose names differ by their ending alone keep it.
+    """
+    whole = {recording: Path(_whole(recording)) for recording in recordings}
+    folders = {str(path.parent) for path in whole.values() if path.is_absolute()}
+    shared = os.path.commonpath(folders) if folders else "/"
+    inside = {one: path.relative_to(shared) if path.is_absolute() else path for one, path in whole.items()}
+    same = Counter(path.with_suffix("") for path in set(inside.values()))
+    taken = {*inside.values(), Path(RECORD.removesuffix(suffix))}
+    names = {}
+    for one, path in inside.items():
+        stem = path.with_suffix("")
+        plain = same[stem] == 1 and stem not in taken
+        names[one] = path.with_name(f"{stem.name if plain else path.name}{suffix}")
+    return names
+
+
+def _whole(recording: Path) -> str:
+    return _PIPE if str(recording) == "-" else os.path.abspath(recording)  # noqa: PTH100 - links stay as they are
+
+
+def _state(recording: Path) -> list[int]:
+    """Size and time of a file; nothing for a pipe."""
+    if is_pipe(recording):
+        return []
+    with suppress(OSError):  # it is gone since it was heard
+        found = recording.stat()
+        return [found.st_size, found.st_mtime_ns]
+    return []
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{json_text(line)}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _lines(record: Path) -> list[dict[str, Any]]:
+    """The lines of a record; a last one that was cut when the run was killed is taken away.
+
+    Raises:
+        ConfigError: it is no record of ours.
+    """
+    if not record.exists():
+        return []
+    text = record.read_text(encoding="utf-8", errors="backslashreplace")
+    whole, end, cut = text.rpartition("\n")
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        ours = "settings" in lines[0] and all(isinstance(line["file"], str) for line in lines[1:])
+    except (ValueError, KeyError, TypeError, IndexError):
+        ours = False
+    if not ours:
+        raise ConfigError(f"{printable(record)} is not what this command writes; {_NEXT}")
+    if cut:
+        write_text(record, whole + end)
+    return lines
+
+
+def _difference(line: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    before = line["settings"] if isinstance(line["settings"], dict) else {}
+    other = [name for name in {**before, **made} if before.get(name) != made.get(name)]
+    if "adapter" in other:
+        return "another adapter"
+    return "other settings: " + ", ".join(f"{name}={before.get(name)!r}, now {made.get(name)!r}" for name in other)

@@ -1,0 +1,108 @@
+r"""Findings as files that others open: CSV, JSON lines, Audacity's label tracks, Raven's selection tables.
+
+Every row of CSV, JSON lines and Raven says what was heard of its recording. A label track has room for times and one text: that is the
+label alone, without its score, so that a track which is corrected in Audacity can be trained on as it is.
+
+Audacity and Raven read a row a line and cells between tabs, and know no quotes: tabs, line breaks and what a terminal would obey in a
+name are written as escapes (``\t``). CSV quotes what has to be quoted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from astune.json_text import json_text
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from astune.inference.findings import Findings
+
+Format = Literal["csv", "jsonl", "audacity", "raven"]
+
+_COLUMNS = ("file_name", "start", "end", "label", "score")  # as tables that are trained on have them
+_HEARD = ("seconds", "heard_seconds", "windows", "window", "hop", "pool")
+_SELECTION = (
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin Path",
+    "Begin File", "Annotation", "Score", "Heard (s)", "Windows", "Pool",
+)  # fmt: skip
+_HIGHEST = 8_000  # Hz: what lies above is not heard
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One format."""
+
+    suffix: str
+    """Of its files."""
+    several: bool
+    """Whether one file can hold several recordings, because each row names its own."""
+    head: str
+    """Of a file."""
+    body: Callable[[Findings, str], str]
+    """The lines of a recording, given what was found and the name that the rows shall have for it."""
+
+    def text(self, findings: Findings, file_name: str | None = None) -> str:
+        """A file of one recording.
+
+        Args:
+            findings: of it.
+            file_name: what rows call the recording; as it was given where None.
+
+        Returns:
+            The text.
+        """
+        return self.head + self.body(findings, findings.name if file_name is None else file_name)
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _records(findings: Findings, file_name: str) -> Iterator[dict[str, object]]:
+    for row in findings.rows:
+        cells = (file_name, round(row.start, 6), round(row.end, 6), row.label, round(row.score, 6))
+        yield dict(zip(_COLUMNS, cells, strict=True)) | findings.heard
+
+
+def _csv_body(findings: Findings, file_name: str) -> str:
+    return _csv(record.values() for record in _records(findings, file_name))
+
+
+def _jsonl_body(findings: Findings, file_name: str) -> str:
+    return "".join(f"{json_text(record)}\n" for record in _records(findings, file_name))
+
+
+def _tabbed(*cells: object) -> str:
+    return "\t".join(printable(cell) for cell in cells) + "\n"
+
+
+def _audacity_body(findings: Findings, _: str) -> str:
+    return "".join(_tabbed(f"{row.start:.6f}", f"{row.end:.6f}", row.label) for row in findings.rows)
+
+
+def _raven_body(findings: Findings, file_name: str) -> str:
+    highest = min(_HIGHEST, (findings.sampling_rate or 2 * _HIGHEST) / 2)
+    heard = (f"{findings.heard_seconds:.3f}", findings.windows, findings.pool or "")
+    return "".join(
+        _tabbed(
+            number, "Spectrogram 1", 1, f"{row.start:.6f}", f"{row.end:.6f}", 0, f"{highest:g}", file_name,
+            Path(file_name).name, row.label, f"{row.score:.6f}", *heard,
+        )
+        for number, row in enumerate(findings.rows, 1)
+    )  # fmt: skip
+
+
+WRITERS: dict[Format, Writer] = {
+    "csv": Writer(".csv", True, _csv([(*_COLUMNS, *_HEARD)]), _csv_body),
+    "jsonl": Writer(".jsonl", True, "", _jsonl_body),
+    "audacity": Writer(".txt", False, "", _audacity_body),
+    "raven": Writer(".Table.1.selections.txt", False, _tabbed(*_SELECTION), _raven_body),
+}
