@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import front_end, inference, linear_probe, scale, train_step
+from benchmarks import front_end, inference, linear_probe, scale, timeline, train_step
 
 BENCHMARKS = {
-    module.BENCHMARK.name: module.BENCHMARK for module in (train_step, front_end, linear_probe, inference, scale)
+    module.BENCHMARK.name: module.BENCHMARK
+    for module in (train_step, front_end, linear_probe, inference, timeline, scale)
 }

@@ -20,7 +20,7 @@ from astune.errors import ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import front_end, inference, linear_probe, scale, train_step
+    from benchmarks import front_end, inference, linear_probe, scale, timeline, train_step
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
@@ -211,3 +211,12 @@ def test_a_contestant_that_fails_says_why() -> None:
 def test_the_command_names_the_benchmarks_it_has() -> None:
     with pytest.raises(ConfigError, match="train-step"):
         measure("train-steps")
+
+
+def test_a_timeline_and_the_plain_loops_give_the_same_scores(tmp_path: Path) -> None:
+    recording = str(timeline.write_recording(tmp_path / "a.flac", 1))
+    ours = after_one_step(timeline.windows(TINY, recording)).evidence["scores"]
+    assert ours.shape == (61, 3)  # of 0.995 s
+    for batch in (1, 16):
+        theirs = after_one_step(timeline.loop(TINY, recording, batch)).evidence["scores"]
+        torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
