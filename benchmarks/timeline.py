@@ -12,7 +12,7 @@ import soxr
 import torch
 
 from astune import AudioClassifier, Predictor, load_backbone
-from astune.names import BUNDLED_BACKBONE
+from astune.names import BUNDLED_BACKBONE, FRAME
 from benchmarks.measure import Contestant, Subject, contest, ratio
 from benchmarks.report import Benchmark, Finding, Options, Report
 
@@ -82,7 +82,7 @@ def loop(backbone: str, recording: str, batch: int) -> Subject:
         samples, rate = soundfile.read(recording, dtype="float32", always_2d=True)
         mono = torch.from_numpy(soxr.resample(samples.mean(axis=1), rate, _MODEL_RATE))
         rows = []
-        parts = [mono[start : start + size] for start in range(0, len(mono), size)]
+        parts = [mono[start : start + size] for start in range(0, len(mono) - FRAME + 1, size)]  # not less than a frame
         for start in range(0, len(parts), batch):
             features = torch.stack([model.front_end(part) for part in parts[start : start + batch]])
             rows.append(model(features.half().float()).logits.softmax(dim=-1))
