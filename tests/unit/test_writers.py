@@ -317,6 +317,15 @@ def test_options_that_contradict_each_other_are_refused(
     assert re.search(fault, err), err
 
 
+def test_a_pipe_that_was_finished_is_not_taken_for_the_next_one(adapter: Path, tmp_path: Path) -> None:
+    recording = recordings(tmp_path)[0].read_bytes()
+    run = ["predict", str(adapter), "-", "-o", str(tmp_path / "out")]
+    first = CliRunner().invoke(app, run, input=recording)
+    assert (first.exit_code, (tmp_path / "out/standard input.csv").is_file()) == (0, True)
+    second = CliRunner().invoke(app, run, input=recording)
+    assert "a pipe does not say whether it is the same; give another folder" in str(second.exception)
+
+
 def test_gaps_are_said(adapter: Path, tmp_path: Path) -> None:
     code, _, err = command(adapter, recordings(tmp_path)[2], "--window", 0.2, "--hop", 0.5)
     assert code == 0

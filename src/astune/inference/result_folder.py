@@ -90,11 +90,15 @@ class ResultFolder:
         """Refuse what would be replaced, or would not be what it says.
 
         Raises:
-            ConfigError: the table is there and not ours, or the recording is another than when it was finished.
+            ConfigError: the table is there and not ours, or the recording is another than when it was finished, or may be.
         """
         known, table = self._known.get(_whole(recording)), self.folder / self._tables[recording]
         if known is None and table.exists():
             raise ConfigError(f"{printable(table)} is there already, and not from this command; {_NEXT}")
+        if known and _STATE in known and is_pipe(recording):
+            raise ConfigError(
+                f"{printable(table)} is of another run, and a pipe does not say whether it is the same; {_NEXT}"
+            )
         if known and known.get(_STATE, _state(recording)) != _state(recording):
             raise ConfigError(f"{printable(recording)} has changed since {printable(table)} was written; {_NEXT}")
 
