@@ -331,7 +331,7 @@ def test_work_is_done_ahead_in_order_and_not_without_end() -> None:
     numbers = ahead(lambda item: (item, torch.get_num_threads()), endless(), threads=3, waiting=5)
     assert [next(numbers) for _ in range(4)] == [(item, 1) for item in range(4)]
     assert len(drawn) == 9
-    numbers.close()  # type: ignore[attr-defined]
+    numbers.close()
     seen: list[int] = []
     later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     later.start()

@@ -309,7 +309,7 @@ print(len(found.starts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - be
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
-    """An hour of stereo at 44.1 kHz is 635 MB of PCM; after a minute, it takes less than 60 MiB more."""
+    """An hour of stereo at 44.1 kHz is 635 MB of PCM; after a minute was heard, it takes less than 150 MiB more."""
     for name, minutes in (("short", 1), ("long", 60)):
         with soundfile.SoundFile(tmp_path / f"{name}.flac", "w", 44_100, 2, "PCM_16") as file:
             for _ in range(minutes):
@@ -322,7 +322,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     )
     windows, kibibytes = map(int, ended.stdout.split())
     assert windows == 3_619  # of 0.995 s
-    assert kibibytes * (1 if sys.platform == "linux" else 1 / 1024) < 60 * 1024
+    assert kibibytes * (1 if sys.platform == "linux" else 1 / 1024) < 150 * 1024
 
 
 def test_it_says_what_it_is(predictor: Predictor) -> None:
