@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
+_FASTEST = 2**31 - 1  # Hz; the most that libsndfile can state, and far beyond it the resampler does not come to an end
 
 
 def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
-    """Refuse a rate, in Hz, that holds nothing to hear.
+    """Refuse a rate, in Hz, that holds nothing to hear, or that no file has.
 
     Args:
         rate: of the recording.
@@ -28,12 +29,14 @@ def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
         name: of the recording.
 
     Raises:
-        AudioError: it is too low.
+        AudioError: it is too low or too high.
     """
     if rate < _SLOWEST:
         raise AudioError(
             f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
         )
+    if rate > _FASTEST:
+        raise AudioError(f"{printable(name)}: {stated} {rate} samples a second; no file has more than {_FASTEST:,}")
 
 
 def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:

@@ -119,7 +119,7 @@ def _blocks_of_samples(samples: NDArray[Any], sampling_rate: int, name: str) -> 
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     frames, channels = samples.shape
-    if not frames:
+    if not samples.size:
         raise AudioError(f"{printable(name)}: it holds no samples")
     levels, step = Levels(), max(1, _BLOCK // channels)
     for start in range(0, frames, step):

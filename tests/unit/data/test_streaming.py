@@ -91,6 +91,8 @@ def test_what_is_wrong_is_said_in_the_words_of_reading_it_whole(tmp_path: Path) 
     ("samples", "rate", "fault"),
     [
         (np.zeros((0, 1)), SAMPLING_RATE, "x: it holds no samples"),
+        (np.zeros((9, 0)), SAMPLING_RATE, "x: it holds no samples"),
+        (np.zeros((9, 1)), 2**40, "no file has more than"),
         (np.full((9, 1), np.nan), SAMPLING_RATE, "no finite numbers"),
         (np.zeros((9, 1)), 20, "its sampling_rate is 20 samples a second"),
     ],
