@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,28 @@ class ConsoleBar(Callback):
 
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Show the headline figure of the validation clips."""
-        entry = progress.history[-1]
-        shown = entry.get("validation", {}).get(engine.task.headline)
-        self._advance(0, f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else ""))
+        self._advance(0, _told(engine, progress.history[-1]))
+
+
+class EpochLines(Callback):
+    """A line per epoch, for logs and notebooks, where a bar would leave nothing.
+
+    Args:
+        seconds: at least, between two lines: epochs from a cache take milliseconds. The last epoch always has its line.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._said = -math.inf
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """Say loss, the headline figure of the validation clips, and the training time so far."""
+        epochs, entry = engine.setup.recipe.num_train_epochs, progress.history[-1]
+        now = time.perf_counter()
+        if progress.epoch < epochs and now - self._said < self._seconds:
+            return
+        self._said = now
+        engine.setup.announce(f"Epoch {progress.epoch} of {epochs}: {_told(engine, entry)}, {progress.seconds:.0f} s")
 
 
 class Tracker(Callback):
@@ -170,6 +190,13 @@ class Checkpoints(Callback):
             )
         engine.accelerator.wait_for_everyone()
         self._saved = time.perf_counter()
+
+
+def _told(engine: Engine, entry: dict[str, Any]) -> str:
+    """What is shown of an epoch."""
+    shown = entry.get("validation", {}).get(engine.task.headline)
+    validation = "" if shown is None else f", validation {engine.task.shares[engine.task.headline]} {shown:.1%}"
+    return f"loss {entry['train_loss']:.3f}{validation}"
 
 
 def _flat(entry: dict[str, Any]) -> dict[str, float]:

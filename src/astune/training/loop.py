@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from accelerate import Accelerator
 
 from astune import adapter_file
+from astune.console import is_terminal, say
 from astune.console import progress as progress_bar
-from astune.console import say
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
@@ -24,7 +24,7 @@ from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.training import checkpoint
 from astune.training.augmentations import augmentations_of
-from astune.training.callbacks import Checkpoints, ConsoleBar, Tracker
+from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker
 from astune.training.config import TrainConfig
 from astune.training.engine import Engine
 from astune.training.fit import fit
@@ -104,7 +104,8 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
         setup.record.write(config.output_dir)
     tracker = [] if config.report_to == "none" else [Tracker()]
     with progress_bar("Training", engine.total_steps, quiet=setup.quiet) as advance:
-        every = [ConsoleBar(advance), *tracker, Checkpoints(checkpoint_seconds), *callbacks]
+        shown = ConsoleBar(advance) if is_terminal() else EpochLines()
+        every = [shown, *tracker, Checkpoints(checkpoint_seconds), *callbacks]
         fit(engine, progress, every)
     setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began)
