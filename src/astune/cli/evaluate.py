@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,9 @@ from astune.json_text import json_text
 from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
+
+if TYPE_CHECKING:
+    from astune.tasks import Task
 
 
 def register(app: typer.Typer) -> None:
@@ -59,19 +62,25 @@ def evaluate(
     if as_json:
         typer.echo(json_text(evaluation.record()))
     else:
-        _show(evaluation.record())
+        _show(evaluation.record(), predictor.task)
 
 
-def _show(record: dict[str, Any]) -> None:
+def _show(record: dict[str, Any], task: Task) -> None:
+    print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
+    if task.counts_clips:
+        _show_recalls(record)
+    shares = "".join(f"{heading} {record[name]:.2%}   " for name, heading in task.shares.items())
+    print_result(f"{shares}loss {record['loss']:.4f}")
+    if record["skipped"]:
+        print_result(f"left out, for they cannot be read: {number_of(record['skipped'], 'clip')}")
+
+
+def _show_recalls(record: dict[str, Any]) -> None:
     from astune.training.confusion import whole
 
-    print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
     table = results_table(["class"], ["clips", "recall"])
     matrix = whole(record["confusion"])
     for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
         if clips:
             table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
     results().print(table)
-    print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
-    if record["skipped"]:
-        print_result(f"left out, for they cannot be read: {number_of(record['skipped'], 'clip')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list, gather_object
@@ -50,6 +51,14 @@ class Callback:
             progress: the last entry of its history is the epoch's.
         """
 
+    def on_save(self, engine: Engine, progress: Progress) -> None:
+        """After a checkpoint has been saved, which holds what callbacks did after the step or the epoch.
+
+        Args:
+            engine: of the run.
+            progress: as it was saved.
+        """
+
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """After the run's files have been written.
 
@@ -57,6 +66,25 @@ class Callback:
             engine: of the run.
             result: what it gave.
         """
+
+
+def refuse_other_callbacks(callbacks: object) -> None:
+    """Refuse what cannot be called while a run trains, before anything is computed.
+
+    Args:
+        callbacks: as the user gave them.
+
+    Raises:
+        ConfigError: it is no list, or holds something else than callbacks.
+    """
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise ConfigError(f"callbacks is of type {type(callbacks).__name__}; give a list of Callback objects")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            name = f"the class {one.__name__}" if isinstance(one, type) else f"of type {type(one).__name__}"
+            raise ConfigError(
+                f"callbacks holds one that is {name}; give objects of subclasses of astune.training.callbacks.Callback"
+            )
 
 
 class ConsoleBar(Callback):
@@ -140,10 +168,12 @@ class Checkpoints(Callback):
 
     Args:
         seconds: at least, between the checkpoints of epochs that train from a cache: those may take less time than a checkpoint.
+        callbacks: that are called after each one.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, callbacks: Sequence[Callback]) -> None:
         self._seconds = seconds
+        self._callbacks = callbacks
         self._saved = 0.0
 
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
@@ -190,6 +220,8 @@ class Checkpoints(Callback):
             )
         engine.accelerator.wait_for_everyone()
         self._saved = time.perf_counter()
+        for callback in self._callbacks:
+            callback.on_save(engine, progress)
 
 
 def _told(engine: Engine, entry: dict[str, Any]) -> str:
