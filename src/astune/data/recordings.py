@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.data.audio import SUFFIXES, UNREADABLE
+from astune.data.formats import SUFFIXES, UNREADABLE
 from astune.errors import DataError, listing
 from astune.printable import printable
 from astune.validated import checked

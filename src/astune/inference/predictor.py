@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.data_record import trained_among
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +47,7 @@ _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
 
 
+@checked_but_for("adapter", "backbone")
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
@@ -77,10 +79,8 @@ class Predictor:
         batch_size: int = 16,
     ) -> None:
         for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and (not isinstance(number, int) or number < 1):
+            if number is not None and number < 1:
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
-        if precision is not None and precision not in get_args(Precision):
-            raise ConfigError(unknown("precision", precision, get_args(Precision)))
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
         self.front_end = loaded.model.front_end
