@@ -121,6 +121,9 @@ def test_the_readme_table_is_what_the_command_prints() -> None:
     assert set(TABLE_1) <= set(seen)  # a preset that is added need not be in it
 
 
+GROWING = {"methods/", "features/"}  # an added method or augmentation need not be in README
+
+
 def test_the_tree_in_the_readme_names_every_file() -> None:
     """Folder by folder: ``  data/  audio (what it does) · clip``; a name that stands in no brackets is a file or a folder."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -136,7 +139,8 @@ def test_the_tree_in_the_readme_names_every_file() -> None:
         held = {path for path in (SOURCE / folder).iterdir() if path.name[0] != "_"}
         files = {path.name.removesuffix(".py") for path in held if path.is_file()}
         inner = {f"{path.name}/" for path in held if path.is_dir()} - (folders if folder == "." else set())
-        assert names == files | inner, folder
+        assert names <= files | inner, folder
+        assert folder in GROWING or names == files | inner, folder
 
 
 WRITTEN = ("results/",)  # where `astune reproduce` writes, in the user's folder
