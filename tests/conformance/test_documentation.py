@@ -149,8 +149,10 @@ _NAME = re.compile(r"@?[A-Za-z_][\w.]*(?:\(.*\))?")
 
 
 def prose(page: Path) -> str:
-    """A page without its examples, which run, and without tables of results, which are generated."""
-    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    """A page without its examples, which run, and without what it says of earlier states: the second column of ``what | before | now``."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    head, mark, changes = text.partition("| what | before | now |")
+    return head + mark + re.sub(r"^(\|[^|\n]*\|)[^|\n]*\|", r"\1", changes, flags=re.MULTILINE)
 
 
 def words_of(text: str) -> set[str]:

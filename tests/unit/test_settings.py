@@ -59,7 +59,16 @@ def test_the_identity_of_a_run_is_as_it_was() -> None:
 
 
 def test_lists_that_are_derived_are_as_they_were() -> None:
-    assert set(settings_where(kind="data", since=1)) == {"data", "fold", "seed", "shots", "limit_clips", "selection", "max_length", "skip_broken"}
+    assert set(settings_where(kind="data", since=1)) == {
+        "data",
+        "fold",
+        "seed",
+        "shots",
+        "limit_clips",
+        "selection",
+        "max_length",
+        "skip_broken",
+    }
     assert list(DECIDING) == settings_where(kind="data")
     placed = {"data", "method", "output_dir", "fold", "seed", "resume", "overwrite_output_dir", "report_to"}
     assert set(settings_where(placed=True, since=1)) == placed
