@@ -159,9 +159,8 @@ def find_recordings(folder: Path) -> Found:
         relative, link = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(folder / relative)  # noqa: PTH116 - of text, for speed
-            circle = relative == link != "" and _leads_up(
-                folder / relative
-            )  # above the data set, all beside it would be read
+            # Above the data set, everything beside it would be read too.
+            circle = relative == link != "" and _leads_up(folder / relative)
             if circle or (status.st_dev, status.st_ino) in seen:
                 found.skipped.append(Skipped(relative, CIRCLE if circle else _AGAIN))
                 continue

@@ -58,9 +58,10 @@ class Predictor:
         backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
         device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
             where it is.
-        precision: of the matrix products. Where None, the one that the adapter was trained and scored with; of a classifier, float32.
-        threads: that decode recordings beside the model; one for each usable core where None.
-        batch_size: recordings that the model takes at a time.
+        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
+            float32.
+        threads: number of threads that decode recordings while the model computes; one for each usable core where None.
+        batch_size: number of recordings that the model takes at a time.
 
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
@@ -151,8 +152,8 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
-            top_k: likewise.
+            sampling_rate: as for :meth:`predict`.
+            top_k: as for :meth:`predict`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
@@ -203,7 +204,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, classes), float32, on the CPU; one row for a single input.
@@ -220,7 +221,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, d), float32, on the CPU; one row for a single input.
