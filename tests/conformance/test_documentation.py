@@ -168,11 +168,21 @@ def resolves(dotted: str) -> bool:
     return True
 
 
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether a relative link has its file, and its ``#anchor`` a heading there."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def lost(page: Path) -> list[str]:
     """Files, links and names in a page that are nowhere in the repository."""
     text = prose(page)
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
-    found = [link for link in links if not (page.parent / link).exists()]
+    links = [link for link in re.findall(r"\]\(([^)\s]+)", text) if "://" not in link]
+    found = [link for link in links if not leads_somewhere(page, link)]
     for quoted in sorted(set(re.findall(r"`([^`\n]+)`", text))):
         path, _, member = quoted.partition("::")
         if _PATH.fullmatch(path):
@@ -200,7 +210,15 @@ def test_every_file_link_and_name_in_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "stale",
-    ["`backbone/arithmetic.py`", "`data/hub.py`", "`origin_of`", "`astune.data.base`", "`x.py::y`", "[a](gone.md)"],
+    [
+        "`backbone/arithmetic.py`",
+        "`data/hub.py`",
+        "`origin_of`",
+        "`astune.data.base`",
+        "`x.py::y`",
+        "[a](gone.md)",
+        "[a](#gone)",
+    ],
 )
 def test_what_is_gone_is_found(stale: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
