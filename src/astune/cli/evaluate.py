@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
 from astune.console import print_result, results, results_table
 from astune.json_text import json_text
-from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -32,13 +32,9 @@ def evaluate(
     fold: Annotated[
         int | None, typer.Option(help="Test fold; by default the one the adapter was trained without.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
-    ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
-    ] = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a step.")] = 32,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")

@@ -1,4 +1,4 @@
-"""Command line options made from the fields of a configuration, so that neither can drift from the other."""
+"""Options that several commands share: written once, or made from the fields of a configuration."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from astune.names import Precision
 from astune.training.config import Panel, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+BackboneOption = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(help="Precision of matrix products; by default the one the adapter was trained with."),
+]
 
 
 def with_fields(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
 from astune.errors import ConfigError
 from astune.json_text import json_text
-from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -31,13 +31,9 @@ def predict(
         list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Labels for each file, the likeliest first.")] = 1,
-    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
-    ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
-    ] = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
     ] = None,

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soxr
 
-from astune.data.formats import SUFFIXES as SUFFIXES
-from astune.data.formats import UNREADABLE as UNREADABLE
 from astune.data.levels import Levels, peak_of
 from astune.data.opening import frame_hint, opened
 from astune.errors import AudioError
@@ -139,9 +137,8 @@ def listen_to_samples(
         raise AudioError(f"{printable(name)}: it holds no samples")
     _refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
-    heard = slice(
-        0, None if seconds is None else math.ceil(seconds * sampling_rate)
-    )  # what the resampler needs around it is not heard
+    # What the resampler needs around it is not heard.
+    heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
     levels.add(block[heard], mono[heard])
     whole = len(samples) / sampling_rate
     where = part.first_seconds(whole) if len(block) == wanted else ""
@@ -265,9 +262,8 @@ class _Part:
         """Seconds of the clip in a file of ``whole`` seconds."""
         if not self.start and self.end is None:
             return whole
-        return round(
-            (whole if self.end is None else min(self.end, whole)) - self.start, 9
-        )  # 0.3 - 0.1 is a little less than 0.2
+        end = whole if self.end is None else min(self.end, whole)
+        return round(end - self.start, 9)  # 0.3 - 0.1 is a little less than 0.2
 
     def heard(self, length: float) -> float:
         """Seconds that are heard of a clip of so many."""

@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
-from astune.data.dataset import in_threads
 from astune.data.layouts.base import load_data
+from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
 from astune.errors import AudioError, ConfigError, DataError
 from astune.features.log_mel import FrontEnd

@@ -115,7 +115,7 @@ class PlannedRun:
         decided = config.identity()
         decided |= settle(config, self.method, self.recipe)
         if not self.method:
-            decided = {key: decided[key] for key in DECIDING}
+            decided = {key: decided[key] for key in DECIDING if key in decided}
         return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": keyed.FORMAT}
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.data_record import trained_among
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +47,7 @@ _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
 
 
+@checked_but_for("adapter", "backbone")
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
@@ -56,9 +58,10 @@ class Predictor:
         backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
         device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
             where it is.
-        precision: of the matrix products. Where None, the one that the adapter was trained and scored with; of a classifier, float32.
-        threads: that decode recordings beside the model; one for each usable core where None.
-        batch_size: recordings that the model takes at a time.
+        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
+            float32.
+        threads: number of threads that decode recordings while the model computes; one for each usable core where None.
+        batch_size: number of recordings that the model takes at a time.
 
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
@@ -77,10 +80,8 @@ class Predictor:
         batch_size: int = 16,
     ) -> None:
         for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and (not isinstance(number, int) or number < 1):
+            if number is not None and number < 1:
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
-        if precision is not None and precision not in get_args(Precision):
-            raise ConfigError(unknown("precision", precision, get_args(Precision)))
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
         self.front_end = loaded.model.front_end
@@ -151,8 +152,8 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
-            top_k: likewise.
+            sampling_rate: as for :meth:`predict`.
+            top_k: as for :meth:`predict`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
@@ -203,7 +204,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, classes), float32, on the CPU; one row for a single input.
@@ -220,7 +221,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, d), float32, on the CPU; one row for a single input.

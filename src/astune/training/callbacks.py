@@ -157,9 +157,8 @@ class Tracker(Callback):
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """Send the scores of the test clips."""
         engine.accelerator.log(_flat({"test": result.scores.get("test", {})}), step=engine.total_steps)
-        for (
-            tracker
-        ) in engine.accelerator.trackers:  # end_training would part the processes, and the next fold needs them
+        # Not with end_training: it would part the processes, and the next fold needs them.
+        for tracker in engine.accelerator.trackers:
             tracker.finish()
 
 
