@@ -64,7 +64,7 @@ def test_one_input_gives_a_list_and_several_give_a_list_of_lists(predictor: Pred
     assert sum(entry["score"] for entry in everything) == pytest.approx(1, abs=1e-6)
     assert predictor.predict(path, top_k=99) == everything  # as transformers' pipeline does
     assert len(predictor.predict(path, top_k=1)) == 1
-    assert predictor.predict(path, top_k=np.int64(2)) == everything[:2]
+    assert predictor.predict(path, top_k=np.int64(2)) == everything[:2]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rate", [16_000, 8_000, 44_100, 48_000])

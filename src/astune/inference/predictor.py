@@ -30,7 +30,7 @@ from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.data_record import trained_among
-from astune.validated import fits
+from astune.validated import checked_but_for, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +47,7 @@ _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
 
 
+@checked_but_for("adapter", "backbone", "device", "precision", "threads", "batch_size")
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
@@ -77,8 +78,8 @@ class Predictor:
         threads: int | None = None,
         batch_size: int = 16,
     ) -> None:
-        for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and not _is_count(number):
+        for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
+            if not _is_count(number):
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
         if precision is not None and precision not in get_args(Precision):
             raise ConfigError(unknown("precision", precision, get_args(Precision)))
