@@ -151,7 +151,7 @@ class SingleLabel(Task):
 
     def score(self, logits: Tensor, targets: Tensor) -> Scores:
         """Accuracy, macro F1, loss and the confusion matrix."""
-        from astune.training.metrics import score_classes
+        from astune.class_scores import score_classes
 
         return score_classes(logits, targets)
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from astune import AudioClassifier
+from astune.class_scores import ClassScores, score_classes
 from astune.compute import Arithmetic
 from astune.data import load_data
 from astune.environment import device_name
@@ -33,7 +34,6 @@ from astune.training.callbacks import EpochLines
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.loop import train
-from astune.training.metrics import ClassScores, score_classes
 from astune.training.processes import batches
 from astune.training.result import read_result
 from tests.stopping import Call, PowerCut, StopAfter, reached

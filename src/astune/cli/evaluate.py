@@ -72,7 +72,7 @@ def _show(record: dict[str, Any], task: Task) -> None:
 
 
 def _show_recalls(record: dict[str, Any]) -> None:
-    from astune.training.confusion import whole
+    from astune.confusion import whole
 
     table = results_table(["class"], ["clips", "recall"])
     matrix = whole(record["confusion"])

@@ -37,6 +37,7 @@ _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
+_FASTEST = 2**31 - 1  # Hz; the most that libsndfile can state, and far beyond it the resampler does not come to an end
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
 
 
@@ -113,7 +114,12 @@ def listen(
 
 
 def listen_to_samples(
-    samples: NDArray[Any], sampling_rate: int, seconds: float | None = None, *, name: str = "samples"
+    samples: NDArray[Any],
+    sampling_rate: int,
+    seconds: float | None = None,
+    frames: int | None = None,
+    *,
+    name: str = "samples",
 ) -> Recording:
     """Take samples in memory as :func:`listen` takes those of a file: the same samples give the same recording bit for bit.
 
@@ -121,29 +127,43 @@ def listen_to_samples(
         samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
         sampling_rate: Hz, a whole number.
         seconds: how much of their beginning is wanted; all where None.
+        frames: of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
         name: of them, for messages.
 
     Returns:
         The recording.
 
     Raises:
-        AudioError: there are none, some are no numbers, or their rate is too low.
+        AudioError: there are none, some are no numbers, or their rate is too low or too high.
     """
     _refuse_rate(sampling_rate, "its sampling_rate is", name)
     part = _Part(0.0, seconds, None)
     wanted = part.frames(sampling_rate, margins=True)
     block = _in_unit_range(samples[:wanted])
-    if not len(block):
+    if not block.size:
         raise AudioError(f"{printable(name)}: it holds no samples")
     _refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
     # What the resampler needs around it is not heard.
     heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
     levels.add(block[heard], mono[heard])
-    whole = len(samples) / sampling_rate
+    whole = (len(samples) if frames is None else frames) / sampling_rate
     where = part.first_seconds(whole) if len(block) == wanted else ""
     doubts = tuple(f"{doubt}{where}" for doubt in levels.doubts(block.shape[1]))
     return _recording([mono], Facts(sampling_rate, block.shape[1], whole, part.heard(whole), doubts), part, name)
+
+
+def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
+    """How many frames of a recording's beginning are looked at, where so many seconds of it are wanted.
+
+    Args:
+        sampling_rate: Hz.
+        seconds: how much of its beginning is wanted.
+
+    Returns:
+        Frames, with those that the resampler needs; None for all of them, where None was given.
+    """
+    return _Part(0.0, seconds, None).frames(sampling_rate, margins=True)
 
 
 def _recording(blocks: list[NDArray[np.float32]], facts: Facts, part: _Part, name: str | Path) -> Recording:
@@ -358,6 +378,8 @@ def _refuse_rate(rate: int, stated: str, name: str | Path) -> None:
         raise AudioError(
             f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
         )
+    if rate > _FASTEST:
+        raise AudioError(f"{printable(name)}: {stated} {rate} samples a second; no file has more than {_FASTEST:,}")
 
 
 def _refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:

@@ -24,13 +24,13 @@ from astune.features import build_cache
 from astune.inference.batches import ahead, fetched, outputs, refuse_non_finite, slices
 from astune.inference.evaluation import Evaluation, ScoredSplit, clips_of, known_labels
 from astune.inference.inputs import Heard, is_single, sources
-from astune.inference.loading import load
+from astune.inference.loading import load, refuse_cast
 from astune.inference.prediction import LabelScore, Prediction
 from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.data_record import trained_among
-from astune.validated import checked_but_for
+from astune.validated import checked_but_for, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +47,7 @@ _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
 
 
-@checked_but_for("adapter", "backbone")
+@checked_but_for("adapter", "backbone", "threads", "batch_size")
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
@@ -66,7 +66,7 @@ class Predictor:
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
         BackboneError: the backbone cannot be found.
-        ConfigError: an unknown device or precision, or a number below 1.
+        ConfigError: an unknown device or precision, a number below 1, or a classifier that was cast.
     """
 
     def __init__(
@@ -80,13 +80,14 @@ class Predictor:
         batch_size: int = 16,
     ) -> None:
         for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and number < 1:
+            if number is not None and not _is_count(number):
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
         self.front_end = loaded.model.front_end
         self.task = loaded.model.task
-        self.threads, self.batch_size = threads or usable_cores(), batch_size
+        self.threads, self.batch_size = int(threads or usable_cores()), int(batch_size)
+        refuse_cast(self.model, precision or loaded.precision)
         half = (precision or loaded.precision) == "bfloat16"
         # Storing changes the weights, which belong to whoever made the model.
         self.arithmetic = Arithmetic.of(self.device, half, loaded.own and half)
@@ -161,9 +162,9 @@ class Predictor:
         Raises:
             ConfigError: an input is none that can be labelled, or ``top_k`` is below 1.
         """
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        if top_k is not None and not _is_count(top_k):
             raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
-        count = min(top_k or len(self.labels), len(self.labels))
+        count = min(int(top_k or len(self.labels)), len(self.labels))
         for batch, logits in self._outputs(inputs, sampling_rate, lambda features: self.model(features).logits):
             rows = iter(self.task.activate(logits))
             for one in batch:
@@ -314,7 +315,7 @@ class Predictor:
         """What the model computes of inputs, batch by batch; the output has a row for each input of the batch that can be read."""
         heard = ahead(
             lambda one: one if isinstance(one, Heard) else one.hear(self.front_end),
-            self._drawn(sources(inputs, sampling_rate)),
+            self._drawn(sources(inputs, sampling_rate, self.front_end.seconds)),
             threads=0 if is_single(inputs) else self.threads,
             waiting=2 * self.batch_size,
         )
@@ -329,6 +330,10 @@ class Predictor:
         while batch := list(islice(heard, self.batch_size)):
             features = [torch.from_numpy(one.clip.features).float() for one in batch if one.clip]
             yield batch, torch.stack(features) if features else torch.empty(0, len(self.labels))
+
+
+def _is_count(number: object) -> bool:
+    return fits(number, int) and bool(number >= 1)  # type: ignore[operator] # a number, NumPy's too
 
 
 def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
