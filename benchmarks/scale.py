@@ -18,6 +18,7 @@ import torch
 
 from astune import AudioClassifier, load_backbone, load_data
 from astune.adapter_file import read
+from astune.class_scores import score_classes
 from astune.data.check import check
 from astune.data.labels import label_faults
 from astune.experiments.plan import PlanOptions, plan, saved
@@ -27,7 +28,6 @@ from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.names import BUNDLED_BACKBONE
 from astune.reporting.report import write_report
-from astune.training.metrics import score_classes
 from astune.training.result import TrainResult
 from benchmarks.measure import Contestant, Outcome, Subject, contest
 from benchmarks.report import Benchmark, Finding, Options, Report

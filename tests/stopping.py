@@ -30,31 +30,27 @@ class StopAfter(Callback):
     def __init__(self, steps: int, stop: type[BaseException] = PowerCut) -> None:
         self.steps, self.stop = steps, stop
 
-    def _look(self, engine: Engine) -> None:
-        if reached(engine.setup.config.output_dir, self.steps):
+    def on_save(self, engine: Engine, progress: Progress) -> None:
+        if engine.global_step(progress) >= self.steps:
             raise self.stop
-
-    def on_step_end(self, engine: Engine, progress: Progress) -> None:
-        del progress
-        self._look(engine)
-
-    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
-        del progress
-        self._look(engine)
 
 
 class Call(Callback):
-    """Calls a function after each step, and one after each epoch.
+    """Calls a function after each step, one after each epoch, and one after each checkpoint.
 
     Args:
         step: takes the run's progress; nothing where None.
         epoch: likewise.
+        save: likewise.
     """
 
     def __init__(
-        self, step: Callable[[Progress], object] | None = None, epoch: Callable[[Progress], object] | None = None
+        self,
+        step: Callable[[Progress], object] | None = None,
+        epoch: Callable[[Progress], object] | None = None,
+        save: Callable[[Progress], object] | None = None,
     ) -> None:
-        self.step, self.epoch = step, epoch
+        self.step, self.epoch, self.save = step, epoch, save
 
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         del engine
@@ -65,6 +61,11 @@ class Call(Callback):
         del engine
         if self.epoch:
             self.epoch(progress)
+
+    def on_save(self, engine: Engine, progress: Progress) -> None:
+        del engine
+        if self.save:
+            self.save(progress)
 
 
 def reached(folder: Path, step: int) -> bool:

@@ -23,11 +23,12 @@ from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
+from astune.shared_change import shared_change
 from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any, Self
 
@@ -80,7 +81,11 @@ class AudioClassifier(nn.Module):
         self.front_end = backbone.front_end
         """How audio becomes this classifier's input."""
         backbone.requires_grad_(requires_grad=False)
-        attached = self.method.attach(self.sites)
+        try:
+            attached = self.method.attach(self.sites)
+        except ConfigError:  # such as of a layer that is not there
+            backbone.release()
+            raise
         self.modules_by_place = attached.modules
         self.added = _tree(attached.modules)
         """What the method added; the names of its parameters and buffers are those of the adapter file."""
@@ -280,7 +285,11 @@ class AudioClassifier(nn.Module):
         model = cls(backbone, adapter.method, adapter.labels, config.pooling, adapter.task, outer_spaces=True)
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
         model.front_end = config.front_end
-        model.load_adapter_state(adapter.tensors)
+        try:
+            model.load_adapter_state(adapter.tensors)
+        except AdapterError:
+            backbone.release()
+            raise
         return model.eval()
 
     @classmethod
@@ -319,7 +328,6 @@ class AudioClassifier(nn.Module):
         """
         merged = copy.deepcopy(self)
         merged.method.merge(merged.sites, merged.modules_by_place)
-        merged.sites.detach()
         merged.backbone.release()
         plain = AudioClassifier(
             merged.backbone, FullFineTuning(), self.labels, self.pooling, self.task, outer_spaces=True
@@ -383,14 +391,22 @@ def _tree(modules: dict[str, nn.Module]) -> nn.Module:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the time of a block.
+    """Evaluation mode for the time of a block; then each part of the model is in its own mode again.
 
     Args:
         model: any module.
     """
-    training = model.training
-    model.eval()
-    try:
+
+    def make() -> Callable[[], None]:
+        trained = [module for module in model.modules() if module.training]
+        if trained:
+            model.eval()
+
+        def undo() -> None:
+            for module in trained:  # not all of them: the user may have set a part to evaluation mode
+                module.training = True
+
+        return undo
+
+    with shared_change(("evaluation mode", id(model)), make):
         yield
-    finally:
-        model.train(training)

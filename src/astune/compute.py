@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from astune.shared_change import shared_change
 
 if TYPE_CHECKING:
     from astune.names import AttentionKernel, MatmulPrecision
@@ -79,15 +81,21 @@ class Arithmetic:
     @contextmanager
     def products(self) -> Iterator[None]:
         """The context of a run, for its float32 products; what the process has set for its other work is there again behind it."""
-        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision(self.matmul_precision)
-        # The patches' projection is a convolution, which has a switch of its own.
-        torch.backends.cudnn.allow_tf32 = self.matmul_precision != "highest"
-        try:
+
+        def make() -> Callable[[], None]:
+            before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+            torch.set_float32_matmul_precision(self.matmul_precision)
+            # The patches' projection is a convolution, which has a switch of its own.
+            torch.backends.cudnn.allow_tf32 = self.matmul_precision != "highest"
+
+            def undo() -> None:
+                torch.set_float32_matmul_precision(before[0])
+                torch.backends.cudnn.allow_tf32 = before[1]
+
+            return undo
+
+        with shared_change(("products", self.matmul_precision), make):
             yield
-        finally:
-            torch.set_float32_matmul_precision(before[0])
-            torch.backends.cudnn.allow_tf32 = before[1]
 
     def prepare(self, sites: HasKernels) -> None:
         """Choose the kernels of a backbone, and store its frozen matrices, in place, as this arithmetic reads them.

@@ -82,6 +82,11 @@ def notices() -> Console:
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
+def is_terminal() -> bool:
+    """Whether progress bars are shown. Logs and notebooks get lines instead."""
+    return notices().is_terminal
+
+
 def say(message: str) -> None:
     """Announce something in one line.
 
@@ -108,7 +113,7 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False), console=console, transient=True, speed_estimate_period=86_400,
-        disable=quiet or not console.is_terminal,
+        disable=quiet or not is_terminal(),
     )  # fmt: skip
     with bar:
         task = bar.add_task(description, total=total, note="")

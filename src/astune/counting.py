@@ -111,10 +111,10 @@ class _SubLayer:
         """As of :class:`astune.backbone.SubLayer`."""
 
     def add_to(self, projection: str, module: nn.Module) -> None:
-        """Likewise."""
+        """As of :class:`astune.backbone.SubLayer`."""
 
     def prepend(self, prefix: object) -> None:
-        """Likewise."""
+        """As of :class:`astune.backbone.SubLayer`."""
 
     def parameters(self) -> dict[str, Tensor]:
         modules = {"norm": self.norm, **self.projections}

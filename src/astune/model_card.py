@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from astune import markdown
+from astune.tasks import task_named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from astune.adapter import AdapterConfig
 
 _LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell
@@ -49,13 +52,17 @@ def model_card(config: AdapterConfig) -> str:
     ]
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
-        lines += ["\n## Scores\n", "| split | clips | accuracy | macro F1 |\n| --- | --- | --- | --- |"]
-        lines += [
-            f"| {markdown.text(split)} | {scores.get('clips', '-')} | {_share(scores, 'accuracy')} | {_share(scores, 'macro_f1')} |"
-            for split, scores in config.metrics.items()
-        ]
+        lines += ["\n## Scores\n", *_scores(config.metrics, task_named(config.task).shares)]
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
+
+
+def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) -> list[str]:
+    """A table of the scores of each split."""
+    rows = [["split", "clips", *shares.values()], ["---"] * (2 + len(shares))]
+    for split, scores in metrics.items():
+        rows.append([markdown.text(split), str(scores.get("clips", "-")), *(_share(scores, name) for name in shares)])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _share(scores: dict[str, Any], name: str) -> str:

@@ -47,8 +47,9 @@ class Task(ABC):
     """The figure that chooses the epoch and stands in reports."""
     shares: ClassVar[dict[str, str]]
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
-    counts_clips: ClassVar[bool]
-    """Whether the headline is a share of clips, each right or wrong. Then records have a confusion matrix, and Wilson's interval holds."""
+    counts_clips: ClassVar[bool] = False
+    """Whether each clip has one answer, and the headline is the share of clips that get it right. Then scores have a confusion matrix,
+    Wilson's interval holds, and a class that most clips have is worth a warning."""
 
     @abstractmethod
     def strata(self, clip: Clip) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class SingleLabel(Task):
 
     def score(self, logits: Tensor, targets: Tensor) -> Scores:
         """Accuracy, macro F1, loss and the confusion matrix."""
-        from astune.training.metrics import score_classes
+        from astune.class_scores import score_classes
 
         return score_classes(logits, targets)
 

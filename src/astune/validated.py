@@ -177,7 +177,9 @@ def _misnamed(
 
 
 def _unfit(name: str, value: object, hint: Any) -> str:  # noqa: ANN401 - any annotation
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    members = tuple(member for member in members if member is not type(None))
+    choices = get_args(members[0]) if len(members) == 1 and get_origin(members[0]) is Literal else ()
     if isinstance(value, str) and choices:
         return unknown(name, value, choices)
     return f"{name}={_shown(value)} is of type {type(value).__name__}; give {describe(hint)}"

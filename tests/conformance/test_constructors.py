@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import astune
-from astune import load_backbone, parse_method
+from astune import AudioClassifier, load_backbone, parse_method
 from astune.data import DataRecipe
 from astune.errors import AstuneError, ConfigError
 from astune.experiments.plan import PlanOptions
@@ -92,6 +92,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "series": "test",
         "panel": "x",
     },
+    "Predictor": {"adapter": AudioClassifier(load_backbone("random:tiny", 32), "linear", ["a", "b"])},
     "Row": {"name": "a", "method": "lora"},
     "SpecAugment": {"freq_mask": 24, "time_mask": 80, "seed": 0},
     "Split": {"train": (0,), "validation": (), "test": (1,)},
@@ -124,6 +125,7 @@ def test_there_are_constructors() -> None:
         "Patchout",
         "SpecAugment",
         "LoRA",
+        "Predictor",
     } <= names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 import shutil
@@ -17,7 +18,16 @@ from astune.methods import PRESETS
 from tests.conformance.test_counts import TABLE_1
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "astune"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+HANDWRITTEN = [page for page in PAGES if page.parent.name != "reports"]
+CODE = "\n".join(
+    path.read_text(encoding="utf-8")
+    for folder in ("src", "tests", "benchmarks", "pretraining", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+    if path != Path(__file__)  # which names what must not be found
+)
+WORDS = set(re.findall(r"\w+", CODE))
 _BLOCK = re.compile(
     r"(?:<!-- (?P<tag>run|skip: [^\n]+?) -->\n)?```(?P<kind>console|python|yaml)\n(?P<body>.*?)```", re.DOTALL
 )
@@ -111,15 +121,109 @@ def test_the_readme_table_is_what_the_command_prints() -> None:
     assert set(TABLE_1) <= set(seen)  # a preset that is added need not be in it
 
 
-def test_the_tree_in_the_readme_is_there() -> None:
+GROWING = {"methods/", "features/"}  # an added method or augmentation need not be in README
+
+
+def test_the_tree_in_the_readme_names_every_file() -> None:
+    """Folder by folder: ``  data/  audio (what it does) · clip``; a name that stands in no brackets is a file or a folder."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tree = readme.split("## The tree")[1].split("```")[1]
-    named = re.findall(r"^  ([a-z_]+(?:/|\.py))", tree, re.MULTILINE)
-    assert len(named) >= 7
-    for name in named:
-        assert (ROOT / "src" / "astune" / name).exists(), name
-    packages = {path.name for path in (ROOT / "src" / "astune").iterdir() if path.is_dir() and path.name[0] != "_"}
-    assert packages == {name.rstrip("/") for name in named if name.endswith("/")}
+    package = tree.partition("src/astune/\n")[2].partition("\nbenchmarks/")[0]
+    blocks = dict(re.findall(r"^  ([a-z_]+/|\.) +((?:.|\n   )*)", package, re.MULTILINE))
+    named = {
+        folder: set(re.findall(r"[a-z_0-9.]+/?", re.sub(r"\([^)]*\)", "", body))) for folder, body in blocks.items()
+    }
+    folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")}
+    assert named.keys() == {".", *folders}
+    for folder, names in named.items():
+        held = {path for path in (SOURCE / folder).iterdir() if path.name[0] != "_"}
+        files = {path.name.removesuffix(".py") for path in held if path.is_file()}
+        inner = {f"{path.name}/" for path in held if path.is_dir()} - (folders if folder == "." else set())
+        assert names <= files | inner, folder
+        assert folder in GROWING or names == files | inner, folder
+
+
+WRITTEN = ("results/",)  # where `astune reproduce` writes, in the user's folder
+_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|md|html|json|csv|cff|toml)|(?:[\w.-]+/)+")
+_NAME = re.compile(r"@?[A-Za-z_][\w.]*(?:\(.*\))?")
+
+
+def prose(page: Path) -> str:
+    """A page without its examples, which run, and without what it says of earlier states: the second column of ``what | before | now``."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    head, mark, changes = text.partition("| what | before | now |")
+    return head + mark + re.sub(r"^(\|[^|\n]*\|)[^|\n]*\|", r"\1", changes, flags=re.MULTILINE)
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
+
+
+def resolves(dotted: str) -> bool:
+    """Whether a dotted name leads to a module of ours or to something in one."""
+    try:
+        pkgutil.resolve_name(dotted)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether a relative link has its file, and its ``#anchor`` a heading there."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def lost(page: Path) -> list[str]:
+    """Files, links and names in a page that are nowhere in the repository."""
+    text = prose(page)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)", text) if "://" not in link]
+    found = [link for link in links if not leads_somewhere(page, link)]
+    for quoted in sorted(set(re.findall(r"`([^`\n]+)`", text))):
+        path, _, member = quoted.partition("::")
+        if _PATH.fullmatch(path):
+            there = any((base / path).exists() for base in (page.parent, ROOT, SOURCE)) or path.startswith(WRITTEN)
+            alone = "/" not in path.rstrip("/")
+            # A file of a user's or of a run is not in the repository, but the code names it.
+            in_code = not path.endswith(".py") and path.rstrip("/") in CODE
+            known = alone and (in_code or any(page.parent.rglob(path)) or any(SOURCE.rglob(path)))
+            if not (there or known) or (member and member not in WORDS):
+                found.append(quoted)
+        elif _NAME.fullmatch(quoted):
+            bare = quoted.lstrip("@").partition("(")[0]
+            is_code = bool(re.search(r"[_.]|[a-z][A-Z]", bare)) or quoted.endswith(")")
+            if is_code and not (resolves(bare) if bare.startswith("astune.") else words_of(bare) <= WORDS):
+                found.append(quoted)
+    return found
+
+
+@pytest.mark.parametrize(
+    "page", [*HANDWRITTEN, ROOT / "CHANGELOG.md"], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_every_file_link_and_name_in_a_page_exists(page: Path) -> None:
+    assert lost(page) == []
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        "`backbone/arithmetic.py`",
+        "`data/hub.py`",
+        "`origin_of`",
+        "`astune.data.base`",
+        "`x.py::y`",
+        "[a](gone.md)",
+        "[a](#gone)",
+    ],
+)
+def test_what_is_gone_is_found(stale: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"`adapter.py`, `Backbone.fit(length)` and {stale}\n", encoding="utf-8")
+    assert len(lost(page)) == 1
 
 
 def test_every_test_named_in_the_docs_exists() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from astune.data import LAYOUTS, load_data
-from astune.data.dataset import SPLITS
+from astune.data.splits import SPLITS
 from astune.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+from typer.testing import CliRunner
 
 from astune import Predictor
+from astune.cli import app
 from astune.cli.train import show
 from astune.data import LAYOUTS, AudioDataset, Clip, Layout, load_data
+from astune.data.balance import balance_notices
+from astune.data.dataset import DataRecipe
 from astune.errors import ConfigError
-from astune.tasks import TASKS, Reduction, Task, task_named
+from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.results import Results
+from astune.experiments.runner import execute
+from astune.experiments.store import Store
+from astune.experiments.table import load_table
+from astune.reporting.report import write_report
+from astune.tasks import SINGLE_LABEL, TASKS, Reduction, Task, task_named
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 
@@ -186,3 +196,57 @@ def test_a_second_task_trains_is_kept_and_predicts(any_labels: str, generated: P
     scores = {one["label"]: one["score"] for one in predictor.predict(str(file), top_k=None)}
     for label, logit in zip(predictor.labels, logits, strict=True):
         assert scores[label] == pytest.approx(float(logit.sigmoid()), abs=1e-6)  # independent, with no sum of 1
+
+
+def quick(data: str, folder: Path) -> TrainConfig:
+    return TrainConfig(
+        data=data, output_dir=folder, backbone="random:tiny", method="linear", max_length=32, num_train_epochs=2
+    )
+
+
+def test_a_second_task_is_shown_by_its_own_figures(any_labels: str, tmp_path: Path) -> None:
+    """The commands and the model card name no accuracy, and show no confusion matrix."""
+    result = train(quick(any_labels, tmp_path / "out"), quiet=True)
+    shown = CliRunner().invoke(app, ["evaluate", str(tmp_path / "out"), any_labels])
+    assert shown.exit_code == 0
+    assert f"mAP {result.scores['test']['map']:.2%}   loss" in shown.output
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| split | clips | mAP |\n| --- | --- | --- |\n" in card
+    assert f"| test | 18 | {result.scores['test']['map']:.2%} |" in card
+    assert "accuracy" not in shown.output + card
+
+
+def test_a_class_that_most_clips_have_is_no_answer_where_clips_have_several_labels() -> None:
+    clips = tuple(
+        Clip(f"{number}.wav", Path(f"{number}.wav"), ("speech", "music")[: 1 + (number == 0)], split="train")
+        for number in range(20)
+    )
+    several = AudioDataset("many", clips, ("music", "speech"), DataRecipe(), task=AnyLabels())
+    assert balance_notices(several) == []
+    single = replace(several, clips=tuple(replace(clip, labels=clip.labels[-1:]) for clip in clips), task=SINGLE_LABEL)
+    assert len(balance_notices(single)) == 1
+
+
+def test_experiments_run_a_second_task(any_labels: str, tmp_path: Path) -> None:
+    """Runs, tokens, tables and pictures; the baseline is for one label a clip and says so."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "title: Mine\nkind: tsne\nrows: [{name: Linear, method: linear}]\n"
+        f"datasets: [{{name: sounds, data: '{any_labels}'}}]\n"
+        "settings: {backbone: 'random:tiny', max_length: 32, num_train_epochs: 2}\n"
+    )
+    name, table = load_table(str(file))
+    with pytest.raises(ConfigError, match=r"one label.*'any-labels'.*leave --with-baseline out"):
+        plan(name, table, PlanOptions(with_baseline=True))
+    [run] = plan(name, table, PlanOptions())
+    store = Store(tmp_path / "store")
+    store.write_plan(saved(name, table, [run]))
+    record = execute(run, store)
+    assert record.headline == record.test["map"]
+    classes = store.read_tokens(run.key)["classes"]
+    assert len(classes) == 9  # every second of the 18 test clips has two labels
+    written = write_report(Results.load(store, name), tmp_path / "reports")
+    assert not [path for path in written if "confusion" in path.name]
+    shown = (tmp_path / "reports" / "mine.md").read_text()
+    assert "Test mAP in percent" in shown
+    assert "accuracy" not in shown

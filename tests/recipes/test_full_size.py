@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from astune import AudioClassifier, TrainConfig, load_data, train
+from astune.class_scores import score_classes
 from astune.data.generated import write_generated
 from astune.features import build_cache
-from astune.training.metrics import score_classes
 
 CHILD_BYTES = 4 * (221_184 + 769 * 6 + 2 * 768)  # of LoRA, head for six classes, final LayerNorm
 

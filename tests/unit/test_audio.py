@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration, read_audio
+from astune.data.audio import SAMPLING_RATE, duration, read_audio
+from astune.data.formats import SUFFIXES
 from astune.errors import AudioError
 from astune.printable import printable
 

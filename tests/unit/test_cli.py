@@ -239,7 +239,7 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str], monkeypa
         assert info.description
         assert info.description[:30] in out
     panels = re.findall(r"^╭─ (\w+) ─", out, re.MULTILINE)
-    assert sorted(panels) == sorted(["Arguments", "Options", *get_args(Panel)])
+    assert panels == ["Arguments", "Options", *get_args(Panel)]  # in the order of the reference page
 
 
 @pytest.mark.parametrize(

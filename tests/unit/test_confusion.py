@@ -13,12 +13,12 @@ import torch
 
 from astune import AudioClassifier, load_backbone
 from astune.adapter_file import read_config
+from astune.class_scores import ClassScores, score_classes
+from astune.confusion import counted, refuse_other_shape, whole
 from astune.errors import DataError
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.json_text import json_text
-from astune.training.confusion import counted, refuse_other_shape, whole
-from astune.training.metrics import ClassScores, score_classes
 from astune.training.result import TrainResult
 
 

@@ -180,10 +180,10 @@ def saved_steps(config: TrainConfig) -> list[int]:
 
     def look(_: Progress) -> None:
         latest = checkpoint.latest(config.output_dir)
-        if latest is not None:
-            seen[int(latest.name.removeprefix("checkpoint-"))] = None
+        assert latest is not None
+        seen[int(latest.name.removeprefix("checkpoint-"))] = None
 
-    train(config, quiet=True, callbacks=[Call(look, look)], checkpoint_seconds=float("inf"))
+    train(config, quiet=True, callbacks=[Call(save=look)], checkpoint_seconds=float("inf"))
     return [*seen]
 
 

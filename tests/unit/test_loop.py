@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from astune import AudioClassifier
+from astune.class_scores import ClassScores, score_classes
 from astune.compute import Arithmetic
 from astune.data import load_data
 from astune.environment import device_name
@@ -29,10 +30,10 @@ from astune.features import SpecAugment, build_cache
 from astune.keyed import keyed_generator
 from astune.tasks import SINGLE_LABEL
 from astune.training import checkpoint
+from astune.training.callbacks import EpochLines
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.loop import train
-from astune.training.metrics import ClassScores, score_classes
 from astune.training.processes import batches
 from astune.training.result import read_result
 from tests.stopping import Call, PowerCut, StopAfter, reached
@@ -378,3 +379,16 @@ def test_the_input_length_does_not_follow_the_draw(tmp_path: Path) -> None:
         result = train(config(tmp_path / "data", tmp_path / str(seed), **fields), quiet=True)
         lengths.add(result.recipe["max_length"])
     assert lengths == {1 + (15_000 - 400) // 160}  # the 23rd of 24 lengths, two clips of each
+
+
+def test_logs_have_a_line_per_epoch(generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no bar is shown; of quick epochs the last one alone may have its line."""
+    fields = {"method": "linear", "cache_frozen": False, "num_train_epochs": 2}
+    result = train(config(generated, tmp_path / "out", **fields), callbacks=[EpochLines(seconds=0)])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch ")]
+    for number, entry in enumerate(result.history, start=1):
+        told = f"loss {entry['train_loss']:.3f}, validation accuracy {entry['validation']['accuracy']:.1%}"
+        assert f"Epoch {number} of 2: {told}, {entry['seconds']:.0f} s" in lines
+    assert sum(line.startswith("Epoch 2 of 2") for line in lines) == 2  # the run's own and the one handed in
+    train(config(generated, tmp_path / "quiet", **fields), quiet=True)
+    assert capsys.readouterr().err == ""

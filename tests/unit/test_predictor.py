@@ -64,6 +64,7 @@ def test_one_input_gives_a_list_and_several_give_a_list_of_lists(predictor: Pred
     assert sum(entry["score"] for entry in everything) == pytest.approx(1, abs=1e-6)
     assert predictor.predict(path, top_k=99) == everything  # as transformers' pipeline does
     assert len(predictor.predict(path, top_k=1)) == 1
+    assert predictor.predict(path, top_k=np.int64(2)) == everything[:2]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rate", [16_000, 8_000, 44_100, 48_000])
@@ -82,6 +83,8 @@ def test_an_array_scores_as_the_file_that_holds_it(
         torch.from_numpy(held).requires_grad_(),
         {"array": held, "sampling_rate": rate},
         {"raw": held.T, "sampling_rate": float(rate), "path": "x"},
+        np.ma.masked_array(held),
+        torch.complex(torch.from_numpy(held), torch.from_numpy(-held)).conj().imag,
     ]
     for form in forms:
         assert torch.equal(predictor.logits(form, sampling_rate=rate), expected)
@@ -127,6 +130,13 @@ def test_inputs_may_be_mixed_and_drawn_from_a_generator(predictor: Predictor, tm
         (noise(), 44_100.5, "sampling_rate=44100.5"),
         (noise(), "16k", "sampling_rate='16k'"),
         (noise(), True, "sampling_rate=True"),
+        (noise(), "16000", "sampling_rate='16000'"),
+        (
+            torch.zeros(900).to_sparse(),
+            RATE,
+            r"inputs is a torch\.sparse_coo tensor on cpu that cannot be read; give a dense one",
+        ),
+        (torch.zeros(900, device="meta"), RATE, "tensor on meta that cannot be read"),
         (noise(500, 9), RATE, r"the shape \(9, 500\), and recordings have 8 channels at most; .* a list of arrays"),
         (np.zeros((2, 3)), RATE, r"the shape \(2, 3\), too short to tell channels from samples"),
         (np.zeros((4, 1, 900)), RATE, r"the shape \(4, 1, 900\); give \(samples,\) or \(channels, samples\)"),
@@ -154,6 +164,9 @@ def test_what_cannot_be_used_is_refused_in_words(
     [
         (np.zeros(0), RATE, "inputs: it holds no samples"),
         (np.zeros((1, 0)), RATE, "no samples|too short"),
+        (np.zeros((0, 900)), RATE, "no samples"),
+        (np.zeros((900, 0)), RATE, "no samples"),
+        (noise(), 10**15, r"sampling_rate is 1000000000000000 samples a second; no file has more than 2,147,483,647"),
         (np.full(900, np.nan), RATE, "samples that are no finite numbers"),
         (np.full(900, np.inf), RATE, "samples that are no finite numbers"),
         (np.full(900, 1e300), RATE, "samples that are no finite numbers"),
@@ -182,8 +195,9 @@ def test_a_broken_file_among_many_is_raised_or_returned(predictor: Predictor, tm
     assert all(isinstance(one, AudioError) for one in predictor.predict([bad] * 40, errors="return"))
     with pytest.raises(ConfigError, match="unknown errors 'ignore'; choose one of: raise, return"):
         predictor.predict(good, errors="ignore")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="top_k=0: give 1 or more"):
-        predictor.predict(good, top_k=0)
+    for count in (0, True, 2.0):
+        with pytest.raises(ConfigError, match=f"top_k={count}: give 1 or more"):
+            predictor.predict(good, top_k=count)  # type: ignore[arg-type]
 
 
 def test_what_was_heard_is_told(predictor: Predictor) -> None:
@@ -276,9 +290,11 @@ def test_the_precision_is_the_one_of_the_training(tmp_path: Path, capsys: pytest
     [
         ({"device": "gpu"}, r"device='gpu' cannot be used; here there is cpu"),
         ({"device": "cuda:99"}, r"device='cuda:99' cannot be used"),
+        ({"device": "meta"}, r"device='meta' cannot be used"),
         ({"precision": "float16"}, "unknown precision 'float16'; choose one of: float32, bfloat16"),
         ({"threads": 0}, "threads=0: give a whole number of 1 or more"),
         ({"batch_size": 2.5}, "batch_size=2.5"),
+        ({"threads": True}, "threads=True: give a whole number"),
     ],
 )
 def test_settings_are_refused_in_words(settings: dict[str, Any], fault: str, adapter: Path) -> None:

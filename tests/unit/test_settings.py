@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,8 @@ from pydantic import Field
 
 from astune.data import DataRecipe
 from astune.experiments.baseline import DECIDING
+from astune.experiments.plan import PlanOptions, plan
+from astune.experiments.table import load_table
 from astune.methods import parse_method
 from astune.training import config as settings
 from astune.training.config import KINDS, SETTINGS, Setting, TrainConfig, settings_where
@@ -48,8 +50,8 @@ def test_a_field_without_a_tag_is_refused() -> None:
 
 def test_the_identity_of_a_run_is_as_it_was() -> None:
     assert set(CONFIG.identity()) == FIRST
-    assert set(settings_where(kind="running")) == RUNNING
-    later = {name for name in SETTINGS if SETTINGS[name].since > 1 and SETTINGS[name].kind != "running"}
+    assert set(settings_where(kind="running", since=1)) == RUNNING
+    later = {name for name in SETTINGS if SETTINGS[name].since > 1}
     assert later | FIRST | RUNNING == set(SETTINGS)
     changed = {"patchout": 0.5, "compile": True, "matmul_precision": "high"}
     assert CONFIG.model_copy(update=changed).identity() == CONFIG.identity() | changed
@@ -57,9 +59,30 @@ def test_the_identity_of_a_run_is_as_it_was() -> None:
 
 
 def test_lists_that_are_derived_are_as_they_were() -> None:
-    assert set(DECIDING) == {"data", "fold", "seed", "shots", "limit_clips", "selection", "max_length", "skip_broken"}
+    assert set(settings_where(kind="data", since=1)) == {
+        "data",
+        "fold",
+        "seed",
+        "shots",
+        "limit_clips",
+        "selection",
+        "max_length",
+        "skip_broken",
+    }
+    assert list(DECIDING) == settings_where(kind="data")
     placed = {"data", "method", "output_dir", "fold", "seed", "resume", "overwrite_output_dir", "report_to"}
-    assert set(settings_where(placed=True)) == placed
+    assert set(settings_where(placed=True, since=1)) == placed
+
+
+def test_a_later_setting_of_the_data_can_be_planned_with_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        options = PlanOptions(data_root=Path("no data, published sizes"), with_baseline=True, backbone="random:tiny")
+        return [run.key for run in plan(*load_table("table4"), options) if run.method is None]
+
+    before = keys()
+    assert before
+    monkeypatch.setitem(SETTINGS, "shots", replace(SETTINGS["shots"], since=2))
+    assert len(keys()) == len(before)
 
 
 def test_every_number_of_a_recipe_is_a_setting() -> None:

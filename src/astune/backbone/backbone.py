@@ -183,7 +183,8 @@ class Backbone(nn.Module):
         self._claim.taken = True
 
     def release(self) -> None:
-        """Give the weights back, once all that was attached is gone."""
+        """Take away all that was attached, and let another classifier have the weights."""
+        self.sites.detach()
         self._claim.taken = False
 
     def _refuse_if_taken(self) -> None:

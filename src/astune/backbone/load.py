@@ -39,9 +39,8 @@ BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 """Configuration, weights and model card of the bundled backbone, in transformers' own format."""
 
 _RANDOM_SEED = 2312_03694
-_TOKEN_STD = (
-    0.02  # of random positions and tokens: transformers starts them at zero, where no test would notice their loss
-)
+# Of random positions and tokens: transformers starts them at zero, where no test would notice their loss.
+_TOKEN_STD = 0.02
 _WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
 

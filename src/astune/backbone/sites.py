@@ -222,7 +222,7 @@ class Sites:
         Args:
             tokens: (batch, N, d) that enter the first of them.
             first: index of a layer.
-            last: likewise.
+            last: index of the layer after the last one; None for the end.
 
         Returns:
             (batch, N, d), before the final LayerNorm.

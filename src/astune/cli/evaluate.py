@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
 from astune.console import print_result, results, results_table
 from astune.json_text import json_text
-from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
+
+if TYPE_CHECKING:
+    from astune.tasks import Task
 
 
 def register(app: typer.Typer) -> None:
@@ -29,13 +32,9 @@ def evaluate(
     fold: Annotated[
         int | None, typer.Option(help="Test fold; by default the one the adapter was trained without.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
-    ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
-    ] = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a step.")] = 32,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")
@@ -59,19 +58,25 @@ def evaluate(
     if as_json:
         typer.echo(json_text(evaluation.record()))
     else:
-        _show(evaluation.record())
+        _show(evaluation.record(), predictor.task)
 
 
-def _show(record: dict[str, Any]) -> None:
-    from astune.training.confusion import whole
-
+def _show(record: dict[str, Any], task: Task) -> None:
     print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
+    if task.counts_clips:
+        _show_recalls(record)
+    shares = "".join(f"{heading} {record[name]:.2%}   " for name, heading in task.shares.items())
+    print_result(f"{shares}loss {record['loss']:.4f}")
+    if record["skipped"]:
+        print_result(f"left out, for they cannot be read: {number_of(record['skipped'], 'clip')}")
+
+
+def _show_recalls(record: dict[str, Any]) -> None:
+    from astune.confusion import whole
+
     table = results_table(["class"], ["clips", "recall"])
     matrix = whole(record["confusion"])
     for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
         if clips:
             table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
     results().print(table)
-    print_result(f"accuracy {record['accuracy']:.2%}   macro F1 {record['macro_f1']:.2%}   loss {record['loss']:.4f}")
-    if record["skipped"]:
-        print_result(f"left out, for they cannot be read: {number_of(record['skipped'], 'clip')}")

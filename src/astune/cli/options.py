@@ -1,19 +1,29 @@
-"""Command line options made from the fields of a configuration, so that neither can drift from the other."""
+"""Options that several commands share: written once, or made from the fields of a configuration."""
 
 from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from astune.training.config import Setting
+from astune.names import Precision
+from astune.training.config import Panel, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+BackboneOption = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(help="Precision of matrix products; by default the one the adapter was trained with."),
+]
 
 
 def with_fields(
@@ -32,9 +42,10 @@ def with_fields(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        made = [
-            _parameter(name, model, positional=name in arguments) for name in model.model_fields if name not in without
-        ]
+        offered = sorted(
+            (name for name in model.model_fields if name not in without), key=lambda name: _rank(model, name)
+        )
+        made = [_parameter(name, model, positional=name in arguments) for name in offered]
         parameters = sorted([*made, *own], key=lambda p: p.default is not inspect.Parameter.empty)
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -42,6 +53,16 @@ def with_fields(
         return command
 
     return decorate
+
+
+def _panel(model: type[BaseModel], name: str) -> Panel | None:
+    return next((tag.panel for tag in model.model_fields[name].metadata if isinstance(tag, Setting)), None)
+
+
+def _rank(model: type[BaseModel], name: str) -> int:
+    """``--help`` shows panels in the order in which their first options come: that of the reference page."""
+    panel = _panel(model, name)
+    return get_args(Panel).index(panel) if panel else -1
 
 
 def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspect.Parameter:
@@ -52,8 +73,7 @@ def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspec
     hinted: Any = info.annotation if default is not None else info.annotation | None  # type: ignore[operator]
     # A path stays text until the configuration looks at it: typer would make the current folder of an empty one.
     as_text: dict[str, Any] = {"parser": str, "metavar": "<path>"} if info.annotation is Path else {}
-    panel = next((tag.panel for tag in info.metadata if isinstance(tag, Setting)), None)
-    in_panel: dict[str, Any] = {} if positional else {"rich_help_panel": panel}
+    in_panel: dict[str, Any] = {} if positional else {"rich_help_panel": _panel(model, name)}
     annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text, **in_panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
 from astune.errors import ConfigError
 from astune.json_text import json_text
-from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -89,13 +89,6 @@ OutputDir = Annotated[
         rich_help_panel=_LONG,
     ),
 ]
-BackbonePlace = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
-Device = Annotated[
-    str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
-]
-Products = Annotated[
-    Precision | None, typer.Option(help="Of the computation; by default the one the adapter was trained with.")
-]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list with one object for each file.")]
@@ -124,9 +117,9 @@ def predict(
     merge_gap: MergeGap = None,
     table: Format = None,
     output_dir: OutputDir = None,
-    backbone: BackbonePlace = None,
-    device: Device = None,
-    precision: Products = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     threads: Threads = None,
     batch_size: BatchSize = 16,
     as_json: AsJson = False,

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import soxr
 
-from astune.data.formats import SUFFIXES as SUFFIXES
-from astune.data.formats import UNREADABLE as UNREADABLE
 from astune.data.levels import Levels
 from astune.data.opening import frame_hint, opened
 from astune.data.samples import in_unit_range, refuse_rate, refuse_wild
@@ -121,7 +119,12 @@ def listen(
 
 
 def listen_to_samples(
-    samples: NDArray[Any], sampling_rate: int, seconds: float | None = None, *, name: str = "samples"
+    samples: NDArray[Any],
+    sampling_rate: int,
+    seconds: float | None = None,
+    frames: int | None = None,
+    *,
+    name: str = "samples",
 ) -> Recording:
     """Take samples in memory as :func:`listen` takes those of a file: the same samples give the same recording bit for bit.
 
@@ -129,30 +132,43 @@ def listen_to_samples(
         samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
         sampling_rate: Hz, a whole number.
         seconds: how much of their beginning is wanted; all where None.
+        frames: of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
         name: of them, for messages.
 
     Returns:
         The recording.
 
     Raises:
-        AudioError: there are none, some are no numbers, or their rate is too low.
+        AudioError: there are none, some are no numbers, or their rate is too low or too high.
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     part = _Part(0.0, seconds, None)
     wanted = part.frames(sampling_rate, margins=True)
     block = in_unit_range(samples[:wanted])
-    if not len(block):
+    if not block.size:
         raise AudioError(f"{printable(name)}: it holds no samples")
     refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
-    heard = slice(
-        0, None if seconds is None else math.ceil(seconds * sampling_rate)
-    )  # what the resampler needs around it is not heard
+    # What the resampler needs around it is not heard.
+    heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
     levels.add(block[heard], mono[heard])
-    whole = len(samples) / sampling_rate
+    whole = (len(samples) if frames is None else frames) / sampling_rate
     where = part.first_seconds(whole) if len(block) == wanted else ""
     doubts = tuple(f"{doubt}{where}" for doubt in levels.doubts(block.shape[1]))
     return _recording([mono], Facts(sampling_rate, block.shape[1], whole, part.heard(whole), doubts), part, name)
+
+
+def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
+    """How many frames of a recording's beginning are looked at, where so many seconds of it are wanted.
+
+    Args:
+        sampling_rate: Hz.
+        seconds: how much of its beginning is wanted.
+
+    Returns:
+        Frames, with those that the resampler needs; None for all of them, where None was given.
+    """
+    return _Part(0.0, seconds, None).frames(sampling_rate, margins=True)
 
 
 def _recording(blocks: list[NDArray[np.float32]], facts: Facts, part: _Part, name: str | Path) -> Recording:
@@ -271,9 +287,8 @@ class _Part:
         """Seconds of the clip in a file of ``whole`` seconds."""
         if not self.start and self.end is None:
             return whole
-        return round(
-            (whole if self.end is None else min(self.end, whole)) - self.start, 9
-        )  # 0.3 - 0.1 is a little less than 0.2
+        end = whole if self.end is None else min(self.end, whole)
+        return round(end - self.start, 9)  # 0.3 - 0.1 is a little less than 0.2
 
     def heard(self, length: float) -> float:
         """Seconds that are heard of a clip of so many."""

@@ -47,8 +47,10 @@ def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None) -
         train: indices of those that train; all but validation and test clips where None.
 
     Returns:
-        One line, or none.
+        One line, or none; none where clips have several labels, because no one answer is then right.
     """
+    if not dataset.task.counts_clips:
+        return []
     if train is None:
         train = [number for number, clip in enumerate(dataset.clips) if clip.split in {None, "train"}]
     found = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from astune.console import progress
 from astune.data.audio import survey
 from astune.data.balance import balance_notices
-from astune.data.dataset import in_threads, input_frames
+from astune.data.dataset import input_frames
 from astune.data.heard import Unheard, input_seconds, unheard
+from astune.data.threads import in_threads
 from astune.errors import AudioError
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,4 +105,4 @@ def region_of(clip: Clip | Path) -> Region:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)  # NumPy's numbers too

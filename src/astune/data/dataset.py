@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from astune.console import progress
-from astune.data.audio import SAMPLING_RATE, SUFFIXES, duration
+from astune.data.audio import SAMPLING_RATE, duration
 from astune.data.clip import Clip, Region
+from astune.data.formats import SUFFIXES
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
-from astune.data.splits import SPLITS as SPLITS
-from astune.data.splits import SplitName as SplitName
+from astune.data.splits import SPLITS, SplitName
+from astune.data.threads import in_threads
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
 from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+    from collections.abc import Iterable, Sequence
 
 
 @checked
@@ -250,23 +247,6 @@ def _duration_or_none(region: Region) -> float | None:
         return duration(*region)
     except AudioError:  # named with the other broken files when features are computed
         return None
-
-
-def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """Do something with many files or parts of files, several at a time.
-
-    Args:
-        work: what; libsndfile leaves Python's lock alone while it reads.
-        items: what to do it with.
-
-    Yields:
-        Results in the order of the items; when the caller stops early, so does the work.
-    """
-    pool = ThreadPoolExecutor()
-    try:
-        yield from pool.map(work, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def find_audio(named: Iterable[Path]) -> dict[Path, Path]:

@@ -15,8 +15,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from astune.console import progress
-from astune.data.dataset import in_threads
 from astune.data.store import cache_root
+from astune.data.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ import soundfile
 from scipy.signal import fftconvolve, istft, stft
 
 from astune.data.audio import SAMPLING_RATE
-from astune.data.dataset import SPLITS
+from astune.data.splits import SPLITS
 from astune.errors import ConfigError, OutputError, unknown
 from astune.keyed import keyed_generator
 

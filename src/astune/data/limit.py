@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from astune.data.dataset import SPLITS
+from astune.data.splits import SPLITS
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.data.audio import SUFFIXES, UNREADABLE
+from astune.data.formats import SUFFIXES, UNREADABLE
 from astune.errors import DataError, listing
 from astune.printable import printable
 from astune.validated import checked
@@ -159,9 +159,8 @@ def find_recordings(folder: Path) -> Found:
         relative, link = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(folder / relative)  # noqa: PTH116 - of text, for speed
-            circle = relative == link != "" and _leads_up(
-                folder / relative
-            )  # above the data set, all beside it would be read
+            # Above the data set, everything beside it would be read too.
+            circle = relative == link != "" and _leads_up(folder / relative)
             if circle or (status.st_dev, status.st_ino) in seen:
                 found.skipped.append(Skipped(relative, CIRCLE if circle else _AGAIN))
                 continue

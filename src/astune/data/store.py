@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from astune.data.audio import SUFFIXES
+from astune.data.formats import SUFFIXES
 
 
 def cache_root() -> Path:

@@ -19,15 +19,14 @@ from sklearn.preprocessing import StandardScaler
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
-from astune.data.dataset import in_threads
 from astune.data.layouts.base import load_data
+from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
-from astune.errors import AudioError, DataError
+from astune.errors import AudioError, ConfigError, DataError
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig, settings_where
 from astune.training.data_record import DataRecord
-from astune.training.metrics import score_classes
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data import AudioDataset
     from astune.data.clip import Clip
 
 BASELINE = "log-mel-statistics"
@@ -87,6 +87,21 @@ def log_mel_statistics(
     return np.stack(found)
 
 
+def refuse_other_tasks(dataset: AudioDataset) -> None:
+    """Refuse data of which the baseline cannot be made.
+
+    Args:
+        dataset: the data.
+
+    Raises:
+        ConfigError: its clips may have several labels.
+    """
+    if not dataset.task.counts_clips:
+        raise ConfigError(
+            f"the baseline gives each clip one label, and {dataset.source} is of the task {dataset.task.name!r}; leave --with-baseline out"
+        )
+
+
 def run_baseline(config: dict[str, Any]) -> TrainResult:
     """Train and test the baseline.
 
@@ -101,11 +116,13 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
 
     Raises:
         DataError: there are no test clips.
+        ConfigError: its clips may have several labels.
         AstuneError: the data cannot be used.
     """
     began = time.perf_counter()
     fields = TrainConfig(**{key: config[key] for key in DECIDING if key in config}, output_dir=Path())
     dataset, split = split_of(load_data(fields.data), fields)
+    refuse_other_tasks(dataset)
     if not split.test:
         raise DataError(f"{dataset.source} has no test clips")
     length = input_length(fields, dataset, split, quiet=True)
@@ -123,7 +140,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     def scores(clips: list[int]) -> dict[str, Any]:
         # split_of has seen to it that each class has training clips, and so a column.
         likely = torch.from_numpy(model.predict_proba(features[clips]))
-        return score_classes(likely.clamp(min=_LEAST).log(), targets[clips].tolist()).record()
+        return dataset.task.score(likely.clamp(min=_LEAST).log(), torch.from_numpy(targets[clips])).record()
 
     strength = float(model[-1].C)
     return TrainResult(
@@ -147,6 +164,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         peak_memory_mib=round(peak_memory_mib(torch.device("cpu")), 1),
         versions=versions(),
         data_digest=DataRecord.of(dataset, split).digest,
+        task=dataset.task.name,
     )
 
 

@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from astune.confusion import refuse_other_shape
 from astune.json_text import json_text
 from astune.tasks import task_named
-from astune.training.confusion import refuse_other_shape
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """What an augmentation is: something that changes training clips, each by its own key, and never the clips that are scored.
 
-A new one is a class with this protocol in a file of its own, and a line in :func:`astune.training.augmentations.augmentations_of`.
+To add one, write a class with these members in a file of its own and list it in :func:`astune.training.augmentations.augmentations_of`;
+CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-ActsOn = Literal["waveform", "features", "patches", "targets"]
-"""What is changed, in the order in which a batch passes."""
+ActsOn = Literal["features", "patches", "targets"]
+"""What is changed, in the order in which a batch passes. Batches hold features from the cache, so no waveform can be changed."""
 
 
 @dataclass(frozen=True)

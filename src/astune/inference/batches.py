@@ -6,6 +6,7 @@ Threads prepare what comes next while the model computes.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,7 +18,7 @@ from astune.classifier import evaluating
 from astune.errors import NumericalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from astune.compute import Arithmetic
 
@@ -49,14 +50,18 @@ def outputs(
     Yields:
         What the batch is of, and its output in float32 on the CPU. Nothing is computed for a batch of nothing: it comes back as it is.
     """
-    for item, batch in batches:
-        if not len(batch):
-            yield item, batch
-            continue
-        # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
-        with evaluating(model), torch.inference_mode(), arithmetic.products(), arithmetic.computing():
-            output = compute(arithmetic.place(batch)).float().cpu()
-        yield item, output
+    try:
+        for item, batch in batches:
+            if not len(batch):
+                yield item, batch
+                continue
+            # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
+            with evaluating(model), torch.inference_mode(), arithmetic.products(), arithmetic.computing():
+                output = compute(arithmetic.place(batch)).float().cpu()
+            yield item, output
+    finally:
+        if isinstance(batches, Generator):  # else its threads wait for as long as somebody keeps the model's exception
+            batches.close()
 
 
 def fetched(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:

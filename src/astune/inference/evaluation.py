@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from astune.data.labels import cleaned
 from astune.errors import AdapterError, ConfigError, DataError, unknown
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from astune.tasks import Scores
 
 ScoredSplit = Literal["test", "validation", "train", "all"]
-_SPLITS = ("test", "validation", "train", "all")
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapp
         ConfigError: an unknown split or fold.
         DataError: the split is empty.
     """
-    if split not in _SPLITS:
-        raise ConfigError(unknown("split", split, _SPLITS))
+    if split not in get_args(ScoredSplit):
+        raise ConfigError(unknown("split", split, get_args(ScoredSplit)))
     if split == "all":
         return list(range(len(dataset.clips)))
     if fold is None and dataset.folds:

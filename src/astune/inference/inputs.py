@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from astune.data.audio import listen, listen_to_samples
+from astune.data.audio import frames_needed, listen, listen_to_samples
 from astune.data.opening import is_pipe
 from astune.data.recordings import HIDDEN, find_recordings, other_files, passed_over
 from astune.data.streaming import stream, stream_of_samples
@@ -41,7 +41,9 @@ class Source:
     name: str
     path: str | os.PathLike[str] | None = None
     samples: NDArray[Any] | None = None
-    """(frames, channels), floats or PCM."""
+    """(frames, channels), floats or PCM; all of them, or at least those that are heard."""
+    frames: int = 0
+    """Of the whole recording that ``samples`` are of."""
     sampling_rate: int = 0
     """Hz, of ``samples``."""
 
@@ -59,7 +61,7 @@ class Source:
         """
         if self.samples is None:
             return listen(os.fspath(self.path or ""), seconds=seconds)
-        return listen_to_samples(self.samples, self.sampling_rate, seconds, name=self.name)
+        return listen_to_samples(self.samples, self.sampling_rate, seconds, self.frames, name=self.name)
 
     def stream(self) -> Stream:
         """Open all of it as a stream."""
@@ -84,12 +86,15 @@ def is_single(inputs: object) -> bool:
     )
 
 
-def sources(inputs: Input | Iterable[Input], sampling_rate: float | None = None) -> Iterator[Source]:
+def sources(
+    inputs: Input | Iterable[Input], sampling_rate: float | None = None, seconds: float | None = None
+) -> Iterator[Source]:
     """Look at inputs, one by one.
 
     Args:
         inputs: one, or an iterable of them, such as a list or a generator.
         sampling_rate: Hz, of the arrays that do not come with their own; files state theirs.
+        seconds: how much is heard of each, from its beginning; all where None.
 
     Yields:
         What each of them is.
@@ -100,11 +105,13 @@ def sources(inputs: Input | Iterable[Input], sampling_rate: float | None = None)
     if is_single(inputs):
         yield _source(inputs, sampling_rate, "inputs")
         return
-    passing = isinstance(inputs, Iterator)
+    passing = not isinstance(inputs, list | tuple)
     for number, one in enumerate(inputs):  # type: ignore[arg-type] # an iterable, or it would be single
         source = _source(one, sampling_rate, f"inputs[{number}]")
-        if passing and source.samples is not None:  # a generator may fill the same array again before it is read
-            source = replace(source, samples=source.samples.copy())
+        if passing and source.samples is not None:
+            # A generator may fill the same array again before it is read, and many long ones would fill the memory meanwhile.
+            heard = source.samples[: frames_needed(source.sampling_rate, seconds)]
+            source = replace(source, samples=heard.copy())
         yield source
 
 
@@ -125,8 +132,7 @@ def _source(one: object, sampling_rate: float | None, name: str) -> Source:
 
 def _of_array(array: object, sampling_rate: object, name: str) -> Source:
     if isinstance(array, Tensor):
-        array = array.detach().cpu()
-        array = (array.float() if array.is_floating_point() else array).numpy()
+        array = _numpy(array, name)
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"{name} is of type {type(array).__name__}; {_WHAT}")
     if array.dtype.kind != "f" and array.dtype.name not in _PCM:
@@ -134,14 +140,31 @@ def _of_array(array: object, sampling_rate: object, name: str) -> Source:
             f"{name} is an array of {array.dtype}; give float samples in -1 to 1, or integers as PCM has them (int16, int32, "
             "int8 or uint8)"
         )
-    return Source(name, samples=_channels_last(array, name), sampling_rate=_rate(sampling_rate, name))
+    samples = _channels_last(np.asarray(array), name)  # not a subclass, such as np.matrix, whose axes do other things
+    return Source(name, samples=samples, frames=len(samples), sampling_rate=_rate(sampling_rate, name))
+
+
+def _numpy(tensor: Tensor, name: str) -> NDArray[Any]:
+    """A tensor for NumPy, which lacks bfloat16.
+
+    Raises:
+        ConfigError: it has no values, or none that lie side by side.
+    """
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        array: NDArray[Any] = (plain.float() if plain.is_floating_point() else plain).numpy()
+    except (RuntimeError, TypeError, NotImplementedError) as fault:
+        raise ConfigError(
+            f"{name} is a {tensor.layout} tensor on {tensor.device} that cannot be read; give a dense one"
+        ) from fault
+    return array
 
 
 def _rate(sampling_rate: object, name: str) -> int:
     if sampling_rate is None:
         raise ConfigError(f"{name} is an array, which does not say its rate; give sampling_rate=, in Hz")
     try:
-        rate = float(sampling_rate)  # type: ignore[arg-type] # what is no number is refused
+        rate = 0.0 if isinstance(sampling_rate, str | bytes) else float(sampling_rate)  # type: ignore[arg-type] # else refused
         whole = int(rate) if rate > 0 else 0
     except (TypeError, ValueError, OverflowError):
         rate, whole = 0.0, 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import torch
+from torch import nn
 
 from astune import adapter_file
 from astune.adapter import Adapter
@@ -30,11 +31,8 @@ class Loaded:
     precision: str
     config: AdapterConfig | None
     """None of a classifier in memory."""
-
-    @property
-    def own(self) -> bool:
-        """Whether the model was loaded here, so that nobody else has it."""
-        return self.config is not None
+    own: bool
+    """Whether the weights were loaded here, so that nobody else has them."""
 
 
 def load(
@@ -61,16 +59,36 @@ def load(
         if backbone is not None:
             raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
         place = chosen or next(adapter.parameters()).device
-        return Loaded(adapter.method.spec, adapter.to(place), place, "float32", None)
+        return Loaded(adapter.method.spec, adapter.to(place), place, "float32", None, own=False)
     value = adapter if isinstance(adapter, Adapter) else adapter_file.read(adapter)
     config = value.config
-    model = AudioClassifier.from_adapter(value, backbone)
     if config.compute_dtype not in get_args(Precision):
         raise AdapterError(
             f"the adapter's configuration is damaged: compute_dtype is {config.compute_dtype!r}, neither float32 nor bfloat16"
         )
+    model = AudioClassifier.from_adapter(value, backbone)
     place = chosen or torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    return Loaded(value.name, model.to(place), place, config.compute_dtype, config)
+    own = not isinstance(backbone, nn.Module)
+    return Loaded(value.name, model.to(place), place, config.compute_dtype, config, own)
+
+
+def refuse_cast(model: AudioClassifier, precision: str) -> None:
+    """Refuse a classifier whose parameters have a type that features cannot be multiplied with.
+
+    Args:
+        model: a classifier that may have been cast.
+        precision: of the matrix products; in bfloat16, frozen matrices may be stored in it too.
+
+    Raises:
+        ConfigError: some are in another type.
+    """
+    held = {str(one.dtype).removeprefix("torch.") for one in model.parameters()}
+    other = sorted(held - {"float32", precision})
+    if other:
+        raise ConfigError(
+            f"the classifier has parameters in {', '.join(other)}; give it in float32 (classifier.float()), and choose "
+            "precision='bfloat16' for products in bfloat16"
+        )
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -82,6 +100,7 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
+        torch.autocast(found.type, torch.bfloat16, enabled=False)  # "meta" holds no values, and nothing computes there
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as fault:
         here = torch.accelerator.current_accelerator(check_available=True)
         count = torch.accelerator.device_count() if here else 0

@@ -7,7 +7,7 @@ the model computes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from astune.features import build_cache
 from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
 from astune.inference.evaluation import Evaluation, ScoredSplit, clips_of, known_labels
 from astune.inference.inputs import is_single, sources
-from astune.inference.loading import load
+from astune.inference.loading import load, refuse_cast
 from astune.inference.pieces import Cutting
 from astune.inference.prediction import notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
@@ -30,6 +30,7 @@ from astune.names import Precision
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.data_record import trained_among
+from astune.validated import checked_but_for, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,6 +49,7 @@ _TOP_K = 5  # as transformers' pipeline has it
 _LABELS_SHOWN = 3
 
 
+@checked_but_for("adapter", "backbone", "threads", "batch_size")
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
@@ -58,14 +60,15 @@ class Predictor:
         backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
         device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
             where it is.
-        precision: of the matrix products. Where None, the one that the adapter was trained and scored with; of a classifier, float32.
-        threads: that decode recordings beside the model; one for each usable core where None.
-        batch_size: recordings that the model takes at a time.
+        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
+            float32.
+        threads: number of threads that decode recordings while the model computes; one for each usable core where None.
+        batch_size: number of recordings that the model takes at a time.
 
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
         BackboneError: the backbone cannot be found.
-        ConfigError: an unknown device or precision, or a number below 1.
+        ConfigError: an unknown device or precision, a number below 1, or a classifier that was cast.
     """
 
     def __init__(
@@ -79,15 +82,14 @@ class Predictor:
         batch_size: int = 16,
     ) -> None:
         for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and (not isinstance(number, int) or number < 1):
+            if number is not None and not _is_count(number):
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
-        if precision is not None and precision not in get_args(Precision):
-            raise ConfigError(unknown("precision", precision, get_args(Precision)))
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
         self.front_end = loaded.model.front_end
         self.task = loaded.model.task
-        self.threads, self.batch_size = threads or usable_cores(), batch_size
+        self.threads, self.batch_size = int(threads or usable_cores()), int(batch_size)
+        refuse_cast(self.model, precision or loaded.precision)
         half = (precision or loaded.precision) == "bfloat16"
         # Storing changes the weights, which belong to whoever made the model.
         self.arithmetic = Arithmetic.of(self.device, half, loaded.own and half)
@@ -162,9 +164,9 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
-            top_k: likewise.
-            pool: likewise.
+            sampling_rate: as for :meth:`predict`.
+            top_k: as for :meth:`predict`.
+            pool: as for :meth:`predict`.
             on_window: as for :meth:`timelines`.
 
         Yields:
@@ -173,10 +175,10 @@ class Predictor:
         Raises:
             ConfigError: an input is none that can be labelled, or ``top_k`` is below 1.
         """
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        if top_k is not None and not _is_count(top_k):
             raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
         refuse_pool(pool)
-        count = min(top_k or len(self.labels), len(self.labels))
+        count = min(int(top_k or len(self.labels)), len(self.labels))
         windows = Windows.of(self.front_end)
         for timeline in self._timelines(inputs, sampling_rate, windows, on_window, beginning=pool == "first"):
             yield prediction_of(timeline, count, pool)
@@ -253,7 +255,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, classes), float32, on the CPU; one row for a single input.
@@ -272,7 +274,7 @@ class Predictor:
 
         Args:
             inputs: as for :meth:`predict`.
-            sampling_rate: likewise.
+            sampling_rate: as for :meth:`predict`.
 
         Returns:
             (inputs, d), float32, on the CPU; one row for a single input.
@@ -386,8 +388,13 @@ class Predictor:
     ) -> Iterator[tuple[list[Piece], Tensor]]:
         """What the model computes of inputs, batch by batch; the output has a row for each piece of the batch that can be read."""
         cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
-        batches = cutting.batches(sources(inputs, sampling_rate), single=is_single(inputs))
+        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
+        batches = cutting.batches(heard, single=is_single(inputs))
         return outputs(self.model, compute, batches, self.arithmetic)
+
+
+def _is_count(number: object) -> bool:
+    return fits(number, int) and bool(number >= 1)  # type: ignore[operator] # a number, NumPy's too
 
 
 def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's

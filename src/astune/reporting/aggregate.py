@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import stats
 
+from astune.confusion import counted, whole
 from astune.reporting.intervals import accuracy_interval
-from astune.training.confusion import counted, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from astune.confusion import Record
     from astune.experiments.records import PlanEntry, RunRecord
     from astune.experiments.results import Results
-    from astune.training.confusion import Record
     from astune.training.result import TrainResult
 
 _RESAMPLES = 9999
@@ -56,7 +56,7 @@ class Cell:
     shares: dict[str, float]
     """The task's other figures of the test split, such as macro F1: means of the runs, 0 to 1, by name."""
     confusions: tuple[Record, ...]
-    """A run each, as :mod:`astune.training.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
+    """A run each, as :mod:`astune.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
     counts no clips."""
     labels: list[str]
 

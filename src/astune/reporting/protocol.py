@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from astune.experiments.records import PlanEntry, RunRecord, SavedPlan
     from astune.experiments.results import Results
 
-_UNSEEN = (
-    "data",
-    "clips",
-    "method",
-    "seed",
-    "fold",
-    "format",
-)  # columns, rows and counts of runs show them, or nothing of the protocol
+_UNSEEN = ("data", "clips", "method", "seed", "fold", "format")
+"""Settings that are not compared: columns, rows and counts of runs show them, or they are no part of the protocol."""
 
 
 def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def render(table: Grid) -> Rendered:
     Args:
         table: laid out.
     """
-    columns = columns_of(table)
+    columns = _columns_of(table)
     warning = ": not the paper's setting" if table.unlike_the_paper else ""
     return Rendered(
         name=table.plan.name,
@@ -106,8 +106,8 @@ def render(table: Grid) -> Rendered:
         rows=tuple(
             RenderedRow(
                 name=row.name,
-                parameters=parameters_of(row),
-                percent=percent_of(row),
+                parameters=_parameters_of(row),
+                percent=_percent_of(row),
                 seconds=seconds_of(table, row),
                 cells=tuple(_cell(table, row, column) for column in columns),
             )
@@ -196,7 +196,7 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.4f}"
 
 
-def parameters_of(row: GridRow) -> str:
+def _parameters_of(row: GridRow) -> str:
     """Trained parameters; a range where they differ between data sets.
 
     Args:
@@ -206,7 +206,7 @@ def parameters_of(row: GridRow) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def percent_of(row: GridRow) -> str:
+def _percent_of(row: GridRow) -> str:
     """Parameters as percent of full fine-tuning.
 
     Args:
@@ -235,7 +235,7 @@ def seconds_of(table: Grid, row: GridRow) -> str:
     return (low if low == high else f"{low} to {high}") + (f", once {once:.0f}" if once else "")
 
 
-def columns_of(table: Grid) -> tuple[str, ...]:
+def _columns_of(table: Grid) -> tuple[str, ...]:
     """The columns with figures, the average among them where there is one.
 
     Args:
@@ -250,7 +250,7 @@ def figures_of(table: Grid, row: GridRow, column: str) -> tuple[str, str]:
     Args:
         table: laid out.
         row: of it.
-        column: of :func:`columns_of`.
+        column: of :attr:`Rendered.columns`.
 
     Returns:
         ``("88.38", "± 1.20 [87.1, 89.5] (88.50, -0.12)")``; a dash and nothing where no run is finished.

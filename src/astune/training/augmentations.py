@@ -1,4 +1,4 @@
-"""The augmentations of a run, made of its settings: one line each."""
+"""The list of augmentations: each is made from the settings of a run, and the active ones are used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDER = get_args(ActsOn)
 
 
 def augmentations_of(config: TrainConfig, recipe: Recipe, grid: tuple[int, int]) -> tuple[Augmentation, ...]:
-    """Those that a run asks for.
+    """Augmentations that a run asks for.
 
     Args:
         config: of the run.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list, gather_object
@@ -49,6 +51,14 @@ class Callback:
             progress: the last entry of its history is the epoch's.
         """
 
+    def on_save(self, engine: Engine, progress: Progress) -> None:
+        """After a checkpoint has been saved, which holds what callbacks did after the step or the epoch.
+
+        Args:
+            engine: of the run.
+            progress: as it was saved.
+        """
+
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """After the run's files have been written.
 
@@ -56,6 +66,25 @@ class Callback:
             engine: of the run.
             result: what it gave.
         """
+
+
+def refuse_other_callbacks(callbacks: object) -> None:
+    """Refuse what cannot be called while a run trains, before anything is computed.
+
+    Args:
+        callbacks: as the user gave them.
+
+    Raises:
+        ConfigError: it is no list, or holds something else than callbacks.
+    """
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise ConfigError(f"callbacks is of type {type(callbacks).__name__}; give a list of Callback objects")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            name = f"the class {one.__name__}" if isinstance(one, type) else f"of type {type(one).__name__}"
+            raise ConfigError(
+                f"callbacks holds one that is {name}; give objects of subclasses of astune.training.callbacks.Callback"
+            )
 
 
 class ConsoleBar(Callback):
@@ -79,9 +108,28 @@ class ConsoleBar(Callback):
 
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Show the headline figure of the validation clips."""
-        entry = progress.history[-1]
-        shown = entry.get("validation", {}).get(engine.task.headline)
-        self._advance(0, f"loss {entry['train_loss']:.3f}" + (f", validation {shown:.1%}" if shown is not None else ""))
+        self._advance(0, _told(engine, progress.history[-1]))
+
+
+class EpochLines(Callback):
+    """A line per epoch, for logs and notebooks, where a bar would leave nothing.
+
+    Args:
+        seconds: at least, between two lines: epochs from a cache take milliseconds. The last epoch always has its line.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._said = -math.inf
+
+    def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
+        """Say loss, the headline figure of the validation clips, and the training time so far."""
+        epochs, entry = engine.setup.recipe.num_train_epochs, progress.history[-1]
+        now = time.perf_counter()
+        if progress.epoch < epochs and now - self._said < self._seconds:
+            return
+        self._said = now
+        engine.setup.announce(f"Epoch {progress.epoch} of {epochs}: {_told(engine, entry)}, {progress.seconds:.0f} s")
 
 
 class Tracker(Callback):
@@ -109,9 +157,8 @@ class Tracker(Callback):
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """Send the scores of the test clips."""
         engine.accelerator.log(_flat({"test": result.scores.get("test", {})}), step=engine.total_steps)
-        for (
-            tracker
-        ) in engine.accelerator.trackers:  # end_training would part the processes, and the next fold needs them
+        # Not with end_training: it would part the processes, and the next fold needs them.
+        for tracker in engine.accelerator.trackers:
             tracker.finish()
 
 
@@ -120,10 +167,12 @@ class Checkpoints(Callback):
 
     Args:
         seconds: at least, between the checkpoints of epochs that train from a cache: those may take less time than a checkpoint.
+        callbacks: that are called after each one.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, callbacks: Sequence[Callback]) -> None:
         self._seconds = seconds
+        self._callbacks = callbacks
         self._saved = 0.0
 
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
@@ -170,6 +219,15 @@ class Checkpoints(Callback):
             )
         engine.accelerator.wait_for_everyone()
         self._saved = time.perf_counter()
+        for callback in self._callbacks:
+            callback.on_save(engine, progress)
+
+
+def _told(engine: Engine, entry: dict[str, Any]) -> str:
+    """What is shown of an epoch."""
+    shown = entry.get("validation", {}).get(engine.task.headline)
+    validation = "" if shown is None else f", validation {engine.task.shares[engine.task.headline]} {shown:.1%}"
+    return f"loss {entry['train_loss']:.3f}{validation}"
 
 
 def _flat(entry: dict[str, Any]) -> dict[str, float]:

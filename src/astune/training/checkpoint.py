@@ -188,8 +188,10 @@ def load(
     with _refusing_damage(checkpoint):
         record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         progress = Progress(**record["progress"])
-        # First: another number of processes has other files. Where the data are now was compared with the data themselves.
-        refuse_other_settings(checkpoint, {**record["identity"], "data": identity.get("data")}, identity)
+        # First: another number of processes has other files. Where the data are now was compared with the data themselves, and how masks
+        # are drawn where there are any.
+        compared: dict[str, Any] = {name: identity[name] for name in ("data", "randomness_format") if name in identity}
+        refuse_other_settings(checkpoint, {**record["identity"], **compared}, identity)
         progress.refuse_impossible(steps_per_epoch)
         files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
         progress.best = load_file(best) if progress.best_epoch is not None else None

@@ -15,6 +15,7 @@ from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.tasks import task_named
 from astune.training import checkpoint
+from astune.training.callbacks import refuse_other_callbacks
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.listening import listen_as_trained
@@ -43,11 +44,12 @@ def cross_validate(
         One result a fold.
 
     Raises:
-        ConfigError: a fold was named, or the data have none.
+        ConfigError: a fold was named, the data have none, or a callback is none.
         DataError: of a fold no test clip can be read.
         Interrupted: a KeyboardInterrupt that says what was kept.
         OutputError: the folder cannot be written.
     """
+    refuse_other_callbacks(callbacks)
     folds = load_data(config.data).folds
     if config.fold is not None:
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")

@@ -21,8 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.data.dataset import SPLITS, AudioDataset, Split, SplitName
+from astune.data.dataset import AudioDataset, Split
 from astune.data.digests import UNREADABLE, content_digests
+from astune.data.splits import SPLITS, SplitName
 from astune.files import write_text
 from astune.printable import printable
 

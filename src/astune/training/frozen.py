@@ -79,7 +79,7 @@ class Upper(nn.Module):
 
         Args:
             states: as :meth:`lower` gives them.
-            labels: class indices, (batch,); gives a loss.
+            labels: targets as the task encodes them; gives a loss.
 
         Returns:
             As the classifier's, to rounding.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from astune.backbone.load import load_front_end
 from astune.data.balance import balance_notices
-from astune.data.dataset import SPLITS
+from astune.data.splits import SPLITS
 from astune.features import FrontEnd, build_cache
 from astune.plurals import number_of
 from astune.training.check import refuse_untrained

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from accelerate import Accelerator
 
 from astune import adapter_file
+from astune.console import is_terminal, say
 from astune.console import progress as progress_bar
-from astune.console import say
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
@@ -24,7 +24,7 @@ from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.training import checkpoint
 from astune.training.augmentations import augmentations_of
-from astune.training.callbacks import Checkpoints, ConsoleBar, Tracker
+from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
 from astune.training.config import TrainConfig
 from astune.training.engine import Engine
 from astune.training.fit import fit
@@ -51,20 +51,22 @@ def train(
     Args:
         config: what to train on what.
         quiet: no progress bars and no announcements.
-        callbacks: called while it trains, see :class:`astune.training.callbacks.Callback`; after our own.
+        callbacks: called while it trains, see :class:`astune.training.callbacks.Callback`; before a checkpoint is saved, so that what
+            they change is in it.
         checkpoint_seconds: at least, between checkpoints of epochs that train from a cache of frozen layers.
 
     Returns:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        ConfigError: it is no configuration.
+        ConfigError: it is no configuration, or a callback is none.
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
             folder cannot be written.
         Interrupted: a KeyboardInterrupt that says what was kept.
     """
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"config is of type {type(config).__name__}; give TrainConfig(data=..., output_dir=...)")
+    refuse_other_callbacks(callbacks)
     began = time.perf_counter()
     log_with = None if config.report_to == "none" else config.report_to
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
@@ -86,6 +88,8 @@ def _announcing(*, quiet: bool) -> Callable[[str], None]:
 
 def _how_to_go_on(config: TrainConfig) -> str:
     stopped = checkpoint.latest(config.output_dir)
+    if stopped is None and (config.output_dir / RESULTS).is_file():
+        return f"interrupted; {config.output_dir} holds a finished run"
     if stopped is None:
         return "interrupted before the first checkpoint; nothing was kept"
     how = "the same command" if config.resume else "the same command with --resume"
@@ -104,7 +108,8 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
         setup.record.write(config.output_dir)
     tracker = [] if config.report_to == "none" else [Tracker()]
     with progress_bar("Training", engine.total_steps, quiet=setup.quiet) as advance:
-        every = [ConsoleBar(advance), *tracker, Checkpoints(checkpoint_seconds), *callbacks]
+        shown = ConsoleBar(advance) if is_terminal() else EpochLines()
+        every = [shown, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
     setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began)

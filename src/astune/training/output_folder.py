@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -183,14 +184,22 @@ def writing(folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: the system refused.
-        OSError: one that no system gave.
+        OSError: one that no system gave, or about a file elsewhere.
     """
     try:
         yield
     except OSError as fault:
-        if fault.errno is None:  # no system's refusal
+        if fault.errno is None or _is_elsewhere(
+            fault.filename, folder
+        ):  # no system's refusal, or a callback's own file
             raise
         room = "free some disk" if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
         kept = checkpoint.latest(folder) is not None
         go_on = "then go on with --resume" if kept else "then start again"
         raise OutputError(f"{folder} cannot be written: {fault.strerror or fault}; {room}, {go_on}") from fault
+
+
+def _is_elsewhere(name: object, folder: Path) -> bool:
+    if not isinstance(name, str | bytes):  # the system often names no file
+        return False
+    return not Path(os.path.abspath(os.fsdecode(name))).is_relative_to(Path(os.path.abspath(folder)))  # noqa: PTH100 - of links too

@@ -1,7 +1,7 @@
 """Every number of a training run: the user's, else the paper's for the method, else the paper's for the data set, else by the data.
 
-AdamW, cosine annealing to zero stepped every batch, cross-entropy, no warm-up (paper, section III, "Setup details"; the rest from its
-published configuration).
+AdamW, cosine annealing to zero stepped every batch, no warm-up, and the loss of the task (paper, section III, "Setup details"; the rest
+from its published configuration).
 """
 
 from __future__ import annotations

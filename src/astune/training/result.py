@@ -34,7 +34,7 @@ class TrainResult:
     best_epoch: int
     """From 0; the epoch whose weights are kept."""
     scores: dict[str, dict[str, Any]]
-    """By split: validation where there is one, test where there is one; :func:`astune.training.confusion.whole` reads the matrices."""
+    """By split: validation where there is one, test where there is one; :func:`astune.confusion.whole` reads the matrices."""
     history: list[dict[str, Any]]
     skipped_clips: int
     train_seconds: float

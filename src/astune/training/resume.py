@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from astune import adapter_file
+from astune import adapter_file, keyed
 from astune.data import load_data
 from astune.errors import AdapterError, AstuneError, CheckpointError, ConfigError, DataError
 from astune.training import checkpoint
@@ -77,7 +77,7 @@ def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[s
         announce: takes what the user should know.
 
     Raises:
-        CheckpointError: each difference is named.
+        CheckpointError: each difference is named; or another version, which draws other masks, wrote the checkpoint.
     """
     if not config.resume or config.overwrite_output_dir:
         return
@@ -86,11 +86,26 @@ def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[s
         announce(f"Note: {config.output_dir} holds no run to go on with; training starts from the beginning")
         return
     told, data = checkpoint.told(stopped)
+    _refuse_other_masks(stopped, told)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
     mine = {key: value for key, value in config.identity().items() if key not in settled}
     then = {key: told.get(key) for key in mine}
     _refuse_other_settings(stopped, then, mine, same_data=data.get("digest") == now.digest)
     _refuse_other_data(config.output_dir, data.get("digest"), tuple(data.get("labels", ())), now, announce)
+
+
+def _refuse_other_masks(stopped: Path, told: Settings) -> None:
+    """Refuse a checkpoint of a version that draws other masks, where the run has any.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    drawn = told.get("randomness_format", 1)
+    if drawn != keyed.FORMAT and any(told.get(name) for name in ("freq_mask", "time_mask", "patchout")):
+        raise CheckpointError(
+            f"{stopped} was written by another version of astune, which masks other parts of the clips; finish the run with that version, "
+            "or start again with --overwrite-output-dir"
+        )
 
 
 def _refuse_other_settings(folder: Path, then: Settings, mine: Settings, *, same_data: bool) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data.clip import Clip
-from astune.data.dataset import SPLITS, AudioDataset, DataRecipe, Split
+from astune.data.dataset import AudioDataset, DataRecipe, Split
 from astune.data.limit import limited
+from astune.data.splits import SPLITS
 from astune.errors import ConfigError
 from astune.training.check import check
 from astune.training.config import TrainConfig

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from astune.data import load_data
-from astune.data.audio import SUFFIXES, UNREADABLE, read_audio
+from astune.data.audio import read_audio
+from astune.data.formats import SUFFIXES, UNREADABLE
 from astune.data.recordings import find_recordings, passed_over
 from astune.errors import DataError
 from astune.training.config import TrainConfig

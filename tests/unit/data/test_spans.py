@@ -178,6 +178,7 @@ def test_clips_are_checked() -> None:
     clip = Clip("a", Path("a.wav"), ("dog",), start=1, end=2)
     assert (clip.label, clip.span, clip.region) == ("dog", (1.0, 2.0), (Path("a.wav"), 1.0, 2.0))
     assert Clip("a", Path("a.wav"), ("dog",), start=0.0).span == ()
+    assert Clip("a", Path("a.wav"), ("dog",), start=np.float32(1.5), end=np.int64(2)).span == (1.5, 2.0)  # type: ignore[arg-type]
     for start, end in (
         (-1, None),
         (math.nan, None),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from astune.data import load_data
 from astune.data.clip import Clip
-from astune.data.dataset import SPLITS, AudioDataset, DataRecipe
+from astune.data.dataset import AudioDataset, DataRecipe
+from astune.data.splits import SPLITS
 from astune.errors import ConfigError, DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train

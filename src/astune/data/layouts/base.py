@@ -37,9 +37,9 @@ class Layout(ABC):
     published_folds: ClassVar[tuple[int, ...]] = ()
     """Of the data set as published, so that experiments can be planned without it; empty where its split is fixed."""
     published_classes: ClassVar[int | None] = None
-    """Likewise."""
+    """Number of classes of the data set as published."""
     published_clips: ClassVar[int | None] = None
-    """Likewise, as the paper counts them (section IV), so that a part is not taken for the whole."""
+    """Number of clips of the data set as published, as the paper counts them (section IV), so that a part is not taken for the whole."""
     may_be_remote: ClassVar[bool] = False
     """Whether ``PATH`` may be something else than a path that exists: a hub id."""
 

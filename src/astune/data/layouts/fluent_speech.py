@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.clip import Clip
-from astune.data.dataset import AudioDataset, DataRecipe, SplitName
+from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, below
 from astune.data.recordings import unnamed_recordings
 from astune.data.rows import cell_faults, published_rows, refuse
+from astune.data.splits import SplitName
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.clip import Clip
-from astune.data.dataset import AudioDataset, DataRecipe, SplitName
+from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.named_files import NamedFiles, below, windows_fault
 from astune.data.recordings import BESIDE, NO_RECORDINGS, Skipped, find_recordings, other_files, subfolders
 from astune.data.rows import read_lines, refuse
-from astune.data.splits import is_undecided, split_named
+from astune.data.splits import SplitName, is_undecided, split_named
 from astune.printable import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score
 from torch.nn import functional as F
 
-from astune.training.confusion import recorded
+from astune.confusion import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class ClassScores:
         return {"clips": self.clips, "accuracy": self.accuracy, "macro_f1": self.macro_f1, "loss": self.loss}
 
     def record(self) -> dict[str, Any]:
-        """As JSON; the confusion matrix as :mod:`astune.training.confusion` writes it."""
+        """As JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
         return {**self.figures(), "confusion": recorded(self.confusion)}
 
 
