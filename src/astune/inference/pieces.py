@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import groupby, islice, repeat
 from typing import TYPE_CHECKING
 
 import torch
@@ -94,13 +94,28 @@ class Cutting:
         Yields:
             Their pieces, input after input.
         """
+        for long, some in groupby(found, self._fills_memory):
+            if long:  # drawn one by one: several at a time would fill the memory
+                for source in some:
+                    yield from self._streamed(source)
+            else:
+                yield from self._read_ahead(some, single=single)
+
+    def _fills_memory(self, source: Source) -> bool:
+        """Whether it is a long recording in memory, all of which is heard."""
+        if self.beginning or source.samples is None:
+            return False
+        return not self.windows.one_is_enough(len(source.samples) / source.sampling_rate)
+
+    def _read_ahead(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
         met = (self._first(one) if self.beginning and one.read_once else one for one in found)
         begun = ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
-        for one in begun:
-            if isinstance(one, Piece):
-                yield one
-            else:
-                yield from self._streamed(one)
+        with closing(begun):
+            for one in begun:
+                if isinstance(one, Piece):
+                    yield one
+                else:
+                    yield from self._streamed(one)
 
     def _begin(self, one: Source | Piece) -> Piece | Source:
         """The only piece of a recording. One that has more comes back as it is, and so does a pipe: it is read where it is met."""

@@ -81,8 +81,8 @@ class Predictor:
         threads: int | None = None,
         batch_size: int = 16,
     ) -> None:
-        for name, number in (("threads", threads), ("batch_size", batch_size)):
-            if number is not None and not _is_count(number):
+        for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
+            if not _is_count(number):
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
