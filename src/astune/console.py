@@ -96,6 +96,18 @@ def say(message: str) -> None:
     notices().print(printable(message, lines=True), soft_wrap=True)
 
 
+def announcer(*, quiet: bool) -> Callable[[str], None]:
+    """What announces a line, or drops it.
+
+    Args:
+        quiet: whether nothing is announced.
+
+    Returns:
+        :func:`say`, or a function that does nothing.
+    """
+    return (lambda _: None) if quiet else say
+
+
 @contextmanager
 def progress(description: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
     """A progress bar for the time of a block; where stderr is no terminal, nothing.

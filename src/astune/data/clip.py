@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 from astune.data.splits import SplitName
 from astune.errors import DataError
 from astune.printable import printable
-from astune.validated import checked_but_for
+from astune.validated import checked_but_for, fits
 
 Span = tuple[()] | tuple[float, float | None]
 """Start and end of a clip, in seconds; empty for a whole file, and no end where the file's is meant."""
@@ -52,7 +51,7 @@ class Clip:
         if not isinstance(self.labels, tuple):
             raise DataError(f"{shown}: labels is {self.labels!r}; give a tuple, such as ('dog',)")
         for name, seconds in (("start", self.start), ("end", self.end)):
-            if seconds is not None and not (_is_number(seconds) and math.isfinite(seconds) and seconds >= 0):
+            if seconds is not None and not (fits(seconds, float) and math.isfinite(seconds) and seconds >= 0):
                 raise DataError(
                     f"{shown}: {name} is {seconds!r}; give seconds from the beginning of the file, 0 or more"
                 )
@@ -102,7 +101,3 @@ def region_of(clip: Clip | Path) -> Region:
         File, start and end.
     """
     return clip.region if isinstance(clip, Clip) else Region(clip)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)  # NumPy's numbers too

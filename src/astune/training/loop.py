@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import Accelerator
 
 from astune import adapter_file
-from astune.console import is_terminal, say
+from astune.console import announcer, is_terminal
 from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, Interrupted
@@ -37,7 +37,7 @@ from astune.training.setup import set_up
 from astune.training.stage import stage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from astune.training.callbacks import Callback
     from astune.training.setup import Setup
@@ -74,16 +74,12 @@ def train(
     with held(config.output_dir) if accelerator.is_main_process else nullcontext():
         try:
             if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-                return finished(config, _announcing(quiet=quiet))
+                return finished(config, announcer(quiet=quiet))
             setup = set_up(config, accelerator, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
                 return _run(setup, callbacks, checkpoint_seconds, began)
         except KeyboardInterrupt as stop:
             raise Interrupted(_how_to_go_on(config)) from stop
-
-
-def _announcing(*, quiet: bool) -> Callable[[str], None]:
-    return (lambda _: None) if quiet else say
 
 
 def _how_to_go_on(config: TrainConfig) -> str:

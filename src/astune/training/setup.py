@@ -12,7 +12,7 @@ from astune import keyed
 from astune.backbone import load_backbone
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic, gains_from_bf16
-from astune.console import say
+from astune.console import announcer
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
 from astune.training.check import check
@@ -71,8 +71,7 @@ class Setup:
         Args:
             message: a line.
         """
-        if not self.quiet:
-            say(message)
+        announcer(quiet=self.quiet)(message)
 
 
 def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False) -> Setup:
@@ -89,11 +88,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     Raises:
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used.
     """
-
-    def announce(message: str) -> None:
-        if not quiet:
-            say(message)
-
+    announce = announcer(quiet=quiet)
     accelerator.wait_for_everyone()
     checked = check(config)
     dataset = checked.dataset
