@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from astune.markdown import code
-from astune.training.config import KINDS, SETTINGS, Panel, TrainConfig
+from astune.setting import KINDS, Panel
+from astune.training.config import SETTINGS, TrainConfig
 from astune.training.recipe import Recipe
 from astune.validated import describe
 

@@ -15,7 +15,8 @@ import pytest
 import soundfile
 
 from astune.cli import main
-from astune.training.config import Panel, TrainConfig
+from astune.setting import Panel
+from astune.training.config import TrainConfig
 from tests.unit.test_loop import folded
 
 LIMIT = 300  # seconds

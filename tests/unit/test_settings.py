@@ -17,8 +17,9 @@ from astune.experiments.baseline import DECIDING
 from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.table import load_table
 from astune.methods import parse_method
+from astune.setting import KINDS, Setting
 from astune.training import config as settings
-from astune.training.config import KINDS, SETTINGS, Setting, TrainConfig, settings_where
+from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.recipe import Facts, Recipe, complete, settle
 from astune.validated import Validated
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption, given, with_fields
 from astune.console import print_result, results, results_table
+from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.printable import printable
@@ -25,7 +26,10 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate", epilog="Example: `astune evaluate adapters/birds recordings --json`")(evaluate)
 
 
+@with_fields(DataOptions)
 def evaluate(
+    context: typer.Context,
+    *,
     adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
     data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
     split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which clips.")] = "test",
@@ -40,16 +44,17 @@ def evaluate(
         bool, typer.Option("--skip-broken", help="Leave out audio files that cannot be read.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    **fields: Any,
 ) -> None:
     """Score an adapter on labelled audio: the test split unless told otherwise."""
     from astune.console import say
-    from astune.data import load_data
+    from astune.inference.evaluation import as_trained
     from astune.inference.predictor import Predictor
 
-    dataset = load_data(data)
+    predictor = Predictor(adapter, backbone, device=device, precision=precision, batch_size=batch_size)
+    dataset = as_trained(data, predictor.training, **given(context, fields))
     for notice in dataset.notices:
         say(notice)
-    predictor = Predictor(adapter, backbone, device=device, precision=precision, batch_size=batch_size)
     evaluation = predictor.evaluate(dataset, split, fold=fold, skip_broken=skip_broken)
     for notice in evaluation.audio_notices:
         say(notice)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from astune.names import Precision
-from astune.training.config import Panel, Setting
+from astune.setting import Panel, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -121,7 +121,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     """
     began = time.perf_counter()
     fields = TrainConfig(**{key: config[key] for key in DECIDING if key in config}, output_dir=Path())
-    dataset, split = split_of(load_data(fields.data), fields)
+    dataset, split = split_of(load_data(fields.data, fields.data_options), fields)
     refuse_other_tasks(dataset)
     if not split.test:
         raise DataError(f"{dataset.source} has no test clips")

@@ -113,6 +113,7 @@ class PlannedRun:
         """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
+        decided.pop("audio_dir", None)
         decided |= settle(config, self.method, self.recipe)
         if not self.method:
             decided = {key: decided[key] for key in DECIDING if key in decided}
@@ -332,7 +333,7 @@ def _runs(
         settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
         fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
-        settings["data"] = data.source
+        settings |= {"data": data.source} | entry.options.given_data_options
         backbone = settings["backbone"]
         method: Method | None = None
         if row:

@@ -282,6 +282,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
         AstuneError: whatever training cannot use; or the data have changed since they were planned.
         Timeout: another process is running it.
     """
+    from astune.data.options import DataOptions
     from astune.experiments.baseline import run_baseline
     from astune.experiments.sources import refuse_changed
     from astune.experiments.tokens import cls_tokens
@@ -293,8 +294,8 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
     with FileLock(f"{work}.lock", timeout=0):
         if store.status(run, {}) == "done":  # by another process, since this one looked
             return store.read(run.key)
-        data = run.config["data"]
-        refuse_changed(data, run.clips, run.content)
+        data = run.config["data"], DataOptions.among(run.config)
+        refuse_changed(*data, run.clips, run.content)
         if run.method is None:
             result = run_baseline(run.config)
         else:
@@ -302,7 +303,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             result = _trained(config)
             if run.keeps_tokens:
                 store.write_tokens(run.key, cls_tokens(config))
-        refuse_changed(data, run.clips, run.content)  # else a record would stand for data that it was not made of
+        refuse_changed(*data, run.clips, run.content)  # else a record would stand for data that it was not made of
         record = RunRecord(
             key=run.key,
             identity=run.identity,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from astune.data.dataset import DataRecipe
 from astune.data.digests import content_digests
 from astune.data.layouts.base import LAYOUTS, load_data
+from astune.data.options import DataOptions
 from astune.errors import ConfigError, DataError, listing, unknown
 from astune.experiments.table import DataEntry, Table
 from astune.validated import SettingsError
@@ -112,7 +113,7 @@ def found_data(
             clips=None,
             digest=None,
         )
-    data = load_data(source)
+    data = load_data(source, entry.options)
     if not data.folds and not any(clip.split == "test" for clip in data.clips):
         raise DataError(
             f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
@@ -160,11 +161,12 @@ def _content(data: AudioDataset) -> str:
     return hashlib.sha256(json.dumps(content_digests(data.paths)).encode()).hexdigest()[:16]
 
 
-def refuse_changed(source: str, clips: str | None, content: str | None) -> None:
+def refuse_changed(source: str, options: DataOptions, clips: str | None, content: str | None) -> None:
     """Look whether data are still those that a run was planned on: a table may take days.
 
     Args:
         source: of the data.
+        options: of reading them.
         clips: digest of the plan's clips, :attr:`Source.digest`; None where they were not there.
         content: of all their files, :attr:`Source.content`; likewise.
 
@@ -173,7 +175,7 @@ def refuse_changed(source: str, clips: str | None, content: str | None) -> None:
     """
     if clips is None:
         return
-    data = load_data(source)
+    data = load_data(source, options)
     if (_digest(data), content and _content(data)) != (clips, content):
         raise DataError(
             f"{data.source} has changed since this run was planned; start the same command again to plan anew"

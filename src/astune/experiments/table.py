@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from astune.data.layouts.base import LAYOUTS
+from astune.data.options import DataOptions
 from astune.errors import ConfigError, listing, unknown
 from astune.experiments.published import PUBLISHED
 from astune.methods import parse_method
@@ -82,6 +83,8 @@ class DataEntry(_Part):
     name: str
     data: str | None = None
     """``layout:PATH``, the path under the data root; ``<name>:<data root>/<name>`` where None."""
+    options: DataOptions = DataOptions()
+    """How it is read: windows, columns, groups; one way for all rows and columns."""
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
     """Settings with several values, each a column; or fields of the methods, such as ``init``."""

@@ -35,7 +35,7 @@ def cls_tokens(config: TrainConfig) -> dict[str, Tensor]:
     Raises:
         DataError: all test clips have several labels or none.
     """
-    dataset, split = split_of(load_data(config.data), config)
+    dataset, split = split_of(load_data(config.data, config.data_options), config)
     index = {label: number for number, label in enumerate(dataset.labels)}
     found = {clip: dataset.task.strata(dataset.clips[clip]) for clip in split.test}
     classes = {clip: index[labels[0]] for clip, labels in found.items() if len(labels) == 1}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from astune.data.labels import cleaned
+from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
+from astune.data.options import DataOptions
 from astune.errors import AdapterError, ConfigError, DataError, unknown
 from astune.plurals import number_of
 from astune.printable import printable
@@ -84,6 +86,25 @@ def known_labels(dataset: AudioDataset, labels: Sequence[str]) -> list[str]:
             f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(labels[:20])}"
         )
     return known
+
+
+def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
+    """Read labelled data as the data of an adapter's training were read: with the same windows, background and groups.
+
+    Args:
+        data: as for :func:`astune.load_data`.
+        training: what the adapter says of its training.
+        given: fields of ``DataOptions`` that win.
+
+    Returns:
+        The data set. Options that its layout does not have are those of other data, and left out.
+
+    Raises:
+        AstuneError: as of :func:`astune.load_data`.
+    """
+    known = layout_of(data).reads | EVERY_LAYOUT
+    trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
+    return load_data(data, DataOptions(**{**trained, **given}))
 
 
 def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:

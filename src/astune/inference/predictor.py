@@ -14,12 +14,12 @@ from torch import Tensor
 
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
-from astune.data import AudioDataset, load_data
+from astune.data import AudioDataset
 from astune.environment import usable_cores
 from astune.errors import ConfigError, DataError, unknown
 from astune.features import build_cache
 from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
-from astune.inference.evaluation import Evaluation, ScoredSplit, clips_of, known_labels
+from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of, known_labels
 from astune.inference.inputs import is_single, sources
 from astune.inference.loading import load, refuse_cast
 from astune.inference.pieces import Cutting
@@ -105,6 +105,11 @@ class Predictor:
     def precision(self) -> str:
         """Of the matrix products: ``float32`` or ``bfloat16``."""
         return self.arithmetic.compute_dtype
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the adapter says of its training: data, fold, seed and settings; nothing for a classifier in memory."""
+        return self._loaded.config.training if self._loaded.config else {}
 
     def __repr__(self) -> str:
         some = ", ".join(map(printable, self.labels[:_LABELS_SHOWN]))
@@ -302,7 +307,8 @@ class Predictor:
         """Score the adapter on labelled audio.
 
         Args:
-            data: a folder, a table or any other layout, as for training; or a data set from :func:`astune.load_data`.
+            data: a folder, a table or any other layout, read with the options of the training; or a data set from
+                :func:`astune.load_data`.
             split: which clips.
             fold: the test fold, where folds rotate; the one that the adapter was trained without where None.
             skip_broken: leave out audio files that cannot be read, instead of raising.
@@ -316,10 +322,10 @@ class Predictor:
             DataError: the data cannot be read, have classes that the adapter does not know, or nothing in that split.
             NumericalError: scores are NaN or infinite.
         """
-        dataset = data if isinstance(data, AudioDataset) else load_data(data)
+        dataset = data if isinstance(data, AudioDataset) else as_trained(data, self.training)
         config = self._loaded.config
         labels = known_labels(dataset, self.labels)
-        clips = clips_of(dataset, split, fold, config.training if config else {})
+        clips = clips_of(dataset, split, fold, self.training)
         scored = [dataset.clips[clip] for clip in clips]
         # Of these alone: what else the data set holds may be broken.
         features = build_cache(scored, self.front_end, skip_broken=skip_broken)

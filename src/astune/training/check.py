@@ -89,7 +89,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
             return None
 
     method = attempt(lambda: parse_method(config.method))
-    dataset = None if "data" in unusable else attempt(lambda: load_data(config.data))
+    dataset = None if "data" in unusable else attempt(lambda: load_data(config.data, config.data_options))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
     size = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,40 +14,17 @@ import yaml
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
+from astune.data.options import DataOptions
 from astune.errors import ConfigError, listing
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
 from astune.printable import UNPRINTABLE, printable
-from astune.validated import SettingsError, Validated
+from astune.setting import Setting
+from astune.validated import SettingsError
 
 _MOST_EPOCHS = 1_000_000
 
-Kind = Literal["data", "result", "rounding", "running"]
-Panel = Literal["Data", "Model", "Training", "Augmentation", "Machine", "Output"]
-KINDS: dict[Kind, str] = {
-    "data": "decides which clips train, choose the epoch and test, and how much of each is heard",
-    "result": "decides the result",
-    "rounding": "changes the result by rounding alone",
-    "running": "changes nothing in the result",
-}
-"""What a setting does to a result."""
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What is known of a setting beside its type, its default and its description: each field of :class:`TrainConfig` has one."""
-
-    kind: Kind
-    """What it does to a result; see :data:`KINDS`."""
-    panel: Panel
-    """Its panel in ``--help`` and in the reference page."""
-    since: int = 1
-    """1 where it was there when the first results were named. Later ones are left out of a run's identity while they have their default,
-    so that old runs keep their name."""
-    placed: bool = False
-    """Whether the place of a run in an experiment decides it, so that an experiment's file may not."""
-
-
-class TrainConfig(Validated):
+class TrainConfig(DataOptions):
     """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
     data: Annotated[str, Setting("data", "Data", placed=True)] = Field(

@@ -50,7 +50,7 @@ def cross_validate(
         OutputError: the folder cannot be written.
     """
     refuse_other_callbacks(callbacks)
-    folds = load_data(config.data).folds
+    folds = load_data(config.data, config.data_options).folds
     if config.fold is not None:
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
     if len(folds) < 2:

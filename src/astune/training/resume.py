@@ -48,7 +48,7 @@ def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResul
         ) from fault
     then, mine = _identity(result, folder), config.identity()
     try:
-        now = DataRecord.of(*split_of(load_data(config.data), config))
+        now = DataRecord.of(*split_of(load_data(config.data, config.data_options), config))
     except AstuneError as fault:
         checkpoint.refuse_other_settings(folder, then, mine)
         announce(f"Note: the run was not compared with its data, which cannot be read now: {fault}")

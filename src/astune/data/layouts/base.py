@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
 from astune.data.named_files import windows_path
+from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
 from astune.printable import printable
@@ -40,6 +41,8 @@ class Layout(ABC):
     """Number of classes of the data set as published."""
     published_clips: ClassVar[int | None] = None
     """Number of clips of the data set as published, as the paper counts them (section IV), so that a part is not taken for the whole."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Fields of :class:`DataOptions` that :meth:`load_with` understands; those of :data:`EVERY_LAYOUT` need not be named."""
     may_be_remote: ClassVar[bool] = False
     """Whether ``PATH`` may be something else than a path that exists: a hub id."""
 
@@ -61,6 +64,19 @@ class Layout(ABC):
         Raises:
             DataError: something is missing or contradictory.
         """
+
+    def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
+        """Read clips and labels, with options; layouts that have columns or regions read those here.
+
+        Args:
+            path: as for :meth:`load`.
+            options: the user's; of those that are not in :attr:`reads`, none is given.
+
+        Raises:
+            DataError: as of :meth:`load`.
+        """
+        del options
+        return self.load(path)
 
     @abstractmethod
     def write_example(self, folder: Path) -> Path:
@@ -112,6 +128,8 @@ class Layout(ABC):
 
 
 LAYOUTS: dict[str, Layout] = {}
+EVERY_LAYOUT = frozenset(("negative", "group_by"))
+"""Options that are applied to the clips of any layout."""
 
 _LayoutType = TypeVar("_LayoutType", bound=type[Layout])
 
@@ -136,31 +154,54 @@ def register_layout(name: str) -> Callable[[_LayoutType], _LayoutType]:
     return add
 
 
-def load_data(data: str | Path) -> AudioDataset:
+def load_data(data: str | Path, options: DataOptions | None = None, **given: Any) -> AudioDataset:
     """Read a data set.
 
     Args:
         data: ``layout:PATH``, or a path whose layout is recognised.
+        options: of reading it.
+        given: fields of :class:`DataOptions`, in the place of ``options``: ``load_data("audacity:recordings", window=2.0)``.
 
     Returns:
         Clips, labels and folds.
 
     Raises:
-        ConfigError: an unknown layout, or no path at all.
+        ConfigError: an unknown layout, no path at all, or an option that the layout does not have.
         DataError: there is nothing there, or not in that layout.
     """
+    if options is not None and given:
+        raise ConfigError(f"load_data takes either options or {', '.join(given)}; give one of them")
     if not isinstance(data, str | Path):
         raise ConfigError(f"data is of type {type(data).__name__}; give a path, or layout:PATH, as text")
     if not str(data).strip():
         raise ConfigError("data is empty; give a path, or layout:PATH ('.' for this folder)")
     try:
-        return _checked(_load(str(data)))
+        return _load(str(data), options or DataOptions(**given))
     except OSError as fault:
         where = printable(str(fault.filename or data)[:200])
         raise DataError(f"{where} cannot be read ({fault.strerror or fault})") from fault
 
 
-def _load(text: str) -> AudioDataset:
+def _load(text: str, options: DataOptions) -> AudioDataset:
+    layout, path = _found(text)
+    unread = [name for name in options.given_data_options if name not in layout.reads | EVERY_LAYOUT]
+    if unread:
+        readers = {name: [one.name for one in LAYOUTS.values() if name in one.reads] for name in unread}
+        raise ConfigError(
+            "; ".join(
+                f"{layout.name}:PATH has no {name}, which is for {', '.join(names)}" for name, names in readers.items()
+            )
+        )
+    return _checked(layout.load_with(path, options))
+
+
+def _found(text: str) -> tuple[Layout, Path]:
+    """The layout of some data, and where they are.
+
+    Raises:
+        ConfigError: as of :func:`load_data`.
+        DataError: as of :func:`load_data`.
+    """
     name, colon, rest = text.partition(":")
     drive = len(name) == 1  # C:\recordings
     if colon and not drive and (name in LAYOUTS or not Path(text).exists()):
@@ -170,15 +211,31 @@ def _load(text: str) -> AudioDataset:
         path = Path(rest).expanduser()
         if not path.exists() and not layout.may_be_remote:
             raise layout.missing(path, "there is no such file or folder")
-        return layout.load(path)
+        return layout, path
     path = Path(text).expanduser()
     if not path.exists():
         windows = ", and a path of Windows is no path here" if windows_path(text) else ""
         raise DataError(f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows})\n{_all_trees()}")
     for layout in LAYOUTS.values():
         if layout.recognises(path):
-            return layout.load(path)
+            return layout, path
     raise DataError(f"'{printable(text)}' is in none of the known layouts\n{_all_trees()}")
+
+
+def layout_of(data: str | Path) -> Layout:
+    """The layout that :func:`load_data` would read.
+
+    Args:
+        data: as for :func:`load_data`.
+
+    Returns:
+        The layout that is named, or that the path looks like.
+
+    Raises:
+        ConfigError: an unknown layout.
+        DataError: there is nothing there, or in no known layout.
+    """
+    return _found(str(data))[0]
 
 
 def _all_trees() -> str:

@@ -1,0 +1,104 @@
+"""How data are read where more than their path has to be said: columns of tables, windows over long recordings, groups.
+
+The options are fields of :class:`astune.TrainConfig` too, arguments of :func:`astune.load_data`, and options of every command that
+reads labelled audio.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, field_validator
+
+from astune.setting import Setting
+from astune.validated import Validated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class DataOptions(Validated):
+    """Options of reading a data set; making one of values that cannot be used raises ``SettingsError``, a ``ConfigError``."""
+
+    file_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="column of a table that names the recording, where it has an unusual name"
+    )
+    label_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="column of a table that has the label, where it has an unusual name"
+    )
+    audio_dir: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="folder of the recordings, where they are not beside the tables"
+    )
+    annotation_format: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="format of the files that crowsetta:DIR reads, as crowsetta names it, such as textgrid"
+    )
+    window: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, gt=0, description="seconds of the windows that labelled regions become"
+    )
+    hop: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, gt=0, description="seconds from one window to the next within a region; by default the window's"
+    )
+    min_overlap: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None,
+        gt=0,
+        description="seconds of a region within a window that give it the label; by default half of the window",
+    )
+    background: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="label for windows of the stretches without a label; by default they are not used"
+    )
+    negative: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="label that means none of the others, and is never an event"
+    )
+    group_by: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None, description="regular expression that finds the group (site, session, speaker) in a recording's path"
+    )
+
+    @field_validator("audio_dir", mode="before")
+    @classmethod
+    def _is_a_folder(cls, value: object) -> object:
+        """A variable of the shell that is not set gives an empty text, and an empty path is the current folder.
+
+        Raises:
+            ValueError: it is empty.
+        """
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty; give one ('.' for this folder)")
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("group_by")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        """Groups are found with it.
+
+        Raises:
+            ValueError: it is no regular expression.
+        """
+        try:
+            re.compile(value or "")
+        except re.error as fault:
+            raise ValueError(
+                f"{value!r} is no regular expression ({fault}); give one such as '^(site[0-9]+)_'"
+            ) from fault
+        return value
+
+    @classmethod
+    def among(cls, settings: Mapping[str, Any]) -> DataOptions:
+        """Those among other settings.
+
+        Args:
+            settings: by name, such as the fields of a run.
+        """
+        return cls(**{name: settings[name] for name in DataOptions.model_fields if name in settings})
+
+    @property
+    def data_options(self) -> DataOptions:
+        """These options alone."""
+        return DataOptions.among(self.given_data_options)
+
+    @property
+    def given_data_options(self) -> dict[str, Any]:
+        """Those that are not left at their default, as JSON has them."""
+        fields = self.model_dump(mode="json", include=set(DataOptions.model_fields))
+        return {name: value for name, value in fields.items() if value is not None}
