@@ -207,7 +207,7 @@ def test_predict_refuses_more_labels_than_there_are(
         (["train", ".", "--output-dir", "out", "--method", "lara"], 1, "did you mean 'lora'"),
         (["train", ".", "--output-dir", "out", "--pooling", "mean"], 2, "mean"),
         (["predict", "nowhere", "x.wav"], 1, "there is no folder 'nowhere'"),
-        (["evaluate", "nowhere", "nothing"], 1, "there is no 'nothing'"),
+        (["evaluate", "nowhere", "nothing"], 1, "there is no folder 'nowhere'"),
         (["methods", "--classes", "1"], 2, "classes"),
         (["bogus"], 2, "bogus"),
     ],
@@ -239,7 +239,7 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str], monkeypa
     for info in TrainConfig.model_fields.values():
         assert info.description
         assert info.description[:30] in out
-    panels = re.findall(r"^╭─ (\w+) ─", out, re.MULTILINE)
+    panels = re.findall(r"^╭─ (\w+(?: \w+)*) ─", out, re.MULTILINE)
     assert panels == ["Arguments", "Options", *get_args(Panel)]  # in the order of the reference page
 
 
