@@ -333,7 +333,7 @@ def _runs(
         settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
         fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
-        settings |= {"data": data.source} | entry.options.given_data_options
+        settings |= {"data": data.source} | data.options.given_data_options
         backbone = settings["backbone"]
         method: Method | None = None
         if row:

@@ -32,6 +32,8 @@ class Source:
     entry: DataEntry
     source: str
     """``layout:PATH``, or a path whose layout is recognised."""
+    options: DataOptions
+    """The entry's; a folder of recordings among them is below the data root."""
     recipe: DataRecipe
     folds: tuple[int | None, ...]
     """Those wanted."""
@@ -107,13 +109,17 @@ def found_data(
         return Source(
             entry=entry,
             source=source,
+            options=entry.options,
             recipe=layout.recipe,
             folds=_chosen(layout.published_folds or (None,), folds),
             classes=layout.published_classes,
             clips=None,
             digest=None,
         )
-    data = load_data(source, entry.options)
+    options = entry.options
+    if options.audio_dir is not None:
+        options = options.model_copy(update={"audio_dir": str(data_root / options.audio_dir)})
+    data = load_data(source, options)
     if not data.folds and not any(clip.split == "test" for clip in data.clips):
         raise DataError(
             f"{data.source} has no test clips; divide it into folders train/ and test/, or give a CSV file a column "
@@ -122,6 +128,7 @@ def found_data(
     return Source(
         entry=entry,
         source=source,
+        options=options,
         recipe=data.recipe,
         folds=_chosen(data.folds or (None,), folds),
         classes=len(data.labels),

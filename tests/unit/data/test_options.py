@@ -119,10 +119,10 @@ def test_where_recordings_lie_names_no_run(marked: Path, monkeypatch: pytest.Mon
         entry = {"name": "birds", "data": f"marked:{marked.name}", "options": options}
         table = Table(title="t", datasets=[entry], rows=[{"name": "one", "method": "linear"}])
         (run,) = plan("mine", table, PlanOptions(data_root=marked.parent, backbone="random:tiny"))
-        assert run.config.get("audio_dir") == options.get("audio_dir")
+        assert run.config.get("audio_dir") == (str(marked.parent / "audio") if options else None)
         return run.key
 
-    assert key({}) == key({"audio_dir": str(marked)})
+    assert key({}) == key({"audio_dir": "audio"})
 
 
 def test_a_bare_path_is_recognised(marked: Path, tmp_path: Path) -> None:
