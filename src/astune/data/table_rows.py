@@ -126,6 +126,7 @@ class TableRows:
         place = self._place(table)
         absolute = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
         faults: list[str] = []
+        files: dict[str, tuple[str, Path, str]] = {}  # many rows may be of one
         for line, row in rows:
             faulty = len(faults)
             faults += self._faults(line, row, columns)
@@ -139,14 +140,17 @@ class TableRows:
             if name is None:
                 continue
             self.places.setdefault(label, f"{place}{line}")
-            key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
+            if name not in files:
+                key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
+                named = name if name.startswith("/") else prefix + name
+                named = Path(named).as_posix() if _LONG_FORM.search(named) else named
+                files[name] = (named, Path(folder, name), key)
+            named, path, key = files[name]
             side = given if fold is None else fold
             if side is not None:
                 for column in self.group_like:
                     self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
-            named = name if name.startswith("/") else prefix + name
-            named = Path(named).as_posix() if _LONG_FORM.search(named) else named
-            entry = _Entry(named, Path(folder, name), label, f"{place}{line}", key, span, given, fold, row.get("group"))
+            entry = _Entry(named, path, label, f"{place}{line}", key, span, given, fold, row.get("group"))
             self._entries.append(entry)
         seconds.finish(table.name, faults, self.remarks)
         refuse(table, faults)
