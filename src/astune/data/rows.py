@@ -7,18 +7,19 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from astune.data.formats import SUFFIXES
 from astune.data.labels import cleaned, label_fault
 from astune.data.named_files import windows_fault
-from astune.data.recordings import Skipped
-from astune.data.splits import is_undecided, split_named
 from astune.errors import DataError
+from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from astune.data.layouts.base import Layout
@@ -29,23 +30,63 @@ Row = tuple[int, dict[str, str]]
 
 _READ = 10  # faults of one file
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_NUMBER = re.compile(r"-?\d+([.,]\d+)?")
+_SAID = re.compile(r"sep=(.)\r?\n")  # as Excel writes and reads it
 
 
-def read_rows(file: Path, verbatim: Collection[str] = ()) -> tuple[list[str], list[Row]]:
+def read_rows(
+    file: Path,
+    verbatim: Callable[[str], bool] = lambda _: False,
+    *,
+    known: Callable[[str], bool] | None = None,
+    remarks: list[str] | None = None,
+) -> tuple[list[str], list[Row]]:
     """Read a CSV file with a header.
 
     Args:
-        file: UTF-8, with or without a byte order mark; separated by commas.
-        verbatim: columns whose cells keep their outer spaces.
+        file: UTF-8, or UTF-16 with a byte order mark.
+        verbatim: whether the cells of a column keep their outer spaces.
+        known: whether a column has a name that is looked for, by which the separator is recognised; it is a comma where None.
+        remarks: what was recognised is added.
 
     Returns:
         The header, and each row with its line number.
 
     Raises:
-        DataError: it cannot be read, is not UTF-8 text, or has rows that a header of unique names does not fit; all faults at once.
+        DataError: it cannot be read, is no text, or has rows that a header of unique names does not fit; all faults at once.
     """
-    reader = csv.reader(io.StringIO(_text(file, "CSV"), newline=""), strict=True)
+    text, separator = read_text(file, "CSV"), ","
+    if known is not None:
+        text, separator = _separated(text, known)
+        if separator != "," and remarks is not None:
+            remarks.append(
+                f"Note: {printable(file.name)} is separated by {_SEPARATORS.get(separator, repr(separator))}"
+            )
+    return split_rows(file, text, separator, verbatim)
+
+
+def split_rows(
+    file: Path, text: str, separator: str, verbatim: Callable[[str], bool] = lambda _: False, *, quoted: bool = True
+) -> tuple[list[str], list[Row]]:
+    """The rows of a table with a header.
+
+    Args:
+        file: for messages.
+        text: of the table.
+        separator: between cells.
+        verbatim: whether the cells of a column keep their outer spaces.
+        quoted: whether a cell may stand in quotes.
+
+    Returns:
+        The header, and each row with its line number.
+
+    Raises:
+        DataError: it has rows that a header of unique names does not fit; all faults at once.
+    """
+    quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, quoting=quoting)
     header: list[str] | None = None
+    kept: set[str] = set()
     rows: list[Row] = []
     faults: list[str] = []
     begins = 1
@@ -58,29 +99,50 @@ def read_rows(file: Path, verbatim: Collection[str] = ()) -> tuple[list[str], li
                 faults.append(f"line {line}: a cell goes over several lines; is a quote not closed?")
             elif header is None:
                 header = [cleaned(name) for name in cells]
+                kept = {name for name in header if verbatim(name)}
                 faults += _named_twice(header)
             elif [cleaned(cell) for cell in cells[: len(header)]] == header:
                 faults.append(f"line {line}: the header is there a second time; remove this line")
             elif any(cell.strip() for cell in cells[len(header) :]):
                 faults.append(
-                    f"line {line}: {len(cells)} cells under a header of {len(header)}; quote a cell that holds a comma"
+                    f"line {line}: {len(cells)} cells under a header of {len(header)}; "
+                    f"quote a cell that holds {_holding(separator)}"
                 )
             else:
                 cells += [""] * (len(header) - len(cells))
                 named = zip(header, cells, strict=False)  # spreadsheets write empty cells behind the last column
-                rows.append((line, {name: cell if name in verbatim else cell.strip() for name, cell in named}))
+                rows.append((line, {name: cell if name in kept else cell.strip() for name, cell in named}))
     except csv.Error as fault:
         faults.append(f"line {begins}: {_quoting(fault)}")
     refuse(file, faults)
     return header or [], rows
 
 
-def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[Row]]:
+def _holding(separator: str) -> str:
+    return f"a {_SEPARATORS.get(separator, 'commas').removesuffix('s')}"
+
+
+def _separated(text: str, known: Callable[[str], bool]) -> tuple[str, str]:
+    """A table without the line that names its separator, and the separator: the one that makes the first line a header."""
+    if said := _SAID.match(text):
+        return text[said.end(1) :], said[1]
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    ranks = {}
+    for separator in (",", *_SEPARATORS):
+        try:
+            cells = next(csv.reader([first], delimiter=separator), [])
+        except csv.Error:
+            continue
+        ranks[separator] = (sum(known(cleaned(cell)) for cell in cells), len(cells))
+    return text, max(ranks, key=ranks.__getitem__, default=",")  # a comma where nothing says more
+
+
+def read_json_rows(file: Path, plain: Callable[[str], bool]) -> tuple[list[str], list[Row]]:
     """Read a JSON Lines file, an object a line.
 
     Args:
         file: UTF-8.
-        plain: keys whose values must be texts or numbers; null is an empty text.
+        plain: whether the values of a key must be texts or numbers; null is an empty text.
 
     Returns:
         All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text.
@@ -90,7 +152,7 @@ def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[
     """
     faults: list[str] = []
     rows: list[Row] = []
-    for line, text in enumerate(_text(file, "JSON Lines").split("\n"), start=1):
+    for line, text in enumerate(read_text(file, "JSON Lines").split("\n"), start=1):
         if not text.strip():
             continue
         try:
@@ -105,7 +167,7 @@ def read_json_rows(file: Path, plain: Collection[str]) -> tuple[list[str], list[
         faults += [
             f"line {line}: {key} is {json.dumps(value)[:40]}, neither text nor a number"
             for key, value in pairs
-            if key in plain and (isinstance(value, bool | list | dict) or not_a_number(value))
+            if plain(key) and (isinstance(value, bool | list | dict) or not_a_number(value))
         ]
         rows.append((line, {key: _cell(value) for key, value in pairs}))
     refuse(file, faults)
@@ -144,7 +206,7 @@ def read_lines(file: Path) -> list[str]:
     Raises:
         DataError: it cannot be read or is not UTF-8 text.
     """
-    return _text(file, "text").splitlines()
+    return read_text(file, "text").splitlines()
 
 
 def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list[str]:
@@ -164,22 +226,29 @@ def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list
     return faults + [f"line {line}: {fault}" for fault in (*found, windows_fault(row[file])) if fault]
 
 
-def _text(file: Path, kind: str) -> str:
+def read_text(file: Path, kind: str) -> str:
     """The text of a table.
 
+    Args:
+        file: UTF-8, with or without a byte order mark, or UTF-16 with one.
+        kind: what it should be, for messages.
+
+    Returns:
+        The text.
+
     Raises:
-        DataError: there is none.
+        DataError: it cannot be read, or is in another encoding; with the line.
     """
+    wide = False
     try:
         content = file.read_bytes()
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise DataError(f"{file} is no readable {kind} file: it is UTF-16 text; save it as UTF-8")
-        text = content.decode("utf-8-sig")
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as fault:
         line = content.count(b"\n", 0, fault.start) + 1
         byte = f"byte 0x{content[fault.start]:02x} in line {line}"
         raise DataError(
-            f"{file} is no readable {kind} file: it is not UTF-8 text ({byte}); save it as UTF-8"
+            f"{printable(file)} is no readable {kind} file: it is not {'UTF-16' if wide else 'UTF-8'} text ({byte}); save it as UTF-8"
         ) from fault
     except OSError as fault:
         raise DataError(f"{file} cannot be read ({fault.strerror})") from fault
@@ -204,83 +273,6 @@ def _quoting(fault: csv.Error) -> str:
     return text
 
 
-_TIME = re.compile(
-    r"(t|clip|segment|seg|event|annotation|call|song|chunk|audio|utt|utterance|word|sound|region|window|slice|label)?"
-    r"(start|onset|offset|begin|end|stop|finish|min|max)s?(time|pos|position|point)?(in)?"
-    r"(s|sec|secs|seconds?|ms|msec|millis|milliseconds?|samples?|frames?)?"
-)
-_PAIRS = ({"from", "to"}, {"t0", "t1"}, {"t1", "t2"})  # alone, these say nothing
-_NO_SPLIT = ("valid", "validate")  # of clips that someone looked at
-_FOLD_COLUMN = re.compile(r"(k|cv|crossvalidation)?folds?(id|no|nr|number|index|idx)?")
-_DISTINCT = 10  # values of a column that could name splits
-
-
-def part_columns(columns: Iterable[str]) -> str | None:
-    """What is wrong with columns that say where in a recording a clip begins and ends: ``start_time``, ``End Time (s)``.
-
-    Args:
-        columns: names of those that would be passed over.
-
-    Returns:
-        A sentence; None where there are none.
-    """
-    letters = {name: re.sub(r"[^a-z]+", "", name.casefold()) for name in columns}
-    folded = {name.casefold() for name in letters}
-    parts = [name for name, text in letters.items() if _TIME.fullmatch(text) and not text.startswith(("min", "max"))]
-    parts += [name for name in letters for pair in _PAIRS if pair <= folded and name.casefold() in pair]
-    if not parts:
-        return None
-    return (
-        f"column {' and column '.join(parts)}: parts of recordings cannot be read yet, and the whole file would be used; "
-        "cut the recordings, or remove the columns"
-    )
-
-
-def division_columns(columns: Iterable[str], values: Callable[[str], Iterable[object]]) -> str | None:
-    """What is wrong with columns that divide the clips and have another name: ``Split``, ``subset``, ``is_test``, ``kfold``.
-
-    Args:
-        columns: names of those that would be passed over, where nothing else divides the clips.
-        values: the cells of a column.
-
-    Returns:
-        A sentence; None where there are none.
-    """
-    for name in columns:
-        if meant := _divides(name, values):
-            return (
-                f"column {name} seems to divide the clips, and it would not be used; "
-                f"write it as column {meant}, or remove it"
-            )
-    return None
-
-
-def _divides(name: str, values: Callable[[str], Iterable[object]]) -> str | None:
-    """Whether a column stands for split or for fold."""
-    text = re.sub(r"[^a-z]+", "", name.casefold())
-    if _FOLD_COLUMN.fullmatch(text):
-        return "fold"
-    if text in ("split", "splits") or (text not in _NO_SPLIT and split_named(text.removeprefix("is"))):
-        return "split"
-    found = {str(value).strip() for value in values(name)} - {""}
-    if 1 < len(found) <= _DISTINCT and all(split_named(value) or is_undecided(value) for value in found):
-        return "split"
-    return None
-
-
-def unused_columns(columns: Iterable[str]) -> list[Skipped]:
-    """Columns that are passed over, to be named.
-
-    Args:
-        columns: their names; those without one and the index of pandas are left out.
-
-    Returns:
-        One entry each.
-    """
-    named = (name for name in columns if name and not name.startswith("Unnamed:"))
-    return [Skipped(name, "columns") for name in named]
-
-
 def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: Sequence[str], hint: str = "") -> None:
     """Refuse a table that lacks columns.
 
@@ -300,6 +292,8 @@ def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: S
     if not any(header):
         raise layout.missing(file, "it is empty")
     what = f"the header ({', '.join(header)}) has no column {' and no column '.join(absent)}"
+    if any(_NUMBER.fullmatch(name) or os.path.splitext(name)[1].lower() in SUFFIXES for name in header):  # noqa: PTH122
+        what += "; is the first line a row already? a table needs a header"
     separator = next((name for mark, name in _SEPARATORS.items() if len(header) == 1 and mark in header[0]), None)
     if separator:
         what += f"; it is separated by {separator}: save it with commas"

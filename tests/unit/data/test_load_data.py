@@ -135,7 +135,11 @@ def test_csv_counts_the_faults_beyond_ten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "fault"),
     [
-        ("file,label", "the header (file, label) has no column file_name"),
+        (
+            "thing,label",
+            "the header (thing, label) has no column file_name; give a column of another name as file_column",
+        ),
+        ("a.wav,dog", "has no column file_name and no column label; is the first line a row already?"),
         ("a;b", "no column file_name and no column label"),
         ("file_name,label,split,fold", "both a column split and a column fold"),
         ("file_name,label", "it has no rows"),
@@ -148,7 +152,7 @@ def test_csv_header_faults_show_the_layout(tmp_path: Path, header: str, fault: s
 
 
 def test_csv_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "clips.csv").write_bytes(b"\xff\xfe\x00label")
+    (tmp_path / "clips.csv").write_bytes(b"\xff\xfe\x00labels")
     assert "no readable CSV file" in refusal(tmp_path / "clips.csv")
 
 

@@ -9,6 +9,9 @@ from astune.data.layouts import speech_commands as speech_commands  # isort: ski
 from astune.data.layouts import fluent_speech as fluent_speech  # isort: skip
 from astune.data.layouts import hub as hub  # isort: skip
 from astune.data.layouts import table as table  # isort: skip
+from astune.data.layouts import audacity as audacity  # isort: skip
+from astune.data.layouts import raven as raven  # isort: skip
+from astune.data.layouts import crowsetta as crowsetta  # isort: skip
 from astune.data.layouts import folder as folder  # isort: skip
 from astune.data.layouts.base import LAYOUTS, Layout, load_data
 

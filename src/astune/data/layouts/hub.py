@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.console import notices, progress, say
 from astune.data.clip import Clip
+from astune.data.columns import division_columns, part_columns, unused_columns
 from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import encoded_tone
 from astune.data.recordings import Skipped, has_recordings
-from astune.data.rows import division_columns, not_a_number, part_columns, unused_columns
+from astune.data.rows import not_a_number
 from astune.data.splits import SPLITS, ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError

@@ -1,48 +1,40 @@
 """``csv:PATH``: a table of files and labels, CSV or JSON Lines; Hugging Face's audio folders too, with a table in each split's folder.
 
 A sample: the row ``audio/7_jackson_12.wav,7,2`` under the header ``file_name,label,fold`` is a clip of class ``7`` in fold 2; its path is
-relative to the table's folder, or absolute. ``train/metadata.csv`` and ``test/metadata.csv`` are the tables of two splits.
+relative to the table's folder, or absolute. ``train/metadata.csv`` and ``test/metadata.csv`` are the tables of two splits. The row
+``garden.wav,12.5,14,robin`` under ``file_name,start,end,label`` is a clip of a second and a half.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.clip import Clip
+from astune.data.columns import choose_column, division_columns, time_columns, unused_columns, usual
 from astune.data.dataset import AudioDataset
-from astune.data.hold_out import Sides, crossing_columns, group_like
-from astune.data.labels import cleaned, label_fault
+from astune.data.hold_out import crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import write_text, write_tone
-from astune.data.named_files import NamedFiles, windows_fault
+from astune.data.lookup import Recordings
+from astune.data.options import DataOptions
+from astune.data.predicted import predicted
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
-from astune.data.rows import (
-    Row,
-    absent_columns,
-    division_columns,
-    part_columns,
-    read_json_rows,
-    read_rows,
-    refuse,
-    unused_columns,
-    whole_number,
-)
-from astune.data.splits import ask_which, is_undecided, split_fault, split_named
+from astune.data.rows import absent_columns, read_json_rows, read_rows
+from astune.data.splits import ask_which, is_undecided, split_named
+from astune.data.table_rows import Columns, TableRows
 from astune.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astune.data.predicted import Predicted
+    from astune.data.rows import Row
     from astune.data.splits import SplitName
 
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _PARQUET = "metadata.parquet"
 _JSON = (".jsonl", ".ndjson")
-_LONG_FORM = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # of a path that has a shorter one
-_USED = ("file_name", "label", "split", "fold", "group")
+_DIVIDING = ("split", "fold", "group")
 
 
 @register_layout("csv")
@@ -55,20 +47,26 @@ class Table(Layout):
     file_name,label,split          train, validation or test
     file_name,label,fold           1, 2, 3, ...
   and perhaps a column group: speaker, session or device, never divided where a validation split is drawn
+  and perhaps start,end: seconds of the recording that are the clip (empty for all of it)
   or metadata.jsonl, an object with these keys a line; or a folder with such tables in its split folders:
     train/metadata.csv  validation/metadata.csv  test/metadata.csv (or all of it in data/)
-  further columns are named and passed over; those like start, end, subset or is_test are refused
+  or a folder of tables that `astune predict -o` wrote
+  semicolons, tabs and usual names of columns are recognised; further columns are named and passed over; those like subset
+  or is_test are refused
 """
+    reads: ClassVar[frozenset[str]] = frozenset(
+        ("file_column", "label_column", "audio_dir", "window", "hop", "min_overlap", "background")
+    )
 
     def recognises(self, path: Path) -> bool:
-        """A table, a folder with ``metadata.csv`` or ``metadata.jsonl``, or one whose split folders have them.
+        """A table, a folder with ``metadata.csv`` or ``metadata.jsonl``, one whose split folders have them, or one of predictions.
 
         Args:
             path: an existing file or folder.
         """
         if path.is_file():
             return path.suffix.lower() in (".csv", ".tsv", *_JSON)
-        return bool(_tables(path) or _parquet(path) or _only_data(path))
+        return bool(_tables(path) or _parquet(path) or _only_data(path) or _record(path))
 
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
@@ -79,18 +77,34 @@ class Table(Layout):
         Raises:
             DataError: columns are missing or contradict each other, or rows have no usable value; all faults at once.
         """
+        return self.load_with(path, DataOptions())
+
+    def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
+        """Read clips and labels, or parts of recordings and labels.
+
+        Args:
+            path: the file, or a folder with one, or with one in each of its split folders.
+            options: columns, folder of the recordings, and windows.
+
+        Raises:
+            DataError: columns are missing or contradict each other, or rows have no usable value; all faults at once.
+        """
         if path.is_dir() and (refused := _parquet(path)):
             raise self.missing(refused, "tables of parquet beside recordings are not read; write it as metadata.csv")
         if path.is_dir() and _only_data(path):
-            return self.load(path / "data")
+            return self.load_with(path / "data", options)
         tables: dict[Path, SplitName | None] = (
             _tables(path) if path.is_dir() else {path: None} if path.is_file() else {}
         )
+        root = path if path.is_dir() else path.parent
+        audio = Recordings.of(options.audio_dir) if options.audio_dir is not None else None
+        read = TableRows(root, audio, options)
+        if not tables:
+            self._expect(path, read)
+            tables = dict.fromkeys(read.expected)
         if not tables:
             raise self.missing(path, f"there is no {_TABLES[0]}")
-        root = path if path.is_dir() else path.parent
         self._refuse_other_folders(root, tables)
-        read = _Read(root)
         for file, split in tables.items():
             self._read(file, split, read)
         places = [root, *(root / name for name in subfolders(root) if split_named(name))] if path.is_dir() else []
@@ -100,25 +114,26 @@ class Table(Layout):
             for file in unread
             if file.is_file()
         ]
-        shown = next((file for file, split in tables.items() if split is None), path)
-        twice = [f"{printable(name)} is named {number} times" for name, number in read.files.items() if number > 1]
-        refuse(shown, twice)
-        clips = _portable(read.clips)
-        folders = {} if read.divided else _split_folders(clips)
+        shown = path if read.expected else next((file for file, split in tables.items() if split is None), path)
+        read.finish(shown)
+        folders = {} if read.divided else read.split_folders()
         if {"train"} < set(folders.values()):
             raise self.missing(
                 shown,
                 f"files lie in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
                 "and no column split says what they are; add it",
             )
-        skipped = unnamed_recordings(root, list(read.files), everywhere=path.is_dir())
+        made = read.clips()
+        skipped = unnamed_recordings(
+            audio.folder if audio else root, read.files, everywhere=path.is_dir() or audio is not None
+        )
         return dataset_of(
             self,
             shown,
-            clips,
+            made.clips,
             skipped=[*read.skipped, *skipped],
-            remarks=[*read.remarks, *crossing_columns(read.sides)],
-            places=read.places,
+            remarks=[*read.remarks, *made.remarks, *crossing_columns(read.sides)],
+            places={**made.places, **read.places},
             group_like=tuple(read.group_like),
         )
 
@@ -133,35 +148,97 @@ class Table(Layout):
             if split_named(folder.name) and has_recordings(folder):
                 raise self.missing(folder, "there are recordings and no metadata.csv, which other split folders have")
 
-    def _read(self, file: Path, split: SplitName | None, read: _Read) -> None:
+    def _expect(self, folder: Path, read: TableRows) -> None:
+        """Take the tables that ``astune predict -o`` wrote into a folder; there may be none."""
+        record = _record(folder)
+        if record is None:
+            return
+        read.expected = {folder / table: recording for table, recording in sorted(record.tables.items())}
+        read.unfinished = record.unfinished
+        read.skipped += [Skipped(Path(name).name, "recordings without a finished table") for name in record.unfinished]
+
+    def _read(self, file: Path, split: SplitName | None, read: TableRows) -> None:
         """Add the clips of one table.
 
         Raises:
-            DataError: as of :meth:`load`.
+            DataError: as of :meth:`load_with`.
         """
+        options, remarks = read.options, list[str]()
+
+        def is_label(name: str) -> bool:
+            return name == options.label_column or usual("label", name)
+
+        def known(name: str) -> bool:
+            return name in (options.file_column, *_DIVIDING) or is_label(name) or usual("file_name", name)
+
         if file.suffix.lower() in _JSON:
-            header, rows = read_json_rows(file, plain=_USED)
+            header, rows = read_json_rows(file, lambda name: known(name) or time_columns([name]) != (None, None))
         else:
-            header, rows = read_rows(file, verbatim=("label",))
-        hint = "; folder:PATH reads the class folders" if "label" not in header and subfolders(file.parent) else ""
-        absent_columns(self, file, header, ("file_name", "label"), hint)
+            header, rows = read_rows(file, is_label, known=known, remarks=remarks)
+        if not rows and file in read.expected:
+            read.nothing_in(file)
+            return
+        columns, unused = self._columns(file, header, rows, split, options, remarks)
+        if not rows:
+            raise self.missing(file, "it has no rows")
+        read.remarks += [line for line in remarks if line not in read.remarks]
+        read.group_like += [name for name in group_like(unused) if name not in read.group_like]
+        read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
+        read.divided |= columns.divides or split is not None
+        read.add(file, rows, split, columns)
+
+    def _columns(
+        self,
+        file: Path,
+        header: Sequence[str],
+        rows: Sequence[Row],
+        split: SplitName | None,
+        options: DataOptions,
+        remarks: list[str],
+    ) -> tuple[Columns, list[str]]:
+        """What the columns of a table are, and those that are not used.
+
+        Raises:
+            DataError: as of :meth:`load_with`.
+        """
+        chosen = {
+            "file_name": choose_column("file_name", header, options.file_column),
+            "label": choose_column("label", header, options.label_column),
+        }
+        asked = [one.fault for one in chosen.values() if one.fault]
+        if asked:
+            raise self.missing(file, "; ".join(asked))
+        absent = [role for role, one in chosen.items() if one.name is None]
+        class_folders = "label" in absent and subfolders(file.parent)
+        hint = "; folder:PATH reads the class folders" if class_folders else ""
+        options_of = [
+            f"{name} for {role}"
+            for role, name in (("file_name", "file_column"), ("label", "label_column"))
+            if role in absent
+        ]
+        hint += f"; give a column of another name as {' and '.join(options_of)}"
+        absent_columns(self, file, header, absent, hint)
+        remarks += [f"Note: {printable(file.name)}: {one.remark}" for one in chosen.values() if one.remark]
         if "split" in header and "fold" in header:
             raise self.missing(file, "it has both a column split and a column fold; keep one")
         if split is not None and {"split", "fold"} & set(header):
             raise self.missing(
                 file, f"the folder says that these clips are {split}, so it cannot have a column split or fold"
             )
-        unused = [name for name in header if name not in _USED]
-        divided = bool({"split", "fold"} & set(header)) or split is not None
-        dividing = None if divided else division_columns(unused, lambda name: (row[name] for _, row in rows))
-        if fault := part_columns(unused) or dividing:
+        named = [one.name for one in chosen.values() if one.name]
+        others = [name for name in header if name not in (*named, *_DIVIDING)]
+        times, fault = time_columns(others)
+        unused = [name for name in others if times is None or name not in (times.start, times.end)]
+        columns = Columns(named[0], named[1], times, bool({"split", "fold"} & set(header)))
+        dividing = None
+        if not columns.divides and split is None:
+            dividing = division_columns(unused, lambda name: (row[name] for _, row in rows))
+        if fault := fault or dividing:
             raise self.missing(file, fault)
-        if not rows:
-            raise self.missing(file, "it has no rows")
-        read.group_like += [name for name in group_like(unused) if name not in read.group_like]
-        read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
-        read.divided |= divided
-        read.add(file, rows, split)
+        if times is not None and (times.start, times.end) != ("start", "end"):
+            ends = "start and duration" if times.lasts else "start and end"
+            remarks.append(f"Note: {printable(file.name)}: columns {times.start} and {times.end} are read as {ends}")
+        return columns, unused
 
     def write_example(self, folder: Path) -> Path:
         """Two classes, three folds, a column that is passed over.
@@ -181,72 +258,6 @@ class Table(Layout):
                     rows.append(f"{name},{label},{fold},speaker-{fold}")
         write_text(folder / _TABLES[0], "file_name,label,fold,speaker", *rows)
         return folder
-
-
-@dataclass
-class _Read:
-    """What the tables of a data set gave so far."""
-
-    root: Path
-    clips: list[Clip] = field(default_factory=list)
-    files: dict[str, int] = field(default_factory=dict)
-    """Times that each file was named, by its absolute path without links followed: links are files of their own."""
-    places: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    group_like: list[str] = field(default_factory=list)
-    sides: Sides = field(default_factory=dict)
-    divided: bool = False
-    """Whether the data say which clips are of which split."""
-
-    def add(self, file: Path, rows: list[Row], split: SplitName | None) -> None:
-        """Read the rows of a table.
-
-        Raises:
-            DataError: some have no usable value; all of them.
-        """
-        names = NamedFiles(file.parent)
-        prefix = "" if file.parent == self.root else f"{file.parent.name}/"
-        folder, place = str(file.parent), f"{prefix}{file.name} line" if prefix else "line"
-        absolute = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
-        faults: list[str] = []
-        for line, row in rows:
-            faulty = len(faults)
-            faults += _faults(line, row)
-            given = split or (split_named(row["split"]) if row.get("split") else None)
-            fold = whole_number("fold", line, row, faults) if "fold" in row else None
-            if len(faults) > faulty:
-                continue
-            name = names.path(row["file_name"])
-            self.places.setdefault(row["label"], f"{place} {line}")
-            key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
-            self.files[key] = self.files.get(key, 0) + 1
-            side = given if fold is None else fold
-            if side is not None:
-                for column in self.group_like:
-                    self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
-            named = name if name.startswith("/") else prefix + name
-            named = Path(named).as_posix() if _LONG_FORM.search(named) else named
-            clip = Clip(named, Path(folder, name), (row["label"],), split=given, fold=fold, group=row.get("group"))
-            self.clips.append(clip)
-        refuse(file, faults)
-        self.remarks += names.remarks
-
-
-def _faults(line: int, row: dict[str, str]) -> list[str]:
-    """What is wrong with one row, but for its fold."""
-    faults = [f"line {line}: {name} is empty" for name in ("file_name", "label") if not row.get(name, "").strip()]
-    label = row.get("label", "").strip()
-    found = (windows_fault(row.get("file_name", "")), label_fault(cleaned(label)) if label else None)
-    faults += [f"line {line}: {fault}" for fault in found if fault]
-    if row.get("split"):
-        if split_named(row["split"]) is None:
-            faults.append(f"line {line}: {split_fault(row['split'])}")
-    elif "split" in row:
-        faults.append(f"line {line}: split is empty")
-    if "group" in row and not row["group"]:
-        faults.append(f"line {line}: group is empty")
-    return faults
 
 
 def _tables(folder: Path) -> dict[Path, SplitName | None]:
@@ -275,18 +286,7 @@ def _parquet(folder: Path) -> Path | None:
     return next((table for table in tables if table.is_file() and has_recordings(table.parent)), None)
 
 
-def _split_folders(clips: list[Clip]) -> dict[str, SplitName]:
-    """Folders of files that are named as splits, and not as the class of what is in them."""
-    folders = {(clip.name.rpartition("/")[0], clip.label) for clip in clips}
-    shared = len(os.path.commonpath({folder for folder, _ in folders})) if all(folder for folder, _ in folders) else 0
-    parts = {(part, label) for folder, label in folders for part in folder[shared:].split("/")}
-    return {part: split for part, label in parts if (split := split_named(part)) and part != label}
-
-
-def _portable(clips: list[Clip]) -> list[Clip]:
-    """Name clips with absolute paths so that no name tells where the data lie: draws are keyed by names."""
-    folders = {clip.name.rpartition("/")[0] or "/" for clip in clips if clip.name.startswith("/")}
-    if not folders:
-        return clips
-    start = len(os.path.commonpath(folders).rstrip("/")) + 1
-    return [replace(clip, name=clip.name[start:]) if clip.name.startswith("/") else clip for clip in clips]
+def _record(folder: Path) -> Predicted | None:
+    """What ``astune predict -o`` wrote into a folder, where its tables have columns that name recordings and labels."""
+    record = predicted(folder) if folder.is_dir() else None
+    return record if record is not None and record.format in ("csv", "jsonl") else None

@@ -1,0 +1,218 @@
+"""``crowsetta:PATH``: annotations in a format that crowsetta reads. Needs ``pip install 'astune[crowsetta]'``.
+
+A sample: an interval ``robin`` from 1.5 to 2.75 in ``garden.TextGrid`` says that a robin sings in ``garden.wav`` then. Praat's text grids,
+TIMIT's ``.phn`` and ``.wrd``, ``.not.mat`` of evsonganaly and crowsetta's own tables are recognised by their suffix; others are named by
+``annotation_format``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from astune.data.layouts.base import register_layout
+from astune.data.layouts.example import write_text, write_tone
+from astune.data.layouts.label_files import LabelFiles, Labelled
+from astune.errors import ConfigError, DataError, unknown
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from astune.data.dataset import AudioDataset
+    from astune.data.layouts.label_files import Reading
+    from astune.data.options import DataOptions
+
+_TABLE = ".csv"
+_GUESSED = {
+    ".textgrid": "textgrid", ".phn": "timit", ".wrd": "timit", ".not.mat": "notmat", _TABLE: "generic-seq",
+}  # fmt: skip
+_ASKED = re.compile(r"\.(csv|mat|txt|xml)", re.IGNORECASE)  # of formats that share a suffix
+
+
+@register_layout("crowsetta")
+class Crowsetta(LabelFiles):
+    """Annotation files of other programs beside recordings."""
+
+    kind: ClassVar[str] = "annotation file"
+    counted: ClassVar[str] = "label"
+    names_recordings: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = LabelFiles.reads | {"annotation_format"}
+    tree: ClassVar[str] = """\
+  PATH/                                any depth; or one of the files
+    garden.wav  garden.TextGrid        or .phn, .wrd, .not.mat (garden.wav.not.mat)
+    annotations.csv                    crowsetta's own table, of many recordings
+  annotation_format for others, as crowsetta names them: aud-seq, aud-bbox, simple-seq, birdsong-recognition-dataset, yarden
+  audio_dir where the recordings are elsewhere
+"""
+
+    def stems(self, name: str, options: DataOptions) -> list[str]:
+        """``garden`` for ``garden.TextGrid`` and ``garden.wav.not.mat``.
+
+        Args:
+            name: of a file.
+            options: whose ``annotation_format`` says which suffixes count.
+        """
+        lowered = name.lower()
+        suffix = next((one for one in _GUESSED if lowered.endswith(one)), None)
+        if options.annotation_format is not None and suffix is not None:
+            suffix = suffix if _GUESSED[suffix] == options.annotation_format else None
+        if suffix is None and options.annotation_format not in (None, *_GUESSED.values()):
+            asked = _ASKED.search(lowered, max(lowered.rfind("."), 0))
+            suffix = asked[0] if asked else None
+        if suffix is None:
+            return []
+        stem = name[: -len(suffix)]
+        return list(dict.fromkeys((stem, stem.rpartition(".")[0] or stem)))
+
+    def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
+        """Read clips and labels.
+
+        Args:
+            path: a folder with annotation files, at any depth; or one such file.
+            options: format, folder of the recordings, windows and background.
+
+        Raises:
+            ConfigError: the library crowsetta is not installed, or knows no such format.
+            DataError: no such file, or one that cannot be used.
+        """
+        if options.annotation_format is not None and options.annotation_format not in (
+            known := _library().formats.as_list()
+        ):
+            raise ConfigError(unknown("annotation_format", options.annotation_format, known))
+        return super().load_with(path, options)
+
+    def is_one(self, file: Path) -> bool:
+        """Whether it is a format of one recording; or a table with the columns of crowsetta's own.
+
+        Args:
+            file: its path.
+        """
+        if file.suffix.lower() != _TABLE:
+            return True
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            return {"label", "onset_s", "offset_s", "notated_path"} <= set(stream.readline().strip().split(","))
+
+    def lines(self, file: Path, recording: Path | None, reading: Reading) -> list[Labelled]:
+        """Read an annotation file.
+
+        Args:
+            file: its path.
+            recording: that it is of, where its name says so.
+            reading: what is passed over, decided and wrong is added.
+
+        Raises:
+            ConfigError: the library crowsetta is not installed.
+            DataError: it cannot be read.
+        """
+        table = printable(reading.place(file))
+        found: list[Labelled] = []
+        for annotation in self._annotations(file, recording, reading):
+            named = None if recording is not None else str(annotation.notated_path or "") or None
+            for start, end, label in _segments(annotation):
+                number = len(found) + 1
+                if start is None or end is None:
+                    reading.faults.append(
+                        f"{table}: it counts samples, and its recording does not say how many are a second"
+                    )
+                    return []
+                if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+                    times = f"it goes from {start:g} to {end:g} s"
+                    reading.faults.append(f"{table} label {number}: {times}; start must be 0 or more, and end after it")
+                    continue
+                found.append(Labelled(number, start, end, label, named))
+        return found
+
+    def _annotations(self, file: Path, recording: Path | None, reading: Reading) -> list[Any]:
+        """What crowsetta makes of a file.
+
+        Raises:
+            ConfigError: as of :meth:`lines`.
+            DataError: as of :meth:`lines`.
+        """
+        library = _library()
+        name = reading.options.annotation_format
+        name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))
+        form = library.formats.by_name(name)
+        given = (
+            {"audio_path": recording} if recording is not None and "audio_path" in _arguments(form.from_file) else {}
+        )
+        exact = {"round_times": False} if "round_times" in _arguments(form.to_annot) else {}
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                made = form.from_file(file, **given).to_annot(**exact)
+        except Exception as fault:
+            reason = " ".join(str(fault).split())[:200]
+            raise DataError(f"{printable(file)} is no readable {name} file ({printable(reason)})") from fault
+        reading.remarks += [f"Note: {printable(reading.place(file))}: {printable(one.message)}" for one in said]
+        return made if isinstance(made, list) else [made]
+
+    def write_example(self, folder: Path) -> Path:
+        """Four recordings of two sounds each, with Praat's text grids.
+
+        Args:
+            folder: where to write.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigError: the library crowsetta is not installed.
+        """
+        _library()
+        for number in range(4):
+            write_tone(folder / f"garden-{number}.wav", seconds=1.0, pitch=300 + 40 * number)
+            intervals = ((0.0, 0.1, ""), (0.1, 0.4 + 0.01 * number, "robin"), (0.4 + 0.01 * number, 1.0, "wren"))
+            write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, intervals))
+        return folder
+
+
+def _text_grid(seconds: float, intervals: tuple[tuple[float, float, str], ...]) -> list[str]:
+    """Praat's format, in its short form."""
+    cells = [str(cell) if isinstance(cell, float) else f'"{cell}"' for interval in intervals for cell in interval]
+    tier = ['"IntervalTier"', '"sounds"', "0", str(seconds), str(len(intervals))]
+    return [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "0",
+        str(seconds),
+        "<exists>",
+        "1",
+        *tier,
+        *cells,
+    ]
+
+
+def _segments(annotation: Any) -> Iterator[tuple[float | None, float | None, str]]:  # noqa: ANN401 - of an optional library
+    """Start, end and label of everything in an annotation: of one sequence, of several, or of boxes."""
+    if hasattr(annotation, "bboxes"):
+        for box in annotation.bboxes:
+            yield float(box.onset), float(box.offset), str(box.label)
+        return
+    sequences = annotation.seq if isinstance(annotation.seq, list) else [annotation.seq]
+    for segment in (one for sequence in sequences for one in sequence.segments):
+        times = (None if time is None else float(time) for time in (segment.onset_s, segment.offset_s))
+        yield (*times, str(segment.label))  # type: ignore[misc]
+
+
+def _arguments(function: Any) -> set[str]:  # noqa: ANN401 - of an optional library
+    return set(inspect.signature(function).parameters)
+
+
+def _library() -> Any:  # noqa: ANN401 - likewise
+    """The library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module("crowsetta")
+    except ImportError as fault:
+        raise ConfigError("crowsetta:PATH needs the library crowsetta: pip install 'astune[crowsetta]'") from fault

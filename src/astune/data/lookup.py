@@ -1,0 +1,145 @@
+r"""Which recording a label table, or a name in one, is of.
+
+A sample: ``site1/garden.txt`` is of ``site1/garden.wav``; in another folder of audio it is of ``site1/garden.wav`` there, or else of the
+only ``garden.wav`` below it. ``D:\field\garden.wav`` is that one too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astune.data.recordings import find_recordings
+from astune.errors import DataError
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astune.data.recordings import Found
+
+
+class Recordings:
+    """The recordings below a folder, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        """Search nothing yet.
+
+        Args:
+            folder: where they are.
+        """
+        self.folder = folder
+
+    @classmethod
+    def of(cls, audio_dir: str) -> Recordings:
+        """Those of the option ``audio_dir``.
+
+        Args:
+            audio_dir: its value.
+
+        Raises:
+            DataError: there is no such folder.
+        """
+        folder = Path(audio_dir).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"audio_dir: there is no folder {printable(folder)}; give the folder of the recordings")
+        return cls(folder)
+
+    @cached_property
+    def found(self) -> Found:
+        """What a search finds."""
+        return find_recordings(self.folder)
+
+    @cached_property
+    def _below(self) -> dict[tuple[str, str], list[str]]:
+        """Recordings by folder and name, with and without suffix."""
+        keyed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for file in self.found.files:
+            folder, _, name = file.rpartition("/")
+            for key in {name, os.path.splitext(name)[0]}:  # noqa: PTH122 - of text, for speed
+                keyed[folder, key].append(file)
+        return dict(keyed)
+
+    @cached_property
+    def _anywhere(self) -> dict[str, list[str]]:
+        keyed: defaultdict[str, list[str]] = defaultdict(list)
+        for (_, name), files in self._below.items():
+            keyed[name] += files
+        return dict(keyed)
+
+    def of_table(self, folder: str, names: Sequence[str], *, anywhere: bool) -> list[str]:
+        """Recordings that a table may be of.
+
+        Args:
+            folder: of the table, below the one it was found in.
+            names: of a recording, with or without suffix; the first one that exists counts.
+            anywhere: whether recordings in other folders may be meant.
+
+        Returns:
+            Their names below :attr:`folder`; two or more where it cannot be told.
+        """
+        for name in names:
+            if here := self._below.get((folder, name)):
+                return here
+        return next((there for name in names if anywhere and (there := self._anywhere.get(name))), [])
+
+    def named(self, text: str) -> list[str]:
+        """Recordings that a name in a table may mean.
+
+        Args:
+            text: a path as it is here, or from another machine; a name alone.
+
+        Returns:
+            Their names below :attr:`folder`; two or more where it cannot be told.
+        """
+        slashed = text.replace("\\", "/")
+        for name in (text, slashed):
+            if name and os.path.isfile(os.path.join(self.folder, name)):  # noqa: PTH113, PTH118 - of text, for speed
+                return [name]
+        return self._anywhere.get(slashed.rpartition("/")[2], [])
+
+
+class Lost:
+    """Recordings that tables name and that are not there, or could be several: counted, the first one named."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._several: dict[str, tuple[str, Sequence[str]]] = {}
+
+    def add(self, text: str, place: str, found: Sequence[str]) -> None:
+        """Remember one.
+
+        Args:
+            text: as the table names it.
+            place: where.
+            found: what it may mean.
+        """
+        if found:
+            self._several.setdefault(text, (place, found))
+        else:
+            self._first.setdefault(text, place)
+
+    def faults(self, folder: Path) -> list[str]:
+        """What is wrong.
+
+        Args:
+            folder: where recordings were looked for.
+
+        Returns:
+            A sentence of each kind.
+        """
+        said = []
+        for text, place in list(self._first.items())[:1]:
+            others = len(self._first) - 1
+            more = f", and {others:,} more {'are' if others > 1 else 'is'} missing" if others else ""
+            said.append(f"{place}: there is no {printable(text)} below {printable(folder)}{more}; is audio_dir right?")
+        for text, (place, found) in list(self._several.items())[:1]:
+            more = f", and {len(self._several) - 1:,} more like it" if len(self._several) > 1 else ""
+            said.append(
+                f"{place}: {printable(text)} may be {' or '.join(map(printable, found[:2]))}{more}; "
+                "name it by its path below the folder"
+            )
+        return said

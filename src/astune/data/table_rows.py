@@ -1,0 +1,295 @@
+"""The rows of a data set's tables, and the clips that they become: whole recordings, or parts of them.
+
+A sample: ``garden.wav,robin`` is the clip ``garden.wav``; with the cells ``12.5`` and ``14`` under start and end it is a region of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astune.console import progress
+from astune.data.audio import duration
+from astune.data.clip import Clip, Region
+from astune.data.labels import cleaned, cleaning_remark, label_fault
+from astune.data.lookup import Lost
+from astune.data.named_files import NamedFiles, windows_fault, windows_path
+from astune.data.regions import Cut, LabelledRegion, cut
+from astune.data.rows import refuse, whole_number
+from astune.data.seconds import Seconds
+from astune.data.splits import split_fault, split_named
+from astune.data.threads import in_threads
+from astune.errors import AudioError
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astune.data.columns import TimeColumns
+    from astune.data.hold_out import Sides
+    from astune.data.lookup import Recordings
+    from astune.data.options import DataOptions
+    from astune.data.recordings import Skipped
+    from astune.data.rows import Row
+    from astune.data.splits import SplitName
+
+_LONG_FORM = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # of a path that has a shorter one
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are."""
+
+    file: str
+    label: str
+    times: TimeColumns | None
+    divides: bool
+    """Whether one of them says which clips are of which split or fold."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One row that can be used."""
+
+    name: str
+    path: Path
+    label: str
+    place: str
+    key: str
+    """The absolute path without links followed: links are files of their own."""
+    span: tuple[float, float] | None
+    split: SplitName | None
+    fold: int | None
+    group: str | None
+
+
+@dataclass
+class TableRows:
+    """What the tables of a data set gave so far."""
+
+    root: Path
+    audio: Recordings | None
+    """Where recordings are, if not beside the tables."""
+    options: DataOptions
+    expected: dict[Path, Path] = field(default_factory=dict)
+    """Recordings of tables that may have no rows, because nothing was found in them."""
+    unfinished: tuple[str, ...] = ()
+    """Recordings on record without a finished table."""
+    remarks: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    group_like: list[str] = field(default_factory=list)
+    sides: Sides = field(default_factory=dict)
+    divided: bool = False
+    """Whether the data say which clips are of which split."""
+    places: dict[str, str] = field(default_factory=dict)
+    _entries: list[_Entry] = field(default_factory=list)
+    _empty: dict[str, Path] = field(default_factory=dict)
+    _lost: Lost = field(default_factory=Lost)
+    _found: dict[str, str] = field(default_factory=dict)
+    """Names that were found by their last part, and what they are."""
+
+    @property
+    def files(self) -> list[str]:
+        """Absolute paths of all recordings that are known: named, on record, or noted as unfinished."""
+        known = [*map(str, self.expected.values()), *self.unfinished]
+        return list(dict.fromkeys([*(entry.key for entry in self._entries), *known]))
+
+    def nothing_in(self, table: Path) -> None:
+        """Add the recording of a table without rows: somebody listened to it.
+
+        Args:
+            table: one of those expected.
+        """
+        name = self._located(str(self.expected[table]), self._place(table))
+        if name is not None:
+            self._empty[name] = self._folder(table) / name
+
+    def add(self, table: Path, rows: Sequence[Row], split: SplitName | None, columns: Columns) -> None:
+        """Read the rows of a table.
+
+        Args:
+            table: its path.
+            rows: of it.
+            split: that its folder says.
+            columns: of it.
+
+        Raises:
+            DataError: some have no usable value; all of them.
+        """
+        folder = self._folder(table)
+        names, seconds = NamedFiles(folder), Seconds()
+        prefix = "" if table.parent == self.root or self.audio else f"{table.parent.relative_to(self.root).as_posix()}/"
+        place = self._place(table)
+        absolute = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
+        faults: list[str] = []
+        files: dict[str, tuple[str, Path, str]] = {}  # many rows may be of one
+        for line, row in rows:
+            faulty = len(faults)
+            faults += self._faults(line, row, columns)
+            given = split or (split_named(row["split"]) if row.get("split") else None)
+            fold = whole_number("fold", line, row, faults) if "fold" in row else None
+            span = _span(line, row, columns.times, seconds, faults)
+            if len(faults) > faulty:
+                continue
+            label = row[columns.label]
+            name = self._located(row[columns.file], f"{place}{line}") if self.audio else names.path(row[columns.file])
+            if name is None:
+                continue
+            self.places.setdefault(label, f"{place}{line}")
+            if name not in files:
+                key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
+                named = name if name.startswith("/") else prefix + name
+                named = Path(named).as_posix() if _LONG_FORM.search(named) else named
+                files[name] = (named, Path(folder, name), key)
+            named, path, key = files[name]
+            side = given if fold is None else fold
+            if side is not None:
+                for column in self.group_like:
+                    self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
+            entry = _Entry(named, path, label, f"{place}{line}", key, span, given, fold, row.get("group"))
+            self._entries.append(entry)
+        seconds.finish(table.name, faults, self.remarks)
+        refuse(table, faults)
+        self.remarks += names.remarks
+
+    def finish(self, shown: Path) -> None:
+        """Refuse what all tables together have wrong.
+
+        Args:
+            shown: the table or folder, for the message.
+
+        Raises:
+            DataError: a recording is not there, or is named twice as a whole.
+        """
+        whole: dict[str, int] = {}
+        for entry in self._entries:
+            if entry.span is None:
+                whole[entry.key] = whole.get(entry.key, 0) + 1
+        parted = {entry.key for entry in self._entries if entry.span is not None}
+        faults = [f"{printable(name)} is named {number} times" for name, number in whole.items() if number > 1]
+        faults += [
+            f"{printable(name)} is named as a whole, and parts of it in other rows" for name in whole if name in parted
+        ]
+        if self.audio:
+            faults += self._lost.faults(self.audio.folder)
+        refuse(shown, faults)
+        if self._found:
+            old, new = next(iter(self._found.items()))
+            many = "1 recording is" if len(self._found) == 1 else f"{len(self._found):,} recordings are"
+            self.remarks.append(f"Note: {many} found by name alone: {printable(old)} as {printable(new)}")
+        self._make_portable()
+
+    def split_folders(self) -> dict[str, SplitName]:
+        """Folders of files that are named as splits, and not as the class of what is in them."""
+        folders = {(entry.name.rpartition("/")[0], entry.label) for entry in self._entries}
+        every = all(folder for folder, _ in folders)
+        shared = len(os.path.commonpath({folder for folder, _ in folders})) if folders and every else 0
+        parts = {(part, label) for folder, label in folders for part in folder[shared:].split("/")}
+        return {part: split for part, label in parts if (split := split_named(part)) and part != label}
+
+    def clips(self) -> Cut:
+        """The clips: rows without times are whole recordings, unless windows are asked for."""
+        options = self.options
+        windowed = any(getattr(options, name) is not None for name in ("window", "hop", "min_overlap", "background"))
+        whole = [entry for entry in self._entries if entry.span is None]
+        if windowed:
+            _measure(whole)
+            whole = [entry for entry in whole if entry.span is None]
+        clips = [
+            Clip(one.name, one.path, (one.label,), split=one.split, fold=one.fold, group=one.group) for one in whole
+        ]
+        parts = [(one, one.span) for one in self._entries if one.span is not None]
+        if not (parts or windowed):
+            return Cut(clips, [], {})
+        clean = {label: cleaned(label) for label in {one.label for one, _ in parts}}
+        regions = [
+            LabelledRegion(one.name, one.path, start, end, clean[one.label], one.place, one.split, one.fold, one.group)
+            for one, (start, end) in parts
+        ]
+        recordings = {one.name: one.path for one, _ in parts} | self._empty
+        made = cut(regions, options, events=False, recordings=recordings)
+        changed = {label: new for label, new in clean.items() if new != label}
+        return Cut([*clips, *made.clips], [*made.remarks, *cleaning_remark(changed)], made.places)
+
+    def _folder(self, table: Path) -> Path:
+        return self.audio.folder if self.audio else table.parent
+
+    def _place(self, table: Path) -> str:
+        """What line numbers of a table are put after, in messages."""
+        inside = table.relative_to(self.root).as_posix()
+        return f"{inside} line " if "/" in inside or self.expected else "line "
+
+    def _located(self, text: str, place: str) -> str | None:
+        """A name as it is below the folder of recordings; None where it is lost."""
+        if self.audio is None or (os.path.isabs(text) and os.path.isfile(text)):  # noqa: PTH113, PTH117 - text, for speed
+            return text
+        if text in self._found:
+            return self._found[text]
+        found = self.audio.named(text)
+        if len(found) != 1:
+            self._lost.add(text, place.removesuffix(" line "), found)
+            return None
+        if found[0] != text:
+            self._found[text] = found[0]
+        return found[0]
+
+    def _faults(self, line: int, row: dict[str, str], columns: Columns) -> list[str]:
+        """What is wrong with one row, but for its fold and times."""
+        file, label = row.get(columns.file, ""), row.get(columns.label, "").strip()
+        faults = [f"line {line}: {columns.file} is empty"] if not file.strip() else []
+        faults += [f"line {line}: {columns.label} is empty"] if not label else []
+        windows = None if self.audio else windows_fault(file)
+        if windows and windows_path(file):
+            windows += ", or give the folder of the recordings as audio_dir"
+        found = (windows, label_fault(cleaned(label)) if label else None)
+        faults += [f"line {line}: {fault}" for fault in found if fault]
+        if row.get("split"):
+            if split_named(row["split"]) is None:
+                faults.append(f"line {line}: {split_fault(row['split'])}")
+        elif "split" in row:
+            faults.append(f"line {line}: split is empty")
+        if "group" in row and not row["group"]:
+            faults.append(f"line {line}: group is empty")
+        return faults
+
+    def _make_portable(self) -> None:
+        """Name recordings with absolute paths so that no name tells where the data lie: draws are keyed by names."""
+        names = [*(entry.name for entry in self._entries), *self._empty]
+        folders = {name.rpartition("/")[0] or "/" for name in names if name.startswith("/")}
+        if not folders:
+            return
+        start = len(os.path.commonpath(folders).rstrip("/")) + 1
+        for entry in self._entries:
+            entry.name = entry.name[start:] if entry.name.startswith("/") else entry.name
+        self._empty = {name[start:] if name.startswith("/") else name: path for name, path in self._empty.items()}
+
+
+def _span(
+    line: int, row: dict[str, str], times: TimeColumns | None, seconds: Seconds, faults: list[str]
+) -> tuple[float, float] | None:
+    """The part that a row names; None where it names all of a recording, or has a fault."""
+    if times is None:
+        return None
+    cells = (row[times.start], row[times.end])
+    if not (cells[0].strip() or cells[1].strip()):
+        return None
+    return seconds.span(line, cells, (times.start_scale, times.end_scale), lasts=times.lasts, faults=faults)
+
+
+def _measure(whole: Sequence[_Entry]) -> None:
+    """Make regions of whole recordings; those that cannot be opened stay whole, and are named with the other broken files."""
+    with progress("Reading durations", len(whole)) as advance:
+        for entry, length in zip(whole, in_threads(_length, [Region(one.path) for one in whole]), strict=True):
+            advance(1, "")
+            entry.span = (0.0, length) if length else None
+
+
+def _length(region: Region) -> float | None:
+    try:
+        return duration(*region)
+    except AudioError:
+        return None
