@@ -120,7 +120,7 @@ class Coverage:
         # Of all spans that start from here on, the first end: so one look tells whether one of them lies within a window.
         self._first_end = np.minimum.accumulate(self._ends[::-1])[::-1]
         self._latest = np.maximum.accumulate(self._ends)
-        self._from, to = np.array(united(map(tuple, ordered.tolist())), np.int64).T
+        self._from, to = np.array(united((start, end) for start, end in ordered.tolist()), np.int64).T
         self._lengths = to - self._from
         self._before = np.concatenate([[0], np.cumsum(self._lengths)[:-1]])
 
