@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from torch import Tensor
 
 from astune.data.labels import label_faults
@@ -64,6 +64,8 @@ class AdapterConfig(BaseModel):
     """Data, fold, seed and every number of the recipe."""
     metrics: dict[str, Any] = {}
     """Scores by split."""
+    negatives: tuple[str, ...] = ()
+    """Labels that mean none of the others and are never events; files from before there were any have none."""
     versions: dict[str, str] = {}
 
     @field_validator("labels")
@@ -78,6 +80,18 @@ class AdapterConfig(BaseModel):
         if faults:
             raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
         return labels
+
+    @model_validator(mode="after")
+    def _negatives_are_labels(self) -> AdapterConfig:
+        """Others would be never seen and never missed.
+
+        Raises:
+            ValueError: one of them is no label.
+        """
+        other = next((label for label in self.negatives if label not in self.labels), None)
+        if other is not None:
+            raise ValueError(unknown("negative label", other, self.labels))
+        return self
 
     @field_validator("task")
     @classmethod
@@ -128,6 +142,11 @@ class Adapter:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
         return self.config.labels
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """Labels that mean none of the others, and are never events."""
+        return self.config.negatives
 
     @cached_property
     def method(self) -> Method:

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from astune import adapter_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference
 from astune.backbone import Backbone, load_backbone
-from astune.data.labels import label_faults
+from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, listing, unknown
 from astune.methods import Method, parse_method
@@ -66,10 +66,12 @@ class AudioClassifier(nn.Module):
         task: Task = SINGLE_LABEL,
         *,
         outer_spaces: bool = False,
+        negatives: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.method = parse_method(method)
-        self.labels = _checked_labels(labels, outer_spaces=outer_spaces)
+        self.labels = checked_labels(labels, outer_spaces=outer_spaces)
+        self.negatives = checked_negatives(negatives, self.labels)
         self.pooling = pooling
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
@@ -252,6 +254,7 @@ class AudioClassifier(nn.Module):
             backbone=BackboneReference(name_or_path=self.origin.name, fingerprint=self.origin.fingerprint),
             task=self.task.name,
             labels=self.labels,
+            negatives=self.negatives,
             pooling=self.pooling,
             position_embeddings=self.origin.position_embeddings,
             front_end=self.front_end,
@@ -282,7 +285,10 @@ class AudioClassifier(nn.Module):
             name = backbone or config.backbone.name_or_path
             backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
         adapter.refuse_other_backbone(_loaded(backbone))
-        model = cls(backbone, adapter.method, adapter.labels, config.pooling, adapter.task, outer_spaces=True)
+        model = cls(
+            backbone, adapter.method, adapter.labels, config.pooling, adapter.task, outer_spaces=True,
+            negatives=adapter.negatives,
+        )  # fmt: skip
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
         model.front_end = config.front_end
         try:
@@ -330,8 +336,9 @@ class AudioClassifier(nn.Module):
         merged.method.merge(merged.sites, merged.modules_by_place)
         merged.backbone.release()
         plain = AudioClassifier(
-            merged.backbone, FullFineTuning(), self.labels, self.pooling, self.task, outer_spaces=True
-        )
+            merged.backbone, FullFineTuning(), self.labels, self.pooling, self.task, outer_spaces=True,
+            negatives=self.negatives,
+        )  # fmt: skip
         plain.front_end, plain.head = self.front_end, merged.head
         return plain.train(self.training)
 
@@ -353,26 +360,6 @@ def _loaded(backbone: object) -> Backbone:
 
 def _figures(scores: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in scores.items() if name != "confusion"}
-
-
-def _checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, ...]:
-    """Labels as they can be shown and saved.
-
-    Raises:
-        ConfigError: they cannot.
-    """
-    if isinstance(labels, set | frozenset):
-        raise ConfigError("labels is a set, which has no order; give a list of names in the order of the logits")
-    if isinstance(labels, str | bytes):
-        raise ConfigError(f"labels={labels!r} is one text; give a list of names, such as ['dog', 'siren']")
-    try:
-        found = tuple(labels)
-    except TypeError as fault:
-        raise ConfigError(f"labels={labels!r} is no list of names; give one, such as ['dog', 'siren']") from fault
-    faults = label_faults(found, outer_spaces=outer_spaces)
-    if faults:
-        raise ConfigError(listing(faults, "labels"))
-    return tuple(map(str, found))  # NumPy's texts too
 
 
 def _tree(modules: dict[str, nn.Module]) -> nn.Module:

@@ -48,6 +48,7 @@ def model_card(config: AdapterConfig) -> str:
         f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
         f"| labels | {_first(config.labels)} |",
+        *([f"| negative labels, never events | {_first(config.negatives)} |"] if config.negatives else []),
         f"| compute | {markdown.text(config.compute_dtype)} |",
     ]
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]

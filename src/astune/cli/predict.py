@@ -58,7 +58,8 @@ Threshold = Annotated[
     list[str] | None,
     typer.Option(
         metavar="T|LABEL=T",
-        help="Score from which on an event begins (by default 0.5) or a window's label is given; may be repeated.",
+        help="Score from which on an event begins (by default 0.5) or a window's label is given; may be repeated. Negative labels, which "
+        "mean none of the others, count only where they are named.",
         rich_help_panel=_LONG,
     ),
 ]
@@ -147,7 +148,8 @@ def predict(
     predictor = Predictor(adapter, backbone, device=device, precision=precision, threads=threads, batch_size=batch_size)
     if top_k and top_k > len(predictor.labels):
         raise ConfigError(f"--top-k {top_k}: the adapter has {len(predictor.labels)} labels")
-    high, lower = (thresholds_of(texts or (), predictor.labels) for texts in (threshold, low))
+    high = thresholds_of(threshold or (), predictor.labels, predictor.negatives)
+    lower = thresholds_of(low or (), predictor.labels)
     kind: Any = "events" if events else "windows" if by_window else "recordings"
     request = Request(kind, window, hop, top_k or 1, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
     note = request.note(predictor.front_end)

@@ -107,6 +107,10 @@ class AudioDataset:
     """Columns that were passed over and may hold groups, as ``speaker``."""
     task: Task = SINGLE_LABEL
     """What the labels of a clip mean, and by what clips are divided."""
+    negatives: tuple[str, ...] = ()
+    """Labels that mean none of the others, in the order of the labels: classes like the others, but never events."""
+    window: float | None = None
+    """Seconds of the windows that labelled regions were cut into; None where they were not."""
 
     def __post_init__(self) -> None:
         faults = [fault for label in self.labels if (fault := label_fault(label))]
@@ -116,6 +120,9 @@ class AudioDataset:
         foreign = sorted({repr(label) for clip in self.clips for label in clip.labels if label not in known})
         if foreign:
             faults.append(f"clips have labels that are not among the labels: {', '.join(foreign[:5])}")
+        faults += [
+            f"negative label {label!r} is not among the labels" for label in self.negatives if label not in known
+        ]
         if faults:
             raise DataError(listing(faults, self.source))
 

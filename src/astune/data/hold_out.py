@@ -1,7 +1,8 @@
 """The tenth of training that is held out where a data set brings no validation split: single clips, or whole groups where clips have them.
 
 A sample: of 40 clips of four speakers, ten each, all ten of one speaker are held out: 25 % is further from a tenth than the 10 % that
-single clips would give, but what is measured then is how well an unseen speaker is heard.
+single clips would give, but what is measured then is how well an unseen speaker is heard. Of one long recording, windows that overlap
+stay together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from astune.data.clip import Clip
     from astune.tasks import Task
@@ -29,7 +31,7 @@ _GROUPS = re.compile(
 
 
 Key = tuple[str, str]
-"""Of a group: ``("group", its name)``; of a clip without one: ``("clip", its name)``."""
+"""Of a group: ``("group", its name)``; of a clip without one, or of clips that overlap: ``("clip", name of the first)``."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,46 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     """
     groups: defaultdict[Key, list[int]] = defaultdict(list)
     classes = {number: task.strata(clips[number]) for number in train}
+    sounds = _sounds(clips, train)
     for number in train:
-        clip = clips[number]
-        groups[("clip", clip.name) if clip.group is None else ("group", clip.group)].append(number)
+        group = clips[number].group
+        groups[("clip", sounds[number]) if group is None else ("group", group)].append(number)
     warning = ""
     if any(kind == "group" for kind, _ in groups):
         taken = _groups(classes, groups, seed) if len(groups) > 1 else []
         if taken:
-            return _by_group(classes, groups, taken, seed)
+            return _by_group(classes, groups, taken, seed, "groups")
         reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
         warning = f"; warning: {reason}, so clips of one group lie on both sides"
+        groups = defaultdict(list)
+        for number in train:
+            groups["clip", sounds[number]].append(number)
+    if len(groups) < len(train):
+        taken = _groups(classes, groups, seed) if len(groups) > 1 else []
+        if taken:
+            made = _by_group(classes, groups, taken, seed, "stretches without overlap")
+            return HeldOut(made.train, made.validation, made.notice + warning)
+        warning += "; warning: clips on both sides overlap, so the epoch is chosen by what was trained on"
     held = _single({number: clips[number].name for number in train}, classes, seed)
     return _divided(train, held, f"a tenth of each class drawn with seed {seed}", warning)
+
+
+def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
+    """By clip a name of what it shares sound with: of the first in a row of parts of one recording that overlap; else its own."""
+    parts: defaultdict[Path, list[tuple[float, float, int]]] = defaultdict(list)
+    found: dict[int, str] = {}
+    for number in numbers:
+        found[number] = clips[number].name
+        if clips[number].span:
+            _, start, end = clips[number].region
+            parts[clips[number].path].append((start, float("inf") if end is None else end, number))
+    for some in parts.values():
+        name, until = "", -1.0
+        for start, end, number in sorted(some):
+            if start >= until:
+                name = clips[number].name
+            found[number], until = name, max(until, end)
+    return found
 
 
 _ONE_GROUP = "there is only one group"
@@ -153,11 +183,11 @@ def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float
     )
 
 
-def _by_group(classes: Classes, groups: dict[Key, list[int]], taken: Sequence[Key], seed: int) -> HeldOut:
+def _by_group(classes: Classes, groups: dict[Key, list[int]], taken: Sequence[Key], seed: int, called: str) -> HeldOut:
     held = {number for key in taken for number in groups[key]}
     names = ", ".join(name for _, name in taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
     divided = _divided(
-        list(classes), held, f"{len(taken)} of {len(groups)} groups drawn whole with seed {seed} ({names})"
+        list(classes), held, f"{len(taken)} of {len(groups)} {called} drawn whole with seed {seed} ({names})"
     )
     trained, chosen = ({label for n in side for label in classes[n]} for side in (divided.train, divided.validation))
     without = sorted(trained - chosen)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from astune.errors import ConfigError, listing, unknown
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -84,6 +85,54 @@ def label_faults(labels: Sequence[object], *, outer_spaces: bool = False) -> lis
             fault = f"label {label!r} has spaces around it; give {str(label).strip() or 'a name'!r}"
         faults += [fault] if fault else []
     return faults
+
+
+def checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, ...]:
+    """Labels that a caller gives, as they can be shown and saved.
+
+    Args:
+        labels: in the order of the logits.
+        outer_spaces: whether they may begin or end with spaces, as those of older adapters may.
+
+    Returns:
+        The labels.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if isinstance(labels, set | frozenset):
+        raise ConfigError("labels is a set, which has no order; give a list of names in the order of the logits")
+    if isinstance(labels, str | bytes):
+        raise ConfigError(f"labels={labels!r} is one text; give a list of names, such as ['dog', 'siren']")
+    try:
+        found = tuple(labels)
+    except TypeError as fault:
+        raise ConfigError(f"labels={labels!r} is no list of names; give one, such as ['dog', 'siren']") from fault
+    faults = label_faults(found, outer_spaces=outer_spaces)
+    if faults:
+        raise ConfigError(listing(faults, "labels"))
+    return tuple(map(str, found))  # NumPy's texts too
+
+
+def checked_negatives(negatives: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels that a caller declares to mean none of the others.
+
+    Args:
+        negatives: some of the labels.
+        labels: all of them.
+
+    Returns:
+        The negative ones, in the order of the labels.
+
+    Raises:
+        ConfigError: they are no list, or one of them is no label.
+    """
+    if isinstance(negatives, str) or not isinstance(negatives, list | tuple):
+        raise ConfigError(f"negatives={negatives!r} is no list of labels; give one, such as ['noise']")
+    for label in negatives:
+        if label not in labels:
+            raise ConfigError(unknown("negative label", label, labels))
+    return tuple(label for label in labels if label in negatives)
 
 
 def _is_text(label: object) -> bool:

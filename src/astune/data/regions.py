@@ -1,22 +1,41 @@
 """Labelled regions of recordings, and the clips that are made of them.
 
 A sample: the line ``1.5<TAB>2.75<TAB>blackbird`` of ``garden.txt`` is a region of ``garden.wav``; as it is, it becomes the clip
-``garden.wav 1.500-2.750``.
+``garden.wav 1.500-2.750``, and with windows of 2 s the clip ``garden.wav 1.125-3.125``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
+from astune.console import progress
+from astune.data.audio import SAMPLING_RATE, duration
 from astune.data.clip import Clip
+from astune.data.cutting import Part, cut_recording, overlaps
+from astune.data.labels import cleaned
+from astune.data.threads import in_threads
+from astune.data.windowing import STEP, Measure
+from astune.errors import AudioError, ConfigError, DataError, listing
+from astune.names import FRAME
+from astune.plurals import number_of
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from astune.data.cutting import Windows
     from astune.data.options import DataOptions
     from astune.data.splits import SplitName
+
+_SLACK = 0.1  # seconds that a region may go on after the end of its recording: tables are rounded, and encoders pad
+_SHARE = 0.95  # of the regions that a window holds
+_LONGEST = 10.24  # seconds of the longest input
+_FAR_MORE = 10  # times as many clips of background as others
+_LEAST_LOST = 50  # ms in no window that are worth a word
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,34 @@ class Cut:
     """What was left out or decided: lines that begin with ``Note:`` or ``Warning:``."""
     places: dict[str, str]
     """Where each label first stands."""
+    window: float | None = None
+    """Seconds of the windows; None where regions are clips as they are."""
+
+
+def span_name(recording: str, start: float, end: float) -> str:
+    """Name of a clip that is a part of a recording.
+
+    Args:
+        recording: its name.
+        start: seconds.
+        end: seconds.
+
+    Returns:
+        Such as ``garden.wav 1.500-2.750``.
+    """
+    return f"{recording} {start:.3f}-{end:.3f}"
+
+
+def recording_of(clip: Clip) -> str:
+    """Name of the recording that a clip is, or is a part of.
+
+    Args:
+        clip: any.
+
+    Returns:
+        The clip's name, without its span where it has one.
+    """
+    return clip.name if clip.end is None else clip.name.removesuffix(span_name("", clip.start or 0.0, clip.end))
 
 
 def cut(
@@ -60,9 +107,12 @@ def cut(
 ) -> Cut:
     """Make clips of regions.
 
+    Regions of a table are clips as they are, unless windows or background are asked for. Events always become windows. A window has every
+    label that it hears enough of, and is used where that is one label.
+
     Args:
         regions: of any recordings, in any order.
-        options: ``window``, ``hop``, ``min_overlap`` and ``background`` of them.
+        options: ``window``, ``hop``, ``min_overlap``, ``background`` and ``negative`` of them.
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
 
@@ -70,17 +120,281 @@ def cut(
         The clips.
 
     Raises:
-        DataError: regions that lie beyond their recording, or overlap where a clip has one label; all faults at once, each with its place.
+        ConfigError: windows, hops or overlaps that do not go together.
+        DataError: regions that lie beyond their recording, overlap where a clip has one label, or put one recording on two sides; all
+            faults at once, each with its place.
     """
-    del options, events, recordings
-    clips = [
-        Clip(
-            f"{one.recording} {one.start:.3f}-{one.end:.3f}", one.path, (one.label,), start=one.start, end=one.end,
-            split=one.split, fold=one.fold, group=one.group or one.recording,
-        )
-        for one in regions
-    ]  # fmt: skip
+    asked = (options.window, options.hop, options.min_overlap, options.background)
+    windowed = events or any(one is not None for one in asked)
+    ordered = sorted(regions, key=lambda one: (one.recording, one.start, one.end, one.label, one.place))
     places: dict[str, str] = {}
-    for one in regions:
+    for one in ordered:
         places.setdefault(one.label, one.place)
-    return Cut(clips, [], places)
+    files = {**(recordings if windowed else {}), **{one.recording: one.path for one in ordered}}
+    lengths = _lengths(files)
+    within, faults, remarks = _within(ordered, lengths)
+    within, repeats = _once(within)
+    remarks += repeats
+    if not windowed:
+        clips, other_faults = _as_they_are(within)
+        _refuse([*faults, *other_faults])
+        return Cut(clips, remarks, places)
+    deciding = [one for one in within if one.split != "test"] or within
+    measure, note = _measure([one.end - one.start for one in deciding], options)
+    cutter = _Cutter(measure, options)
+    by_recording: dict[str, list[LabelledRegion]] = {name: [] for name in sorted(files)}
+    for one in within:
+        by_recording[one.recording].append(one)
+    for name, some in by_recording.items():
+        cutter.add(name, files[name], some, lengths[name])
+    _refuse([*faults, *cutter.faults])
+    return Cut(cutter.clips, [*remarks, *note, *cutter.remarks()], places, measure.window / 1000)
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise DataError(listing(faults, "labelled regions"))
+
+
+def _lengths(files: Mapping[str, Path]) -> dict[str, float | None]:
+    """Seconds of recordings by name; None of those that cannot be read, which are named where all audio is read."""
+    found: dict[str, float | None] = {}
+    with progress("Reading durations", len(files)) as advance:
+        for name, length in zip(files, in_threads(_length, list(files.values())), strict=True):
+            found[name] = length
+            advance(1, "")
+    return found
+
+
+def _length(path: Path) -> float | None:
+    try:
+        return duration(path)
+    except AudioError:
+        return None
+
+
+def _within(
+    regions: Sequence[LabelledRegion], lengths: Mapping[str, float | None]
+) -> tuple[list[LabelledRegion], list[str], list[str]]:
+    """Regions as far as they lie within their recordings; faults of those that do not, and what was cut."""
+    inside: list[LabelledRegion] = []
+    faults: list[str] = []
+    beyond: list[LabelledRegion] = []
+    for one in regions:
+        length = lengths[one.recording]
+        if length is None or one.end <= length:
+            inside.append(one)
+        elif one.start >= length or one.end > length + _SLACK:
+            what = f"starts at {one.start:g} s" if one.start >= length else f"ends at {one.end:g} s"
+            faults.append(
+                f"{printable(one.place)}: it {what}, after the end of {printable(one.recording)} at {length:.3f} s"
+            )
+        else:
+            inside.append(replace(one, end=length))
+            beyond.append(one)
+    verb = "ends" if len(beyond) == 1 else "end"
+    return inside, faults, [
+        f"Note: {number_of(len(beyond), 'region')} {verb} up to {_SLACK:g} s after the recording and stop with it, "
+        f"{printable(beyond[0].place)} among them"
+    ] if beyond else []  # fmt: skip
+
+
+def _once(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], list[str]]:
+    """Regions without those that say the same again, and a remark on these."""
+    found: dict[tuple[str, str, str], LabelledRegion] = {}
+    again: list[LabelledRegion] = []
+    for one in regions:
+        key = one.recording, span_name("", one.start, one.end), cleaned(one.label)
+        if found.setdefault(key, one) is not one:
+            again.append(one)
+    verb = "is" if len(again) == 1 else "are"
+    return list(found.values()), [
+        f"Note: {number_of(len(again), 'region')} {verb} given twice and used once, {printable(again[0].place)} among them"
+    ] if again else []  # fmt: skip
+
+
+def _clip(name: str, one: LabelledRegion) -> Clip:
+    return Clip(
+        name, one.path, (one.label,), start=one.start, end=one.end, split=one.split, fold=one.fold,
+        group=one.group or one.recording,
+    )  # fmt: skip
+
+
+def _as_they_are(regions: Sequence[LabelledRegion]) -> tuple[list[Clip], list[str]]:
+    """A clip of each region, and faults of those that one clip has another label in."""
+    found: dict[str, LabelledRegion] = {}
+    faults: list[str] = []
+    for one in regions:
+        name = span_name(one.recording, one.start, one.end)
+        first = found.setdefault(name, one)
+        if first is not one:
+            faults.append(_both(one, first))
+    return [_clip(name, one) for name, one in found.items()], faults
+
+
+def _both(one: LabelledRegion, other: LabelledRegion) -> str:
+    shown = [f"{printable(r.label)!r} ({printable(r.place)}, {r.start:.3f}-{r.end:.3f} s)" for r in (one, other)]
+    return f"{printable(one.recording)}: {shown[0]} overlaps {shown[1]}, and a clip has one label; keep one of them"
+
+
+def _ms(seconds: float) -> int:
+    """Whole milliseconds, rounded down; a float is a little less than the number it was written as."""
+    return round(seconds * 1e6) // 1000
+
+
+def _ms_up(seconds: float) -> int:
+    return -(-round(seconds * 1e6) // 1000)
+
+
+def _measure(lengths: Sequence[float], options: DataOptions) -> tuple[Measure, list[str]]:
+    """How windows are cut, and a remark where that was decided here.
+
+    Raises:
+        ConfigError: numbers that do not go together.
+    """
+    window, note = options.window, []
+    if window is None:
+        ordered = sorted(lengths) or [_LONGEST]
+        needed = _ms_up(ordered[math.ceil(_SHARE * len(ordered)) - 1])
+        window = min(max(-(-needed // 100) / 10, 0.1), _LONGEST)
+        held = sum(length <= window + STEP / 1000 for length in lengths)
+        share = f", which hold {held / len(lengths):.0%} of them" if lengths else ""
+        note = [f"Note: regions become windows of {window:g} s{share} (window=... for another)"]
+    least = FRAME / SAMPLING_RATE
+    if window < least:
+        raise ConfigError(f"window={window:g}: give at least {least:g} seconds, one frame of features")
+    if options.hop is not None and options.hop < STEP / 1000:
+        raise ConfigError(f"hop={options.hop:g}: give at least {STEP / 1000:g} seconds, the step of the features")
+    if options.min_overlap is not None and options.min_overlap > window:
+        raise ConfigError(
+            f"min_overlap={options.min_overlap:g} is longer than the window of {window:g} s; give at most that"
+        )
+    milliseconds = _ms(window)
+    hop = milliseconds if options.hop is None else _ms(options.hop)
+    overlap = window / 2 if options.min_overlap is None else options.min_overlap
+    return Measure(milliseconds, hop, max(_ms(overlap), 1)), note
+
+
+class _Sides(NamedTuple):
+    """Where all clips of a recording go."""
+
+    split: SplitName | None
+    fold: int | None
+    group: str
+
+
+@dataclass
+class _Cutter:
+    """Recordings cut into windows, one after the other."""
+
+    measure: Measure
+    options: DataOptions
+    clips: list[Clip] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    _labels: dict[str, str] = field(default_factory=dict)
+    """As they are first written, by how they are compared."""
+    _mixed: list[str] = field(default_factory=list)
+    _spoilt: list[str] = field(default_factory=list)
+    _found: Counter[str] = field(default_factory=Counter)
+    """Seconds and counts, by what they are of."""
+
+    def add(self, name: str, path: Path, regions: Sequence[LabelledRegion], length: float | None) -> None:
+        """Cut a recording; its faults are kept."""
+        sides, faults = _sides_of(name, regions)
+        self.faults += faults
+        for one in regions:
+            self._labels.setdefault(cleaned(one.label), one.label)
+        background = self.options.background
+        if length is None:  # whoever reads its audio says why it cannot be read
+            self.clips += [_clip(span_name(name, one.start, one.end), one) for one in regions]
+            if background is not None and not regions:
+                self.clips.append(Clip(name, path, (background,), **sides._asdict()))
+            return
+        whole = max(_ms(length), 1)
+        parts = [
+            Part(_ms(one.start), min(max(_ms_up(one.end), _ms(one.start) + 1), whole), cleaned(one.label))
+            for one in regions
+        ]
+        negatives = {cleaned(label) for label in (*(self.options.negative or ()), *filter(None, [background]))}
+        pairs = overlaps(parts, self.measure, negatives)
+        self.faults += [_both(regions[first], regions[second]) for first, second in pairs]
+        if self.faults:
+            return
+        cut = cut_recording(parts, whole, self.measure, negatives, background=background is not None)
+        self._count(name, parts, cut)
+        made = [(span, self._labels[label]) for span, label in cut.labelled]
+        made += [(span, str(background)) for span in cut.background]
+        for (start, end), label in made:
+            begin, stop = start / 1000, end / 1000
+            self.clips.append(
+                Clip(span_name(name, begin, stop), path, (label,), start=begin, end=stop, **sides._asdict())
+            )
+
+    def _count(self, name: str, parts: Sequence[Part], cut: Windows) -> None:
+        for spans, names in ((cut.mixed, self._mixed), (cut.spoilt, self._spoilt)):
+            names += [span_name(name, start / 1000, end / 1000) for start, end in spans]
+        self._found["lost"] += cut.lost
+        self._found["regions"] += sum(part.end - part.start for part in parts)
+        self._found["unused"] += cut.unused
+        self._found["background"] += len(cut.background)
+
+    def remarks(self) -> list[str]:
+        """What was left out."""
+        found, window = self._found, self.measure.window / 1000
+        several = "hears" if len(self._mixed) == 1 else "hear"
+        notes = []
+        if self._mixed:
+            notes.append(
+                f"Note: {number_of(len(self._mixed), 'window')} {several} enough of several labels and cannot be used, "
+                f"{printable(self._mixed[0])} among them; windows shorter than {window:g} s or a larger min_overlap leave out fewer"
+            )
+        if self._spoilt:
+            notes.append(
+                f"Note: {number_of(len(self._spoilt), 'window')} of a negative label cannot be used, for another label is heard there too: "
+                f"{printable(self._spoilt[0])}{' and others' if len(self._spoilt) > 1 else ''}"
+            )
+        if found["lost"] >= _LEAST_LOST:
+            notes.append(
+                f"Note: {found['lost'] / 1000:,.1f} of {found['regions'] / 1000:,.1f} s of the labelled regions are in no clip"
+            )
+        kept = {cleaned(label) for label in {clip.labels[0] for clip in self.clips}}
+        gone = [label for key, label in self._labels.items() if key not in kept]
+        if gone:
+            names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")
+            notes.append(
+                f"Warning: no window of {number_of(len(gone), 'label')} can be used, so it is no class: {names}"
+            )
+        return notes + self._background()
+
+    def _background(self) -> list[str]:
+        label, count, unused = self.options.background, self._found["background"], self._found["unused"] / 1000
+        if label is None:
+            return []
+        rest = f"; {unused:,.1f} s without a label are in none of them" if unused >= _LEAST_LOST / 1000 else ""
+        notes = [f"Note: {number_of(count, 'window')} that no region touches, of label {printable(label)}{rest}"]
+        others = len(self.clips) - count
+        if count > _FAR_MORE * max(others, 1):
+            notes.append(
+                f"Note: there are {count:,} clips of {printable(label)} and {others:,} others; a longer hop gives fewer"
+            )
+        return notes
+
+
+def _sides_of(name: str, regions: Sequence[LabelledRegion]) -> tuple[_Sides, list[str]]:
+    """Split, fold and group of a recording, and faults where its regions disagree: windows of one recording share sound."""
+    faults: list[str] = []
+    first: dict[str, LabelledRegion] = {}
+    for what in _Sides._fields:
+        given = [one for one in regions if what != "group" or one.group is not None]
+        if given:
+            first[what] = given[0]
+            other = next((one for one in given if getattr(one, what) != getattr(given[0], what)), None)
+            if other is not None:
+                both = " and ".join(
+                    f"{getattr(one, what) or 'none'} ({printable(one.place)})" for one in (given[0], other)
+                )
+                faults.append(
+                    f"{printable(name)} is in {what} {both}; windows of one recording share sound, so give it one {what}"
+                )
+    sides = {what: getattr(one, what) for what, one in first.items()}
+    return _Sides(sides.get("split"), sides.get("fold"), sides.get("group") or name), faults

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -47,6 +47,8 @@ DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
 _LEAST = 1e-12  # probability, so that the loss stays finite
+Folds: TypeAlias = "list[tuple[NDArray[np.int64], NDArray[np.int64]]]"
+"""Places of the clips that train and of those that are held out, fold by fold."""
 _FOLDS = 3  # inside training, where there is no validation split
 
 
@@ -134,7 +136,10 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    model = _fitted(features[train], targets[train], features[validation], targets[validation])
+    groups = [dataset.clips[clip].group or dataset.clips[clip].name for clip in train]
+    grouped = any(dataset.clips[clip].group is not None for clip in train)
+    inner = [] if validation else inner_folds(targets[train], groups if grouped else None)
+    model = _fitted(features[train], targets[train], features[validation], targets[validation], inner)
     seconds = time.perf_counter() - mark
 
     def scores(clips: list[int]) -> dict[str, Any]:
@@ -168,11 +173,34 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     )
 
 
+def inner_folds(targets: NDArray[np.int64], groups: Sequence[str] | None) -> Folds:
+    """Folds of the training clips that choose the strength of the regularisation where there is no validation split.
+
+    Args:
+        targets: (clips,), of the training clips.
+        groups: of each clip; None where nothing tells which belong together.
+
+    Returns:
+        Of each fold the clips that train and those that are held out, no group on both sides, and every class among those that train;
+        none where that cannot be.
+    """
+    if np.bincount(targets).min() < _FOLDS:
+        return []
+    if groups is None:
+        return list(StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets))
+    if len(set(groups)) < _FOLDS:
+        return []
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets, groups)
+    kept = [(fit, held) for fit, held in folds if len(held) and set(targets[fit]) == set(targets)]
+    return kept if len(kept) > 1 else []
+
+
 def _fitted(
     train: NDArray[np.float32],
     targets: NDArray[np.int64],
     validation: NDArray[np.float32],
     validation_targets: NDArray[np.int64],
+    inner: Folds,
 ) -> Any:  # noqa: ANN401 - scikit-learn is not typed
     def model(strength: float) -> Any:  # noqa: ANN401
         return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
@@ -180,8 +208,7 @@ def _fitted(
     if len(validation):
         candidates = [model(strength).fit(train, targets) for strength in _STRENGTHS]
         return max(candidates, key=lambda one: one.score(validation, validation_targets))
-    if np.bincount(targets).min() < _FOLDS:  # a few shots, and nothing to choose by
+    if not inner:  # a few shots or one recording, and nothing to choose by
         return model(_STRENGTHS[1]).fit(train, targets)
-    inner = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     search = GridSearchCV(model(1.0), {"logisticregression__C": _STRENGTHS}, cv=inner)
     return search.fit(train, targets).best_estimator_

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from astune.data.labels import cleaned
@@ -100,11 +100,21 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
         The data set. Options that its layout does not have are those of other data, and left out.
 
     Raises:
-        AstuneError: as of :func:`astune.load_data`.
+        ConfigError: as of :func:`astune.load_data`.
+        DataError: likewise.
     """
     known = layout_of(data).reads | EVERY_LAYOUT
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
-    return load_data(data, DataOptions(**{**trained, **given}))
+    trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
+    options = DataOptions(**{**trained, **given})
+    try:
+        return load_data(data, options)
+    except DataError:
+        if "group_by" in given or options.group_by is None:
+            raise
+    dataset = load_data(data, options.model_copy(update={"group_by": None}))
+    left_out = f"Note: group_by={options.group_by!r} of the training finds no groups in these data, and is left out"
+    return replace(dataset, remarks=(*dataset.remarks, left_out))
 
 
 def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:

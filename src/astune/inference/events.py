@@ -66,6 +66,7 @@ class Finder:
         ends: NDArray[np.float64],
         scores: NDArray[np.float32],
         labels: Sequence[str],
+        negatives: Sequence[str] = (),
     ) -> list[Event]:
         """Find events.
 
@@ -74,6 +75,7 @@ class Finder:
             ends: likewise.
             scores: (windows, classes).
             labels: of the classes.
+            negatives: those that mean none of the others.
 
         Returns:
             The events by onset, those of one onset in the order of the labels.
@@ -82,7 +84,7 @@ class Finder:
             ConfigError: a label that is none of these, or a low threshold above the other one.
         """
         found = []
-        for column, (high, low) in self.levels(labels).items():
+        for column, (high, low) in self.levels(labels, negatives).items():
             merged: list[Event] = []
             for event in _events(starts, ends, scores[:, column], labels[column], high, low):
                 if merged and event.onset - merged[-1].offset <= self.merge_gap + _SAME:
@@ -94,11 +96,12 @@ class Finder:
             found += [event for event in merged if event.offset - event.onset >= self.min_length - _SAME]
         return sorted(found, key=lambda event: event.onset)
 
-    def levels(self, labels: Sequence[str]) -> dict[int, tuple[float, float]]:
+    def levels(self, labels: Sequence[str], negatives: Sequence[str] = ()) -> dict[int, tuple[float, float]]:
         """Both thresholds of each class that is looked for.
 
         Args:
             labels: of the classes.
+            negatives: those that mean none of the others: looked for only where ``threshold`` names them.
 
         Returns:
             High and low, by the number of the class.
@@ -114,7 +117,7 @@ class Finder:
         levels = {}
         for label, number in column.items():
             high = _of(self.threshold, label, None)
-            if high is None:
+            if high is None or (label in negatives and not isinstance(self.threshold, Mapping)):
                 continue
             low = _of(self.low, label, high)
             assert low is not None  # noqa: S101 - for type checkers: high is a number

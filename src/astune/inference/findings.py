@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,16 +91,20 @@ def of_windows(timeline: Timeline, top_k: int, threshold: Thresholds | None = No
     Args:
         timeline: of the recording.
         top_k: labels of each window, the likeliest first.
-        threshold: as for :meth:`astune.inference.timeline.Timeline.events`; labels below are left out.
+        threshold: as for :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
+            of the others unless it names them.
 
     Returns:
         Rows window by window.
     """
     least = np.array([_least(threshold, label) for label in timeline.labels], np.float32)
+    passed_over = set() if threshold is None else set(timeline.negatives).difference(_named(threshold))
+    ranked = np.array([label not in passed_over for label in timeline.labels])
 
     def rows() -> Iterator[Row]:
         for start, end, scores in zip(timeline.starts, timeline.ends, timeline.scores, strict=True):
-            for column in np.argsort(-scores, kind="stable")[:top_k]:
+            order = np.argsort(-scores, kind="stable")
+            for column in order[ranked[order]][:top_k]:
                 if scores[column] >= least[column]:
                     yield Row(float(start), float(end), timeline.labels[column], float(scores[column]))
 
@@ -116,16 +121,17 @@ def of_events(timeline: Timeline, finder: Finder) -> Findings:
     Returns:
         A row an event.
     """
-    found = finder.find(timeline.starts, timeline.ends, timeline.scores, timeline.labels)
+    found = finder.find(timeline.starts, timeline.ends, timeline.scores, timeline.labels, timeline.negatives)
     return _of(timeline, (Row(event.onset, event.offset, event.label, event.score) for event in found))
 
 
-def thresholds_of(texts: Sequence[str], labels: Sequence[str]) -> Thresholds | None:
-    """Thresholds as they are typed: ``0.5`` for all labels, ``robin=0.8`` for one.
+def thresholds_of(texts: Sequence[str], labels: Sequence[str], negatives: Sequence[str] = ()) -> Thresholds | None:
+    """Thresholds as they are typed: ``0.5`` for all labels but the negative ones, ``robin=0.8`` for one.
 
     Args:
         texts: any number of them; the last one counts.
         labels: of the adapter.
+        negatives: those that mean none of the others: looked for only where they are named.
 
     Returns:
         One score, or one for each label that is looked for; None where there are no texts.
@@ -151,7 +157,12 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str]) -> Thresholds | N
             raise ConfigError(unknown("label", label, labels))
     if not single:
         return general
-    return ({} if general is None else dict.fromkeys(labels, general)) | single
+    others = () if general is None else [label for label in labels if label not in negatives]
+    return {label: general for label in others if general is not None} | single
+
+
+def _named(threshold: Thresholds) -> set[str]:
+    return set(threshold) if isinstance(threshold, Mapping) else set()
 
 
 def _least(threshold: Thresholds | None, label: str) -> float:

@@ -53,7 +53,8 @@ _LABELS_SHOWN = 3
 class Predictor:
     """A backbone with an adapter, ready to label recordings.
 
-    Attributes that matter to users: ``labels``, ``model``, ``front_end``, ``device``, ``precision``.
+    Attributes that matter to users: ``labels``, ``negatives`` (those that mean none of the others), ``model``,
+    ``front_end``, ``device``, ``precision``.
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
@@ -86,6 +87,7 @@ class Predictor:
                 raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
+        self.negatives = loaded.model.negatives
         self.front_end = loaded.model.front_end
         self.task = loaded.model.task
         self.threads, self.batch_size = int(threads or usable_cores()), int(batch_size)
@@ -378,7 +380,7 @@ class Predictor:
         beginning: bool = False,
     ) -> Iterator[Timeline]:
         computed = self._outputs(inputs, sampling_rate, self._logits, windows, beginning=beginning)
-        return timelines(computed, windows, self.labels, self.task, on_window)
+        return timelines(computed, windows, self.labels, self.task, on_window, self.negatives)
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)

@@ -36,7 +36,7 @@ class Request:
     pool: Pool = "mean"
     """Of recordings."""
     threshold: Thresholds | None = None
-    """Below it a window's label is left out; of events 0.5 where None."""
+    """Below it a window's label is left out; of events 0.5 where None. Labels that mean none of the others have to be named."""
     low: Thresholds | None = None
     """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
     min_length: float = 0.0
@@ -94,7 +94,7 @@ class Request:
                 yield of_recording(prediction, predictor.front_end.seconds)
             return
         finder = self.finder
-        finder.levels(predictor.labels)
+        finder.levels(predictor.labels, predictor.negatives)
         for timeline in predictor.timelines(inputs, window=self.window, hop=self.hop, on_window=on_window):
             if self.kind == "events":
                 yield of_events(timeline, finder)

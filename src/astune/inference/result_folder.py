@@ -154,6 +154,7 @@ def digest_of(model: AudioClassifier) -> str:
         config.pooling,
         config.task,
         config.backbone.fingerprint,
+        *([config.negatives] if config.negatives else []),  # older folders were begun without them
     ]
     digest = hashlib.sha256(json.dumps(described).encode())
     for name, tensor in sorted(adapter.tensors.items()):

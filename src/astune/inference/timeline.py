@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -59,6 +59,8 @@ class Timeline:
     """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
     error: AstuneError | None = None
     """Why there are no windows."""
+    negatives: tuple[str, ...] = ()
+    """Labels that mean none of the others."""
 
     @property
     def heard_seconds(self) -> float:
@@ -98,6 +100,8 @@ class Timeline:
         same event. Then events of one label that overlap, touch, or are at most ``merge_gap`` apart are made one, and only then those
         shorter than ``min_length`` are left out.
 
+        Labels that mean none of the others (:attr:`negatives`) are no events, unless ``threshold`` names them.
+
         Args:
             threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
             low: likewise, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
@@ -113,7 +117,7 @@ class Timeline:
         """
         finder = Finder(threshold, low, min_length, merge_gap)
         self.refuse()
-        return finder.find(self.starts, self.ends, self.scores, self.labels)
+        return finder.find(self.starts, self.ends, self.scores, self.labels, self.negatives)
 
     def pool(self, how: Pool = "mean") -> NDArray[np.float32]:
         """Scores of the whole recording.
@@ -167,6 +171,7 @@ def timelines(
     labels: tuple[str, ...],
     task: Task,
     on_window: OnWindow | None = None,
+    negatives: tuple[str, ...] = (),
 ) -> Iterator[Timeline]:
     """Put the pieces of recordings together.
 
@@ -176,6 +181,7 @@ def timelines(
         labels: of the classes.
         task: what turns logits into scores.
         on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
+        negatives: those labels that mean none of the others.
 
     Yields:
         One timeline a recording.
@@ -189,7 +195,7 @@ def timelines(
                 spans.append((piece.start, piece.end))
                 rows.append(next(scores))
             if piece.last:
-                yield _timeline(piece, spans, rows, windows, labels, task.name)
+                yield replace(_timeline(piece, spans, rows, windows, labels, task.name), negatives=negatives)
                 spans, rows = [], []
         if on_window and spans:
             on_window(batch[-1].name, spans[-1][1])

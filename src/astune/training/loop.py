@@ -182,7 +182,7 @@ def _how_trained(setup: Setup) -> dict[str, Any]:
     config = setup.config
     named = {
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
-        "limit_clips": config.limit_clips, **config.given_data_options,
+        "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}

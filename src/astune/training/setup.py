@@ -101,7 +101,9 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         )
     backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
     set_seed(config.seed)
-    model = AudioClassifier(backbone, checked.method, dataset.labels, config.pooling, dataset.task)
+    model = AudioClassifier(
+        backbone, checked.method, dataset.labels, config.pooling, dataset.task, negatives=dataset.negatives
+    )
     if accelerator.process_index:  # else dropout would drop the same units in every process
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.

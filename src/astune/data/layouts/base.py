@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
+from astune.data.every_layout import with_options
 from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
@@ -192,7 +193,7 @@ def _load(text: str, options: DataOptions) -> AudioDataset:
                 f"{layout.name}:PATH has no {name}, which is for {', '.join(names)}" for name, names in readers.items()
             )
         )
-    return _checked(layout.load_with(path, options))
+    return _checked(with_options(layout.load_with(path, options), options))
 
 
 def _found(text: str) -> tuple[Layout, Path]:
@@ -269,6 +270,7 @@ def dataset_of(
     remarks: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
     group_like: tuple[str, ...] = (),
+    window: float | None = None,
 ) -> AudioDataset:
     """Put a data set together, in an order that no file system decides, with labels that mean one class each.
 
@@ -282,6 +284,7 @@ def dataset_of(
         remarks: what was understood.
         places: where each label first stands, for messages; its first clip where None.
         group_like: columns that may hold groups.
+        window: see :class:`AudioDataset`.
 
     Returns:
         The data set.
@@ -330,4 +333,5 @@ def dataset_of(
         passed_over(skipped),
         (*remarks, *cleaning_remark(changed), *warnings),
         group_like,
+        window=window,
     )
