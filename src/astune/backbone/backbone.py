@@ -16,7 +16,7 @@ from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
 from astune.errors import ConfigError, unknown
 from astune.features.log_mel import FrontEnd
-from astune.validated import checked
+from astune.validated import checked, fits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,10 +145,11 @@ class Backbone(nn.Module):
             A backbone that shares all tensors but the positions. So one classifier may take one of the two.
 
         Raises:
-            ConfigError: an unknown setting, a length under one patch, or a classifier has taken the weights.
+            ConfigError: an unknown setting, a length that is no whole number or under one patch, or a classifier has taken the weights.
         """
         if position_embeddings not in get_args(PositionEmbeddings):
             raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
+        max_length = whole_frames(max_length)
         self._refuse_if_taken()
         table, (rows, native) = self._native_positions, self.sites.patch_grid(self._native_length)
         asked = self.special_tokens + rows * native
@@ -192,6 +193,25 @@ class Backbone(nn.Module):
             raise ConfigError(
                 "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
             )
+
+
+def whole_frames(max_length: object) -> int:
+    """An input length as Python's own number.
+
+    Args:
+        max_length: in frames of 10 ms.
+
+    Returns:
+        The same.
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    if not fits(max_length, int):
+        raise ConfigError(
+            f"max_length={max_length!r} is of type {type(max_length).__name__}; give a whole number of frames"
+        )
+    return int(max_length)  # type: ignore[call-overload,no-any-return] # a number, NumPy's too
 
 
 def fingerprint_of(sites: Sites) -> str:

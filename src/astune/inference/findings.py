@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,7 +158,7 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str]) -> Thresholds | N
 def _least(threshold: Thresholds | None, label: str) -> float:
     if threshold is None:
         return 0.0
-    return float(threshold if isinstance(threshold, int | float) else threshold.get(label, np.inf))
+    return float(threshold.get(label, np.inf) if isinstance(threshold, Mapping) else threshold)
 
 
 def _of(timeline: Timeline, rows: Iterable[Row]) -> Findings:
