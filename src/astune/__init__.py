@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from astune.backbone import load_backbone
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.features import FeatureDataset
     from astune.inference.predictor import Predictor, evaluate, predict
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "FeatureDataset": "astune.features",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
     "evaluate": "astune.inference.predictor",
@@ -33,6 +35,7 @@ _HOMES = {
 
 __all__ = [
     "AudioClassifier",
+    "FeatureDataset",
     "Predictor",
     "TrainConfig",
     "__version__",

@@ -129,6 +129,11 @@ class Adapter:
         """Names of the classes, in the order of the logits."""
         return self.config.labels
 
+    @property
+    def front_end(self) -> FrontEnd:
+        """How audio becomes its input."""
+        return self.config.front_end
+
     @cached_property
     def method(self) -> Method:
         """The method.

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, duration
@@ -24,6 +24,8 @@ from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+DivisionName = Literal["test", "validation", "train", "all"]
 
 
 @checked
@@ -85,6 +87,15 @@ class Split:
             Their indices.
         """
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+class Division(NamedTuple):
+    """The clips of one split, or all."""
+
+    clips: tuple[int, ...]
+    """Their indices; at least one."""
+    split: Split
+    """That they are of."""
 
 
 @checked
@@ -193,6 +204,36 @@ class AudioDataset:
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
         return Split(train, validation, test, fold, "; ".join(notices) or None)
 
+    def divide(
+        self, name: DivisionName | str, fold: int | None = None, seed: int = 0, selection: Selection | None = None
+    ) -> Division:
+        """The clips of one split, or all of them.
+
+        Args:
+            name: ``train``, ``validation``, ``test`` or ``all``.
+            fold: as for :meth:`split`; it decides nothing about all clips.
+            seed: as for :meth:`split`.
+            selection: as for :meth:`split`.
+
+        Returns:
+            The clips, and the split that they are of.
+
+        Raises:
+            ConfigError: an unknown split, or as of :meth:`split`.
+            DataError: the split has no clips.
+        """
+        if name not in get_args(DivisionName):
+            raise ConfigError(unknown("split", name, get_args(DivisionName)))
+        whole = tuple(range(len(self.clips)))
+        if name == "all":
+            return Division(whole, Split(whole, (), ()))
+        split = self.split(fold, seed, selection)
+        chosen = {"test": split.test, "validation": split.validation, "train": split.train}
+        if not chosen[name]:
+            others = ", ".join([other for other, clips in chosen.items() if clips] + ["all"])
+            raise DataError(f"{self.source} has no {name} split; choose another split ({others})")
+        return Division(chosen[name], split)
+
     def _given_parts(self, fold: int | None) -> dict[SplitName, list[int]]:
         """Clips of each split, as the data set itself divides them."""
         parts: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
@@ -204,6 +245,23 @@ class AudioDataset:
             else:
                 parts["test" if clip.fold == fold else "validation" if clip.fold == before else "train"].append(number)
         return parts
+
+    def input_length(self, split: Split, *, quiet: bool = False) -> int:
+        """Input length of a model for these clips: the paper's for the data set, or what holds most clips whole.
+
+        Args:
+            split: of them; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count, so
+                that folds share one length.
+            quiet: no progress bar.
+
+        Returns:
+            Frames of 10 ms.
+        """
+        if self.recipe.max_length is not None:
+            return self.recipe.max_length
+        tested = set() if self.folds else set(split.test)
+        deciding = [clip for clip in range(len(self.clips)) if clip not in tested]  # whatever few-shot drew
+        return self.length_percentile(deciding, quiet=quiet)
 
     def length_percentile(self, clips: Sequence[int], share: float = 0.95, *, quiet: bool = False) -> int:
         """Input length that holds most clips whole.

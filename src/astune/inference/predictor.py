@@ -15,11 +15,12 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
+from astune.data.labels import known_labels
 from astune.environment import usable_cores
 from astune.errors import ConfigError, DataError, unknown
 from astune.features import build_cache
 from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
-from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of, known_labels
+from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of
 from astune.inference.inputs import is_single, sources
 from astune.inference.loading import load, refuse_cast
 from astune.inference.pieces import Cutting
@@ -324,7 +325,7 @@ class Predictor:
         """
         dataset = data if isinstance(data, AudioDataset) else as_trained(data, self.training)
         config = self._loaded.config
-        labels = known_labels(dataset, self.labels)
+        labels = known_labels(dataset.source, dataset.labels, self.labels)
         clips = clips_of(dataset, split, fold, self.training)
         scored = [dataset.clips[clip] for clip in clips]
         # Of these alone: what else the data set holds may be broken.
