@@ -12,7 +12,7 @@ import numbers
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,6 +69,17 @@ class Validated(BaseModel):
                 super().__init__(**{name: plain(value) for name, value in fields.items()})
             except ValidationError as error:
                 raise SettingsError.of(error, type(self), type(self)._headline()) from error
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What ``repr`` shows: the fields that differ from their defaults."""
+        fields = type(self).model_fields
+        for name, value in super().__repr_args__():
+            if (
+                name not in fields
+                or fields[name].is_required()
+                or value != fields[name].get_default(call_default_factory=True)
+            ):
+                yield name, value
 
     @classmethod
     def _headline(cls) -> str:

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,17 +203,19 @@ def test_there_are_numpy_scalars_to_test() -> None:
 
 
 def test_calls_take_numpy_scalars_too(tmp_path: Path) -> None:
-    second, half, whole = np.float32(0.25), np.float16(0.125), np.int64
+    second: Any = np.float32(0.25)  # NumPy's stubs do not call it a float
+    half: Any = np.float16(0.125)
+    whole: Any = np.int64
     data = load_data(write_generated(tmp_path / "a", clips_per_class=(3, 0, 0), seconds=np.float64(0.5), seed=whole(1)))
     same = write_generated(tmp_path / "b", clips_per_class=(3, 0, 0), seconds=0.5, seed=1)
     assert [clip.path.read_bytes() for clip in data.clips] == [
         path.read_bytes() for path in sorted(same.rglob("*.wav"))
     ]
     assert data.split(seed=whole(3)) == data.split(seed=3)
-    path, backbone = data.clips[0].path, load_backbone("random:tiny", whole(48)).fit(np.int32(50))
+    path, backbone = data.clips[0].path, load_backbone("random:tiny", whole(48)).fit(whole(50))
     assert (type(backbone.max_length), backbone.max_length) == (int, 50)
     np.testing.assert_array_equal(read_audio(path, second, half), read_audio(path, 0.25, 0.125))
-    predictor = astune.Predictor(AudioClassifier(backbone, "linear", ["a", "b"]), threads=np.uint8(1))
+    predictor = astune.Predictor(AudioClassifier(backbone, "linear", ["a", "b"]), threads=whole(1))
     timeline = predictor.timeline(path, window=second, hop=half)
     plain = predictor.timeline(path, window=0.25, hop=0.125)
     assert (timeline.window, timeline.hop, timeline.starts.tolist()) == (0.25, 0.125, plain.starts.tolist())
@@ -225,7 +228,7 @@ def test_calls_take_numpy_scalars_too(tmp_path: Path) -> None:
     }  # fmt: skip
     assert predictor.predict(path, top_k=whole(1)) == predictor.predict(path, top_k=1)
     samples = read_audio(path)
-    assert predictor.predict(samples, sampling_rate=np.float32(16000)) == predictor.predict(path)
+    assert predictor.predict(samples, sampling_rate=whole(16000)) == predictor.predict(path)
 
 
 def test_a_field_of_the_wrong_type_is_named_with_what_is_wanted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from astune.data.splits import SPLITS, SplitName
 from astune.data.threads import in_threads
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
+from astune.plurals import number_of
+from astune.summary import Summarised, Summary, some, source_here
 from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked
 
@@ -65,7 +68,7 @@ class DataRecipe:
 
 
 @checked
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Which clips train, choose the epoch, and test; by index in the data set."""
 
@@ -76,6 +79,10 @@ class Split:
     """The test fold, where folds rotate."""
     notice: str | None = None
     """What was decided where the data left it open."""
+
+    def __repr__(self) -> str:
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"Split(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,} clips{fold})"
 
     def named(self, name: SplitName) -> tuple[int, ...]:
         """Clips of one split.
@@ -99,8 +106,8 @@ class Division(NamedTuple):
 
 
 @checked
-@dataclass(frozen=True)
-class AudioDataset:
+@dataclass(frozen=True, repr=False)
+class AudioDataset(Summarised):
     """A data set as read: clips sorted by name, labels in the order of their class indices."""
 
     source: str
@@ -129,6 +136,36 @@ class AudioDataset:
             faults.append(f"clips have labels that are not among the labels: {', '.join(foreign[:5])}")
         if faults:
             raise DataError(listing(faults, self.source))
+
+    def _summary(self) -> Summary:
+        counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
+        for clip in self.clips:
+            for label in clip.labels:
+                counts[label][clip.split or "train"] += 1
+        sizes = Counter(clip.split or "train" for clip in self.clips)
+        splits = [] if self.folds else [split for split in SPLITS if sizes[split]]
+        parts = (
+            number_of(len(self.folds), "fold") if self.folds else ", ".join(f"{one} {sizes[one]:,}" for one in splits)
+        )
+        clips, classes = number_of(len(self.clips), "clip"), some(self.labels, "class")
+        columns = splits if len(splits) > 1 else ["clips"]
+        return Summary(
+            "AudioDataset",
+            source_here(self.source),
+            (clips, classes, parts),
+            (
+                ("clips", clips),
+                ("classes", classes),
+                ("folds" if self.folds else "splits", parts),
+                ("task", self.task.name),
+            ),
+            ("class", *columns),
+            tuple(
+                (label, *(f"{count.total() if column == 'clips' else count[column]:,}" for column in columns))
+                for label, count in counts.items()
+            ),
+            self.notices,
+        )
 
     @cached_property
     def notices(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from astune.features.cache import build_cache
 from astune.features.log_mel import FrontEnd
 from astune.names import Selection
 from astune.plurals import number_of
+from astune.summary import Summarised, Summary, input_of, some, source_here
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class HasFrontEnd(Protocol):
 
 
 @checked_but_for("dataset", "split", "front_end")
-class FeatureDataset(Dataset[dict[str, Tensor]]):
+class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
     """Features and targets of the clips of one split.
 
     Attributes that matter to users: ``clips``, ``names``, ``labels``, ``targets``, ``front_end``, ``notices``.
@@ -105,6 +106,16 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         for notice in self.notices:
             if notice not in said:
                 announcer(quiet=quiet)(notice)
+
+    def _summary(self) -> Summary:
+        shape = f"({self.front_end.max_length}, {self.front_end.num_mel_bins})"
+        clips, classes = number_of(len(self), "clip"), some(self.labels, "class")
+        rows = (
+            ("split", self.split), ("clips", clips), ("input_values", f"{shape} float32, {input_of(self.front_end.max_length)}"),
+            ("labels", f"{str(self.targets.dtype).removeprefix('torch.')}, {classes}"), ("task", self.task.name),
+        )  # fmt: skip
+        name = source_here(self.source)
+        return Summary("FeatureDataset", name, (self.split, f"{clips} of {shape}", classes), rows, notices=self.notices)
 
     @property
     def names(self) -> tuple[str, ...]:

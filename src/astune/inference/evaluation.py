@@ -11,6 +11,7 @@ from astune.data.options import DataOptions
 from astune.errors import AdapterError
 from astune.plurals import number_of
 from astune.printable import printable
+from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 ScoredSplit = DivisionName
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Summarised):
     """Scores, and what they are of."""
 
     adapter: str
@@ -41,6 +42,20 @@ class Evaluation:
     """Clips left out because they cannot be read."""
     trained_on: tuple[str, ...]
     """Names of the clips scored that the adapter was trained on; where it is not known, none."""
+
+    def _summary(self) -> Summary:
+        data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
+        figures = numbers_among({name: value for name, value in self.scores.figures().items() if name != "clips"})
+        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices)
+        rows = (
+            ("data", data),
+            ("split", self.split),
+            ("clips", clips),
+            ("classes", some(self.labels, "class")),
+            ("skipped", f"{self.skipped:,}"),
+        )
+        line = (f"{data}, {self.split}", clips, *map(" ".join, figures.items()))
+        return Summary("Evaluation", here(self.adapter), line, rows, ("score", ""), tuple(figures.items()), notices)
 
     @property
     def warning(self) -> str | None:
