@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from astune import AudioClassifier, load_backbone, load_data
-from astune.classifier import evaluating
 from astune.compute import Arithmetic
 from astune.data.generated import write_generated
 from astune.features import build_cache
+from astune.shared_change import evaluating
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 from astune.training.result import TrainResult

@@ -6,12 +6,14 @@ The package imports in milliseconds: torch is loaded when the first of these nam
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from astune.backbone import load_backbone
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.features import FeatureDataset
     from astune.inference.predictor import Predictor, evaluate, predict
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "FeatureDataset": "astune.features",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
     "evaluate": "astune.inference.predictor",
@@ -33,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "AudioClassifier",
+    "FeatureDataset",
     "Predictor",
     "TrainConfig",
     "__version__",
@@ -48,7 +52,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'astune' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    with warnings.catch_warnings():
+        # tqdm's, in every notebook without ipywidgets, as soon as transformers imports it; our bars need none.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

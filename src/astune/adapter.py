@@ -6,7 +6,7 @@ are those of the file; :attr:`astune.AudioClassifier.module_names` says where ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ from astune.data.labels import label_faults
 from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
+from astune.summary import Summarised, Summary, here, of_model
 from astune.tasks import SINGLE_LABEL, TASKS, Task, task_named
 from astune.validated import checked
 
@@ -118,8 +119,8 @@ class AdapterConfig(BaseModel):
 
 
 @checked
-@dataclass(frozen=True, eq=False)
-class Adapter:
+@dataclass(frozen=True, eq=False, repr=False)
+class Adapter(Summarised):
     """What one task adds to a backbone.
 
     Args:
@@ -130,13 +131,21 @@ class Adapter:
 
     config: AdapterConfig
     """As in ``adapter_config.json``."""
-    tensors: dict[str, Tensor] = field(repr=False)
+    tensors: dict[str, Tensor]
     """By the names of the file; on the CPU, in float32 where they are floating point numbers."""
     name: str = "this adapter"
     """In messages."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", {name: _own_copy(tensor) for name, tensor in self.tensors.items()})
+
+    def _summary(self) -> Summary:
+        config = self.config
+        return of_model(
+            "Adapter", here(self.name), labels=self.labels, frames=self.front_end.max_length,
+            parameters=config.trainable_parameters, method=config.spec, backbone=here(config.backbone.name_or_path),
+            pooling=config.pooling, task=config.task,
+        )  # fmt: skip
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -147,6 +156,11 @@ class Adapter:
     def negatives(self) -> tuple[str, ...]:
         """Labels that mean none of the others, and are never events."""
         return self.config.negatives
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """How audio becomes its input."""
+        return self.config.front_end
 
     @cached_property
     def method(self) -> Method:

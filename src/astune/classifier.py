@@ -7,7 +7,6 @@ Head (paper, section III, "Setup details"): the mean over all output tokens afte
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import Tensor, nn
@@ -23,12 +22,12 @@ from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
-from astune.shared_change import shared_change
+from astune.summary import Summarised, Summary, here, of_model
 from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any, Self
 
@@ -39,10 +38,11 @@ _ABOUT = ("training", "metrics")  # entries of an adapter's configuration that c
 
 
 @checked_but_for("backbone", "method", "labels", "pooling")
-class AudioClassifier(nn.Module):
+class AudioClassifier(Summarised, nn.Module):
     """Logits over the labels of one task, from log-Mel features: a backbone with an adapter that is trained.
 
     Attributes that matter to users: ``labels``, ``method``, ``task``, ``front_end``; only what the method trains requires a gradient.
+    ``repr`` is a line; ``print(model.backbone.model)`` and ``print(model.added)`` show the modules.
 
     Args:
         backbone: from :func:`astune.load_backbone`; it is changed in place (frozen, hooks added), so give each classifier its own.
@@ -110,6 +110,12 @@ class AudioClassifier(nn.Module):
         }
         added = {name: f"added.{name}" for name, _ in (*self.added.named_parameters(), *self.added.named_buffers())}
         return backbone | added | {f"head.{name}": f"head.{name}" for name, _ in self.head.named_parameters()}
+
+    def _summary(self) -> Summary:
+        return of_model(
+            type(self).__name__, "", labels=self.labels, frames=self.max_length, parameters=self.parameter_count(),
+            method=self.method.spec, backbone=here(self.origin.name), pooling=self.pooling, task=self.task.name,
+        )  # fmt: skip
 
     @property
     def origin(self) -> Origin:
@@ -374,26 +380,3 @@ def _tree(modules: dict[str, nn.Module]) -> nn.Module:
             node = node.get_submodule(name)
         node.add_module(last, module)
     return root
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the time of a block; then each part of the model is in its own mode again.
-
-    Args:
-        model: any module.
-    """
-
-    def make() -> Callable[[], None]:
-        trained = [module for module in model.modules() if module.training]
-        if trained:
-            model.eval()
-
-        def undo() -> None:
-            for module in trained:  # not all of them: the user may have set a part to evaluation mode
-                module.training = True
-
-        return undo
-
-    with shared_change(("evaluation mode", id(model)), make):
-        yield

@@ -1,13 +1,15 @@
-"""What the user sees while something runs: on stderr, so that stdout carries results alone."""
+"""What the user sees while something runs: on stderr, so that stdout carries results alone; in a notebook, below the cell."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import sys
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _SAFE_WORD = re.compile(r"[\w@%+=:,./\[\]{}^-]+")  # what a shell takes as it is
 _NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
+_NOTEBOOK_DELAY, _NOTEBOOK_REFRESH = 1.0, 0.25  # seconds: what ends within the first leaves nothing in a notebook
+_NOTEBOOK_WIDTH = 110  # columns of a bar
+_LOG_SECONDS = 60.0  # from one line of a log to the next
 
 
 def results() -> Console:
@@ -83,7 +88,7 @@ def notices() -> Console:
 
 
 def is_terminal() -> bool:
-    """Whether progress bars are shown. Logs and notebooks get lines instead."""
+    """Whether progress bars are drawn over each other and vanish. Logs and notebooks get lines beside them."""
     return notices().is_terminal
 
 
@@ -110,12 +115,14 @@ def announcer(*, quiet: bool) -> Callable[[str], None]:
 
 @contextmanager
 def progress(description: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar for the time of a block; where stderr is no terminal, nothing.
+    """A progress bar for the time of a block; where stderr is no terminal, a line each minute.
+
+    A notebook shows the bar below the cell, where the block takes more than a second. It needs no ipywidgets, as rich's own would.
 
     Args:
         description: what is being done.
         total: steps; None where nobody knows.
-        quiet: no bar at all.
+        quiet: no bar and no lines.
 
     Yields:
         A function that takes the steps just done and a note to show behind the bar.
@@ -125,12 +132,74 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False), console=console, transient=True, speed_estimate_period=86_400,
-        disable=quiet or not is_terminal(),
+        disable=quiet or not console.is_terminal,
     )  # fmt: skip
+    beside = _NoBar() if quiet or console.is_terminal else _NotebookBar(bar) if console.is_jupyter else _LogLines(bar)
     with bar:
         task = bar.add_task(description, total=total, note="")
 
         def advance(steps: int, note: str) -> None:
             bar.update(task, advance=steps, note=printable(note))
+            beside.show()
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            beside.end()
+
+
+class _NoBar:
+    """What is shown of progress beside rich's own bar: nothing."""
+
+    def show(self) -> None:
+        """After each step."""
+
+    def end(self) -> None:
+        """Behind the last one."""
+
+
+class _LogLines(_NoBar):
+    """A line now and then, so that a log of hours tells how far it is."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._said = time.monotonic()
+
+    def show(self) -> None:
+        if time.monotonic() - self._said < _LOG_SECONDS:
+            return
+        self._said = time.monotonic()
+        (task,) = self._bar.tasks
+        of = "" if task.total is None else f" of {task.total:,.0f}"
+        note = task.fields["note"]
+        say(f"{task.description}: {task.completed:,.0f}{of}{f', {note}' if note else ''}, {task.elapsed or 0.0:,.0f} s")
+
+
+class _NotebookBar(_NoBar):
+    """The bar as an output of the cell, which is replaced in place and emptied at the end."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._handle: Any = None
+        self._next = time.monotonic() + _NOTEBOOK_DELAY
+
+    def show(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _NOTEBOOK_REFRESH
+        page = Console(file=io.StringIO(), record=True, force_jupyter=False, force_terminal=True, width=_NOTEBOOK_WIDTH)
+        page.print(self._bar.get_renderable())
+        html = page.export_html(inline_styles=True, code_format='<pre style="margin: 0">{code}</pre>', clear=False)
+        self._display({"text/html": html, "text/plain": page.export_text()})
+
+    def end(self) -> None:
+        if self._handle is not None:
+            self._display({"text/html": "", "text/plain": ""})
+
+    def _display(self, content: dict[str, str]) -> None:
+        from IPython.display import display  # there, because a notebook runs this
+
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(content, raw=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 
 import numpy as np
 
@@ -21,11 +22,11 @@ def keyed_generator(*key: int | str) -> np.random.Generator:
     """A generator that depends on its key alone, the same on every machine.
 
     Args:
-        key: integers and strings; a key of another length, order or type is another key.
+        key: integers, NumPy's too, and strings; a key of another length, order or type is another key.
 
     Returns:
         numpy's generator, freshly seeded.
     """
     # hashed whole: numpy's own seeding takes (1, 2) and (1, 2, 0) for one key, and refuses negative numbers
-    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    digest = hashlib.sha256(json.dumps(key, default=operator.index).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))

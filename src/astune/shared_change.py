@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
+    from torch import nn
+
 _lock = Lock()
 _made: dict[Hashable, tuple[int, Callable[[], None]]] = {}  # how many use a change now, and what takes it back
 
@@ -36,3 +38,26 @@ def shared_change(key: Hashable, make: Callable[[], Callable[[], None]]) -> Iter
                 _made[key] = (users - 1, undo)
             else:
                 undo()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the time of a block; then each part of the model is in its own mode again.
+
+    Args:
+        model: any module.
+    """
+
+    def make() -> Callable[[], None]:
+        trained = [module for module in model.modules() if module.training]
+        if trained:
+            model.eval()
+
+        def undo() -> None:
+            for module in trained:  # not all of them: the user may have set a part to evaluation mode
+                module.training = True
+
+        return undo
+
+    with shared_change(("evaluation mode", id(model)), make):
+        yield

@@ -9,9 +9,10 @@ import contextlib
 import functools
 import inspect
 import numbers
+import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -65,9 +66,20 @@ class Validated(BaseModel):
 
         def __init__(self, /, **fields: object) -> None:
             try:
-                super().__init__(**fields)
+                super().__init__(**{name: plain(value) for name, value in fields.items()})
             except ValidationError as error:
                 raise SettingsError.of(error, type(self), type(self)._headline()) from error
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What ``repr`` shows: the fields that differ from their defaults."""
+        fields = type(self).model_fields
+        for name, value in super().__repr_args__():
+            if (
+                name not in fields
+                or fields[name].is_required()
+                or value != fields[name].get_default(call_default_factory=True)
+            ):
+                yield name, value
 
     @classmethod
     def _headline(cls) -> str:
@@ -95,8 +107,8 @@ def checked_but_for(*own: str) -> Callable[[_Class], _Class]:
 def checked(cls: _Class) -> _Class:
     """Class decorator: a constructor that refuses unknown and missing arguments, and values of another type, in our words.
 
-    Ranges and contradictions are the class's own to check. Annotations that cannot be resolved when the class is first made, because
-    they are imported for type checkers alone, are not checked.
+    NumPy scalars become Python's own. Ranges and contradictions are the class's own to check. Annotations that cannot be resolved when
+    the class is first made, because they are imported for type checkers alone, are not checked.
 
     Args:
         cls: a dataclass or a torch module.
@@ -110,8 +122,8 @@ def checked(cls: _Class) -> _Class:
 
 def _check_arguments(cls: type, own: frozenset[str]) -> None:
     """Put the check in front of a class's constructor; it takes 3 microseconds, because a data set has 100,000 clips."""
-    plain: Callable[..., None] = cls.__init__  # type: ignore[misc]
-    known = dict(list(inspect.signature(plain).parameters.items())[1:])
+    constructor: Callable[..., None] = cls.__init__  # type: ignore[misc]
+    known = dict(list(inspect.signature(constructor).parameters.items())[1:])
     names = tuple(known)
     required = {name for name, one in known.items() if one.default is inspect.Parameter.empty}
     taken = set(names)
@@ -120,15 +132,17 @@ def _check_arguments(cls: type, own: frozenset[str]) -> None:
 
     @functools.cache
     def hints() -> dict[str, Any]:
-        space = getattr(inspect.unwrap(plain), "__globals__", {})
+        space = getattr(inspect.unwrap(constructor), "__globals__", {})
         found = {}
         for name in names:
             with contextlib.suppress(NameError, AttributeError):
                 found[name] = typing.get_type_hints(_annotated(known[name].annotation), space)["value"]
         return {name: hint for name, hint in found.items() if name not in own}
 
-    @functools.wraps(plain)
+    @functools.wraps(constructor)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807 - any value a user may give
+        arguments = tuple(map(plain, arguments))
+        named = {name: plain(value) for name, value in named.items()}
         given = {**dict(zip(names, arguments, strict=False)), **named}
         whole = len(given) == len(arguments) + len(named) and len(arguments) <= positional
         if not (whole and given.keys() <= taken and required <= given.keys()):
@@ -143,7 +157,7 @@ def _check_arguments(cls: type, own: frozenset[str]) -> None:
                 fitting.add((name, type(value)))
         if faults:
             raise ConfigError(listing(faults, cls.__name__))
-        plain(self, *arguments, **named)
+        constructor(self, *arguments, **named)
 
     cls.__init__ = __init__  # type: ignore[misc]
 
@@ -188,6 +202,19 @@ def _unfit(name: str, value: object, hint: Any) -> str:  # noqa: ANN401 - any an
 def _shown(value: object) -> str:
     text = printable(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value a user may give
+    """A NumPy scalar as Python's own number, text or truth value: records are JSON, which knows no others, and keys are made of them.
+
+    Args:
+        value: any.
+
+    Returns:
+        Python's own, or the value as it is.
+    """
+    numpy = sys.modules.get("numpy")  # not imported for this: `--help` makes no arrays
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
 def fits(value: object, hint: Any) -> bool:  # noqa: ANN401 - any annotation

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
+import functools
 import importlib
 import inspect
+import json
 import math
 import pickle
 import pkgutil
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +24,14 @@ import torch
 
 import astune
 from astune import AudioClassifier, load_backbone, parse_method
-from astune.data import DataRecipe
+from astune.data import AudioDataset, DataRecipe, load_data
+from astune.data.audio import read_audio
+from astune.data.generated import write_generated
 from astune.errors import AstuneError, ConfigError
 from astune.experiments.plan import PlanOptions
 from astune.experiments.table import DataEntry, Row, Table
 from astune.features import FrontEnd, Patchout, SpecAugment
+from astune.inference.request import Request
 from astune.methods import FAMILIES, PRESETS, Method
 from astune.methods.base import Sum
 from astune.training.config import TrainConfig
@@ -71,6 +80,14 @@ def constructors() -> list[type]:
 CONSTRUCTORS = constructors()
 
 
+@functools.cache
+def sounds() -> AudioDataset:
+    """A small data set."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return load_data(write_generated(folder, clips_per_class=(1, 0, 0), seconds=0.2))
+
+
 EXAMPLES: dict[str, dict[str, object]] = {
     "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
     "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
@@ -79,6 +96,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
     "DataEntry": {"name": "esc50"},
     "FeatureCache": {"features": np.zeros((1, 2, 3))},
+    "FeatureDataset": {"dataset": sounds(), "split": "all", "front_end": FrontEnd(16), "quiet": True},
     "FrontEnd": {"max_length": 64},
     "Origin": {"name": "mine", "fingerprint": "0", "position_embeddings": "fit"},
     "PassedOver": {"kind": "files", "count": 1, "examples": ("a",)},
@@ -144,6 +162,73 @@ def test_a_wrong_value_is_taken_or_refused_by_us(cls: type, value: object) -> No
     for given in (*(example | {name: value} for name in names), dict.fromkeys(names, value)):
         with contextlib.suppress(AstuneError):
             cls(**given)
+
+
+NUMPY: dict[type, type] = {int: np.int64, float: np.float32, bool: np.bool_, str: np.str_}
+
+
+def scalars_of(cls: type) -> dict[str, object]:
+    """Fields of a class that have a number, a text or a truth value, in its example or by default, as NumPy has them."""
+    values = dict(EXAMPLES.get(cls.__name__, {}))
+    if issubclass(cls, Validated):
+        fields = {name: info.default for name, info in cls.model_fields.items()}
+    else:
+        fields = {name: one.default for name, one in inspect.signature(cls).parameters.items()}
+    values = fields | values
+    return {name: NUMPY[type(value)](value) for name, value in values.items() if type(value) in NUMPY}
+
+
+def held(value: object) -> Iterator[object]:
+    """What an object holds, at any depth."""
+    yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for one in inner:
+        yield from held(one)
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS, ids=lambda cls: cls.__name__)
+def test_numpy_scalars_become_pythons_own(cls: type) -> None:
+    """Records are JSON, and keys of caches and of random numbers are made of it."""
+    example = EXAMPLES.get(cls.__name__, {})
+    fresh = {"backbone": load_backbone("random:tiny", 32)} if "backbone" in example else {}
+    made = cls(**example | scalars_of(cls) | fresh)
+    assert not [one for one in held(dict(vars(made))) if isinstance(one, np.generic)]
+
+
+def test_there_are_numpy_scalars_to_test() -> None:
+    found = {cls.__name__: set(scalars_of(cls)) for cls in CONSTRUCTORS}
+    assert {"max_length", "num_mel_bins", "mean", "std"} <= found["FrontEnd"]
+    assert {"seed", "weight_decay", "resume", "method"} <= found["TrainConfig"]
+    assert {"batch_size"} <= found["Predictor"]
+
+
+def test_calls_take_numpy_scalars_too(tmp_path: Path) -> None:
+    second: Any = np.float32(0.25)  # NumPy's stubs do not call it a float
+    half: Any = np.float16(0.125)
+    whole: Any = np.int64
+    data = load_data(write_generated(tmp_path / "a", clips_per_class=(3, 0, 0), seconds=np.float64(0.5), seed=whole(1)))
+    same = write_generated(tmp_path / "b", clips_per_class=(3, 0, 0), seconds=0.5, seed=1)
+    assert [clip.path.read_bytes() for clip in data.clips] == [
+        path.read_bytes() for path in sorted(same.rglob("*.wav"))
+    ]
+    assert data.split(seed=whole(3)) == data.split(seed=3)
+    path, backbone = data.clips[0].path, load_backbone("random:tiny", whole(48)).fit(whole(50))
+    assert (type(backbone.max_length), backbone.max_length) == (int, 50)
+    np.testing.assert_array_equal(read_audio(path, second, half), read_audio(path, 0.25, 0.125))
+    predictor = astune.Predictor(AudioClassifier(backbone, "linear", ["a", "b"]), threads=whole(1))
+    timeline = predictor.timeline(path, window=second, hop=half)
+    plain = predictor.timeline(path, window=0.25, hop=0.125)
+    assert (timeline.window, timeline.hop, timeline.starts.tolist()) == (0.25, 0.125, plain.starts.tolist())
+    assert timeline.events(half, half, half, second) == plain.events(0.125, 0.125, 0.125, 0.25) != []
+    assert timeline.events({"a": half}) == plain.events({"a": 0.125})
+    request = Request("events", second, half, whole(2), threshold={"a": half}, low=half, min_length=half)
+    assert json.loads(json.dumps(request.record())) == {
+        "kind": "events", "window": 0.25, "hop": 0.125, "top_k": 2, "pool": "mean", "threshold": {"a": 0.125},
+        "low": 0.125, "min_length": 0.125, "merge_gap": 0.0,
+    }  # fmt: skip
+    assert predictor.predict(path, top_k=whole(1)) == predictor.predict(path, top_k=1)
+    samples = read_audio(path)
+    assert predictor.predict(samples, sampling_rate=whole(16000)) == predictor.predict(path)
 
 
 def test_a_field_of_the_wrong_type_is_named_with_what_is_wanted() -> None:

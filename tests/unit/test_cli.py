@@ -119,7 +119,7 @@ def test_evaluate_without_a_test_split_names_the_others(
 ) -> None:
     code, _, err = run(capsys, monkeypatch, "evaluate", adapter, generated / "train")
     assert code == 1
-    assert "no test split; score another split (validation, train, all)" in err
+    assert "no test split; choose another split (validation, train, all)" in err
 
 
 def test_predict_gives_the_likeliest_labels(

@@ -304,7 +304,8 @@ def test_settings_are_refused_in_words(settings: dict[str, Any], fault: str, ada
 
 def test_it_says_what_it_is(predictor: Predictor, adapter: Path) -> None:
     assert repr(predictor) == (
-        f"Predictor(adapter={str(adapter)!r}, method='lora', labels=6 (a, b, c, ...), device='cpu', precision='float32')"
+        f"Predictor({str(adapter)!r}: lora on random:tiny, 6,144 trained parameters, 6 classes (a, b, c, ...), "
+        "input of 48 frames (0.5 s), cpu, float32)"
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 import astune
@@ -39,19 +39,9 @@ def sounds(generated: Path) -> tuple[AudioDataset, FeatureCache]:
     return dataset, build_cache(dataset.paths, front_end, quiet=True)
 
 
-class Clips(Dataset[dict[str, Tensor]]):
+def clips(sounds: tuple[AudioDataset, FeatureCache], split: Literal["train", "validation"]) -> astune.FeatureDataset:
     """Features and class indices under the names transformers expects."""
-
-    def __init__(self, sounds: tuple[AudioDataset, FeatureCache], split: Literal["train", "validation"]) -> None:
-        self.dataset, self.features = sounds
-        self.clips = self.dataset.split().named(split)
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        clip = self.clips[index]
-        return {"input_values": self.features.batch([clip])[0], "labels": torch.tensor(self.dataset.targets[clip])}
+    return astune.FeatureDataset(sounds[0], split, front_end=classifier(labels=sounds[0].labels), quiet=True)
 
 
 def untrained(model: astune.AudioClassifier) -> dict[str, Tensor]:
@@ -79,7 +69,7 @@ def test_a_plain_loop(method: str, sounds: tuple[AudioDataset, FeatureCache]) ->
     model = classifier(method, tuple(sounds[0].labels)).train()
     frozen, before = untrained(model), trained(model)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
-    batch = next(iter(DataLoader(Clips(sounds, "train"), batch_size=12, shuffle=True, generator=torch.Generator())))
+    batch = next(iter(DataLoader(clips(sounds, "train"), batch_size=12, shuffle=True, generator=torch.Generator())))
     losses = []
     for _ in range(15):
         loss = model(**batch).loss
@@ -138,8 +128,8 @@ def test_transformers_trainer(sounds: tuple[AudioDataset, FeatureCache], tmp_pat
     trainer = Trainer(
         model=model,
         args=arguments(tmp_path, num_train_epochs=4),
-        train_dataset=Clips(sounds, "train"),
-        eval_dataset=Clips(sounds, "validation"),
+        train_dataset=clips(sounds, "train"),
+        eval_dataset=clips(sounds, "validation"),
         compute_metrics=accuracy,
     )
     trainer.train()
@@ -147,7 +137,7 @@ def test_transformers_trainer(sounds: tuple[AudioDataset, FeatureCache], tmp_pat
     assert losses[-1] < losses[0]
     assert_only_trained_moved(model, frozen, before)
     metrics = trainer.evaluate()
-    predicted = trainer.predict(Clips(sounds, "validation"))
+    predicted = trainer.predict(clips(sounds, "validation"))
     assert isinstance(predicted.predictions, np.ndarray)
     assert predicted.predictions.shape == (18, 6)
     assert accuracy(predicted)["accuracy"] == metrics["eval_accuracy"]
@@ -161,13 +151,13 @@ def test_trainer_saves_resumes_and_our_own_folder_is_small(
     sounds: tuple[AudioDataset, FeatureCache], tmp_path: Path
 ) -> None:
     """Trainer saves a plain module whole, backbone included; save_pretrained keeps the adapter alone."""
-    clips = Clips(sounds, "train")
+    training = clips(sounds, "train")
     args = arguments(tmp_path / "trainer", save_strategy="epoch", save_total_limit=1)
-    whole = classifier("lora", clips.dataset.labels)
-    Trainer(model=whole, args=args, train_dataset=clips).train()
+    whole = classifier("lora", training.labels)
+    Trainer(model=whole, args=args, train_dataset=training).train()
     (saved,) = (tmp_path / "trainer").glob("checkpoint-*/model.safetensors")
     assert set(load_file(saved)) == set(whole.state_dict())
-    again = classifier("lora", clips.dataset.labels)
+    again = classifier("lora", training.labels)
     again.load_state_dict(load_file(saved))
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in whole.state_dict().items())
     whole.save_pretrained(tmp_path / "adapter")
@@ -182,7 +172,7 @@ def test_an_accelerate_loop(sounds: tuple[AudioDataset, FeatureCache]) -> None:
     model, optimizer, loader = accelerator.prepare(
         bare,
         torch.optim.AdamW(bare.trained_parameters().values(), lr=5e-3),
-        DataLoader(Clips(sounds, "train"), batch_size=12, shuffle=True, generator=torch.Generator()),
+        DataLoader(clips(sounds, "train"), batch_size=12, shuffle=True, generator=torch.Generator()),
     )
     model.train()
     means = []

@@ -327,7 +327,9 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
 
 def test_it_says_what_it_is(predictor: Predictor) -> None:
     found = predictor.timeline(noise(1.0)[:, 0], sampling_rate=RATE)
-    assert repr(found) == "Timeline('inputs', 3 labels: 1.0 of 1.0 s in 2 windows of 0.495 s every 0.495 s)"
+    assert repr(found) == (
+        "Timeline('inputs': 1.0 of 1.0 s in 2 windows of 0.495 s every 0.495 s, 3 labels (low, high, none))"
+    )
     assert isinstance(found.events({"low": 0.1}), list)
     thresholds: Mapping[str, float] = dict.fromkeys(LABELS, 0.0)
     assert {event.label for event in found.events(thresholds)} == set(LABELS)

@@ -16,7 +16,9 @@ from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
 from astune.errors import ConfigError, unknown
 from astune.features.log_mel import FrontEnd
-from astune.validated import checked
+from astune.plurals import number_of
+from astune.summary import Summarised, Summary, here, input_of
+from astune.validated import checked, fits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,11 +52,11 @@ class _Claim:
 
 
 @checked
-class Backbone(nn.Module):
+class Backbone(Summarised, nn.Module):
     """transformers' ``ASTModel`` and what astune knows of it.
 
     It is a module, so that a classifier that holds it moves, copies and saves the model with it. Its forward pass is the model's own. A
-    deep copy has weights, origin and claim of its own.
+    deep copy has weights, origin and claim of its own. ``print(backbone.model)`` shows the modules.
 
     Args:
         model: transformers' model, weights loaded, at its native input length.
@@ -85,6 +87,15 @@ class Backbone(nn.Module):
         if not isinstance(model, ASTModel):
             raise ConfigError(f"model is of type {type(model).__name__}; give a transformers.ASTModel")
         return cls(model, Origin(model.name_or_path or "unnamed", fingerprint_of(Sites(model)), "fit"))
+
+    def _summary(self) -> Summary:
+        parameters = number_of(sum(parameter.numel() for parameter in self.parameters()), "parameter")
+        layers = f"{number_of(self.n_layers, 'layer')} of width {self.width}"
+        rows = (
+            ("parameters", parameters), ("layers", layers), ("input", input_of(self.max_length).removeprefix("input of ")),
+            ("position embeddings", self.origin.position_embeddings), ("fingerprint", self.origin.fingerprint[:12]),
+        )  # fmt: skip
+        return Summary("Backbone", here(self.origin.name), (parameters, layers, input_of(self.max_length)), rows)
 
     def forward(self, input_values: Tensor) -> BaseModelOutputWithPooling:
         """The model's own output; methods that mix levels or drop patches go through :attr:`sites` instead.
@@ -145,10 +156,11 @@ class Backbone(nn.Module):
             A backbone that shares all tensors but the positions. So one classifier may take one of the two.
 
         Raises:
-            ConfigError: an unknown setting, a length under one patch, or a classifier has taken the weights.
+            ConfigError: an unknown setting, a length that is no whole number or under one patch, or a classifier has taken the weights.
         """
         if position_embeddings not in get_args(PositionEmbeddings):
             raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
+        max_length = whole_frames(max_length)
         self._refuse_if_taken()
         table, (rows, native) = self._native_positions, self.sites.patch_grid(self._native_length)
         asked = self.special_tokens + rows * native
@@ -192,6 +204,25 @@ class Backbone(nn.Module):
             raise ConfigError(
                 "this backbone belongs to another classifier; load one for each, or give a copy.deepcopy of a fresh one"
             )
+
+
+def whole_frames(max_length: object) -> int:
+    """An input length as Python's own number.
+
+    Args:
+        max_length: in frames of 10 ms.
+
+    Returns:
+        The same.
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    if not fits(max_length, int):
+        raise ConfigError(
+            f"max_length={max_length!r} is of type {type(max_length).__name__}; give a whole number of frames"
+        )
+    return int(max_length)  # type: ignore[call-overload,no-any-return] # a number, NumPy's too
 
 
 def fingerprint_of(sites: Sites) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
-from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of
+from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
 from astune.backbone.hub import find_files
 from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
@@ -69,10 +69,7 @@ def load_backbone(
     """
     name = _checked_name(name_or_path)
     torch_dtype = _torch_dtype(dtype)
-    if max_length is not None and not isinstance(max_length, int):
-        raise ConfigError(
-            f"max_length={max_length!r} is of type {type(max_length).__name__}; give a whole number of frames"
-        )
+    length = None if max_length is None else whole_frames(max_length)  # before the weights are read
     if name in RANDOM_BACKBONES:
         model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
     else:
@@ -82,7 +79,7 @@ def load_backbone(
     fingerprint = fingerprint_of(Sites(model))
     nn.Module.to(model, dtype=torch_dtype)  # transformers' own signature hides torch's from type checkers
     native = Backbone(model, Origin(name, fingerprint, "fit", mean, std))
-    return native.fit(native.max_length if max_length is None else max_length, position_embeddings).eval()
+    return native.fit(native.max_length if length is None else length, position_embeddings).eval()
 
 
 def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:

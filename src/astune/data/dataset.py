@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, duration
@@ -19,11 +20,15 @@ from astune.data.splits import SPLITS, SplitName
 from astune.data.threads import in_threads
 from astune.errors import AudioError, ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
+from astune.plurals import number_of
+from astune.summary import Summarised, Summary, some, source_here
 from astune.tasks import SINGLE_LABEL, Task
 from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+DivisionName = Literal["test", "validation", "train", "all"]
 
 
 @checked
@@ -63,7 +68,7 @@ class DataRecipe:
 
 
 @checked
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Which clips train, choose the epoch, and test; by index in the data set."""
 
@@ -74,6 +79,10 @@ class Split:
     """The test fold, where folds rotate."""
     notice: str | None = None
     """What was decided where the data left it open."""
+
+    def __repr__(self) -> str:
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"Split(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,} clips{fold})"
 
     def named(self, name: SplitName) -> tuple[int, ...]:
         """Clips of one split.
@@ -87,9 +96,18 @@ class Split:
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
+class Division(NamedTuple):
+    """The clips of one split, or all."""
+
+    clips: tuple[int, ...]
+    """Their indices; at least one."""
+    split: Split
+    """That they are of."""
+
+
 @checked
-@dataclass(frozen=True)
-class AudioDataset:
+@dataclass(frozen=True, repr=False)
+class AudioDataset(Summarised):
     """A data set as read: clips sorted by name, labels in the order of their class indices."""
 
     source: str
@@ -125,6 +143,36 @@ class AudioDataset:
         ]
         if faults:
             raise DataError(listing(faults, self.source))
+
+    def _summary(self) -> Summary:
+        counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
+        for clip in self.clips:
+            for label in clip.labels:
+                counts[label][clip.split or "train"] += 1
+        sizes = Counter(clip.split or "train" for clip in self.clips)
+        splits = [] if self.folds else [split for split in SPLITS if sizes[split]]
+        parts = (
+            number_of(len(self.folds), "fold") if self.folds else ", ".join(f"{one} {sizes[one]:,}" for one in splits)
+        )
+        clips, classes = number_of(len(self.clips), "clip"), some(self.labels, "class")
+        columns = splits if len(splits) > 1 else ["clips"]
+        return Summary(
+            "AudioDataset",
+            source_here(self.source),
+            (clips, classes, parts),
+            (
+                ("clips", clips),
+                ("classes", classes),
+                ("folds" if self.folds else "splits", parts),
+                ("task", self.task.name),
+            ),
+            ("class", *columns),
+            tuple(
+                (label, *(f"{count.total() if column == 'clips' else count[column]:,}" for column in columns))
+                for label, count in counts.items()
+            ),
+            self.notices,
+        )
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -200,6 +248,36 @@ class AudioDataset:
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
         return Split(train, validation, test, fold, "; ".join(notices) or None)
 
+    def divide(
+        self, name: DivisionName | str, fold: int | None = None, seed: int = 0, selection: Selection | None = None
+    ) -> Division:
+        """The clips of one split, or all of them.
+
+        Args:
+            name: ``train``, ``validation``, ``test`` or ``all``.
+            fold: as for :meth:`split`; it decides nothing about all clips.
+            seed: as for :meth:`split`.
+            selection: as for :meth:`split`.
+
+        Returns:
+            The clips, and the split that they are of.
+
+        Raises:
+            ConfigError: an unknown split, or as of :meth:`split`.
+            DataError: the split has no clips.
+        """
+        if name not in get_args(DivisionName):
+            raise ConfigError(unknown("split", name, get_args(DivisionName)))
+        whole = tuple(range(len(self.clips)))
+        if name == "all":
+            return Division(whole, Split(whole, (), ()))
+        split = self.split(fold, seed, selection)
+        chosen = {"test": split.test, "validation": split.validation, "train": split.train}
+        if not chosen[name]:
+            others = ", ".join([other for other, clips in chosen.items() if clips] + ["all"])
+            raise DataError(f"{self.source} has no {name} split; choose another split ({others})")
+        return Division(chosen[name], split)
+
     def _given_parts(self, fold: int | None) -> dict[SplitName, list[int]]:
         """Clips of each split, as the data set itself divides them."""
         parts: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
@@ -211,6 +289,23 @@ class AudioDataset:
             else:
                 parts["test" if clip.fold == fold else "validation" if clip.fold == before else "train"].append(number)
         return parts
+
+    def input_length(self, split: Split, *, quiet: bool = False) -> int:
+        """Input length of a model for these clips: the paper's for the data set, or what holds most clips whole.
+
+        Args:
+            split: of them; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count, so
+                that folds share one length.
+            quiet: no progress bar.
+
+        Returns:
+            Frames of 10 ms.
+        """
+        if self.recipe.max_length is not None:
+            return self.recipe.max_length
+        tested = set() if self.folds else set(split.test)
+        deciding = [clip for clip in range(len(self.clips)) if clip not in tested]  # whatever few-shot drew
+        return self.length_percentile(deciding, quiet=quiet)
 
     def length_percentile(self, clips: Sequence[int], share: float = 0.95, *, quiet: bool = False) -> int:
         """Input length that holds most clips whole.

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from astune.errors import ConfigError, listing, unknown
+from astune.errors import ConfigError, DataError, listing, unknown
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -137,6 +137,29 @@ def checked_negatives(negatives: Sequence[str], labels: Sequence[str]) -> tuple[
 
 def _is_text(label: object) -> bool:
     return isinstance(label, str)
+
+
+def known_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Labels of an adapter as a data set would have them.
+
+    Args:
+        source: of the data set.
+        labels: of the data set.
+        known: of the adapter.
+
+    Returns:
+        The adapter's labels in its order, cleaned as those of data sets are: older adapters may have others.
+
+    Raises:
+        DataError: the data set has others.
+    """
+    clean = [cleaned(label) for label in known]
+    foreign = sorted(set(labels) - set(clean))
+    if foreign:
+        raise DataError(
+            f"{source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(known[:20])}"
+        )
+    return clean
 
 
 def cleaning_remark(changed: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,26 @@ _FORMAT = 5  # raised when cached numbers change their meaning
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
+class _Mapped(NamedTuple):
+    """Where an array is mapped from."""
+
+    file: str
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+
+    def open(self) -> NDArray[Any]:
+        """Map it again.
+
+        Raises:
+            DataError: it is not there any more.
+        """
+        try:
+            return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
+        except (OSError, ValueError) as fault:
+            raise DataError(f"{self.file} of the feature cache cannot be read any more: {fault}") from fault
+
+
 @checked
 @dataclass(frozen=True)
 class FeatureCache:
@@ -60,6 +80,18 @@ class FeatureCache:
     """What is suspicious of a clip, by its index, as :attr:`astune.data.audio.Facts.doubts`; only of those where something is."""
     heard_seconds: float = math.inf
     """Of each clip at most: the length of the input."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: what is mapped is mapped again there, not copied."""
+        state = dict(self.__dict__)
+        if isinstance(self.features, np.memmap) and self.features.filename is not None:
+            mapped = self.features
+            state["features"] = _Mapped(str(mapped.filename), mapped.dtype.str, mapped.offset, mapped.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        features = state["features"]
+        self.__dict__.update(state, features=features.open() if isinstance(features, _Mapped) else features)
 
     def batch(self, clips: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
         """Features of some clips.

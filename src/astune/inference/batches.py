@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from astune.classifier import evaluating
 from astune.errors import NumericalError
+from astune.shared_change import evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

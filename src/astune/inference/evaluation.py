@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from astune.data.labels import cleaned
+from astune.data.dataset import DivisionName
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
-from astune.errors import AdapterError, ConfigError, DataError, unknown
+from astune.errors import AdapterError
 from astune.plurals import number_of
 from astune.printable import printable
+from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from astune.data import AudioDataset
     from astune.tasks import Scores
 
-ScoredSplit = Literal["test", "validation", "train", "all"]
+ScoredSplit = DivisionName
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Summarised):
     """Scores, and what they are of."""
 
     adapter: str
@@ -41,6 +42,20 @@ class Evaluation:
     """Clips left out because they cannot be read."""
     trained_on: tuple[str, ...]
     """Names of the clips scored that the adapter was trained on; where it is not known, none."""
+
+    def _summary(self) -> Summary:
+        data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
+        figures = numbers_among({name: value for name, value in self.scores.figures().items() if name != "clips"})
+        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices)
+        rows = (
+            ("data", data),
+            ("split", self.split),
+            ("clips", clips),
+            ("classes", some(self.labels, "class")),
+            ("skipped", f"{self.skipped:,}"),
+        )
+        line = (f"{data}, {self.split}", clips, *map(" ".join, figures.items()))
+        return Summary("Evaluation", here(self.adapter), line, rows, ("score", ""), tuple(figures.items()), notices)
 
     @property
     def warning(self) -> str | None:
@@ -64,28 +79,6 @@ class Evaluation:
             "skipped": self.skipped,
             "trained_on": len(self.trained_on),
         }
-
-
-def known_labels(dataset: AudioDataset, labels: Sequence[str]) -> list[str]:
-    """Labels of an adapter as a data set would have them.
-
-    Args:
-        dataset: what is scored.
-        labels: of the adapter.
-
-    Returns:
-        The adapter's labels, cleaned as those of data sets are: older adapters may have others.
-
-    Raises:
-        DataError: the data set has others.
-    """
-    known = [cleaned(label) for label in labels]
-    foreign = sorted(set(dataset.labels) - set(known))
-    if foreign:
-        raise DataError(
-            f"{dataset.source} has classes the adapter does not know: {', '.join(foreign[:5])}; it knows {', '.join(labels[:20])}"
-        )
-    return known
 
 
 def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
@@ -134,18 +127,10 @@ def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapp
         ConfigError: an unknown split or fold.
         DataError: the split is empty.
     """
-    if split not in get_args(ScoredSplit):
-        raise ConfigError(unknown("split", split, get_args(ScoredSplit)))
-    if split == "all":
-        return list(range(len(dataset.clips)))
-    if fold is None and dataset.folds:
+    if fold is None and dataset.folds and split != "all":
         fold = _number(training, "fold")
-    parts = dataset.split(fold, _number(training, "seed") or 0, training.get("selection"))
-    chosen = {"test": parts.test, "validation": parts.validation, "train": parts.train}
-    if not chosen[split]:
-        others = ", ".join([name for name, clips in chosen.items() if clips] + ["all"])
-        raise DataError(f"{dataset.source} has no {split} split; score another split ({others})")
-    return list(chosen[split])
+    division = dataset.divide(split, fold, _number(training, "seed") or 0, training.get("selection"))
+    return list(division.clips)
 
 
 def _number(training: Mapping[str, Any], name: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astune.errors import ConfigError, unknown
+from astune.validated import fits, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,9 @@ class Finder:
         for name, seconds in (("min_length", self.min_length), ("merge_gap", self.merge_gap)):
             if not _number(seconds, np.inf):
                 raise ConfigError(f"{name}={seconds!r}: give seconds, 0 or more")
+            object.__setattr__(self, name, float(seconds))
+        object.__setattr__(self, "threshold", plain_thresholds(self.threshold))
+        object.__setattr__(self, "low", plain_thresholds(self.low))
 
     def find(
         self,
@@ -127,6 +131,21 @@ class Finder:
         return levels
 
 
+def plain_thresholds(given: Thresholds | None) -> Thresholds | None:
+    """Thresholds as Python's own numbers, as JSON takes them.
+
+    Args:
+        given: of any kind of number; or none.
+
+    Returns:
+        The same, of one kind.
+    """
+    numbers: Thresholds | None = (
+        {label: plain(one) for label, one in given.items()} if isinstance(given, Mapping) else plain(given)
+    )
+    return numbers
+
+
 def _of(given: Thresholds | None, label: str, otherwise: float | None) -> float | None:
     if given is None:
         return otherwise
@@ -134,8 +153,7 @@ def _of(given: Thresholds | None, label: str, otherwise: float | None) -> float 
 
 
 def _number(value: object, most: float) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 <= value <= most and value < np.inf  # type: ignore[operator] # a number by now
+    return fits(value, float) and bool(0 <= value <= most and value < np.inf)  # type: ignore[operator] # a number by now
 
 
 def _events(

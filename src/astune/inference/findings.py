@@ -168,7 +168,7 @@ def _named(threshold: Thresholds) -> set[str]:
 def _least(threshold: Thresholds | None, label: str) -> float:
     if threshold is None:
         return 0.0
-    return float(threshold if isinstance(threshold, int | float) else threshold.get(label, np.inf))
+    return float(threshold.get(label, np.inf) if isinstance(threshold, Mapping) else threshold)
 
 
 def _of(timeline: Timeline, rows: Iterable[Row]) -> Findings:

@@ -9,12 +9,15 @@ import torch
 
 from astune.data.heard import TOLERANCE, heard_notices
 from astune.plurals import number_of
+from astune.summary import Summarised, Summary, here, score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.errors import AstuneError
     from astune.inference.timeline import Pool, Timeline
+
+_NAMED = 3  # labels in a line
 
 
 class LabelScore(TypedDict):
@@ -24,8 +27,8 @@ class LabelScore(TypedDict):
     score: float
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(Summarised):
     """What is said of one recording."""
 
     name: str
@@ -56,6 +59,13 @@ class Prediction:
         if self.doubts:
             record["doubts"] = list(self.doubts)
         return record | ({"error": str(self.error)} if self.error else {"labels": list(self.labels)})
+
+    def _summary(self) -> Summary:
+        what = str(self.error) if self.error else self.heard or f"{self.seconds or 0.0:,.1f} s"
+        table = score_rows((one["label"], one["score"]) for one in self.labels)
+        best = [" ".join(row) for row in table[:_NAMED]] + (["..."] if len(table) > _NAMED else [])
+        headings = ("label", "score") if table else ()
+        return Summary("Prediction", here(self.name), (what, *best), (("heard", what),), headings, table, self.doubts)
 
     @property
     def heard(self) -> str:

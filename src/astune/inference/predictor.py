@@ -15,11 +15,12 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
+from astune.data.labels import known_labels
 from astune.environment import usable_cores
 from astune.errors import ConfigError, DataError, unknown
 from astune.features import build_cache
 from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
-from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of, known_labels
+from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of
 from astune.inference.inputs import is_single, sources
 from astune.inference.loading import load, refuse_cast
 from astune.inference.pieces import Cutting
@@ -28,7 +29,7 @@ from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
 from astune.names import Precision
 from astune.plurals import number_of
-from astune.printable import printable
+from astune.summary import Summarised, Summary, here, of_model
 from astune.training.data_record import trained_among
 from astune.validated import checked_but_for, fits
 
@@ -46,11 +47,10 @@ if TYPE_CHECKING:
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
 _TOP_K = 5  # as transformers' pipeline has it
-_LABELS_SHOWN = 3
 
 
 @checked_but_for("adapter", "backbone", "threads", "batch_size")
-class Predictor:
+class Predictor(Summarised):
     """A backbone with an adapter, ready to label recordings.
 
     Attributes that matter to users: ``labels``, ``negatives`` (those that mean none of the others), ``model``,
@@ -113,13 +113,13 @@ class Predictor:
         """What the adapter says of its training: data, fold, seed and settings; nothing for a classifier in memory."""
         return self._loaded.config.training if self._loaded.config else {}
 
-    def __repr__(self) -> str:
-        some = ", ".join(map(printable, self.labels[:_LABELS_SHOWN]))
-        more = ", ..." if len(self.labels) > _LABELS_SHOWN else ""
-        return (
-            f"Predictor(adapter={self._loaded.name!r}, method={self.model.method.spec!r}, labels={len(self.labels)} ({some}{more}), "
-            f"device={str(self.device)!r}, precision={self.precision!r})"
-        )
+    def _summary(self) -> Summary:
+        model, device = self.model, str(self.device)
+        return of_model(
+            "Predictor", here(self._loaded.name), labels=self.labels, frames=self.front_end.max_length,
+            parameters=model.parameter_count(), also=(device, self.precision), method=model.method.spec,
+            backbone=here(model.origin.name), task=self.task.name, device=device, precision=self.precision,
+        )  # fmt: skip
 
     def predict(
         self,
@@ -326,7 +326,7 @@ class Predictor:
         """
         dataset = data if isinstance(data, AudioDataset) else as_trained(data, self.training)
         config = self._loaded.config
-        labels = known_labels(dataset, self.labels)
+        labels = known_labels(dataset.source, dataset.labels, self.labels)
         clips = clips_of(dataset, split, fold, self.training)
         scored = [dataset.clips[clip] for clip in clips]
         # Of these alone: what else the data set holds may be broken.

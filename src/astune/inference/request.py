@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from astune.inference.events import Finder, Thresholds
+from astune.inference.events import Finder, Thresholds, plain_thresholds
 from astune.inference.findings import of_events, of_recording, of_windows
 from astune.inference.windows import Windows
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ Kind = Literal["recordings", "windows", "events"]
 _THRESHOLD = 0.5  # of events
 
 
+@checked_but_for("window", "hop", "threshold", "low", "min_length", "merge_gap")
 @dataclass(frozen=True)
 class Request:
     """Labels of whole recordings, of their windows, or events."""
@@ -41,6 +43,10 @@ class Request:
     """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
     min_length: float = 0.0
     merge_gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "low"):  # records are JSON
+            object.__setattr__(self, name, plain_thresholds(getattr(self, name)))
 
     @property
     def finder(self) -> Finder:

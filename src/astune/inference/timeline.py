@@ -10,6 +10,7 @@ import numpy as np
 from astune.errors import ConfigError, NumericalError, unknown
 from astune.inference.events import Event, Finder, Thresholds
 from astune.printable import printable
+from astune.summary import Summarised, Summary, here, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,8 +32,8 @@ Pool = Literal["mean", "max", "first"]
 _ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to samples at 16 kHz
 
 
-@dataclass(frozen=True, eq=False)
-class Timeline:
+@dataclass(frozen=True, eq=False, repr=False)
+class Timeline(Summarised):
     """A recording as the model hears it, window by window."""
 
     name: str
@@ -81,9 +82,22 @@ class Timeline:
         count = f"{len(self.starts):,} windows" if len(self.starts) != 1 else "1 window"
         return f"{self.heard_seconds:,.1f} of {self.seconds or 0.0:,.1f} s in {count} of {self.window:g} s every {self.hop:g} s{gap}"
 
-    def __repr__(self) -> str:
-        what = self.heard if self.error is None else str(self.error)
-        return f"Timeline({self.name!r}, {len(self.labels)} labels: {what})"
+    def _summary(self) -> Summary:
+        what, classes = self.heard if self.error is None else str(self.error), some(self.labels, "label")
+        rows = (("heard", what), ("labels", classes), ("scores", self.task))
+        mean = self.pool("mean") if len(self.scores) else np.empty(0)
+        table = tuple(
+            (
+                self.labels[one],
+                f"{mean[one]:.3f}",
+                f"{column.max():.3f}",
+                f"{self.starts[column.argmax()]:.2f}",
+            )
+            for one in np.argsort(-mean, kind="stable")
+            for column in (self.scores[:, one],)
+        )
+        headings = ("label", "mean", "highest", "at second") if table else ()
+        return Summary("Timeline", here(self.name), (what, classes), rows, headings, table, self.doubts)
 
     def events(
         self,

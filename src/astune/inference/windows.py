@@ -11,6 +11,7 @@ import numpy as np
 from astune.data.audio import SAMPLING_RATE
 from astune.errors import ConfigError
 from astune.names import FRAME
+from astune.validated import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -133,6 +134,6 @@ def _seconds(name: str, value: float) -> float:
     Raises:
         ConfigError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not fits(value, float) or not 0 < value < math.inf:
         raise ConfigError(f"{name}={value!r}: give seconds, a number above 0")
     return float(value)

@@ -104,8 +104,8 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
         setup.record.write(config.output_dir)
     tracker = [] if config.report_to == "none" else [Tracker()]
     with progress_bar("Training", engine.total_steps, quiet=setup.quiet) as advance:
-        shown = ConsoleBar(advance) if is_terminal() else EpochLines()
-        every = [shown, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
+        lines = [] if is_terminal() else [EpochLines()]
+        every = [ConsoleBar(advance), *lines, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
     setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began)

@@ -123,16 +123,10 @@ def input_length(config: TrainConfig, dataset: AudioDataset, split: Split, *, qu
     Args:
         config: what the user asked for.
         dataset: the data.
-        split: of the data; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count,
-            so that folds share one length.
+        split: of the data, as for :meth:`astune.data.AudioDataset.input_length`.
         quiet: no progress bar.
 
     Returns:
         The input length.
     """
-    stated = config.max_length or dataset.recipe.max_length
-    if stated is not None:
-        return stated
-    tested = set() if dataset.folds else set(split.test)
-    deciding = [clip for clip in range(len(dataset.clips)) if clip not in tested]  # whatever few-shot drew
-    return dataset.length_percentile(deciding, quiet=quiet)
+    return config.max_length or dataset.input_length(split, quiet=quiet)

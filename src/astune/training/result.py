@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from astune.errors import DataError
-from astune.tasks import SINGLE_LABEL
+from astune.plurals import number_of
+from astune.summary import Summarised, Summary, here, numbers_among, some
+from astune.tasks import SINGLE_LABEL, TASKS
 
 RESULTS, METRICS = "results.json", "metrics.jsonl"
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(Summarised):
     """What a run gave; ``results.json`` in its folder."""
 
     output_dir: str
@@ -53,6 +55,31 @@ class TrainResult:
     """What the user was told about the data: passed over, cut, suspicious."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
+
+    def _summary(self) -> Summary:
+        figures = {split: numbers_among(scores) for split, scores in self.scores.items()}
+        shown = list(dict.fromkeys(name for numbers in figures.values() for name in numbers))
+        headline = TASKS[self.task].headline if self.task in TASKS else ""
+        reached = [
+            f"{split} {headline} {numbers[headline]}" for split, numbers in figures.items() if headline in numbers
+        ]
+        epochs = f"{number_of(len(self.history), 'epoch')} (the best one: {self.best_epoch + 1})"
+        size = f"{self.adapter_bytes / 1e6:.2f} MB"
+        rows = (
+            ("method", self.spec), ("trained parameters", f"{self.trainable_parameters:,}"), ("adapter", size),
+            ("classes", some(self.labels, "class")), ("epochs", epochs), ("training time", f"{self.train_seconds:.1f} s"),
+            ("device", f"{self.device}, {self.compute_dtype}"),
+        )  # fmt: skip
+        table = tuple((split, *(numbers.get(name, "") for name in shown)) for split, numbers in figures.items())
+        return Summary(
+            "TrainResult",
+            here(self.output_dir),
+            (self.spec, *reached, epochs, size),
+            rows,
+            ("split", *shown),
+            table,
+            tuple(self.notices),
+        )
 
 
 def read_result(folder: Path) -> TrainResult:
