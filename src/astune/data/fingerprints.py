@@ -65,23 +65,29 @@ class Fingerprint:
         Args:
             samples: (samples,) at 16 kHz.
         """
+        self._samples += len(samples)
         if self._samples < _SHORT:
             self._beginning.append(samples)
-        self._samples += len(samples)
+        else:
+            self._beginning.clear()
         self._landmarks.add(samples)
 
     def prints(self) -> Prints:
         """The fingerprints of all blocks; call it once, after the last one."""
         hashes, times = _joined(*self._landmarks.places())
         found, first = np.unique(hashes, return_index=True)
+        first_times = times[first] * _SHIFTS
+        if self._samples >= _SHORT:
+            return Prints(found, first_times, found, first_times)
         sought, sought_times = [hashes], [times * _SHIFTS]
-        for shift in range(1, _SHIFTS if self._samples < _SHORT else 1):
+        beginning = np.concatenate([np.empty(0, np.float32), *self._beginning])
+        for shift in range(1, _SHIFTS):
             shifted = _Landmarks()
-            shifted.add(np.concatenate(self._beginning)[shift * _HOP // _SHIFTS :])
+            shifted.add(beginning[shift * _HOP // _SHIFTS :])
             hashes, times = _joined(*shifted.places())
             sought.append(hashes)
             sought_times.append(times * _SHIFTS + shift)
-        return Prints(found, sought_times[0][first], np.concatenate(sought), np.concatenate(sought_times))
+        return Prints(found, first_times, np.concatenate(sought), np.concatenate(sought_times))
 
 
 class _Landmarks:

@@ -90,7 +90,7 @@ class QualityMeter:
             level_dbfs=10 * math.log10(sounding.mean()) if len(sounding) else None,
             silent_share=1 - len(sounding) / len(powers),
             clipped_share=self._clipped() / max(self._samples, 1),
-            above_8_khz_share=self._spectrum.share_above(NYQUIST) if self._spectrum else 0.0,
+            above_8_khz_share=self._spectrum.share_above(NYQUIST) if self._spectrum and len(sounding) else 0.0,
             power=float(powers.mean()),
         )
 
