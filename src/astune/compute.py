@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -210,3 +211,17 @@ def attends_by_hand(query: Tensor) -> bool:
     batch, heads, tokens, _ = query.shape
     low_precision = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
     return low_precision and batch * heads * tokens * tokens <= _MOST_SCORES
+
+
+def one_core(usual: int) -> None:
+    """Let torch use one core in this thread: each thread that computes would start a team as large as the main one's.
+
+    Args:
+        usual: torch's number of threads; torch also takes the last number set for the threads that will start later, and a thread sets
+            its own with it, so a short-lived one puts it back.
+    """
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # torch reads the number once in each thread: here, before it is put back
+    restoring = Thread(target=torch.set_num_threads, args=(usual,))
+    restoring.start()
+    restoring.join()

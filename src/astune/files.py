@@ -41,6 +41,19 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(stream.fileno())
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is whole or not there.
+
+    Args:
+        path: the file.
+        content: of it.
+    """
+    with _replacing(path) as partial, partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""

@@ -9,17 +9,14 @@ import typer
 
 from astune.console import print_result, results, results_table
 from astune.json_text import json_text
+from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.table import Table
 
-    from astune.data.check import Report
-
-_SHOWN = 10  # of a list of faults
+    from astune.data.check_report import InputLength, Report
 
 
 def register(app: typer.Typer) -> None:
@@ -36,20 +33,39 @@ def register(app: typer.Typer) -> None:
 
 def check(
     data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Backbone whose log-Mel statistics are compared with those of the data, as for `astune train`."
+        ),
+    ] = BUNDLED_BACKBONE,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw durations, levels and clips by class into this .png, .pdf or .svg (extra [plots]).",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as one JSON object.")] = False,
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
+    from astune.backbone.load import load_front_end
     from astune.console import say
     from astune.data import load_data
     from astune.data.check import check as check_data
+    from astune.reporting.check_picture import refuse_picture, save_check_picture
 
-    report = check_data(load_data(data))
+    if plot:
+        refuse_picture(plot)
+    report = check_data(load_data(data), load_front_end(backbone, LONGEST_INPUT))
     if as_json:
         typer.echo(json_text(report.record()))
     else:
         _show(report)
-    for line in (*report.notices, *_complaints(report)):
+    for line in report.sentences():
         say(line)
+    if plot:
+        save_check_picture(report, plot)
     if report.broken:
         raise typer.Exit(1)
 
@@ -79,12 +95,34 @@ def _show(report: Report) -> None:
         print_result(f"durations   {lengths}")
         print_result(f"rates       {_shares(report.sampling_rates, ' Hz')}")
         print_result(f"channels    {_shares(report.channels, '')}")
-    if report.unheard.longer_clips:
-        print_result(f"unheard     {report.unheard.lost}, with an input of {report.unheard.input_seconds:.1f} s")
+        print_result(f"lengths     {'   '.join(map(_length, report.lengths))}")
+        _show_sound(report)
     print_result(f"broken      {len(report.broken):,} of {number_of(report.clips, 'file')}")
     if report.doubts:
         kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
         print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")
+
+
+def _length(length: InputLength) -> str:
+    cut = f"cuts {length.cut.lost}" if length.cut.longer_clips else "cuts nothing"
+    return f"{length.name} {length.max_length} frames ({length.cut.input_seconds:.1f} s) {cut}"
+
+
+def _show_sound(report: Report) -> None:
+    if report.levels:
+        levels = "   ".join(f"{name.replace('_', ' ')} {value:.0f} dBFS" for name, value in report.levels.items())
+        print_result(f"levels      {levels}")
+    print_result(f"silent      {100 * report.silent_share:.1f} % of the audio")
+    print_result(f"clipped     samples of {number_of(report.clipped_clips, 'clip')}")
+    print_result(f"over 8 kHz  {100 * report.above_8_khz.share:.1f} % of the energy")
+    if report.log_mel:
+        found = report.log_mel
+        print_result(
+            f"log-Mel     mean {found.mean:.2f}, standard deviation {found.std:.2f} "
+            f"(backbone: {found.backbone_mean:.2f}, {found.backbone_std:.2f})"
+        )
+    copies = sum(len(group.clips) for group in report.near_duplicates)
+    print_result(f"alike       {number_of(copies, 'clip')} in {number_of(len(report.near_duplicates), 'group')}")
 
 
 def _table(report: Report) -> Table:
@@ -99,30 +137,3 @@ def _table(report: Report) -> Table:
 
 def _shares(counts: dict[int, int], unit: str) -> str:
     return "   ".join(f"{value}{unit}: {count}" for value, count in counts.items())
-
-
-def _complaints(report: Report) -> Iterator[str]:
-    """Lines for the user's eye, on stderr."""
-    from astune.data.heard import doubt_notices
-
-    for fault in report.broken[:_SHOWN]:
-        yield f"error: {fault.reason}"
-    if report.broken:
-        broken = f"{len(report.broken):,} of {number_of(report.clips, 'file')} cannot be read"
-        yield f"{broken}; mend or remove them, or train with --skip-broken"
-    yield from doubt_notices(((doubt.name, doubt.reason) for doubt in report.doubts), report.clips)
-    unheard = report.unheard
-    if unheard.longer_clips:
-        yield (
-            f"Note: {unheard.longer(report.clips)} than the input of "
-            f"{unheard.input_seconds:.1f} s that training would choose (--max-length for another): "
-            f"{unheard.lost} would not be heard"
-        )
-    groups = {
-        "Warning: the same sound lies in different splits or folds, so scores may be too good": report.leaks,
-        "Warning: the same sound has different labels": report.contradictions,
-        "Note: the same sound occurs more than once within a split or fold": report.duplicates,
-    }
-    for sentence, group in groups.items():
-        if group:
-            yield f"{sentence}: {number_of(len(group), 'time')}, {printable(' = '.join(group[0][:4]))} among them"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from astune.data.opening import Sound
 
+    Watch: TypeAlias = Callable[[int, NDArray[np.float32]], object]
     Blocks: TypeAlias = Generator[tuple[int, NDArray[np.float32]], None, "Facts"]
 
 SAMPLING_RATE = 16_000  # Hz
@@ -114,7 +115,7 @@ def listen(
     """
     blocks: list[NDArray[np.float32]] = []
     part = _Part(start, seconds, end)
-    facts = _go_over(path, blocks.append, part, margins=True, pipes=pipes)
+    facts = _go_over(_walk(path, part, margins=True, pipes=pipes), blocks.append)
     return _recording(blocks, facts, part, path)
 
 
@@ -202,6 +203,7 @@ def survey(
     *,
     end: float | None = None,
     pipes: bool = True,
+    watch: Watch | None = None,
 ) -> Facts:
     """Go over a recording, or a part of it, in blocks and hold none of them.
 
@@ -212,6 +214,7 @@ def survey(
         seconds: how much is wanted from there on; all where None.
         end: as for :func:`listen`.
         pipes: as for :func:`listen`.
+        watch: is given the rate of the file in Hz and each block with its channels, (frames, channels), before ``take`` is.
 
     Returns:
         What is known of it.
@@ -219,7 +222,7 @@ def survey(
     Raises:
         AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
-    return _go_over(path, take, _Part(start, seconds, end), margins=False, pipes=pipes)
+    return _go_over(_walk(path, _Part(start, seconds, end), margins=False, pipes=pipes, watch=watch), take)
 
 
 def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> float:
@@ -328,11 +331,8 @@ def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
     return _walk(path, _Part(0.0, None, None), margins=False, pipes=pipes)
 
 
-def _go_over(
-    path: str | Path, take: Callable[[NDArray[np.float32]], object], part: _Part, *, margins: bool, pipes: bool
-) -> Facts:
-    """As :func:`survey`; with margins, what the resampler needs around the part is taken too."""
-    blocks = _walk(path, part, margins=margins, pipes=pipes)
+def _go_over(blocks: Blocks, take: Callable[[NDArray[np.float32]], object]) -> Facts:
+    """Draw all blocks, and say what is known of the recording then."""
     while True:
         try:
             take(next(blocks)[1])
@@ -340,8 +340,8 @@ def _go_over(
             return cast(Facts, end.value)
 
 
-def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool) -> Blocks:
-    """As :func:`_go_over`, at the pace of whoever draws.
+def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: Watch | None = None) -> Blocks:
+    """A recording in blocks, at the pace of whoever draws; with margins, what the resampler needs around the part comes too.
 
     Raises:
         AudioError: as of :func:`listen`.
@@ -360,6 +360,8 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool) -> Block
             inside = slice(max(before - got, 0), None if after is None else max(after - got, 0))
             if len(mono[inside]):
                 levels.add(block[inside], mono[inside])
+            if watch:
+                watch(rate, block)
             yield rate, mono
             got += len(block)
         partly = got == wanted

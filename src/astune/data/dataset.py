@@ -327,21 +327,22 @@ class AudioDataset(Summarised):
         return input_frames(seconds, share)
 
 
-def input_frames(seconds: Sequence[float], share: float = 0.95) -> int:
+def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1024) -> int:
     """Input length that holds most recordings whole.
 
     Args:
         seconds: their lengths.
         share: of them that fit.
+        longest: input length, in frames.
 
     Returns:
-        Frames of 10 ms, 16 to 1024; 1024 where there are none.
+        Frames of 10 ms, 16 to the longest; the longest where there are no recordings.
     """
     if not seconds:
-        return 1024
+        return longest
     ordered = sorted(seconds)
     samples = ordered[math.ceil(share * len(ordered)) - 1] * SAMPLING_RATE
-    return int(min(max(1 + (samples - FRAME) // HOP, 16), 1024))
+    return int(min(max(1 + (samples - FRAME) // HOP, 16), longest))
 
 
 def _duration_or_none(region: Region) -> float | None:

@@ -244,11 +244,7 @@ def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
     Returns:
         One sentence, or none.
     """
-    sides: defaultdict[str, set[str | int]] = defaultdict(set)
-    for clip in clips:
-        if clip.group is not None:
-            sides[clip.group].add(clip.fold if clip.fold is not None else clip.split or "train")
-    crossing = {group: found for group, found in sides.items() if len(found) > 1}
+    crossing = groups_in_several(clips)
     if not crossing:
         return ()
     group, found = next(iter(crossing.items()))
@@ -258,3 +254,19 @@ def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
         f"Warning: {groups} in several splits or folds, so scores may be too good: group {group} is in {where}"
         + (", for example" if len(crossing) > 1 else ""),
     )
+
+
+def groups_in_several(clips: Iterable[Clip]) -> dict[str, set[str | int]]:
+    """Groups with clips in several of the splits or folds that a data set gives.
+
+    Args:
+        clips: of the data set.
+
+    Returns:
+        The splits or folds of each.
+    """
+    sides: defaultdict[str, set[str | int]] = defaultdict(set)
+    for clip in clips:
+        if clip.group is not None:
+            sides[clip.group].add(clip.fold if clip.fold is not None else clip.split or "train")
+    return {group: found for group, found in sides.items() if len(found) > 1}

@@ -225,22 +225,36 @@ def doubtful(labels: Sequence[str], place: Callable[[str], str]) -> list[str]:
     Returns:
         A warning of each kind that occurs.
     """
+    return [
+        f"Warning: label '{printable(found[0])}' ({place(found[0])}) {_DOUBTS[kind]}"
+        + (f" ({len(found) - 1:,} more like it)" if len(found) > 1 else "")
+        for kind, found in doubtful_kinds(labels).items()
+    ]
+
+
+_DOUBTS = {
+    "missing": "looks like a missing value",
+    "quoted": "has quotes around it; is there a space before a quote?",
+    "several": "looks like several labels in one, and is a class of its own",
+}
+
+
+def doubtful_kinds(labels: Sequence[str]) -> dict[str, list[str]]:
+    """Labels that are hardly meant as they are, by what they look like.
+
+    Args:
+        labels: all, cleaned.
+
+    Returns:
+        Labels of each kind that occurs: ``missing`` (like a missing value), ``quoted``, ``several`` (like several labels in one).
+    """
     known = set(labels)
     kinds = {
-        "looks like a missing value": [label for label in labels if is_missing(label)],
-        "has quotes around it; is there a space before a quote?": [
-            label for label in labels if len(label) > 2 and label[0] == label[-1] and label[0] in "\"'"
-        ],
-        "looks like several labels in one, and is a class of its own": [
-            label for label in labels if _LIST.fullmatch(label) or _is_several(label, known)
-        ],
+        "missing": [label for label in labels if is_missing(label)],
+        "quoted": [label for label in labels if len(label) > 2 and label[0] == label[-1] and label[0] in "\"'"],
+        "several": [label for label in labels if _LIST.fullmatch(label) or _is_several(label, known)],
     }
-    return [
-        f"Warning: label '{printable(found[0])}' ({place(found[0])}) {what}"
-        + (f" ({len(found) - 1:,} more like it)" if len(found) > 1 else "")
-        for what, found in kinds.items()
-        if found
-    ]
+    return {kind: found for kind, found in kinds.items() if found}
 
 
 def _is_several(label: str, known: set[str]) -> bool:

@@ -30,6 +30,43 @@ _BLOCK = (
 )
 
 
+class Resampler:
+    """Samples of any rate to 16 kHz, block by block.
+
+    Args:
+        rate: of what comes in, in Hz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._step = max(1, _BLOCK * rate // SAMPLING_RATE)
+        same = rate == SAMPLING_RATE
+        self._soxr = None if same else soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
+
+    def add(self, block: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Resample a block.
+
+        Args:
+            block: (samples,) at the rate of what comes in.
+
+        Yields:
+            (samples,) at 16 kHz, or none yet: joined, they are what resampling all at once gives.
+        """
+        if self._soxr is None:
+            yield block
+            return
+        for start in range(0, len(block), self._step):
+            yield self._soxr.resample_chunk(block[start : start + self._step])
+
+    def rest(self) -> Iterator[NDArray[np.float32]]:
+        """What is left after the last block.
+
+        Yields:
+            (samples,) at 16 kHz.
+        """
+        if self._soxr is not None:
+            yield self._soxr.resample_chunk(np.empty(0, np.float32), last=True)
+
+
 class Stream:
     """A recording that is drawn once, block by block, from its beginning to its end.
 
@@ -66,22 +103,17 @@ class Stream:
         self._blocks.close()
 
     def _resampled(self) -> Iterator[NDArray[np.float32]]:
-        resampler: soxr.ResampleStream | None = None
+        resampler: Resampler | None = None
         while True:
             try:
                 rate, block = next(self._blocks)
             except StopIteration as end:
                 self.facts = cast(Facts, end.value)
                 break
-            if rate == SAMPLING_RATE:
-                yield block
-                continue
-            resampler = resampler or soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
-            step = max(1, _BLOCK * rate // SAMPLING_RATE)
-            for start in range(0, len(block), step):
-                yield resampler.resample_chunk(block[start : start + step])
+            resampler = resampler or Resampler(rate)
+            yield from resampler.add(block)
         if resampler is not None:
-            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+            yield from resampler.rest()
 
 
 def stream(path: str | Path, *, pipes: bool = True) -> Stream:

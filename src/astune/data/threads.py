@@ -12,7 +12,9 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+def in_threads(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], begin: Callable[[], object] | None = None
+) -> Iterator[_Result]:
     """Do the same work on many files, or parts of files, several at a time.
 
     All items are started at once and all results may wait: this is for results that are small. :func:`astune.inference.batches.ahead` works
@@ -21,11 +23,12 @@ def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iter
     Args:
         work: what is done with an item.
         items: the files or parts.
+        begin: is called once in each thread before it works.
 
     Yields:
         Results in the order of the items. When the caller stops early, so does the work.
     """
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(initializer=begin)
     try:
         yield from pool.map(work, items)
     finally:

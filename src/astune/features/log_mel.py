@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ from torch.nn import functional as F
 from astune.errors import ConfigError, listing
 from astune.names import FRAME, HOP, LONGEST_INPUT
 from astune.validated import checked
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FFT = 512  # points
 _MOST_BINS = _FFT // 2 + 1  # a filter for each frequency
@@ -89,6 +94,18 @@ class FrontEnd:
         energies = self.log_mel(samples[..., : self._heard])
         padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
         return (padded - self.mean) / (2 * self.std)
+
+    def energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-Mel energies of samples of any length, neither padded nor cut nor normalised.
+
+        Args:
+            samples: (samples,) at 16 kHz, in -1 to 1.
+
+        Returns:
+            (frames, num_mel_bins), as :meth:`LogMel.forward` gives them.
+        """
+        found: NDArray[np.float32] = self.log_mel(torch.from_numpy(samples)).numpy()
+        return found
 
 
 def mel_filters(num_mel_bins: int) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Thread
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from astune.compute import one_core
 from astune.errors import NumericalError
 from astune.shared_change import evaluating
 
@@ -108,7 +108,7 @@ def ahead(
     if not threads:
         yield from map(work, items)
         return
-    pool = ThreadPoolExecutor(threads, initializer=_one_core, initargs=(torch.get_num_threads(),))
+    pool = ThreadPoolExecutor(threads, initializer=one_core, initargs=(torch.get_num_threads(),))
     pending: deque[Future[_Result]] = deque()
     try:
         for item in items:
@@ -119,20 +119,6 @@ def ahead(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _one_core(usual: int) -> None:
-    """Let torch use one core in this thread: each thread that computes would start a team as large as the main one's.
-
-    Args:
-        usual: torch's number of threads; torch also takes the last number set for the threads that will start later, and a thread sets
-            its own with it, so a short-lived one puts it back.
-    """
-    torch.set_num_threads(1)
-    torch.get_num_threads()  # torch reads the number once in each thread: here, before it is put back
-    restoring = Thread(target=torch.set_num_threads, args=(usual,))
-    restoring.start()
-    restoring.join()
 
 
 def refuse_non_finite(logits: Tensor) -> None:

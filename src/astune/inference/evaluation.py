@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from astune.data.dataset import DivisionName
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
-from astune.errors import AdapterError
+from astune.errors import AdapterError, DataError
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, numbers_among, some, source_here

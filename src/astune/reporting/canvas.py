@@ -14,6 +14,7 @@ from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from matplotlib.figure import Figure
 
@@ -43,12 +44,12 @@ def drawn(name: object, longest: int = _LONGEST) -> str:
     return (text if len(text) <= longest else f"{text[:longest]}...").replace("$", r"\$")
 
 
-def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+def write_figure(figure: Figure, path: Path | BinaryIO, **options: Any) -> None:
     """Write a figure; letters that its font does not have are announced, and drawn as boxes.
 
     Args:
         figure: as this package draws it.
-        path: the file.
+        path: the file, or one that is open for writing.
         options: of matplotlib's ``savefig``.
     """
     with warnings.catch_warnings(record=True) as caught:
