@@ -134,3 +134,20 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
             bar.update(task, advance=steps, note=printable(note))
 
         yield advance
+
+
+def showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
+    """Show how far a recording was heard, behind a bar that counts recordings.
+
+    Args:
+        advance: of :func:`progress`.
+
+    Returns:
+        A function that takes the name of a recording and the seconds of it that were heard.
+    """
+
+    def show(name: str, seconds: float) -> None:
+        minutes, rest = divmod(int(seconds), 60)
+        advance(0, f"{name} {minutes // 60}:{minutes % 60:02d}:{rest:02d}")
+
+    return show
