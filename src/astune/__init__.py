@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
     from astune.data import load_data
     from astune.features import FeatureDataset
+    from astune.inference.embed import embed
+    from astune.inference.embeddings import Embeddings
     from astune.inference.predictor import Predictor, evaluate, predict
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
@@ -23,9 +25,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "Embeddings": "astune.inference.embeddings",
     "FeatureDataset": "astune.features",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
+    "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
@@ -36,10 +40,12 @@ _HOMES = {
 
 __all__ = [
     "AudioClassifier",
+    "Embeddings",
     "FeatureDataset",
     "Predictor",
     "TrainConfig",
     "__version__",
+    "embed",
     "evaluate",
     "load_backbone",
     "load_data",

@@ -203,3 +203,20 @@ class _NotebookBar(_NoBar):
             self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update(content, raw=True)
+
+
+def showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
+    """Show how far a recording was heard, behind a bar that counts recordings.
+
+    Args:
+        advance: of :func:`progress`.
+
+    Returns:
+        A function that takes the name of a recording and the seconds of it that were heard.
+    """
+
+    def show(name: str, seconds: float) -> None:
+        minutes, rest = divmod(int(seconds), 60)
+        advance(0, f"{name} {minutes // 60}:{minutes % 60:02d}:{rest:02d}")
+
+    return show

@@ -22,7 +22,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         path: the file.
         tensors: contiguous, by name.
     """
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         # save_file would make it readable by its owner alone
         partial.write_bytes(save(tensors, metadata={"format": "pt"}))
 
@@ -35,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
         text: its content.
     """
     # A name that is not UTF-8 becomes the escape under which it is shown, which JSON reads back.
-    with _replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -48,14 +48,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         path: the file.
         content: of it.
     """
-    with _replacing(path) as partial, partial.open("wb") as stream:
+    with replacing(path) as partial, partial.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file beside the one to be written, which takes its name when it is whole and is gone where it is not."""
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -95,6 +95,13 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
     "DataEntry": {"name": "esc50"},
+    "Embeddings": {
+        "values": np.zeros((1, 3), np.float32),
+        "names": ("a",),
+        "files": ("a.wav",),
+        "starts": np.zeros(1),
+        "ends": np.ones(1),
+    },
     "FeatureCache": {"features": np.zeros((1, 2, 3))},
     "FeatureDataset": {"dataset": sounds(), "split": "all", "front_end": FrontEnd(16), "quiet": True},
     "FrontEnd": {"max_length": 64},

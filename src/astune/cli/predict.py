@@ -15,7 +15,7 @@ from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from astune.inference.findings import Findings
     from astune.inference.inputs import Expanded
@@ -200,23 +200,13 @@ def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object
             raise ConfigError("--json has labels of whole files; for windows, events and tables give --format jsonl")
 
 
-def _showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
-    """Show how far a recording is heard, behind the bar that counts recordings."""
-
-    def show(name: str, seconds: float) -> None:
-        minutes, rest = divmod(int(seconds), 60)
-        advance(0, f"{name} {minutes // 60}:{minutes % 60:02d}:{rest:02d}")
-
-    return show
-
-
 def _print_labels(predictor: Predictor, request: Request, found: Expanded, *, as_json: bool) -> list[Prediction]:
-    from astune.console import progress
+    from astune.console import progress, showing
 
     predictions: list[Prediction] = []
     with progress("Labelling", len(found.paths)) as advance:
         for prediction in predictor.predictions(
-            found.paths, top_k=request.top_k, pool=request.pool, on_window=_showing(advance)
+            found.paths, top_k=request.top_k, pool=request.pool, on_window=showing(advance)
         ):
             predictions.append(prediction)
             advance(1, "")
@@ -231,10 +221,10 @@ def _print_labels(predictor: Predictor, request: Request, found: Expanded, *, as
 
 
 def _found(predictor: Predictor, request: Request, paths: Sequence[Path]) -> Iterator[Findings]:
-    from astune.console import progress
+    from astune.console import progress, showing
 
     with progress("Labelling", len(paths)) as advance:
-        for findings in request.findings(predictor, paths, _showing(advance)):
+        for findings in request.findings(predictor, paths, showing(advance)):
             yield findings
             advance(1, "")
 

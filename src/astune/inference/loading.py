@@ -11,8 +11,11 @@ from torch import nn
 from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
-from astune.errors import AdapterError, ConfigError
+from astune.compute import Arithmetic
+from astune.environment import usable_cores
+from astune.errors import AdapterError, ConfigError, unknown
 from astune.names import Precision
+from astune.validated import fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,16 +70,62 @@ def load(
             f"the adapter's configuration is damaged: compute_dtype is {config.compute_dtype!r}, neither float32 nor bfloat16"
         )
     model = AudioClassifier.from_adapter(value, backbone)
-    place = chosen or torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    place = chosen or _best_device()
     own = not isinstance(backbone, nn.Module)
     return Loaded(value.name, model.to(place), place, config.compute_dtype, config, own)
 
 
-def refuse_cast(model: AudioClassifier, precision: str) -> None:
-    """Refuse a classifier whose parameters have a type that features cannot be multiplied with.
+def bare_backbone(
+    backbone: Backbone, device: str | torch.device | None, precision: str | None
+) -> tuple[nn.Module, Arithmetic]:
+    """Bring a backbone without an adapter to its device.
 
     Args:
-        model: a classifier that may have been cast.
+        backbone: as loaded; its weights are not changed.
+        device: as for :func:`load`.
+        precision: of the matrix products; float32 where None.
+
+    Returns:
+        The module that computes, in evaluation mode, and how it computes.
+
+    Raises:
+        ConfigError: the device is not there, the precision is unknown, or the backbone was loaded in another type.
+    """
+    if precision not in {None, *get_args(Precision)}:
+        raise ConfigError(unknown("precision", precision, get_args(Precision)))
+    refuse_cast(backbone, precision or "float32")
+    place = _device(device) if device is not None else _best_device()
+    return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)
+
+
+def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
+    """How many threads decode, and how many windows the model takes at a time.
+
+    Args:
+        threads: one for each usable core where None.
+        batch_size: as given.
+
+    Returns:
+        Both.
+
+    Raises:
+        ConfigError: one is no whole number of 1 or more.
+    """
+    for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
+        if not (fits(number, int) and number >= 1):
+            raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
+    return int(threads or usable_cores()), int(batch_size)
+
+
+def _best_device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def refuse_cast(model: nn.Module, precision: str) -> None:
+    """Refuse a model whose parameters have a type that features cannot be multiplied with.
+
+    Args:
+        model: a classifier or backbone that may have been cast.
         precision: of the matrix products; in bfloat16, frozen matrices may be stored in it too.
 
     Raises:
@@ -85,8 +134,9 @@ def refuse_cast(model: AudioClassifier, precision: str) -> None:
     held = {str(one.dtype).removeprefix("torch.") for one in model.parameters()}
     other = sorted(held - {"float32", precision})
     if other:
+        kind = "classifier" if isinstance(model, AudioClassifier) else "backbone"
         raise ConfigError(
-            f"the classifier has parameters in {', '.join(other)}; give it in float32 (classifier.float()), and choose "
+            f"the {kind} has parameters in {', '.join(other)}; give it in float32 ({kind}.float()), and choose "
             "precision='bfloat16' for products in bfloat16"
         )
 

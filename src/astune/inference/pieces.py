@@ -20,7 +20,7 @@ from astune.features import rounded_features
 from astune.inference.batches import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,20 +69,17 @@ class Cutting:
     beginning: bool = False
     """Whether the first window of each is all that is heard."""
 
-    def batches(self, found: Iterator[Source], *, single: bool) -> Iterator[tuple[list[Piece], Tensor]]:
+    def batches(self, found: Iterator[Source], *, single: bool) -> Generator[tuple[list[Piece], Tensor], None, None]:
         """Read inputs for the model.
 
         Args:
             found: as for :meth:`pieces`.
             single: likewise.
 
-        Yields:
-            Pieces, and the features of those that could be read: (rows, max_length, num_mel_bins), float32.
+        Returns:
+            Gives batches as :func:`batched`.
         """
-        pieces = self.pieces(found, single=single)
-        while batch := list(islice(pieces, self.size)):
-            features = [torch.from_numpy(one.features).float() for one in batch if one.features is not None]
-            yield batch, torch.stack(features) if features else torch.empty(0, 1)
+        return batched(self.pieces(found, single=single), self.size)
 
     def pieces(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
         """Read inputs.
@@ -149,6 +146,22 @@ class Cutting:
         if isinstance(window, AudioError):
             return Piece(name, error=window)
         return Piece(name, window.start, window.end, rounded_features(window.samples, self.front_end))
+
+
+def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], Tensor], None, None]:
+    """Put pieces together for the model.
+
+    Args:
+        pieces: any.
+        size: pieces of a batch.
+
+    Yields:
+        Pieces, and the features of those that could be read: (rows, max_length, num_mel_bins), float32.
+    """
+    left = iter(pieces)
+    while batch := list(islice(left, size)):
+        features = [torch.from_numpy(one.features).float() for one in batch if one.features is not None]
+        yield batch, torch.stack(features) if features else torch.empty(0, 1)
 
 
 def _some(windows: Iterator[Window], _: None) -> list[Window | AudioError]:

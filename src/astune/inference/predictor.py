@@ -16,14 +16,14 @@ from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
 from astune.data.labels import known_labels
-from astune.environment import usable_cores
 from astune.errors import ConfigError, DataError, unknown
 from astune.features import build_cache
 from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
+from astune.inference.embedder import Embedder, Wanted
 from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of
-from astune.inference.inputs import is_single, sources
-from astune.inference.loading import load, refuse_cast
-from astune.inference.pieces import Cutting
+from astune.inference.inputs import is_single
+from astune.inference.listener import Listener
+from astune.inference.loading import load, machine, refuse_cast
 from astune.inference.prediction import notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
@@ -34,15 +34,15 @@ from astune.training.data_record import trained_among
 from astune.validated import checked_but_for, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from astune.adapter import Adapter
     from astune.backbone import Backbone
     from astune.classifier import AudioClassifier
     from astune.errors import AstuneError
+    from astune.inference.embedder import Level, TokenPool
     from astune.inference.inputs import Input
-    from astune.inference.pieces import Piece
     from astune.inference.prediction import LabelScore, Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
@@ -82,15 +82,12 @@ class Predictor(Summarised):
         threads: int | None = None,
         batch_size: int = 16,
     ) -> None:
-        for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
-            if not _is_count(number):
-                raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
+        self.threads, self.batch_size = machine(threads, batch_size)
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
         self.negatives = loaded.model.negatives
         self.front_end = loaded.model.front_end
         self.task = loaded.model.task
-        self.threads, self.batch_size = int(threads or usable_cores()), int(batch_size)
         refuse_cast(self.model, precision or loaded.precision)
         half = (precision or loaded.precision) == "bfloat16"
         # Storing changes the weights, which belong to whoever made the model.
@@ -120,6 +117,16 @@ class Predictor(Summarised):
             parameters=model.parameter_count(), also=(device, self.precision), method=model.method.spec,
             backbone=here(model.origin.name), task=self.task.name, device=device, precision=self.precision,
         )  # fmt: skip
+
+    @property
+    def listener(self) -> Listener:
+        """What hears recordings for it."""
+        return Listener(self.model, self.front_end, self.arithmetic, self.threads, self.batch_size)
+
+    @property
+    def embedder(self) -> Embedder:
+        """What embeds with it."""
+        return Embedder(self.listener, self.model.backbone, self._loaded.name, self.model)
 
     def predict(
         self,
@@ -272,31 +279,38 @@ class Predictor(Summarised):
             ConfigError: an input is none that can be used.
             NumericalError: some are NaN or infinite.
         """
-        return self._rows(inputs, sampling_rate, self._logits, len(self.labels))
+        return self.listener.beginnings(inputs, self._logits, (0, len(self.labels)), sampling_rate)
 
-    def embed(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
-        """Embeddings of recordings: what the head sees, the output tokens after the final LayerNorm, pooled as the adapter pools them.
+    def embed(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        level: Level = "output",
+        pool: TokenPool | None = None,
+        tokens: bool = False,
+    ) -> Tensor:
+        """Embeddings of recordings: the tokens of a level, pooled or one by one. By default, what the head sees.
 
-        Of a recording that is longer than the input, only the beginning is heard.
+        Of a recording that is longer than the input, only the beginning is heard; :func:`astune.embed` hears all of it, window by window.
 
         Args:
             inputs: as for :meth:`predict`.
             sampling_rate: as for :meth:`predict`.
+            level: ``"output"``, after the final LayerNorm; or k for transformers' ``hidden_states[k]``: the patch embeddings for 0, else
+                the output of the k-th layer.
+            pool: ``"mean"`` of all tokens or ``"cls"``, the [CLS] token; as the adapter pools where None.
+            tokens: give every token, and pool none.
 
         Returns:
-            (inputs, d), float32, on the CPU; one row for a single input.
+            (inputs, d), or (inputs, tokens, d) with ``tokens``; float32, on the CPU; one row for a single input. Methods may add tokens.
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used.
+            ConfigError: an input is none that can be used, or the model has no such level.
             NumericalError: some are NaN or infinite.
         """
-        model = self.model
-
-        def pooled(features: Tensor) -> Tensor:
-            return model.pool(model.sites.output(model.sites.embed(features)))
-
-        return self._rows(inputs, sampling_rate, pooled, model.sites.width)
+        return self.embedder.beginnings(inputs, Wanted(level, pool, tokens), sampling_rate)
 
     def evaluate(
         self,
@@ -353,23 +367,6 @@ class Predictor(Summarised):
             trained_on=tuple(trained),
         )
 
-    def _rows(
-        self,
-        inputs: Input | Iterable[Input],
-        sampling_rate: float | None,
-        compute: Callable[[Tensor], Tensor],
-        width: int,
-    ) -> Tensor:
-        found = [torch.empty(0, width)]
-        windows = Windows.of(self.front_end)
-        for batch, output in self._outputs(inputs, sampling_rate, compute, windows, beginning=True):
-            for fault in (piece.error for piece in batch if piece.error):
-                raise fault
-            found.append(output)
-        rows = torch.cat(found)
-        refuse_non_finite(rows)
-        return rows
-
     def _timelines(
         self,
         inputs: Input | Iterable[Input],
@@ -379,26 +376,13 @@ class Predictor(Summarised):
         *,
         beginning: bool = False,
     ) -> Iterator[Timeline]:
-        computed = self._outputs(inputs, sampling_rate, self._logits, windows, beginning=beginning)
+        computed = self.listener.outputs(
+            inputs, self._logits, windows, sampling_rate=sampling_rate, beginning=beginning
+        )
         return timelines(computed, windows, self.labels, self.task, on_window, self.negatives)
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)
-
-    def _outputs(
-        self,
-        inputs: Input | Iterable[Input],
-        sampling_rate: float | None,
-        compute: Callable[[Tensor], Tensor],
-        windows: Windows,
-        *,
-        beginning: bool,
-    ) -> Iterator[tuple[list[Piece], Tensor]]:
-        """What the model computes of inputs, batch by batch; the output has a row for each piece of the batch that can be read."""
-        cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
-        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
-        batches = cutting.batches(heard, single=is_single(inputs))
-        return outputs(self.model, compute, batches, self.arithmetic)
 
 
 def _is_count(number: object) -> bool:

@@ -74,10 +74,7 @@ class Request:
         Raises:
             ConfigError: the model cannot hear such windows.
         """
-        windows = Windows.of(front_end, self.window, self.hop)
-        if not windows.gap:
-            return None
-        return f"Note: windows of {windows.window:g} s every {windows.hop:g} s: {windows.gap:g} s between two of them are not heard"
+        return Windows.of(front_end, self.window, self.hop).gap_note
 
     def findings(
         self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None

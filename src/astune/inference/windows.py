@@ -84,6 +84,15 @@ class Windows:
         """Seconds between two windows that are not heard; 0 where there are none."""
         return max(0.0, self.hop - self.window)
 
+    @property
+    def gap_note(self) -> str | None:
+        """What the user should know of the gaps; None where there are none."""
+        if not self.gap:
+            return None
+        return (
+            f"Note: windows of {self.window:g} s every {self.hop:g} s: {self.gap:g} s between two of them are not heard"
+        )
+
     def one_is_enough(self, seconds: float) -> bool:
         """Whether a recording gives a single window.
 

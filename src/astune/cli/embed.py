@@ -1,0 +1,111 @@
+"""``astune embed``: embeddings of recordings or labelled clips, in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
+from astune.console import print_result
+from astune.errors import ConfigError
+from astune.json_text import json_text
+from astune.plurals import number_of
+from astune.printable import printable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("embed", epilog="Example: `astune embed bundled folder:recordings -o recordings.npz`")(embed)
+
+
+def embed(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Adapter folder or a bare backbone: bundled, a folder, or a hub id.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...", help="Recordings and folders of them; or one labelled data set, as layout:PATH."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, .npz or .parquet.", parser=Path)
+    ],
+    level: Annotated[
+        str,
+        typer.Option(metavar="output|N", help="output: after the final LayerNorm; 0: patch embeddings; N: N-th layer."),
+    ] = "output",
+    pool: Annotated[
+        Literal["mean", "cls"] | None,
+        typer.Option(help="Mean of all tokens, or [CLS]; by default as the adapter pools, else mean."),
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Write every token, and pool none.")] = False,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds of a window of recordings; by default the length of the input.")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds from one window to the next; by default the window's.")
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            help="Input of a bare backbone in frames of 10 ms; by default the window's, else the backbone's own.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    backbone: BackboneOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows or clips that the model takes at a time.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")] = False,
+) -> None:
+    """Write embeddings, a row for each window or labelled clip; files that cannot be read are reported, and the exit code is 1."""
+    from astune.console import say
+    from astune.inference.embed import write_embeddings
+    from astune.inference.embedder import is_labelled
+
+    labelled = [one for one in data if is_labelled(one)]
+    if labelled and len(data) > 1:
+        raise ConfigError(f"{labelled[0]} is a labelled data set; give it alone")
+    done = write_embeddings(
+        output,
+        model,
+        labelled[0] if labelled else data,
+        level=int(level) if level.isdecimal() else level,  # type: ignore[arg-type] # refused there, with the choices
+        pool=pool,
+        tokens=tokens,
+        window=window,
+        hop=hop,
+        overwrite=overwrite,
+        backbone=backbone,
+        device=device,
+        precision=precision,
+        max_length=max_length,
+        threads=threads,
+        batch_size=batch_size,
+    )
+    for notice in done.notices:
+        say(notice)
+    if as_json:
+        typer.echo(json_text(done.record()))
+    else:
+        rows, *inner = done.shape
+        numbers = " x ".join(f"{size:,}" for size in inner)
+        of = number_of(done.inputs, "clip" if labelled else "recording")
+        print_result(f"{number_of(rows, 'row')} of {numbers} numbers, of {of}, in {printable(done.path)}")
+    for fault in done.errors:
+        say(f"error: {fault}")
+    if done.errors:
+        total = number_of(done.inputs + len(done.errors), "file")
+        say(f"{len(done.errors):,} of {total} could not be read")
+        raise typer.Exit(1)

@@ -1,0 +1,381 @@
+"""Embeddings in one call: of a backbone or an adapter, into memory or into a file that may be larger than memory."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astune import adapter_file
+from astune.adapter import Adapter
+from astune.backbone import Backbone, load_backbone, load_config
+from astune.backbone.load import RANDOM_BACKBONES
+from astune.classifier import AudioClassifier
+from astune.console import progress, say, showing
+from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, written
+from astune.inference import array_files
+from astune.inference.embedder import Embedder, Material, Wanted
+from astune.inference.embeddings import Embeddings, columns_of, rows_of_chunk
+from astune.inference.listener import Listener
+from astune.inference.loading import bare_backbone, machine
+from astune.inference.predictor import Predictor
+from astune.inference.result_folder import digest_of
+from astune.names import BUNDLED_BACKBONE, FRAME, HOP
+from astune.plurals import number_of
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import torch
+    from numpy.typing import NDArray
+
+    from astune.data import AudioDataset
+    from astune.inference.embedder import Level, TokenPool, Told
+    from astune.inference.inputs import Input, LeftOut
+    from astune.inference.windows import Windows
+    from astune.names import Precision
+
+    Model = str | Path | Adapter | AudioClassifier | Backbone | Predictor
+
+
+class _InMemory:
+    """Rows in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[NDArray[np.float32]] = []
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        self.rows.extend(rows)
+
+    def truncate(self, rows: int) -> None:
+        del self.rows[rows:]
+
+
+class _OnDisk:
+    """Rows in a file beside the one that is written; it is gone at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("w+b")
+        path.unlink()  # so that nothing of it is left, however the process ends
+        self.shape: tuple[int, ...] = ()
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        self.shape = rows.shape[1:]
+        self._stream.write(np.ascontiguousarray(rows, np.float32).tobytes())
+
+    def truncate(self, rows: int) -> None:
+        self._stream.seek(rows * self._row_bytes)
+        self._stream.truncate()
+
+    def chunks(self) -> Iterator[NDArray[np.float32]]:
+        """All rows, some at a time."""
+        self._stream.seek(0)
+        size = rows_of_chunk((0, *self.shape)) * self._row_bytes
+        while part := self._stream.read(size):
+            yield np.frombuffer(part, np.float32).reshape(-1, *self.shape)
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._stream.close()
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What :func:`write_embeddings` wrote."""
+
+    path: Path
+    shape: tuple[int, ...]
+    """Of the values: (rows, d) or (rows, tokens, d)."""
+    inputs: int
+    """Clips or recordings that have rows."""
+    columns: tuple[str, ...]
+    """Beside the values."""
+    errors: tuple[str, ...]
+    """Why others have none."""
+    notices: tuple[str, ...]
+    """What to know of the data and of what was heard."""
+    about: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def embed(
+    model: Model,
+    data: str | AudioDataset | Input | Iterable[Input],
+    *,
+    level: Level = "output",
+    pool: TokenPool | None = None,
+    tokens: bool = False,
+    window: float | None = None,
+    hop: float | None = None,
+    sampling_rate: float | None = None,
+    skip_broken: bool = False,
+    **settings: Any,
+) -> Embeddings:
+    """Embed recordings, window by window, or the clips of a labelled data set, a row each.
+
+    Args:
+        model: an adapter (folder, hub id, value or classifier), a :class:`astune.Predictor`, or a bare backbone: ``bundled``,
+            ``random:*``, a folder, a hub id, or one from :func:`astune.load_backbone`.
+        data: a data set, or ``layout:PATH`` for one; or recordings: files, folders, waveforms, or an iterable of these.
+        level: ``"output"``, after the final LayerNorm, or k for transformers' ``hidden_states[k]``.
+        pool: ``"mean"`` of all tokens or ``"cls"``; where None as the adapter pools, and the mean of a bare backbone's tokens.
+        tokens: give every token, and pool none.
+        window: seconds of a window of recordings; the length of the input where None.
+        hop: seconds from the start of a window to that of the next; those of ``window`` where None.
+        sampling_rate: Hz, of waveforms that do not come with their own.
+        skip_broken: leave out what cannot be read, and say so, instead of raising.
+        settings: of :func:`load_embedder`, such as ``device`` and ``max_length``.
+
+    Returns:
+        The rows, in the order of the inputs and of time within each.
+
+    Raises:
+        AudioError: something cannot be read; or nothing can.
+        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        BackboneError: the backbone cannot be found.
+        ConfigError: a setting or an input cannot be used.
+        DataError: the data set cannot be read.
+        NumericalError: some values are NaN or infinite.
+    """
+    wanted, rows = Wanted(level, pool, tokens), _InMemory()
+    embedder, material, windows, told = _computed(model, data, wanted, rows, window, hop, sampling_rate, settings)
+    faults = _faults(material, told)
+    if faults and not skip_broken:
+        raise AudioError(_broken(faults, told))
+    for line in (*faults, *_notices(embedder, material, told, windows)):
+        say(line)
+    about = _about(embedder, material, wanted, windows)
+    return Embeddings(np.stack(rows.rows), **columns_of(material, told), about=about)
+
+
+def write_embeddings(
+    path: str | Path,
+    model: Model,
+    data: str | AudioDataset | Input | Iterable[Input],
+    *,
+    level: Level = "output",
+    pool: TokenPool | None = None,
+    tokens: bool = False,
+    window: float | None = None,
+    hop: float | None = None,
+    sampling_rate: float | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Written:
+    """Embed as :func:`embed` does, into a file; memory does not grow with its rows.
+
+    What cannot be read has no rows, and is named in what is returned.
+
+    Args:
+        path: ends in ``.npz`` or ``.parquet``. It is whole or not there; the rows lie beside it until then.
+        model: as for :func:`embed`, like everything else.
+        data: likewise.
+        level: likewise.
+        pool: likewise.
+        tokens: likewise.
+        window: likewise.
+        hop: likewise.
+        sampling_rate: likewise.
+        overwrite: whether a file of that name is replaced.
+        settings: of :func:`load_embedder`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        AudioError: nothing can be read.
+        ConfigError: the file is there already, its ending is none that is written, or as of :func:`embed`.
+        OutputError: it cannot be written.
+    """
+    path, wanted = Path(path), Wanted(level, pool, tokens)
+    array_files.refuse_suffix(path)
+    if path.is_dir() or (path.exists() and not overwrite):
+        what = "is a folder; give a file" if path.is_dir() else "is there already; give another file, or overwrite=True"
+        raise ConfigError(f"{printable(path)} {what}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{printable(path.parent)} is no folder; make it, or give another file")
+    with written(printable(path), "free some disk, or give another file"):
+        rows = _OnDisk(path.with_name(f".{path.name}.rows"))
+        try:
+            embedder, material, windows, told = _computed(
+                model, data, wanted, rows, window, hop, sampling_rate, settings
+            )
+            columns, about = columns_of(material, told), _about(embedder, material, wanted, windows)
+            shape = (told.rows, *rows.shape)
+            array_files.write(path, shape, rows.chunks(), columns, about)
+        finally:
+            rows.close()
+    return Written(
+        path, shape, len(told.names) - len(told.errors), tuple(columns), tuple(_faults(material, told)),
+        tuple(_notices(embedder, material, told, windows)), about,
+    )  # fmt: skip
+
+
+def load_embedder(
+    model: Model,
+    backbone: str | Path | Backbone | None = None,
+    *,
+    max_length: int | None = None,
+    window: float | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    batch_size: int = 16,
+) -> Embedder:
+    """Load what embeds: an adapter on its backbone, or a bare backbone.
+
+    Args:
+        model: as for :func:`embed`.
+        backbone: where the backbone of an adapter is, if not where the adapter says.
+        max_length: input length of a bare backbone, in frames of 10 ms. Where None, that of ``window``, and the backbone's own where that
+            is None too; an adapter has the length it was trained with.
+        window: seconds of the windows that will be embedded.
+        device: as for :class:`astune.Predictor`.
+        precision: likewise; float32 of a bare backbone where None.
+        threads: as for :class:`astune.Predictor`.
+        batch_size: likewise.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        AdapterError: it is neither an adapter nor a backbone.
+        ConfigError: a setting that cannot be used, or one that an adapter or a loaded backbone decides.
+    """
+    given = {"device": device, "precision": precision, "threads": threads}
+    if isinstance(model, Predictor):
+        named = [
+            name
+            for name, value in {"backbone": backbone, "max_length": max_length, **given}.items()
+            if value is not None
+        ]
+        if named:
+            raise ConfigError(f"{named[0]} is given beside a Predictor, which has its own; leave it out")
+        return model.embedder
+    found = _loaded(model)
+    if not isinstance(found, Backbone | str):
+        if max_length is not None:
+            raise ConfigError(
+                "max_length is given for an adapter, which has the length it was trained with; leave it out"
+            )
+        settings: Any = {**given, "batch_size": batch_size}
+        return Predictor(found, backbone, **settings).embedder
+    if backbone is not None:
+        raise ConfigError(f"backbone is given, and {printable(found)} is no adapter; leave it out")
+    if isinstance(found, str):
+        found = load_backbone(found, max_length or _frames(window))
+    elif max_length not in {None, found.max_length}:
+        raise ConfigError(
+            f"max_length={max_length} is given beside a loaded backbone of {found.max_length}; fit it first"
+        )
+    place, arithmetic = bare_backbone(found, device, precision)
+    cores, size = machine(threads, batch_size)
+    listener = Listener(place, found.front_end, arithmetic, cores, size)
+    return Embedder(listener, found, found.origin.name)
+
+
+def _loaded(model: Model) -> str | Backbone | Adapter | AudioClassifier:
+    """An adapter, or a backbone or the name of one.
+
+    Raises:
+        AdapterError: it is the name of neither.
+        ConfigError: it is of another type.
+    """
+    if not isinstance(model, str | Path):
+        if not isinstance(model, Adapter | AudioClassifier | Backbone):
+            raise ConfigError(
+                f"model is of type {type(model).__name__}; give an adapter, a Predictor, a backbone, or the name of one of them"
+            )
+        return model
+    name, folder = str(model), Path(model).expanduser()
+    if name == BUNDLED_BACKBONE or name.startswith("random:") or name in RANDOM_BACKBONES:
+        return name
+    if folder.is_dir() and not (folder / adapter_file.CONFIG).exists() and (folder / "config.json").exists():
+        return name
+    try:
+        return adapter_file.read(name)
+    except AdapterError:
+        if folder.is_dir():
+            raise
+        with suppress(BackboneError):  # else it is neither, and the adapter's message says where was looked
+            load_config(name)
+            return name
+        raise
+
+
+def _frames(window: float | None) -> int | None:
+    """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses what is none."""
+    if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window < math.inf:
+        return None
+    return max(16, 1 + math.ceil((round(window * 16_000) - FRAME) / HOP))
+
+
+def _computed(
+    model: Model,
+    data: str | AudioDataset | Input | Iterable[Input],
+    wanted: Wanted,
+    rows: _InMemory | _OnDisk,
+    window: float | None,
+    hop: float | None,
+    sampling_rate: float | None,
+    settings: dict[str, Any],
+) -> tuple[Embedder, Material, Windows, Told]:
+    material = Material.of(data)
+    labelled = material.dataset is not None
+    embedder = load_embedder(model, window=None if labelled else window, **settings)
+    windows = embedder.windows(material, window, hop)
+    with progress("Embedding", material.total) as advance:
+        told = embedder.collect(
+            material, wanted, windows, rows, sampling_rate=sampling_rate, on_input=lambda: advance(1, ""),
+            on_window=showing(advance),
+        )  # fmt: skip
+    if not told.rows:
+        faults = _faults(material, told)
+        raise AudioError(_broken(faults, told) if faults else "nothing to embed: there are no recordings")
+    return embedder, material, windows, told
+
+
+def _faults(material: Material, told: Told) -> list[str]:
+    left_out: list[LeftOut] = material.found.left_out if material.found else []
+    return [str(fault) for fault in told.errors.values()] + [one.reason for one in left_out if not one.harmless]
+
+
+def _broken(faults: list[str], told: Told) -> str:
+    total = number_of(len(told.names) + len(faults) - len(told.errors), "file")
+    return bulleted(faults, f"{len(faults):,} of {total} cannot be read")
+
+
+def _notices(embedder: Embedder, material: Material, told: Told, windows: Windows) -> list[str]:
+    of_data = material.dataset.notices if material.dataset else material.found.remarks if material.found else ()
+    gaps = windows.gap_note if material.dataset is None else None
+    return [*of_data, *([gaps] if gaps else []), *embedder.notices(material, told)]
+
+
+def _about(embedder: Embedder, material: Material, wanted: Wanted, windows: Windows) -> dict[str, Any]:
+    labelled = material.dataset is not None
+    return {
+        "model": embedder.name,
+        "backbone": embedder.backbone.origin.fingerprint,
+        "adapter": digest_of(embedder.classifier) if embedder.classifier else None,
+        "level": wanted.level if isinstance(wanted.level, str) else int(wanted.level),
+        "pool": None if wanted.tokens else wanted.pool or embedder.usual_pool,
+        "max_length": embedder.listener.front_end.max_length,
+        "window": windows.window,
+        "hop": None if labelled else windows.hop,
+        "data": material.dataset.source if material.dataset else None,
+        "precision": embedder.listener.arithmetic.compute_dtype,
+        "astune": version("astune"),
+    }

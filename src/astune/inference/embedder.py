@@ -1,0 +1,351 @@
+"""Embeddings: the tokens of one level of a model, pooled or one by one, of recordings, their windows, or labelled clips."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from astune.data.dataset import AudioDataset
+from astune.data.heard import heard_notices
+from astune.data.layouts import LAYOUTS, load_data
+from astune.errors import ConfigError, unknown
+from astune.inference.batches import refuse_non_finite
+from astune.inference.inputs import expand, is_single
+from astune.inference.windows import Windows
+from astune.printable import printable
+from astune.validated import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from astune.backbone import Backbone
+    from astune.classifier import AudioClassifier
+    from astune.data.clip import Clip
+    from astune.errors import AstuneError
+    from astune.inference.inputs import Expanded, Input
+    from astune.inference.listener import Listener
+    from astune.inference.pieces import Piece
+    from astune.inference.timeline import OnWindow
+
+    class Sink(Protocol):
+        """Takes the rows as they are computed."""
+
+        def append(self, rows: NDArray[np.float32]) -> None:
+            """Take (rows, ...) more."""
+
+        def truncate(self, rows: int) -> None:
+            """Forget all but the first so many."""
+
+
+Level = int | Literal["output"]
+"""``output``, after the final LayerNorm, which a head classifies; or a number k as transformers' ``hidden_states[k]``: the patch
+embeddings for 0, else the output of the k-th layer."""
+TokenPool = Literal["mean", "cls"]
+"""``mean`` over all tokens of the level, or the [CLS] token alone."""
+_TABLES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx"))
+_POOLS: dict[str, TokenPool] = {"all": "mean", "cls": "cls"}  # as adapters name them
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which numbers of a model."""
+
+    level: Level = "output"
+    pool: TokenPool | None = None
+    """As the adapter pools where None; a bare backbone's are averaged."""
+    tokens: bool = False
+    """Every token by itself, and none pooled."""
+
+    def refuse(self, layers: int) -> None:
+        """Refuse what a model does not have.
+
+        Args:
+            layers: of the model.
+
+        Raises:
+            ConfigError: another level or pool, or a pool of tokens that are not pooled.
+        """
+        level = self.level
+        if level != "output" and not (fits(level, int) and 0 <= level <= layers):
+            raise ConfigError(
+                f"level={level!r}: give output (after the final LayerNorm), or a number from 0 (patch embeddings) to {layers} (the "
+                "last layer)"
+            )
+        if self.pool is not None and self.pool not in get_args(TokenPool):
+            raise ConfigError(unknown("pool", self.pool, get_args(TokenPool)))
+        if self.tokens and self.pool is not None:
+            raise ConfigError(f"pool={self.pool!r} and tokens=True contradict each other; leave one of them out")
+
+
+@dataclass
+class Told:
+    """What is known of the rows, one by one, and of the inputs they are of."""
+
+    inputs: array[int] = field(default_factory=lambda: array("q"))
+    """Number of the input of each row."""
+    starts: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds from the beginning of the file."""
+    ends: array[float] = field(default_factory=lambda: array("d"))
+    names: list[str] = field(default_factory=list)
+    """Of the inputs."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """Of each input that could be read."""
+    doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    errors: dict[int, AstuneError] = field(default_factory=dict)
+    """Why an input has no rows."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.inputs)
+
+    def truncate(self, rows: int) -> None:
+        """Forget rows.
+
+        Args:
+            rows: how many are kept.
+        """
+        for column in (self.inputs, self.starts, self.ends):
+            del column[rows:]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is embedded: the clips of a data set, or recordings."""
+
+    dataset: AudioDataset | None = None
+    inputs: Any = None
+    """As for :meth:`astune.Predictor.predict`."""
+    found: Expanded | None = None
+    """What was found in folders, where paths were given."""
+
+    @classmethod
+    def of(cls, data: str | AudioDataset | Input | Iterable[Input]) -> Material:
+        """Look at what is given.
+
+        Args:
+            data: a data set; ``layout:PATH``, such as ``folder:recordings``, for one; or recordings, as for
+                :meth:`astune.Predictor.predict`, and folders of them.
+
+        Returns:
+            Clips or recordings.
+
+        Raises:
+            ConfigError: an unknown layout, or an empty path.
+            DataError: the data cannot be read.
+        """
+        if isinstance(data, AudioDataset):
+            return cls(data)
+        if isinstance(data, str) and is_labelled(data):
+            return cls(load_data(data))
+        given: Any = [data] if is_single(data) else data
+        if isinstance(given, list | tuple) and all(isinstance(one, str | PathLike) for one in given):
+            _refuse_tables(given)
+            found = expand([os.fspath(one) for one in given])
+            return cls(inputs=found.paths, found=found)
+        return cls(inputs=data)
+
+    @property
+    def total(self) -> int | None:
+        """How many inputs there are; None where nobody knows."""
+        if self.dataset is not None:
+            return len(self.dataset.clips)
+        return len(self.inputs) if isinstance(self.inputs, list | tuple) else None
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """Of the data set; none of recordings."""
+        return () if self.dataset is None else self.dataset.clips
+
+
+def is_labelled(text: str) -> bool:
+    """Whether a text names a data set, as ``folder:PATH`` does, and no recording or folder of recordings.
+
+    Args:
+        text: as typed.
+    """
+    layout, colon, _ = text.partition(":")
+    return bool(colon) and layout in LAYOUTS and not Path(text).exists()
+
+
+def _refuse_tables(paths: Iterable[str | PathLike[str]]) -> None:
+    """Refuse a table among recordings, which would be called a recording that cannot be decoded.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for path in map(Path, paths):
+        if path.suffix.lower() in _TABLES and path.is_file():
+            raise ConfigError(
+                f"{printable(path)} is a table; for the clips that it names give it as a data set, such as csv:{printable(path)}"
+            )
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A model with or without an adapter, as far as embeddings need it."""
+
+    listener: Listener
+    backbone: Backbone
+    name: str
+    """Adapter or backbone, for messages and files."""
+    classifier: AudioClassifier | None = None
+    """The adapter on the backbone; None where there is none."""
+
+    @property
+    def usual_pool(self) -> TokenPool:
+        """How it pools where nothing else is wanted."""
+        return "mean" if self.classifier is None else _POOLS[self.classifier.pooling]
+
+    def compute(self, wanted: Wanted) -> Callable[[Tensor], Tensor]:
+        """What is computed of features.
+
+        Args:
+            wanted: which numbers.
+
+        Returns:
+            A function from (batch, max_length, num_mel_bins) to (batch, d) or (batch, tokens, d).
+
+        Raises:
+            ConfigError: the model has no such numbers.
+        """
+        sites = self.backbone.sites
+        wanted.refuse(len(sites.layers))
+        level, pool = wanted.level, wanted.pool or self.usual_pool
+
+        def computed(features: Tensor) -> Tensor:
+            found = sites.embed(features)
+            found = sites.output(found) if isinstance(level, str) else sites.run(found, 0, level)
+            if wanted.tokens:
+                return found
+            return found[:, 0] if pool == "cls" else found.mean(dim=1)
+
+        return computed
+
+    def beginnings(self, inputs: Input | Iterable[Input], wanted: Wanted, sampling_rate: float | None) -> Tensor:
+        """Embeddings of the beginning of each input.
+
+        Args:
+            inputs: as for :meth:`astune.Predictor.predict`.
+            wanted: which numbers.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+
+        Returns:
+            (inputs, d) or (inputs, tokens, d), float32, on the CPU.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input or a setting cannot be used.
+            NumericalError: some are NaN or infinite.
+        """
+        width = self.backbone.width
+        empty = (0, 0, width) if wanted.tokens else (0, width)
+        return self.listener.beginnings(inputs, self.compute(wanted), empty, sampling_rate)
+
+    def windows(self, material: Material, window: float | None, hop: float | None) -> Windows:
+        """In which windows it is heard.
+
+        Args:
+            material: what is embedded.
+            window: seconds; those of the input where None.
+            hop: seconds from one window to the next; those of the window where None.
+
+        Returns:
+            The windows; of a data set, whose clips are heard from their beginning, that of the input.
+
+        Raises:
+            ConfigError: the model cannot hear such windows, or a data set has clips already.
+        """
+        if material.dataset is not None and (window is not None or hop is not None):
+            raise ConfigError(
+                f"{material.dataset.source} has clips, each of which gives one row; window and hop cut recordings, so leave them out, or "
+                "give the recordings alone"
+            )
+        return Windows.of(self.listener.front_end, window, hop)
+
+    def collect(
+        self,
+        material: Material,
+        wanted: Wanted,
+        windows: Windows,
+        sink: Sink,
+        *,
+        sampling_rate: float | None = None,
+        on_input: Callable[[], object] | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Told:
+        """Compute all rows, in the order of the inputs and of time within each.
+
+        Args:
+            material: what is embedded.
+            wanted: which numbers.
+            windows: as :meth:`windows` gives them.
+            sink: takes the rows as they come; those of a recording that turns out to be broken are taken back.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+            on_input: is called after each input.
+            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+
+        Returns:
+            What is known of the rows.
+
+        Raises:
+            ConfigError: an input or a setting cannot be used.
+            NumericalError: some values are NaN or infinite.
+        """
+        compute, told, kept = self.compute(wanted), Told(), 0
+        if material.dataset is not None:
+            batches: Iterator[tuple[list[Piece], Tensor]] = self.listener.clip_outputs(material.clips, compute)
+        else:
+            batches = self.listener.outputs(material.inputs, compute, windows, sampling_rate=sampling_rate)
+        for batch, output in batches:
+            read = [piece.features is not None for piece in batch]
+            if any(read):
+                refuse_non_finite(output.flatten(1))
+            rows = iter(output.numpy())
+            for piece in batch:
+                if piece.features is not None:
+                    sink.append(next(rows)[None])
+                    told.inputs.append(len(told.names))
+                    told.starts.append(piece.start)
+                    told.ends.append(piece.end)
+                if piece.last:
+                    if piece.error is not None:
+                        told.errors[len(told.names)] = piece.error
+                        told.truncate(kept)
+                        sink.truncate(kept)
+                    elif piece.facts is not None:
+                        told.seconds[len(told.names)] = piece.facts.seconds
+                        told.doubts[len(told.names)] = piece.facts.doubts
+                    told.names.append(piece.name)
+                    kept = told.rows
+                    if on_input:
+                        on_input()
+            if on_window and kept < told.rows:
+                on_window(batch[-1].name, told.ends[-1])
+        return told
+
+    def notices(self, material: Material, told: Told) -> list[str]:
+        """What the user should know of what was heard.
+
+        Args:
+            material: that was embedded.
+            told: of the rows.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        whole = material.dataset is None
+        lengths = {number: 0.0 if whole else seconds for number, seconds in told.seconds.items()}
+        doubts = {number: found for number, found in told.doubts.items() if found}
+        noun = "file" if whole else "clip"
+        return heard_notices(lengths, doubts, told.names, self.listener.front_end.seconds, noun)

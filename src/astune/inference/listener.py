@@ -1,0 +1,122 @@
+"""A model on its device and how recordings come to it: what labels, embeds or reviews recordings runs the model through this."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from astune.data.audio import listen
+from astune.errors import AudioError
+from astune.features import rounded_features
+from astune.inference.batches import ahead, outputs, refuse_non_finite
+from astune.inference.inputs import is_single, sources
+from astune.inference.pieces import Cutting, Piece, batched
+from astune.inference.windows import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from astune.compute import Arithmetic
+    from astune.data.clip import Clip
+    from astune.features import FrontEnd
+    from astune.inference.inputs import Input
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What hears recordings, whatever is computed of them."""
+
+    model: nn.Module
+    front_end: FrontEnd
+    arithmetic: Arithmetic
+    threads: int
+    """That decode recordings while the model computes."""
+    batch_size: int
+
+    def outputs(
+        self,
+        inputs: Input | Iterable[Input],
+        compute: Callable[[Tensor], Tensor],
+        windows: Windows,
+        *,
+        sampling_rate: float | None = None,
+        beginning: bool = False,
+    ) -> Iterator[tuple[list[Piece], Tensor]]:
+        """What the model computes of inputs, batch by batch.
+
+        Args:
+            inputs: as for :meth:`astune.Predictor.predict`.
+            compute: gives the output (batch, ...) of features (batch, max_length, num_mel_bins), on the model's device.
+            windows: in which recordings are heard.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+            beginning: whether the first window of each is all that is heard.
+
+        Yields:
+            The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
+        """
+        cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
+        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
+        batches = cutting.batches(heard, single=is_single(inputs))
+        return outputs(self.model, compute, batches, self.arithmetic)
+
+    def clip_outputs(
+        self, clips: Sequence[Clip], compute: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[list[Piece], Tensor]]:
+        """What the model computes of the clips of a data set, each heard as training hears it: its beginning, in one window.
+
+        Args:
+            clips: files, or parts of files.
+            compute: as for :meth:`outputs`.
+
+        Yields:
+            As :meth:`outputs`; a piece starts where its clip starts in the file.
+        """
+
+        def hear(clip: Clip) -> Piece:
+            path, start, end = clip.region
+            try:
+                heard = listen(path, start, self.front_end.seconds, end=end, pipes=False)
+            except AudioError as fault:
+                return Piece(clip.name, error=fault)
+            features = rounded_features(heard.samples, self.front_end)
+            return Piece(clip.name, start, round(start + heard.heard_seconds, 9), features, heard.facts)
+
+        with closing(ahead(hear, clips, threads=self.threads, waiting=2 * self.batch_size)) as pieces:
+            yield from outputs(self.model, compute, batched(pieces, self.batch_size), self.arithmetic)
+
+    def beginnings(
+        self,
+        inputs: Input | Iterable[Input],
+        compute: Callable[[Tensor], Tensor],
+        empty: tuple[int, ...],
+        sampling_rate: float | None = None,
+    ) -> Tensor:
+        """What the model computes of the beginning of each input.
+
+        Args:
+            inputs: as for :meth:`outputs`.
+            compute: likewise.
+            empty: shape of the result for no inputs.
+            sampling_rate: as for :meth:`outputs`.
+
+        Returns:
+            (inputs, ...), float32, on the CPU; one row for a single input.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input is none that can be used.
+            NumericalError: some values are NaN or infinite.
+        """
+        found = []
+        windows = Windows.of(self.front_end)
+        for batch, output in self.outputs(inputs, compute, windows, sampling_rate=sampling_rate, beginning=True):
+            for fault in (piece.error for piece in batch if piece.error):
+                raise fault
+            found.append(output)
+        rows = torch.cat(found) if found else torch.empty(empty)
+        refuse_non_finite(rows.flatten(1))
+        return rows
