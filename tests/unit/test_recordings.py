@@ -20,6 +20,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import astune.data.opening as opening
+import astune.data.sound as decoding
 from astune.data import audio, levels
 from astune.data.audio import SAMPLING_RATE, duration, listen, read_audio, survey
 from astune.errors import AudioError
@@ -76,7 +77,7 @@ def test_blocks_give_the_bits_of_one_reading(
     if rate == SAMPLING_RATE:
         assert np.array_equal(whole, direct)
     for block in (1000, 4096, 30_003):
-        monkeypatch.setattr(opening, "_BLOCK", block)
+        monkeypatch.setattr(decoding, "_BLOCK", block)
         assert np.array_equal(read_audio(path), whole)
         assert np.array_equal(read_audio(path, seconds=0.2), start)
 
@@ -275,7 +276,7 @@ LEVELS: dict[str, tuple[NDArray[np.float64], list[str]]] = {
 @pytest.mark.parametrize("case", LEVELS)
 @pytest.mark.parametrize("block", [1000, 1_008_000])
 def test_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, block: int) -> None:
-    monkeypatch.setattr(opening, "_BLOCK", block)
+    monkeypatch.setattr(decoding, "_BLOCK", block)
     samples, expected = LEVELS[case]
     path = tmp_path / "level.wav"
     soundfile.write(path, samples, SAMPLING_RATE, subtype="FLOAT")

@@ -1,4 +1,4 @@
-"""Any audio file to mono samples at 16 kHz: soundfile decodes, soxr resamples.
+"""Any audio file to mono samples at 16 kHz: soundfile or PyAV decodes, soxr resamples.
 
 Files are read in blocks from their beginning. What a header says decides neither how much memory is taken nor how long a recording
 is taken to be: where it cannot be believed, the samples are counted.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from astune.data.opening import Sound
+    from astune.data.sound import Sound
 
     Watch: TypeAlias = Callable[[int, NDArray[np.float32]], object]
     Blocks: TypeAlias = Generator[tuple[int, NDArray[np.float32]], None, "Facts"]
@@ -99,8 +99,8 @@ def listen(
     """Read a recording, or a part of it, as mono samples at 16 kHz, and what is known of it.
 
     Args:
-        path: any file libsndfile can decode, of any rate and any channel count (averaged); a pipe, which is read once and to its
-            end; or ``"-"`` for standard input.
+        path: any file that libsndfile decodes, or PyAV where it is installed, of any rate and any channel count (averaged); a pipe,
+            which is read once and to its end; or ``"-"`` for standard input.
         start: where the part begins, in seconds.
         seconds: how much is wanted from there on; all where None.
         end: where the clip ends, in seconds; the end of the file where None. Beyond it nothing is read; a file that has ended before is
@@ -242,8 +242,8 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
     part = _Part(start, None, end)
     part.refuse(path)
     with opened(path, pipes=False) as sound:
-        frames = sound.count() if sound.doubtful else sound.file.frames
-        rate = sound.file.samplerate
+        frames = sound.count() if sound.doubtful else sound.promised
+        rate = sound.rate
     if not frames and sound.doubtful:
         raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
     whole = float(frames / rate)
@@ -348,7 +348,7 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: W
     """
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:
-        rate, channels = sound.file.samplerate, sound.file.channels
+        rate, channels = sound.rate, sound.channels
         refuse_rate(rate, "its header states", path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
@@ -368,7 +368,7 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: W
         frames = sound.position
         if partly and sound.doubtful:
             frames += sound.count()
-        whole = (max(frames, sound.file.frames) if partly and not sound.doubtful else frames) / rate
+        whole = (max(frames, sound.promised) if partly and not sound.doubtful else frames) / rate
     if not frames:
         raise AudioError(f"{printable(path)}: {_no_samples(path, sound)}")
     if part.start and got <= before:
@@ -383,9 +383,9 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: W
 
 def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
     """What of the file contradicts its header, given its length in seconds."""
-    cut = sound.promised / sound.file.samplerate - whole > _SLACK
+    cut = sound.promised / sound.rate - whole > _SLACK
     doubts = (
-        [f"{CUT}: its header promises {_span(sound.promised / sound.file.samplerate)}, and {_span(whole)} are there"]
+        [f"{CUT}: its header promises {_span(sound.promised / sound.rate)}, and {_span(whole)} are there"]
         if cut
         else []
     )
@@ -393,7 +393,7 @@ def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
         doubts.append(f"{CUT}: {sound.frame.cut}")
     if sound.frame.surplus and not sound.frame.unfinished:
         doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
-    return doubts
+    return [*doubts, *sound.remarks]
 
 
 def _margin(rate: int) -> float:

@@ -19,6 +19,7 @@ _MP3_STRAY = 4096  # as writers of MP3 disagree whether the first frame counts
 _OGG_PAGE = 65_307  # bytes of the largest one
 _TAIL, _LARGE_TAIL = 1 << 16, 1 << 20
 _CHUNKS = 1000  # more of them are no recording
+_BOXES = 100_000  # of MPEG-4: a recording in fragments has two for each
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,54 @@ def _flac(file: BinaryIO, size: int) -> Frame:
     return _SOUND
 
 
+def _mp4(file: BinaryIO, size: int) -> Frame:
+    """The boxes of MPEG-4 and QuickTime; ISO 14496-12, section 4.2."""
+    position, indexed, parts = 0, False, 0
+    for _ in range(_BOXES):
+        head = _at(file, position, 16)
+        if len(head) < 8:
+            break
+        length, name = struct.unpack(">I4s", head[:8])
+        if name == b"ftyp" and position:
+            return Frame(surplus=size - position)
+        if length == 1:
+            length = struct.unpack(">Q", head[8:])[0]
+        stated, there = length or size - position, size - position
+        indexed |= name in {b"moov", b"moof"}
+        parts += name == b"mdat"
+        if stated > there and name in {b"mdat", b"moov", b"moof"}:
+            return Frame(cut=f"its header promises {stated:,} bytes, and {there:,} are there")
+        if stated < 8:
+            return _SOUND
+        position += stated
+    return _SOUND if indexed or not parts else Frame(cut="its index, which is written last, is missing")
+
+
+def _matroska(file: BinaryIO, size: int) -> Frame:
+    """The header and the segment of WebM and Matroska; RFC 8794, sections 4 and 5."""
+    head, header = _element_size(_at(file, 4, 8))
+    begin = 4 + head + (header or 0)
+    if _at(file, begin, 4) != b"\x18\x53\x80\x67":
+        return _SOUND
+    head, stated = _element_size(_at(file, begin + 4, 8))
+    begin += 4 + head
+    if stated is None:
+        return Frame(unfinished=True)
+    there = size - begin
+    if stated > there:
+        return Frame(cut=f"its header promises {stated:,} bytes, and {there:,} are there")
+    goes_on = _at(file, begin + stated, 4) == b"\x1a\x45\xdf\xa3"
+    return Frame(surplus=there - stated) if goes_on else _SOUND
+
+
+def _element_size(data: bytes) -> tuple[int, int | None]:
+    """Bytes of a size of EBML, and the size; None for one that is unknown."""
+    width = 9 - data[0].bit_length()
+    bits = 7 * width
+    value = int.from_bytes(data[:width], "big") & (1 << bits) - 1
+    return width, None if value == (1 << bits) - 1 else value
+
+
 def _flac_frame(head: bytes, model: bytes) -> tuple[int, int] | None:
     """Number and samples of a FLAC frame, where these bytes are the header of one like the first frame's; RFC 9639, section 9.1."""
     if head[2] & 15 != model[2] & 15 or head[3] & 15 != model[3] & 15 or head[3] >> 4 > 10:
@@ -285,5 +334,7 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], Frame]]
     (lambda start: start[:4] in {b".snd", b"dns."}, _au),
     (lambda start: start[:4] == b"OggS", _ogg),
     (lambda start: start[:4] == b"fLaC", _flac),
+    (lambda start: start[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"pnot"}, _mp4),
+    (lambda start: start[:4] == b"\x1a\x45\xdf\xa3", _matroska),
     (lambda start: start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0"), _mp3),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, duration
 from astune.data.clip import Clip, Region
-from astune.data.formats import SUFFIXES
+from astune.data.formats import readable_suffixes
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
@@ -375,5 +375,6 @@ def find_audio(named: Iterable[Path]) -> dict[Path, Path]:
 
 def _by_name_and_stem(folder: Path) -> dict[str, Path]:
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [entry for entry in entries if entry.suffix.lower() in SUFFIXES]
+    readable = readable_suffixes()
+    files = [entry for entry in entries if entry.suffix.lower() in readable]
     return {**{file.stem: file for file in files}, **{file.name: file for file in files}}

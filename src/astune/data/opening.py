@@ -6,8 +6,7 @@ import io
 import os
 import stat
 import sys
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,9 @@ import soundfile
 
 from astune.console import shell_word
 from astune.data.containers import Frame, inspect
-from astune.data.formats import UNREADABLE
+from astune.data.foreign import foreign_container, shared_container
+from astune.data.formats import AV_SUFFIXES, INSTALL, UNREADABLE, av_installed
+from astune.data.sound import PlainSound, Straight
 from astune.errors import AudioError
 from astune.printable import printable
 
@@ -23,35 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from astune.data.sound import Sound
 
 STDIN = "-"
 """In place of a path: standard input."""
 
-_BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
-_BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
-_DENSEST = 64  # frames a byte; beyond it is only silence, or a header that lies
-_EXACT = {  # where a seek gives the samples that reading up to there gives: each sample by itself, or FLAC, which counts its frames
-    "containers": frozenset(("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")),
-    "samples": frozenset(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
-}
-_ENDLESS = 2**62  # frames: libsndfile's word for a length that the header does not state
 _PIPE_LIMIT = 2**30  # bytes
 _PIPE_STEP = 2**20
 _POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"),
     (b"/annex/objects/", "git-annex", "git annex get"),
 )
-_FOREIGN = (  # formats that other names hide: where their mark is, the mark, what it is
-    (4, b"ftyp", "MPEG-4 (.m4a, .mp4)"),
-    (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska (.webm, .mka)"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (.wma)"),
-    (0, b"#!AMR", "AMR (.amr)"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"<!DOCTYPE", "a web page"),
-    (0, b"<html", "a web page"),
+_NO_AUDIO = (  # what other names hide: the mark that it begins with, what it is
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"<!DOCTYPE", "a web page"),
+    (b"<html", "a web page"),
 )
 _SAYINGS = (  # of libsndfile: what it says, what it means
     ("does not exist", "no audio was found in it"),  # of an MP3 without a frame
@@ -60,80 +48,6 @@ _SAYINGS = (  # of libsndfile: what it says, what it means
 )
 # TypeError: of a suffix that means no header.
 _FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError)
-
-
-class _Straight(soundfile.SoundFile):  # type: ignore[misc] # it has no types
-    """A file that is read from its beginning to its end.
-
-    soundfile seeks behind each block to where it is already. MP3 and Opus then decode the next block from a fresh state, other numbers;
-    and where the header states another length than there is, the seek fails.
-    """
-
-    def seekable(self) -> bool:
-        """Never, so that nothing seeks."""
-        return False
-
-
-@dataclass
-class Sound:
-    """An opened recording."""
-
-    file: _Straight
-    size: int
-    """Bytes."""
-    frame: Frame
-    position: int = 0
-    """The frame that is decoded next."""
-
-    @property
-    def promised(self) -> int:
-        """Frames that the header states; 0 where it states none."""
-        return 0 if self.file.frames > _ENDLESS else int(self.file.frames)
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether the frames have to be counted."""
-        unknown = self.frame.unfinished and self.promised == 0
-        return bool(self.frame.cut or self.frame.surplus or unknown) or self.file.frames > _DENSEST * self.size
-
-    def blocks(self, wanted: int | None = None, first: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Decoded frames from here on, or from a later one.
-
-        Args:
-            wanted: how many frames; all where None.
-            first: frames that are passed over before them; what lies before is decoded only where a seek would change the samples.
-
-        Yields:
-            (frames, channels) each.
-        """
-        step = max(1, _BLOCK // self.file.channels)
-        before = first - self._sought(first)
-        last = None if wanted is None else before + wanted
-        got = 0
-        while last is None or got < last:
-            # libsndfile writes zeros over what it is given and does not fill: megabytes for each short file.
-            left = self.promised - self.position
-            likely = min(step, max(left, 0) // 10 * 10 + _BEYOND) if self.promised else step
-            block = self.file.read(likely if last is None else min(likely, last - got), dtype="float32", always_2d=True)
-            if not len(block):
-                return
-            self.position += len(block)
-            got += len(block)
-            if got > before:
-                yield block[max(before - got + len(block), 0) :]
-
-    def _sought(self, first: int) -> int:
-        """Seek where that is exact, and say how many frames were passed over: all, or none."""
-        exact = self.file.format in _EXACT["containers"] and self.file.subtype in _EXACT["samples"]
-        if not exact or self.doubtful or not 0 < first < self.promised:
-            return 0
-        self.file.seek(first, io.SEEK_CUR)
-        self.position += first
-        return first
-
-    def count(self) -> int:
-        """Decode the rest, and say how many frames it has."""
-        return sum(len(block) for block in self.blocks())
 
 
 @contextmanager
@@ -154,17 +68,51 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
         raise AudioError(f"{printable(path)}: it is a pipe, which can be read only once; save it to a file")
     content, frame = _piped(path), Frame()
     try:
-        with nullcontext(content) if content else open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - names that hold a zero byte
+        with nullcontext(content) if content else open(path, "rb", buffering=0) as raw, ExitStack() as stack:  # noqa: PTH123 - names that hold a zero byte
             frame, size = inspect(raw), raw.seek(0, io.SEEK_END)
-            raw.seek(0)
-            by_name = content is None and not _has_twin(path)
-            source = _encodable(path) if by_name else content or raw.fileno()
-            with _Straight(source, closefd=False) as file:
-                yield Sound(file, size, frame)
+            yield _sound(path, content, raw, size, frame, stack)
     except _FAULTS as fault:
         reason = _undecodable(content, fault) if content else _reason(Path(path), fault)
         hint = frame_hint(path, frame)
         raise AudioError(f"{printable(path)}: {reason}{f'; {hint}' if hint else ''}") from fault
+
+
+def _sound(
+    path: str | Path, content: io.BytesIO | None, raw: BinaryIO, size: int, frame: Frame, stack: ExitStack
+) -> Sound:
+    """Choose who decodes a file, by its content; it is open until the stack is closed.
+
+    Raises:
+        AudioError: nobody here can.
+        LibsndfileError: likewise, and libsndfile says why.
+    """
+    hint = frame_hint(path, frame)
+    foreign = foreign_container(raw)
+    if foreign is not None:
+        if not av_installed():
+            raise AudioError(
+                f"{printable(path)}: its content is {foreign.words}, which libsndfile does not decode; {INSTALL}, or convert it to "
+                ".wav or .flac"
+            )
+        from astune.data.av_sound import opened_by_av
+
+        return stack.enter_context(opened_by_av(raw, foreign, str(path), size, frame, hint))
+    shared = shared_container(raw) if av_installed() else None
+    raw.seek(0)
+    by_name = content is None and not _has_twin(path)
+    source = _encodable(path) if by_name else content or raw.fileno()
+    try:
+        return PlainSound(stack.enter_context(Straight(source, closefd=False)), size, frame)
+    except soundfile.LibsndfileError:
+        if shared is None:
+            raise
+        from astune.data.av_sound import opened_by_av, unlike_libsndfile
+
+        with suppress(AudioError):  # then libsndfile's word counts
+            found = stack.enter_context(opened_by_av(raw, shared, str(path), size, frame, hint))
+            if unlike_libsndfile(found):
+                return found
+        raise
 
 
 def frame_hint(path: str | Path, frame: Frame) -> str:
@@ -269,6 +217,8 @@ def _reason(path: Path, fault: Exception) -> str:
         return ".raw samples come without their rate and channels; convert it to .wav or .flac"
     if start and suffix in UNREADABLE:
         return f"{suffix} is not a format libsndfile decodes; convert it to .wav or .flac"
+    if start and suffix in AV_SUFFIXES and not av_installed():
+        return f"{suffix} is not a format libsndfile decodes; {INSTALL}, or convert it to .wav or .flac"
     return _undecodable(io.BytesIO(start), fault)
 
 
@@ -284,8 +234,8 @@ def _undecodable(content: io.BytesIO, fault: Exception) -> str:
     start = content.read(256)
     if not start:
         return "the file is empty"
-    for place, mark, what in _FOREIGN:
-        if start[place:].startswith(mark):
+    for mark, what in _NO_AUDIO:
+        if start.startswith(mark):
             return f"its content is {what}, which libsndfile does not decode; convert it to .wav or .flac"
     if not any(start):
         return "it begins with zeros alone: a copy that was not finished, or a lost block? Copy it again"

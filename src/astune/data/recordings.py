@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.data.formats import SUFFIXES, UNREADABLE
+from astune.data.formats import AV_SUFFIXES, INSTALL, SUFFIXES, UNREADABLE, readable_suffixes
 from astune.errors import DataError, listing
 from astune.printable import printable
 from astune.validated import checked
@@ -26,6 +26,7 @@ _DOCUMENTS = (
 _PAPERS = frozenset(
     ("README", "LICENSE", "LICENCE", "COPYING", "AUTHORS", "CHANGELOG", "NOTICE", "VERSION", "Makefile", "Icon\r")
 )
+_AUDIO = SUFFIXES | AV_SUFFIXES | UNREADABLE
 _COMPANIONS = frozenset(f".{name}" for name in _DOCUMENTS.split())
 _EXAMPLES = 3  # names shown of each kind
 DANGLING = "links to nothing (content of git-annex, DVC or git-lfs that was not fetched?)"
@@ -145,7 +146,7 @@ def find_recordings(folder: Path) -> Found:
         folder: where to look.
 
     Returns:
-        The files with a suffix that libsndfile reads, and what was passed over.
+        The files with a suffix that can be read here, and what was passed over.
 
     Raises:
         DataError: a folder cannot be listed; all of them.
@@ -235,7 +236,7 @@ def _sort_in(entry: os.DirEntry[str], name: str, found: Found) -> None:
     kind = _kind(entry)
     if kind is not None:
         found.skipped.append(Skipped(name, kind))
-    elif _suffix(entry.name) in SUFFIXES:
+    elif _suffix(entry.name) in readable_suffixes():
         found.files.append(name)
     elif not entry.name.startswith("."):
         found.others.append(name)
@@ -249,10 +250,12 @@ def _kind(entry: os.DirEntry[str]) -> str | None:
         return f"recordings not finished, fetched or unpacked ({suffix})"
     if not hidden and entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 - never raises
         return DANGLING
-    if suffix not in SUFFIXES and suffix not in UNREADABLE:
+    if suffix not in _AUDIO:
         return None
     if hidden:
         return HIDDEN
+    if suffix not in readable_suffixes() and suffix in AV_SUFFIXES:
+        return f"files in a format that needs {INSTALL} ({suffix})"
     if suffix in UNREADABLE:
         return f"files in a format that cannot be read ({suffix})"
     return None if entry.is_file() else f"things named like a recording without being a file ({suffix})"
@@ -262,7 +265,9 @@ def _search_hidden(entry: os.DirEntry[str], name: str, found: Found) -> None:
     """Count the recordings of a hidden folder; links in it are not followed, and what cannot be listed is left."""
     for parent, _, files in os.walk(entry.path):
         inside = parent[len(entry.path) :].replace(os.sep, "/")
-        found.skipped += [Skipped(f"{name}{inside}/{file}", HIDDEN) for file in files if _suffix(file) in SUFFIXES]
+        found.skipped += [
+            Skipped(f"{name}{inside}/{file}", HIDDEN) for file in files if _suffix(file) in readable_suffixes()
+        ]
 
 
 def _suffix(name: str) -> str:
@@ -311,7 +316,7 @@ def unnamed_recordings(folder: Path, named: Sequence[str], *, everywhere: bool =
         for entry in _listed(parent):
             if entry.name in names or _is_folder(entry):
                 continue
-            if _suffix(entry.name) in SUFFIXES or _suffix(entry.name) in UNREADABLE:
+            if _suffix(entry.name) in _AUDIO:
                 path = entry.name if below == "." else f"{below}/{entry.name}"
                 skipped.append(Skipped(path, HIDDEN if entry.name.startswith(".") else NO_ROW))
     return skipped
@@ -354,4 +359,4 @@ def has_recordings(folder: Path) -> bool:
 
 
 def _is_recording(name: str) -> bool:
-    return not name.startswith(".") and (_suffix(name) in SUFFIXES or _suffix(name) in UNREADABLE)
+    return not name.startswith(".") and _suffix(name) in _AUDIO

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from astune.data.formats import SUFFIXES
+from astune.data.formats import AV_SUFFIXES, SUFFIXES
 
 
 def cache_root() -> Path:
@@ -34,7 +34,7 @@ def keep(content: bytes, name: str = "") -> Path:
     """
     digest = hashlib.sha256(content).hexdigest()
     suffix = Path(name).suffix.lower()
-    target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES else ''}"
+    target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES | AV_SUFFIXES else ''}"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:

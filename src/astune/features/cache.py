@@ -24,6 +24,7 @@ from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
 from astune.data.digests import content_digests
+from astune.data.formats import decoders
 from astune.data.heard import heard_notices
 from astune.data.store import cache_root
 from astune.environment import usable_cores
@@ -217,7 +218,8 @@ def build_cache(
             raise DataError(
                 "audio files changed while their features were computed; start again when they are complete"
             )
-        return {**asdict(known), "paths": [str(region_of(clip).path) for clip in clips]}
+        tried = {"decoders": decoders()} if known.broken else {}  # with others they may be readable
+        return {**asdict(known), **tried, "paths": [str(region_of(clip).path) for clip in clips]}
 
     shape = (len(clips), front_end.max_length, front_end.num_mel_bins)
     features, known = stored_array(folder, shape, np.float16, compute, lambda index: _Known.read(index, len(clips)))
@@ -239,11 +241,13 @@ class _Known:
         """Take it out of the file's content.
 
         Raises:
-            ValueError: it is of another list of clips.
+            ValueError: it is of another list of clips, or clips could not be read then that may be readable now.
         """
         seconds = [float(length) for length in index["seconds"]]
         if len(seconds) != clips:
             raise ValueError("another number of clips")
+        if index["broken"] and index.get("decoders", ["libsndfile"]) != decoders():
+            raise ValueError("other decoders")
         return cls(
             {int(row): str(reason) for row, reason in index["broken"].items()},
             seconds,

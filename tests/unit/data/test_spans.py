@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from astune.cli import app
-from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, Layout, load_data, opening
+from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, Layout, load_data
+from astune.data import sound as decoding
 from astune.data.audio import BEYOND, SAMPLING_RATE, duration, listen, read_audio, survey
 from astune.data.check import check
 from astune.data.layouts.base import dataset_of
@@ -72,7 +73,7 @@ def test_in_every_encoding_that_can_be_written(container: str, subtype: str, tmp
 def test_whatever_the_blocks(tmp_path_factory: pytest.TempPathFactory, first: int, count: int, block: int) -> None:
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "_BLOCK", block)
+        patch.setattr(decoding, "_BLOCK", block)
         for name in ("flac", "mp3"):
             path = folder / f"noise.{name}"
             path = path if path.exists() else write(folder, name)
@@ -106,7 +107,7 @@ def test_what_lies_before_is_not_kept_and_not_decoded_where_a_seek_is_exact(
         decoded.append(len(block))
         return block
 
-    monkeypatch.setattr(opening, "_BLOCK", 10_000)
+    monkeypatch.setattr(decoding, "_BLOCK", 10_000)
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
     assert np.array_equal(read_audio(path, 50.0, 1.0), whole)
     assert max(decoded) <= 10_000

@@ -13,7 +13,8 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from astune.data import opening, streaming
+from astune.data import sound as decoding
+from astune.data import streaming
 from astune.data.audio import SAMPLING_RATE, listen, read_audio
 from astune.data.streaming import Stream, stream, stream_of_samples
 from astune.errors import AudioError
@@ -51,7 +52,7 @@ def test_a_stream_gives_the_samples_of_the_whole(
     soundfile.write(path, sound(frames, channels), rate)
     whole = listen(path)
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "_BLOCK", block)
+        patched.setattr(decoding, "_BLOCK", block)
         patched.setattr(streaming, "_BLOCK", 4 * block)
         drawn = stream(path)
         assert np.array_equal(joined(drawn), whole.samples)
