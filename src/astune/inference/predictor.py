@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from astune.errors import AstuneError
     from astune.inference.embedder import Level, TokenPool
     from astune.inference.inputs import Input
+    from astune.inference.loading import Loaded
     from astune.inference.prediction import LabelScore, Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
@@ -102,6 +103,11 @@ class Predictor:
     def precision(self) -> str:
         """Of the matrix products: ``float32`` or ``bfloat16``."""
         return self.arithmetic.compute_dtype
+
+    @property
+    def loaded(self) -> Loaded:
+        """Where it comes from: name, configuration and model."""
+        return self._loaded
 
     @property
     def listener(self) -> Listener:
@@ -372,6 +378,18 @@ class Predictor:
             inputs, self._logits, windows, sampling_rate=sampling_rate, beginning=beginning
         )
         return timelines(computed, windows, self.labels, self.task, on_window)
+
+    def scored_tokens(self, features: Tensor) -> Tensor:
+        """Logits and what they are computed from, in one pass.
+
+        Args:
+            features: (batch, max_length, num_mel_bins), on its device.
+
+        Returns:
+            (batch, classes + d): the logits, then the pooled tokens.
+        """
+        pooled = self.embedder.pooled()(features)
+        return torch.cat([cast(Tensor, self.model.classify(pooled).logits).float(), pooled.float()], dim=1)
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)
