@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
     from astune.inference.predictor import Predictor, evaluate, predict
+    from astune.inference.review import review
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
     from astune.training.loop import train
@@ -35,6 +36,7 @@ _HOMES = {
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "predict": "astune.inference.predictor",
+    "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
 
@@ -51,6 +53,7 @@ __all__ = [
     "load_data",
     "parse_method",
     "predict",
+    "review",
     "train",
 ]
 

@@ -232,6 +232,14 @@ class Embedder:
 
         return computed
 
+    def pooled(self) -> Callable[[Tensor], Tensor]:
+        """What is computed of features where nothing else is wanted.
+
+        Returns:
+            A function from (batch, max_length, num_mel_bins) to (batch, d).
+        """
+        return self.compute(Wanted())
+
     def beginnings(self, inputs: Input | Iterable[Input], wanted: Wanted, sampling_rate: float | None) -> Tensor:
         """Embeddings of the beginning of each input.
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from astune.errors import AstuneError
     from astune.inference.embedder import Level, TokenPool
     from astune.inference.inputs import Input
+    from astune.inference.loading import Loaded
     from astune.inference.prediction import LabelScore, Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
@@ -117,6 +118,11 @@ class Predictor(Summarised):
             parameters=model.parameter_count(), also=(device, self.precision), method=model.method.spec,
             backbone=here(model.origin.name), task=self.task.name, device=device, precision=self.precision,
         )  # fmt: skip
+
+    @property
+    def loaded(self) -> Loaded:
+        """Where it comes from: name, configuration and model."""
+        return self._loaded
 
     @property
     def listener(self) -> Listener:
@@ -380,6 +386,18 @@ class Predictor(Summarised):
             inputs, self._logits, windows, sampling_rate=sampling_rate, beginning=beginning
         )
         return timelines(computed, windows, self.labels, self.task, on_window, self.negatives)
+
+    def scored_tokens(self, features: Tensor) -> Tensor:
+        """Logits and what they are computed from, in one pass.
+
+        Args:
+            features: (batch, max_length, num_mel_bins), on its device.
+
+        Returns:
+            (batch, classes + d): the logits, then the pooled tokens.
+        """
+        pooled = self.embedder.pooled()(features)
+        return torch.cat([cast(Tensor, self.model.classify(pooled).logits).float(), pooled.float()], dim=1)
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)

@@ -1,0 +1,259 @@
+"""Which windows of many recordings a person should listen to next.
+
+Four criteria, each of which finds what the others miss:
+
+- ``unlike``: the windows farthest from every training clip, by the cosine distance of pooled output tokens to the nearest clip. A
+  classifier gives one of its labels to everything, also to a sound that it has never heard, and often with a high score.
+- ``uncertain``: the smallest difference between the two best scores (margin sampling); where scores of labels do not compete, the
+  score nearest to a half. With many classes the margin says more than the best score alone: 0.4 beside 0.39 is a tie, 0.4 beside twenty
+  of 0.03 is none.
+- ``confident``: the highest scores of each label. They tell whether a label can be trusted, and give examples of rare classes.
+- ``random``: windows drawn evenly. They alone tell how often the model is right, and find what it is sure of and wrong about.
+
+Clips that are cut never overlap, so no sound is heard twice. No recording has more than its share while others have candidates left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from astune.errors import ConfigError, listing, unknown
+from astune.keyed import keyed_generator
+from astune.validated import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from astune.tasks import Task
+
+Criterion = Literal["unlike", "uncertain", "confident", "random"]
+_KEPT = 3  # times as many candidates of a recording as are chosen at most: those of other criteria may lie in the way
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many windows are chosen, and by what.
+
+    Raises:
+        ConfigError: an unknown criterion, or a number that cannot be used.
+    """
+
+    criteria: tuple[Criterion, ...] = ("unlike", "uncertain", "confident")
+    count: int = 10
+    """Windows of each criterion but ``confident``."""
+    per_class: int = 3
+    """Windows of each label by ``confident``."""
+    per_recording: int | None = None
+    """Windows of one recording and criterion (and label). Where None, twice an even share, and more where others have none left."""
+    threshold: float = 0.5
+    """Least score of ``confident``."""
+    margin: float = 1.0
+    """Seconds around a window that are cut with it."""
+    seed: int = 0
+    """Of ``random``."""
+
+    def __post_init__(self) -> None:
+        least = {"count": 1, "per_class": 1, "per_recording": 1, "seed": 0}
+        faults = [
+            unknown("criterion", one, get_args(Criterion)) for one in self.criteria if one not in get_args(Criterion)
+        ]
+        faults += [] if self.criteria else [f"criteria is empty; give one or more of {', '.join(get_args(Criterion))}"]
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not (fits(value, int) and value >= low) and not (value is None and name == "per_recording"):
+                faults.append(f"{name}={value!r}: give a whole number of {low} or more")
+        if not (fits(self.threshold, float) and 0 <= self.threshold <= 1):
+            faults.append(f"threshold={self.threshold!r}: give a score from 0 to 1")
+        if not (fits(self.margin, float) and 0 <= self.margin < math.inf):
+            faults.append(f"margin={self.margin!r}: give seconds, 0 or more")
+        if faults:
+            raise ConfigError(listing(faults, "what to review"))
+
+    def limit(self, criterion: Criterion) -> int:
+        """Windows of a criterion, and of a label where it has one.
+
+        Args:
+            criterion: any.
+        """
+        return self.per_class if criterion == "confident" else self.count
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The windows of one recording."""
+
+    name: str
+    """As it was given."""
+    starts: NDArray[np.float64]
+    """(windows,), seconds."""
+    ends: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    """(windows, classes), from 0 to 1."""
+    distances: NDArray[np.float64] | None
+    """(windows,), from the nearest training clip; None where these are not known."""
+    nearest: NDArray[np.int64] | None
+    """(windows,), the index of that clip."""
+    usable: NDArray[np.bool_]
+    """(windows,), whether it may be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A window that may be chosen."""
+
+    recording: str
+    start: float
+    """Seconds from the beginning of the recording."""
+    end: float
+    label: str
+    """That has the highest score."""
+    score: float
+    criterion: Criterion
+    value: float
+    """By which the criterion ranks: distance, 1 - margin, score, or a draw."""
+    nearest: int | None = None
+    """The training clip most like it."""
+
+    def apart(self, other: Candidate, margin: float) -> bool:
+        """Whether the clips of both, with a margin on either side, share no sound.
+
+        Args:
+            other: of the same recording.
+            margin: seconds.
+        """
+        return other.start - margin >= self.end + margin or self.start - margin >= other.end + margin
+
+
+def candidates(heard: Heard, choice: Choice, labels: Sequence[str], task: Task) -> Iterator[Candidate]:
+    """The windows of a recording that may be chosen.
+
+    Args:
+        heard: the recording.
+        choice: criteria and limits.
+        labels: of the classes.
+        task: what the scores mean.
+
+    Yields:
+        Of each criterion, and of each label for ``confident``, those that rank highest and share no sound with a better one.
+    """
+    best = heard.scores.argmax(axis=1)
+    for criterion in choice.criteria:
+        for values, columns in _rankings(criterion, heard, best, choice, task):
+            allowed = np.flatnonzero(heard.usable & np.isfinite(values))
+            order = allowed[np.argsort(-values[allowed], kind="stable")]
+            kept: list[Candidate] = []
+            for row in order:
+                one = Candidate(
+                    heard.name, float(heard.starts[row]), float(heard.ends[row]), labels[columns[row]],
+                    float(heard.scores[row, columns[row]]), criterion, float(values[row]),
+                    None if heard.nearest is None else int(heard.nearest[row]),
+                )  # fmt: skip
+                if all(one.apart(other, 0.0) for other in kept):
+                    kept.append(one)
+                    if len(kept) >= _KEPT * choice.limit(criterion):
+                        break
+            yield from kept
+
+
+def _rankings(
+    criterion: Criterion, heard: Heard, best: NDArray[np.intp], choice: Choice, task: Task
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+    """Values of all windows and the label that each is shown with; a window that cannot be chosen has minus infinity."""
+    scores = heard.scores.astype(np.float64)
+    if criterion == "unlike":
+        if heard.distances is not None:
+            yield heard.distances, best
+    elif criterion == "uncertain":
+        yield uncertainty(scores, task), best
+    elif criterion == "random":
+        yield keyed_generator(choice.seed, "review", heard.name).random(len(best)), best
+    else:
+        for column in range(scores.shape[1]):
+            of_label = scores[:, column]
+            sure = of_label >= choice.threshold
+            if task.counts_clips:
+                sure &= best == column
+            yield np.where(sure, of_label, -np.inf), np.full(len(best), column)
+
+
+def uncertainty(scores: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """How little scores decide.
+
+    Args:
+        scores: (windows, classes), from 0 to 1.
+        task: whether labels exclude each other.
+
+    Returns:
+        (windows,), from 0 to 1: 1 - the difference of the two best scores; where labels do not exclude each other, 1 - twice the
+        distance of the score nearest to a half from it.
+    """
+    if task.counts_clips:
+        two = np.sort(scores, axis=1)[:, -2:]
+        least: NDArray[np.float64] = 1 - (two[:, 1] - two[:, 0])
+        return least
+    nearest: NDArray[np.float64] = 1 - 2 * np.abs(scores - 0.5).min(axis=1)
+    return nearest
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A window that was chosen."""
+
+    candidate: Candidate
+    rank: int
+    """From 1, among those of its criterion, and of its label for ``confident``."""
+
+
+def choose(found: Iterable[Candidate], choice: Choice, recordings: int) -> list[Pick]:
+    """Choose among the candidates of all recordings.
+
+    Args:
+        found: the candidates.
+        choice: criteria and limits.
+        recordings: how many were heard.
+
+    Returns:
+        The picks: criterion by criterion in the order of :data:`Criterion`, label by label, by rank.
+    """
+    groups: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    for one in found:
+        groups[one.criterion, one.label if one.criterion == "confident" else ""].append(one)
+    taken: defaultdict[str, list[Candidate]] = defaultdict(list)
+    picks: list[Pick] = []
+    for criterion in get_args(Criterion):
+        for group in sorted(group for group in groups if group[0] == criterion):
+            chosen = _chosen(sorted(groups[group], key=_rank), choice, choice.limit(criterion), recordings, taken)
+            picks += [Pick(one, rank) for rank, one in enumerate(sorted(chosen, key=_rank), 1)]
+    return picks
+
+
+def _rank(one: Candidate) -> tuple[float, str, float]:
+    return -one.value, one.recording, one.start
+
+
+def _chosen(
+    ordered: list[Candidate],
+    choice: Choice,
+    limit: int,
+    recordings: int,
+    taken: defaultdict[str, list[Candidate]],
+) -> list[Candidate]:
+    """The first ones that overlap nothing that was taken: first within the share of each recording, then beyond it where allowed."""
+    share = choice.per_recording or max(1, math.ceil(2 * limit / max(1, recordings)))
+    chosen: list[Candidate] = []
+    for most in (share, *(() if choice.per_recording else (limit,))):
+        for one in ordered:
+            of_recording = Counter(other.recording for other in chosen)[one.recording]
+            if len(chosen) >= limit or of_recording >= most:
+                continue
+            if all(one.apart(other, choice.margin) for other in taken[one.recording]):
+                chosen.append(one)
+                taken[one.recording].append(one)
+    return chosen

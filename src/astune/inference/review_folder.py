@@ -1,0 +1,213 @@
+"""A folder to be corrected in Audacity: short clips, a label track beside each, and a table that says why each was chosen.
+
+::
+
+    DIR/
+      clips/       garden_00083.50.wav   garden_00083.50.txt   ...
+      review.csv   a row a clip: file, recording, start, end, label, score, criterion, rank, value, nearest
+      review.json  how they were chosen
+
+``clips/`` is a data set as it is. A label track has a line ``start<TAB>end<TAB>label`` in seconds from the beginning of its clip.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from astune.data.opening import opened
+from astune.errors import AudioError, ConfigError, DataError, OutputError, written
+from astune.files import write_text
+from astune.json_text import json_text
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from astune.data.opening import Sound
+    from astune.inference.choice import Pick
+
+TABLE, SETTINGS, CLIPS = "review.csv", "review.json", "clips"
+_COLUMNS = ("file", "recording", "start", "end", "label", "score", "criterion", "rank", "value", "nearest")
+_LONGEST = 100  # letters of a recording's name that its clips keep
+_NEXT = "give another folder"
+
+
+def refuse_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything, before anything is heard.
+
+    Args:
+        folder: that would be made.
+
+    Raises:
+        ConfigError: it is a file, or it is not empty.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{printable(folder)} is a file; give a folder")
+    if (folder / TABLE).exists():
+        raise ConfigError(f"{printable(folder)} holds a review already, whose labels may have been corrected; {_NEXT}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{printable(folder)} is not empty; {_NEXT}")
+    if not folder.absolute().parent.is_dir():
+        raise ConfigError(f"{printable(folder.parent)} is no folder; make it, or {_NEXT}")
+
+
+def write_folder(
+    folder: Path, picks: Sequence[Pick], margin: float, nearest: Sequence[str], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Cut the clips and write everything; the folder is whole or not there.
+
+    Args:
+        folder: as of :func:`refuse_folder`.
+        picks: what was chosen; their clips do not overlap.
+        margin: seconds around each window.
+        nearest: names of the training clips.
+        settings: how they were chosen, as JSON has it.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        AudioError: a recording can no longer be read.
+        OutputError: something cannot be written.
+    """
+    partial = folder.absolute().with_name(f".{folder.name}.partial")
+    with written(printable(folder), f"free some disk, or {_NEXT}"):
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        (partial / CLIPS).mkdir(parents=True)
+        try:
+            names = _cut(partial / CLIPS, picks, margin)
+            rows = [_row(f"{CLIPS}/{name}", pick, nearest) for name, pick in zip(names, picks, strict=True)]
+            write_text(partial / SETTINGS, json_text(dict(settings), indent=1) + "\n")
+            write_text(partial / TABLE, _table(rows))
+            if folder.is_dir():
+                folder.rmdir()  # which is empty
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return rows
+
+
+def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:
+    """What was reviewed before.
+
+    Args:
+        folders: of earlier reviews.
+
+    Returns:
+        Start and end in seconds, by the absolute path of each recording.
+
+    Raises:
+        DataError: a folder has no table of ours.
+    """
+    spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for folder in map(Path, folders):
+        try:
+            with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    spans[row["recording"]].append((float(row["start"]), float(row["end"])))
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise DataError(f"{printable(folder)} has no {TABLE} that can be read: {fault}") from fault
+    return dict(spans)
+
+
+def whole(recording: str) -> str:
+    """A recording as the table names it.
+
+    Args:
+        recording: path as it was given.
+
+    Returns:
+        Its absolute path.
+    """
+    return printable(os.path.abspath(recording))  # noqa: PTH100 - links stay as they are
+
+
+def _row(file: str, pick: Pick, nearest: Sequence[str]) -> dict[str, Any]:
+    one = pick.candidate
+    cells = (
+        file, whole(one.recording), round(one.start, 6), round(one.end, 6), one.label, round(one.score, 6), one.criterion,
+        pick.rank, round(one.value, 6), "" if one.nearest is None else printable(nearest[one.nearest]),
+    )  # fmt: skip
+    return dict(zip(_COLUMNS, cells, strict=True))
+
+
+def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    table.writerows(row.values() for row in rows)
+    return text.getvalue()
+
+
+def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
+    """Write clips and label tracks, recording by recording, and name them in the order of the picks."""
+    of_recording: defaultdict[str, list[int]] = defaultdict(list)
+    for number, pick in enumerate(picks):
+        of_recording[pick.candidate.recording].append(number)
+    names: dict[int, str] = {}
+    for recording, numbers in of_recording.items():
+        with opened(recording, pipes=False) as sound:
+            for number in sorted(numbers, key=lambda number: picks[number].candidate.start):
+                one = picks[number].candidate
+                first, frames = _part(sound, one.start - margin, one.end + margin)
+                rate = sound.file.samplerate
+                names[number] = _name(recording, one.start, set(names.values()))
+                _write_clip(folder / names[number], frames, rate)
+                begin = one.start - first / rate
+                line = (
+                    f"{begin:.6f}\t{min(begin + one.end - one.start, len(frames) / rate):.6f}\t{printable(one.label)}\n"
+                )
+                write_text((folder / names[number]).with_suffix(".txt"), line)
+    return [names[number] for number in range(len(picks))]
+
+
+def _part(sound: Sound, start: float, end: float) -> tuple[int, NDArray[np.float32]]:
+    """Frames from ``start`` to ``end`` at the file's own rate, (frames, channels), and the number of the first one.
+
+    Raises:
+        AudioError: there are none.
+    """
+    rate = sound.file.samplerate
+    first = max(sound.position, math.floor(max(0.0, start) * rate))
+    blocks = list(sound.blocks(math.ceil(end * rate) - first, first - sound.position))
+    if not blocks:
+        raise AudioError(f"{printable(sound.file.name)}: it has become shorter since it was heard")
+    return first, np.concatenate(blocks)
+
+
+def _write_clip(path: Path, frames: NDArray[np.float32], rate: int) -> None:
+    """As 16-bit WAV; samples beyond full scale would be cut off there, so such a clip keeps its floats.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        soundfile.write(path, frames, rate, subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
+    except soundfile.SoundFileError as fault:
+        raise OutputError(f"{printable(path)} cannot be written: {fault}; free some disk, or {_NEXT}") from fault
+
+
+def _name(recording: str, start: float, taken: set[str]) -> str:
+    """Such as ``garden_00083.50.wav``, for the seconds at which its window starts."""
+    stem = (
+        re.sub(r"[^\w .()+-]", "_", Path(recording).stem).encode()[:_LONGEST].decode(errors="ignore").strip() or "clip"
+    )
+    name, number = f"{stem}_{start:08.2f}.wav", 1
+    while name in taken:  # of a recording of that name in another folder
+        number += 1
+        name = f"{stem}_{start:08.2f}_{number}.wav"
+    return name
