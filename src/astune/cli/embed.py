@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
+from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption, given, with_fields
 from astune.console import print_result
+from astune.data.options import DataOptions
 from astune.errors import ConfigError
 from astune.json_text import json_text
 from astune.plurals import number_of
@@ -24,7 +25,10 @@ def register(app: typer.Typer) -> None:
     app.command("embed", epilog="Example: `astune embed bundled folder:recordings -o recordings.npz`")(embed)
 
 
+@with_fields(DataOptions, without=("window", "hop"))
 def embed(
+    context: typer.Context,
+    *,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Adapter folder or a bare backbone: bundled, a folder, or a hub id.")
     ],
@@ -47,7 +51,10 @@ def embed(
     ] = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write every token, and pool none.")] = False,
     window: Annotated[
-        float | None, typer.Option(help="Seconds of a window of recordings; by default the length of the input.")
+        float | None,
+        typer.Option(
+            help="Seconds of a window of recordings, or of labelled regions; by default the length of the input."
+        ),
     ] = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds from one window to the next; by default the window's.")
@@ -68,6 +75,7 @@ def embed(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows or clips that the model takes at a time.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")] = False,
+    **fields: Any,
 ) -> None:
     """Write embeddings, a row for each window or labelled clip; files that cannot be read are reported, and the exit code is 1."""
     from astune.console import say
@@ -77,6 +85,7 @@ def embed(
     labelled = [one for one in data if is_labelled(one)]
     if labelled and len(data) > 1:
         raise ConfigError(f"{labelled[0]} is a labelled data set; give it alone")
+    windows = {name: value for name, value in {"window": window, "hop": hop}.items() if value is not None}
     done = write_embeddings(
         output,
         model,
@@ -84,9 +93,9 @@ def embed(
         level=int(level) if level.isdecimal() else level,  # type: ignore[arg-type] # refused there, with the choices
         pool=pool,
         tokens=tokens,
-        window=window,
-        hop=hop,
+        **({} if labelled else windows),
         overwrite=overwrite,
+        data_options=given(context, fields) | (windows if labelled else {}),
         backbone=backbone,
         device=device,
         precision=precision,

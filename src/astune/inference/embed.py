@@ -17,9 +17,10 @@ from astune.backbone import Backbone, load_backbone, load_config
 from astune.backbone.load import RANDOM_BACKBONES
 from astune.classifier import AudioClassifier
 from astune.console import progress, say, showing
+from astune.data import AudioDataset
 from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, written
 from astune.inference import array_files
-from astune.inference.embedder import Embedder, Material, Wanted
+from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
 from astune.inference.embeddings import Embeddings, columns_of, rows_of_chunk
 from astune.inference.listener import Listener
 from astune.inference.loading import bare_backbone, machine
@@ -30,12 +31,11 @@ from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import torch
     from numpy.typing import NDArray
 
-    from astune.data import AudioDataset
     from astune.inference.embedder import Level, TokenPool, Told
     from astune.inference.inputs import Input, LeftOut
     from astune.inference.windows import Windows
@@ -122,6 +122,7 @@ def embed(
     hop: float | None = None,
     sampling_rate: float | None = None,
     skip_broken: bool = False,
+    data_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Embeddings:
     """Embed recordings, window by window, or the clips of a labelled data set, a row each.
@@ -137,6 +138,7 @@ def embed(
         hop: seconds from the start of a window to that of the next; those of ``window`` where None.
         sampling_rate: Hz, of waveforms that do not come with their own.
         skip_broken: leave out what cannot be read, and say so, instead of raising.
+        data_options: fields of ``DataOptions`` for a data set that is named; those that are not given are as in the adapter's training.
         settings: of :func:`load_embedder`, such as ``device`` and ``max_length``.
 
     Returns:
@@ -151,7 +153,9 @@ def embed(
         NumericalError: some values are NaN or infinite.
     """
     wanted, rows = Wanted(level, pool, tokens), _InMemory()
-    embedder, material, windows, told = _computed(model, data, wanted, rows, window, hop, sampling_rate, settings)
+    embedder, material, windows, told = _computed(
+        model, data, wanted, rows, window, hop, sampling_rate, data_options or {}, settings
+    )
     faults = _faults(material, told)
     if faults and not skip_broken:
         raise AudioError(_broken(faults, told))
@@ -173,6 +177,7 @@ def write_embeddings(
     hop: float | None = None,
     sampling_rate: float | None = None,
     overwrite: bool = False,
+    data_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Written:
     """Embed as :func:`embed` does, into a file; memory does not grow with its rows.
@@ -190,6 +195,7 @@ def write_embeddings(
         hop: likewise.
         sampling_rate: likewise.
         overwrite: whether a file of that name is replaced.
+        data_options: as for :func:`embed`.
         settings: of :func:`load_embedder`.
 
     Returns:
@@ -211,7 +217,7 @@ def write_embeddings(
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
             embedder, material, windows, told = _computed(
-                model, data, wanted, rows, window, hop, sampling_rate, settings
+                model, data, wanted, rows, window, hop, sampling_rate, data_options or {}, settings
             )
             columns, about = columns_of(material, told), _about(embedder, material, wanted, windows)
             shape = (told.rows, *rows.shape)
@@ -331,11 +337,12 @@ def _computed(
     window: float | None,
     hop: float | None,
     sampling_rate: float | None,
+    options: Mapping[str, Any],
     settings: dict[str, Any],
 ) -> tuple[Embedder, Material, Windows, Told]:
-    material = Material.of(data)
-    labelled = material.dataset is not None
+    labelled = isinstance(data, AudioDataset) or (isinstance(data, str) and is_labelled(data))
     embedder = load_embedder(model, window=None if labelled else window, **settings)
+    material = Material.of(data, embedder.training, options)
     windows = embedder.windows(material, window, hop)
     with progress("Embedding", material.total) as advance:
         told = embedder.collect(

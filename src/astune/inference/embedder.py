@@ -13,16 +13,17 @@ import numpy as np
 
 from astune.data.dataset import AudioDataset
 from astune.data.heard import heard_notices
-from astune.data.layouts import LAYOUTS, load_data
+from astune.data.layouts import LAYOUTS
 from astune.errors import ConfigError, unknown
 from astune.inference.batches import refuse_non_finite
+from astune.inference.evaluation import as_trained
 from astune.inference.inputs import expand, is_single
 from astune.inference.windows import Windows
 from astune.printable import printable
 from astune.validated import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Protocol
 
     from numpy.typing import NDArray
@@ -130,24 +131,33 @@ class Material:
     """What was found in folders, where paths were given."""
 
     @classmethod
-    def of(cls, data: str | AudioDataset | Input | Iterable[Input]) -> Material:
+    def of(
+        cls,
+        data: str | AudioDataset | Input | Iterable[Input],
+        training: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> Material:
         """Look at what is given.
 
         Args:
             data: a data set; ``layout:PATH``, such as ``folder:recordings``, for one; or recordings, as for
                 :meth:`astune.Predictor.predict`, and folders of them.
+            training: what the adapter says of its training; a data set is read as it was read then.
+            options: of reading a data set, which win.
 
         Returns:
             Clips or recordings.
 
         Raises:
-            ConfigError: an unknown layout, or an empty path.
+            ConfigError: an unknown layout, an empty path, or options of a data set for recordings.
             DataError: the data cannot be read.
         """
         if isinstance(data, AudioDataset):
             return cls(data)
         if isinstance(data, str) and is_labelled(data):
-            return cls(load_data(data))
+            return cls(as_trained(data, training, **options))
+        if options:
+            raise ConfigError(f"{', '.join(options)}: for a labelled data set alone, given as layout:PATH")
         given: Any = [data] if is_single(data) else data
         if isinstance(given, list | tuple) and all(isinstance(one, str | PathLike) for one in given):
             _refuse_tables(given)
@@ -201,6 +211,8 @@ class Embedder:
     """Adapter or backbone, for messages and files."""
     classifier: AudioClassifier | None = None
     """The adapter on the backbone; None where there is none."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What the adapter says of its training."""
 
     @property
     def usual_pool(self) -> TokenPool:

@@ -132,7 +132,7 @@ class Predictor(Summarised):
     @property
     def embedder(self) -> Embedder:
         """What embeds with it."""
-        return Embedder(self.listener, self.model.backbone, self._loaded.name, self.model)
+        return Embedder(self.listener, self.model.backbone, self._loaded.name, self.model, self.training)
 
     def predict(
         self,
