@@ -7,7 +7,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test bench lint format settings backbone clean
+.PHONY: help demo test slow-test bench lint format settings notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -45,6 +45,9 @@ format: $(DEV_READY)  ## put the code into the project's form
 
 settings: $(DEV_READY)  ## write docs/settings.md anew from the fields of TrainConfig
 	$(BIN)/python docs/settings.py > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+
+notebooks: $(DEV_READY)  ## run the notebooks of docs and write them with what they show
+	$(BIN)/python docs/notebooks.py
 
 backbone: $(DEV_READY)  ## pretrain the bundled backbone: hours; wants espeak-ng, flite and DATA_ROOT with arabic_speech_commands/
 	$(BIN)/python -m pretraining --data-root $(DATA_ROOT) --work-dir $(WORK_DIR)

@@ -9,6 +9,7 @@ rooms, levels and noises vary, so that no band gives a class away. The kinds are
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,7 +23,6 @@ from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def write_generated(
-    folder: Path,
+    folder: str | Path,
     task: str = "environment",
     clips_per_class: tuple[int, int, int] = (8, 3, 25),
     seconds: float = 0.5,
@@ -56,6 +56,7 @@ def write_generated(
     """
     if task not in TASKS:
         raise ConfigError(unknown("task", task, TASKS))
+    folder = Path(folder)
     splits = [split for split, clips in zip(SPLITS, clips_per_class, strict=True) for _ in range(clips)]
     for label, sound in TASKS[task].items():
         for number, split in enumerate(splits):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from astune.data.opening import Sound
+    from astune.data.sound import Sound
     from astune.inference.choice import Pick
 
 TABLE, SETTINGS, CLIPS = "review.csv", "review.json", "clips"
@@ -163,8 +163,8 @@ def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
         with opened(recording, pipes=False) as sound:
             for number in sorted(numbers, key=lambda number: picks[number].candidate.start):
                 one = picks[number].candidate
-                first, frames = _part(sound, one.start - margin, one.end + margin)
-                rate = sound.file.samplerate
+                first, frames = _part(recording, sound, one.start - margin, one.end + margin)
+                rate = sound.rate
                 names[number] = _name(recording, one.start, set(names.values()))
                 _write_clip(folder / names[number], frames, rate)
                 begin = one.start - first / rate
@@ -175,17 +175,17 @@ def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
     return [names[number] for number in range(len(picks))]
 
 
-def _part(sound: Sound, start: float, end: float) -> tuple[int, NDArray[np.float32]]:
+def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, NDArray[np.float32]]:
     """Frames from ``start`` to ``end`` at the file's own rate, (frames, channels), and the number of the first one.
 
     Raises:
         AudioError: there are none.
     """
-    rate = sound.file.samplerate
+    rate = sound.rate
     first = max(sound.position, math.floor(max(0.0, start) * rate))
     blocks = list(sound.blocks(math.ceil(end * rate) - first, first - sound.position))
     if not blocks:
-        raise AudioError(f"{printable(sound.file.name)}: it has become shorter since it was heard")
+        raise AudioError(f"{printable(recording)}: it has become shorter since it was heard")
     return first, np.concatenate(blocks)
 
 
