@@ -27,7 +27,7 @@ from astune.data.heard import input_seconds, unheard
 from astune.data.hold_out import groups_in_several
 from astune.data.labels import doubtful_kinds
 from astune.data.measured import EnergySums, measure
-from astune.data.near_duplicates import near_duplicates
+from astune.data.near_duplicates import near_duplicates, thinning
 from astune.data.threads import in_threads
 from astune.names import LONGEST_INPUT
 
@@ -106,9 +106,10 @@ def _listen_to_all(
 ) -> tuple[dict[Clip, Sound], list[Broken]]:
     sounds: dict[Clip, Sound] = {}
     broken: list[Broken] = []
+    thinned = thinning(len(dataset.clips))
 
     def listen(region: Region) -> Sound | str:
-        return measure(region, front_end)
+        return measure(region, front_end, thinned)
 
     regions = [clip.region for clip in dataset.clips]
     with progress("Decoding", len(regions), quiet=quiet) as advance:
@@ -239,7 +240,15 @@ def _crossing(dataset: AudioDataset) -> dict[str, list[str]]:
 def _notices(dataset: AudioDataset) -> list[str]:
     ungrouped = dataset.ungrouped()
     drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
-    return [*dataset.notices, *([f"{drawn} {ungrouped}"] if ungrouped else [])]
+    thinned = thinning(len(dataset.clips))
+    compared = (
+        f"Note: of so many clips, one fingerprint in {thinned} is compared: copies of very short sounds may be missed"
+    )
+    return [
+        *dataset.notices,
+        *([f"{drawn} {ungrouped}"] if ungrouped else []),
+        *([compared] if thinned > 1 else []),
+    ]
 
 
 def _part(clip: Clip) -> str:

@@ -31,6 +31,9 @@ _AHEAD = 3  # landmarks that one is joined with, two at a time
 _LONGEST = 63  # frames that three may span
 _SHIFTS = 4  # of a short clip: where its frames lie is chance, so it is looked up at four offsets of a quarter of a hop
 _SHORT = 2 * RATE
+_LONG = 5 * 60 * RATE  # samples of a recording of which one print in eight is kept, so that hours take megabytes
+_LONG_THINNED = 8
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hash: odd, 2^64 over the golden ratio
 
 TICK = _HOP // _SHIFTS / RATE
 """Seconds of a step of :attr:`Prints.times`."""
@@ -52,9 +55,14 @@ class Prints:
 
 
 class Fingerprint:
-    """Collects the fingerprints of a recording that comes in blocks; they do not depend on how it is cut."""
+    """Collects the fingerprints of a recording that comes in blocks; they do not depend on how it is cut.
 
-    def __init__(self) -> None:
+    Args:
+        thinned: one print in so many is kept, a power of two: those whose number it divides, so that copies keep the same ones.
+    """
+
+    def __init__(self, thinned: int = 1) -> None:
+        self._thinned = thinned
         self._landmarks = _Landmarks()
         self._beginning: list[NDArray[np.float32]] = []
         self._samples = 0
@@ -74,7 +82,8 @@ class Fingerprint:
 
     def prints(self) -> Prints:
         """The fingerprints of all blocks; call it once, after the last one."""
-        hashes, times = _joined(*self._landmarks.places())
+        thinned = max(self._thinned, _LONG_THINNED) if self._samples >= _LONG else self._thinned
+        hashes, times = _joined(*self._landmarks.places(), thinned)
         found, first = np.unique(hashes, return_index=True)
         first_times = times[first] * _SHIFTS
         if self._samples >= _SHORT:
@@ -84,7 +93,7 @@ class Fingerprint:
         for shift in range(1, _SHIFTS):
             shifted = _Landmarks()
             shifted.add(beginning[shift * _HOP // _SHIFTS :])
-            hashes, times = _joined(*shifted.places())
+            hashes, times = _joined(*shifted.places(), thinned)
             sought.append(hashes)
             sought_times.append(times * _SHIFTS + shift)
         return Prints(found, first_times, np.concatenate(sought), np.concatenate(sought_times))
@@ -135,7 +144,9 @@ class _Landmarks:
         self._power, self._first, self._context = rows[dropped:], self._first + dropped, end - dropped
 
 
-def _joined(times: NDArray[np.int32], bins: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def _joined(
+    times: NDArray[np.int32], bins: NDArray[np.int32], thinned: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """Numbers of three landmarks, and the frame of the first of them."""
     hashes, anchors = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
     for second in range(1, _AHEAD):
@@ -143,15 +154,13 @@ def _joined(times: NDArray[np.int32], bins: NDArray[np.int32]) -> tuple[NDArray[
             anchor = slice(0, max(0, len(times) - third))
             middle, last = (slice(ahead, ahead + anchor.stop) for ahead in (second, third))
             between = times[middle] - times[anchor], times[last] - times[anchor]
-            near = between[1] <= _LONGEST
             number = np.zeros(anchor.stop, np.uint64)
             for value, size in (
-                (bins[anchor], 512),
-                (bins[middle], 512),
-                (bins[last], 512),
-                *((b, 64) for b in between),
-            ):
+                (bins[anchor], 512), (bins[middle], 512), (bins[last], 512), *((frames, 64) for frames in between)
+            ):  # fmt: skip
                 number = number * np.uint64(size) + (value % size).astype(np.uint64)
-            hashes.append(number[near])
-            anchors.append(times[anchor][near])
+            number *= _SPREAD
+            kept = (between[1] <= _LONGEST) & (number >> np.uint64(32) & np.uint64(thinned - 1) == 0)
+            hashes.append(number[kept])
+            anchors.append(times[anchor][kept])
     return np.concatenate(hashes), np.concatenate(anchors)

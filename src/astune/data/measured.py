@@ -70,17 +70,18 @@ class Sound:
     """Nothing where no front end was given."""
 
 
-def measure(region: Region, front_end: FrontEnd | None) -> Sound | str:
+def measure(region: Region, front_end: FrontEnd | None, thinned: int = 1) -> Sound | str:
     """Decode a clip and measure it.
 
     Args:
         region: what is read.
         front_end: whose log-Mel energies are summed; none are where None.
+        thinned: as for :class:`astune.data.fingerprints.Fingerprint`.
 
     Returns:
         What was measured, or why it cannot be read.
     """
-    hearing = _Hearing(front_end)
+    hearing = _Hearing(front_end, thinned)
     path, start, end = region
     try:
         facts = survey(path, hearing.take, start, end=end, pipes=False, watch=hearing.watch)
@@ -92,8 +93,8 @@ def measure(region: Region, front_end: FrontEnd | None) -> Sound | str:
 class _Hearing:
     """Everything that is measured of a clip while it is decoded."""
 
-    def __init__(self, front_end: FrontEnd | None) -> None:
-        self._digest, self._prints, self._energies = hashlib.sha256(), Fingerprint(), _Energies(front_end)
+    def __init__(self, front_end: FrontEnd | None, thinned: int) -> None:
+        self._digest, self._prints, self._energies = hashlib.sha256(), Fingerprint(thinned), _Energies(front_end)
         self._meter: QualityMeter | None = None
         self._resampler: Resampler | None = None
         self._block = np.empty((0, 1), np.float32)

@@ -34,13 +34,14 @@ _VOTES, _VOTES_SHARE, _VOTES_ENOUGH = (
 )  # prints that have to agree: so many, or a share of the shorter clip's, up to the last
 _EACH = 8  # clips that are looked at of those that share a print, and
 _HEARD = 5  # pairs that are heard of each clip: both keep the search linear in the clips
-_AT_ONCE = 500_000  # prints looked up at a time
+_AT_ONCE = 200_000  # prints looked up at a time
 _SECONDS = 1.0  # that are heard
 _LEAST_SECONDS = 0.1
 _LAG = 0.05  # seconds by which the prints may be mistaken
 _SEGMENT = 512  # samples of a spectrum
 _BAND = (100.0, 3800.0)  # Hz
 _AUDIBLE = 1e-5  # of the strongest frequency's power: weaker ones are a codec's own
+_MANY = 25_000  # clips of which all prints are kept; of more, one in two, four, eight, so that memory does not grow on
 SAME = 0.65
 """Coherence from which two sounds are the same: of low-rate MP3 and Vorbis, 95 of 100 short words have 0.74 or more, and two takes of one
 word at most 0.58."""
@@ -70,6 +71,18 @@ class _Pair:
     """Ticks."""
     place: float
     """Ticks in the first."""
+
+
+def thinning(clips: int) -> int:
+    """How many prints there are to one that is kept, so that memory does not grow on with the clips of a data set.
+
+    Args:
+        clips: of the data set.
+
+    Returns:
+        A power of two; 1 up to 25,000 clips.
+    """
+    return 1 << max(0, (clips - 1) // _MANY).bit_length()
 
 
 def near_duplicates(
@@ -123,7 +136,7 @@ def _candidates(prints: Sequence[Prints]) -> Iterator[_Pair]:
     if len(prints) < 2:
         return
     sizes = np.array([len(one.hashes) for one in prints])
-    clips = np.repeat(np.arange(len(prints)), sizes)
+    clips = np.repeat(np.arange(len(prints), dtype=np.int32), sizes)
     hashes, times = (np.concatenate([getattr(one, name) for one in prints]) for name in ("hashes", "times"))
     order = np.argsort(hashes, kind="stable")
     index = (hashes[order], times[order], clips[order])
@@ -150,7 +163,7 @@ def _portions(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield start, len(sizes)
 
 
-_Index = tuple["NDArray[np.uint64]", "NDArray[np.int32]", "NDArray[np.int64]"]
+_Index = tuple["NDArray[np.uint64]", "NDArray[np.int32]", "NDArray[np.int32]"]
 
 
 def _looked_up(seekers: Sequence[Prints], first: int, index: _Index) -> Iterator[_Pair]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from astune.data.splits import SplitName
+
 
 def splits(folder: Path) -> Path:
     """Five whole clips of two classes: 1, 1, 2, 4 and 0.5 s, one in stereo, one at 16 kHz."""
@@ -210,7 +212,8 @@ def test_quality_is_told_for_each_clip_and_for_all(tmp_path: Path) -> None:
     assert report.silent_share == pytest.approx(3 / 11, abs=1e-3)
     assert report.levels["min"] == pytest.approx(10 * math.log10(0.01**2 / 2), abs=0.01)
     assert figures["b/whistle.wav"].above_8_khz_share == pytest.approx(1)
-    assert (report.above_8_khz.clips_over_half, report.above_8_khz.median_share) == (1, pytest.approx(0, abs=1e-4))
+    assert report.above_8_khz.clips_over_half == 1
+    assert report.above_8_khz.median_share == pytest.approx(0, abs=1e-4)
     (line,) = [line for line in report.sentences() if "above 8 kHz" in line]
     assert "more than half of it in 1 clip;" in line
 
@@ -242,9 +245,10 @@ def test_windows_of_one_recording_are_copies_only_across_splits(tmp_path: Path) 
     """Windows that overlap share sound. Within one split that is meant; across splits it is a leak."""
     soundfile.write(tmp_path / "r.wav", np.random.default_rng(0).normal(0, 0.1, 48_000), 16_000)
     dataset = load_data(splits(tmp_path / "other"))
+    splits_given: list[SplitName] = ["train", "train", "train", "test"]
     windows = [
         Clip(f"w{number}", tmp_path / "r.wav", ("dog",), start=number / 2, end=number / 2 + 1, split=split)
-        for number, split in enumerate(("train", "train", "train", "test"))
+        for number, split in enumerate(splits_given)
     ]
     groups = check(replace(dataset, clips=tuple(windows)), quiet=True).near_duplicates
     assert [(pair.first, pair.second, pair.offset_seconds) for group in groups for pair in group.pairs] == [

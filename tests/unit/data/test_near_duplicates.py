@@ -14,7 +14,7 @@ from astune.data.audio import read_audio
 from astune.data.check import check
 from astune.data.clip import Region
 from astune.data.fingerprints import Fingerprint
-from astune.data.near_duplicates import SAME, coherence, near_duplicates
+from astune.data.near_duplicates import SAME, coherence, near_duplicates, thinning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -152,3 +152,25 @@ def test_real_takes_of_one_word_are_no_copies_and_real_copies_are(real_audio: Pa
         ["3-151080-A-20", "5-151085-A-20"],
     ]
     assert groups[2].parts == ["fold 3", "fold 5"]
+
+
+def test_a_long_recording_keeps_one_print_in_eight_and_its_parts_are_found(tmp_path: Path) -> None:
+    """Six minutes of noise, and five seconds of them, a decibel quieter and from the middle of a frame on."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 360 * 16_000).astype(np.float32)
+    paths = [tmp_path / name for name in ("long.wav", "part.wav")]
+    soundfile.write(paths[0], noise, 16_000)
+    soundfile.write(paths[1], 0.9 * noise[200 * 16_000 + 77 : 205 * 16_000], 16_000)
+    (match,) = found(paths)
+    assert match.offset_seconds == pytest.approx(-200 - 77 / 16_000, abs=0.001)
+    whole, thinned = Fingerprint(), Fingerprint(8)
+    for fingerprint in (whole, thinned):
+        fingerprint.add(noise[: 60 * 16_000])
+    one, eighth = whole.prints().hashes, thinned.prints().hashes
+    assert len(eighth) == pytest.approx(len(one) / 8, rel=0.1)
+    assert np.isin(eighth, one).all()
+
+
+def test_prints_are_thinned_from_25_000_clips_on() -> None:
+    assert [thinning(clips) for clips in (1, 25_000, 25_001, 50_001, 75_000, 75_001, 100_001, 105_829)] == [
+        1, 1, 2, 4, 4, 4, 8, 8,
+    ]  # fmt: skip
