@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ item []:
 """
 
 
-def covered(data: str, **options: object) -> list[tuple[str, str, float, float]]:
+def covered(data: str, **options: Any) -> list[tuple[str, str, float, float]]:
     """Recording, label, first and last second of what each label's clips cover."""
     found: dict[tuple[str, str], tuple[float, float]] = {}
     for clip in load_data(data, **options).clips:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ def recordings(folder: Path, *names: str) -> None:
         write_tone(folder / name, seconds=4.0, pitch=300 + 50 * number)
 
 
-def heard(data: str | Path, **options: object) -> list[tuple[str, str]]:
+def heard(data: str | Path, **options: Any) -> list[tuple[str, str]]:
     """Recording and label of each clip."""
     return [(clip.path.name, clip.label) for clip in load_data(data, **options).clips]
 
@@ -205,7 +205,7 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     ]
     file = write_text(tmp_path / "all.selections.txt", *selections(*rows, header=header))
     dataset = load_data(f"raven:{tmp_path}")
-    spans = {clip.path.name: (clip.start, clip.end) for clip in dataset.clips}
+    spans = {clip.path.name: (clip.start or 0.0, clip.end or 0.0) for clip in dataset.clips}
     assert set(spans) == {"a.wav", "b.wav"}
     assert spans["b.wav"][0] <= 2.5
     assert spans["b.wav"][1] >= 3.25

@@ -233,7 +233,7 @@ def test_a_folder_of_predicted_tables(tmp_path: Path) -> None:
         path = tmp_path / "field" / name
         rows = [] if name == "quiet.wav" else [f"{path},0.5,1.5,x,0.9,4,4,8,1,0.5,", f"{path},2,3,y,0.8,4,4,8,1,0.5,"]
         write_text(folder / file, head, *rows)
-    lines = [{"settings": {"format": "csv"}}]
+    lines: list[dict[str, object]] = [{"settings": {"format": "csv"}}]
     lines += [{"file": str(tmp_path / "field" / name), "table": file, "state": [1, 2]} for name, file in names.items()]
     lines += [{"file": str(tmp_path / "field" / "late.wav"), "table": "late.csv"}]
     write_text(folder / "predictions.jsonl", *map(json.dumps, lines))
