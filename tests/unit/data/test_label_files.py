@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import unicodedata
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -216,6 +217,32 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     )
     write_text(file, *selections(*rows, "3,Spectrogram 1,1,3.5,4.5,C:\\x\\c.wav,c.wav,c.wav,3.5,wren", header=header))
     assert "all.selections.txt line 4: there is no C:\\x\\c.wav below" in refusal(f"raven:{file}")
+
+
+def test_times_that_count_over_several_recordings_are_not_believed(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav", "b.wav")
+    header = "Selection,Begin Time (s),End Time (s),Begin File,Annotation"
+    rows = ["1,1,2,a.wav,robin", "2,5,6,b.wav,wren"]
+    file = write_text(tmp_path / "all.selections.txt", *selections(*rows, header=header))
+    assert "it is of several recordings and has no column File Offset (s)" in refusal(f"raven:{file}")
+    header = f"{header},File Offset (s)"
+    write_text(file, *selections("1,1,2,a.wav,robin,1", "2,5,6,b.wav,wren,1", header=header))
+    assert (
+        "it is a selection table of Raven, whose times may count over several recordings; give raven:PATH"
+        in refusal(f"csv:{file}")
+    )
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_another_form_of_unicode(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
+) -> None:
+    recording, track = (unicodedata.normalize(form, "grün") for form in forms)
+    recordings(tmp_path / "audio", f"{recording}.wav")
+    write_text(tmp_path / f"{track}.txt", *TRACK)
+    assert len(heard(f"audacity:{tmp_path}", audio_dir=tmp_path / "audio")) == 2
+    table = write_text(tmp_path / "t.csv", "file_name,label", f"D:\\{track}.wav,x")
+    assert len(heard(table, audio_dir=tmp_path / "audio")) == 1
 
 
 def test_tables_of_birdnet_analyzer(tmp_path: Path) -> None:

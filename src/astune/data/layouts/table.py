@@ -35,6 +35,7 @@ _TABLES = ("metadata.csv", "metadata.jsonl")
 _PARQUET = "metadata.parquet"
 _JSON = (".jsonl", ".ndjson")
 _DIVIDING = ("split", "fold", "group")
+_RAVEN = frozenset(("Begin Time (s)", "File Offset (s)"))
 
 
 @register_layout("csv")
@@ -233,6 +234,8 @@ class Table(Layout):
         dividing = None
         if not columns.divides and split is None:
             dividing = division_columns(unused, lambda name: (row[name] for _, row in rows))
+        if times is not None and set(header) >= _RAVEN:
+            fault = "it is a selection table of Raven, whose times may count over several recordings; give raven:PATH"
         if fault := fault or dividing:
             raise self.missing(file, fault)
         if times is not None and (times.start, times.end) != ("start", "end"):
