@@ -7,6 +7,8 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from astune.data import load_data
 from astune.errors import DataError
@@ -314,3 +316,59 @@ def test_a_folder_of_predictions_knows_its_recordings(tmp_path: Path, kind: str)
     assert "a.txt: there is no" in refusal(tmp_path / "events").replace(suffix, ".txt")
     moved = load_data(tmp_path / "events", audio_dir=tmp_path / "moved")
     assert [clip.label for clip in moved.clips] == [clip.label for clip in dataset.clips]
+
+
+VALID = {
+    "csv": ("t.csv", "file_name;start;end;label\na.wav;0;1,5;robin\nb.wav;2;2,5;wren\n"),
+    "audacity": ("a.txt", "0.5\t1\trobin\n\\\t1\t2\n1.5\t2\twren\n"),
+    "raven": ("a.txt", "\n".join(selections("1,W 1,1,0,1,0,9,robin", "2,S 1,1,2,3,0,9,wren"))),
+}
+PIECES = [
+    "",
+    "-",
+    "nan",
+    "1e999",
+    ",",
+    ";",
+    "\t",
+    "\n",
+    "\r\n",
+    '"',
+    "\\",
+    "\ufeff",
+    "\x1b",
+    "\u202e",
+    "é",
+    "0:01",
+    "label",
+    "sep=;",
+    "C:\\",
+]
+
+
+@pytest.mark.parametrize("kind", sorted(VALID))
+@settings(max_examples=60)
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(PIECES)), min_size=1, max_size=3),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+)
+def test_a_changed_table_is_read_or_refused_in_words(
+    kind: str, changes: list[tuple[float, int, str]], encoding: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever happened to a valid table: labels with clips, or one message that names the file."""
+    name, text = VALID[kind]
+    for place, length, piece in changes:
+        start = int(place * len(text))
+        text = text[:start] + piece + text[start + length :]
+    folder = tmp_path_factory.mktemp("changed")
+    recordings(folder, "a.wav", "b.wav")
+    (folder / name).write_bytes(text.encode(encoding, errors="replace"))
+    message, dataset = "", None
+    try:
+        dataset = load_data(f"{kind}:{folder / name}")
+    except DataError as refused:
+        message = str(refused)
+    if dataset is None:
+        assert name in message
+    else:
+        assert {clip.label for clip in dataset.clips} == set(dataset.labels) != set()
