@@ -212,12 +212,12 @@ class Table(Layout):
         absent = [role for role, one in chosen.items() if one.name is None]
         class_folders = "label" in absent and subfolders(file.parent)
         hint = "; folder:PATH reads the class folders" if class_folders else ""
-        options_of = [
-            f"{name} for {role}"
-            for role, name in (("file_name", "file_column"), ("label", "label_column"))
-            if role in absent
-        ]
-        hint += f"; give a column of another name as {' and '.join(options_of)}"
+        options_of = {"file_name": "file_column", "label": "label_column"}
+        hint += (
+            f"; if it has another name, give it as {' and '.join(options_of[role] for role in absent)}"
+            if absent
+            else ""
+        )
         absent_columns(self, file, header, absent, hint)
         remarks += [f"Note: {printable(file.name)}: {one.remark}" for one in chosen.values() if one.remark]
         if "split" in header and "fold" in header:
