@@ -7,6 +7,7 @@ only ``garden.wav`` below it. ``D:\field\garden.wav`` is that one too.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +61,7 @@ class Recordings:
         for file in self.found.files:
             folder, _, name = file.rpartition("/")
             for key in {name, os.path.splitext(name)[0]}:  # noqa: PTH122 - of text, for speed
-                keyed[folder, key].append(file)
+                keyed[composed(folder), composed(key)].append(file)
         return dict(keyed)
 
     @cached_property
@@ -82,9 +83,9 @@ class Recordings:
             Their names below :attr:`folder`; two or more where it cannot be told.
         """
         for name in names:
-            if here := self._below.get((folder, name)):
+            if here := self._below.get((composed(folder), composed(name))):
                 return here
-        return next((there for name in names if anywhere and (there := self._anywhere.get(name))), [])
+        return next((there for name in names if anywhere and (there := self._anywhere.get(composed(name)))), [])
 
     def named(self, text: str) -> list[str]:
         """Recordings that a name in a table may mean.
@@ -99,7 +100,16 @@ class Recordings:
         for name in (text, slashed):
             if name and os.path.isfile(os.path.join(self.folder, name)):  # noqa: PTH113, PTH118 - of text, for speed
                 return [name]
-        return self._anywhere.get(slashed.rpartition("/")[2], [])
+        return self._anywhere.get(composed(slashed.rpartition("/")[2]), [])
+
+
+def composed(name: str) -> str:
+    """A name in one form of Unicode: macOS writes accents as characters of their own, and most else does not.
+
+    Args:
+        name: of a file.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 class Lost:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from astune.data.opening import is_pipe
+from astune.data.predicted import RECORD as RECORD
+from astune.data.predicted import STATE as _STATE
 from astune.errors import ConfigError, written
 from astune.files import write_text
 from astune.json_text import json_text
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
     from astune.inference.findings import Findings
     from astune.inference.writers import Writer
 
-RECORD = "predictions.jsonl"
 _PIPE = "standard input"
-_STATE = "state"  # of a recording when it was finished
 _NEXT = "give another folder, or delete it"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ item []:
 """
 
 
-def covered(data: str, **options: object) -> list[tuple[str, str, float, float]]:
+def covered(data: str, **options: Any) -> list[tuple[str, str, float, float]]:
     """Recording, label, first and last second of what each label's clips cover."""
     found: dict[tuple[str, str], tuple[float, float]] = {}
     for clip in load_data(data, **options).clips:
@@ -66,6 +66,24 @@ def test_praat(tmp_path: Path) -> None:
     assert first <= 0.5
     assert last >= 1.2504
     assert (start, end) == pytest.approx((1.2504, 4.0), abs=0.5)
+
+
+def test_tiers_are_asked_for(tmp_path: Path) -> None:
+    write_tone(tmp_path / "a.wav", seconds=4.0)
+    tier = (
+        GRID[GRID.index("    item [1]") :]
+        .replace("songs", "calls")
+        .replace("item [1]", "item [2]")
+        .replace("wren", "crow")
+    )
+    (tmp_path / "a.TextGrid").write_text(GRID.replace("size = 1", "size = 2") + tier, encoding="utf-8")
+    message = f"{tmp_path / 'a.TextGrid'} has 2 tiers (songs, calls); say which with annotation_format, such as 'textgrid:songs'"
+    assert refusal(f"crowsetta:{tmp_path}") == message
+    assert load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:calls").labels == ("crow", "robin")
+    with pytest.raises(DataError, match="is no readable textgrid file"):
+        load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:birds")
+    with pytest.raises(ConfigError, match="the format timit has no tiers; give 'timit'"):
+        load_data(f"crowsetta:{tmp_path}", annotation_format="timit:songs")
 
 
 def test_timit_counts_samples(tmp_path: Path) -> None:

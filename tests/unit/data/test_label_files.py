@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from astune.data import load_data
 from astune.errors import DataError
@@ -23,7 +26,7 @@ def recordings(folder: Path, *names: str) -> None:
         write_tone(folder / name, seconds=4.0, pitch=300 + 50 * number)
 
 
-def heard(data: str | Path, **options: object) -> list[tuple[str, str]]:
+def heard(data: str | Path, **options: Any) -> list[tuple[str, str]]:
     """Recording and label of each clip."""
     return [(clip.path.name, clip.label) for clip in load_data(data, **options).clips]
 
@@ -205,7 +208,7 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     ]
     file = write_text(tmp_path / "all.selections.txt", *selections(*rows, header=header))
     dataset = load_data(f"raven:{tmp_path}")
-    spans = {clip.path.name: (clip.start, clip.end) for clip in dataset.clips}
+    spans = {clip.path.name: (clip.start or 0.0, clip.end or 0.0) for clip in dataset.clips}
     assert set(spans) == {"a.wav", "b.wav"}
     assert spans["b.wav"][0] <= 2.5
     assert spans["b.wav"][1] >= 3.25
@@ -216,6 +219,32 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     )
     write_text(file, *selections(*rows, "3,Spectrogram 1,1,3.5,4.5,C:\\x\\c.wav,c.wav,c.wav,3.5,wren", header=header))
     assert "all.selections.txt line 4: there is no C:\\x\\c.wav below" in refusal(f"raven:{file}")
+
+
+def test_times_that_count_over_several_recordings_are_not_believed(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav", "b.wav")
+    header = "Selection,Begin Time (s),End Time (s),Begin File,Annotation"
+    rows = ["1,1,2,a.wav,robin", "2,5,6,b.wav,wren"]
+    file = write_text(tmp_path / "all.selections.txt", *selections(*rows, header=header))
+    assert "it is of several recordings and has no column File Offset (s)" in refusal(f"raven:{file}")
+    header = f"{header},File Offset (s)"
+    write_text(file, *selections("1,1,2,a.wav,robin,1", "2,5,6,b.wav,wren,1", header=header))
+    assert (
+        "it is a selection table of Raven, whose times may count over several recordings; give raven:PATH"
+        in refusal(f"csv:{file}")
+    )
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_another_form_of_unicode(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
+) -> None:
+    recording, track = (unicodedata.normalize(form, "grün") for form in forms)
+    recordings(tmp_path / "audio", f"{recording}.wav")
+    write_text(tmp_path / f"{track}.txt", *TRACK)
+    assert len(heard(f"audacity:{tmp_path}", audio_dir=tmp_path / "audio")) == 2
+    table = write_text(tmp_path / "t.csv", "file_name,label", f"D:\\{track}.wav,x")
+    assert len(heard(table, audio_dir=tmp_path / "audio")) == 1
 
 
 def test_tables_of_birdnet_analyzer(tmp_path: Path) -> None:
@@ -287,3 +316,59 @@ def test_a_folder_of_predictions_knows_its_recordings(tmp_path: Path, kind: str)
     assert "a.txt: there is no" in refusal(tmp_path / "events").replace(suffix, ".txt")
     moved = load_data(tmp_path / "events", audio_dir=tmp_path / "moved")
     assert [clip.label for clip in moved.clips] == [clip.label for clip in dataset.clips]
+
+
+VALID = {
+    "csv": ("t.csv", "file_name;start;end;label\na.wav;0;1,5;robin\nb.wav;2;2,5;wren\n"),
+    "audacity": ("a.txt", "0.5\t1\trobin\n\\\t1\t2\n1.5\t2\twren\n"),
+    "raven": ("a.txt", "\n".join(selections("1,W 1,1,0,1,0,9,robin", "2,S 1,1,2,3,0,9,wren"))),
+}
+PIECES = [
+    "",
+    "-",
+    "nan",
+    "1e999",
+    ",",
+    ";",
+    "\t",
+    "\n",
+    "\r\n",
+    '"',
+    "\\",
+    "\ufeff",
+    "\x1b",
+    "\u202e",
+    "é",
+    "0:01",
+    "label",
+    "sep=;",
+    "C:\\",
+]
+
+
+@pytest.mark.parametrize("kind", sorted(VALID))
+@settings(max_examples=60)
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(PIECES)), min_size=1, max_size=3),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+)
+def test_a_changed_table_is_read_or_refused_in_words(
+    kind: str, changes: list[tuple[float, int, str]], encoding: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever happened to a valid table: labels with clips, or one message that names the file."""
+    name, text = VALID[kind]
+    for place, length, piece in changes:
+        start = int(place * len(text))
+        text = text[:start] + piece + text[start + length :]
+    folder = tmp_path_factory.mktemp("changed")
+    recordings(folder, "a.wav", "b.wav")
+    (folder / name).write_bytes(text.encode(encoding, errors="replace"))
+    message, dataset = "", None
+    try:
+        dataset = load_data(f"{kind}:{folder / name}")
+    except DataError as refused:
+        message = str(refused)
+    if dataset is None:
+        assert name in message
+    else:
+        assert {clip.label for clip in dataset.clips} == set(dataset.labels) != set()

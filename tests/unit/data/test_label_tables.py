@@ -97,6 +97,16 @@ def test_rows_without_times_are_whole_recordings(tmp_path: Path) -> None:
     assert refusal(both) == f"{both}: {tmp_path / 'a.wav'} is named as a whole, and parts of it in other rows"
 
 
+def test_labels_of_parts_are_cleaned_and_announced(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav")
+    rows = ["a.wav, robin,0,1", "a.wav,robin,1,2", "a.wav,caf\u0065\u0301,2,3"]
+    dataset = load_data(table(tmp_path, "file_name,label,start,end", *rows))
+    assert dataset.labels == ("café", "robin")
+    assert any("2 labels are read without outer spaces" in notice for notice in dataset.notices)
+    alike = table(tmp_path, "file_name,label,start,end", "a.wav, 1,0,1", "a.wav,1.0,1,2")
+    assert "labels '1' (line 2) and '1.0' (line 3) are the same number" in refusal(alike)
+
+
 def test_windows_of_whole_recordings(tmp_path: Path) -> None:
     """Rows without times are regions from beginning to end where windows are asked for; broken files stay whole."""
     recordings(tmp_path, "a.wav", "b.wav")
@@ -233,7 +243,7 @@ def test_a_folder_of_predicted_tables(tmp_path: Path) -> None:
         path = tmp_path / "field" / name
         rows = [] if name == "quiet.wav" else [f"{path},0.5,1.5,x,0.9,4,4,8,1,0.5,", f"{path},2,3,y,0.8,4,4,8,1,0.5,"]
         write_text(folder / file, head, *rows)
-    lines = [{"settings": {"format": "csv"}}]
+    lines: list[dict[str, object]] = [{"settings": {"format": "csv"}}]
     lines += [{"file": str(tmp_path / "field" / name), "table": file, "state": [1, 2]} for name, file in names.items()]
     lines += [{"file": str(tmp_path / "field" / "late.wav"), "table": "late.csv"}]
     write_text(folder / "predictions.jsonl", *map(json.dumps, lines))

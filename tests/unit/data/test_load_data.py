@@ -137,7 +137,7 @@ def test_csv_counts_the_faults_beyond_ten(tmp_path: Path) -> None:
     [
         (
             "thing,label",
-            "the header (thing, label) has no column file_name; give a column of another name as file_column",
+            "the header (thing, label) has no column file_name; if it has another name, give it as file_column",
         ),
         ("a.wav,dog", "has no column file_name and no column label; is the first line a row already?"),
         ("a;b", "no column file_name and no column label"),

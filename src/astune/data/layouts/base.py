@@ -309,7 +309,8 @@ def dataset_of(
         ordered = [replace(clip, group=groups[clip.group]) if clip.group is not None else clip for clip in ordered]
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
     names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
-    stands = {clean[label]: place for label, place in {**first, **(places or {})}.items()}
+    # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
+    stands = {clean.get(label) or cleaned(label): place for label, place in {**first, **(places or {})}.items()}
 
     def place_of(label: str) -> str:
         return printable(stands.get(label, "no clip"))

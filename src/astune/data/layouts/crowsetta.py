@@ -2,7 +2,7 @@
 
 A sample: an interval ``robin`` from 1.5 to 2.75 in ``garden.TextGrid`` says that a robin sings in ``garden.wav`` then. Praat's text grids,
 TIMIT's ``.phn`` and ``.wrd``, ``.not.mat`` of evsonganaly and crowsetta's own tables are recognised by their suffix; others are named by
-``annotation_format``.
+``annotation_format``. A text grid of several tiers needs ``textgrid:TIER``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Crowsetta(LabelFiles):
   PATH/                                any depth; or one of the files
     garden.wav  garden.TextGrid        or .phn, .wrd, .not.mat (garden.wav.not.mat)
     annotations.csv                    crowsetta's own table, of many recordings
-  annotation_format for others, as crowsetta names them: aud-seq, aud-bbox, simple-seq, birdsong-recognition-dataset, yarden
+  annotation_format for others, as crowsetta names them: aud-seq, aud-bbox, simple-seq, birdsong-recognition-dataset, yarden;
+    textgrid:words for the tier words of a TextGrid
   audio_dir where the recordings are elsewhere
 """
 
@@ -60,9 +61,10 @@ class Crowsetta(LabelFiles):
         """
         lowered = name.lower()
         suffix = next((one for one in _GUESSED if lowered.endswith(one)), None)
-        if options.annotation_format is not None and suffix is not None:
-            suffix = suffix if _GUESSED[suffix] == options.annotation_format else None
-        if suffix is None and options.annotation_format not in (None, *_GUESSED.values()):
+        wanted, _ = _format(options)
+        if wanted is not None and suffix is not None:
+            suffix = suffix if _GUESSED[suffix] == wanted else None
+        if suffix is None and wanted not in (None, *_GUESSED.values()):
             asked = _ASKED.search(lowered, max(lowered.rfind("."), 0))
             suffix = asked[0] if asked else None
         if suffix is None:
@@ -81,10 +83,15 @@ class Crowsetta(LabelFiles):
             ConfigError: the library crowsetta is not installed, or knows no such format.
             DataError: no such file, or one that cannot be used.
         """
-        if options.annotation_format is not None and options.annotation_format not in (
-            known := _library().formats.as_list()
-        ):
-            raise ConfigError(unknown("annotation_format", options.annotation_format, known))
+        name, tier = _format(options)
+        if name is not None:
+            formats = _library().formats
+            if name not in formats.as_list():
+                raise ConfigError(unknown("annotation_format", name, formats.as_list()))
+            if tier and "tier" not in _arguments(formats.by_name(name).to_annot):
+                raise ConfigError(
+                    f"annotation_format {options.annotation_format!r}: the format {name} has no tiers; give {name!r}"
+                )
         return super().load_with(path, options)
 
     def is_one(self, file: Path) -> bool:
@@ -135,22 +142,29 @@ class Crowsetta(LabelFiles):
             ConfigError: as of :meth:`lines`.
             DataError: as of :meth:`lines`.
         """
-        library = _library()
-        name = reading.options.annotation_format
+        name, tier = _format(reading.options)
         name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))
-        form = library.formats.by_name(name)
-        given = (
-            {"audio_path": recording} if recording is not None and "audio_path" in _arguments(form.from_file) else {}
-        )
-        exact = {"round_times": False} if "round_times" in _arguments(form.to_annot) else {}
+        form = _library().formats.by_name(name)
+        given: dict[str, Any] = {}
+        if recording is not None and "audio_path" in _arguments(form.from_file):
+            given["audio_path"] = recording
+        wanted: dict[str, Any] = {"round_times": False} if "round_times" in _arguments(form.to_annot) else {}
+        wanted |= {"tier": tier} if tier else {}
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                made = form.from_file(file, **given).to_annot(**exact)
+                read = form.from_file(file, **given)
+                made = read.to_annot(**wanted)
         except Exception as fault:
             reason = " ".join(str(fault).split())[:200]
             raise DataError(f"{printable(file)} is no readable {name} file ({printable(reason)})") from fault
         reading.remarks += [f"Note: {printable(reading.place(file))}: {printable(one.message)}" for one in said]
+        if not tier and len(getattr(read, "tier_names", ())) > 1:
+            tiers = [printable(one) for one in read.tier_names]
+            raise DataError(
+                f"{printable(file)} has {len(tiers)} tiers ({', '.join(tiers)}); say which with annotation_format, "
+                f"such as {f'{name}:{tiers[0]}'!r}"
+            )
         return made if isinstance(made, list) else [made]
 
     def write_example(self, folder: Path) -> Path:
@@ -171,6 +185,12 @@ class Crowsetta(LabelFiles):
             intervals = ((0.0, 0.1, ""), (0.1, 0.4 + 0.01 * number, "robin"), (0.4 + 0.01 * number, 1.0, "wren"))
             write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, intervals))
         return folder
+
+
+def _format(options: DataOptions) -> tuple[str | None, str]:
+    """Format and tier of ``textgrid:words``."""
+    name, _, tier = (options.annotation_format or "").partition(":")
+    return name or None, tier
 
 
 def _text_grid(seconds: float, intervals: tuple[tuple[float, float, str], ...]) -> list[str]:

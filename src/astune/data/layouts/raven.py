@@ -100,6 +100,13 @@ class Raven(LabelFiles):
                 file,
                 "no recording has its name, and it has no column Begin File; name it as its recording, or give audio_dir",
             )
+        several = {row[name] for _, row in rows for name in paths[:1] if row[name]}
+        if len(several) > 1 and _OFFSET not in header:
+            raise self.missing(
+                file,
+                f"it is of several recordings and has no column {_OFFSET}, and Raven counts times over all of them; "
+                "add that measurement in Raven, or, if times count in each recording, give it as csv:PATH",
+            )
         reading.add_columns(unused_columns(name for name in header if name not in (*_SELF_EVIDENT, column)))
         found: list[Labelled] = []
         faults: list[str] = []

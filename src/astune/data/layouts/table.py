@@ -35,6 +35,7 @@ _TABLES = ("metadata.csv", "metadata.jsonl")
 _PARQUET = "metadata.parquet"
 _JSON = (".jsonl", ".ndjson")
 _DIVIDING = ("split", "fold", "group")
+_RAVEN = frozenset(("Begin Time (s)", "File Offset (s)"))
 
 
 @register_layout("csv")
@@ -211,12 +212,12 @@ class Table(Layout):
         absent = [role for role, one in chosen.items() if one.name is None]
         class_folders = "label" in absent and subfolders(file.parent)
         hint = "; folder:PATH reads the class folders" if class_folders else ""
-        options_of = [
-            f"{name} for {role}"
-            for role, name in (("file_name", "file_column"), ("label", "label_column"))
-            if role in absent
-        ]
-        hint += f"; give a column of another name as {' and '.join(options_of)}"
+        options_of = {"file_name": "file_column", "label": "label_column"}
+        hint += (
+            f"; if it has another name, give it as {' and '.join(options_of[role] for role in absent)}"
+            if absent
+            else ""
+        )
         absent_columns(self, file, header, absent, hint)
         remarks += [f"Note: {printable(file.name)}: {one.remark}" for one in chosen.values() if one.remark]
         if "split" in header and "fold" in header:
@@ -233,6 +234,8 @@ class Table(Layout):
         dividing = None
         if not columns.divides and split is None:
             dividing = division_columns(unused, lambda name: (row[name] for _, row in rows))
+        if times is not None and set(header) >= _RAVEN:
+            fault = "it is a selection table of Raven, whose times may count over several recordings; give raven:PATH"
         if fault := fault or dividing:
             raise self.missing(file, fault)
         if times is not None and (times.start, times.end) != ("start", "end"):
