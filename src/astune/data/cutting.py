@@ -127,6 +127,8 @@ def _labels(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure, negatives: Collection[str]
 ) -> tuple[list[str], list[int]]:
     """The labels that occur, and the number of the one that each window has. Where a clip may have several labels, this is to change."""
+    if not parts:
+        return [], []
     coverages, claims, touched = _heard(parts, spans, measure)
     names = list(coverages)
     positive = _positive(names, negatives)

@@ -35,24 +35,31 @@ class DataOptions(Validated):
         None, description="format of the files that crowsetta:DIR reads, as crowsetta names it, such as textgrid"
     )
     window: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, gt=0, description="seconds of the windows that labelled regions become"
+        None,
+        gt=0,
+        description="seconds of the windows that labelled regions become; by default regions of a table are clips as they are, and "
+        "those of label tracks get windows that hold 95 % of them",
     )
     hop: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, gt=0, description="seconds from one window to the next within a region; by default the window's"
+        None,
+        gt=0,
+        description="seconds from one window to the next within a region or the background; by default the window's",
     )
     min_overlap: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
         gt=0,
-        description="seconds of a region within a window that give it the label; by default half of the window",
+        description="seconds of a label within a window that give it to the window, as a whole region does; by default half of the window",
     )
     background: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="label for windows of the stretches without a label; by default they are not used"
+        None, description="label for windows that no region touches; it is negative; by default there are none"
     )
     negative: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="label that means none of the others, and is never an event"
+        None, description="label that means none of the others: a class like them, and never an event; may be repeated"
     )
     group_by: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="regular expression that finds the group (site, session, speaker) in a recording's path"
+        None,
+        description="regular expression that finds the group (site, session, speaker) in a recording's name: its first "
+        "group, or else all that matches",
     )
 
     @field_validator("audio_dir", mode="before")

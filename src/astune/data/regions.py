@@ -192,11 +192,12 @@ def _within(
         else:
             inside.append(replace(one, end=length))
             beyond.append(one)
-    verb = "ends" if len(beyond) == 1 else "end"
-    return inside, faults, [
-        f"Note: {number_of(len(beyond), 'region')} {verb} up to {_SLACK:g} s after the recording and stop with it, "
+    verb = "is" if len(beyond) == 1 else "are"
+    notes = [
+        f"Note: {number_of(len(beyond), 'region')} {verb} cut at the end of the recording, up to {_SLACK:g} s before the given end, "
         f"{printable(beyond[0].place)} among them"
     ] if beyond else []  # fmt: skip
+    return inside, faults, notes
 
 
 def _once(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], list[str]]:
@@ -375,7 +376,7 @@ class _Cutter:
         others = len(self.clips) - count
         if count > _FAR_MORE * max(others, 1):
             notes.append(
-                f"Note: there are {count:,} clips of {printable(label)} and {others:,} others; a longer hop gives fewer"
+                f"Note: there are {count:,} clips of {printable(label)} and {number_of(others, 'other clip')}; a longer hop gives fewer"
             )
         return notes
 
