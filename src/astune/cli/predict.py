@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
+    from astune.inference.crew import Crew, Question
     from astune.inference.findings import Findings
     from astune.inference.inputs import Expanded
     from astune.inference.prediction import Prediction
     from astune.inference.predictor import Predictor
     from astune.inference.result_folder import ResultFolder
-    from astune.inference.spread import Crew, Question
     from astune.inference.timeline import OnWindow
     from astune.inference.writers import Writer
 
@@ -153,12 +153,12 @@ def predict(
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.console import say
+    from astune.inference.crew import Crew, Question
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
     from astune.inference.predictor import Predictor
     from astune.inference.request import Request
     from astune.inference.result_folder import digest_of, opened
-    from astune.inference.spread import Crew, Question
     from astune.inference.writers import WRITERS
 
     if "" in files:
@@ -243,13 +243,15 @@ def _showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None
 
 
 def _asking(predictor: Predictor, question: Question, crew: Crew | None, *, ordered: bool) -> Ask:
+    from astune.inference.spread import hear
+
     precision: Any = predictor.precision  # given, it is not announced again
     team = replace(crew, precision=precision) if crew else None
 
     def ask(paths: Sequence[Path], on_window: OnWindow) -> Iterator[Any]:
         if team is None:
             return question.answers(predictor, paths, on_window)
-        return team.answers(question, paths, on_window, ordered=ordered)
+        return hear(team, question, paths, on_window, ordered=ordered)
 
     return ask
 

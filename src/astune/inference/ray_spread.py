@@ -16,7 +16,7 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from astune.inference.spread import Answer, Crew, Question, Unit
+    from astune.inference.crew import Answer, Crew, Question, Unit
 
 _RETRIES = 3  # of recordings whose worker died
 _CORES = 4  # of a worker without a GPU, where the number of workers is left open

@@ -10,204 +10,64 @@ worker when it is alone is reported.
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 from collections import deque
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 
-from astune.data.opening import is_pipe
 from astune.environment import usable_cores
 from astune.errors import AstuneError, AudioError, ConfigError
-from astune.inference.findings import Findings
-from astune.inference.prediction import Prediction
+from astune.inference.crew import units_of
+from astune.inference.ray_spread import on_ray
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
 
-    from astune.inference.predictor import Predictor
-    from astune.inference.request import Request
+    from astune.inference.crew import Answer, Crew, Question, Unit
     from astune.inference.timeline import OnWindow
-    from astune.names import Precision
-
-Answer: TypeAlias = Prediction | Findings
-Unit: TypeAlias = tuple[tuple[int, str], ...]
-"""Recordings that are handed out together: their place among all, and their path."""
-
-_ALONE = 2**21  # bytes: a recording that may have many windows
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of each recording."""
+def hear(
+    crew: Crew,
+    question: Question,
+    paths: Sequence[str | Path],
+    on_window: OnWindow | None = None,
+    *,
+    ordered: bool = True,
+) -> Iterator[Answer]:
+    """Hear recordings.
 
-    request: Request
-    labels: bool = False
-    """Whether the answer is a :class:`Prediction`, else it is :class:`Findings`."""
-
-    def answers(
-        self, predictor: Predictor, paths: Iterable[str | Path], on_window: OnWindow | None = None
-    ) -> Iterator[Answer]:
-        """Ask it.
-
-        Args:
-            predictor: that hears them.
-            paths: of recordings.
-            on_window: as for :meth:`Predictor.timelines`.
-
-        Yields:
-            The answers, in order; one about a recording that cannot be read says why.
-        """
-        if self.labels:
-            asked = self.request
-            yield from predictor.predictions(paths, top_k=asked.top_k, pool=asked.pool, on_window=on_window)
-        else:
-            yield from self.request.findings(predictor, paths, on_window)
-
-    def failed(self, path: str, error: AstuneError) -> Answer:
-        """The answer about a recording that could not be heard.
-
-        Args:
-            path: of it.
-            error: why.
-        """
-        if self.labels:
-            return Prediction(path, pool=self.request.pool, error=error)
-        return Findings(path, (), None, 0.0, 0, self.request.window or 0.0, self.request.hop or 0.0, error=error)
-
-
-@dataclass(frozen=True)
-class Crew:
-    """The workers that hear recordings, and what each of them loads."""
-
-    adapter: str | Path
-    """A folder or a hub id."""
-    backbone: str | Path | None = None
-    device: str | None = None
-    """Of all workers; where None, they share out the GPUs, if there are any."""
-    precision: Precision | None = None
-    threads: int | None = None
-    """That decode, in each worker; its share of the cores where None."""
-    batch_size: int = 16
-    workers: int | None = None
-    """Processes; on a cluster, as many as it has room for where None."""
-    ray: str | None = None
-    """Address of a Ray cluster; this machine's processes where None."""
-
-    def answers(
-        self,
-        question: Question,
-        paths: Sequence[str | Path],
-        on_window: OnWindow | None = None,
-        *,
-        ordered: bool = True,
-    ) -> Iterator[Answer]:
-        """Hear recordings.
-
-        Processes import the script that calls this; guard it with ``if __name__ == "__main__":``.
-
-        Args:
-            question: what is asked of each.
-            paths: of recordings, on a cluster in folders that all machines see.
-            on_window: is called with the name of a recording and the seconds of it that were heard, on this machine.
-            ordered: whether the answers come in the order of the recordings, or as they are ready.
-
-        Yields:
-            One answer a recording.
-
-        Raises:
-            AstuneError: workers cannot load the adapter.
-            ConfigError: a number of workers below 1, a pipe, or no cluster.
-        """
-        self.refuse(paths)
-        units = units_of(paths, self.batch_size)
-        if self.ray is not None:
-            from astune.inference.ray_spread import on_ray
-
-            found = on_ray(self, question, units)
-        else:
-            found = _in_processes(self, question, units, on_window)
-        yield from _in_order(found) if ordered else (answer for _, answer in found)
-
-    def refuse(self, paths: Sequence[str | Path]) -> None:
-        """Refuse what cannot be shared out.
-
-        Args:
-            paths: of recordings.
-
-        Raises:
-            ConfigError: a number of workers below 1, or a pipe.
-        """
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers={self.workers}: give 1 or more")
-        for path in map(str, paths):
-            if is_pipe(path):
-                what = "standard input" if path == "-" else f"{printable(path)}, a pipe,"
-                raise ConfigError(f"{what} cannot be shared out to workers; leave out workers, or save it to a file")
-
-    def predictor(self, number: int, cores: int) -> Predictor:
-        """Load what one worker hears with.
-
-        Args:
-            number: of the worker, from 0.
-            cores: threads that torch computes with in this process from now on, and that decode where their number is open.
-
-        Returns:
-            The predictor.
-        """
-        from astune.inference.predictor import Predictor
-
-        torch.set_num_threads(cores)
-        device = self.device
-        if device is None and torch.accelerator.is_available():
-            device = f"{torch.accelerator.current_accelerator()}:{number % torch.accelerator.device_count()}"
-        with redirect_stderr(io.StringIO()) if number else nullcontext():  # one of them says what there is to say
-            return Predictor(
-                self.adapter, self.backbone, device=device, precision=self.precision, threads=self.threads or cores,
-                batch_size=self.batch_size,
-            )  # fmt: skip
-
-
-def units_of(paths: Sequence[str | Path], batch_size: int) -> list[Unit]:
-    """Recordings as they are handed out.
+    Processes import the script that calls this; guard it with ``if __name__ == "__main__":``.
 
     Args:
-        paths: of all.
-        batch_size: how many small ones go together.
+        crew: who hears them.
+        question: what is asked of each.
+        paths: of recordings, on a cluster in folders that all machines see.
+        on_window: is called with the name of a recording and the seconds of it that were heard, on this machine.
+        ordered: whether the answers come in the order of the recordings, or as they are ready.
 
-    Returns:
-        All of them, in order.
+    Yields:
+        One answer a recording.
+
+    Raises:
+        AstuneError: workers cannot load the adapter.
+        ConfigError: a number of workers below 1, a pipe, or no cluster.
     """
-    units: list[Unit] = []
-    small: Unit = ()
-    for number, path in enumerate(map(str, paths)):
-        if _bytes(path) >= _ALONE:
-            units += [small, ((number, path),)] if small else [((number, path),)]
-            small = ()
-            continue
-        small = (*small, (number, path))
-        if len(small) == batch_size:
-            units.append(small)
-            small = ()
-    return [*units, small] if small else units
-
-
-def _bytes(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except (OSError, ValueError):  # whoever opens it will say why
-        return 0
+    crew.refuse(paths)
+    units = units_of(paths, crew.batch_size)
+    found = on_ray(crew, question, units) if crew.ray is not None else _in_processes(crew, question, units, on_window)
+    yield from _in_order(found) if ordered else (answer for _, answer in found)
 
 
 def _in_order(found: Iterator[tuple[int, Answer]]) -> Iterator[Answer]:
