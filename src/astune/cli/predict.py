@@ -15,16 +15,23 @@ from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
+    from astune.inference.crew import Crew, Question
     from astune.inference.findings import Findings
     from astune.inference.inputs import Expanded
     from astune.inference.prediction import Prediction
     from astune.inference.predictor import Predictor
-    from astune.inference.request import Request
+    from astune.inference.result_folder import ResultFolder
+    from astune.inference.timeline import OnWindow
     from astune.inference.writers import Writer
 
+    Ask: TypeAlias = Callable[[Sequence[Path], OnWindow], Iterator[Any]]
+
 _LONG = "Long recordings"
+_ARCHIVES = "Archives"
 Adapter = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
@@ -92,6 +99,24 @@ OutputDir = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes side by side, each with the adapter and its share of the cores or GPUs; by default one. For many GPUs, and for "
+        "short files on many cores.",
+        rich_help_panel=_ARCHIVES,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Hear the files on a Ray cluster: auto, local, or ray://HOST:PORT; all its machines must see them under the same path.",
+        rich_help_panel=_ARCHIVES,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list with one object for each file.")]
 
 
@@ -123,14 +148,18 @@ def predict(
     precision: PrecisionOption = None,
     threads: Threads = None,
     batch_size: BatchSize = 16,
+    workers: Workers = None,
+    ray: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.console import say
+    from astune.inference.crew import Crew, Question
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
     from astune.inference.predictor import Predictor
     from astune.inference.request import Request
+    from astune.inference.result_folder import digest_of, opened
     from astune.inference.writers import WRITERS
 
     if "" in files:
@@ -143,6 +172,9 @@ def predict(
     writer = WRITERS[table or "csv"]
     if output_dir is None and tables and not writer.several and len(found.paths) > 1:
         raise ConfigError(f"--format {table} has a file for each recording; give --output-dir")
+    crew = Crew(adapter, backbone, device, precision, threads, batch_size, workers, ray) if workers or ray else None
+    if crew:
+        crew.refuse(found.paths)
     for line in found.remarks:
         say(line)
     predictor = Predictor(adapter, backbone, device=device, precision=precision, threads=threads, batch_size=batch_size)
@@ -155,14 +187,16 @@ def predict(
     note = request.note(predictor.front_end)
     if note:
         say(note)
+    ask = _asking(predictor, Question(request, labels=not tables), crew, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]
     if not tables:
-        told = _print_labels(predictor, request, found, as_json=as_json)
+        told = _print_labels(ask, found, as_json=as_json)
     elif output_dir is None:
-        told = _print_table(predictor, request, writer, found.paths)
+        told = _print_table(ask, writer, found.paths)
     else:
         settings = {"format": table or "csv", "precision": predictor.precision, **request.record()}
-        told = _write_tables(predictor, request, writer, found.paths, Path(output_dir), settings)
+        folder = opened(Path(output_dir), {"adapter": digest_of(predictor.model), **settings}, writer, found.paths)
+        told = _write_tables(ask, folder, found.paths)
     _end(predictor, told, found)
 
 
@@ -200,64 +234,66 @@ def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object
             raise ConfigError("--json has labels of whole files; for windows, events and tables give --format jsonl")
 
 
-def _print_labels(predictor: Predictor, request: Request, found: Expanded, *, as_json: bool) -> list[Prediction]:
+def _asking(predictor: Predictor, question: Question, crew: Crew | None, *, ordered: bool) -> Ask:
+    from astune.inference.spread import hear
+
+    precision: Any = predictor.precision  # given, it is not announced again
+    team = replace(crew, precision=precision) if crew else None
+
+    def ask(paths: Sequence[Path], on_window: OnWindow) -> Iterator[Any]:
+        if team is None:
+            return question.answers(predictor, paths, on_window)
+        return hear(team, question, paths, on_window, ordered=ordered)
+
+    return ask
+
+
+def _answered(ask: Ask, paths: Sequence[Path]) -> Iterator[Any]:
     from astune.console import progress, showing
 
-    predictions: list[Prediction] = []
-    with progress("Labelling", len(found.paths)) as advance:
-        for prediction in predictor.predictions(
-            found.paths, top_k=request.top_k, pool=request.pool, on_window=showing(advance)
-        ):
-            predictions.append(prediction)
+    with progress("Labelling", len(paths)) as advance:
+        for answer in ask(paths, showing(advance)):
+            yield answer
             advance(1, "")
-            if not as_json and not prediction.error:
-                scores = ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels)
-                heard = f"\t{prediction.heard}" if prediction.heard else ""
-                typer.echo(f"{printable(prediction.name)}\t{scores}{heard}")
+
+
+def _print_labels(ask: Ask, found: Expanded, *, as_json: bool) -> list[Prediction]:
+    predictions: list[Prediction] = []
+    for prediction in _answered(ask, found.paths):
+        predictions.append(prediction)
+        if not as_json and not prediction.error:
+            scores = ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels)
+            heard = f"\t{prediction.heard}" if prediction.heard else ""
+            typer.echo(f"{printable(prediction.name)}\t{scores}{heard}")
     if as_json:
         records = [prediction.record() for prediction in predictions] + [one.record() for one in found.left_out]
         typer.echo(json_text(records))
     return predictions
 
 
-def _found(predictor: Predictor, request: Request, paths: Sequence[Path]) -> Iterator[Findings]:
-    from astune.console import progress, showing
-
-    with progress("Labelling", len(paths)) as advance:
-        for findings in request.findings(predictor, paths, showing(advance)):
-            yield findings
-            advance(1, "")
-
-
-def _print_table(predictor: Predictor, request: Request, writer: Writer, paths: Sequence[Path]) -> list[Findings]:
+def _print_table(ask: Ask, writer: Writer, paths: Sequence[Path]) -> list[Findings]:
     told = []
-    for number, findings in enumerate(_found(predictor, request, paths)):
+    for number, findings in enumerate(_answered(ask, paths)):
         text = writer.body(findings, findings.name)
         typer.echo(text if number else writer.head + text, nl=False)
         told.append(replace(findings, rows=()))
     return told
 
 
-def _write_tables(
-    predictor: Predictor,
-    request: Request,
-    writer: Writer,
-    paths: Sequence[Path],
-    folder: Path,
-    settings: dict[str, Any],
-) -> list[Findings]:
+def _write_tables(ask: Ask, folder: AbstractContextManager[ResultFolder], paths: Sequence[Path]) -> list[Findings]:
     from astune.console import say
-    from astune.inference.result_folder import digest_of, opened
 
     told, rows = [], 0
-    with opened(folder, {"adapter": digest_of(predictor.model), **settings}, writer, paths) as results:
+    with folder as results:
         if results.finished:
             say(f"{number_of(results.finished, 'file')} finished before and left as they are")
-        for findings in _found(predictor, request, results.pending):
+        for findings in _answered(ask, results.pending):
             if not findings.error:
                 results.write(findings)
             rows += len(findings.rows)
             told.append(replace(findings, rows=()))
+        where = results.folder
     written = sum(not one.error for one in told)
-    say(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(folder)}")
-    return told
+    say(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(where)}")
+    order = {str(path): number for number, path in enumerate(paths)}
+    return sorted(told, key=lambda one: order[one.name])

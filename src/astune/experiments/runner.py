@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
-from astune.errors import CheckpointError, ConfigError, Interrupted
+from astune.errors import CheckpointError, Interrupted
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
+from astune.inference.spread import end_with_parent
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -186,16 +187,8 @@ class _Processes:
 
 
 def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
-
-
-def _end_with_parent() -> None:
-    """However the command ends: a run that nobody waits for would hold its lock and the cores."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> str | None:
@@ -236,35 +229,26 @@ def run_on_ray(
     Raises:
         ConfigError: Ray is not installed, or no cluster answers at the address.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("--ray needs a package that is not installed; pip install 'astune[ray]'")
-    import ray
+    with ray_cluster(address), progress("Runs", len(runs)) as advance:
+        import ray
 
-    try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
-    except (ConnectionError, ValueError) as fault:
-        raise ConfigError(f"no Ray cluster at {address!r}: {fault}; start one with `ray start --head`") from fault
-    # max_calls: a fresh process a run here too.
-    task = ray.remote(num_cpus=cpus_a_run, num_gpus=gpus_a_run, max_retries=_RETRIES, max_calls=1)(_attempt)
-    folder, threads = store.folder.absolute(), max(1, int(cpus_a_run))
-    try:
-        with progress("Runs", len(runs)) as advance:
-            display = _Display(len(runs), store, advance, "running or queued")
-            waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
-            for run in runs:
-                display.begun(run)
-            with display.interruptible():
-                while waiting:
-                    ready, _ = ray.wait(list(waiting))
-                    for reference in ready:
-                        run = waiting.pop(reference)
-                        try:
-                            reason = ray.get(reference)
-                        except ray.exceptions.RayError as fault:
-                            reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
-                        display.over(run, reason)
-    finally:
-        ray.shutdown()
+        # max_calls: a fresh process a run here too.
+        task = ray.remote(num_cpus=cpus_a_run, num_gpus=gpus_a_run, max_retries=_RETRIES, max_calls=1)(_attempt)
+        folder, threads = store.folder.absolute(), max(1, int(cpus_a_run))
+        display = _Display(len(runs), store, advance, "running or queued")
+        waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
+        for run in runs:
+            display.begun(run)
+        with display.interruptible():
+            while waiting:
+                ready, _ = ray.wait(list(waiting))
+                for reference in ready:
+                    run = waiting.pop(reference)
+                    try:
+                        reason = ray.get(reference)
+                    except ray.exceptions.RayError as fault:
+                        reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
+                    display.over(run, reason)
     return display.failures
 
 

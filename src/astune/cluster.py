@@ -1,0 +1,36 @@
+"""A Ray cluster, for the time of a block."""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from astune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def ray_cluster(address: str) -> Iterator[None]:
+    """Connect to a Ray cluster.
+
+    Args:
+        address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("--ray needs a package that is not installed; pip install 'astune[ray]'")
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+    except (ConnectionError, ValueError) as fault:
+        raise ConfigError(f"no Ray cluster at {address!r}: {fault}; start one with `ray start --head`") from fault
+    try:
+        yield
+    finally:
+        ray.shutdown()

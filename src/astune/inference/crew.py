@@ -1,0 +1,159 @@
+"""What is asked of many recordings, who hears them, and how they are handed out."""
+
+from __future__ import annotations
+
+import io
+from contextlib import nullcontext, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from astune.data.opening import is_pipe
+from astune.errors import ConfigError
+from astune.inference.findings import Findings
+from astune.inference.prediction import Prediction
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from astune.errors import AstuneError
+    from astune.inference.predictor import Predictor
+    from astune.inference.request import Request
+    from astune.inference.timeline import OnWindow
+    from astune.names import Precision
+
+Answer: TypeAlias = Prediction | Findings
+Unit: TypeAlias = tuple[tuple[int, str], ...]
+"""Recordings that are handed out together: their place among all, and their path."""
+
+_ALONE = 2**21  # bytes: a recording that may have many windows
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each recording."""
+
+    request: Request
+    labels: bool = False
+    """Whether the answer is a :class:`Prediction`, else it is :class:`Findings`."""
+
+    def answers(
+        self, predictor: Predictor, paths: Iterable[str | Path], on_window: OnWindow | None = None
+    ) -> Iterator[Answer]:
+        """Ask it.
+
+        Args:
+            predictor: that hears them.
+            paths: of recordings.
+            on_window: as for :meth:`Predictor.timelines`.
+
+        Yields:
+            The answers, in order; one about a recording that cannot be read says why.
+        """
+        if self.labels:
+            asked = self.request
+            yield from predictor.predictions(paths, top_k=asked.top_k, pool=asked.pool, on_window=on_window)
+        else:
+            yield from self.request.findings(predictor, paths, on_window)
+
+    def failed(self, path: str, error: AstuneError) -> Answer:
+        """The answer about a recording that could not be heard.
+
+        Args:
+            path: of it.
+            error: why.
+        """
+        if self.labels:
+            return Prediction(path, pool=self.request.pool, error=error)
+        return Findings(path, (), None, 0.0, 0, self.request.window or 0.0, self.request.hop or 0.0, error=error)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers that hear recordings, and what each of them loads."""
+
+    adapter: str | Path
+    """A folder or a hub id."""
+    backbone: str | Path | None = None
+    device: str | None = None
+    """Of all workers; where None, they share out the GPUs, if there are any."""
+    precision: Precision | None = None
+    threads: int | None = None
+    """That decode, in each worker; its share of the cores where None."""
+    batch_size: int = 16
+    workers: int | None = None
+    """Processes; on a cluster, as many as it has room for where None."""
+    ray: str | None = None
+    """Address of a Ray cluster; this machine's processes where None."""
+
+    def refuse(self, paths: Sequence[str | Path]) -> None:
+        """Refuse what cannot be shared out.
+
+        Args:
+            paths: of recordings.
+
+        Raises:
+            ConfigError: a number of workers below 1, or a pipe.
+        """
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers={self.workers}: give 1 or more")
+        for path in map(str, paths):
+            if is_pipe(path):
+                what = "standard input" if path == "-" else f"{printable(path)}, a pipe,"
+                raise ConfigError(f"{what} cannot be shared out to workers; leave out workers, or save it to a file")
+
+    def predictor(self, number: int, cores: int) -> Predictor:
+        """Load what one worker hears with.
+
+        Args:
+            number: of the worker, from 0.
+            cores: threads that torch computes with in this process from now on, and that decode where their number is open.
+
+        Returns:
+            The predictor.
+        """
+        from astune.inference.predictor import Predictor
+
+        torch.set_num_threads(cores)
+        device = self.device
+        if device is None and torch.accelerator.is_available():
+            device = f"{torch.accelerator.current_accelerator()}:{number % torch.accelerator.device_count()}"
+        with redirect_stderr(io.StringIO()) if number else nullcontext():  # one of them says what there is to say
+            return Predictor(
+                self.adapter, self.backbone, device=device, precision=self.precision, threads=self.threads or cores,
+                batch_size=self.batch_size,
+            )  # fmt: skip
+
+
+def units_of(paths: Sequence[str | Path], batch_size: int) -> list[Unit]:
+    """Recordings as they are handed out.
+
+    Args:
+        paths: of all.
+        batch_size: how many small ones go together.
+
+    Returns:
+        All of them, in order.
+    """
+    units: list[Unit] = []
+    small: Unit = ()
+    for number, path in enumerate(map(str, paths)):
+        if _bytes(path) >= _ALONE:
+            units += [small, ((number, path),)] if small else [((number, path),)]
+            small = ()
+            continue
+        small = (*small, (number, path))
+        if len(small) == batch_size:
+            units.append(small)
+            small = ()
+    return [*units, small] if small else units
+
+
+def _bytes(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):  # whoever opens it will say why
+        return 0

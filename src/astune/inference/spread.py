@@ -1,0 +1,191 @@
+"""Many recordings, heard by several processes of one machine, or by the machines of a Ray cluster.
+
+Each worker has a predictor of its own. A recording of some size is handed out alone, small ones as many at a time as the model takes: then
+the batches of an archive of short clips are those of one process, and so are the bits of its scores. Where recordings have several windows,
+batches begin elsewhere and scores differ by rounding, unless ``batch_size`` is 1.
+
+A worker that dies takes nothing along. What it had not finished is handed out again, one recording at a time, and a recording that ends its
+worker when it is alone is reported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import torch
+
+from astune.environment import usable_cores
+from astune.errors import AstuneError, AudioError, ConfigError
+from astune.inference.crew import units_of
+from astune.inference.ray_spread import on_ray
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkServerProcess
+
+    from astune.inference.crew import Answer, Crew, Question, Unit
+    from astune.inference.timeline import OnWindow
+
+
+def hear(
+    crew: Crew,
+    question: Question,
+    paths: Sequence[str | Path],
+    on_window: OnWindow | None = None,
+    *,
+    ordered: bool = True,
+) -> Iterator[Answer]:
+    """Hear recordings.
+
+    Processes import the script that calls this; guard it with ``if __name__ == "__main__":``.
+
+    Args:
+        crew: who hears them.
+        question: what is asked of each.
+        paths: of recordings, on a cluster in folders that all machines see.
+        on_window: is called with the name of a recording and the seconds of it that were heard, on this machine.
+        ordered: whether the answers come in the order of the recordings, or as they are ready.
+
+    Yields:
+        One answer a recording.
+
+    Raises:
+        AstuneError: workers cannot load the adapter.
+        ConfigError: a number of workers below 1, a pipe, or no cluster.
+    """
+    crew.refuse(paths)
+    units = units_of(paths, crew.batch_size)
+    found = on_ray(crew, question, units) if crew.ray is not None else _in_processes(crew, question, units, on_window)
+    yield from _in_order(found) if ordered else (answer for _, answer in found)
+
+
+def _in_order(found: Iterator[tuple[int, Answer]]) -> Iterator[Answer]:
+    waiting: dict[int, Answer] = {}
+    due = 0
+    for number, answer in found:
+        waiting[number] = answer
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+
+
+@dataclass
+class _Worker:
+    """A process and what it is at."""
+
+    number: int
+    process: ForkServerProcess
+    pipe: Connection
+    unit: deque[tuple[int, str]] = field(default_factory=deque)
+    """Recordings that it has not answered."""
+    ready: bool = False
+    """Whether it has loaded the adapter."""
+
+
+def _in_processes(
+    crew: Crew, question: Question, units: Sequence[Unit], on_window: OnWindow | None
+) -> Iterator[tuple[int, Answer]]:
+    waiting = deque(units)
+    count = min(crew.workers or usable_cores(), len(units))
+    with _workers(crew, question, count) as team:
+        while waiting or any(worker.unit for worker in team):
+            for connection in wait([worker.pipe for worker in team]):
+                worker = next(one for one in team if one.pipe is connection)
+                try:
+                    kind, content = worker.pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    yield from _buried(worker, question, waiting)
+                    team[team.index(worker)] = _started(crew, question, worker.number, count)
+                    continue
+                if kind == "failed":
+                    raise content
+                if kind == "heard" and on_window:
+                    on_window(*content)
+                if kind == "answer":
+                    yield worker.unit.popleft()[0], content
+                if kind == "free":
+                    worker.ready = True
+                    if waiting:
+                        unit = waiting.popleft()
+                        worker.unit.extend(unit)
+                        worker.pipe.send([path for _, path in unit])
+
+
+def _buried(worker: _Worker, question: Question, waiting: deque[Unit]) -> Iterator[tuple[int, Answer]]:
+    """See what a worker that died has left.
+
+    Raises:
+        ConfigError: it died before it was asked anything.
+    """
+    worker.process.join()
+    worker.pipe.close()
+    code = worker.process.exitcode
+    if not worker.ready:
+        raise ConfigError(
+            f"a worker died while it loaded the adapter (exit code {code}); is there memory for so many workers?"
+        )
+    if len(worker.unit) == 1:
+        number, path = worker.unit.popleft()
+        reason = f"{printable(path)}: the process that heard it died (exit code {code}); the others go on"
+        yield number, question.failed(path, AudioError(reason))
+    waiting.extendleft((one,) for one in reversed(worker.unit))
+
+
+@contextmanager
+def _workers(crew: Crew, question: Question, count: int) -> Iterator[list[_Worker]]:
+    team = [_started(crew, question, number, count) for number in range(count)]
+    try:
+        yield team
+    finally:
+        for worker in team:
+            worker.process.terminate()
+            worker.process.join()
+            worker.pipe.close()
+
+
+def _started(crew: Crew, question: Question, number: int, count: int) -> _Worker:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["astune.inference.predictor"])
+    ours, theirs = context.Pipe()
+    cores = max(1, torch.get_num_threads() // count)
+    process = context.Process(target=_work, args=(crew, question, number, cores, Path.cwd(), theirs))
+    process.start()
+    theirs.close()  # else reading would wait for ever where the worker dies
+    return _Worker(number, process, ours)
+
+
+def _work(crew: Crew, question: Question, number: int, cores: int, directory: Path, pipe: Connection) -> None:
+    """What a worker does, until it is ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; whoever started the workers ends them
+    Thread(target=end_with_parent, daemon=True).start()
+    os.chdir(directory)  # where the user's relative paths begin
+    try:
+        predictor = crew.predictor(number, cores)
+        while True:
+            pipe.send(("free", None))
+            for answer in question.answers(predictor, pipe.recv(), lambda *heard: pipe.send(("heard", heard))):
+                pipe.send(("answer", answer))
+    except (EOFError, BrokenPipeError):  # nobody waits any more
+        return
+    except Exception as fault:  # noqa: BLE001 - it is raised where the workers were started
+        known = isinstance(fault, AstuneError)
+        pipe.send(("failed", fault if known else AstuneError(f"a worker failed: {type(fault).__name__}: {fault}")))
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends: nobody waits for it then, and it holds cores and locks."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
