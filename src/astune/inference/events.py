@@ -27,9 +27,9 @@ class Event:
     """A label that is heard for a while."""
 
     onset: float
-    """Seconds from the beginning of the recording: where the first of its windows starts."""
+    """Seconds from the beginning of the recording: where the part that its first window stands for starts."""
     offset: float
-    """Seconds: where the last of its windows ends."""
+    """Seconds: where the part that its last window stands for ends."""
     label: str
     score: float
     """The highest of its windows."""
@@ -87,6 +87,7 @@ class Finder:
         Raises:
             ConfigError: a label that is none of these, or a low threshold above the other one.
         """
+        starts, ends = _parts(starts, ends)
         found = []
         for column, (high, low) in self.levels(labels, negatives).items():
             merged: list[Event] = []
@@ -154,6 +155,16 @@ def _of(given: Thresholds | None, label: str, otherwise: float | None) -> float 
 
 def _number(value: object, most: float) -> bool:
     return fits(value, float) and bool(0 <= value <= most and value < np.inf)  # type: ignore[operator] # a number by now
+
+
+def _parts(starts: NDArray[np.float64], ends: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each window stands for: where windows overlap, the time that is nearest to its middle, so that no time is counted twice."""
+    overlap = starts[1:] < ends[:-1]
+    between = (starts[1:] + ends[:-1]) / 2
+    return (
+        np.concatenate((starts[:1], np.where(overlap, between, starts[1:]))),
+        np.concatenate((np.where(overlap, between, ends[:-1]), ends[-1:])),
+    )
 
 
 def _events(

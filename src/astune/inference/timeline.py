@@ -109,10 +109,10 @@ class Timeline(Summarised):
         """What sounds from when to when, label by label.
 
         An event of a label begins with a window whose score reaches ``threshold`` and goes on for as long as the windows after it reach
-        ``low``. Its onset is the start of its first window and its offset the end of its last one. So where windows overlap, an event
-        is up to a window longer on either side than the sound. Windows with a gap between them (``hop`` above ``window``) are not the
-        same event. Then events of one label that overlap, touch, or are at most ``merge_gap`` apart are made one, and only then those
-        shorter than ``min_length`` are left out.
+        ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each stands for ``hop``
+        seconds around its middle, so that a sound is found to about half a window, and events of two labels do not overlap because
+        their windows do. Windows with a gap between them (``hop`` above ``window``) are not the same event. Then events of one label
+        that are at most ``merge_gap`` apart are made one, and only then those shorter than ``min_length`` are left out.
 
         Labels that mean none of the others (:attr:`negatives`) are no events, unless ``threshold`` names them.
 
