@@ -85,9 +85,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
         contradictions=[_names(group) for group in alike if len({clip.labels for clip in group}) > 1],
         notices=[*_notices(dataset), *balance_notices(dataset)],
         doubts=doubts,
-        unheard=lengths[0].cut
-        if lengths
-        else unheard([], input_seconds(dataset.recipe.max_length or input_frames([]))),
+        unheard=lengths[0].cut if lengths else unheard([], input_seconds(dataset.settled_length or input_frames([]))),
         measures=[_clip_figures(clip, sound) for clip, sound in sounds.items()],
         levels=_figures(levels, min=0.0, percentile_5=0.05, median=0.5, percentile_95=0.95, max=1.0),
         silent_share=_rounded(sum(s.seconds * s.quality.silent_share for s in sounds.values()) / (sum(seconds) or 1.0)),
@@ -192,7 +190,7 @@ def _lengths(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> list[InputLeng
     if not sounds:
         return []
     deciding = [sound.seconds for clip, sound in sounds.items() if dataset.folds or clip.split != "test"]
-    found = {"suggested": dataset.recipe.max_length or input_frames(deciding)}
+    found = {"suggested": dataset.settled_length or input_frames(deciding)}
     every = [sound.seconds for sound in sounds.values()]
     for name, share in {"median clip": 0.5, "95th percentile": 0.95, "longest clip": 1.0}.items():
         frames = input_frames(every, share, longest=LONGEST_INPUT)

@@ -290,8 +290,16 @@ class AudioDataset(Summarised):
                 parts["test" if clip.fold == fold else "validation" if clip.fold == before else "train"].append(number)
         return parts
 
+    @property
+    def settled_length(self) -> int | None:
+        """Frames of input that follow from no clip: the recipe's, or what holds a window whole; None where there is neither."""
+        if self.recipe.max_length is not None or self.window is None:
+            return self.recipe.max_length
+        # All of it, so that the windows of a recording can be as long when the adapter is used.
+        return frames_of(self.window, longest=1024)
+
     def input_length(self, split: Split, *, quiet: bool = False) -> int:
-        """Input length of a model for these clips: the paper's for the data set, or what holds most clips whole.
+        """Input length of a model for these clips: the paper's for the data set, what holds their windows, or what holds most clips whole.
 
         Args:
             split: of them; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count, so
@@ -301,8 +309,8 @@ class AudioDataset(Summarised):
         Returns:
             Frames of 10 ms.
         """
-        if self.recipe.max_length is not None:
-            return self.recipe.max_length
+        if (settled := self.settled_length) is not None:
+            return settled
         tested = set() if self.folds else set(split.test)
         deciding = [clip for clip in range(len(self.clips)) if clip not in tested]  # whatever few-shot drew
         return self.length_percentile(deciding, quiet=quiet)
@@ -325,6 +333,19 @@ class AudioDataset(Summarised):
                 if length is not None:
                     seconds.append(length)
         return input_frames(seconds, share)
+
+
+def frames_of(seconds: float, longest: int) -> int:
+    """Input length that holds so many seconds whole.
+
+    Args:
+        seconds: of a window.
+        longest: input length, in frames.
+
+    Returns:
+        Frames of 10 ms, 16 to the longest.
+    """
+    return min(max(1 + math.ceil((round(seconds * SAMPLING_RATE) - FRAME) / HOP), 16), longest)
 
 
 def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1024) -> int:

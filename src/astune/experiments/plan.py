@@ -293,7 +293,7 @@ class _Shapes:
             return input_frames([])
         # Few-shot draws change nothing in it; fold and seed only do where the clips are limited.
         drawn = (config.limit_clips, config.fold, config.seed) if config.limit_clips else ()
-        key = (data.source, config.selection, *drawn)
+        key = (data.source, data.options.model_dump_json(), config.selection, *drawn)
         if key not in self._lengths:
             whole = config.model_copy(update={"shots": None})
             self._lengths[key] = input_length(whole, *split_of(data.dataset, whole), quiet=True)

@@ -18,6 +18,7 @@ from astune.backbone.load import RANDOM_BACKBONES
 from astune.classifier import AudioClassifier
 from astune.console import progress, say, showing
 from astune.data import AudioDataset
+from astune.data.dataset import frames_of
 from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, written
 from astune.inference import array_files
 from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
@@ -26,7 +27,7 @@ from astune.inference.listener import Listener
 from astune.inference.loading import bare_backbone, machine
 from astune.inference.predictor import Predictor
 from astune.inference.result_folder import digest_of
-from astune.names import BUNDLED_BACKBONE, FRAME, HOP
+from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -326,7 +327,7 @@ def _frames(window: float | None) -> int | None:
     """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses what is none."""
     if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window < math.inf:
         return None
-    return max(16, 1 + math.ceil((round(window * 16_000) - FRAME) / HOP))
+    return frames_of(window, LONGEST_INPUT)
 
 
 def _computed(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from astune.data import LAYOUTS, AudioDataset, Clip, load_data
+from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.layouts.base import EVERY_LAYOUT, Layout, dataset_of, layout_of
 from astune.data.options import DataOptions
 from astune.errors import ConfigError
@@ -128,3 +129,16 @@ def test_where_recordings_lie_names_no_run(marked: Path, monkeypatch: pytest.Mon
 def test_a_bare_path_is_recognised(marked: Path, tmp_path: Path) -> None:
     assert layout_of(f"marked:{marked}") is LAYOUTS["marked"]
     assert layout_of(write_folder(tmp_path / "folder")).name == "folder"
+
+
+@pytest.mark.parametrize(
+    ("window", "frames"),
+    [(0.5, 49), (1.0, 99), (2.0, 199), (0.495, 48), (0.1, 16), (10.24, 1023), (60.0, 1024)],
+)
+def test_the_input_holds_a_window_whole(window: float, frames: int, marked: Path) -> None:
+    """(frames - 1) * 10 ms + 25 ms is at least the window, so that an adapter hears the windows it was trained on."""
+    dataset = replace(load_data(f"marked:{marked}"), window=window)
+    assert dataset.input_length(dataset.split()) == frames
+    assert frames == 1024 or (frames - 1) * 160 + 400 >= round(window * 16_000)
+    paper = replace(dataset, recipe=DataRecipe(max_length=64))
+    assert paper.input_length(paper.split()) == 64
