@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.options import given, with_fields
 from astune.console import print_result, results, results_table
+from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
@@ -31,7 +33,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="data")
 
 
+@with_fields(DataOptions)
 def check(
+    context: typer.Context,
+    *,
     data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
     backbone: Annotated[
         str,
@@ -47,6 +52,7 @@ def check(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found as one JSON object.")] = False,
+    **fields: Any,
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
     from astune.backbone.load import load_front_end
@@ -57,7 +63,7 @@ def check(
 
     if plot:
         refuse_picture(plot)
-    report = check_data(load_data(data), load_front_end(backbone, LONGEST_INPUT))
+    report = check_data(load_data(data, **given(context, fields)), load_front_end(backbone, LONGEST_INPUT))
     if as_json:
         typer.echo(json_text(report.record()))
     else:
