@@ -103,8 +103,8 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes side by side, each with the adapter and its share of the cores or GPUs; by default one. For many GPUs, and for "
-        "short files on many cores.",
+        help="Processes side by side, each with the adapter and its share of the cores or GPUs; by default the threads of "
+        "one. For archives: each process takes some seconds to start.",
         rich_help_panel=_ARCHIVES,
     ),
 ]
