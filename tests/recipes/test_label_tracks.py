@@ -151,7 +151,8 @@ def test_an_hour_of_real_sounds(real_audio: Path, tmp_path: Path) -> None:
     train(
         TrainConfig(
             data=f"tracks:{tmp_path / 'train'}", window=5.0, background="background", backbone="bundled", method="linear",
-            num_train_epochs=40, learning_rate=3e-3, selection="last", output_dir=tmp_path / "adapter",
+            num_train_epochs=40, learning_rate=3e-3, selection="last", freq_mask=0, time_mask=0,
+            output_dir=tmp_path / "adapter",
         ),
         quiet=True,
     )  # fmt: skip
@@ -168,16 +169,23 @@ def test_an_hour_of_real_sounds(real_audio: Path, tmp_path: Path) -> None:
     ]
     found = sum(any(same(event, sound) and event.label == sound.label for event in events) for sound in sounds)
     some = sum(any(same(event, sound) for event in events) for sound in sounds)
-    false = sum(not any(same(event, sound) for sound in sounds) for event in events)
-    print(f"{len(sounds)} sounds: {some} found, {found} of them rightly named, {alone} as clips; {false} false")
+    false = sum(not any(overlap(event, sound) > 0 for sound in sounds) for event in events)
+    print(
+        f"{len(sounds)} sounds: {some} found, {found} rightly named, {alone} as clips; {len(events)} events, {false} in the noise"
+    )
     assert some >= 0.95 * len(sounds)
     assert false <= 0.05 * len(sounds)
     assert found >= alone - 0.1 * len(sounds)
 
 
+def overlap(event: Event, sound: Sound) -> float:
+    """Seconds that an event and a sound have in common."""
+    return min(event.offset, sound.end) - max(event.onset, sound.start)
+
+
 def same(event: Event, sound: Sound) -> bool:
     """Whether they are at the same time, for two of the five seconds or more."""
-    return min(event.offset, sound.end) - max(event.onset, sound.start) >= 2
+    return overlap(event, sound) >= 2
 
 
 def concatenate(folder: Path, clips: Sequence[Clip], gap: float) -> None:
