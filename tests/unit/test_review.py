@@ -23,9 +23,9 @@ from astune.cli import app
 from astune.data.generated import write_generated
 from astune.errors import AudioError, ConfigError, DataError
 from astune.inference import review_folder
-from astune.inference.choice import Candidate, Choice, Heard, candidates, choose, uncertainty
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.review import Review, review
+from astune.inference.review_choice import Candidate, Choice, Heard, candidates, choose, uncertainty
 from astune.tasks import SINGLE_LABEL
 from tests.conformance.test_tasks import AnyLabels
 

@@ -1,4 +1,4 @@
-"""Review: find what a person should listen to next, and cut it for Audacity. :mod:`astune.inference.choice` says what is chosen."""
+"""Review: find what a person should listen to next, and cut it for Audacity. :mod:`astune.inference.review_choice` says what is chosen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from astune.data.opening import is_pipe
 from astune.errors import AudioError, ConfigError, DataError, bulleted
 from astune.features import rounded_features
 from astune.inference.batches import refuse_non_finite
-from astune.inference.choice import Candidate, Choice, Criterion, Heard, candidates, choose
 from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
+from astune.inference.review_choice import Candidate, Choice, Criterion, Heard, candidates, choose
 from astune.inference.review_folder import refuse_folder, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of

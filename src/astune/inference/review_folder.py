@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astune.data.sound import Sound
-    from astune.inference.choice import Pick
+    from astune.inference.review_choice import Pick
 
 TABLE, SETTINGS, CLIPS = "review.csv", "review.json", "clips"
 _COLUMNS = ("file", "recording", "start", "end", "label", "score", "criterion", "rank", "value", "nearest")
