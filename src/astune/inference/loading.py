@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import nn
@@ -36,6 +36,11 @@ class Loaded:
     """None of a classifier in memory."""
     own: bool
     """Whether the weights were loaded here, so that nobody else has them."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the adapter says of its training; nothing for a classifier in memory."""
+        return self.config.training if self.config else {}
 
 
 def load(
