@@ -254,6 +254,21 @@ def test_training_clips_that_cannot_be_found(
         review(model, folder, tmp_path / "u", criteria="unlike")
 
 
+def test_broken_recordings_change_nothing_in_what_is_chosen(
+    adapter: Path, recordings: tuple[Path, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    """They are no recordings that windows could be spread over."""
+    broken = [tmp_path / f"{number}.wav" for number in range(6)]
+    for path in broken:
+        path.write_bytes(b"no sound")
+    settings: dict[str, Any] = {"criteria": ["random"], "count": 4, "hop": SLOT, "margin": 0}
+    for seed in range(4):
+        alone = review(adapter, recordings[0], tmp_path / f"alone{seed}", **settings, seed=seed)
+        beside = review(adapter, [recordings[0], *broken], tmp_path / f"beside{seed}", **settings, seed=seed)
+        assert len(beside.errors) == 6
+        assert beside.rows == alone.rows
+
+
 def test_silence_is_passed_over_and_broken_recordings_are_named(adapter: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
     folder = tmp_path / "in"
