@@ -383,7 +383,7 @@ def test_folders_that_are_refused(adapter: Path, tmp_path: Path) -> None:
     for folder, fault in (
         (tmp_path, "is not empty; give another folder"),
         (tmp_path / "a.wav", "is a file"),
-        (tmp_path / "no" / "r", "is no folder; make it"),
+        (tmp_path / "no" / "r", "is not a folder; make it"),
     ):
         with pytest.raises(ConfigError, match=fault):
             review(adapter, tmp_path / "a.wav", folder)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from astune.inference.embedder import Level, TokenPool, Told
+    from astune.inference.embedder import Level, RowIndex, TokenPool
     from astune.inference.inputs import Input
     from astune.inference.windows import Windows
     from astune.names import Precision
@@ -189,7 +189,7 @@ def write_embeddings(
 
     Raises:
         AudioError: nothing can be read.
-        ConfigError: the file is there already, its ending is none that is written, or as of :func:`embed`.
+        ConfigError: the file is there already, it has another ending, or as of :func:`embed`.
         OutputError: it cannot be written.
     """
     path = Path(path)
@@ -198,16 +198,16 @@ def write_embeddings(
         what = "is a folder; give a file" if path.is_dir() else "is there already; give another file, or overwrite=True"
         raise ConfigError(f"{printable(path)} {what}")
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{printable(path.parent)} is no folder; make it, or give another file")
+        raise ConfigError(f"{printable(path.parent)} is not a folder; make it, or give another file")
     with written(printable(path), "free some disk, or give another file"):
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
             done = _compute(model, data, rows, **settings)
-            shape = (done.told.rows, *rows.shape)
+            shape = (done.index.rows, *rows.shape)
             array_files.write(path, shape, rows.chunks(), done.columns, done.about)
         finally:
             rows.close()
-    inputs = len(done.told.names) - len(done.told.errors)
+    inputs = len(done.index.names) - len(done.index.errors)
     return Written(path, shape, inputs, tuple(done.columns), tuple(done.faults), tuple(done.notices), done.about)
 
 
@@ -261,7 +261,7 @@ def load_embedder(
         settings: Any = {**given, "batch_size": batch_size}
         return Predictor(found, backbone, **settings).embedder
     if backbone is not None:
-        raise ConfigError(f"backbone is given, and {printable(found)} is no adapter; leave it out")
+        raise ConfigError(f"backbone is given, and {printable(found)} is not an adapter; leave it out")
     if isinstance(found, str):
         found = load_backbone(found, max_length or _frames(window))
     elif max_length not in {None, found.max_length}:
@@ -304,7 +304,7 @@ def _loaded(model: Model) -> str | Backbone | Adapter | AudioClassifier:
 
 
 def _frames(window: float | None) -> int | None:
-    """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses what is none."""
+    """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses others."""
     if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window < math.inf:
         return None
     return frames_of(window, LONGEST_INPUT)
@@ -318,25 +318,25 @@ class _Computed:
     material: Material
     wanted: Wanted
     windows: Windows
-    told: Told
+    index: RowIndex
 
     @property
     def columns(self) -> dict[str, Any]:
         """Beside the values."""
-        return columns_of(self.material, self.told)
+        return columns_of(self.material, self.index)
 
     @property
     def faults(self) -> list[str]:
         """Why something has no rows."""
         left_out = self.material.found.left_out if self.material.found else []
-        return [str(fault) for fault in self.told.errors.values()] + [
+        return [str(fault) for fault in self.index.errors.values()] + [
             one.reason for one in left_out if not one.harmless
         ]
 
     @property
     def error(self) -> AudioError:
         """All faults in one."""
-        faults, read = self.faults, len(self.told.names) - len(self.told.errors)
+        faults, read = self.faults, len(self.index.names) - len(self.index.errors)
         total = number_of(read + len(faults), "file")
         return AudioError(bulleted(faults, f"{len(faults):,} of {total} cannot be read"))
 
@@ -346,7 +346,7 @@ class _Computed:
         dataset, found = self.material.dataset, self.material.found
         of_data = dataset.notices if dataset else found.remarks if found else ()
         gaps = self.windows.gap_note if dataset is None else None
-        return [*of_data, *([gaps] if gaps else []), *self.embedder.notices(self.material, self.told)]
+        return [*of_data, *([gaps] if gaps else []), *self.embedder.notices(self.material, self.index)]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -392,11 +392,11 @@ def _compute(
     material = Material.of(data, embedder.training, data_options or {})
     windows = embedder.windows(material, window, hop)
     with progress("Embedding", material.total) as advance:
-        told = embedder.collect(
+        index = embedder.collect(
             material, wanted, windows, rows, sampling_rate=sampling_rate, on_input=lambda: advance(1, ""),
             on_window=showing(advance),
         )  # fmt: skip
-    done = _Computed(embedder, material, wanted, windows, told)
-    if not told.rows:
+    done = _Computed(embedder, material, wanted, windows, index)
+    if not index.rows:
         raise done.error if done.faults else AudioError("nothing to embed: there are no recordings")
     return done

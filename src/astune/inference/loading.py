@@ -114,7 +114,7 @@ def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
         Both.
 
     Raises:
-        ConfigError: one is no whole number of 1 or more.
+        ConfigError: one of them is not a whole number of 1 or more.
     """
     for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
         if not (fits(number, int) and number >= 1):

@@ -188,7 +188,7 @@ class Predictor(Summarised):
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input is none that can be labelled, or ``top_k`` is below 1.
+            ConfigError: an input cannot be labelled, or ``top_k`` is below 1.
         """
         if top_k is not None and not _is_count(top_k):
             raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
@@ -220,7 +220,7 @@ class Predictor(Summarised):
             One timeline an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input is none that can be heard, or the windows are none that the model can hear.
+            ConfigError: an input cannot be read, or the model cannot take such windows.
         """
         yield from self._timelines(inputs, sampling_rate, Windows.of(self.front_end, window, hop), on_window)
 
@@ -277,7 +277,7 @@ class Predictor(Summarised):
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used.
+            ConfigError: an input cannot be used.
             NumericalError: some are NaN or infinite.
         """
         return self.listener.beginnings(inputs, self._logits, (0, len(self.labels)), sampling_rate)
@@ -308,7 +308,7 @@ class Predictor(Summarised):
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used, or the model has no such level.
+            ConfigError: an input cannot be used, or the model has no such level.
             NumericalError: some are NaN or infinite.
         """
         return self.embedder.beginnings(inputs, Wanted(level, pool, tokens), sampling_rate)

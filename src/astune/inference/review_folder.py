@@ -61,7 +61,7 @@ def refuse_folder(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"{printable(folder)} is not empty; {_NEXT}")
     if not folder.absolute().parent.is_dir():
-        raise ConfigError(f"{printable(folder.parent)} is no folder; make it, or {_NEXT}")
+        raise ConfigError(f"{printable(folder.parent)} is not a folder; make it, or {_NEXT}")
 
 
 def write_folder(
