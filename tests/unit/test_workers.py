@@ -188,7 +188,13 @@ def test_what_workers_cannot_use_is_refused_in_words(adapter: Path, recordings: 
             list(ask_workers(Workers(adapter, count=2), question, [path]))
     code, _, err = run(adapter, "-", "--workers", "2")
     assert (code, "standard input cannot be shared out to workers" in err) == (1, True)
-    assert list(ask_workers(Workers(adapter, count=2), question, [])) == []
+
+
+def test_no_recordings_start_no_workers(adapter: Path) -> None:
+    """As where a folder of tables is finished already, and the same command is given again."""
+    question = Question(Request("recordings"), labels=True)
+    for workers in (Workers(adapter, count=2), Workers(adapter, ray="no-such-cluster:1")):
+        assert list(ask_workers(workers, question, [])) == []
 
 
 def test_workers_end_with_the_process_that_started_them(adapter: Path, recordings: Path) -> None:

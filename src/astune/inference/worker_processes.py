@@ -66,6 +66,8 @@ def ask_workers(
     """
     workers.refuse(paths)
     units = units_of(paths, workers.batch_size)
+    if not units:
+        return
     found = (
         on_ray(workers, question, units)
         if workers.ray is not None
