@@ -48,7 +48,7 @@ def executed(path: Path, folder: Path) -> Any:  # noqa: ANN401 - nbformat has no
 
 
 def main() -> None:
-    """Write all of them anew."""
+    """Run all notebooks and write them."""
     for path in NOTEBOOKS:
         with tempfile.TemporaryDirectory() as folder:
             nbformat.write(executed(path, Path(folder)), path)  # type: ignore[no-untyped-call]

@@ -108,7 +108,7 @@ def test_every_kind_of_method_embeds(method: str, recordings: Path) -> None:
         ({"threads": 0}, "threads=0: give a whole number of 1 or more"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"device": "cuda:99"}, "cannot be used; here there is"),
-        ({"backbone": "bundled"}, "is no adapter; leave it out"),
+        ({"backbone": "bundled"}, "is not an adapter; leave it out"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], fault: str, recordings: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(
     for path, fault in (
         (tmp_path / "x.csv", r"unknown file format '\.csv'; choose one of: \.npz, \.parquet"),
         (tmp_path, "unknown file format"),
-        (tmp_path / "no" / "x.npz", "is no folder; make it"),
+        (tmp_path / "no" / "x.npz", "is not a folder; make it"),
     ):
         with pytest.raises(ConfigError, match=fault):
             write_embeddings(path, adapter, recordings)

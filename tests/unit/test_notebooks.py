@@ -19,13 +19,13 @@ def read(path: Path) -> Any:  # noqa: ANN401 - nbformat has no types
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def shown(output: Any) -> str:  # noqa: ANN401 - likewise
+def shown(output: Any) -> str:  # noqa: ANN401 - nbformat has no types
     """What an output says, without its numbers: other processors round otherwise."""
     text = output.get("text") or output["data"]["text/plain"]
     return re.sub(r"\d[\d,.]*%?", "#", text)
 
 
-def kinds(cell: Any) -> set[tuple[str, ...]]:  # noqa: ANN401 - likewise
+def kinds(cell: Any) -> set[tuple[str, ...]]:  # noqa: ANN401 - nbformat has no types
     return {(output.output_type, *sorted(output.get("data", {}))) for output in cell.outputs}
 
 

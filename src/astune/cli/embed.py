@@ -90,7 +90,7 @@ def embed(
         output,
         model,
         labelled[0] if labelled else data,
-        level=int(level) if level.isdecimal() else level,  # type: ignore[arg-type] # refused there, with the choices
+        level=int(level) if level.isdecimal() else level,  # what is neither is refused there, with the choices
         pool=pool,
         tokens=tokens,
         **({} if labelled else windows),

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
-    from astune.inference.crew import Crew, Question
     from astune.inference.findings import Findings
     from astune.inference.inputs import Expanded
     from astune.inference.prediction import Prediction
     from astune.inference.predictor import Predictor
     from astune.inference.result_folder import ResultFolder
     from astune.inference.timeline import OnWindow
+    from astune.inference.workers import Question, Workers
     from astune.inference.writers import Writer
 
     Ask: TypeAlias = Callable[[Sequence[Path], OnWindow], Iterator[Any]]
@@ -99,7 +99,7 @@ OutputDir = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
-Workers = Annotated[
+WorkerCount = Annotated[
     int | None,
     typer.Option(
         min=1,
@@ -148,18 +148,18 @@ def predict(
     precision: PrecisionOption = None,
     threads: Threads = None,
     batch_size: BatchSize = 16,
-    workers: Workers = None,
+    workers: WorkerCount = None,
     ray: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
     from astune.console import say
-    from astune.inference.crew import Crew, Question
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
     from astune.inference.predictor import Predictor
     from astune.inference.request import Request
     from astune.inference.result_folder import digest_of, opened
+    from astune.inference.workers import Question, Workers
     from astune.inference.writers import WRITERS
 
     if "" in files:
@@ -172,9 +172,11 @@ def predict(
     writer = WRITERS[table or "csv"]
     if output_dir is None and tables and not writer.several and len(found.paths) > 1:
         raise ConfigError(f"--format {table} has a file for each recording; give --output-dir")
-    crew = Crew(adapter, backbone, device, precision, threads, batch_size, workers, ray) if workers or ray else None
-    if crew:
-        crew.refuse(found.paths)
+    shared = (
+        Workers(adapter, backbone, device, precision, threads, batch_size, workers, ray) if workers or ray else None
+    )
+    if shared:
+        shared.refuse(found.paths)
     for line in found.remarks:
         say(line)
     predictor = Predictor(adapter, backbone, device=device, precision=precision, threads=threads, batch_size=batch_size)
@@ -187,7 +189,7 @@ def predict(
     note = request.note(predictor.front_end)
     if note:
         say(note)
-    ask = _asking(predictor, Question(request, labels=not tables), crew, ordered=output_dir is None)
+    ask = _asking(predictor, Question(request, labels=not tables), shared, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]
     if not tables:
         told = _print_labels(ask, found, as_json=as_json)
@@ -234,16 +236,16 @@ def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object
             raise ConfigError("--json has labels of whole files; for windows, events and tables give --format jsonl")
 
 
-def _asking(predictor: Predictor, question: Question, crew: Crew | None, *, ordered: bool) -> Ask:
-    from astune.inference.spread import hear
+def _asking(predictor: Predictor, question: Question, workers: Workers | None, *, ordered: bool) -> Ask:
+    from astune.inference.worker_processes import ask_workers
 
     precision: Any = predictor.precision  # given, it is not announced again
-    team = replace(crew, precision=precision) if crew else None
+    shared = replace(workers, precision=precision) if workers else None
 
     def ask(paths: Sequence[Path], on_window: OnWindow) -> Iterator[Any]:
-        if team is None:
+        if shared is None:
             return question.answers(predictor, paths, on_window)
-        return hear(team, question, paths, on_window, ordered=ordered)
+        return ask_workers(shared, question, paths, on_window, ordered=ordered)
 
     return ask
 

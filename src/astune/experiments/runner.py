@@ -21,7 +21,7 @@ from astune.environment import source_state
 from astune.errors import CheckpointError, Interrupted
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
-from astune.inference.spread import end_with_parent
+from astune.inference.worker_processes import end_with_parent
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from astune.inference.embedder import Level, TokenPool, Told
-    from astune.inference.inputs import Input, LeftOut
+    from astune.inference.embedder import Level, RowIndex, TokenPool
+    from astune.inference.inputs import Input
     from astune.inference.windows import Windows
     from astune.names import Precision
 
@@ -153,17 +153,16 @@ def embed(
         DataError: the data set cannot be read.
         NumericalError: some values are NaN or infinite.
     """
-    wanted, rows = Wanted(level, pool, tokens), _InMemory()
-    embedder, material, windows, told = _computed(
-        model, data, wanted, rows, window, hop, sampling_rate, data_options or {}, settings
-    )
-    faults = _faults(material, told)
-    if faults and not skip_broken:
-        raise AudioError(_broken(faults, told))
-    for line in (*faults, *_notices(embedder, material, told, windows)):
+    rows = _InMemory()
+    done = _compute(
+        model, data, rows, level=level, pool=pool, tokens=tokens, window=window, hop=hop, sampling_rate=sampling_rate,
+        data_options=data_options, **settings,
+    )  # fmt: skip
+    if done.faults and not skip_broken:
+        raise done.error
+    for line in (*done.faults, *done.notices):
         say(line)
-    about = _about(embedder, material, wanted, windows)
-    return Embeddings(np.stack(rows.rows), **columns_of(material, told), about=about)
+    return Embeddings(np.stack(rows.rows), **done.columns, about=done.about)
 
 
 def write_embeddings(
@@ -171,14 +170,7 @@ def write_embeddings(
     model: Model,
     data: str | AudioDataset | Input | Iterable[Input],
     *,
-    level: Level = "output",
-    pool: TokenPool | None = None,
-    tokens: bool = False,
-    window: float | None = None,
-    hop: float | None = None,
-    sampling_rate: float | None = None,
     overwrite: bool = False,
-    data_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Written:
     """Embed as :func:`embed` does, into a file; memory does not grow with its rows.
@@ -187,48 +179,36 @@ def write_embeddings(
 
     Args:
         path: ends in ``.npz`` or ``.parquet``. It is whole or not there; the rows lie beside it until then.
-        model: as for :func:`embed`, like everything else.
-        data: likewise.
-        level: likewise.
-        pool: likewise.
-        tokens: likewise.
-        window: likewise.
-        hop: likewise.
-        sampling_rate: likewise.
+        model: as for :func:`embed`.
+        data: as for :func:`embed`.
         overwrite: whether a file of that name is replaced.
-        data_options: as for :func:`embed`.
-        settings: of :func:`load_embedder`.
+        settings: of :func:`embed` (but ``skip_broken``) and of :func:`load_embedder`.
 
     Returns:
         What was written.
 
     Raises:
         AudioError: nothing can be read.
-        ConfigError: the file is there already, its ending is none that is written, or as of :func:`embed`.
+        ConfigError: the file is there already, it has another ending, or as of :func:`embed`.
         OutputError: it cannot be written.
     """
-    path, wanted = Path(path), Wanted(level, pool, tokens)
+    path = Path(path)
     array_files.refuse_suffix(path)
     if path.is_dir() or (path.exists() and not overwrite):
         what = "is a folder; give a file" if path.is_dir() else "is there already; give another file, or overwrite=True"
         raise ConfigError(f"{printable(path)} {what}")
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{printable(path.parent)} is no folder; make it, or give another file")
+        raise ConfigError(f"{printable(path.parent)} is not a folder; make it, or give another file")
     with written(printable(path), "free some disk, or give another file"):
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
-            embedder, material, windows, told = _computed(
-                model, data, wanted, rows, window, hop, sampling_rate, data_options or {}, settings
-            )
-            columns, about = columns_of(material, told), _about(embedder, material, wanted, windows)
-            shape = (told.rows, *rows.shape)
-            array_files.write(path, shape, rows.chunks(), columns, about)
+            done = _compute(model, data, rows, **settings)
+            shape = (done.index.rows, *rows.shape)
+            array_files.write(path, shape, rows.chunks(), done.columns, done.about)
         finally:
             rows.close()
-    return Written(
-        path, shape, len(told.names) - len(told.errors), tuple(columns), tuple(_faults(material, told)),
-        tuple(_notices(embedder, material, told, windows)), about,
-    )  # fmt: skip
+    inputs = len(done.index.names) - len(done.index.errors)
+    return Written(path, shape, inputs, tuple(done.columns), tuple(done.faults), tuple(done.notices), done.about)
 
 
 def load_embedder(
@@ -251,9 +231,9 @@ def load_embedder(
             is None too; an adapter has the length it was trained with.
         window: seconds of the windows that will be embedded.
         device: as for :class:`astune.Predictor`.
-        precision: likewise; float32 of a bare backbone where None.
+        precision: as for :class:`astune.Predictor`; of a bare backbone float32 where None.
         threads: as for :class:`astune.Predictor`.
-        batch_size: likewise.
+        batch_size: as for :class:`astune.Predictor`.
 
     Returns:
         The embedder.
@@ -281,7 +261,7 @@ def load_embedder(
         settings: Any = {**given, "batch_size": batch_size}
         return Predictor(found, backbone, **settings).embedder
     if backbone is not None:
-        raise ConfigError(f"backbone is given, and {printable(found)} is no adapter; leave it out")
+        raise ConfigError(f"backbone is given, and {printable(found)} is not an adapter; leave it out")
     if isinstance(found, str):
         found = load_backbone(found, max_length or _frames(window))
     elif max_length not in {None, found.max_length}:
@@ -324,66 +304,99 @@ def _loaded(model: Model) -> str | Backbone | Adapter | AudioClassifier:
 
 
 def _frames(window: float | None) -> int | None:
-    """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses what is none."""
+    """Input length that holds a window; :class:`astune.inference.windows.Windows` refuses others."""
     if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window < math.inf:
         return None
     return frames_of(window, LONGEST_INPUT)
 
 
-def _computed(
+@dataclass(frozen=True)
+class _Computed:
+    """What rows were computed of, and what is known of them."""
+
+    embedder: Embedder
+    material: Material
+    wanted: Wanted
+    windows: Windows
+    index: RowIndex
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Beside the values."""
+        return columns_of(self.material, self.index)
+
+    @property
+    def faults(self) -> list[str]:
+        """Why something has no rows."""
+        left_out = self.material.found.left_out if self.material.found else []
+        return [str(fault) for fault in self.index.errors.values()] + [
+            one.reason for one in left_out if not one.harmless
+        ]
+
+    @property
+    def error(self) -> AudioError:
+        """All faults in one."""
+        faults, read = self.faults, len(self.index.names) - len(self.index.errors)
+        total = number_of(read + len(faults), "file")
+        return AudioError(bulleted(faults, f"{len(faults):,} of {total} cannot be read"))
+
+    @property
+    def notices(self) -> list[str]:
+        """What to know of the data and of what was heard."""
+        dataset, found = self.material.dataset, self.material.found
+        of_data = dataset.notices if dataset else found.remarks if found else ()
+        gaps = self.windows.gap_note if dataset is None else None
+        return [*of_data, *([gaps] if gaps else []), *self.embedder.notices(self.material, self.index)]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the values are, as JSON has it."""
+        embedder, wanted, dataset = self.embedder, self.wanted, self.material.dataset
+        return {
+            "model": embedder.name,
+            "backbone": embedder.backbone.origin.fingerprint,
+            "adapter": digest_of(embedder.classifier) if embedder.classifier else None,
+            "level": wanted.level if isinstance(wanted.level, str) else int(wanted.level),
+            "pool": None if wanted.tokens else wanted.pool or embedder.usual_pool,
+            "max_length": embedder.listener.front_end.max_length,
+            "window": self.windows.window,
+            "hop": None if dataset else self.windows.hop,
+            "data": dataset.source if dataset else None,
+            "precision": embedder.listener.arithmetic.compute_dtype,
+            "astune": version("astune"),
+        }
+
+
+def _compute(
     model: Model,
     data: str | AudioDataset | Input | Iterable[Input],
-    wanted: Wanted,
     rows: _InMemory | _OnDisk,
-    window: float | None,
-    hop: float | None,
-    sampling_rate: float | None,
-    options: Mapping[str, Any],
-    settings: dict[str, Any],
-) -> tuple[Embedder, Material, Windows, Told]:
+    *,
+    level: Level = "output",
+    pool: TokenPool | None = None,
+    tokens: bool = False,
+    window: float | None = None,
+    hop: float | None = None,
+    sampling_rate: float | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> _Computed:
+    """Compute all rows; the arguments are those of :func:`embed`.
+
+    Raises:
+        AudioError: there are none.
+    """
+    wanted = Wanted(level, pool, tokens)
     labelled = isinstance(data, AudioDataset) or (isinstance(data, str) and is_labelled(data))
     embedder = load_embedder(model, window=None if labelled else window, **settings)
-    material = Material.of(data, embedder.training, options)
+    material = Material.of(data, embedder.training, data_options or {})
     windows = embedder.windows(material, window, hop)
     with progress("Embedding", material.total) as advance:
-        told = embedder.collect(
+        index = embedder.collect(
             material, wanted, windows, rows, sampling_rate=sampling_rate, on_input=lambda: advance(1, ""),
             on_window=showing(advance),
         )  # fmt: skip
-    if not told.rows:
-        faults = _faults(material, told)
-        raise AudioError(_broken(faults, told) if faults else "nothing to embed: there are no recordings")
-    return embedder, material, windows, told
-
-
-def _faults(material: Material, told: Told) -> list[str]:
-    left_out: list[LeftOut] = material.found.left_out if material.found else []
-    return [str(fault) for fault in told.errors.values()] + [one.reason for one in left_out if not one.harmless]
-
-
-def _broken(faults: list[str], told: Told) -> str:
-    total = number_of(len(told.names) + len(faults) - len(told.errors), "file")
-    return bulleted(faults, f"{len(faults):,} of {total} cannot be read")
-
-
-def _notices(embedder: Embedder, material: Material, told: Told, windows: Windows) -> list[str]:
-    of_data = material.dataset.notices if material.dataset else material.found.remarks if material.found else ()
-    gaps = windows.gap_note if material.dataset is None else None
-    return [*of_data, *([gaps] if gaps else []), *embedder.notices(material, told)]
-
-
-def _about(embedder: Embedder, material: Material, wanted: Wanted, windows: Windows) -> dict[str, Any]:
-    labelled = material.dataset is not None
-    return {
-        "model": embedder.name,
-        "backbone": embedder.backbone.origin.fingerprint,
-        "adapter": digest_of(embedder.classifier) if embedder.classifier else None,
-        "level": wanted.level if isinstance(wanted.level, str) else int(wanted.level),
-        "pool": None if wanted.tokens else wanted.pool or embedder.usual_pool,
-        "max_length": embedder.listener.front_end.max_length,
-        "window": windows.window,
-        "hop": None if labelled else windows.hop,
-        "data": material.dataset.source if material.dataset else None,
-        "precision": embedder.listener.arithmetic.compute_dtype,
-        "astune": version("astune"),
-    }
+    done = _Computed(embedder, material, wanted, windows, index)
+    if not index.rows:
+        raise done.error if done.faults else AudioError("nothing to embed: there are no recordings")
+    return done

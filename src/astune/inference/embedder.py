@@ -89,8 +89,8 @@ class Wanted:
 
 
 @dataclass
-class Told:
-    """What is known of the rows, one by one, and of the inputs they are of."""
+class RowIndex:
+    """Where each row comes from, and what is known of the inputs."""
 
     inputs: array[int] = field(default_factory=lambda: array("q"))
     """Number of the input of each row."""
@@ -303,7 +303,7 @@ class Embedder:
         sampling_rate: float | None = None,
         on_input: Callable[[], object] | None = None,
         on_window: OnWindow | None = None,
-    ) -> Told:
+    ) -> RowIndex:
         """Compute all rows, in the order of the inputs and of time within each.
 
         Args:
@@ -322,7 +322,7 @@ class Embedder:
             ConfigError: an input or a setting cannot be used.
             NumericalError: some values are NaN or infinite.
         """
-        compute, told, kept = self.compute(wanted), Told(), 0
+        compute, index, kept = self.compute(wanted), RowIndex(), 0
         if material.dataset is not None:
             batches: Iterator[tuple[list[Piece], Tensor]] = self.listener.clip_outputs(material.clips, compute)
         else:
@@ -335,37 +335,37 @@ class Embedder:
             for piece in batch:
                 if piece.features is not None:
                     sink.append(next(rows)[None])
-                    told.inputs.append(len(told.names))
-                    told.starts.append(piece.start)
-                    told.ends.append(piece.end)
+                    index.inputs.append(len(index.names))
+                    index.starts.append(piece.start)
+                    index.ends.append(piece.end)
                 if piece.last:
                     if piece.error is not None:
-                        told.errors[len(told.names)] = piece.error
-                        told.truncate(kept)
+                        index.errors[len(index.names)] = piece.error
+                        index.truncate(kept)
                         sink.truncate(kept)
                     elif piece.facts is not None:
-                        told.seconds[len(told.names)] = piece.facts.seconds
-                        told.doubts[len(told.names)] = piece.facts.doubts
-                    told.names.append(piece.name)
-                    kept = told.rows
+                        index.seconds[len(index.names)] = piece.facts.seconds
+                        index.doubts[len(index.names)] = piece.facts.doubts
+                    index.names.append(piece.name)
+                    kept = index.rows
                     if on_input:
                         on_input()
-            if on_window and kept < told.rows:
-                on_window(batch[-1].name, told.ends[-1])
-        return told
+            if on_window and kept < index.rows:
+                on_window(batch[-1].name, index.ends[-1])
+        return index
 
-    def notices(self, material: Material, told: Told) -> list[str]:
+    def notices(self, material: Material, index: RowIndex) -> list[str]:
         """What the user should know of what was heard.
 
         Args:
             material: that was embedded.
-            told: of the rows.
+            index: of the rows.
 
         Returns:
             Sentences; none where there is nothing to say.
         """
         whole = material.dataset is None
-        lengths = {number: 0.0 if whole else seconds for number, seconds in told.seconds.items()}
-        doubts = {number: found for number, found in told.doubts.items() if found}
+        lengths = {number: 0.0 if whole else seconds for number, seconds in index.seconds.items()}
+        doubts = {number: found for number, found in index.doubts.items() if found}
         noun = "file" if whole else "clip"
-        return heard_notices(lengths, doubts, told.names, self.listener.front_end.seconds, noun)
+        return heard_notices(lengths, doubts, index.names, self.listener.front_end.seconds, noun)

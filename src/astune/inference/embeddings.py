@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
-    from astune.inference.embedder import Material, Told
+    from astune.inference.embedder import Material, RowIndex
 
 _CHUNK = 2**24  # bytes of values that are written at a time
 _OPTIONAL = ("labels", "splits", "folds", "groups")  # columns of labelled data
@@ -42,7 +42,7 @@ class Embeddings:
     starts: NDArray[np.float64]
     """(rows,), seconds from the beginning of the file."""
     ends: NDArray[np.float64]
-    """(rows,), seconds; what lies behind was not heard for this row."""
+    """(rows,), seconds; what follows was not heard for this row."""
     labels: tuple[tuple[str, ...], ...] | None = None
     """Of each row; None, as for the three below, where the data have none."""
     splits: tuple[str | None, ...] | None = None
@@ -122,28 +122,28 @@ def rows_of_chunk(shape: tuple[int, ...]) -> int:
     return max(1, _CHUNK // max(1, 4 * int(np.prod(shape[1:]))))
 
 
-def columns_of(material: Material, told: Told) -> dict[str, Any]:
+def columns_of(material: Material, index: RowIndex) -> dict[str, Any]:
     """The columns of rows that were computed.
 
     Args:
         material: that was embedded.
-        told: of the rows.
+        index: of the rows.
 
     Returns:
         As the fields of :class:`Embeddings`; those of labels for a data set alone, and splits, folds and groups where it has them.
     """
     clips = material.clips
-    paths = [str(clip.path) for clip in clips] or [_path(one) for one in _inputs(material, len(told.names))]
+    paths = [str(clip.path) for clip in clips] or [_path(one) for one in _inputs(material, len(index.names))]
 
     def each(cells: Iterable[Any]) -> tuple[Any, ...]:
         known = list(cells)
-        return tuple(known[number] for number in told.inputs)
+        return tuple(known[number] for number in index.inputs)
 
     columns: dict[str, Any] = {
-        "names": each(map(printable, told.names)),
+        "names": each(map(printable, index.names)),
         "files": each(map(printable, paths)),
-        "starts": np.array(told.starts, np.float64),
-        "ends": np.array(told.ends, np.float64),
+        "starts": np.array(index.starts, np.float64),
+        "ends": np.array(index.ends, np.float64),
     }
     if material.dataset is not None:
         columns["labels"] = each(clip.labels for clip in clips)

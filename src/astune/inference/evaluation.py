@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from astune.data.dataset import DivisionName
+import torch
+from torch import Tensor
+
+from astune.data.dataset import AudioDataset, DivisionName
+from astune.data.labels import known_labels
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
 from astune.errors import AdapterError, DataError
+from astune.features import build_cache
+from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
+from astune.training.data_record import trained_among
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.data import AudioDataset
+    from astune.inference.listener import Listener
+    from astune.inference.loading import Loaded
     from astune.tasks import Scores
 
 ScoredSplit = DivisionName
@@ -81,6 +89,61 @@ class Evaluation(Summarised):
         }
 
 
+def evaluated(
+    loaded: Loaded,
+    listener: Listener,
+    data: str | AudioDataset,
+    split: ScoredSplit,
+    fold: int | None,
+    *,
+    skip_broken: bool,
+) -> Evaluation:
+    """Score an adapter on labelled audio.
+
+    Args:
+        loaded: the adapter on its backbone.
+        listener: what runs it.
+        data: as for :meth:`astune.Predictor.evaluate`.
+        split: which clips.
+        fold: as for :meth:`astune.Predictor.evaluate`.
+        skip_broken: as for :meth:`astune.Predictor.evaluate`.
+
+    Returns:
+        Scores, and what to know of them.
+
+    Raises:
+        DataError: the data have classes that the adapter does not know, or nothing in that split that can be read.
+    """
+    dataset = data if isinstance(data, AudioDataset) else as_trained(data, loaded.training)
+    model = loaded.model
+    labels = known_labels(dataset.source, dataset.labels, model.labels)
+    clips = clips_of(dataset, split, fold, loaded.training)
+    scored = [dataset.clips[clip] for clip in clips]
+    # Of these alone: what else the data set holds may be broken.
+    features = build_cache(scored, listener.front_end, skip_broken=skip_broken)
+    kept = [row for row in range(len(scored)) if row not in features.broken]
+    if not kept:
+        raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
+    batches = fetched(features, slices(kept, listener.batch_size))
+    computed = outputs(model, lambda features: cast(Tensor, model(features).logits), batches, listener.arithmetic)
+    logits = torch.cat([some for _, some in computed])
+    refuse_non_finite(logits)
+    trained: list[str] = []
+    if loaded.config is not None and split != "train":
+        trained = trained_among(loaded.name, loaded.config, dataset, [clips[row] for row in kept])
+    return Evaluation(
+        adapter=loaded.name,
+        data=dataset.source,
+        split=split,
+        scores=model.task.score(logits, model.task.encode([scored[row] for row in kept], labels)),
+        labels=model.labels,
+        data_notices=dataset.notices,
+        audio_notices=tuple(features.notices(kept, [clip.name for clip in scored])),
+        skipped=len(clips) - len(kept),
+        trained_on=tuple(trained),
+    )
+
+
 def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
     """Read labelled data as the data of an adapter's training were read: with the same windows, background and groups.
 
@@ -94,7 +157,7 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
 
     Raises:
         ConfigError: as of :func:`astune.load_data`.
-        DataError: likewise.
+        DataError: as of :func:`astune.load_data`.
     """
     known = layout_of(data).reads | EVERY_LAYOUT
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}

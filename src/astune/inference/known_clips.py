@@ -98,16 +98,15 @@ def _found(predictor: Predictor, data: str | AudioDataset | None) -> tuple[list[
     Raises:
         DataError: there are none, or nothing says where.
     """
-    name, config = predictor.loaded.name, predictor.loaded.config
-    told = dict(config.training) if config else {}
-    where = data if data is not None else told.get("data")
+    name, config, training = predictor.loaded.name, predictor.loaded.config, predictor.training
+    where = data if data is not None else training.get("data")
     if not isinstance(where, str | AudioDataset):
         raise DataError(f"{printable(name)} does not say what it was trained on")
-    dataset = where if isinstance(where, AudioDataset) else as_trained(where, told)
+    dataset = where if isinstance(where, AudioDataset) else as_trained(where, training)
     record = DataRecord.read(Path(name), config.labels) if config else None
-    if record is None or record.digest != told.get("data_digest"):
+    if record is None or record.digest != training.get("data_digest"):
         note = f"Note: there is no list of training clips beside the adapter; those of the train split of {dataset.source} are taken"
-        return [dataset.clips[number] for number in clips_of(dataset, "train", None, told)], [note]
+        return [dataset.clips[number] for number in clips_of(dataset, "train", None, training)], [note]
     trained = {name: used for name, used in record.clips.items() if used.split == "train"}
     there = [clip for clip in dataset.clips if printable(clip.name) in trained]
     contents = content_digests([clip.path for clip in there])

@@ -1,4 +1,4 @@
-"""A model on its device and how recordings come to it: what labels, embeds or reviews recordings runs the model through this."""
+"""The model on its device, and how recordings reach it: labelling, embedding and review all run the model through this."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Listener:
 
         Args:
             inputs: as for :meth:`outputs`.
-            compute: likewise.
+            compute: as for :meth:`outputs`.
             empty: shape of the result for no inputs.
             sampling_rate: as for :meth:`outputs`.
 
@@ -108,7 +108,7 @@ class Listener:
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used.
+            ConfigError: an input cannot be used.
             NumericalError: some values are NaN or infinite.
         """
         found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import nn
@@ -36,6 +36,11 @@ class Loaded:
     """None of a classifier in memory."""
     own: bool
     """Whether the weights were loaded here, so that nobody else has them."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the adapter says of its training; nothing for a classifier in memory."""
+        return self.config.training if self.config else {}
 
 
 def load(
@@ -109,7 +114,7 @@ def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
         Both.
 
     Raises:
-        ConfigError: one is no whole number of 1 or more.
+        ConfigError: one of them is not a whole number of 1 or more.
     """
     for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
         if not (fits(number, int) and number >= 1):

@@ -15,12 +15,9 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
-from astune.data.labels import known_labels
-from astune.errors import ConfigError, DataError, unknown
-from astune.features import build_cache
-from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
+from astune.errors import ConfigError, unknown
 from astune.inference.embedder import Embedder, Wanted
-from astune.inference.evaluation import Evaluation, ScoredSplit, as_trained, clips_of
+from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
 from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
 from astune.inference.loading import load, machine, refuse_cast
@@ -28,9 +25,7 @@ from astune.inference.prediction import notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
 from astune.names import Precision
-from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, of_model
-from astune.training.data_record import trained_among
 from astune.validated import checked_but_for, fits
 
 if TYPE_CHECKING:
@@ -109,7 +104,7 @@ class Predictor(Summarised):
     @property
     def training(self) -> dict[str, Any]:
         """What the adapter says of its training: data, fold, seed and settings; nothing for a classifier in memory."""
-        return self._loaded.config.training if self._loaded.config else {}
+        return self._loaded.training
 
     def _summary(self) -> Summary:
         model, device = self.model, str(self.device)
@@ -193,7 +188,7 @@ class Predictor(Summarised):
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input is none that can be labelled, or ``top_k`` is below 1.
+            ConfigError: an input cannot be labelled, or ``top_k`` is below 1.
         """
         if top_k is not None and not _is_count(top_k):
             raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
@@ -225,7 +220,7 @@ class Predictor(Summarised):
             One timeline an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input is none that can be heard, or the windows are none that the model can hear.
+            ConfigError: an input cannot be read, or the model cannot take such windows.
         """
         yield from self._timelines(inputs, sampling_rate, Windows.of(self.front_end, window, hop), on_window)
 
@@ -242,8 +237,8 @@ class Predictor(Summarised):
         Args:
             recording: a path, a waveform or a dictionary, as for :meth:`predict`.
             window: as for :meth:`timelines`.
-            hop: likewise.
-            sampling_rate: likewise.
+            hop: as for :meth:`timelines`.
+            sampling_rate: as for :meth:`timelines`.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.
@@ -282,7 +277,7 @@ class Predictor(Summarised):
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used.
+            ConfigError: an input cannot be used.
             NumericalError: some are NaN or infinite.
         """
         return self.listener.beginnings(inputs, self._logits, (0, len(self.labels)), sampling_rate)
@@ -313,7 +308,7 @@ class Predictor(Summarised):
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none that can be used, or the model has no such level.
+            ConfigError: an input cannot be used, or the model has no such level.
             NumericalError: some are NaN or infinite.
         """
         return self.embedder.beginnings(inputs, Wanted(level, pool, tokens), sampling_rate)
@@ -344,34 +339,7 @@ class Predictor(Summarised):
             DataError: the data cannot be read, have classes that the adapter does not know, or nothing in that split.
             NumericalError: scores are NaN or infinite.
         """
-        dataset = data if isinstance(data, AudioDataset) else as_trained(data, self.training)
-        config = self._loaded.config
-        labels = known_labels(dataset.source, dataset.labels, self.labels)
-        clips = clips_of(dataset, split, fold, self.training)
-        scored = [dataset.clips[clip] for clip in clips]
-        # Of these alone: what else the data set holds may be broken.
-        features = build_cache(scored, self.front_end, skip_broken=skip_broken)
-        kept = [row for row in range(len(scored)) if row not in features.broken]
-        if not kept:
-            raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
-        batches = fetched(features, slices(kept, self.batch_size))
-        computed = outputs(self.model, self._logits, batches, self.arithmetic)
-        logits = torch.cat([some for _, some in computed])
-        refuse_non_finite(logits)
-        trained: list[str] = []
-        if config is not None and split != "train":
-            trained = trained_among(self._loaded.name, config, dataset, [clips[row] for row in kept])
-        return Evaluation(
-            adapter=self._loaded.name,
-            data=dataset.source,
-            split=split,
-            scores=self.task.score(logits, self.task.encode([scored[row] for row in kept], labels)),
-            labels=self.labels,
-            data_notices=dataset.notices,
-            audio_notices=tuple(features.notices(kept, [clip.name for clip in scored])),
-            skipped=len(clips) - len(kept),
-            trained_on=tuple(trained),
-        )
+        return evaluated(self._loaded, self.listener, data, split, fold, skip_broken=skip_broken)
 
     def _timelines(
         self,
@@ -391,7 +359,7 @@ class Predictor(Summarised):
         """Logits and what they are computed from, in one pass.
 
         Args:
-            features: (batch, max_length, num_mel_bins), on its device.
+            features: (batch, max_length, num_mel_bins), on the model's device.
 
         Returns:
             (batch, classes + d): the logits, then the pooled tokens.

@@ -1,4 +1,4 @@
-"""Review: find what a person should listen to next, and cut it for Audacity. :mod:`astune.inference.choice` says what is chosen."""
+"""Review: find what a person should listen to next, and cut it for Audacity. :mod:`astune.inference.review_choice` says what is chosen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from astune.data.opening import is_pipe
 from astune.errors import AudioError, ConfigError, DataError, bulleted
 from astune.features import rounded_features
 from astune.inference.batches import refuse_non_finite
-from astune.inference.choice import Candidate, Choice, Criterion, Heard, candidates, choose
 from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
+from astune.inference.review_choice import Candidate, Choice, Criterion, Heard, Pick, candidates, choose
 from astune.inference.review_folder import refuse_folder, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from astune.adapter import Adapter
     from astune.classifier import AudioClassifier
     from astune.data import AudioDataset
+    from astune.inference.inputs import Expanded
     from astune.inference.pieces import Piece
 
     Spans = Mapping[str, Sequence[tuple[float, float]]]
@@ -114,61 +115,80 @@ def review(
     folder, wanted = Path(output_dir), (criteria,) if isinstance(criteria, str) else tuple(criteria)
     choice = Choice(wanted, count, per_class, per_recording, threshold, margin, seed)
     refuse_folder(folder)
-    spans = reviewed_spans(reviewed)
+    spans, found = reviewed_spans(reviewed), _found(recordings)
+    predictor = _predictor(adapter, settings)
+    listening = _Listening(predictor, choice, Windows.of(predictor.front_end, window, hop), data, spans)
+    picks = listening.picks(found.paths)
+    errors = [*listening.errors, *(one.reason for one in found.left_out if not one.harmless)]
+    if errors and not listening.recordings:
+        raise AudioError(bulleted(errors, f"{number_of(len(errors), 'file')} cannot be read"))
+    notices = [*found.remarks, *listening.notices]
+    if not picks:
+        raise DataError("; ".join(["nothing to review: no window meets a criterion", *_shown(notices)]))
+    known = listening.known
+    rows = write_folder(folder, picks, choice.margin, known.names if known else (), listening.settings)
+    notices += _short(rows, choice, predictor.labels, known is not None)
+    return Review(folder, tuple(rows), listening.recordings, listening.windows_heard, tuple(errors), tuple(notices))
+
+
+def _found(recordings: str | Path | Iterable[str | Path]) -> Expanded:
+    """The recordings, those in folders too.
+
+    Raises:
+        ConfigError: one of them is a pipe.
+    """
     found = expand([recordings] if isinstance(recordings, str | Path) else recordings)
     if piped := [path for path in found.paths if is_pipe(path)]:
         raise ConfigError(
             f"{printable(piped[0])} is a pipe, and clips are cut from recordings that were heard; give files"
         )
-    predictor = _predictor(adapter, settings)
-    windows = Windows.of(predictor.front_end, window, hop)
-    known, notices = _known(predictor, choice, data)
-    listening = _Listening(predictor, choice, windows, known, spans)
-    paths = list({path.resolve(): path for path in reversed(found.paths)}.values())[::-1]  # each file once
-    picks = choose(listening.candidates(paths), choice, max(1, len(paths) - len(listening.errors)))
-    errors = [*listening.errors, *(one.reason for one in found.left_out if not one.harmless)]
-    if errors and not listening.recordings:
-        raise AudioError(bulleted(errors, f"{number_of(len(errors), 'file')} cannot be read"))
-    notices += [*found.remarks, *([windows.gap_note] if windows.gap_note else []), *listening.notices]
-    if not picks:
-        raise DataError("; ".join(["nothing to review: no window meets a criterion", *_shown(notices)]))
-    about = {
-        "adapter": predictor.loaded.name, "labels": list(predictor.labels), **asdict(choice), "window": windows.window,
-        "hop": windows.hop,
-    }  # fmt: skip
-    rows = write_folder(folder, picks, choice.margin, known.names if known else (), about)
-    notices += _short(rows, choice, predictor.labels, known is not None)
-    return Review(folder, tuple(rows), listening.recordings, listening.windows_heard, tuple(errors), tuple(notices))
+    return found
 
 
 class _Listening:
     """Hears recordings one after the other, and counts."""
 
     def __init__(
-        self, predictor: Predictor, choice: Choice, windows: Windows, known: KnownClips | None, spans: Spans
+        self, predictor: Predictor, choice: Choice, windows: Windows, data: str | AudioDataset | None, spans: Spans
     ) -> None:
-        self._predictor, self._choice, self._windows = predictor, choice, windows
-        self._known, self._spans = known, spans
+        self._predictor, self._choice, self._windows, self._spans = predictor, choice, windows, spans
+        self.known, self._of_known = _known(predictor, choice, data)
         self._silences: dict[int, NDArray[np.float16]] = {}
         self.recordings = self.windows_heard = self._silent = self._reviewed = 0
         self.errors: list[str] = []
 
     @property
     def notices(self) -> list[str]:
-        """What was passed over."""
+        """What the user should know: what was compared with, what lies between windows, what was passed over."""
         counts = {"of digital silence": self._silent, "that were reviewed before": self._reviewed}
-        return [
+        gaps = self._windows.gap_note
+        return [*self._of_known, *([gaps] if gaps else [])] + [
             f"Note: {number_of(count, 'window')} {which} {'was' if count == 1 else 'were'} passed over"
             for which, count in counts.items()
             if count
         ]
 
-    def candidates(self, paths: Sequence[Path]) -> Iterator[Candidate]:
-        """The windows of all recordings that may be chosen.
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How windows are chosen, as JSON has it."""
+        predictor, windows = self._predictor, self._windows
+        return {
+            "adapter": predictor.loaded.name, "labels": list(predictor.labels), **asdict(self._choice),
+            "window": windows.window, "hop": windows.hop,
+        }  # fmt: skip
+
+    def picks(self, recordings: Iterable[Path]) -> list[Pick]:
+        """Hear recordings, and choose among their windows.
 
         Args:
-            paths: of the recordings.
+            recordings: files; one that is there twice is heard once.
         """
+        paths = list({path.resolve(): path for path in reversed(list(recordings))}.values())[::-1]
+        found = list(self._candidates(paths))
+        return choose(found, self._choice, max(1, len(paths) - len(self.errors)))
+
+    def _candidates(self, paths: Sequence[Path]) -> Iterator[Candidate]:
+        """The windows of all recordings that may be chosen."""
         predictor = self._predictor
         classes = len(predictor.labels)
         spans: list[tuple[float, float]] = []
@@ -198,9 +218,9 @@ class _Listening:
             return np.empty((0, classes + 2), np.float32)
         refuse_non_finite(output)
         scores = self._predictor.task.activate(output[:, :classes]).numpy()
-        if self._known is None:
+        if self.known is None:
             return np.column_stack([scores, np.zeros((len(scores), 2), np.float32)])
-        distances, nearest = self._known.nearest(output[:, classes:].numpy())
+        distances, nearest = self.known.nearest(output[:, classes:].numpy())
         return np.column_stack([scores, distances, nearest]).astype(np.float32)
 
     def _of_recording(
@@ -214,7 +234,7 @@ class _Listening:
         self.windows_heard += len(spans)
         self._silent += int(silent.sum())
         self._reviewed += int((before & ~silent).sum())
-        compared = self._known is not None
+        compared = self.known is not None
         heard = Heard(
             name, starts, ends, rows[:, :classes], rows[:, classes].astype(np.float64) if compared else None,
             rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | before),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astune.data.sound import Sound
-    from astune.inference.choice import Pick
+    from astune.inference.review_choice import Pick
 
 TABLE, SETTINGS, CLIPS = "review.csv", "review.json", "clips"
 _COLUMNS = ("file", "recording", "start", "end", "label", "score", "criterion", "rank", "value", "nearest")
@@ -61,7 +61,7 @@ def refuse_folder(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"{printable(folder)} is not empty; {_NEXT}")
     if not folder.absolute().parent.is_dir():
-        raise ConfigError(f"{printable(folder.parent)} is no folder; make it, or {_NEXT}")
+        raise ConfigError(f"{printable(folder.parent)} is not a folder; make it, or {_NEXT}")
 
 
 def write_folder(

@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 from astune import AudioClassifier, Predictor, load_backbone
 from astune.cli import app
 from astune.errors import AdapterError, ConfigError
-from astune.inference.crew import Crew, Question, units_of
 from astune.inference.findings import Findings
 from astune.inference.request import Request
-from astune.inference.spread import hear
+from astune.inference.worker_processes import ask_workers
+from astune.inference.workers import Question, Workers, units_of
 
 RATE = 16_000  # Hz
 LABELS = ("a", "b", "c")
@@ -100,9 +100,9 @@ def test_batches_of_short_recordings_give_the_bits_of_one_process(adapter: Path,
     paths = sorted(recordings.glob("short*.wav"))
     question = Question(Request("recordings", top_k=3), labels=True)
     alone = list(question.answers(Predictor(adapter, batch_size=4), paths))
-    crew = Crew(adapter, batch_size=4, workers=2)
-    assert list(hear(crew, question, paths)) == alone
-    found = list(hear(crew, question, paths, ordered=False))
+    workers = Workers(adapter, batch_size=4, count=2)
+    assert list(ask_workers(workers, question, paths)) == alone
+    found = list(ask_workers(workers, question, paths, ordered=False))
     assert sorted(found, key=lambda one: one.name) == alone
 
 
@@ -146,7 +146,7 @@ def test_a_worker_that_dies_takes_nothing_along(adapter: Path, recordings: Path)
                     os.kill(child.pid or 0, signal.SIGKILL)
 
     question = Question(Request("windows", window=0.4, hop=0.01))
-    found = list(hear(Crew(adapter, batch_size=4, workers=1), question, paths, kill))
+    found = list(ask_workers(Workers(adapter, batch_size=4, count=1), question, paths, kill))
     assert len(killed) == 2
     assert [one.name for one in found] == [str(path) for path in paths]
     assert [one.error is None for one in found] == [True, True, False, True, True]
@@ -160,31 +160,52 @@ def test_a_worker_that_dies_takes_nothing_along(adapter: Path, recordings: Path)
             assert [row.score for row in ours.rows] == pytest.approx([row.score for row in theirs.rows], abs=1e-6)
 
 
+def test_a_worker_that_dies_while_nobody_looks_is_replaced(adapter: Path, recordings: Path) -> None:
+    """It has asked for more, and is gone when more is sent to it."""
+    question, paths = Question(Request("recordings"), labels=True), sorted(recordings.glob("short*.wav"))[:3]
+    answers = ask_workers(Workers(adapter, batch_size=1, count=1), question, paths)
+    found = [next(answers)]
+    time.sleep(0.5)
+    (worker,) = (one for one in multiprocessing.active_children() if one.name.startswith("ForkServerProcess"))
+    worker.kill()
+    worker.join()
+    found += answers
+    assert [one.name for one in found] == list(map(str, paths))
+    assert not any(one.error for one in found)
+
+
 def test_what_workers_cannot_use_is_refused_in_words(adapter: Path, recordings: Path, tmp_path: Path) -> None:
     question, paths = Question(Request("recordings"), labels=True), [recordings / "short0.wav"]
     with pytest.raises(AdapterError, match="nowhere"):
-        list(hear(Crew(tmp_path / "nowhere", workers=2), question, paths))
+        list(ask_workers(Workers(tmp_path / "nowhere", count=2), question, paths))
     with pytest.raises(ConfigError, match=r"device='cuda:99' cannot be used"):
-        list(hear(Crew(adapter, device="cuda:99", workers=1), question, paths))
-    with pytest.raises(ConfigError, match=r"workers=0: give 1 or more"):
-        list(hear(Crew(adapter, workers=0), question, paths))
+        list(ask_workers(Workers(adapter, device="cuda:99", count=1), question, paths))
+    with pytest.raises(ConfigError, match=r"count=0: give 1 worker or more"):
+        list(ask_workers(Workers(adapter, count=0), question, paths))
     os.mkfifo(tmp_path / "pipe.wav")
     for path, words in (("-", "standard input"), (tmp_path / "pipe.wav", f"{tmp_path / 'pipe.wav'}, a pipe,")):
         with pytest.raises(ConfigError, match=f"^{words} cannot be shared out to workers; leave out workers"):
-            list(hear(Crew(adapter, workers=2), question, [path]))
+            list(ask_workers(Workers(adapter, count=2), question, [path]))
     code, _, err = run(adapter, "-", "--workers", "2")
     assert (code, "standard input cannot be shared out to workers" in err) == (1, True)
-    assert list(hear(Crew(adapter, workers=2), question, [])) == []
+
+
+def test_no_recordings_start_no_workers(adapter: Path) -> None:
+    """As where a folder of tables is finished already, and the same command is given again."""
+    question = Question(Request("recordings"), labels=True)
+    for workers in (Workers(adapter, count=2), Workers(adapter, ray="no-such-cluster:1")):
+        assert list(ask_workers(workers, question, [])) == []
 
 
 def test_workers_end_with_the_process_that_started_them(adapter: Path, recordings: Path) -> None:
     script = (
         "import multiprocessing, os, signal, sys\n"
         "from astune.inference.request import Request\n"
-        "from astune.inference.crew import Crew, Question\n"
-        "from astune.inference.spread import hear\n"
+        "from astune.inference.workers import Workers, Question\n"
+        "from astune.inference.worker_processes import ask_workers\n"
         "if __name__ == '__main__':\n"
-        "    answers = hear(Crew(sys.argv[1], workers=2, batch_size=1), Question(Request('recordings'), labels=True), sys.argv[2:])\n"
+        "    workers = Workers(sys.argv[1], batch_size=1, count=2)\n"
+        "    answers = ask_workers(workers, Question(Request('recordings'), labels=True), sys.argv[2:])\n"
         "    next(answers)\n"
         "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -1,4 +1,4 @@
-"""Many recordings, heard by several processes of one machine, or by the machines of a Ray cluster.
+"""Workers as processes of this machine, and the one call that asks workers, here or on a Ray cluster.
 
 Each worker has a predictor of its own. A recording of some size is handed out alone, small ones as many at a time as the model takes: then
 the batches of an archive of short clips are those of one process, and so are the bits of its scores. Where recordings have several windows,
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -25,8 +25,8 @@ import torch
 
 from astune.environment import usable_cores
 from astune.errors import AstuneError, AudioError, ConfigError
-from astune.inference.crew import units_of
-from astune.inference.ray_spread import on_ray
+from astune.inference.ray_workers import on_ray
+from astune.inference.workers import units_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
 
-    from astune.inference.crew import Answer, Crew, Question, Unit
     from astune.inference.timeline import OnWindow
+    from astune.inference.workers import Answer, Question, Unit, Workers
 
 
-def hear(
-    crew: Crew,
+def ask_workers(
+    workers: Workers,
     question: Question,
     paths: Sequence[str | Path],
     on_window: OnWindow | None = None,
     *,
     ordered: bool = True,
 ) -> Iterator[Answer]:
-    """Hear recordings.
+    """Ask workers about recordings.
 
     Processes import the script that calls this; guard it with ``if __name__ == "__main__":``.
 
     Args:
-        crew: who hears them.
+        workers: who is asked.
         question: what is asked of each.
         paths: of recordings, on a cluster in folders that all machines see.
         on_window: is called with the name of a recording and the seconds of it that were heard, on this machine.
@@ -64,9 +64,15 @@ def hear(
         AstuneError: workers cannot load the adapter.
         ConfigError: a number of workers below 1, a pipe, or no cluster.
     """
-    crew.refuse(paths)
-    units = units_of(paths, crew.batch_size)
-    found = on_ray(crew, question, units) if crew.ray is not None else _in_processes(crew, question, units, on_window)
+    workers.refuse(paths)
+    units = units_of(paths, workers.batch_size)
+    if not units:
+        return
+    found = (
+        on_ray(workers, question, units)
+        if workers.ray is not None
+        else _in_processes(workers, question, units, on_window)
+    )
     yield from _in_order(found) if ordered else (answer for _, answer in found)
 
 
@@ -94,19 +100,19 @@ class _Worker:
 
 
 def _in_processes(
-    crew: Crew, question: Question, units: Sequence[Unit], on_window: OnWindow | None
+    workers: Workers, question: Question, units: Sequence[Unit], on_window: OnWindow | None
 ) -> Iterator[tuple[int, Answer]]:
     waiting = deque(units)
-    count = min(crew.workers or usable_cores(), len(units))
-    with _workers(crew, question, count) as team:
+    count = min(workers.count or usable_cores(), len(units))
+    with _processes(workers, question, count) as team:
         while waiting or any(worker.unit for worker in team):
             for connection in wait([worker.pipe for worker in team]):
                 worker = next(one for one in team if one.pipe is connection)
                 try:
                     kind, content = worker.pipe.recv()
                 except (EOFError, ConnectionResetError):
-                    yield from _buried(worker, question, waiting)
-                    team[team.index(worker)] = _started(crew, question, worker.number, count)
+                    yield from _left_by(worker, question, waiting)
+                    team[team.index(worker)] = _started(workers, question, worker.number, count)
                     continue
                 if kind == "failed":
                     raise content
@@ -116,14 +122,14 @@ def _in_processes(
                     yield worker.unit.popleft()[0], content
                 if kind == "free":
                     worker.ready = True
-                    if waiting:
-                        unit = waiting.popleft()
-                        worker.unit.extend(unit)
-                        worker.pipe.send([path for _, path in unit])
+                    with suppress(BrokenPipeError, ConnectionResetError):  # it has died since; its end is read next
+                        if waiting:
+                            worker.pipe.send([path for _, path in waiting[0]])
+                            worker.unit.extend(waiting.popleft())
 
 
-def _buried(worker: _Worker, question: Question, waiting: deque[Unit]) -> Iterator[tuple[int, Answer]]:
-    """See what a worker that died has left.
+def _left_by(worker: _Worker, question: Question, waiting: deque[Unit]) -> Iterator[tuple[int, Answer]]:
+    """What a worker that died has left: it waits again, or is answered with an error where it was alone.
 
     Raises:
         ConfigError: it died before it was asked anything.
@@ -143,8 +149,8 @@ def _buried(worker: _Worker, question: Question, waiting: deque[Unit]) -> Iterat
 
 
 @contextmanager
-def _workers(crew: Crew, question: Question, count: int) -> Iterator[list[_Worker]]:
-    team = [_started(crew, question, number, count) for number in range(count)]
+def _processes(workers: Workers, question: Question, count: int) -> Iterator[list[_Worker]]:
+    team = [_started(workers, question, number, count) for number in range(count)]
     try:
         yield team
     finally:
@@ -154,24 +160,24 @@ def _workers(crew: Crew, question: Question, count: int) -> Iterator[list[_Worke
             worker.pipe.close()
 
 
-def _started(crew: Crew, question: Question, number: int, count: int) -> _Worker:
+def _started(workers: Workers, question: Question, number: int, count: int) -> _Worker:
     context = get_context("forkserver")
     context.set_forkserver_preload(["astune.inference.predictor"])
     ours, theirs = context.Pipe()
     cores = max(1, torch.get_num_threads() // count)
-    process = context.Process(target=_work, args=(crew, question, number, cores, Path.cwd(), theirs))
+    process = context.Process(target=_work, args=(workers, question, number, cores, Path.cwd(), theirs))
     process.start()
     theirs.close()  # else reading would wait for ever where the worker dies
     return _Worker(number, process, ours)
 
 
-def _work(crew: Crew, question: Question, number: int, cores: int, directory: Path, pipe: Connection) -> None:
+def _work(workers: Workers, question: Question, number: int, cores: int, directory: Path, pipe: Connection) -> None:
     """What a worker does, until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; whoever started the workers ends them
     Thread(target=end_with_parent, daemon=True).start()
     os.chdir(directory)  # where the user's relative paths begin
     try:
-        predictor = crew.predictor(number, cores)
+        predictor = workers.predictor(number, cores)
         while True:
             pipe.send(("free", None))
             for answer in question.answers(predictor, pipe.recv(), lambda *heard: pipe.send(("heard", heard))):

@@ -1,4 +1,4 @@
-"""What is asked of many recordings, who hears them, and how they are handed out."""
+"""Workers that share an archive: what each of them loads, what it is asked, and which recordings it gets at a time."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Crew:
-    """The workers that hear recordings, and what each of them loads."""
+class Workers:
+    """How many workers there are, where, and what each of them loads."""
 
     adapter: str | Path
     """A folder or a hub id."""
@@ -84,7 +84,7 @@ class Crew:
     threads: int | None = None
     """That decode, in each worker; its share of the cores where None."""
     batch_size: int = 16
-    workers: int | None = None
+    count: int | None = None
     """Processes; on a cluster, as many as it has room for where None."""
     ray: str | None = None
     """Address of a Ray cluster; this machine's processes where None."""
@@ -98,8 +98,8 @@ class Crew:
         Raises:
             ConfigError: a number of workers below 1, or a pipe.
         """
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers={self.workers}: give 1 or more")
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"count={self.count}: give 1 worker or more")
         for path in map(str, paths):
             if is_pipe(path):
                 what = "standard input" if path == "-" else f"{printable(path)}, a pipe,"

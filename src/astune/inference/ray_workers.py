@@ -1,4 +1,4 @@
-"""Recordings heard on a Ray cluster: Ray Data hands them out to actors, each with a predictor of its own."""
+"""Workers on a Ray cluster: Ray Data gives recordings to actors, each with a predictor of its own."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from astune.inference.crew import Answer, Crew, Question, Unit
+    from astune.inference.workers import Answer, Question, Unit, Workers
 
 _RETRIES = 3  # of recordings whose worker died
 _CORES = 4  # of a worker without a GPU, where the number of workers is left open
 
 
-def on_ray(crew: Crew, question: Question, units: Sequence[Unit]) -> Iterator[tuple[int, Answer]]:
-    """Hear recordings on a cluster.
+def on_ray(workers: Workers, question: Question, units: Sequence[Unit]) -> Iterator[tuple[int, Answer]]:
+    """Ask the workers of a cluster about recordings.
 
     Args:
-        crew: with the cluster's address.
+        workers: with the cluster's address.
         question: what is asked of each.
         units: recordings that are handed out together.
 
@@ -37,7 +37,7 @@ def on_ray(crew: Crew, question: Question, units: Sequence[Unit]) -> Iterator[tu
         AstuneError: workers cannot load the adapter.
         ConfigError: Ray is not installed, or no cluster answers.
     """
-    with ray_cluster(crew.ray or "auto"):
+    with ray_cluster(workers.ray or "auto"):
         import ray.data
 
         context = ray.data.DataContext.get_current()
@@ -45,14 +45,14 @@ def on_ray(crew: Crew, question: Question, units: Sequence[Unit]) -> Iterator[tu
         context.max_errored_blocks = -1  # what is missing at the end is reported, recording by recording
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         room: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call] # it has no types
-        gpus = 0 if crew.device == "cpu" else int(room.get("GPU", 0))
+        gpus = 0 if workers.device == "cpu" else int(room.get("GPU", 0))
         cores = int(room.get("CPU", 1))
-        workers = min(crew.workers or gpus or max(1, cores // _CORES), len(units))
-        each = max(1, cores // workers)
+        count = min(workers.count or gpus or max(1, cores // _CORES), len(units))
+        each = max(1, cores // count)
         handed = ray.data.from_items([{"unit": json.dumps(unit)} for unit in units], override_num_blocks=len(units))
         answered = handed.map_batches(
-            _Actor, fn_constructor_args=(crew, question, each, Path.cwd()), batch_size=1, concurrency=workers, num_cpus=each,
-            num_gpus=min(1, gpus / workers), max_restarts=_RETRIES, max_task_retries=_RETRIES,
+            _Actor, fn_constructor_args=(workers, question, each, Path.cwd()), batch_size=1, concurrency=count, num_cpus=each,
+            num_gpus=min(1, gpus / count), max_restarts=_RETRIES, max_task_retries=_RETRIES,
         )  # fmt: skip
         missing = dict(one for unit in units for one in unit)
         for row in answered.iter_rows():
@@ -70,12 +70,12 @@ def on_ray(crew: Crew, question: Question, units: Sequence[Unit]) -> Iterator[tu
 class _Actor:
     """A worker of the cluster; what is wrong with it comes back in the place of answers."""
 
-    def __init__(self, crew: Crew, question: Question, cores: int, directory: Path) -> None:
+    def __init__(self, workers: Workers, question: Question, cores: int, directory: Path) -> None:
         self.question = question
         self.fault: Exception | None = None
         try:
             os.chdir(directory)  # where the user's relative paths begin
-            self.predictor = crew.predictor(0, cores)  # Ray shows each worker its own GPU
+            self.predictor = workers.predictor(0, cores)  # Ray shows each worker its own GPU
         except OSError:
             self.fault = ConfigError(
                 f"{directory} is not there on every machine of the cluster; work in a folder that is"
