@@ -67,7 +67,7 @@ def test_two_recordings_of_one_stem(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     recordings(tmp_path, "a.wav", "b.wav", "nobody.wav")
-    (tmp_path / "phone.m4a").write_bytes(b"1")
+    (tmp_path / "phone.aup3").write_bytes(b"1")
     write_text(tmp_path / "a.txt", "0.5\t1.5\trobin", "\\\t2000.0\t5000.0", "", "2\t3\twren\t0.8731", "\\\t1000\t2000")
     write_text(tmp_path / "b.txt")
     write_text(tmp_path / "README.txt", "Recorded in May.")
@@ -78,7 +78,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     assert kinds["scores"] == (1, ("a.txt line 4",))
     assert kinds["other files"] == (1, ("README.txt",))
     assert kinds["recordings without a label track"] == (1, ("nobody.wav",))
-    assert any("phone.m4a" in names for _, names in kinds.values())
+    assert any("phone.aup3" in names for _, names in kinds.values())
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ class Table(Layout):
             remarks=[*read.remarks, *made.remarks, *crossing_columns(read.sides)],
             places={**made.places, **read.places},
             group_like=tuple(read.group_like),
+            window=made.window,
         )
 
     def _refuse_other_folders(self, root: Path, tables: dict[Path, SplitName | None]) -> None:
