@@ -50,7 +50,7 @@ Pooling = Annotated[
     Literal["mean", "max", "first"] | None,
     typer.Option(
         "--pool",
-        help="How scores of a file longer than the input are made of those of its windows, by default mean; first: hear its "
+        help="How scores of a file longer than the input are made of those of its windows, by default mean; first: use its "
         "beginning alone.",
         rich_help_panel=LONG_RECORDINGS,
     ),
@@ -118,7 +118,7 @@ RayAddress = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Hear the files on a Ray cluster: auto, local, or ray://HOST:PORT; all its machines must see them under the same path.",
+        help="Label the files on a Ray cluster: auto, local, or ray://HOST:PORT; all its machines must see them under the same path.",
         rich_help_panel=_ARCHIVES,
     ),
 ]

@@ -154,7 +154,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     assert "Note: folders are read as splits: test (test), train (train), val (validation)" in dataset.notices
     recordings(tmp_path, "extra.wav")
     write_text(tmp_path / "extra.txt", *TRACK)
-    assert "lies in a folder named as a split, and extra.wav does not" in refusal(f"audacity:{tmp_path}")
+    assert "is in a folder named as a split, and extra.wav does not" in refusal(f"audacity:{tmp_path}")
 
 
 def test_tracks_in_another_folder(tmp_path: Path) -> None:

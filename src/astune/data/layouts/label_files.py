@@ -345,7 +345,7 @@ class LabelFiles(Layout):
             first = next(iter(splits))
             raise self.missing(
                 path,
-                f"{printable(first)} lies in a folder named as a split, and {printable(other)} does not; "
+                f"{printable(first)} is in a folder named as a split, and {printable(other)} does not; "
                 "put each recording below train/, validation/ or test/, or rename the folder",
             )
         return splits

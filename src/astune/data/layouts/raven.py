@@ -46,7 +46,7 @@ class Raven(LabelFiles):
     tree: ClassVar[str] = """\
   PATH/                                        any depth; or one of the tables
     garden.wav  garden.Table.1.selections.txt  as Raven saves it: a header with Begin Time (s), End Time (s) and Annotation,
-    forest.wav  forest.selections.txt          and tabs between cells; a table without selections says that nothing is to be heard
+    forest.wav  forest.selections.txt          and tabs between cells; a table without selections means that nothing is in it
   or one table of several recordings, with Begin File (or Begin Path) and File Offset (s)
   or a folder that `astune predict --format raven -o` wrote; audio_dir where the recordings are elsewhere
 """

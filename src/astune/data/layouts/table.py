@@ -121,7 +121,7 @@ class Table(Layout):
         if {"train"} < set(folders.values()):
             raise self.missing(
                 shown,
-                f"files lie in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
+                f"files are in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
                 "and no column split says what they are; add it",
             )
         made = read.clips()
