@@ -212,7 +212,7 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     assert set(spans) == {"a.wav", "b.wav"}
     assert spans["b.wav"][0] <= 2.5
     assert spans["b.wav"][1] >= 3.25
-    assert "Note: the column Species of selection tables is read as the label" in dataset.notices
+    assert "Note: column Species is read as label in selection tables" in dataset.notices
     write_text(file, *selections(*rows, "3,Spectrogram 1,1,3.5,4.5,C:\\x\\a.wav,a.wav,b.wav,3.5,wren", header=header))
     assert "all.selections.txt line 4: the selection goes from a.wav into b.wav; divide it in two" in refusal(
         f"raven:{file}"
@@ -271,7 +271,7 @@ def test_label_columns_of_raven(tmp_path: Path) -> None:
     file = tmp_path / "a.Table.1.selections.txt"
     header = "Selection,Begin Time (s),End Time (s),Species,Call Type,Class"
     write_text(file, *selections("1,0,1,robin,song,S", "2,2,3,wren,call,C", header=header))
-    assert "Species and Class could be the label" in refusal(tmp_path)
+    assert "column Species and column Class could each name the label; say which with label_column" in refusal(tmp_path)
     assert heard(tmp_path, label_column="Call Type") == [("a.wav", "song"), ("a.wav", "call")]
     with pytest.raises(DataError, match=r"there is no column Kind \(label_column\); the header has Selection"):
         load_data(tmp_path, label_column="Kind")
