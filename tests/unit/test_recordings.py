@@ -204,7 +204,7 @@ def test_an_unfinished_header_without_a_length_is_named_as_such(
     path = edited(write(tmp_path, name), _field(before, length))
     for read in (read_audio, duration):
         with pytest.raises(
-            AudioError, match=r"its header was never finished: 64,000 bytes of sound lie behind it; .*ffmpeg"
+            AudioError, match=r"its header was never finished: 64,000 bytes of sound follow it; .*ffmpeg"
         ):
             read(path)
 
@@ -374,7 +374,7 @@ def test_what_is_chained_to_an_ogg_file_is_named(tmp_path: Path, subtype: str, s
     both.write_bytes(first.read_bytes() + second.read_bytes())
     heard = listen(both, seconds=seconds)
     assert heard.seconds == pytest.approx(2.0, abs=0.01)
-    behind = f"{second.stat().st_size:,} bytes lie behind the end that it states"
+    behind = f"{second.stat().st_size:,} bytes follow the end that it states"
     assert heard.doubts == (f"longer than its header says: {behind}",)
 
 

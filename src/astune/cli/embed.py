@@ -7,13 +7,58 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption, given, with_fields
+from astune.cli.options import (
+    LONG_RECORDINGS,
+    BackboneOption,
+    DeviceOption,
+    HopOption,
+    PrecisionOption,
+    ThreadsOption,
+    end_with,
+    given,
+    with_fields,
+)
 from astune.console import print_result
 from astune.data.options import DataOptions
 from astune.errors import ConfigError
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.printable import printable
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Adapter folder or a bare backbone: bundled, a folder, or a hub id.")
+]
+Data = Annotated[
+    list[str],
+    typer.Argument(metavar="DATA...", help="Recordings and folders of them; or one labelled data set, as layout:PATH."),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, .npz or .parquet.", parser=Path)
+]
+Level = Annotated[
+    str, typer.Option(metavar="output|N", help="output: after the final LayerNorm; 0: patch embeddings; N: N-th layer.")
+]
+Pooling = Annotated[
+    Literal["mean", "cls"] | None,
+    typer.Option(help="Mean of all tokens, or [CLS]; by default as the adapter pools, else mean."),
+]
+Tokens = Annotated[bool, typer.Option("--tokens", help="Write every token, and pool none.")]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds of a window of recordings, or of labelled regions; by default the length of the input.",
+        rich_help_panel=LONG_RECORDINGS,
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        min=16, help="Input of a bare backbone in frames of 10 ms; by default the window's, else the backbone's own."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Windows or clips that the model takes at a time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,52 +74,22 @@ def register(app: typer.Typer) -> None:
 def embed(
     context: typer.Context,
     *,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Adapter folder or a bare backbone: bundled, a folder, or a hub id.")
-    ],
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="DATA...", help="Recordings and folders of them; or one labelled data set, as layout:PATH."
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, .npz or .parquet.", parser=Path)
-    ],
-    level: Annotated[
-        str,
-        typer.Option(metavar="output|N", help="output: after the final LayerNorm; 0: patch embeddings; N: N-th layer."),
-    ] = "output",
-    pool: Annotated[
-        Literal["mean", "cls"] | None,
-        typer.Option(help="Mean of all tokens, or [CLS]; by default as the adapter pools, else mean."),
-    ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Write every token, and pool none.")] = False,
-    window: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds of a window of recordings, or of labelled regions; by default the length of the input."
-        ),
-    ] = None,
-    hop: Annotated[
-        float | None, typer.Option(help="Seconds from one window to the next; by default the window's.")
-    ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            min=16,
-            help="Input of a bare backbone in frames of 10 ms; by default the window's, else the backbone's own.",
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    model: Model,
+    data: Data,
+    output: Output,
+    level: Level = "output",
+    pool: Pooling = None,
+    tokens: Tokens = False,
+    window: Window = None,
+    hop: HopOption = None,
+    max_length: MaxLength = None,
+    overwrite: Overwrite = False,
     backbone: BackboneOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows or clips that the model takes at a time.")] = 16,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")] = False,
+    threads: ThreadsOption = None,
+    batch_size: BatchSize = 16,
+    as_json: AsJson = False,
     **fields: Any,
 ) -> None:
     """Write embeddings, a row for each window or labelled clip; files that cannot be read are reported, and the exit code is 1."""
@@ -112,9 +127,4 @@ def embed(
         numbers = " x ".join(f"{size:,}" for size in inner)
         of = number_of(done.inputs, "clip" if labelled else "recording")
         print_result(f"{number_of(rows, 'row')} of {numbers} numbers, of {of}, in {printable(done.path)}")
-    for fault in done.errors:
-        say(f"error: {fault}")
-    if done.errors:
-        total = number_of(done.inputs + len(done.errors), "file")
-        say(f"{len(done.errors):,} of {total} could not be read")
-        raise typer.Exit(1)
+    end_with(done.errors, done.inputs + len(done.errors))

@@ -46,7 +46,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     **fields: Any,
 ) -> None:
-    """Score an adapter on labelled audio: the test split unless told otherwise."""
+    """Score an adapter on labelled audio, by default on the test split."""
     from astune.console import say
     from astune.inference.evaluation import as_trained
     from astune.inference.predictor import Predictor

@@ -1,4 +1,4 @@
-"""Options that several commands share: written once, or made from the fields of a configuration."""
+"""What several commands share: options, written once or made from the fields of a configuration, and how a command ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from astune.console import say
 from astune.names import Precision
+from astune.plurals import number_of
 from astune.setting import Panel, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
+LONG_RECORDINGS = "Long recordings"
+"""Panel of ``--help``."""
 BackboneOption = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")
@@ -23,6 +27,13 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(help="Precision of matrix products; by default the one the adapter was trained with."),
+]
+HopOption = Annotated[
+    float | None,
+    typer.Option(help="Seconds from one window to the next; by default the window's.", rich_help_panel=LONG_RECORDINGS),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
 ]
 
 
@@ -90,3 +101,21 @@ def given(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
     """
     sources = {name: context.get_parameter_source(name) for name in fields}
     return {name: value for name, value in fields.items() if getattr(sources[name], "name", "") == "COMMANDLINE"}
+
+
+def end_with(faults: Sequence[str], total: int, verb: str = "read") -> None:
+    """Print the faults of files, and end the command with exit code 1 if there are any.
+
+    Args:
+        faults: one for each file.
+        total: files that were given.
+        verb: what could not be done.
+
+    Raises:
+        Exit: there are faults.
+    """
+    for fault in faults:
+        say(f"error: {fault}")
+    if faults:
+        say(f"{len(faults):,} of {number_of(total, 'file')} could not be {verb}")
+        raise typer.Exit(1)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption
+from astune.cli.options import (
+    LONG_RECORDINGS,
+    BackboneOption,
+    DeviceOption,
+    HopOption,
+    PrecisionOption,
+    ThreadsOption,
+    end_with,
+)
 from astune.errors import ConfigError
 from astune.json_text import json_text
 from astune.plurals import number_of
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
 
     Ask: TypeAlias = Callable[[Sequence[Path], OnWindow], Iterator[Any]]
 
-_LONG = "Long recordings"
 _ARCHIVES = "Archives"
 Adapter = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
 Files = Annotated[
@@ -43,23 +50,20 @@ Pooling = Annotated[
     Literal["mean", "max", "first"] | None,
     typer.Option(
         "--pool",
-        help="How scores of a file longer than the input are made of those of its windows, by default mean; first: hear its "
+        help="How scores of a file longer than the input are made of those of its windows, by default mean; first: use its "
         "beginning alone.",
-        rich_help_panel=_LONG,
+        rich_help_panel=LONG_RECORDINGS,
     ),
 ]
 Window = Annotated[
     float | None,
     typer.Option(
-        help="Label every window of so many seconds; by default the length of the input.", rich_help_panel=_LONG
+        help="Label every window of so many seconds; by default the length of the input.",
+        rich_help_panel=LONG_RECORDINGS,
     ),
 ]
-Hop = Annotated[
-    float | None,
-    typer.Option(help="Seconds from one window to the next; by default the window's.", rich_help_panel=_LONG),
-]
 Events = Annotated[
-    bool, typer.Option("--events", help="Find events: what sounds from when to when.", rich_help_panel=_LONG)
+    bool, typer.Option("--events", help="Find events: what sounds from when to when.", rich_help_panel=LONG_RECORDINGS)
 ]
 Threshold = Annotated[
     list[str] | None,
@@ -67,7 +71,7 @@ Threshold = Annotated[
         metavar="T|LABEL=T",
         help="Score from which on an event begins (by default 0.5) or a window's label is given; may be repeated. Negative labels, which "
         "mean none of the others, count only where they are named.",
-        rich_help_panel=_LONG,
+        rich_help_panel=LONG_RECORDINGS,
     ),
 ]
 Low = Annotated[
@@ -75,17 +79,19 @@ Low = Annotated[
     typer.Option(
         metavar="T|LABEL=T",
         help="Score down to which an event goes on; by default that of --threshold.",
-        rich_help_panel=_LONG,
+        rich_help_panel=LONG_RECORDINGS,
     ),
 ]
-MinLength = Annotated[float | None, typer.Option(help="Seconds that an event lasts at least.", rich_help_panel=_LONG)]
+MinLength = Annotated[
+    float | None, typer.Option(help="Seconds that an event lasts at least.", rich_help_panel=LONG_RECORDINGS)
+]
 MergeGap = Annotated[
     float | None,
-    typer.Option(help="Seconds between two events of a label that are made one.", rich_help_panel=_LONG),
+    typer.Option(help="Seconds between two events of a label that are made one.", rich_help_panel=LONG_RECORDINGS),
 ]
 Format = Annotated[
     Literal["csv", "jsonl", "audacity", "raven"] | None,
-    typer.Option("--format", help="Of tables; of windows and events by default csv.", rich_help_panel=_LONG),
+    typer.Option("--format", help="Of tables; of windows and events by default csv.", rich_help_panel=LONG_RECORDINGS),
 ]
 OutputDir = Annotated[
     str | None,
@@ -94,10 +100,9 @@ OutputDir = Annotated[
         "-o",
         metavar="DIR",
         help="Write a table for each file, as it is finished; the same command again goes on where it was stopped.",
-        rich_help_panel=_LONG,
+        rich_help_panel=LONG_RECORDINGS,
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
 WorkerCount = Annotated[
     int | None,
@@ -113,7 +118,7 @@ RayAddress = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Hear the files on a Ray cluster: auto, local, or ray://HOST:PORT; all its machines must see them under the same path.",
+        help="Label the files on a Ray cluster: auto, local, or ray://HOST:PORT; all its machines must see them under the same path.",
         rich_help_panel=_ARCHIVES,
     ),
 ]
@@ -135,7 +140,7 @@ def predict(
     top_k: TopK = None,
     pool: Pooling = None,
     window: Window = None,
-    hop: Hop = None,
+    hop: HopOption = None,
     events: Events = False,
     threshold: Threshold = None,
     low: Low = None,
@@ -146,7 +151,7 @@ def predict(
     backbone: BackboneOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
-    threads: Threads = None,
+    threads: ThreadsOption = None,
     batch_size: BatchSize = 16,
     workers: WorkerCount = None,
     ray: RayAddress = None,
@@ -208,14 +213,9 @@ def _end(predictor: Predictor, told: Sequence[Prediction | Findings], found: Exp
 
     failed = [str(one.error) for one in told if one.error]
     failed += [one.reason for one in found.left_out if not one.harmless]
-    for fault in failed:
-        say(f"error: {fault}")
     for notice in predictor.notices(told):
         say(notice)
-    if failed:
-        total = len(told) + len(found.left_out)
-        say(f"{len(failed):,} of {number_of(total, 'file')} could not be read or labelled")
-        raise typer.Exit(1)
+    end_with(failed, len(told) + len(found.left_out), "read or labelled")
 
 
 def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object]) -> None:

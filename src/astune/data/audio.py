@@ -392,7 +392,7 @@ def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
     if sound.frame.cut and not cut:
         doubts.append(f"{CUT}: {sound.frame.cut}")
     if sound.frame.surplus and not sound.frame.unfinished:
-        doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes lie behind the end that it states")
+        doubts.append(f"{LONGER}: {sound.frame.surplus:,} bytes follow the end that it states")
     return [*doubts, *sound.remarks]
 
 

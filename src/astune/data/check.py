@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from astune.data.clip import Clip, Region
     from astune.data.dataset import AudioDataset
-    from astune.data.measured import FrontEnd, Sound
+    from astune.data.measured import FrontEnd, Measured
     from astune.data.quality import Quality
 
 CLIPPED = "clipped"
@@ -101,12 +101,12 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
 
 def _listen_to_all(
     dataset: AudioDataset, front_end: FrontEnd | None, *, quiet: bool
-) -> tuple[dict[Clip, Sound], list[Broken]]:
-    sounds: dict[Clip, Sound] = {}
+) -> tuple[dict[Clip, Measured], list[Broken]]:
+    sounds: dict[Clip, Measured] = {}
     broken: list[Broken] = []
     thinned = thinning(len(dataset.clips))
 
-    def listen(region: Region) -> Sound | str:
+    def listen(region: Region) -> Measured | str:
         return measure(region, front_end, thinned)
 
     regions = [clip.region for clip in dataset.clips]
@@ -141,7 +141,7 @@ def _log_mel(sums: Iterable[EnergySums], front_end: FrontEnd | None) -> LogMel |
     return LogMel(_rounded(mean), _rounded(deviation), front_end.mean, front_end.std)
 
 
-def _doubts(sounds: dict[Clip, Sound]) -> list[Doubt]:
+def _doubts(sounds: dict[Clip, Measured]) -> list[Doubt]:
     """What decoding found suspicious, and what the figures of a clip say beside those of the others."""
     levels = [sound.quality.level_dbfs for sound in sounds.values() if sound.quality.level_dbfs is not None]
     usual = median(levels) if levels else 0.0
@@ -168,14 +168,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
 
 
-def _clip_figures(clip: Clip, sound: Sound) -> ClipFigures:
+def _clip_figures(clip: Clip, sound: Measured) -> ClipFigures:
     quality = sound.quality
     level = None if quality.level_dbfs is None else round(quality.level_dbfs, 2)
     shares = (quality.silent_share, quality.clipped_share, quality.above_8_khz_share)
     return ClipFigures(clip.name, round(sound.seconds, 3), level, *(round(share, 6) for share in shares))
 
 
-def _above(sounds: Iterable[Sound]) -> AboveHearing:
+def _above(sounds: Iterable[Measured]) -> AboveHearing:
     measured = [sound for sound in sounds if sound.quality.power > 0]
     if not measured:
         return AboveHearing(0.0, 0.0, 0)
@@ -185,7 +185,7 @@ def _above(sounds: Iterable[Sound]) -> AboveHearing:
     return AboveHearing(_rounded(share), _rounded(median(shares)), sum(share > 0.5 for share in shares))
 
 
-def _lengths(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> list[InputLength]:
+def _lengths(dataset: AudioDataset, sounds: dict[Clip, Measured]) -> list[InputLength]:
     """What training would choose: the data set's own length, or one that the clips but those of a test split decide; then others."""
     if not sounds:
         return []
@@ -199,7 +199,7 @@ def _lengths(dataset: AudioDataset, sounds: dict[Clip, Sound]) -> list[InputLeng
     return [InputLength(name, frames, unheard(every, input_seconds(frames))) for name, frames in found.items()]
 
 
-def _near(copies: Sequence[Sequence[Clip]], sounds: dict[Clip, Sound], *, quiet: bool) -> list[NearDuplicates]:
+def _near(copies: Sequence[Sequence[Clip]], sounds: dict[Clip, Measured], *, quiet: bool) -> list[NearDuplicates]:
     """Groups of clips that hold the same sound; of exact copies, one is compared for all."""
     ones = [group[0] for group in copies]
 
@@ -284,7 +284,7 @@ def _sorted_counts(values: Iterable[int]) -> dict[int, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _copies(sounds: dict[Clip, Sound]) -> list[list[Clip]]:
+def _copies(sounds: dict[Clip, Measured]) -> list[list[Clip]]:
     """Clips by their samples: every clip, alone or with those that have the same."""
     groups: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip, sound in sounds.items():

@@ -180,7 +180,7 @@ class Report:
             yield f"error: {fault.reason}"
         if self.broken:
             broken = f"{len(self.broken):,} of {number_of(self.clips, 'file')} cannot be read"
-            yield f"{broken}; mend or remove them, or train with --skip-broken"
+            yield f"{broken}; fix or remove them, or train with --skip-broken"
 
     def _suspicious(self) -> list[str]:
         return doubt_notices(((doubt.name, doubt.reason) for doubt in self.doubts), self.clips)
@@ -219,10 +219,10 @@ class Report:
         otherwise = [group.clips for group in near if len(group.labels) > 1]
         within = [group.clips for group in near if len(group.parts) == 1]
         groups = {
-            "Warning: the same sound lies in different splits or folds, so scores may be too good": self.leaks,
+            "Warning: the same sound is in different splits or folds, so scores may be too good": self.leaks,
             "Warning: the same sound has different labels": self.contradictions,
             "Note: the same sound occurs more than once within a split or fold": self.duplicates,
-            "Warning: nearly the same sound lies in different splits or folds, so scores may be too good": across,
+            "Warning: nearly the same sound is in different splits or folds, so scores may be too good": across,
             "Warning: nearly the same sound has different labels": otherwise,
             "Note: nearly the same sound occurs more than once within a split or fold": within,
         }

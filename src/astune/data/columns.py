@@ -220,7 +220,7 @@ def division_columns(columns: Iterable[str], values: Callable[[str], Iterable[ob
 
 def _divides(name: str, values: Callable[[str], Iterable[object]]) -> str | None:
     """Whether a column stands for split or for fold."""
-    text = re.sub(r"[^a-z]+", "", name.casefold())
+    text = _letters(name)
     if _FOLD_COLUMN.fullmatch(text):
         return "fold"
     if text in ("split", "splits") or (text not in _NO_SPLIT and split_named(text.removeprefix("is"))):

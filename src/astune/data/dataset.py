@@ -9,16 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from astune.console import progress
-from astune.data.audio import SAMPLING_RATE, duration
-from astune.data.clip import Clip, Region
+from astune.data.audio import SAMPLING_RATE
+from astune.data.clip import Clip
+from astune.data.durations import durations
 from astune.data.formats import readable_suffixes
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
 from astune.data.splits import SPLITS, SplitName
-from astune.data.threads import in_threads
-from astune.errors import AudioError, ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, some, source_here
@@ -326,13 +325,8 @@ class AudioDataset(Summarised):
         Returns:
             Frames of 10 ms, 16 to 1024.
         """
-        seconds: list[float] = []
-        with progress("Reading durations", len(clips), quiet=quiet) as advance:
-            for length in in_threads(_duration_or_none, [self.clips[number].region for number in clips]):
-                advance(1, "")
-                if length is not None:
-                    seconds.append(length)
-        return input_frames(seconds, share)
+        found = durations([self.clips[number].region for number in clips], quiet=quiet)
+        return input_frames([seconds for seconds in found if seconds is not None], share)
 
 
 def frames_of(seconds: float, longest: int) -> int:
@@ -364,13 +358,6 @@ def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1
     ordered = sorted(seconds)
     samples = ordered[math.ceil(share * len(ordered)) - 1] * SAMPLING_RATE
     return int(min(max(1 + (samples - FRAME) // HOP, 16), longest))
-
-
-def _duration_or_none(region: Region) -> float | None:
-    try:
-        return duration(*region)
-    except AudioError:  # named with the other broken files when features are computed
-        return None
 
 
 def find_audio(named: Iterable[Path]) -> dict[Path, Path]:

@@ -18,7 +18,7 @@ from astune.errors import DataError
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from astune.data.recordings import Found
 
@@ -110,6 +110,21 @@ def composed(name: str) -> str:
         name: of a file.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def portable_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of recordings without the folder that absolute ones share, so that no name says where the data are: draws are keyed by names.
+
+    Args:
+        names: paths below the data set's folder, or absolute ones.
+
+    Returns:
+        The name to use for each.
+    """
+    names = list(names)
+    folders = {name.rpartition("/")[0] or "/" for name in names if name.startswith("/")}
+    start = len(os.path.commonpath(folders).rstrip("/")) + 1 if folders else 0
+    return {name: name[start:] if name.startswith("/") else name for name in names}
 
 
 class Lost:

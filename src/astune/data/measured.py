@@ -54,7 +54,7 @@ class EnergySums:
 
 
 @dataclass(frozen=True)
-class Sound:
+class Measured:
     """What decoding one clip gave."""
 
     seconds: float
@@ -70,7 +70,7 @@ class Sound:
     """Nothing where no front end was given."""
 
 
-def measure(region: Region, front_end: FrontEnd | None, thinned: int = 1) -> Sound | str:
+def measure(region: Region, front_end: FrontEnd | None, thinned: int = 1) -> Measured | str:
     """Decode a clip and measure it.
 
     Args:
@@ -116,12 +116,12 @@ class _Hearing:
             self._prints.add(samples[start : start + _STEP])
             self._energies.add(samples[start : start + _STEP])
 
-    def sound(self, seconds: float, rate: int, channels: int, doubts: tuple[str, ...]) -> Sound:
+    def sound(self, seconds: float, rate: int, channels: int, doubts: tuple[str, ...]) -> Measured:
         meter = self._meter or QualityMeter(rate, channels)
         for samples in self._resampler.rest() if self._resampler else ():
             self._hear(samples)
         digest = f"{rate} {self._digest.hexdigest()}"
-        return Sound(
+        return Measured(
             seconds, rate, channels, digest, doubts, meter.quality(), self._prints.prints(), self._energies.sums()
         )
 

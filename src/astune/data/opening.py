@@ -129,9 +129,9 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
         return f"it is cut short: {frame.cut}"
     if not frame.unfinished and not frame.surplus:
         return ""
-    behind = f": {frame.surplus:,} bytes of sound lie behind it" if frame.surplus else ""
+    behind = f": {frame.surplus:,} bytes of sound follow it" if frame.surplus else ""
     repair = f"ffmpeg -i {shell_word(path)} repaired.wav"
-    return f"its header was never finished{behind}; write it anew, for example with `{repair}`"
+    return f"its header was never finished{behind}; write it again, for example with `{repair}`"
 
 
 def _has_twin(path: str | Path) -> bool:

@@ -100,6 +100,11 @@ class DataOptions(Validated):
         return cls(**{name: settings[name] for name in DataOptions.model_fields if name in settings})
 
     @property
+    def windowed(self) -> bool:
+        """Whether windows or background are asked for."""
+        return any(one is not None for one in (self.window, self.hop, self.min_overlap, self.background))
+
+    @property
     def data_options(self) -> DataOptions:
         """These options alone."""
         return DataOptions.among(self.given_data_options)

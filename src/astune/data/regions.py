@@ -11,20 +11,19 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from astune.console import progress
-from astune.data.audio import SAMPLING_RATE, duration
-from astune.data.clip import Clip
+from astune.data.audio import SAMPLING_RATE
+from astune.data.clip import Clip, Region
 from astune.data.cutting import Part, cut_recording, overlaps
-from astune.data.labels import cleaned
-from astune.data.threads import in_threads
+from astune.data.durations import durations
+from astune.data.labels import cleaned, cleaning_remark
 from astune.data.windowing import STEP, Measure
-from astune.errors import AudioError, ConfigError, DataError, listing
+from astune.errors import ConfigError, DataError, listing
 from astune.names import FRAME
 from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from astune.data.cutting import Windows
@@ -104,17 +103,19 @@ def cut(
     *,
     events: bool,
     recordings: Mapping[str, Path],
+    lengths: Mapping[str, float | None] | None = None,
 ) -> Cut:
     """Make clips of regions.
 
     Regions of a table are clips as they are, unless windows or background are asked for. Events always become windows. A window has every
-    label that it hears enough of, and is used where that is one label.
+    label that it holds enough of, and is used where that is one label. Labels are cleaned.
 
     Args:
         regions: of any recordings, in any order.
         options: ``window``, ``hop``, ``min_overlap``, ``background`` and ``negative`` of them.
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
+        lengths: seconds of recordings, by name, as far as they are known already.
 
     Returns:
         The clips.
@@ -124,17 +125,18 @@ def cut(
         DataError: regions that lie beyond their recording, overlap where a clip has one label, or put one recording on two sides; all
             faults at once, each with its place.
     """
-    asked = (options.window, options.hop, options.min_overlap, options.background)
-    windowed = events or any(one is not None for one in asked)
-    ordered = sorted(regions, key=lambda one: (one.recording, one.start, one.end, one.label, one.place))
+    windowed = events or options.windowed
+    ordered, changed = _cleaned(regions)
     places: dict[str, str] = {}
     for one in ordered:
         places.setdefault(one.label, one.place)
     files = {**(recordings if windowed else {}), **{one.recording: one.path for one in ordered}}
-    lengths = _lengths(files)
+    known = lengths or {}
+    unknown = [name for name in files if name not in known]
+    lengths = {**known, **dict(zip(unknown, durations([Region(files[name]) for name in unknown]), strict=True))}
     within, faults, remarks = _within(ordered, lengths)
     within, repeats = _once(within)
-    remarks += repeats
+    remarks += [*changed, *repeats]
     if not windowed:
         clips, other_faults = _as_they_are(within)
         _refuse([*faults, *other_faults])
@@ -148,7 +150,7 @@ def cut(
     for name, some in by_recording.items():
         cutter.add(name, files[name], some, lengths[name])
     _refuse([*faults, *cutter.faults])
-    return Cut(cutter.clips, [*remarks, *note, *cutter.remarks()], places, measure.window / 1000)
+    return Cut(cutter.clips, [*remarks, *note, *cutter.remarks(places)], places, measure.window / 1000)
 
 
 def _refuse(faults: list[str]) -> None:
@@ -156,21 +158,13 @@ def _refuse(faults: list[str]) -> None:
         raise DataError(listing(faults, "labelled regions"))
 
 
-def _lengths(files: Mapping[str, Path]) -> dict[str, float | None]:
-    """Seconds of recordings by name; None of those that cannot be read, which are named where all audio is read."""
-    found: dict[str, float | None] = {}
-    with progress("Reading durations", len(files)) as advance:
-        for name, length in zip(files, in_threads(_length, list(files.values())), strict=True):
-            found[name] = length
-            advance(1, "")
-    return found
-
-
-def _length(path: Path) -> float | None:
-    try:
-        return duration(path)
-    except AudioError:
-        return None
+def _cleaned(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], tuple[str, ...]]:
+    """Regions with cleaned labels, in order; and a remark on the labels that were changed."""
+    clean = {label: cleaned(label) for label in sorted({one.label for one in regions})}
+    changed = {label: new for label, new in clean.items() if new != label}
+    found = [replace(one, label=changed[one.label]) if one.label in changed else one for one in regions]
+    found.sort(key=lambda one: (one.recording, one.start, one.end, one.label, one.place))
+    return found, cleaning_remark(changed)
 
 
 def _within(
@@ -205,7 +199,7 @@ def _once(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], list
     found: dict[tuple[str, str, str], LabelledRegion] = {}
     again: list[LabelledRegion] = []
     for one in regions:
-        key = one.recording, span_name("", one.start, one.end), cleaned(one.label)
+        key = one.recording, span_name("", one.start, one.end), one.label
         if found.setdefault(key, one) is not one:
             again.append(one)
     verb = "is" if len(again) == 1 else "are"
@@ -292,8 +286,6 @@ class _Cutter:
     options: DataOptions
     clips: list[Clip] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    _labels: dict[str, str] = field(default_factory=dict)
-    """As they are first written, by how they are compared."""
     _mixed: list[str] = field(default_factory=list)
     _spoilt: list[str] = field(default_factory=list)
     _found: Counter[str] = field(default_factory=Counter)
@@ -303,8 +295,6 @@ class _Cutter:
         """Cut a recording; its faults are kept."""
         sides, faults = _sides_of(name, regions)
         self.faults += faults
-        for one in regions:
-            self._labels.setdefault(cleaned(one.label), one.label)
         background = self.options.background
         if length is None:  # whoever reads its audio says why it cannot be read
             self.clips += [_clip(span_name(name, one.start, one.end), one) for one in regions]
@@ -313,8 +303,7 @@ class _Cutter:
             return
         whole = max(_ms(length), 1)
         parts = [
-            Part(_ms(one.start), min(max(_ms_up(one.end), _ms(one.start) + 1), whole), cleaned(one.label))
-            for one in regions
+            Part(_ms(one.start), min(max(_ms_up(one.end), _ms(one.start) + 1), whole), one.label) for one in regions
         ]
         negatives = {cleaned(label) for label in (*(self.options.negative or ()), *filter(None, [background]))}
         pairs = overlaps(parts, self.measure, negatives)
@@ -323,9 +312,7 @@ class _Cutter:
             return
         cut = cut_recording(parts, whole, self.measure, negatives, background=background is not None)
         self._count(name, parts, cut)
-        made = [(span, self._labels[label]) for span, label in cut.labelled]
-        made += [(span, str(background)) for span in cut.background]
-        for (start, end), label in made:
+        for (start, end), label in [*cut.labelled, *((span, str(background)) for span in cut.background)]:
             begin, stop = start / 1000, end / 1000
             self.clips.append(
                 Clip(span_name(name, begin, stop), path, (label,), start=begin, end=stop, **sides._asdict())
@@ -339,10 +326,10 @@ class _Cutter:
         self._found["unused"] += cut.unused
         self._found["background"] += len(cut.background)
 
-    def remarks(self) -> list[str]:
-        """What was left out."""
+    def remarks(self, labels: Iterable[str]) -> list[str]:
+        """What was left out of regions with these labels."""
         found, window = self._found, self.measure.window / 1000
-        several = "hears" if len(self._mixed) == 1 else "hear"
+        several = "holds" if len(self._mixed) == 1 else "hold"
         notes = []
         if self._mixed:
             notes.append(
@@ -351,7 +338,7 @@ class _Cutter:
             )
         if self._spoilt:
             notes.append(
-                f"Note: {number_of(len(self._spoilt), 'window')} of a negative label cannot be used, for another label is heard there too: "
+                f"Note: {number_of(len(self._spoilt), 'window')} of a negative label cannot be used, for some of another label is in it: "
                 f"{printable(self._spoilt[0])}{' and others' if len(self._spoilt) > 1 else ''}"
             )
         if found["lost"] >= _LEAST_LOST:
@@ -359,7 +346,7 @@ class _Cutter:
                 f"Note: {found['lost'] / 1000:,.1f} of {found['regions'] / 1000:,.1f} s of the labelled regions are in no clip"
             )
         kept = {cleaned(label) for label in {clip.labels[0] for clip in self.clips}}
-        gone = [label for key, label in self._labels.items() if key not in kept]
+        gone = [label for label in labels if label not in kept]
         if gone:
             names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")
             notes.append(

@@ -8,22 +8,19 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.console import progress
-from astune.data.audio import duration
 from astune.data.clip import Clip, Region
-from astune.data.labels import cleaned, cleaning_remark, label_fault
-from astune.data.lookup import Lost
+from astune.data.durations import durations
+from astune.data.labels import cleaned, label_fault
+from astune.data.lookup import Lost, portable_names
 from astune.data.named_files import NamedFiles, windows_fault, windows_path
 from astune.data.regions import Cut, LabelledRegion, cut
 from astune.data.rows import refuse, whole_number
 from astune.data.seconds import Seconds
 from astune.data.splits import split_fault, split_named
-from astune.data.threads import in_threads
-from astune.errors import AudioError
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -181,7 +178,10 @@ class TableRows:
             old, new = next(iter(self._found.items()))
             many = "1 recording is" if len(self._found) == 1 else f"{len(self._found):,} recordings are"
             self.remarks.append(f"Note: {many} found by name alone: {printable(old)} as {printable(new)}")
-        self._make_portable()
+        names = portable_names([*(entry.name for entry in self._entries), *self._empty])
+        for entry in self._entries:
+            entry.name = names[entry.name]
+        self._empty = {names[name]: path for name, path in self._empty.items()}
 
     def split_folders(self) -> dict[str, SplitName]:
         """Folders of files that are named as splits, and not as the class of what is in them."""
@@ -193,27 +193,29 @@ class TableRows:
 
     def clips(self) -> Cut:
         """The clips: rows without times are whole recordings, unless windows are asked for."""
-        options = self.options
-        windowed = any(getattr(options, name) is not None for name in ("window", "hop", "min_overlap", "background"))
         whole = [entry for entry in self._entries if entry.span is None]
-        if windowed:
-            _measure(whole)
+        lengths: dict[str, float | None] = {}
+        if self.options.windowed:  # what cannot be opened stays whole, and is named with the other broken files
+            lengths = dict(
+                zip((one.name for one in whole), durations([Region(one.path) for one in whole]), strict=True)
+            )
+            for one in whole:
+                length = lengths[one.name]
+                one.span = (0.0, length) if length else None
             whole = [entry for entry in whole if entry.span is None]
         clips = [
             Clip(one.name, one.path, (one.label,), split=one.split, fold=one.fold, group=one.group) for one in whole
         ]
         parts = [(one, one.span) for one in self._entries if one.span is not None]
-        if not (parts or windowed):
+        if not (parts or self.options.windowed):
             return Cut(clips, [], {})
-        clean = {label: cleaned(label) for label in {one.label for one, _ in parts}}
         regions = [
-            LabelledRegion(one.name, one.path, start, end, clean[one.label], one.place, one.split, one.fold, one.group)
+            LabelledRegion(one.name, one.path, start, end, one.label, one.place, one.split, one.fold, one.group)
             for one, (start, end) in parts
         ]
         recordings = {one.name: one.path for one, _ in parts} | self._empty
-        made = cut(regions, options, events=False, recordings=recordings)
-        changed = {label: new for label, new in clean.items() if new != label}
-        return Cut([*clips, *made.clips], [*made.remarks, *cleaning_remark(changed)], made.places)
+        made = cut(regions, self.options, events=False, recordings=recordings, lengths=lengths)
+        return replace(made, clips=[*clips, *made.clips])
 
     def _folder(self, table: Path) -> Path:
         return self.audio.folder if self.audio else table.parent
@@ -256,17 +258,6 @@ class TableRows:
             faults.append(f"line {line}: group is empty")
         return faults
 
-    def _make_portable(self) -> None:
-        """Name recordings with absolute paths so that no name tells where the data lie: draws are keyed by names."""
-        names = [*(entry.name for entry in self._entries), *self._empty]
-        folders = {name.rpartition("/")[0] or "/" for name in names if name.startswith("/")}
-        if not folders:
-            return
-        start = len(os.path.commonpath(folders).rstrip("/")) + 1
-        for entry in self._entries:
-            entry.name = entry.name[start:] if entry.name.startswith("/") else entry.name
-        self._empty = {name[start:] if name.startswith("/") else name: path for name, path in self._empty.items()}
-
 
 def _span(
     line: int, row: dict[str, str], times: TimeColumns | None, seconds: Seconds, faults: list[str]
@@ -278,18 +269,3 @@ def _span(
     if not (cells[0].strip() or cells[1].strip()):
         return None
     return seconds.span(line, cells, (times.start_scale, times.end_scale), lasts=times.lasts, faults=faults)
-
-
-def _measure(whole: Sequence[_Entry]) -> None:
-    """Make regions of whole recordings; those that cannot be opened stay whole, and are named with the other broken files."""
-    with progress("Reading durations", len(whole)) as advance:
-        for entry, length in zip(whole, in_threads(_length, [Region(one.path) for one in whole]), strict=True):
-            advance(1, "")
-            entry.span = (0.0, length) if length else None
-
-
-def _length(region: Region) -> float | None:
-    try:
-        return duration(*region)
-    except AudioError:
-        return None

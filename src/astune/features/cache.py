@@ -324,5 +324,5 @@ def _broken_message(broken: dict[int, str], total: int) -> str:
     more = f"\n  - and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
     return (
         f"{len(reasons):,} of {number_of(total, 'audio file')} cannot be read:{shown}{more}\n"
-        "Mend or remove them, or leave them out with --skip-broken"
+        "Fix or remove them, or leave them out with --skip-broken"
     )

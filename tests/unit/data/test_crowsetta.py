@@ -79,7 +79,10 @@ def test_tiers_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.TextGrid").write_text(GRID.replace("size = 1", "size = 2") + tier, encoding="utf-8")
     message = f"{tmp_path / 'a.TextGrid'} has 2 tiers (songs, calls); say which with annotation_format, such as 'textgrid:songs'"
     assert refusal(f"crowsetta:{tmp_path}") == message
-    assert load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:calls").labels == ("crow", "robin")
+    assert load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:calls", window=1.0).labels == (
+        "crow",
+        "robin",
+    )
     with pytest.raises(DataError, match="is no readable textgrid file"):
         load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:birds")
     with pytest.raises(ConfigError, match="the format timit has no tiers; give 'timit'"):

@@ -19,7 +19,7 @@ from astune.data.regions import LabelledRegion, cut
 from astune.errors import ConfigError, DataError
 from astune.experiments.baseline import inner_folds
 from astune.inference.evaluation import as_trained
-from tests.example_layouts import write_tone
+from tests.example_layouts import write_text, write_tone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,18 @@ def test_every_layout_takes_groups_and_negative_labels(name: str, tmp_path: Path
     replaced = any(clip.group not in (None, clip.name[0]) for clip in plain.clips)
     said = any("because of group_by" in remark for remark in data.remarks)
     assert said <= replaced
+
+
+def test_a_negative_label_without_a_window_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Wind that another sound touches gives no window of wind, so it is no class that could be negative."""
+    write_tone(tmp_path / "a.wav", seconds=2.0)
+    write_text(tmp_path / "a.txt", "0.5\t1.5\twind", "1.2\t1.4\trobin")
+    with pytest.raises(ConfigError) as fault:
+        load_data(f"audacity:{tmp_path}", window=1.0, min_overlap=0.5, negative=["wind"])
+    assert str(fault.value).splitlines() == [
+        "unknown negative label 'wind'; choose one of: robin",
+        "Warning: no window of 1 label can be used, so it is no class: wind",
+    ]
 
 
 def test_other_data_are_read_without_the_groups_of_the_training(folder: Path) -> None:
@@ -128,9 +140,8 @@ def test_windows_of_one_recording_stay_on_one_side(
 
 def _cut(regions: Sequence[LabelledRegion], **options: float) -> list[Clip]:
     """Of recordings of 400 s that are not there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("astune.data.regions._length", lambda _: 400.0)
-        return cut(regions, DataOptions(**options), events=True, recordings={}).clips
+    lengths = dict.fromkeys((one.recording for one in regions), 400.0)
+    return cut(regions, DataOptions(**options), events=True, recordings={}, lengths=lengths).clips
 
 
 def test_of_one_long_recording_whole_stretches_are_held_out() -> None:

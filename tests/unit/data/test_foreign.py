@@ -164,7 +164,7 @@ def test_an_index_that_is_missing_and_a_second_recording_are_named(files: dict[s
         twice.write_bytes(files[name].read_bytes() * 2)
         (doubt,) = listen(twice).doubts
         size = files[name].stat().st_size
-        assert doubt == f"longer than its header says: {size:,} bytes lie behind the end that it states"
+        assert doubt == f"longer than its header says: {size:,} bytes follow the end that it states"
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -67,7 +67,7 @@ def test_two_recordings_of_one_stem(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     recordings(tmp_path, "a.wav", "b.wav", "nobody.wav")
-    (tmp_path / "phone.m4a").write_bytes(b"1")
+    (tmp_path / "phone.aup3").write_bytes(b"1")
     write_text(tmp_path / "a.txt", "0.5\t1.5\trobin", "\\\t2000.0\t5000.0", "", "2\t3\twren\t0.8731", "\\\t1000\t2000")
     write_text(tmp_path / "b.txt")
     write_text(tmp_path / "README.txt", "Recorded in May.")
@@ -78,7 +78,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     assert kinds["scores"] == (1, ("a.txt line 4",))
     assert kinds["other files"] == (1, ("README.txt",))
     assert kinds["recordings without a label track"] == (1, ("nobody.wav",))
-    assert any("phone.m4a" in names for _, names in kinds.values())
+    assert any("phone.aup3" in names for _, names in kinds.values())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     assert "Note: folders are read as splits: test (test), train (train), val (validation)" in dataset.notices
     recordings(tmp_path, "extra.wav")
     write_text(tmp_path / "extra.txt", *TRACK)
-    assert "lies in a folder named as a split, and extra.wav does not" in refusal(f"audacity:{tmp_path}")
+    assert "is in a folder named as a split, and extra.wav does not" in refusal(f"audacity:{tmp_path}")
 
 
 def test_tracks_in_another_folder(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_table_of_several_recordings(tmp_path: Path) -> None:
     assert set(spans) == {"a.wav", "b.wav"}
     assert spans["b.wav"][0] <= 2.5
     assert spans["b.wav"][1] >= 3.25
-    assert "Note: the column Species of selection tables is read as the label" in dataset.notices
+    assert "Note: column Species is read as label in selection tables" in dataset.notices
     write_text(file, *selections(*rows, "3,Spectrogram 1,1,3.5,4.5,C:\\x\\a.wav,a.wav,b.wav,3.5,wren", header=header))
     assert "all.selections.txt line 4: the selection goes from a.wav into b.wav; divide it in two" in refusal(
         f"raven:{file}"
@@ -271,7 +271,7 @@ def test_label_columns_of_raven(tmp_path: Path) -> None:
     file = tmp_path / "a.Table.1.selections.txt"
     header = "Selection,Begin Time (s),End Time (s),Species,Call Type,Class"
     write_text(file, *selections("1,0,1,robin,song,S", "2,2,3,wren,call,C", header=header))
-    assert "Species and Class could be the label" in refusal(tmp_path)
+    assert "column Species and column Class could each name the label; say which with label_column" in refusal(tmp_path)
     assert heard(tmp_path, label_column="Call Type") == [("a.wav", "song"), ("a.wav", "call")]
     with pytest.raises(DataError, match=r"there is no column Kind \(label_column\); the header has Selection"):
         load_data(tmp_path, label_column="Kind")

@@ -129,7 +129,7 @@ def test_many_copies_are_one_group_and_each_is_compared_with_few(tmp_path: Path)
     assert len(group.clips) == 60
     assert (group.parts, group.labels) == (["test", "train"], ["a"])
     assert len(group.pairs) <= 60 * 5
-    assert "nearly the same sound lies in different splits or folds, so scores may be too good: 1 time" in " ".join(
+    assert "nearly the same sound is in different splits or folds, so scores may be too good: 1 time" in " ".join(
         report.sentences()
     )
 

@@ -101,8 +101,8 @@ def test_the_default_window_is_not_longer_than_the_longest_input(tmp_path: Path)
     assert cut_some(region(tmp_path / "long.wav", 0, 25, "wren")).window == 10.24
 
 
-def test_labels_are_those_heard_enough(garden: Path) -> None:
-    """At 2.8-4.8 a wren is heard for 0.8 s, which is all of it, and a robin of 3 s for 0.6 s, less than half of the window."""
+def test_a_window_has_the_label_that_it_holds_enough_of(garden: Path) -> None:
+    """At 2.8-4.8 a wren sounds for 0.8 s, which is all of it, and a robin of 3 s for 0.6 s, less than half of the window."""
     wren, robin = region(garden, 3.4, 4.2, "wren"), region(garden, 4.2, 7.2, "robin", 2)
     made = cut_some(wren, robin, window=2)
     assert spans(made) == [(2.8, 4.8, "wren"), (4.2, 6.2, "robin"), (5.2, 7.2, "robin")]
@@ -110,7 +110,7 @@ def test_labels_are_those_heard_enough(garden: Path) -> None:
     short = cut_some(wren, replace(robin, end=4.5), replace(robin, start=8, end=9), window=2)
     assert spans(short) == [(7.5, 9.5, "robin")]
     assert short.remarks == [
-        "Note: 2 windows hear enough of several labels and cannot be used, garden.wav 2.800-4.800 among them; windows shorter than "
+        "Note: 2 windows hold enough of several labels and cannot be used, garden.wav 2.800-4.800 among them; windows shorter than "
         "2 s or a larger min_overlap leave out fewer",
         "Note: 1.1 of 2.1 s of the labelled regions are in no clip",
         "Warning: no window of 1 label can be used, so it is no class: wren",

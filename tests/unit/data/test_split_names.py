@@ -136,7 +136,7 @@ def test_a_table_of_split_folders_without_a_column_split_is_asked_about(tmp_path
     """Hugging Face's audio folders take the split from the folder; all would train here."""
     rows = [f"{split}/{label}.wav,{label}" for split in ("train", "test") for label in ("a", "b")]
     message = refusal(write_text(tmp_path / "a.csv", "file_name,label", *rows))
-    assert "files lie in folders named as splits (test, train), and no column split says what they are" in message
+    assert "files are in folders named as splits (test, train), and no column split says what they are" in message
     with_split = [f"{row},{row.partition('/')[0]}" for row in rows]
     dataset = load_data(write_text(tmp_path / "b.csv", "file_name,label,split", *with_split))
     assert (len(dataset.split().test), dataset.labels) == (2, ("a", "b"))

@@ -39,7 +39,7 @@ class Audacity(LabelFiles):
     tree: ClassVar[str] = """\
   PATH/                            any depth; or one of the tracks
     garden.wav  garden.txt         exported by Audacity (File, Export Other, Export Labels): start, end and label between tabs;
-    forest.flac forest_labels.txt  an empty track says that nothing is to be heard
+    forest.flac forest_labels.txt  an empty track means that nothing is in it
   or a folder that `astune predict --format audacity -o` wrote; audio_dir where the recordings are elsewhere
 """
 

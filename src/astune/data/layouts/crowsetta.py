@@ -182,8 +182,9 @@ class Crowsetta(LabelFiles):
         _library()
         for number in range(4):
             write_tone(folder / f"garden-{number}.wav", seconds=1.0, pitch=300 + 40 * number)
-            intervals = ((0.0, 0.1, ""), (0.1, 0.4 + 0.01 * number, "robin"), (0.4 + 0.01 * number, 1.0, "wren"))
-            write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, intervals))
+            end = 0.4 + 0.01 * number
+            sounds = ((0.0, 0.1, ""), (0.1, end, "robin"), (end, 0.5, ""), (0.5, 0.9, "wren"), (0.9, 1.0, ""))
+            write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, sounds))
         return folder
 
 

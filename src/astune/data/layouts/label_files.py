@@ -6,16 +6,15 @@ nobody has listened to it; an empty file says that somebody has, and nothing was
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.dataset import AudioDataset
-from astune.data.labels import cleaned, cleaning_remark, label_fault
+from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of
-from astune.data.lookup import Lost, Recordings
+from astune.data.lookup import Lost, Recordings, portable_names
 from astune.data.options import DataOptions
 from astune.data.predicted import predicted
 from astune.data.recordings import Skipped, find_recordings, subfolders
@@ -116,12 +115,6 @@ class _Tables:
     lines: list[tuple[str, str, Labelled]] = field(default_factory=list)
     """Recording, place and content of each line."""
 
-    def shortened(self) -> dict[str, str]:
-        """Names without the folder that absolute ones share, so that no name tells where the data lie: draws are keyed by names."""
-        folders = {name.rpartition("/")[0] or "/" for name in self.labelled if name.startswith("/")}
-        start = len(os.path.commonpath(folders).rstrip("/")) + 1 if folders else 0
-        return {name: name[start:] if name.startswith("/") else name for name in self.labelled}
-
 
 class LabelFiles(Layout):
     """A layout with a file of labels for each recording."""
@@ -221,18 +214,16 @@ class LabelFiles(Layout):
             raise self.missing(path, f"no {self.kind} is of a recording there")
         if not tables.lines and options.background is None:
             raise self.missing(path, f"there is no label in any {self.kind}")
-        names = tables.shortened()
+        names = portable_names(tables.labelled)
         recordings = {names[name]: file for name, file in tables.labelled.items()}
         splits = self._splits(path, recordings)
-        clean = {label: cleaned(label) for label in {one.label for _, _, one in tables.lines}}
-        changed = {label: new for label, new in clean.items() if new != label}
         regions = [
             LabelledRegion(
                 names[whose],
                 tables.labelled[whose],
                 one.start,
                 one.end,
-                clean[one.label],
+                one.label,
                 place,
                 splits.get(names[whose]),
             )
@@ -241,8 +232,10 @@ class LabelFiles(Layout):
         made = cut(regions, options, events=True, recordings=recordings)
         tops = sorted({f"{name.partition('/')[0]} ({split})" for name, split in splits.items()})
         remarks = [f"Note: folders are read as splits: {', '.join(map(printable, tops))}"] if tops else []
-        remarks += [*reading.remarks, *reading.points, *made.remarks, *cleaning_remark(changed)]
-        return dataset_of(self, path, made.clips, skipped=reading.skipped, remarks=remarks, places=made.places)
+        remarks += [*reading.remarks, *reading.points, *made.remarks]
+        return dataset_of(
+            self, path, made.clips, skipped=reading.skipped, remarks=remarks, places=made.places, window=made.window
+        )
 
     def _tables(self, path: Path, root: Path, reading: Reading) -> _Tables:
         """Label files and their recordings.
@@ -352,7 +345,7 @@ class LabelFiles(Layout):
             first = next(iter(splits))
             raise self.missing(
                 path,
-                f"{printable(first)} lies in a folder named as a split, and {printable(other)} does not; "
+                f"{printable(first)} is in a folder named as a split, and {printable(other)} does not; "
                 "put each recording below train/, validation/ or test/, or rename the folder",
             )
         return splits

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.columns import unused_columns, usual
+from astune.data.columns import choose_column, unused_columns, usual
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
@@ -46,7 +46,7 @@ class Raven(LabelFiles):
     tree: ClassVar[str] = """\
   PATH/                                        any depth; or one of the tables
     garden.wav  garden.Table.1.selections.txt  as Raven saves it: a header with Begin Time (s), End Time (s) and Annotation,
-    forest.wav  forest.selections.txt          and tabs between cells; a table without selections says that nothing is to be heard
+    forest.wav  forest.selections.txt          and tabs between cells; a table without selections means that nothing is in it
   or one table of several recordings, with Begin File (or Begin Path) and File Offset (s)
   or a folder that `astune predict --format raven -o` wrote; audio_dir where the recordings are elsewhere
 """
@@ -133,22 +133,20 @@ class Raven(LabelFiles):
             DataError: there is none, or several.
         """
         given = reading.options.label_column
-        if given is not None:
-            if given not in header:
-                raise self.missing(
-                    file, f"there is no column {given} (label_column); the header has {', '.join(header)}"
-                )
-            return given
-        usually = [name for name in header if usual("label", name)]
-        found = [name for name in usually if any(row[name] for _, row in rows)] or usually
-        if "Annotation" in found or len(found) == 1:
-            column = "Annotation" if "Annotation" in found else found[0]
-            remark = f"Note: the column {column} of selection tables is read as the label"
-            if column != "Annotation" and remark not in reading.remarks:
-                reading.remarks.append(remark)
-            return column
-        which = f"{' and '.join(found)} could be the label" if found else "no column is the label"
-        raise self.missing(file, f"{which}; the header has {', '.join(header)}: say which with label_column")
+        used = [name for name in header if usual("label", name) and any(row[name] for _, row in rows)]
+        if given is None and "Annotation" in (used or header):
+            return "Annotation"
+        chosen = choose_column("label", header if given is not None else used or header, given)
+        if chosen.name is None:
+            fault = (
+                chosen.fault
+                or f"no column is the label; the header has {', '.join(header)}: say which with label_column"
+            )
+            raise self.missing(file, fault)
+        remark = f"Note: {chosen.remark} in selection tables"
+        if chosen.remark and remark not in reading.remarks:
+            reading.remarks.append(remark)
+        return chosen.name
 
     def write_example(self, folder: Path) -> Path:
         """Four recordings of two sounds each; every selection is in two views, as Raven saves it.

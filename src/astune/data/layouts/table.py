@@ -121,7 +121,7 @@ class Table(Layout):
         if {"train"} < set(folders.values()):
             raise self.missing(
                 shown,
-                f"files lie in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
+                f"files are in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
                 "and no column split says what they are; add it",
             )
         made = read.clips()
@@ -136,6 +136,7 @@ class Table(Layout):
             remarks=[*read.remarks, *made.remarks, *crossing_columns(read.sides)],
             places={**made.places, **read.places},
             group_like=tuple(read.group_like),
+            window=made.window,
         )
 
     def _refuse_other_folders(self, root: Path, tables: dict[Path, SplitName | None]) -> None:
