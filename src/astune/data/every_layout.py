@@ -86,7 +86,7 @@ def _declared(dataset: AudioDataset, options: DataOptions) -> AudioDataset:
     background = [] if options.background is None else [cleaned(options.background)]
     for label in declared:
         if label not in [*dataset.labels, *background]:
-            raise ConfigError(unknown("negative label", label, dataset.labels))
+            raise ConfigError("\n".join([unknown("negative label", label, dataset.labels), *dataset.remarks]))
     negatives = tuple(label for label in dataset.labels if label in {*declared, *background})
     if negatives and len(negatives) == len(dataset.labels):
         raise DataError(

@@ -39,7 +39,7 @@ _ASKED = re.compile(r"\.(csv|mat|txt|xml)", re.IGNORECASE)  # of formats that sh
 class Crowsetta(LabelFiles):
     """Annotation files of other programs beside recordings."""
 
-    kind: ClassVar[str] = "annotation file"
+    kind: ClassVar[str] = "file of annotations"
     counted: ClassVar[str] = "label"
     names_recordings: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = LabelFiles.reads | {"annotation_format"}
@@ -182,7 +182,8 @@ class Crowsetta(LabelFiles):
         _library()
         for number in range(4):
             write_tone(folder / f"garden-{number}.wav", seconds=1.0, pitch=300 + 40 * number)
-            intervals = ((0.0, 0.1, ""), (0.1, 0.4 + 0.01 * number, "robin"), (0.4 + 0.01 * number, 1.0, "wren"))
+            end = 0.4 + 0.01 * number
+            intervals = ((0.0, end, "robin"), (end, 0.6, ""), (0.6, 1.0, "wren"))
             write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, intervals))
         return folder
 
