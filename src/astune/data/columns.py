@@ -20,11 +20,11 @@ _USUAL: dict[Role, frozenset[str]] = {
     "file_name": frozenset((
         "filename", "file", "filepath", "path", "fname", "audio", "audiofile", "audiofilename", "audiofilepath", "audiopath",
         "recording", "recordingname", "beginfile", "beginpath", "soundfile", "soundpath", "wav", "wavfile", "wavname", "wavpath",
-        "notatedpath",
+        "notatedpath", "infile",
     )),
     "label": frozenset((
         "label", "labels", "class", "classname", "classlabel", "category", "species", "commonname", "scientificname", "annotation",
-        "tag", "tags", "eventlabel", "primarylabel",
+        "tag", "tags", "eventlabel", "primarylabel", "manualid",
     )),
 }  # fmt: skip
 _OPTION: dict[Role, str] = {"file_name": "file_column", "label": "label_column"}

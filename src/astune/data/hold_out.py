@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astune.keyed import keyed_generator
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,9 +59,8 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     groups: defaultdict[Key, list[int]] = defaultdict(list)
     classes = {number: task.strata(clips[number]) for number in train}
     sounds = _sounds(clips, train)
-    for number in train:
-        group = clips[number].group
-        groups[("clip", sounds[number]) if group is None else ("group", group)].append(number)
+    for number, key in belonging(clips, train).items():
+        groups[key].append(number)
     warning = ""
     if any(kind == "group" for kind, _ in groups):
         taken = _groups(classes, groups, seed) if len(groups) > 1 else []
@@ -81,15 +81,42 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     return _divided(train, held, f"a tenth of each class drawn with seed {seed}", warning)
 
 
+def belonging(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
+    """What clips are not to be divided from: their group, and whatever shares sound with it.
+
+    Args:
+        clips: of the data set.
+        numbers: indices of those that are divided.
+
+    Returns:
+        By index the key of what the clip belongs to; groups of which clips overlap have one key.
+    """
+    sounds = _sounds(clips, numbers)
+    keys: dict[int, Key] = {}
+    first: dict[str, Key] = {}
+    leads: dict[Key, Key] = {}
+
+    def leader(key: Key) -> Key:
+        while key in leads:
+            key = leads[key]
+        return key
+
+    for number in numbers:
+        group = clips[number].group
+        keys[number] = ("clip", sounds[number]) if group is None else ("group", group)
+        one, other = leader(keys[number]), leader(first.setdefault(sounds[number], keys[number]))
+        if one != other:
+            leads[max(one, other)] = min(one, other)
+    return {number: leader(key) for number, key in keys.items()}
+
+
 def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
     """By clip a name of what it shares sound with: of the first in a row of parts of one recording that overlap; else its own."""
     parts: defaultdict[Path, list[tuple[float, float, int]]] = defaultdict(list)
     found: dict[int, str] = {}
     for number in numbers:
-        found[number] = clips[number].name
-        if clips[number].span:
-            _, start, end = clips[number].region
-            parts[clips[number].path].append((start, float("inf") if end is None else end, number))
+        path, start, end = clips[number].region
+        parts[path].append((start, float("inf") if end is None else end, number))
     for some in parts.values():
         name, until = "", -1.0
         for start, end, number in sorted(some):
@@ -236,15 +263,36 @@ def crossing_columns(sides: Sides) -> list[str]:
 
 
 def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Groups with clips in several of the splits or folds that a data set gives.
+    """Groups with clips in several of the splits or folds that a data set gives, and clips of other groups there that overlap.
 
     Args:
         clips: of the data set.
 
     Returns:
-        One sentence, or none.
+        One sentence of each kind, or none.
     """
+    clips = list(clips)
     crossing = groups_in_several(clips)
+    others = [number for number, clip in enumerate(clips) if clip.span and clip.group not in crossing]
+    sides: defaultdict[str, set[str]] = defaultdict(set)
+    for number, first in _sounds(clips, others).items():
+        sides[first].add(str(_side(clips[number])))
+    overlapping = {first: found for first, found in sides.items() if len(found) > 1}
+    return (*_of_groups(crossing), *_of_overlapping(overlapping))
+
+
+def _of_overlapping(crossing: dict[str, set[str]]) -> tuple[str, ...]:
+    if not crossing:
+        return ()
+    first, found = next(iter(crossing.items()))
+    stretches = "1 stretch" if len(crossing) == 1 else f"{len(crossing):,} stretches"
+    return (
+        f"Warning: clips of {stretches} of sound overlap and are in several splits or folds, so scores may be too good: "
+        f"{printable(first)} and those that overlap it are in {', '.join(sorted(found))}",
+    )
+
+
+def _of_groups(crossing: dict[str, set[str | int]]) -> tuple[str, ...]:
     if not crossing:
         return ()
     group, found = next(iter(crossing.items()))
@@ -254,6 +302,10 @@ def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
         f"Warning: {groups} in several splits or folds, so scores may be too good: group {group} is in {where}"
         + (", for example" if len(crossing) > 1 else ""),
     )
+
+
+def _side(clip: Clip) -> str | int:
+    return clip.fold if clip.fold is not None else clip.split or "train"
 
 
 def groups_in_several(clips: Iterable[Clip]) -> dict[str, set[str | int]]:
@@ -268,5 +320,5 @@ def groups_in_several(clips: Iterable[Clip]) -> dict[str, set[str | int]]:
     sides: defaultdict[str, set[str | int]] = defaultdict(set)
     for clip in clips:
         if clip.group is not None:
-            sides[clip.group].add(clip.fold if clip.fold is not None else clip.split or "train")
+            sides[clip.group].add(_side(clip))
     return {group: found for group, found in sides.items() if len(found) > 1}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
+from astune.data.labels import cleaned, label_fault
 from astune.setting import Setting
 from astune.validated import Validated
 
@@ -73,6 +74,20 @@ class DataOptions(Validated):
         if isinstance(value, str) and not value.strip():
             raise ValueError("it is empty; give one ('.' for this folder)")
         return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("background", "negative")
+    @classmethod
+    def _are_labels(cls, value: str | list[str] | None) -> str | list[str] | None:
+        """Clean them as labels of tables are.
+
+        Raises:
+            ValueError: one of them can be no label.
+        """
+        clean = [cleaned(label) for label in ([value] if isinstance(value, str) else value or [])]
+        faults = [fault for label in clean if (fault := label_fault(label))]
+        if faults:
+            raise ValueError(faults[0])
+        return clean[0] if isinstance(value, str) else clean if value is not None else None
 
     @field_validator("group_by")
     @classmethod

@@ -104,6 +104,7 @@ def cut(
     events: bool,
     recordings: Mapping[str, Path],
     lengths: Mapping[str, float | None] | None = None,
+    splits: Mapping[str, SplitName] | None = None,
 ) -> Cut:
     """Make clips of regions.
 
@@ -116,6 +117,7 @@ def cut(
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
         lengths: seconds of recordings, by name, as far as they are known already.
+        splits: of recordings without a region, by name; the regions of others say theirs.
 
     Returns:
         The clips.
@@ -143,7 +145,7 @@ def cut(
         return Cut(clips, remarks, places)
     deciding = [one for one in within if one.split != "test"] or within
     measure, note = _measure([one.end - one.start for one in deciding], options)
-    cutter = _Cutter(measure, options)
+    cutter = _Cutter(measure, options, splits or {})
     by_recording: dict[str, list[LabelledRegion]] = {name: [] for name in sorted(files)}
     for one in within:
         by_recording[one.recording].append(one)
@@ -284,6 +286,7 @@ class _Cutter:
 
     measure: Measure
     options: DataOptions
+    splits: Mapping[str, SplitName]
     clips: list[Clip] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _mixed: list[str] = field(default_factory=list)
@@ -294,10 +297,14 @@ class _Cutter:
     def add(self, name: str, path: Path, regions: Sequence[LabelledRegion], length: float | None) -> None:
         """Cut a recording; its faults are kept."""
         sides, faults = _sides_of(name, regions)
+        if not regions:
+            sides = sides._replace(split=self.splits.get(name))
         self.faults += faults
         background = self.options.background
         if length is None:  # whoever reads its audio says why it cannot be read
-            self.clips += [_clip(span_name(name, one.start, one.end), one) for one in regions]
+            clips, faults = _as_they_are(regions)
+            self.clips += clips
+            self.faults += faults
             if background is not None and not regions:
                 self.clips.append(Clip(name, path, (background,), **sides._asdict()))
             return
@@ -349,9 +356,8 @@ class _Cutter:
         gone = [label for label in labels if label not in kept]
         if gone:
             names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")
-            notes.append(
-                f"Warning: no window of {number_of(len(gone), 'label')} can be used, so it is no class: {names}"
-            )
+            become = "it is no class" if len(gone) == 1 else "they are no classes"
+            notes.append(f"Warning: no window of {number_of(len(gone), 'label')} can be used, so {become}: {names}")
         return notes + self._background()
 
     def _background(self) -> list[str]:

@@ -86,6 +86,8 @@ class TableRows:
     _entries: list[_Entry] = field(default_factory=list)
     _empty: dict[str, Path] = field(default_factory=dict)
     _lost: Lost = field(default_factory=Lost)
+    _names: dict[str, str] = field(default_factory=dict)
+    """The first name of each recording, by its key: rows that name one file in two ways are of one recording."""
     _found: dict[str, str] = field(default_factory=dict)
     """Names that were found by their last part, and what they are."""
 
@@ -141,7 +143,7 @@ class TableRows:
                 key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
                 named = name if name.startswith("/") else prefix + name
                 named = Path(named).as_posix() if _LONG_FORM.search(named) else named
-                files[name] = (named, Path(folder, name), key)
+                files[name] = (self._names.setdefault(key, named), Path(folder, name), key)
             named, path, key = files[name]
             side = given if fold is None else fold
             if side is not None:

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
+from astune.data.hold_out import belonging
 from astune.data.layouts.base import load_data
 from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
@@ -136,8 +137,8 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    groups = [dataset.clips[clip].group or dataset.clips[clip].name for clip in train]
-    grouped = any(dataset.clips[clip].group is not None for clip in train)
+    groups = [name for _, name in belonging(dataset.clips, train).values()]
+    grouped = len(set(groups)) < len(train) or any(dataset.clips[clip].group is not None for clip in train)
     inner = [] if validation else inner_folds(targets[train], groups if grouped else None)
     model = _fitted(features[train], targets[train], features[validation], targets[validation], inner)
     seconds = time.perf_counter() - mark

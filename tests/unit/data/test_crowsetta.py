@@ -127,7 +127,7 @@ def test_formats_that_share_a_suffix_are_named(tmp_path: Path, name: str) -> Non
     write_tone(tmp_path / "a.wav", seconds=4.0)
     lines = ["0.5\t1.5\tx", "\\\t100.0\t900.0", "2.0\t3.0\ty", "\\\t100.0\t900.0"]
     write_text(tmp_path / "a.txt", *(lines if name == "aud-bbox" else lines[::2]))
-    assert "there is no annotation file" in refusal(f"crowsetta:{tmp_path}")
+    assert "there is no file of annotations" in refusal(f"crowsetta:{tmp_path}")
     clips = load_data(f"crowsetta:{tmp_path}", annotation_format=name, window=1.0).clips
     assert [(clip.label, clip.start) for clip in clips] == [("x", 0.5), ("y", 2.0)]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
-from astune.data.hold_out import group_like
+from astune.data.hold_out import belonging, group_like
 from astune.data.limit import limited
 from astune.errors import DataError
 from astune.training.config import TrainConfig
@@ -259,3 +259,54 @@ def test_values_of_a_speaker_column_in_several_splits_are_said(tmp_path: Path) -
     apart = [row.replace("c.wav,x,test,ann", "c.wav,x,test,dan") for row in rows]
     notices = load_data(write_text(tmp_path / "c.csv", "file_name,label,split,speaker", *apart)).notices
     assert notices == ("Note: 1 column was passed over: speaker",)
+
+
+def parts(*spans: tuple[float, float | None, str | None]) -> AudioDataset:
+    """Parts of one recording, of two classes in turn, each with two files of its own beside it."""
+    made = [
+        Clip(f"{path} {n}", Path(path), ("no" if n % 2 else "yes",), start=start, end=end, group=group)
+        for n, (start, end, group) in enumerate(spans)
+        for path in ("long.wav", f"{n}.wav", f"{n} again.wav")
+    ]
+    return dataset(*made)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 12), st.integers(1, 5), st.sampled_from([None, "a", "b", "c", "d"])),
+        min_size=2,
+        max_size=9,
+    ),
+    st.integers(0, 3),
+)
+def test_clips_that_share_sound_or_a_group_are_on_one_side(spans: list[tuple[int, int, str | None]], seed: int) -> None:
+    """Whatever a table says of groups: what chooses the epoch is not heard in training, unless the notice warns."""
+    data = parts(*((float(start), float(start + length), group) for start, length, group in spans))
+    split = data.split(seed=seed)
+    if "on both sides" in str(split.notice):
+        return
+    for one in split.validation:
+        for other in split.train:
+            a, b = data.clips[one], data.clips[other]
+            assert a.group is None or a.group != b.group
+            assert a.path != b.path or (a.end or 0) <= (b.start or 0) or (b.end or 0) <= (a.start or 0)
+
+
+def test_groups_of_which_clips_overlap_are_one() -> None:
+    data = parts((0, 2, "a"), (1, 3, "b"), (3, 4, "c"), (8, None, None), (9, 10, "d"))
+    keys = belonging(data.clips, range(len(data.clips)))
+    by_group = {
+        data.clips[number].group: key for number, key in keys.items() if data.clips[number].path.name == "long.wav"
+    }
+    assert by_group["a"] == by_group["b"] != by_group["c"]
+    assert by_group[None] == by_group["d"]
+
+
+def test_overlapping_clips_in_several_splits_are_warned_of(tmp_path: Path) -> None:
+    write_tone(tmp_path / "a.wav", seconds=4.0)
+    rows = ["a.wav,0,2,x,train,ann", "a.wav,1,3,y,test,ben", "a.wav,3,4,y,train,cem", "a.wav,2.5,2.9,x,test,ben"]
+    data = load_data(write_text(tmp_path / "a.csv", "file_name,start,end,label,split,group", *rows))
+    assert data.notices == (
+        "Warning: clips of 1 stretch of sound overlap and are in several splits or folds, so scores may be too good: "
+        "a.wav 0.000-2.000 and those that overlap it are in test, train",
+    )

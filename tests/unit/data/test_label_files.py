@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astune.data import load_data
-from astune.errors import DataError
+from astune.errors import ConfigError, DataError
 from tests.example_layouts import write_text, write_tone
 from tests.unit.data.refusals import refusal
 
@@ -74,9 +74,9 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     dataset = load_data(f"audacity:{tmp_path}")
     assert dataset.labels == ("robin", "wren")
     kinds = {one.kind: (one.count, one.examples) for one in dataset.passed_over}
-    assert kinds["frequency ranges"] == (2, ("a.txt line 2", "a.txt line 5"))
+    assert kinds["ranges of frequencies"] == (2, ("a.txt line 2", "a.txt line 5"))
     assert kinds["scores"] == (1, ("a.txt line 4",))
-    assert kinds["other files"] == (1, ("README.txt",))
+    assert kinds["files of another kind"] == (1, ("README.txt",))
     assert kinds["recordings without a label track"] == (1, ("nobody.wav",))
     assert any("phone.aup3" in names for _, names in kinds.values())
 
@@ -91,7 +91,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
         (["0.5\tx\ty"], "a.txt line 1: end is 'x', not a number of seconds"),
         (["1\tnan\ty"], "a.txt line 1: end is 'nan', not a number of seconds"),
         (["1\tinf\ty"], "a.txt line 1: end is 'inf', not a number of seconds"),
-        (["1 2 robin"], "a.txt line 1: 1 cells; a label track has start, end and label, with tabs between them"),
+        (["1 2 robin"], "a.txt line 1: 1 cell; a label track has start, end and label, with tabs between them"),
         (["1\t2\trobin\twren"], "a.txt line 1: 4 cells; a label track has start, end and label"),
         (["1\t1\tx"], "a.txt line 1: a point label at 1 s; give window for a window around each"),
         (["0,5\t1,5\tx", "2.5\t3\ty"], "a.txt line 1: 0,5 has a comma, and 2.5 in line 2 a point"),
@@ -126,7 +126,7 @@ def test_points_become_windows(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "1\t1\tx", "3\t3\ty")
     dataset = load_data(f"audacity:{tmp_path}", window=1.0)
     assert dataset.labels == ("x", "y")
-    assert "Note: 2 point labels become windows around it: a.txt line 1" in dataset.notices
+    assert "Note: 2 point labels become windows around them: a.txt line 1" in dataset.notices
 
 
 def test_decimal_commas_of_a_track(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_selections_in_two_views_are_one(tmp_path: Path) -> None:
     assert dataset.source == f"raven:{tmp_path}"
     assert [(clip.label) for clip in dataset.clips] == ["robin", "wren"]
     kinds = {one.kind: (one.count, one.examples) for one in dataset.passed_over}
-    assert kinds["rows that repeat a selection in another view"] == (
+    assert kinds["rows of another view of one selection"] == (
         2, ("a.Table.1.selections.txt line 3", "a.Table.1.selections.txt line 5"),
     )  # fmt: skip
     assert kinds["columns"] == (2, ("Low Freq (Hz)", "High Freq (Hz)"))
@@ -372,3 +372,39 @@ def test_a_changed_table_is_read_or_refused_in_words(
         assert name in message
     else:
         assert {clip.label for clip in dataset.clips} == set(dataset.labels) != set()
+
+
+def test_a_recording_where_nothing_was_heard_stays_in_its_split(tmp_path: Path) -> None:
+    """All of it is background; without its split it would train."""
+    recordings(tmp_path, "train/a.wav", "test/a.wav", "test/quiet.wav")
+    (tmp_path / "test" / "broken.wav").write_bytes(b"RIFF")
+    for folder in ("train", "test"):
+        write_text(tmp_path / folder / "a.txt", "1\t2\trobin")
+    write_text(tmp_path / "test" / "quiet.txt")
+    write_text(tmp_path / "test" / "broken.txt")
+    clips = load_data(f"audacity:{tmp_path}", background="quiet").clips
+    assert {(clip.name.partition(" ")[0], clip.split) for clip in clips} == {
+        ("train/a.wav", "train"), ("test/a.wav", "test"), ("test/quiet.wav", "test"), ("test/broken.wav", "test"),
+    }  # fmt: skip
+
+
+def test_two_labels_of_a_broken_recording_overlap(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"RIFF")
+    write_text(tmp_path / "a.txt", "1\t2\trobin")
+    write_text(tmp_path / "b.txt", "1\t2\trobin", "1\t2\twren")
+    assert refusal(f"audacity:{tmp_path}").startswith(
+        "labelled regions: b.wav: 'wren' (b.txt line 2, 1.000-2.000 s) overlaps"
+    )
+
+
+def test_why_nothing_is_left_is_said(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav")
+    write_text(tmp_path / "a.txt", "0\t1\trobin", "1\t2\twren", "2\t3\trobin")
+    with pytest.raises(
+        DataError, match=r"(?s)there are no clips\nNote: 1 window hears enough of several.*no window of 2 labels"
+    ):
+        load_data(f"audacity:{tmp_path}", window=4.0)
+    write_text(tmp_path / "a.txt", "0\t2\trobin", "1.5\t1.6\tdoor")
+    with pytest.raises(ConfigError, match=r"(?s)unknown negative label 'door'.*no window of 1 label .* no class: door"):
+        load_data(f"audacity:{tmp_path}", window=1.0, negative=["door"])

@@ -259,3 +259,23 @@ def test_a_folder_of_predicted_tables(tmp_path: Path) -> None:
     assert "Note: 1 recording without a finished table was passed over: late.wav" in dataset.notices
     write_text(folder / "sub" / "b.csv", head, f"{tmp_path / 'field' / 'sub' / 'b.wav'},1,0,x,0.9,4,4,8,1,0.5,")
     assert refusal(folder) == f"{folder / 'sub' / 'b.csv'}: line 2: end 0 is before start 1; is it the other way round?"
+
+
+def test_one_recording_under_two_names(tmp_path: Path) -> None:
+    """Otherwise its windows could be divided."""
+    recordings(tmp_path, "a.wav", "site/b.wav")
+    rows = ["a.wav,0,1,low", "site/../a.wav,0.5,2,low", "site/b.wav,0,1,high"]
+    dataset = load_data(table(tmp_path, "file_name,start,end,label", *rows))
+    assert [(clip.name, clip.group) for clip in dataset.clips] == [
+        ("a.wav 0.000-1.000", "a.wav"), ("a.wav 0.500-2.000", "a.wav"), ("site/b.wav 0.000-1.000", "site/b.wav"),
+    ]  # fmt: skip
+
+
+def test_a_table_of_kaleidoscope(tmp_path: Path) -> None:
+    recordings(tmp_path, "a.wav", "b.wav")
+    header = "INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,Fmin,DATE,AUTO ID*,MANUAL ID"
+    rows = ["/d,,a.wav,0,1.5,0.75,12,2026-05-01,MYLU,low", "/d,,b.wav,0,2,1,12,2026-05-01,,high"]
+    assert parts(load_data(table(tmp_path, header, *rows))) == [
+        ("a.wav", "low", 1.5, 2.25),
+        ("b.wav", "high", 2.0, 3.0),
+    ]

@@ -142,3 +142,14 @@ def test_the_input_holds_a_window_whole(window: float, frames: int, marked: Path
     assert frames == 1024 or (frames - 1) * 160 + 400 >= round(window * 16_000)
     paper = replace(dataset, recipe=DataRecipe(max_length=64))
     assert paper.input_length(paper.split()) == 64
+
+
+@pytest.mark.parametrize("name", ["background", "negative"])
+def test_labels_among_the_options_are_labels(name: str) -> None:
+    def given(label: str) -> DataOptions:
+        return DataOptions(**{name: label if name == "background" else ["wind", label]})
+
+    assert given(" noise ") == given("noise")
+    for label, fault in (("  ", "a label is empty"), ("a\nb", "control characters")):
+        with pytest.raises(ConfigError, match=fault):
+            given(label)

@@ -16,6 +16,7 @@ from astune.data.layouts.label_files import LabelFiles, Labelled
 from astune.data.rows import read_text
 from astune.data.seconds import Seconds, ordered
 from astune.errors import DataError
+from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,14 +91,14 @@ class Audacity(LabelFiles):
             if not text.strip():
                 continue
             if cells[0].strip() == "\\":
-                reading.passed_over(f"{track} line {line}", "frequency ranges")
+                reading.passed_over(f"{track} line {line}", "ranges of frequencies")
                 continue
             if len(cells) == 4 and _SCORE.fullmatch(cells[3].strip()):
                 reading.passed_over(f"{track} line {line}", "scores")
                 del cells[3]
             if len(cells) not in (2, 3):
                 faults.append(
-                    f"line {line}: {len(cells)} cells; a label track has start, end and label, with tabs between them"
+                    f"line {line}: {number_of(len(cells), 'cell')}; a label track has start, end and label, with tabs between them"
                 )
                 continue
             start = seconds.read(line, "start", cells[0], 1.0, faults)

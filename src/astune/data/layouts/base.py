@@ -253,7 +253,7 @@ def _checked(dataset: AudioDataset) -> AudioDataset:
         verb = "clip occurs" if len(twice) == 1 else "clips occur"
         faults.append(f"{len(twice)} {verb} twice, {printable(twice[0])} among them")
     if not dataset.clips:
-        faults.append("there are no clips")
+        faults.append("\n".join(["there are no clips", *map(printable, dataset.remarks)]))
     if faults:
         raise DataError(listing(faults, dataset.source))
     return dataset

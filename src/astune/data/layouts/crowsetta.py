@@ -39,7 +39,7 @@ _ASKED = re.compile(r"\.(csv|mat|txt|xml)", re.IGNORECASE)  # of formats that sh
 class Crowsetta(LabelFiles):
     """Annotation files of other programs beside recordings."""
 
-    kind: ClassVar[str] = "annotation file"
+    kind: ClassVar[str] = "file of annotations"
     counted: ClassVar[str] = "label"
     names_recordings: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = LabelFiles.reads | {"annotation_format"}

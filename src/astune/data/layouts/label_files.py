@@ -85,11 +85,11 @@ class Reading:
         if not self._points:
             return []
         many = (
-            "1 point label becomes a window"
+            "1 point label becomes a window around it"
             if len(self._points) == 1
-            else f"{len(self._points):,} point labels become windows"
+            else f"{len(self._points):,} point labels become windows around them"
         )
-        return [f"Note: {many} around it: {printable(self._points[0])}"]
+        return [f"Note: {many}: {printable(self._points[0])}"]
 
     def add_columns(self, columns: Sequence[Skipped]) -> None:
         """Remember columns that are not used, each once.
@@ -229,7 +229,7 @@ class LabelFiles(Layout):
             )
             for whose, place, one in tables.lines
         ]
-        made = cut(regions, options, events=True, recordings=recordings)
+        made = cut(regions, options, events=True, recordings=recordings, splits=splits)
         tops = sorted({f"{name.partition('/')[0]} ({split})" for name, split in splits.items()})
         remarks = [f"Note: folders are read as splits: {', '.join(map(printable, tops))}"] if tops else []
         remarks += [*reading.remarks, *reading.points, *made.remarks]
@@ -300,7 +300,7 @@ class LabelFiles(Layout):
         elif alone or ((reading.root / file).stat().st_size and self.is_one(reading.root / file)):
             tables.lost.add(f"recording of {file}", file, ())
         else:
-            reading.passed_over(file, "other files")
+            reading.passed_over(file, "files of another kind")
 
     def _read(self, tables: _Tables, reading: Reading) -> None:
         """Add what all files say, and note recordings that nobody has labelled."""

@@ -114,7 +114,7 @@ class Raven(LabelFiles):
         for line, row in rows:
             identity = (row.get("Selection", ""), row.get("Channel", ""), row[_BEGIN], row[_END], row[column])
             if "View" in row and row.get("Selection") and identity in seen:
-                reading.passed_over(f"{table} line {line}", "rows that repeat a selection in another view")
+                reading.passed_over(f"{table} line {line}", "rows of another view of one selection")
                 continue
             seen.add(identity)
             named = next((row[name] for name in paths if row[name]), None)
