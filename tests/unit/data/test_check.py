@@ -107,7 +107,7 @@ def test_the_command_shows_a_table(tmp_path: Path) -> None:
     rows = [line.replace("│", " ").split() for line in result.stdout.splitlines()]
     assert ["dog", "2", "0", "1", "3"] in rows
     assert ["2", "classes", "3", "1", "1", "5"] in rows
-    assert "broken      0 of 5 files" in result.stdout
+    assert "broken      0 of 5 clips" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith(
         "Note: the log-Mel energies"
