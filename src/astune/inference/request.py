@@ -76,7 +76,7 @@ class Request:
         """
         windows = Windows.of(front_end, self.window, self.hop)
         if self.kind == "events" and self.hop is None:
-            return f"Note: events begin and end in steps of {windows.hop:.3g} s, the window; a shorter hop is more exact and slower"
+            return f"Note: events begin and end in steps of {windows.hop:.3g} s, the window; a shorter hop has finer steps and is slower"
         return windows.gap_note
 
     def findings(
