@@ -24,7 +24,7 @@ _SAFE_WORD = re.compile(r"[\w@%+=:,./\[\]{}^-]+")  # what a shell takes as it is
 _NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
 _NOTEBOOK_DELAY, _NOTEBOOK_REFRESH = 1.0, 0.25  # seconds: what ends within the first leaves nothing in a notebook
 _NOTEBOOK_WIDTH = 110  # columns of a bar
-_LOG_SECONDS = 60.0  # from one line of a log to the next
+LOG_SECONDS = 60.0  # from one line of a log to the next
 
 
 def results() -> Console:
@@ -90,6 +90,26 @@ def notices() -> Console:
 def is_terminal() -> bool:
     """Whether progress bars are drawn over each other and vanish. Logs and notebooks get lines beside them."""
     return notices().is_terminal
+
+
+def is_log() -> bool:
+    """Whether nothing can be drawn: neither a terminal nor a notebook, so each line stays."""
+    console = notices()
+    return not console.is_terminal and not console.is_jupyter
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words, as exact as an estimate is.
+
+    Args:
+        seconds: of it.
+
+    Returns:
+        Such as ``50 s``, ``12 min`` or ``3.5 h``.
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def say(message: str) -> None:
@@ -166,13 +186,15 @@ class _LogLines(_NoBar):
         self._said = time.monotonic()
 
     def show(self) -> None:
-        if time.monotonic() - self._said < _LOG_SECONDS:
+        if time.monotonic() - self._said < LOG_SECONDS:
             return
         self._said = time.monotonic()
         (task,) = self._bar.tasks
         of = "" if task.total is None else f" of {task.total:,.0f}"
         note = task.fields["note"]
-        say(f"{task.description}: {task.completed:,.0f}{of}{f', {note}' if note else ''}, {task.elapsed or 0.0:,.0f} s")
+        left = "" if task.time_remaining is None else f", about {duration(task.time_remaining)} left"
+        done = f"{task.completed:,.0f}{of}{f', {note}' if note else ''}, {task.elapsed or 0.0:,.0f} s"
+        say(f"{task.description}: {done}{left}")
 
 
 class _NotebookBar(_NoBar):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -388,7 +389,23 @@ def test_logs_have_a_line_per_epoch(generated: Path, tmp_path: Path, capsys: pyt
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch ")]
     for number, entry in enumerate(result.history, start=1):
         told = f"loss {entry['train_loss']:.3f}, validation accuracy {entry['validation']['accuracy']:.1%}"
-        assert f"Epoch {number} of 2: {told}, {entry['seconds']:.0f} s" in lines
+        begins = f"Epoch {number} of 2: {told}, {entry['seconds']:.0f} s"
+        assert any(line.startswith(begins) and (number == 2) == line.endswith(" s") for line in lines)
     assert sum(line.startswith("Epoch 2 of 2") for line in lines) == 2  # the run's own and the one handed in
     train(config(generated, tmp_path / "quiet", **fields), quiet=True)
     assert capsys.readouterr().err == ""
+
+
+def test_long_epochs_say_how_far_they_are_and_what_is_left(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a log, where one kind of line tells of training."""
+    monkeypatch.setattr("astune.training.loop.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("astune.console.LOG_SECONDS", 0.0)
+    fields = {"method": "linear", "cache_frozen": False, "num_train_epochs": 2, "per_device_train_batch_size": 1}
+    train(config(generated, tmp_path / "out", **fields))
+    lines = capsys.readouterr().err.splitlines()
+    assert re.search(
+        r"^Epoch 1 of 2: step 1 of \d+, loss [\d.]+, \d+ s, about \d+ s left$", "\n".join(lines), re.MULTILINE
+    )
+    assert not [line for line in lines if line.startswith("Training:")]

@@ -332,6 +332,16 @@ def test_gaps_are_said(adapter: Path, tmp_path: Path) -> None:
     assert "Note: windows of 0.2 s every 0.5 s: 0.3 s between two of them are not heard" in err
 
 
+def test_the_steps_of_events_are_said_where_nobody_chose_a_hop(adapter: Path, tmp_path: Path) -> None:
+    path = recordings(tmp_path)[2]
+    for hop, said in (((), True), (("--hop", 0.1), False)):
+        code, _, err = command(adapter, path, "--events", "--window", 0.2, *hop)
+        assert code == 0
+        assert (
+            "Note: events begin and end in steps of 0.2 s, the window; a shorter hop has finer steps" in err
+        ) is said
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_tables(adapter: Path, tmp_path: Path) -> None:
     for number in range(12):

@@ -96,6 +96,8 @@ def _show(report: Report) -> None:
 
     print_result(report.source)
     results().print(_table(report))
+    if report.recordings < report.clips:
+        print_result(f"recordings  {report.recordings:,}, of which the clips are parts")
     if report.seconds:
         lengths = "   ".join(f"{name.replace('_', ' ')} {value:g} s" for name, value in report.seconds.items())
         print_result(f"durations   {lengths}")
@@ -103,7 +105,7 @@ def _show(report: Report) -> None:
         print_result(f"channels    {_shares(report.channels, '')}")
         print_result(f"lengths     {'   '.join(map(_length, report.lengths))}")
         _show_sound(report)
-    print_result(f"broken      {len(report.broken):,} of {number_of(report.clips, 'file')}")
+    print_result(f"broken      {len(report.broken):,} of {number_of(report.clips, 'clip')}")
     if report.doubts:
         kinds = by_kind((doubt.name, doubt.reason) for doubt in report.doubts)
         print_result(f"suspicious  {'   '.join(f'{kind}: {len(found)}' for kind, found in kinds.items())}")

@@ -75,6 +75,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
     return Report(
         source=dataset.source,
         clips=len(dataset.clips),
+        recordings=len({clip.path for clip in dataset.clips}),
         counts=_counts(dataset),
         seconds=_figures(seconds, min=0.0, median=0.5, percentile_95=0.95, max=1.0),
         sampling_rates=_sorted_counts(sound.sampling_rate for sound in sounds.values()),

@@ -122,6 +122,8 @@ class Report:
 
     source: str
     clips: int
+    recordings: int
+    """Files that the clips are in."""
     counts: dict[str, dict[str, int]]
     """Clips by class and part; a part is a split, or a fold where folds rotate."""
     seconds: dict[str, float]
@@ -179,7 +181,7 @@ class Report:
         for fault in self.broken[:_SHOWN]:
             yield f"error: {fault.reason}"
         if self.broken:
-            broken = f"{len(self.broken):,} of {number_of(self.clips, 'file')} cannot be read"
+            broken = f"{len(self.broken):,} of {number_of(self.clips, 'clip')} cannot be read"
             yield f"{broken}; fix or remove them, or train with --skip-broken"
 
     def _suspicious(self) -> list[str]:

@@ -38,7 +38,10 @@ _TIME = re.compile(
 )
 _DURATION = re.compile(_WHAT + r"(duration|dur|deltatime)(in)?" + f"{_UNIT}?")
 _BEGINS = ("start", "onset", "begin", "min")
-_PAIRS = (("from", "to"), ("t0", "t1"), ("t1", "t2"))  # alone, these say nothing
+_PAIRS = (  # alone, these say nothing; whole words of other languages, as people head their own tables
+    ("from", "to"), ("t0", "t1"), ("t1", "t2"), ("beginn", "ende"), ("anfang", "ende"), ("von", "bis"), ("début", "fin"),
+    ("debut", "fin"), ("inicio", "fin"), ("inizio", "fine"),
+)  # fmt: skip
 _SECONDS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0} | dict.fromkeys(
     ("ms", "msec", "millis", "millisecond", "milliseconds"), 0.001
 )

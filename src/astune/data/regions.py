@@ -256,7 +256,7 @@ def _measure(lengths: Sequence[float], options: DataOptions) -> tuple[Measure, l
         window = min(max(-(-needed // 100) / 10, 0.1), _LONGEST)
         held = sum(length <= window + STEP / 1000 for length in lengths)
         share = f", which hold {held / len(lengths):.0%} of them" if lengths else ""
-        note = [f"Note: regions become windows of {window:g} s{share} (window=... for another)"]
+        note = [f"Note: regions become windows of {window:g} s{share} (set window for another length)"]
     least = FRAME / SAMPLING_RATE
     if window < least:
         raise ConfigError(f"window={window:g}: give at least {least:g} seconds, one frame of features")
@@ -364,7 +364,8 @@ class _Cutter:
         label, count, unused = self.options.background, self._found["background"], self._found["unused"] / 1000
         if label is None:
             return []
-        rest = f"; {unused:,.1f} s without a label are in none of them" if unused >= _LEAST_LOST / 1000 else ""
+        lost = unused >= _LEAST_LOST / 1000
+        rest = f"; {unused:,.1f} s more without a label are in pieces shorter than a window" if lost else ""
         notes = [f"Note: {number_of(count, 'window')} that no region touches, of label {printable(label)}{rest}"]
         others = len(self.clips) - count
         if count > _FAR_MORE * max(others, 1):

@@ -170,6 +170,8 @@ class TableRows:
                 whole[entry.key] = whole.get(entry.key, 0) + 1
         parted = {entry.key for entry in self._entries if entry.span is not None}
         faults = [f"{printable(name)} is named {number} times" for name, number in whole.items() if number > 1]
+        if faults:
+            faults[0] += "; if rows are parts of recordings, name the columns of times start and end, in seconds"
         faults += [
             f"{printable(name)} is named as a whole, and parts of it in other rows" for name in whole if name in parted
         ]

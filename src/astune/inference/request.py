@@ -69,12 +69,15 @@ class Request:
             front_end: of the adapter.
 
         Returns:
-            A sentence where something between two windows is not heard.
+            A sentence where something between two windows is not heard, or where events are timed by whole windows.
 
         Raises:
             ConfigError: the model cannot hear such windows.
         """
-        return Windows.of(front_end, self.window, self.hop).gap_note
+        windows = Windows.of(front_end, self.window, self.hop)
+        if self.kind == "events" and self.hop is None:
+            return f"Note: events begin and end in steps of {windows.hop:.3g} s, the window; a shorter hop has finer steps and is slower"
+        return windows.gap_note
 
     def findings(
         self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None

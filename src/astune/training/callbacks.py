@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list, gather_object
 
+from astune.console import duration
 from astune.errors import ConfigError
 from astune.files import write_text
 from astune.json_text import json_text
@@ -115,21 +116,41 @@ class EpochLines(Callback):
     """A line per epoch, for logs and notebooks, where a bar would leave nothing.
 
     Args:
-        seconds: at least, between two lines: epochs from a cache take milliseconds. The last epoch always has its line.
+        seconds: at least, between the lines of two epochs: those from a cache take milliseconds. The last epoch always has its line.
+        within: seconds without a line after which one says how far a long epoch is; None where a bar shows it.
     """
 
-    def __init__(self, seconds: float = 1.0) -> None:
+    def __init__(self, seconds: float = 1.0, within: float | None = None) -> None:
         self._seconds = seconds
+        self._within = math.inf if within is None else within
         self._said = -math.inf
+        self._began = 0.0
+        self._before = 0
+
+    def on_train_begin(self, engine: Engine, progress: Progress) -> None:
+        """Start the clock by which the time left is estimated."""
+        self._began = self._said = time.perf_counter()
+        self._before = engine.global_step(progress)
+
+    def on_step_end(self, engine: Engine, progress: Progress) -> None:
+        """Say how far the epoch is, where nothing was said for long."""
+        if progress.step < engine.steps_per_epoch and time.perf_counter() - self._said >= self._within:
+            mean = f"step {progress.step} of {engine.steps_per_epoch}, loss {progress.loss_sum / progress.clips:.3f}"
+            self._say(engine, progress, progress.epoch + 1, mean)
 
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Say loss, the headline figure of the validation clips, and the training time so far."""
-        epochs, entry = engine.setup.recipe.num_train_epochs, progress.history[-1]
-        now = time.perf_counter()
-        if progress.epoch < epochs and now - self._said < self._seconds:
-            return
-        self._said = now
-        engine.setup.announce(f"Epoch {progress.epoch} of {epochs}: {_told(engine, entry)}, {progress.seconds:.0f} s")
+        last = progress.epoch == engine.setup.recipe.num_train_epochs
+        if last or progress.epoch == 1 or time.perf_counter() - self._said >= self._seconds:
+            self._say(engine, progress, progress.epoch, _told(engine, progress.history[-1]))
+
+    def _say(self, engine: Engine, progress: Progress, epoch: int, figures: str) -> None:
+        self._said = time.perf_counter()
+        done = engine.global_step(progress)
+        left = (engine.total_steps - done) * (self._said - self._began) / max(done - self._before, 1)
+        rest = f", about {duration(left)} left" if left else ""
+        epochs = engine.setup.recipe.num_train_epochs
+        engine.setup.announce(f"Epoch {epoch} of {epochs}: {figures}, {progress.seconds:.0f} s{rest}")
 
 
 class Tracker(Callback):

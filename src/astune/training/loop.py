@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import Accelerator
 
 from astune import adapter_file
-from astune.console import announcer, is_terminal
+from astune.console import LOG_SECONDS, announcer, is_log, is_terminal
 from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, Interrupted
@@ -103,8 +103,9 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
         config.output_dir.mkdir(parents=True, exist_ok=True)
         setup.record.write(config.output_dir)
     tracker = [] if config.report_to == "none" else [Tracker()]
-    with progress_bar("Training", engine.total_steps, quiet=setup.quiet) as advance:
-        lines = [] if is_terminal() else [EpochLines()]
+    log = is_log()
+    lines = [] if is_terminal() else [EpochLines(within=LOG_SECONDS if log else None)]
+    with progress_bar("Training", engine.total_steps, quiet=setup.quiet or log) as advance:
         every = [ConsoleBar(advance), *lines, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
     setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")

@@ -107,7 +107,7 @@ def test_the_command_shows_a_table(tmp_path: Path) -> None:
     rows = [line.replace("│", " ").split() for line in result.stdout.splitlines()]
     assert ["dog", "2", "0", "1", "3"] in rows
     assert ["2", "classes", "3", "1", "1", "5"] in rows
-    assert "broken      0 of 5 files" in result.stdout
+    assert "broken      0 of 5 clips" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith(
         "Note: the log-Mel energies"
@@ -120,7 +120,7 @@ def test_broken_files_fail_the_command_and_leaks_warn(tmp_path: Path) -> None:
     write_tone(tmp_path / "test" / "rain" / "copy.wav", 2.0, 500)
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
     assert result.exit_code == 1
-    assert "1 of 7 files cannot be read" in result.stderr
+    assert "1 of 7 clips cannot be read" in result.stderr
     assert "text.wav: it cannot be decoded" in result.stderr
     assert "so scores may be too good: 1 time, test/rain/copy.wav = train/rain/c.wav among them" in result.stderr
 

@@ -34,7 +34,8 @@ def recordings(folder: Path, *names: str) -> None:
     [
         ("start", "end"), ("start_time", "end_time"), ("onset", "offset"), ("Begin Time (s)", "End Time (s)"),
         ("t_start", "t_end"), ("begin_time", "stop"), ("startSec", "endSec"), ("segment_start", "segment_end"),
-        ("tmin", "tmax"), ("from", "to"), ("t0", "t1"), ("chunk_start", "chunk_end"), ("start_in_s", "end_in_s"),
+        ("tmin", "tmax"), ("from", "to"), ("t0", "t1"), ("Beginn", "Ende"), ("début", "fin"),
+        ("chunk_start", "chunk_end"), ("start_in_s", "end_in_s"),
         ("START", " End "), ("onset_s", "offset_s"),
     ],
 )  # fmt: skip

@@ -90,7 +90,9 @@ def test_without_a_window_it_is_the_length_that_holds_95_percent(garden: Path) -
     test = replace(garden_region := region(garden, 0, 9.9, "wren"), recording="other.wav", split="test")
     made = cut_some(*some, *longer, test)
     assert made.window == 0.8
-    assert "Note: regions become windows of 0.8 s, which hold 95% of them (window=... for another)" in made.remarks
+    assert (
+        "Note: regions become windows of 0.8 s, which hold 95% of them (set window for another length)" in made.remarks
+    )
     assert cut_some(garden_region).window == 9.9
     long = cut_some(replace(garden_region, end=9.95), background="none", events=False)
     assert long.window == 10.0  # asked for by the background
@@ -145,7 +147,7 @@ def test_background_touches_no_region(garden: Path) -> None:
     ]
     # 0.5 s before the wren, 0.5 s at the end, 1 s of quiet.wav
     assert made.remarks == [
-        "Note: 6 windows that no region touches, of label none; 2.0 s without a label are in none of them"
+        "Note: 6 windows that no region touches, of label none; 2.0 s more without a label are in pieces shorter than a window"
     ]
     # 15 before the wren, 15 after it, 9 and 1 in the other two
     more = cut_some(region(garden, 4.5, 5.5, "wren"), window=1, hop=0.25, background="none", recordings=files)

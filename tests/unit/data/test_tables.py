@@ -190,11 +190,15 @@ def test_a_drive_is_no_layout() -> None:
     message = refusal("C:\\Users\\me\\recordings")
     assert message.startswith("there is no 'C:\\Users\\me\\recordings' (looked in ")
     assert "a path of Windows is no path here" in message
+    assert len(message.splitlines()) == 2  # a slip of the hand is not answered with the trees of all layouts
 
 
 def test_a_file_named_twice_in_other_words(tmp_path: Path) -> None:
     message = refusal(table(tmp_path, "file_name,label,split", "a/x.wav,dog,train", "a\\..\\a\\x.wav,dog,test"))
-    assert f"{tmp_path / 'a' / 'x.wav'} is named 2 times" in message
+    assert (
+        f"{tmp_path / 'a' / 'x.wav'} is named 2 times; if rows are parts of recordings, name the columns of times start"
+        in message
+    )
 
 
 def test_json_lines(tmp_path: Path) -> None:

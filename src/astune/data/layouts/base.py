@@ -216,7 +216,10 @@ def _found(text: str) -> tuple[Layout, Path]:
     path = Path(text).expanduser()
     if not path.exists():
         windows = ", and a path of Windows is no path here" if windows_path(text) else ""
-        raise DataError(f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows})\n{_all_trees()}")
+        raise DataError(
+            f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows}); give a file or folder, or layout:PATH\n"
+            f"Known layouts: {', '.join(LAYOUTS)}"
+        )
     for layout in LAYOUTS.values():
         if layout.recognises(path):
             return layout, path
