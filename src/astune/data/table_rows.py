@@ -165,16 +165,21 @@ class TableRows:
             DataError: a recording is not there, or is named twice as a whole.
         """
         whole: dict[str, int] = {}
+        parts: dict[str, _Entry] = {}
         for entry in self._entries:
             if entry.span is None:
                 whole[entry.key] = whole.get(entry.key, 0) + 1
-        parted = {entry.key for entry in self._entries if entry.span is not None}
+            else:
+                parts.setdefault(entry.key, entry)
         faults = [f"{printable(name)} is named {number} times" for name, number in whole.items() if number > 1]
         if faults:
             faults[0] += "; if rows are parts of recordings, name the columns of times start and end, in seconds"
         faults += [
-            f"{printable(name)} is named as a whole, and parts of it in other rows" for name in whole if name in parted
+            f"{printable(name)} is named as a whole, and parts of it in other rows" for name in whole if name in parts
         ]
+        # Whole files that are not there are found with the broken ones, which may be left out.
+        absent = [entry for key, entry in parts.items() if not os.path.exists(key)]  # noqa: PTH110 - of text, for speed
+        faults += [f"{entry.place}: there is no recording {printable(entry.name)}" for entry in absent]
         if self.audio:
             faults += self._lost.faults(self.audio.folder)
         refuse(shown, faults)

@@ -402,7 +402,7 @@ def test_why_nothing_is_left_is_said(tmp_path: Path) -> None:
     recordings(tmp_path, "a.wav")
     write_text(tmp_path / "a.txt", "0\t1\trobin", "1\t2\twren", "2\t3\trobin")
     with pytest.raises(
-        DataError, match=r"(?s)there are no clips\nNote: 1 window hears enough of several.*no window of 2 labels"
+        DataError, match=r"(?s)there are no clips\nNote: 1 window holds enough of several.*no window of 2 labels"
     ):
         load_data(f"audacity:{tmp_path}", window=4.0)
     write_text(tmp_path / "a.txt", "0\t2\trobin", "1.5\t1.6\tdoor")

@@ -9,7 +9,7 @@ import pytest
 
 from astune.data import load_data
 from astune.data.columns import choose_column, time_columns
-from astune.errors import ConfigError
+from astune.errors import ConfigError, DataError
 from tests.example_layouts import write_text, write_tone
 from tests.unit.data.refusals import refusal, table
 
@@ -280,3 +280,16 @@ def test_a_table_of_kaleidoscope(tmp_path: Path) -> None:
         ("a.wav", "low", 1.5, 2.25),
         ("b.wav", "high", 2.0, 3.0),
     ]
+
+
+def test_parts_of_recordings_that_are_not_there_are_named_by_line(tmp_path: Path) -> None:
+    write_tone(tmp_path / "there.wav", seconds=1.0)
+    write_text(
+        tmp_path / "rows.csv", "file_name,start,end,label", "gone.wav,0,0.5,a", "there.wav,0,0.5,a", "there.wav,0.5,1,b",
+        "lost.wav,0,0.5,b", "gone.wav,0.5,1,b",
+    )  # fmt: skip
+    with pytest.raises(
+        DataError,
+        match=r"2 faults\n  - line 2: there is no recording gone.wav\n  - line 5: there is no recording lost.wav",
+    ):
+        load_data(tmp_path / "rows.csv")
