@@ -11,6 +11,7 @@ import numpy as np
 
 from astune.console import progress, showing
 from astune.data.audio import SAMPLING_RATE
+from astune.data.heard import heard_notices
 from astune.data.opening import is_pipe
 from astune.errors import AudioError, ConfigError, DataError, bulleted
 from astune.features import rounded_features
@@ -19,7 +20,7 @@ from astune.inference.choice import Candidate, Choice, Criterion, Heard, candida
 from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
-from astune.inference.review_folder import refuse_folder, reviewed_spans, whole, write_folder
+from astune.inference.review_folder import reserved, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of
 from astune.printable import printable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from astune.adapter import Adapter
     from astune.classifier import AudioClassifier
     from astune.data import AudioDataset
+    from astune.inference.inputs import Expanded
     from astune.inference.pieces import Piece
 
     Spans = Mapping[str, Sequence[tuple[float, float]]]
@@ -113,15 +115,27 @@ def review(
     """
     folder, wanted = Path(output_dir), (criteria,) if isinstance(criteria, str) else tuple(criteria)
     choice = Choice(wanted, count, per_class, per_recording, threshold, margin, seed)
-    refuse_folder(folder)
     spans = reviewed_spans(reviewed)
     found = expand([recordings] if isinstance(recordings, str | Path) else recordings)
     if piped := [path for path in found.paths if is_pipe(path)]:
         raise ConfigError(
             f"{printable(piped[0])} is a pipe, and clips are cut from recordings that were heard; give files"
         )
-    predictor = _predictor(adapter, settings)
-    windows = Windows.of(predictor.front_end, window, hop)
+    with reserved(folder):
+        predictor = _predictor(adapter, settings)
+        windows = Windows.of(predictor.front_end, window, hop)
+        return _reviewed(predictor, found, folder, choice, windows, spans, data)
+
+
+def _reviewed(
+    predictor: Predictor,
+    found: Expanded,
+    folder: Path,
+    choice: Choice,
+    windows: Windows,
+    spans: Spans,
+    data: str | AudioDataset | None,
+) -> Review:
     known, notices = _known(predictor, choice, data)
     listening = _Listening(predictor, choice, windows, known, spans)
     paths = list({path.resolve(): path for path in reversed(found.paths)}.values())[::-1]  # each file once
@@ -150,18 +164,26 @@ class _Listening:
         self._predictor, self._choice, self._windows = predictor, choice, windows
         self._known, self._spans = known, spans
         self._silences: dict[int, NDArray[np.float16]] = {}
-        self.recordings = self.windows_heard = self._silent = self._reviewed = 0
+        self.recordings = self.windows_heard = self._silent = self._short = self._reviewed = 0
         self.errors: list[str] = []
+        self._names: list[str] = []
+        self._doubts: dict[int, tuple[str, ...]] = {}
 
     @property
     def notices(self) -> list[str]:
-        """What was passed over."""
-        counts = {"of digital silence": self._silent, "that were reviewed before": self._reviewed}
-        return [
+        """What was passed over, and what is suspicious of the recordings."""
+        counts = {
+            "of digital silence": self._silent,
+            "that the end of a recording cuts short": self._short,
+            "that were reviewed before": self._reviewed,
+        }
+        passed = [
             f"Note: {number_of(count, 'window')} {which} {'was' if count == 1 else 'were'} passed over"
             for which, count in counts.items()
             if count
         ]
+        heard = dict.fromkeys(range(len(self._names)), 0.0)
+        return [*passed, *heard_notices(heard, self._doubts, self._names, self._predictor.front_end.seconds, "file")]
 
     def candidates(self, paths: Sequence[Path]) -> Iterator[Candidate]:
         """The windows of all recordings that may be chosen.
@@ -183,9 +205,11 @@ class _Listening:
                         spans.append((piece.start, piece.end))
                         parts.append(np.append(next(rows), np.float32(self._is_silent(piece))))
                     if piece.last:
-                        if piece.error is not None:
+                        if piece.facts is None:
                             self.errors.append(str(piece.error))
                         else:
+                            self._doubts[len(self._names)] = piece.facts.doubts
+                            self._names.append(piece.name)
                             yield from self._of_recording(piece.name, np.array(spans), np.stack(parts), classes)
                         spans, parts = [], []
                         advance(1, "")
@@ -207,17 +231,20 @@ class _Listening:
         self, name: str, spans: NDArray[np.float64], rows: NDArray[np.float32], classes: int
     ) -> Iterator[Candidate]:
         (starts, ends), silent = spans.T, rows[:, -1] > 0
+        # A rest of a few ms is mostly the zeros that fill the input, and so unlike every clip, in every recording.
+        short = (ends - starts < self._windows.window - 0.5 / SAMPLING_RATE) & (len(spans) > 1)
         before = np.zeros(len(spans), bool)
         for start, end in self._spans.get(whole(name), ()):
             before |= (starts < end) & (ends > start)
         self.recordings += 1
         self.windows_heard += len(spans)
         self._silent += int(silent.sum())
-        self._reviewed += int((before & ~silent).sum())
+        self._short += int((short & ~silent).sum())
+        self._reviewed += int((before & ~silent & ~short).sum())
         compared = self._known is not None
         heard = Heard(
             name, starts, ends, rows[:, :classes], rows[:, classes].astype(np.float64) if compared else None,
-            rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | before),
+            rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | short | before),
         )  # fmt: skip
         return candidates(heard, self._choice, self._predictor.labels, self._predictor.task)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -119,7 +119,8 @@ def _in_processes(
                     if waiting:
                         unit = waiting.popleft()
                         worker.unit.extend(unit)
-                        worker.pipe.send([path for _, path in unit])
+                        with suppress(ConnectionError):  # it has died since; reading from it says so
+                            worker.pipe.send([path for _, path in unit])
 
 
 def _buried(worker: _Worker, question: Question, waiting: deque[Unit]) -> Iterator[tuple[int, Answer]]:
