@@ -24,6 +24,7 @@ from astune.data import AudioDataset, Clip, DataRecipe
 from astune.errors import AdapterError, AudioError, ConfigError, DataError, OutputError
 from astune.features import build_cache
 from astune.inference.embed import load_embedder, write_embeddings
+from astune.training.output_folder import held
 
 RATE = 16_000  # Hz
 LENGTH = 48  # frames: 0.495 s
@@ -363,7 +364,18 @@ def test_a_killed_run_leaves_no_file(adapter: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == -9
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == [".x.npz.lock"]  # which is empty, and nobody holds it
+
+
+def test_a_file_takes_one_run_at_a_time(adapter: Path, recordings: Path, tmp_path: Path) -> None:
+    with held(tmp_path, "e.npz"):
+        with pytest.raises(
+            ConfigError, match=r"another run is writing .*e\.npz; wait until it ends, or give another file"
+        ):
+            write_embeddings(tmp_path / "e.npz", adapter, recordings)
+        write_embeddings(tmp_path / "other.npz", adapter, recordings)
+    write_embeddings(tmp_path / "e.npz", adapter, recordings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npz", "other.npz"]
 
 
 def test_the_command_says_what_it_wrote(adapter: Path, recordings: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,12 @@ import astune
 from astune import AudioClassifier, Predictor, TrainConfig, load_data
 from astune.cli import app
 from astune.data.generated import write_generated
-from astune.errors import AudioError, ConfigError, DataError
+from astune.errors import AudioError, ConfigError, DataError, OutputError
+from astune.inference import review as review_module
 from astune.inference import review_folder
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.review import Review, review
+from astune.training.output_folder import held
 
 RATE = 16_000  # Hz
 SLOT = 0.5  # seconds of a generated clip
@@ -322,11 +325,81 @@ def test_folders_that_are_refused(adapter: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=fault):
             review(adapter, tmp_path / "a.wav", folder)
-    (tmp_path / "empty").mkdir()
-    assert review(adapter, tmp_path / "a.wav", tmp_path / "empty", margin=0).rows
 
 
-def test_a_killed_run_leaves_no_folder_and_the_next_one_clears_up(adapter: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["empty", "link", "current", "new"])
+def test_folders_that_are_taken(kind: str, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
+    folder = tmp_path / "r"
+    if kind != "new":
+        folder.mkdir()
+        inode = folder.stat().st_ino
+    if kind == "current":
+        monkeypatch.chdir(folder)
+        folder = Path()
+    if kind == "link":
+        folder = tmp_path / "link"
+        folder.symlink_to("r")
+    assert review(adapter, tmp_path / "a.wav", folder, margin=0).rows
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["clips", "review.csv", "review.json"]
+    if kind != "new":  # the shell that is in it, and the disk that is mounted there, stay
+        assert (tmp_path / "r").stat().st_ino == inode
+
+
+def test_a_folder_takes_one_run_at_a_time_and_is_tried_before_anything_is_heard(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
+    with held(tmp_path / "r"), pytest.raises(ConfigError, match="another run is writing into"):
+        review(adapter, tmp_path / "a.wav", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    monkeypatch.setattr(review_module, "_reviewed", lambda *_: pytest.fail("it was heard"))
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(OutputError, match="cannot be written: File exists; give another folder"):
+        review(adapter, tmp_path / "a.wav", tmp_path / "dangling")
+
+
+def test_a_full_disk_leaves_nothing_and_says_so(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write = review_folder._write_clip
+
+    def on_a_full_disk(*arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, usual[1]))
+        try:
+            write(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+    monkeypatch.setattr(review_folder, "_write_clip", on_a_full_disk)
+    with pytest.raises(
+        OutputError, match=r"/r cannot be written: File too large; free some disk, or give another folder"
+    ):
+        review(adapter, tmp_path / "a.wav", tmp_path / "r")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_the_short_rest_of_a_recording_is_not_what_is_most_unlike(adapter: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", rng.normal(0, 0.1, round(2.53 * RATE)), RATE)
+    soundfile.write(tmp_path / "short.wav", rng.normal(0, 0.1, RATE // 4), RATE)
+    found = review(adapter, sorted(tmp_path.glob("*.wav")), tmp_path / "r", window=0.5 - 0.005, hop=0.5, margin=0)
+    spans = {(Path(row["recording"]).name, round(row["end"] - row["start"], 3)) for row in found.rows}
+    assert spans == {*((f"{number}.wav", 0.495) for number in range(3)), ("short.wav", 0.25)}
+    assert "Note: 3 windows that the end of a recording cuts short were passed over" in found.notices
+
+
+def test_what_is_suspicious_of_a_recording_is_said(adapter: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)
+    path.write_bytes(path.read_bytes()[: 4 * RATE])
+    assert any(
+        note.startswith("Warning: cut short: 1 of 1 file") for note in review(adapter, path, tmp_path / "r").notices
+    )
+
+
+def test_a_killed_run_leaves_no_review_and_the_next_one_clears_up(adapter: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 9 * RATE), RATE)
     code = (
         "import os, sys, signal\nfrom astune.inference import review, review_folder\n"
@@ -335,7 +408,7 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_clears_up(adapter: Path,
     )
     command = [sys.executable, "-c", code, str(adapter), str(tmp_path / "a.wav"), str(tmp_path / "r")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == -9
-    assert not (tmp_path / "r").exists()
+    assert {path.name for path in (tmp_path / "r").iterdir()} <= {".partial", ".astune.lock"}
     review(adapter, tmp_path / "a.wav", tmp_path / "r")
     assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "r"}
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"clips", "review.csv", "review.json"}

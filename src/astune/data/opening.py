@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import stat
@@ -22,6 +23,7 @@ from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
     from typing import BinaryIO
 
     from astune.data.sound import Sound
@@ -94,9 +96,9 @@ def _sound(
                 f"{printable(path)}: its content is {foreign.words}, which libsndfile does not decode; {INSTALL}, or convert it to "
                 ".wav or .flac"
             )
-        from astune.data.av_sound import opened_by_av
-
-        return stack.enter_context(opened_by_av(raw, foreign, str(path), size, frame, hint))
+        opened_by_av = _av_sound(path).opened_by_av
+        sound: Sound = stack.enter_context(opened_by_av(raw, foreign, str(path), size, frame, hint))
+        return sound
     shared = shared_container(raw) if av_installed() else None
     raw.seek(0)
     by_name = content is None and not _has_twin(path)
@@ -106,13 +108,27 @@ def _sound(
     except soundfile.LibsndfileError:
         if shared is None:
             raise
-        from astune.data.av_sound import opened_by_av, unlike_libsndfile
-
         with suppress(AudioError):  # then libsndfile's word counts
-            found = stack.enter_context(opened_by_av(raw, shared, str(path), size, frame, hint))
-            if unlike_libsndfile(found):
+            by_av = _av_sound(path)
+            found: Sound = stack.enter_context(by_av.opened_by_av(raw, shared, str(path), size, frame, hint))
+            if by_av.unlike_libsndfile(found):
                 return found
         raise
+
+
+def _av_sound(path: str | Path) -> ModuleType:
+    """What decodes by PyAV, imported where a file needs it.
+
+    Raises:
+        AudioError: PyAV is installed, and broken.
+    """
+    try:
+        return importlib.import_module("astune.data.av_sound")
+    except ImportError as fault:
+        raise AudioError(
+            f"{printable(path)}: PyAV, which decodes it, is installed but cannot be imported ({fault}); {INSTALL} "
+            "--force-reinstall, or convert it to .wav or .flac"
+        ) from fault
 
 
 def frame_hint(path: str | Path, frame: Frame) -> str:

@@ -30,6 +30,7 @@ from astune.inference.result_folder import digest_of
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
 from astune.printable import printable
+from astune.training.output_folder import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -189,7 +190,7 @@ def write_embeddings(
 
     Raises:
         AudioError: nothing can be read.
-        ConfigError: the file is there already, it has another ending, or as of :func:`embed`.
+        ConfigError: the file is there already, it has another ending, another run writes it, or as of :func:`embed`.
         OutputError: it cannot be written.
     """
     path = Path(path)
@@ -199,7 +200,7 @@ def write_embeddings(
         raise ConfigError(f"{printable(path)} {what}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{printable(path.parent)} is not a folder; make it, or give another file")
-    with written(printable(path), "free some disk, or give another file"):
+    with held(path.parent, path.name), written(printable(path), "free some disk, or give another file"):
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
             done = _compute(model, data, rows, **settings)

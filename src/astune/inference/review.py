@@ -11,6 +11,7 @@ import numpy as np
 
 from astune.console import progress, showing
 from astune.data.audio import SAMPLING_RATE
+from astune.data.heard import heard_notices
 from astune.data.opening import is_pipe
 from astune.errors import AudioError, ConfigError, DataError, bulleted
 from astune.features import rounded_features
@@ -19,7 +20,7 @@ from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
 from astune.inference.review_choice import Candidate, Choice, Criterion, Heard, Pick, candidates, choose
-from astune.inference.review_folder import refuse_folder, reviewed_spans, whole, write_folder
+from astune.inference.review_folder import reserved, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of
 from astune.printable import printable
@@ -114,11 +115,21 @@ def review(
     """
     folder, wanted = Path(output_dir), (criteria,) if isinstance(criteria, str) else tuple(criteria)
     choice = Choice(wanted, count, per_class, per_recording, threshold, margin, seed)
-    refuse_folder(folder)
     spans, found = reviewed_spans(reviewed), _found(recordings)
-    predictor = _predictor(adapter, settings)
-    listening = _Listening(predictor, choice, Windows.of(predictor.front_end, window, hop), data, spans)
-    picks = listening.picks(found.paths)
+    with reserved(folder):
+        predictor = _predictor(adapter, settings)
+        listening = _Listening(predictor, choice, Windows.of(predictor.front_end, window, hop), data, spans)
+        return _reviewed(listening, found, folder)
+
+
+def _reviewed(listening: _Listening, found: Expanded, folder: Path) -> Review:
+    """Hear the recordings, and write what was chosen.
+
+    Raises:
+        AudioError: none of them can be read.
+        DataError: there is nothing to choose.
+    """
+    picks, choice = listening.picks(found.paths), listening.choice
     errors = [*listening.errors, *(one.reason for one in found.left_out if not one.harmless)]
     if errors and not listening.recordings:
         raise AudioError(bulleted(errors, f"{number_of(len(errors), 'file')} cannot be read"))
@@ -127,7 +138,7 @@ def review(
         raise DataError("; ".join(["nothing to review: no window meets a criterion", *_shown(notices)]))
     known = listening.known
     rows = write_folder(folder, picks, choice.margin, known.names if known else (), listening.settings)
-    notices += _short(rows, choice, predictor.labels, known is not None)
+    notices += _short(rows, choice, listening.labels, known is not None)
     return Review(folder, tuple(rows), listening.recordings, listening.windows_heard, tuple(errors), tuple(notices))
 
 
@@ -151,29 +162,43 @@ class _Listening:
     def __init__(
         self, predictor: Predictor, choice: Choice, windows: Windows, data: str | AudioDataset | None, spans: Spans
     ) -> None:
-        self._predictor, self._choice, self._windows, self._spans = predictor, choice, windows, spans
+        self._predictor, self.choice, self._windows, self._spans = predictor, choice, windows, spans
         self.known, self._of_known = _known(predictor, choice, data)
         self._silences: dict[int, NDArray[np.float16]] = {}
-        self.recordings = self.windows_heard = self._silent = self._reviewed = 0
+        self.recordings = self.windows_heard = self._silent = self._short = self._reviewed = 0
         self.errors: list[str] = []
+        self._names: list[str] = []
+        self._doubts: dict[int, tuple[str, ...]] = {}
 
     @property
     def notices(self) -> list[str]:
-        """What the user should know: what was compared with, what lies between windows, what was passed over."""
-        counts = {"of digital silence": self._silent, "that were reviewed before": self._reviewed}
+        """What was compared with, what lies between windows, what was passed over, and what is suspicious of the recordings."""
+        counts = {
+            "of digital silence": self._silent,
+            "that the end of a recording cuts short": self._short,
+            "that were reviewed before": self._reviewed,
+        }
         gaps = self._windows.gap_note
-        return [*self._of_known, *([gaps] if gaps else [])] + [
+        passed = [
             f"Note: {number_of(count, 'window')} {which} {'was' if count == 1 else 'were'} passed over"
             for which, count in counts.items()
             if count
         ]
+        heard = dict.fromkeys(range(len(self._names)), 0.0)
+        suspicious = heard_notices(heard, self._doubts, self._names, self._predictor.front_end.seconds, "file")
+        return [*self._of_known, *([gaps] if gaps else []), *passed, *suspicious]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the classes."""
+        return self._predictor.labels
 
     @property
     def settings(self) -> dict[str, Any]:
         """How windows are chosen, as JSON has it."""
         predictor, windows = self._predictor, self._windows
         return {
-            "adapter": predictor.loaded.name, "labels": list(predictor.labels), **asdict(self._choice),
+            "adapter": predictor.loaded.name, "labels": list(predictor.labels), **asdict(self.choice),
             "window": windows.window, "hop": windows.hop,
         }  # fmt: skip
 
@@ -185,7 +210,7 @@ class _Listening:
         """
         paths = list({path.resolve(): path for path in reversed(list(recordings))}.values())[::-1]
         found = list(self._candidates(paths))
-        return choose(found, self._choice, max(1, len(paths) - len(self.errors)))
+        return choose(found, self.choice, max(1, len(paths) - len(self.errors)))
 
     def _candidates(self, paths: Sequence[Path]) -> Iterator[Candidate]:
         """The windows of all recordings that may be chosen."""
@@ -203,9 +228,11 @@ class _Listening:
                         spans.append((piece.start, piece.end))
                         parts.append(np.append(next(rows), np.float32(self._is_silent(piece))))
                     if piece.last:
-                        if piece.error is not None:
+                        if piece.facts is None:
                             self.errors.append(str(piece.error))
                         else:
+                            self._doubts[len(self._names)] = piece.facts.doubts
+                            self._names.append(piece.name)
                             yield from self._of_recording(piece.name, np.array(spans), np.stack(parts), classes)
                         spans, parts = [], []
                         advance(1, "")
@@ -227,19 +254,22 @@ class _Listening:
         self, name: str, spans: NDArray[np.float64], rows: NDArray[np.float32], classes: int
     ) -> Iterator[Candidate]:
         (starts, ends), silent = spans.T, rows[:, -1] > 0
+        # A rest of a few ms is mostly the zeros that fill the input, and so unlike every clip, in every recording.
+        short = (ends - starts < self._windows.window - 0.5 / SAMPLING_RATE) & (len(spans) > 1)
         before = np.zeros(len(spans), bool)
         for start, end in self._spans.get(whole(name), ()):
             before |= (starts < end) & (ends > start)
         self.recordings += 1
         self.windows_heard += len(spans)
         self._silent += int(silent.sum())
-        self._reviewed += int((before & ~silent).sum())
+        self._short += int((short & ~silent).sum())
+        self._reviewed += int((before & ~silent & ~short).sum())
         compared = self.known is not None
         heard = Heard(
             name, starts, ends, rows[:, :classes], rows[:, classes].astype(np.float64) if compared else None,
-            rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | before),
+            rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | short | before),
         )  # fmt: skip
-        return candidates(heard, self._choice, self._predictor.labels, self._predictor.task)
+        return candidates(heard, self.choice, self._predictor.labels, self._predictor.task)
 
     def _is_silent(self, piece: Piece) -> bool:
         """Whether its features are those of zeros."""

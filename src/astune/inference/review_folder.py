@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,15 @@ import numpy as np
 import soundfile
 
 from astune.data.opening import opened
-from astune.errors import AudioError, ConfigError, DataError, OutputError, written
+from astune.errors import AudioError, ConfigError, DataError, written
 from astune.files import write_text
 from astune.json_text import json_text
 from astune.printable import printable
+from astune.training.output_folder import LOCK, held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -43,6 +46,8 @@ TABLE, SETTINGS, CLIPS = "review.csv", "review.json", "clips"
 _COLUMNS = ("file", "recording", "start", "end", "label", "score", "criterion", "rank", "value", "nearest")
 _LONGEST = 100  # letters of a recording's name that its clips keep
 _NEXT = "give another folder"
+_PARTIAL = ".partial"
+_PASSING = {_PARTIAL, LOCK}  # what a run that was killed may leave
 
 
 def refuse_folder(folder: Path) -> None:
@@ -58,19 +63,44 @@ def refuse_folder(folder: Path) -> None:
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
     if (folder / TABLE).exists():
         raise ConfigError(f"{printable(folder)} holds a review already, whose labels may have been corrected; {_NEXT}")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(one.name not in _PASSING for one in folder.iterdir()):
         raise ConfigError(f"{printable(folder)} is not empty; {_NEXT}")
     if not folder.absolute().parent.is_dir():
         raise ConfigError(f"{printable(folder.parent)} is not a folder; make it, or {_NEXT}")
 
 
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Take a folder for a review before anything is heard, and keep other runs out.
+
+    It may be a link, the current folder or the root of a disk: nothing but what is in it is renamed.
+
+    Args:
+        folder: made if it is not there, and gone again where no review was written.
+
+    Raises:
+        ConfigError: as of :func:`refuse_folder`, or another run is writing into it.
+        OutputError: nothing can be written there.
+    """
+    refuse_folder(folder)
+    with held(folder):
+        refuse_folder(folder)  # another run may have ended meanwhile
+        try:
+            with written(printable(folder), _NEXT):
+                shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+                (folder / _PARTIAL / CLIPS).mkdir(parents=True)
+            yield
+        finally:
+            shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+
+
 def write_folder(
     folder: Path, picks: Sequence[Pick], margin: float, nearest: Sequence[str], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Cut the clips and write everything; the folder is whole or not there.
+    """Cut the clips and write everything; all of it is there at the end, or nothing.
 
     Args:
-        folder: as of :func:`refuse_folder`.
+        folder: that :func:`reserved` holds.
         picks: what was chosen; their clips do not overlap.
         margin: seconds around each window.
         nearest: names of the training clips.
@@ -83,21 +113,14 @@ def write_folder(
         AudioError: a recording can no longer be read.
         OutputError: something cannot be written.
     """
-    partial = folder.absolute().with_name(f".{folder.name}.partial")
-    with written(printable(folder), f"free some disk, or {_NEXT}"):
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        (partial / CLIPS).mkdir(parents=True)
-        try:
-            names = _cut(partial / CLIPS, picks, margin)
-            rows = [_row(f"{CLIPS}/{name}", pick, nearest) for name, pick in zip(names, picks, strict=True)]
-            write_text(partial / SETTINGS, json_text(dict(settings), indent=1) + "\n")
-            write_text(partial / TABLE, _table(rows))
-            if folder.is_dir():
-                folder.rmdir()  # which is empty
-            partial.rename(folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+    partial = folder / _PARTIAL
+    with _room(folder):
+        names = _cut(partial / CLIPS, picks, margin)
+        rows = [_row(f"{CLIPS}/{name}", pick, nearest) for name, pick in zip(names, picks, strict=True)]
+        write_text(partial / SETTINGS, json_text(dict(settings), indent=1) + "\n")
+        write_text(partial / TABLE, _table(rows))
+        for name in (CLIPS, SETTINGS, TABLE):  # the table is the mark of a review, so it comes last
+            (partial / name).rename(folder / name)
     return rows
 
 
@@ -136,6 +159,10 @@ def whole(recording: str) -> str:
     return printable(os.path.abspath(recording))  # noqa: PTH100 - links stay as they are
 
 
+def _room(folder: Path) -> AbstractContextManager[None]:
+    return written(printable(folder), f"free some disk, or {_NEXT}")
+
+
 def _row(file: str, pick: Pick, nearest: Sequence[str]) -> dict[str, Any]:
     one = pick.candidate
     cells = (
@@ -166,12 +193,12 @@ def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
                 first, frames = _part(recording, sound, one.start - margin, one.end + margin)
                 rate = sound.rate
                 names[number] = _name(recording, one.start, set(names.values()))
-                _write_clip(folder / names[number], frames, rate)
                 begin = one.start - first / rate
-                line = (
-                    f"{begin:.6f}\t{min(begin + one.end - one.start, len(frames) / rate):.6f}\t{printable(one.label)}\n"
-                )
-                write_text((folder / names[number]).with_suffix(".txt"), line)
+                end = min(begin + one.end - one.start, len(frames) / rate)
+                with _room(folder.parents[1]):  # else the disk's fault would be called the recording's
+                    _write_clip(folder / names[number], frames, rate)
+                    track = (folder / names[number]).with_suffix(".txt")
+                    write_text(track, f"{begin:.6f}\t{end:.6f}\t{printable(one.label)}\n")
     return [names[number] for number in range(len(picks))]
 
 
@@ -190,15 +217,10 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
 
 
 def _write_clip(path: Path, frames: NDArray[np.float32], rate: int) -> None:
-    """As 16-bit WAV; samples beyond full scale would be cut off there, so such a clip keeps its floats.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        soundfile.write(path, frames, rate, subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
-    except soundfile.SoundFileError as fault:
-        raise OutputError(f"{printable(path)} cannot be written: {fault}; free some disk, or {_NEXT}") from fault
+    """As 16-bit WAV; samples beyond full scale would be cut off there, so such a clip keeps its floats."""
+    coded = io.BytesIO()  # of a full disk, libsndfile would say "System error" alone
+    soundfile.write(coded, frames, rate, format="WAV", subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
+    path.write_bytes(coded.getbuffer())
 
 
 def _name(recording: str, start: float, taken: set[str]) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown, written
 from astune.files import write_bytes
+from astune.printable import printable
 from astune.reporting.canvas import COLOURS, LABEL_SIZE, drawn, need_matplotlib, new_figure, write_figure
 
 if TYPE_CHECKING:
@@ -52,13 +53,15 @@ def save_check_picture(report: Report, path: Path) -> None:
 
     Raises:
         ConfigError: as of :func:`refuse_picture`.
+        OutputError: it cannot be written.
     """
     refuse_picture(path)
     content = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     options = {"dpi": 150} if kind == "png" else {"metadata": {"CreationDate" if kind == "pdf" else "Date": None}}
     write_figure(draw_check(report), content, format=kind, **options)
-    write_bytes(path, content.getvalue())
+    with written(printable(path), "free some disk, or give another file"):
+        write_bytes(path, content.getvalue())
 
 
 def draw_check(report: Report) -> Figure:

@@ -137,22 +137,26 @@ def clear(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder for the time of a block; the lock ends with the process, however that ends.
+def held(folder: Path, file: str | None = None) -> Iterator[None]:
+    """Keep other runs out of a folder, or off a file, for the time of a block; the lock ends with the process, however that ends.
 
     Args:
         folder: made if it is not there, and removed again where nothing was written into it.
+        file: name in the folder, where that file alone is written.
 
     Raises:
         ConfigError: another run writes into it.
     """
-    lock, made = FileLock(folder / LOCK, timeout=0), _missing(folder)
+    path = folder / (LOCK if file is None else f".{file}.lock")
+    lock, made = FileLock(path, timeout=0), _missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as fault:
         raise ConfigError(
             f"another run is writing into {folder}; wait until it ends, or give another output folder"
+            if file is None
+            else f"another run is writing {folder / file}; wait until it ends, or give another file"
         ) from fault
     except OSError:  # refuse_unusable says it among the other faults; or a finished run is in a folder nobody may write
         pass
@@ -160,7 +164,7 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
+            path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
             lock.release()
         for place in made:
             with suppress(OSError):  # something was written, or it was never made

@@ -20,7 +20,7 @@ from astune.data import Clip, load_data
 from astune.data.audio import read_audio
 from astune.data.check import CLIPPED, MOSTLY_SILENT, OTHER_LEVEL, check
 from astune.data.check_report import LogMel
-from astune.errors import ConfigError
+from astune.errors import ConfigError, OutputError
 from astune.reporting.check_picture import draw_check, refuse_picture
 from tests.example_layouts import write_csv, write_text, write_tone
 
@@ -261,6 +261,11 @@ def test_the_picture_is_whole_or_refused_before_decoding(tmp_path: Path, monkeyp
     done = runner.invoke(app, ["data", "check", str(data), "--plot", str(tmp_path / "check.PNG")])
     assert done.exit_code == 0
     assert (tmp_path / "check.PNG").read_bytes().startswith(b"\x89PNG")
+    with monkeypatch.context() as full:
+        full.setattr("astune.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        done = runner.invoke(app, ["data", "check", str(data), "--plot", str(tmp_path / "full.png")])
+        assert isinstance(done.exception, OutputError)
+        assert "full.png cannot be written: No space left on device; free some disk, or" in str(done.exception)
     monkeypatch.setattr("astune.data.check.measure", lambda *_: pytest.fail("it was decoded"))
     for name, reason in (("check.gif", "'.gif'"), ("nowhere/check.png", "there is no folder")):
         refused = runner.invoke(app, ["data", "check", str(data), "--plot", str(tmp_path / name)])

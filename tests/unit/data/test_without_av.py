@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from astune.data import load_data
+from astune.data import load_data, opening
 from astune.data.audio import read_audio
 from astune.data.formats import AV_SUFFIXES, av_installed, readable_suffixes
 from astune.data.recordings import find_recordings, passed_over
@@ -86,3 +87,20 @@ def test_what_could_not_be_read_is_tried_again_when_it_is_installed(tmp_path: Pa
     absent()
     for _ in range(2):
         assert not build_cache(paths, front_end, skip_broken=True).broken
+
+
+def test_a_broken_installation_is_a_fault_of_the_files_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "av_installed", lambda: True)
+    monkeypatch.setitem(sys.modules, "astune.data.av_sound", None)
+    (tmp_path / "clip.m4a").write_bytes(MARK)
+    with pytest.raises(
+        AudioError, match=r"PyAV, which decodes it, is installed but cannot be imported .*--force-reinstall, or convert"
+    ):
+        read_audio(tmp_path / "clip.m4a")
+    soundfile.write(tmp_path / "clip.wav", 0.1 * np.sin(np.arange(8_000)), 16_000)
+    assert len(read_audio(tmp_path / "clip.wav")) == 8_000
+    (tmp_path / "bad.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    with pytest.raises(AudioError, match=r"bad\.wav: (?!PyAV)"):
+        read_audio(tmp_path / "bad.wav")
