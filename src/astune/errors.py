@@ -32,6 +32,10 @@ class NumericalError(ConfigError):
     """Training or scoring gave numbers that are not finite."""
 
 
+class AudioWarning(UserWarning):
+    """A recording that was used is suspicious: silent, cut short, far too loud, or channels that cancel out."""
+
+
 class OutputError(AstuneError):
     """A folder or file of results cannot be written."""
 

@@ -17,7 +17,7 @@ import torch
 import astune
 from astune import AudioClassifier, Predictor, load_backbone
 from astune.compute import Arithmetic
-from astune.errors import AdapterError, AudioError, ConfigError, DataError, NumericalError
+from astune.errors import AdapterError, AudioError, AudioWarning, ConfigError, DataError, NumericalError
 from astune.features import FeatureCache
 from astune.inference.batches import ahead, fetched, outputs, slices
 
@@ -222,7 +222,8 @@ def test_the_beginning_alone_is_heard_where_that_is_asked_for(predictor: Predict
     told = predictor.notices(predictions)
     assert told[0].startswith("Note: 1 of 2 files is longer than the input: only the first 0.5 s were heard")
     assert told[1].startswith("Warning: digital silence: 1 of 2 files: inputs[0]")
-    expected = predictor.logits(sounds, sampling_rate=RATE).softmax(dim=-1)
+    with pytest.warns(AudioWarning, match="digital silence"):
+        expected = predictor.logits(sounds, sampling_rate=RATE).softmax(dim=-1)
     for prediction, row in zip(predictions, expected, strict=True):
         assert [entry["score"] for entry in prediction.labels] == row.sort(descending=True).values[:5].tolist()
     with pytest.raises(ConfigError, match="unknown pool 'median'; choose one of: mean, max, first"):
@@ -381,3 +382,17 @@ def test_the_loop_leaves_the_caller_as_it_was() -> None:
         assert not torch.is_autocast_enabled("cpu")
         assert (len(rows), rows.dtype) == (len(clips), torch.float32)
     assert modes == [(False, True, True)] * 3
+
+
+@pytest.mark.parametrize("name", ["predict", "logits", "embed"])
+def test_python_is_warned_of_suspicious_recordings(name: str) -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 48), "linear", ["a", "b"])
+    call = getattr(Predictor(model), name)
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    with pytest.warns(AudioWarning) as caught:
+        call([noise, 0 * noise, 3e5 * noise], sampling_rate=16_000)
+    assert [str(one.message)[:45] for one in caught] == [
+        "digital silence: 1 of 3 recordings: inputs[1]",
+        "far outside of -1 to 1: 1 of 3 recordings: in",
+    ]
+    assert {Path(one.filename).name for one in caught} == {"test_predictor.py"}

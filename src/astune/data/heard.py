@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astune.data.audio import SAMPLING_RATE
+from astune.errors import AudioWarning
 from astune.names import FRAME, HOP
 from astune.plurals import number_of
 from astune.printable import printable
@@ -134,6 +136,21 @@ def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "cl
         f"Warning: {kind}: {len(found):,} of {number_of(total, noun)}: {_named(found)}"
         for kind, found in by_kind(doubts).items()
     ]
+
+
+def warn_of(doubts: Iterable[tuple[str, str]], total: int, stacklevel: int) -> None:
+    """Warn whoever calls from Python, where nobody prints notices.
+
+    Args:
+        doubts: as for :func:`by_kind`.
+        total: how many recordings there are.
+        stacklevel: as :func:`warnings.warn` counts from the function that calls this one.
+
+    Warns:
+        AudioWarning: for each kind of doubt.
+    """
+    for sentence in doubt_notices(doubts, total, "recording"):
+        warnings.warn(sentence.removeprefix("Warning: "), AudioWarning, stacklevel=stacklevel + 1)
 
 
 def _named(found: list[tuple[str, str]]) -> str:

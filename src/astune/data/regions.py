@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.clip import Clip, Region
-from astune.data.cutting import Part, cut_recording, overlaps
 from astune.data.durations import durations
 from astune.data.labels import cleaned, cleaning_remark
+from astune.data.window_labels import Part, cut_recording, overlaps
 from astune.data.windowing import STEP, Measure
 from astune.errors import ConfigError, DataError, listing
 from astune.names import FRAME
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from astune.data.cutting import Windows
     from astune.data.options import DataOptions
     from astune.data.splits import SplitName
+    from astune.data.window_labels import Windows
 
 _SLACK = 0.1  # seconds that a region may go on after the end of its recording: tables are rounded, and encoders pad
 _SHARE = 0.95  # of the regions that a window holds

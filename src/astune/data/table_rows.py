@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from astune.data.clip import Clip, Region
 from astune.data.durations import durations
 from astune.data.labels import cleaned, label_fault
-from astune.data.lookup import Lost, portable_names
 from astune.data.named_files import NamedFiles, windows_fault, windows_path
+from astune.data.recording_lookup import Lost, portable_names
 from astune.data.regions import Cut, LabelledRegion, cut
 from astune.data.rows import refuse, whole_number
-from astune.data.seconds import Seconds
 from astune.data.splits import split_fault, split_named
+from astune.data.time_cells import Seconds
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from astune.data.columns import TimeColumns
     from astune.data.hold_out import Sides
-    from astune.data.lookup import Recordings
     from astune.data.options import DataOptions
+    from astune.data.recording_lookup import Recordings
     from astune.data.recordings import Skipped
     from astune.data.rows import Row
     from astune.data.splits import SplitName

@@ -270,7 +270,7 @@ class Embedder:
         """
         width = self.backbone.width
         empty = (0, 0, width) if wanted.tokens else (0, width)
-        return self.listener.beginnings(inputs, self.compute(wanted), empty, sampling_rate)
+        return self.listener.beginnings(inputs, self.compute(wanted), empty, sampling_rate, stacklevel=3)
 
     def windows(self, material: Material, window: float | None, hop: float | None) -> Windows:
         """In which windows it is heard.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from astune.data.audio import listen
+from astune.data.heard import warn_of
 from astune.errors import AudioError
 from astune.features import rounded_features
 from astune.inference.batches import ahead, outputs, refuse_non_finite
@@ -94,6 +95,7 @@ class Listener:
         compute: Callable[[Tensor], Tensor],
         empty: tuple[int, ...],
         sampling_rate: float | None = None,
+        stacklevel: int = 2,
     ) -> Tensor:
         """What the model computes of the beginning of each input.
 
@@ -102,6 +104,7 @@ class Listener:
             compute: as for :meth:`outputs`.
             empty: shape of the result for no inputs.
             sampling_rate: as for :meth:`outputs`.
+            stacklevel: of warnings, counted from this method.
 
         Returns:
             (inputs, ...), float32, on the CPU; one row for a single input.
@@ -110,13 +113,20 @@ class Listener:
             AudioError: a recording cannot be read.
             ConfigError: an input cannot be used.
             NumericalError: some values are NaN or infinite.
+
+        Warns:
+            AudioWarning: a recording is suspicious.
         """
-        found = []
+        found, doubts, total = [], [], 0
         windows = Windows.of(self.front_end)
         for batch, output in self.outputs(inputs, compute, windows, sampling_rate=sampling_rate, beginning=True):
             for fault in (piece.error for piece in batch if piece.error):
                 raise fault
             found.append(output)
+            facts = [(piece.name, piece.facts) for piece in batch if piece.facts]
+            doubts += [(name, doubt) for name, known in facts for doubt in known.doubts]
+            total += len(facts)
+        warn_of(doubts, total, stacklevel=stacklevel + 1)
         rows = torch.cat(found) if found else torch.empty(empty)
         refuse_non_finite(rows.flatten(1))
         return rows

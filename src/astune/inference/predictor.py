@@ -15,6 +15,7 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
+from astune.data.heard import warn_of
 from astune.errors import ConfigError, unknown
 from astune.inference.embedder import Embedder, Wanted
 from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
@@ -156,14 +157,20 @@ class Predictor(Summarised):
             AudioError: a recording cannot be read.
             ConfigError: an input is none of the above, lacks its rate, or ``top_k`` is below 1.
             NumericalError: scores are NaN or infinite.
+
+        Warns:
+            AudioWarning: a recording is suspicious, such as silent or cut short.
         """
         if errors not in ("raise", "return"):
             raise ConfigError(unknown("errors", errors, ("raise", "return")))
         found: list[list[LabelScore] | AstuneError] = []
+        doubts: list[tuple[str, str]] = []
         for prediction in self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool):
             if prediction.error and errors == "raise":
                 raise prediction.error
             found.append(prediction.error or list(prediction.labels))
+            doubts += [(prediction.name, doubt) for doubt in prediction.doubts]
+        warn_of(doubts, len(found), stacklevel=2)
         return found[0] if is_single(inputs) else found
 
     def predictions(

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astune.data import Clip
-from astune.data.cutting import Part, cut_recording, overlaps
 from astune.data.options import DataOptions
 from astune.data.regions import Cut, LabelledRegion, cut, recording_of
+from astune.data.window_labels import Part, cut_recording, overlaps
 from astune.data.windowing import STEP, Coverage, Measure, gaps, united, windows_over
 from astune.errors import ConfigError, DataError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
-from astune.data.every_layout import with_options
+from astune.data.groups_and_negatives import with_options
 from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
@@ -301,15 +301,8 @@ def dataset_of(
         for label in clip.labels:
             first.setdefault(label, clip.name)
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
-    changed = {label: new for label, new in clean.items() if new != label}
-    if changed:
-        ordered = [
-            replace(clip, labels=tuple(clean[label] for label in clip.labels)) if changed.keys() & clip.labels else clip
-            for clip in ordered
-        ]
     groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
-    if any(new != group for group, new in groups.items()):
-        ordered = [replace(clip, group=groups[clip.group]) if clip.group is not None else clip for clip in ordered]
+    ordered = _cleaned_clips(ordered, clean, groups)
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
     names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
@@ -335,7 +328,23 @@ def dataset_of(
         layout.recipe,
         validation_by_fold,
         passed_over(skipped),
-        (*remarks, *cleaning_remark(changed), *warnings),
+        (*remarks, *cleaning_remark({label: new for label, new in clean.items() if new != label}), *warnings),
         group_like,
         window=window,
     )
+
+
+def _cleaned_clips(clips: Sequence[Clip], labels: Mapping[str, str], groups: Mapping[str, str]) -> list[Clip]:
+    """Clips with their labels and groups as they are after cleaning; those that need none are not copied."""
+    dirty = {label for label, new in labels.items() if new != label}
+    unlike = {group for group, new in groups.items() if new != group}
+    return [
+        replace(
+            clip,
+            labels=tuple(labels[label] for label in clip.labels),
+            group=None if clip.group is None else groups[clip.group],
+        )
+        if clip.group in unlike or not dirty.isdisjoint(clip.labels)
+        else clip
+        for clip in clips
+    ]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.data.dataset import AudioDataset
 from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of
-from astune.data.lookup import Lost, Recordings, portable_names
 from astune.data.options import DataOptions
 from astune.data.predicted import predicted
+from astune.data.recording_lookup import Lost, Recordings, portable_names
 from astune.data.recordings import Skipped, find_recordings, subfolders
 from astune.data.regions import LabelledRegion, cut
 from astune.data.rows import refuse

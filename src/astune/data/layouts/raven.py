@@ -16,7 +16,7 @@ from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
 from astune.data.rows import read_text, split_rows
-from astune.data.seconds import Seconds
+from astune.data.time_cells import Seconds
 from astune.errors import DataError
 from astune.printable import printable
 

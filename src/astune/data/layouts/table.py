@@ -15,9 +15,9 @@ from astune.data.dataset import AudioDataset
 from astune.data.hold_out import crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import write_text, write_tone
-from astune.data.lookup import Recordings
 from astune.data.options import DataOptions
 from astune.data.predicted import predicted
+from astune.data.recording_lookup import Recordings
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
 from astune.data.rows import absent_columns, read_json_rows, read_rows
 from astune.data.splits import ask_which, is_undecided, split_named
