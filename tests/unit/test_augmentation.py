@@ -106,4 +106,4 @@ def test_an_augmentation_says_whether_frozen_layers_run_once(
     capsys.readouterr()
     masks = augmentations_of(settings, RECIPE, (12, 2))
     assert stage_of(setup, [Recorded(), *masks]).cached_layers == 0
-    assert "The 4 frozen layers run in every epoch: SpecAugment masks them" in capsys.readouterr().err
+    assert "The 4 frozen layers run in every epoch: SpecAugment changes their input" in capsys.readouterr().err

@@ -269,7 +269,8 @@ def test_regions_of_one_file_train_as_the_files_of_the_regions_do(regions: Path,
     assert np.array_equal(features[0], features[1])
     assert parts.length_percentile(range(24)) == files.length_percentile(range(24))
     of_parts, of_files = check(parts, quiet=True), check(files, quiet=True)
-    assert replace(of_parts, source=files.source) == of_files
+    assert (of_parts.recordings, of_files.recordings) == (1, len(files.clips))
+    assert replace(of_parts, source=files.source, recordings=of_files.recordings) == of_files
     one = train(config(regions, tmp_path / "one"), quiet=True)
     other = train(config(saved, tmp_path / "other"), quiet=True)
     losses = [[epoch["train_loss"] for epoch in result.history] for result in (one, other)]
