@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from astune.cli.options import BackboneOption, DeviceOption, PrecisionOption, given, with_fields
+from astune.cli.options import AdapterArgument, BackboneOption, DeviceOption, PrecisionOption, given, with_fields
 from astune.console import print_result, results, results_table
 from astune.data.options import DataOptions
 from astune.json_text import json_text
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     *,
-    adapter: Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")],
+    adapter: AdapterArgument,
     data: Annotated[str, typer.Argument(help="Labelled audio, as for `astune train`.")],
     split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which clips.")] = "test",
     fold: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from astune.cli.options import (
     LONG_RECORDINGS,
+    AdapterArgument,
     BackboneOption,
     DeviceOption,
     HopOption,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     Ask: TypeAlias = Callable[[Sequence[Path], OnWindow], Iterator[Any]]
 
 _ARCHIVES = "Archives"
-Adapter = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
 ]
@@ -135,7 +135,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    adapter: Adapter,
+    adapter: AdapterArgument,
     files: Files,
     top_k: TopK = None,
     pool: Pooling = None,

@@ -9,6 +9,7 @@ import typer
 
 from astune.cli.options import (
     LONG_RECORDINGS,
+    AdapterArgument,
     BackboneOption,
     DeviceOption,
     HopOption,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _WHICH = "Which windows"
 
 
-Adapter = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
 Recordings = Annotated[
     list[str], typer.Argument(metavar="RECORDING...", help="Audio files and folders of them, of any length.")
 ]
@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
 
 
 def review(
-    adapter: Adapter,
+    adapter: AdapterArgument,
     recordings: Recordings,
     output_dir: OutputDir,
     criterion: Criterion = None,

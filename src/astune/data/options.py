@@ -20,6 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def given_path(value: object) -> object:
+    """Refuse an empty path: a variable of the shell that is not set gives one, and it is the current folder.
+
+    Args:
+        value: as it was given.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it is empty; give one ('.' for this folder)")
+    return value
+
+
+def path_as_text(value: object) -> object:
+    """A path as text, where it is one.
+
+    Args:
+        value: as it was given.
+
+    Returns:
+        Text for a path; anything else as it is.
+    """
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 class DataOptions(Validated):
     """Options of reading a data set; making one of values that cannot be used raises ``SettingsError``, a ``ConfigError``."""
 
@@ -66,14 +95,7 @@ class DataOptions(Validated):
     @field_validator("audio_dir", mode="before")
     @classmethod
     def _is_a_folder(cls, value: object) -> object:
-        """A variable of the shell that is not set gives an empty text, and an empty path is the current folder.
-
-        Raises:
-            ValueError: it is empty.
-        """
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty; give one ('.' for this folder)")
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return path_as_text(given_path(value))
 
     @field_validator("background", "negative")
     @classmethod

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astune.data.audio import SAMPLING_RATE
+from astune.data.dataset import frames_of
 from astune.errors import ConfigError
-from astune.names import FRAME
+from astune.names import FRAME, LONGEST_INPUT
 from astune.validated import fits
 
 if TYPE_CHECKING:
@@ -67,12 +68,11 @@ class Windows:
         """
         longest = front_end.seconds
         window = longest if window is None else _seconds("window", window)
-        if (
-            window >= longest + _CLOSEST
-        ):  # what is less than a step longer gives no frame more: 1 s trains an input of 0.995 s
+        # What is less than a step longer gives no frame more: clips of 1 s train an input of 0.995 s.
+        if window >= longest + _CLOSEST:
             raise ConfigError(
                 f"window={window:g} is longer than the adapter's input of {longest:g} s; give at most {longest:g}, or train an adapter "
-                f"with max_length={math.ceil((window - _SHORTEST) * 100) + 1}"
+                f"with max_length={frames_of(window, LONGEST_INPUT)}"
             )
         if window < _SHORTEST:
             raise ConfigError(f"window={window:g}: give at least {_SHORTEST:g} seconds, one frame of features")

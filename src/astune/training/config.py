@@ -5,7 +5,6 @@ None means: as the recipe has it for this method and this data set (``astune.tra
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +13,7 @@ import yaml
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
-from astune.data.options import DataOptions
+from astune.data.options import DataOptions, given_path, path_as_text
 from astune.errors import ConfigError, listing
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
 from astune.printable import UNPRINTABLE, printable
@@ -132,19 +131,12 @@ class TrainConfig(DataOptions):
     @field_validator("data", "output_dir", mode="before")
     @classmethod
     def _is_given(cls, value: object) -> object:
-        """A variable of the shell that is not set gives an empty text, and an empty path is the current folder.
-
-        Raises:
-            ValueError: it is empty.
-        """
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty; give one ('.' for this folder)")
-        return value
+        return given_path(value)
 
     @field_validator("data", "backbone", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return path_as_text(value)
 
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod
