@@ -13,6 +13,18 @@ BUNDLED_BACKBONE = "bundled"
 Selection = Literal["best-validation", "last"]
 """Whose weights a run keeps."""
 
+Scheduler = Literal["cosine", "linear", "constant"]
+"""How the learning rate falls after the warm-up, as transformers names it."""
+
+RecipeName = Literal["paper", "own"]
+"""Whose numbers fill in what the user leaves open."""
+
+TaskName = Literal["single-label", "multi-label"]
+"""What a clip may have: one label, or any number of them."""
+
+HeadStart = Literal["random", "probe"]
+"""The first weights of a head."""
+
 AttentionKernel = Literal["auto", "fused", "math"]
 """How attention multiplies: whatever is faster, torch's fused kernel, or score by score."""
 

@@ -72,16 +72,43 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def loss(self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+    def loss(
+        self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
+    ) -> Tensor:
         """What training lowers.
 
         Args:
             logits: (batch, classes), float32.
-            targets: (batch, ...), as :meth:`encode` gives them.
-            reduction: over the batch.
+            targets: as :meth:`encode` or :meth:`shares_of` gives them.
+            reduction: over the batch; the mean divides by the clips, and not by their weights.
+            class_weights: (classes,), how much each class counts; all alike where None.
 
         Returns:
             A scalar, in nats.
+        """
+
+    @abstractmethod
+    def shares_of(self, targets: Tensor, classes: int) -> Tensor:
+        """Targets that can be mixed and smoothed.
+
+        Args:
+            targets: (batch, ...), as :meth:`encode` gives them.
+            classes: how many there are.
+
+        Returns:
+            How much each clip has of each class, (batch, classes), float32, from 0 to 1.
+        """
+
+    @abstractmethod
+    def smoothed(self, shares: Tensor, factor: float) -> Tensor:
+        """Label smoothing: a part of each target is spread over all answers.
+
+        Args:
+            shares: (batch, classes), as :meth:`shares_of` gives them.
+            factor: the part, from 0 to 1.
+
+        Returns:
+            (batch, classes).
         """
 
     @abstractmethod
@@ -110,14 +137,19 @@ class Task(ABC):
             ValueError: there are no clips.
         """
 
-    @abstractmethod
-    def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
-        """Whether one epoch's weights are kept rather than another's; the earlier one wins a tie.
+    def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None, metric: str | None = None) -> bool:
+        """Whether one epoch's weights are kept rather than another's: by a figure, and where that is equal by loss.
+
+        The earlier epoch wins a tie.
 
         Args:
             figures: of the later epoch, on validation clips.
             than: of the best so far; None where there is none.
+            metric: name of the figure, such as ``loss``; the headline where None.
         """
+        name = metric or self.headline
+        sign = -1 if name == "loss" else 1
+        return than is None or (sign * figures[name], -figures["loss"]) > (sign * than[name], -than["loss"])
 
 
 class SingleLabel(Task):
@@ -139,11 +171,26 @@ class SingleLabel(Task):
         index = {label: number for number, label in enumerate(labels)}
         return torch.tensor([index[clip.label] for clip in clips], dtype=torch.int64)
 
-    def loss(self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+    def loss(
+        self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy; targets may be class indices, (batch,), or shares of the classes, (batch, classes)."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, targets, reduction=reduction)
+        if class_weights is None:
+            return cross_entropy(logits, targets, reduction=reduction)
+        summed = cross_entropy(logits, targets, weight=class_weights, reduction="sum")
+        return summed / len(logits) if reduction == "mean" else summed
+
+    def shares_of(self, targets: Tensor, classes: int) -> Tensor:
+        """One-hot rows."""
+        from torch.nn.functional import one_hot
+
+        return one_hot(targets, classes).float()
+
+    def smoothed(self, shares: Tensor, factor: float) -> Tensor:
+        """As torch's ``cross_entropy(label_smoothing=factor)``: spread evenly over the classes."""
+        return shares * (1 - factor) + factor / shares.shape[-1]
 
     def activate(self, logits: Tensor) -> Tensor:
         """Softmax."""
@@ -155,13 +202,62 @@ class SingleLabel(Task):
 
         return score_classes(logits, targets)
 
-    def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
-        """By accuracy, and where that is equal by loss."""
-        return than is None or (figures["accuracy"], -figures["loss"]) > (than["accuracy"], -than["loss"])
+
+class MultiLabel(Task):
+    """Each clip has any number of labels, or none: a sigmoid and binary cross-entropy for each, scored by mean average precision."""
+
+    name = "multi-label"
+    headline = "map"
+    shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP"}
+
+    def strata(self, clip: Clip) -> tuple[str, ...]:
+        """All its labels."""
+        return clip.labels
+
+    def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
+        """Which labels each clip has, (clips, classes), float32, 0 or 1."""
+        import torch
+
+        index = {label: number for number, label in enumerate(labels)}
+        targets = torch.zeros(len(clips), len(labels))
+        for row, clip in zip(targets, clips, strict=True):
+            row[[index[label] for label in clip.labels]] = 1.0
+        return targets
+
+    def loss(
+        self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
+    ) -> Tensor:
+        """Binary cross-entropy, a clip's being the mean over its labels; weights count for clips that have the label."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        each = binary_cross_entropy_with_logits(
+            logits, targets.to(logits), reduction="none", pos_weight=class_weights
+        ).mean(dim=-1)
+        return each.mean() if reduction == "mean" else each.sum()
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Sigmoid: scores are independent and need not add up to 1."""
+        return logits.sigmoid()
+
+    def shares_of(self, targets: Tensor, classes: int) -> Tensor:
+        """The targets themselves."""
+        del classes
+        return targets
+
+    def smoothed(self, shares: Tensor, factor: float) -> Tensor:
+        """Each label by itself has two answers, over which the part is spread evenly."""
+        return shares * (1 - factor) + factor / 2
+
+    def score(self, logits: Tensor, targets: Tensor) -> Scores:
+        """Average precision and area under the ROC curve of each label, their means, and the loss."""
+        from astune.label_scores import score_labels
+
+        return score_labels(logits, targets)
 
 
 SINGLE_LABEL = SingleLabel()
-TASKS: dict[str, Task] = {task.name: task for task in (SINGLE_LABEL,)}
+MULTI_LABEL = MultiLabel()
+TASKS: dict[str, Task] = {task.name: task for task in (SINGLE_LABEL, MULTI_LABEL)}
 
 
 def task_named(name: str) -> Task:

@@ -29,7 +29,7 @@ from astune.training.config import TrainConfig
 from astune.training.loop import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -131,7 +131,17 @@ class AnyLabels(Task):
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
         return torch.tensor([[float(label in clip.labels) for label in labels] for clip in clips])
 
-    def loss(self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+    def shares_of(self, targets: Tensor, classes: int) -> Tensor:
+        del classes
+        return targets
+
+    def smoothed(self, shares: Tensor, factor: float) -> Tensor:
+        return shares * (1 - factor) + factor / 2
+
+    def loss(
+        self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
+    ) -> Tensor:
+        assert class_weights is None
         each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
         return each.mean(dim=-1).mean() if reduction == "mean" else each.mean(dim=-1).sum()
 
@@ -141,9 +151,6 @@ class AnyLabels(Task):
     def score(self, logits: Tensor, targets: Tensor) -> Ranking:
         precision = average_precision_score(targets.numpy(), logits.numpy(), average="macro")
         return Ranking(len(logits), float(precision), float(self.loss(logits.double(), targets)))
-
-    def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None) -> bool:
-        return than is None or figures["map"] > than["map"]
 
 
 @pytest.fixture

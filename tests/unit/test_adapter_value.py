@@ -100,8 +100,10 @@ def test_the_task_gives_the_loss_and_is_saved(monkeypatch: pytest.MonkeyPatch) -
     class Doubled(SingleLabel):
         name = "doubled"
 
-        def loss(self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-            return 2 * super().loss(logits, targets, reduction)
+        def loss(
+            self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
+        ) -> Tensor:
+            return 2 * super().loss(logits, targets, reduction, class_weights)
 
     task = Doubled()
     monkeypatch.setitem(TASKS, task.name, task)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, field_validator
 
 from astune.data.labels import cleaned, label_fault
+from astune.names import TaskName
 from astune.setting import Setting
 from astune.validated import Validated
 
@@ -52,6 +53,10 @@ def path_as_text(value: object) -> object:
 class DataOptions(Validated):
     """Options of reading a data set; making one of values that cannot be used raises ``SettingsError``, a ``ConfigError``."""
 
+    task: Annotated[TaskName | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None,
+        description="what a clip may have: one label (single-label) or any number (multi-label); by default as the data look",
+    )
     file_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None, description="column of a table that names the recording, where it has an unusual name"
     )

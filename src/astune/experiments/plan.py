@@ -27,7 +27,7 @@ from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
-from astune.training.recipe import input_length, settle
+from astune.training.recipe import input_length, settle, without_defaults
 from astune.validated import checked
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class PlannedRun:
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         decided.pop("audio_dir", None)
-        decided |= settle(config, self.method, self.recipe)
+        settled = settle(config, self.method, self.recipe)
+        decided = {name: value for name, value in decided.items() if name not in settled} | without_defaults(settled)
         if not self.method:
             decided = {key: decided[key] for key in DECIDING if key in decided}
         return decided | {"data": self.dataset, "clips": self.clips, "method": self.spec, "format": keyed.FORMAT}

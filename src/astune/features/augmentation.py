@@ -24,6 +24,8 @@ class TrainingBatch:
     """(batch, frames, bins), normalised log-Mel features; or what frozen layers give of them."""
     targets: Tensor
     """(batch, ...), as the task encodes them."""
+    clips: tuple[int, ...]
+    """Their indices in the data set."""
     names: tuple[str, ...]
     """Of the clips: the keys of everything random."""
     epoch: int

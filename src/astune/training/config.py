@@ -15,7 +15,16 @@ from pydantic.fields import FieldInfo
 
 from astune.data.options import DataOptions, given_path, path_as_text
 from astune.errors import ConfigError, listing
-from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, AttentionKernel, MatmulPrecision, Selection
+from astune.names import (
+    BUNDLED_BACKBONE,
+    LONGEST_INPUT,
+    AttentionKernel,
+    HeadStart,
+    MatmulPrecision,
+    RecipeName,
+    Scheduler,
+    Selection,
+)
 from astune.printable import UNPRINTABLE, printable
 from astune.setting import Setting
 from astune.validated import SettingsError
@@ -62,14 +71,49 @@ class TrainConfig(DataOptions):
     selection: Annotated[Selection | None, Setting("data", "Training")] = Field(
         None, description="whose weights are kept: best-validation epoch, or last"
     )
+    recipe: Annotated[RecipeName | None, Setting("result", "Training", since=2)] = Field(
+        None,
+        description="whose numbers fill in what is not given: paper's, or those found for own data; by default paper for the "
+        "paper's data sets and own for all others",
+    )
+    head_start: Annotated[HeadStart | None, Setting("result", "Training", since=2)] = Field(
+        None, description="first weights of the head: random, or a logistic regression on the frozen backbone's output"
+    )
     learning_rate: Annotated[float | None, Setting("result", "Training")] = Field(
-        None, gt=0, description="initial rate, annealed to 0 along a cosine"
+        None, gt=0, description="highest rate; the scheduler lowers it"
+    )
+    lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
+        None, description="how the rate falls after the warm-up; by default to 0 along a cosine"
+    )
+    warmup_steps: Annotated[float | None, Setting("result", "Training", since=2)] = Field(
+        None, ge=0, description="steps in which the rate rises from 0; below 1 a share of all steps"
     )
     num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
         None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
     )
     per_device_train_batch_size: Annotated[int | None, Setting("result", "Training")] = Field(
         None, ge=1, description="clips a step and process"
+    )
+    gradient_accumulation_steps: Annotated[int, Setting("result", "Training", since=2)] = Field(
+        1, ge=1, description="batches whose gradients are added up for one step of the optimiser"
+    )
+    max_grad_norm: Annotated[float, Setting("result", "Training", since=2)] = Field(
+        0.0, ge=0, description="longest gradient; longer ones are scaled down to it; 0 for no bound"
+    )
+    ema_decay: Annotated[float, Setting("result", "Training", since=2)] = Field(
+        0.0, ge=0, lt=1, description="score and keep a moving average of the weights with this decay a step; 0 for none"
+    )
+    early_stopping_patience: Annotated[int | None, Setting("result", "Training", since=2)] = Field(
+        None, ge=0, description="stop after so many epochs without a better validation score; 0 to train all epochs"
+    )
+    metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
+        None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
+    )
+    class_weights: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
+        None, description="weights of the classes in the loss: balanced, or a file; by default all are equal"
+    )
+    sampler: Annotated[Literal["random", "balanced"], Setting("result", "Training", since=2)] = Field(
+        "random", description="which clips an epoch visits: each once, or as many of each class, the rare ones repeated"
     )
     per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
         32, ge=1, description="clips a step and process when scoring"
@@ -89,6 +133,30 @@ class TrainConfig(DataOptions):
     )
     patchout_mode: Annotated[Literal["unstructured", "structured"], Setting("result", "Augmentation", since=2)] = Field(
         "unstructured", description="drop single patches, or whole rows and columns of them"
+    )
+    label_smoothing_factor: Annotated[float | None, Setting("result", "Augmentation", since=2)] = Field(
+        None, ge=0, lt=1, description="share of each target that is spread over all classes"
+    )
+    mixup_alpha: Annotated[float | None, Setting("result", "Augmentation", since=2)] = Field(
+        None, ge=0, description="mixup: the share of a second clip is drawn from Beta(alpha, alpha); 0 for none"
+    )
+    gain: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        0.0, ge=0, le=120, description="loudness of each training clip changed by up to so many dB; 0 for none"
+    )
+    time_shift: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        0.0, ge=0, description="each training clip moved by up to so many seconds; 0 for none"
+    )
+    random_crop: Annotated[bool, Setting("result", "Augmentation", since=2)] = Field(
+        False, description="hear another part of a longer training clip in each epoch, instead of its beginning"
+    )
+    background_noise: Annotated[str | None, Setting("result", "Augmentation", since=2)] = Field(
+        None, description="folder of recordings that are added to training clips as noise"
+    )
+    min_snr_db: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        3.0, ge=-60, le=120, description="loudest background_noise: signal-to-noise ratio in dB"
+    )
+    max_snr_db: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
+        30.0, ge=-60, le=120, description="softest background_noise: signal-to-noise ratio in dB"
     )
     cache_frozen: Annotated[bool, Setting("running", "Machine")] = Field(
         True, description="compute frozen layers once for all epochs, where nothing random precedes them"

@@ -109,7 +109,7 @@ class Engine:
     def _placed(self, share: list[int], whole: int, epoch: int) -> Step:
         clips = share or [self.setup.split.train[0]]
         names = tuple(self.names[clip] for clip in clips)
-        batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], names, epoch)
+        batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], tuple(clips), names, epoch)
         for augmentation in self.augmentations:
             batch = augmentation.augment(batch)
         place = self.setup.arithmetic.place

@@ -7,7 +7,7 @@ from its published configuration).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from astune.methods.base import default_learning_rate
@@ -15,7 +15,7 @@ from astune.methods.base import default_learning_rate
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset, DataRecipe, Split
     from astune.methods import Method
-    from astune.names import Selection
+    from astune.names import HeadStart, RecipeName, Scheduler, Selection
     from astune.training.config import TrainConfig
 
 OWN_DATA_STEPS = 1500  # of optimisation, about, for data the paper does not cover
@@ -38,10 +38,36 @@ class Recipe:
     freq_mask: int
     time_mask: int
     selection: Selection
+    recipe: RecipeName = "paper"
+    """Whose numbers these are where the user gave none."""
+    head_start: HeadStart = "random"
+    lr_scheduler_type: Scheduler = "cosine"
+    warmup_steps: float = 0.0
+    """Below 1 a share of all steps."""
+    early_stopping_patience: int = 0
+    """In epochs; 0 trains them all."""
+    label_smoothing_factor: float = 0.0
+    mixup_alpha: float = 0.0
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+        """As JSON; what came after the first results is left out where it is as the paper has it."""
+        return without_defaults(asdict(self))
+
+
+LATER: dict[str, Any] = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}
+"""Numbers that came after the first results, with what the paper has; a record that is so leaves them out, and runs keep their names."""
+
+
+def without_defaults(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the numbers of :data:`LATER` that are as the paper has them.
+
+    Args:
+        numbers: by name.
+
+    Returns:
+        The others.
+    """
+    return {name: value for name, value in numbers.items() if name not in LATER or value != LATER[name]}
 
 
 @dataclass(frozen=True)
@@ -73,7 +99,7 @@ def settle(config: TrainConfig, method: Method | None, stated: DataRecipe) -> di
         unmasked = {} if any(member.augmented for member in method.members) else {"freq_mask": 0, "time_mask": 0}
         numbers |= {"learning_rate": default_learning_rate(method), **unmasked}
     asked = {field.name: getattr(config, field.name) for field in fields(Recipe)}
-    return {name: numbers.get(name) if value is None else value for name, value in asked.items()}
+    return {name: numbers.get(name, LATER.get(name)) if value is None else value for name, value in asked.items()}
 
 
 def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
