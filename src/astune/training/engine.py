@@ -11,8 +11,8 @@ from accelerate.utils import broadcast
 
 from astune.adapter_file import unsound
 from astune.errors import NumericalError
-from astune.features.augmentation import TrainingBatch
 from astune.keyed import keyed_generator
+from astune.training.heard_clips import HeardClips
 from astune.training.processes import batches, logits_of
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Engine:
         self.task = setup.dataset.task
         self.names = [clip.name for clip in setup.dataset.clips]
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
+        self.heard = HeardClips(stage.inputs, self.targets, self.names, augmentations)
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,
@@ -107,11 +108,7 @@ class Engine:
             yield self._placed(share, whole, epoch)
 
     def _placed(self, share: list[int], whole: int, epoch: int) -> Step:
-        clips = share or [self.setup.split.train[0]]
-        names = tuple(self.names[clip] for clip in clips)
-        batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], tuple(clips), names, epoch)
-        for augmentation in self.augmentations:
-            batch = augmentation.augment(batch)
+        batch = self.heard.batch(share or [self.setup.split.train[0]], epoch)
         place = self.setup.arithmetic.place
         kept = None if batch.kept_patches is None else place(batch.kept_patches)
         return Step(place(batch.inputs), place(batch.targets), kept, bool(share), whole)

@@ -55,6 +55,8 @@ class TrainResult(Summarised):
     """What the user was told about the data: passed over, cut, suspicious."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
+    beside_settings: dict[str, Any] = field(default_factory=dict)
+    """What decided the result and is not in ``config``: a digest of the background noise, and the function that changed waveforms."""
 
     def _summary(self) -> Summary:
         figures = {split: numbers_among(scores) for split, scores in self.scores.items()}

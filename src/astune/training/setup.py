@@ -18,6 +18,7 @@ from astune.plurals import number_of
 from astune.training.check import check
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
+from astune.training.materials import materials_of
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from astune.data import AudioDataset, Split
     from astune.features import FeatureCache
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.config import TrainConfig
+    from astune.training.materials import Materials
     from astune.training.recipe import Recipe
 
 
@@ -45,8 +48,10 @@ class Setup:
     record: DataRecord
     """Of the data, as it is written beside the adapter."""
     features: FeatureCache
+    materials: Materials
+    """What augmentations draw from."""
     notices: tuple[str, ...]
-    """What the user was told about the data."""
+    """What the user was told about the data and the augmentations."""
     model: AudioClassifier
     arithmetic: Arithmetic
     accelerator: Accelerator
@@ -58,6 +63,7 @@ class Setup:
         """What decides the result; a checkpoint continues no run with other ones."""
         return {
             **self.config.identity(),
+            **self.materials.identity,
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": self.accelerator.num_processes,
@@ -74,12 +80,15 @@ class Setup:
         announcer(quiet=self.quiet)(message)
 
 
-def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False) -> Setup:
+def set_up(
+    config: TrainConfig, accelerator: Accelerator, waveform: WaveformFunction | None = None, *, quiet: bool = False
+) -> Setup:
     """Check a run, compute its features and make its model; all processes together.
 
     Args:
         config: of the run.
         accelerator: its processes.
+        waveform: the user's function that changes the samples of training clips.
         quiet: no progress bars and no announcements.
 
     Returns:
@@ -93,7 +102,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     checked = check(config)
     dataset = checked.dataset
     record = DataRecord.of(dataset, checked.split, quiet=quiet)
-    refuse_other_run(config, record, announce)
+    refuse_other_run(config, record, announce, waveform)
     recipe = resolve(config, checked.method, dataset, checked.split, accelerator.num_processes, quiet=quiet)
     if config.backbone == BUNDLED_BACKBONE:
         announce(
@@ -108,7 +117,9 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
     listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
-    for notice in listened.notices:
+    materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
+    notices = (*listened.notices, *materials.notices)
+    for notice in notices:
         announce(notice)
     announce(_plan(model, recipe, listened.split))
     with writing(config.output_dir):
@@ -127,7 +138,8 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         split=listened.split,
         record=record,
         features=listened.features,
-        notices=tuple(listened.notices),
+        materials=materials,
+        notices=notices,
         model=model,
         arithmetic=arithmetic,
         accelerator=accelerator,
