@@ -25,6 +25,7 @@ from astune.errors import AudioError
 from astune.features.arrays import Rows, stored_array
 from astune.features.cache import broken_message, cache_key, heard_in_order, refuse_changed
 from astune.names import FRAME, HOP
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ LONGEST_HEARD = 600.0
 _FORMAT = 1  # raised when cached numbers change their meaning
 
 
+@checked
 @dataclass(frozen=True)
 class LongFeatures:
     """Features of whole recordings, memory-mapped."""

@@ -6,6 +6,7 @@ other. So nothing is lost. A short clip moves into its padding; a clip that fill
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,7 +42,7 @@ class TimeShift:
     forbids_frozen: ClassVar[str | None] = "time_shift moves their input each time (--time-shift 0 would not)"
 
     def __post_init__(self) -> None:
-        if self.longest and not 1 <= self.frames <= self.max_length:
+        if self.longest and not (math.isfinite(self.longest) and 1 <= self.frames <= self.max_length):
             least, most = 1 / FRAMES_PER_SECOND, self.max_length / FRAMES_PER_SECOND
             raise ConfigError(
                 f"time_shift={self.longest} s; give {least:g} (a frame) to {most:g} (the input), or 0 for none"
