@@ -104,8 +104,9 @@ def materials_of(
         noise = build_long_cache(found.paths, front_end, skip_broken=config.skip_broken, quiet=quiet)
         notices += _noise_notices(config, found, noise, record)
     if waveform is not None:
+        name = described(waveform).partition("(")[0].rstrip()
         notices.append(
-            f"Note: every epoch decodes the training clips and gives them to {described(waveform)}; their cached features are not used"
+            f"Note: every epoch decodes the training clips and gives them to {name}; their cached features are not used"
         )
     return Materials(
         dataset=dataset,

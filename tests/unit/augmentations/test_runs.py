@@ -191,7 +191,7 @@ def test_a_function_that_changes_nothing_changes_no_run(
     assert_same_bits(tmp_path / "plain", tmp_path / "out")
     assert result.scores == plain.scores
     assert list(result.beside_settings) == ["waveform_augmentation"]
-    note = f"Note: every epoch decodes the training clips and gives them to {same.__module__}.same ("
+    note = f"Note: every epoch decodes the training clips and gives them to {same.__module__}.same; their cached"
     assert note in capsys.readouterr().err
     assert any(notice.startswith(note) for notice in result.notices)
     with pytest.raises(ConfigError, match="is of type str"):
