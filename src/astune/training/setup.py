@@ -117,7 +117,7 @@ def set_up(
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
     listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
-    materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
+    materials = materials_of(config, dataset, listened.split, listened.features, model.front_end, waveform, quiet=quiet)
     notices = (*listened.notices, *materials.notices)
     for notice in notices:
         announce(notice)

@@ -23,6 +23,7 @@ from astune.training.augmentations import augmentations_of
 from astune.training.check import check
 from astune.training.cross_validation import cross_validate
 from astune.training.engine import Engine
+from astune.training.listening import listen_as_trained
 from astune.training.loop import train
 from astune.training.setup import set_up
 from astune.training.stage import Stage
@@ -235,7 +236,12 @@ def test_noise_that_is_in_the_data_or_broken_is_said(
     settings = config(generated, tmp_path / "out", background_noise=str(mixed), **WITHOUT)
     with pytest.raises(AudioError, match=r"1 of 5 audio files cannot be read:\n  - .*broken.wav"):
         train(settings, quiet=True)
-    result = train(settings.model_copy(update={"skip_broken": True}))
+    with pytest.raises(AudioError, match=r"1 of 5 audio files"):
+        listen_as_trained(settings, check(settings), quiet=True)
+    settings = settings.model_copy(update={"skip_broken": True})
+    listened = listen_as_trained(settings, check(settings), quiet=True)
+    result = train(settings)
+    assert result.notices == listened.notices
     said = capsys.readouterr().err
     for part in (
         "Note: background_noise: 1 of 5 audio files cannot be read and is left out: ",
@@ -275,6 +281,9 @@ def test_what_cannot_be_used_is_refused_before_anything_is_computed(
     with pytest.raises(ConfigError, match="background_noise=: it is empty"):
         with_fields(background_noise="")
     check(config(generated, tmp_path / "out", min_snr_db=1.0, **noisy))
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match=r"time_shift=5\.0 s; give 0\.01 \(a frame\) to 0\.48 \(the input\)"):
+        train(config(generated, tmp_path / "out", time_shift=5.0), quiet=True)  # half a second, measured
     check(config(generated, tmp_path / "out", mixup_alpha=0.2))
 
 
