@@ -25,6 +25,7 @@ from astune.methods.base import Sum
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
+from astune.training.augmentation_settings import identity_of_noise
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
 from astune.training.recipe import input_length, settle, without_defaults
@@ -114,6 +115,7 @@ class PlannedRun:
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         decided.pop("audio_dir", None)
+        decided |= identity_of_noise(config)
         settled = settle(config, self.method, self.recipe)
         decided = {name: value for name, value in decided.items() if name not in settled} | without_defaults(settled)
         if not self.method:

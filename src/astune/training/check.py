@@ -20,6 +20,7 @@ from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
 from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
+from astune.training.augmentation_settings import refuse_unusable_augmentations
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
 from astune.training.processes import launched_processes
@@ -104,6 +105,8 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
         size = attempt(lambda: count(method, labels, shape))
     if "output_dir" not in unusable:
         attempt(lambda: refuse_unusable(config, size.adapter_bytes if size else 0))
+    if not {"background_noise", "time_shift", "max_length"} & unusable:
+        attempt(lambda: refuse_unusable_augmentations(config))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
     if method and parts:

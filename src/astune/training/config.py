@@ -203,12 +203,12 @@ class TrainConfig(DataOptions):
     def _headline(cls) -> str:
         return "settings"
 
-    @field_validator("data", "output_dir", mode="before")
+    @field_validator("data", "output_dir", "background_noise", mode="before")
     @classmethod
     def _is_given(cls, value: object) -> object:
         return given_path(value)
 
-    @field_validator("data", "backbone", mode="before")
+    @field_validator("data", "backbone", "background_noise", mode="before")
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return path_as_text(value)

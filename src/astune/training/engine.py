@@ -13,9 +13,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from astune.adapter_file import unsound
 from astune.errors import NumericalError
-from astune.features.augmentation import TrainingBatch
 from astune.keyed import keyed_generator
 from astune.training.early_stopping import epochs_without_gain
+from astune.training.heard_clips import HeardClips
 from astune.training.processes import batches, logits_of
 from astune.training.schedule import Schedule, steps_per_epoch
 from astune.training.weight_average import WeightAverage
@@ -66,6 +66,7 @@ class Engine:
         self.task = setup.dataset.task
         self.names = [clip.name for clip in setup.dataset.clips]
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
+        self.heard = HeardClips(stage.inputs, self.targets, self.names, augmentations)
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,
@@ -121,11 +122,7 @@ class Engine:
                 yield self._placed(share, clips, epoch, len(step), ends_step=number == len(shares))
 
     def _placed(self, share: list[int], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
-        clips = share or [self.setup.split.train[0]]
-        names = tuple(self.names[clip] for clip in clips)
-        batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], tuple(clips), names, epoch)
-        for augmentation in self.augmentations:
-            batch = augmentation.augment(batch)
+        batch = self.heard.batch(share or [self.setup.split.train[0]], epoch)
         place = self.setup.arithmetic.place
         kept = None if batch.kept_patches is None else place(batch.kept_patches)
         return MicroBatch(place(batch.inputs), place(batch.targets), kept, bool(share), whole, clips_of_step, ends_step)

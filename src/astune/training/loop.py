@@ -23,6 +23,7 @@ from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.training import checkpoint
+from astune.training.augmentation_settings import augmentations_told, refuse_unusable_waveform
 from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
 from astune.training.config import SETTINGS, TrainConfig, settings_where
@@ -39,16 +40,26 @@ from astune.training.stage import stage_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.callbacks import Callback
     from astune.training.setup import Setup
 
 
-_LATER = {name for name in settings_where(kind="result") if SETTINGS[name].since > 1}
-"""Settings that an adapter names where they are not as by default."""
+_LATER = {
+    name
+    for name in settings_where(kind="result")
+    if SETTINGS[name].since > 1 and SETTINGS[name].panel != "Augmentation"
+}
+"""Settings that an adapter names where they are not as by default; it says more of augmentations."""
 
 
 def train(
-    config: TrainConfig, *, quiet: bool = False, callbacks: Sequence[Callback] = (), checkpoint_seconds: float = 2.0
+    config: TrainConfig,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_seconds: float = 2.0,
+    waveform_augmentation: WaveformFunction | None = None,
 ) -> TrainResult:
     """Train one adapter and write its folder.
 
@@ -58,12 +69,15 @@ def train(
         callbacks: called while it trains, see :class:`astune.training.callbacks.Callback`; before a checkpoint is saved, so that what
             they change is in it.
         checkpoint_seconds: at least, between checkpoints of epochs that train from a cache of frozen layers.
+        waveform_augmentation: changes training clips before their features are made: a function of samples, (samples,) float32 in -1 to 1,
+            and their rate, 16000 Hz, that gives such samples, of any length; or an object called alike, such as audiomentations'
+            ``Compose``. Its random numbers are those of the global generators of Python, NumPy and torch, which are seeded for each clip.
 
     Returns:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        ConfigError: it is no configuration, or a callback is none.
+        ConfigError: it is no configuration, a callback is none, or ``waveform_augmentation`` cannot be called so.
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
             folder cannot be written.
         Interrupted: a KeyboardInterrupt that says what was kept.
@@ -71,6 +85,7 @@ def train(
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"config is of type {type(config).__name__}; give TrainConfig(data=..., output_dir=...)")
     refuse_other_callbacks(callbacks)
+    refuse_unusable_waveform(config, waveform_augmentation)
     began = time.perf_counter()
     log_with = None if config.report_to == "none" else config.report_to
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
@@ -78,8 +93,8 @@ def train(
     with held(config.output_dir) if accelerator.is_main_process else nullcontext():
         try:
             if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-                return finished(config, announcer(quiet=quiet))
-            setup = set_up(config, accelerator, quiet=quiet)
+                return finished(config, announcer(quiet=quiet), waveform_augmentation)
+            setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
                 return _run(setup, callbacks, checkpoint_seconds, began)
         except KeyboardInterrupt as stop:
@@ -100,7 +115,7 @@ def _how_to_go_on(config: TrainConfig) -> str:
 
 def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float) -> TrainResult:
     config, recipe = setup.config, setup.recipe
-    augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid)
+    augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid, setup.materials)
     engine = Engine(setup, stage_of(setup, augmentations), augmentations)
     progress = _resumed(engine) or Progress()
     if engine.accelerator.is_main_process:
@@ -174,6 +189,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         notices=list(setup.notices),
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
+        beside_settings=setup.materials.identity,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
@@ -187,7 +203,7 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     named = {
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
-        **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
+        **augmentations_told(config, setup.materials.identity),
         **{name: value for name, value in config.identity().items() if name in _LATER},
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}

@@ -58,6 +58,9 @@ class TrainResult(Summarised):
     stopped_early: bool = False
     """Whether it ended before the last of ``recipe["num_train_epochs"]``: ``history`` has the epochs that were trained."""
 
+    beside_settings: dict[str, Any] = field(default_factory=dict)
+    """What decided the result and is not in ``config``: a digest of the background noise, and the function that changed waveforms."""
+
     @property
     def epochs(self) -> str:
         """The epochs that were trained, in words: ``3 epochs``, or ``3 of 40 epochs, stopped early``."""

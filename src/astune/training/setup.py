@@ -18,6 +18,7 @@ from astune.plurals import number_of
 from astune.training.check import check
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
+from astune.training.materials import materials_of
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from astune.data import AudioDataset, Split
     from astune.features import FeatureCache
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.config import TrainConfig
+    from astune.training.materials import Materials
     from astune.training.recipe import Recipe
 
 
@@ -45,8 +48,10 @@ class Setup:
     record: DataRecord
     """Of the data, as it is written beside the adapter."""
     features: FeatureCache
+    materials: Materials
+    """What augmentations draw from."""
     notices: tuple[str, ...]
-    """What the user was told about the data, and about settings that do less than they say."""
+    """What the user was told about the data, about augmentations, and about settings that do less than they say."""
     model: AudioClassifier
     arithmetic: Arithmetic
     accelerator: Accelerator
@@ -59,6 +64,7 @@ class Setup:
         settled = {field.name for field in fields(self.recipe)}
         return {
             **{name: value for name, value in self.config.identity().items() if name not in settled},
+            **self.materials.identity,
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": self.accelerator.num_processes,
@@ -75,12 +81,15 @@ class Setup:
         announcer(quiet=self.quiet)(message)
 
 
-def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False) -> Setup:
+def set_up(
+    config: TrainConfig, accelerator: Accelerator, waveform: WaveformFunction | None = None, *, quiet: bool = False
+) -> Setup:
     """Check a run, compute its features and make its model; all processes together.
 
     Args:
         config: of the run.
         accelerator: its processes.
+        waveform: the user's function that changes the samples of training clips.
         quiet: no progress bars and no announcements.
 
     Returns:
@@ -94,7 +103,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     checked = check(config)
     dataset = checked.dataset
     record = DataRecord.of(dataset, checked.split, quiet=quiet)
-    refuse_other_run(config, record, announce)
+    refuse_other_run(config, record, announce, waveform)
     recipe = resolve(config, checked.method, dataset, checked.split, accelerator.num_processes, quiet=quiet)
     if config.backbone == BUNDLED_BACKBONE:
         announce(
@@ -109,7 +118,8 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
     listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
-    notices = [*listened.notices, *_notices(config, recipe, listened.split, model)]
+    materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
+    notices = [*listened.notices, *materials.notices, *_notices(config, recipe, listened.split, model)]
     if not listened.split.validation:
         recipe = replace(recipe, early_stopping_patience=0)
     for notice in notices:
@@ -131,6 +141,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         split=listened.split,
         record=record,
         features=listened.features,
+        materials=materials,
         notices=tuple(notices),
         model=model,
         arithmetic=arithmetic,
