@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+import torch
 from accelerate.utils import broadcast
 
 from astune.adapter_file import unsound
 from astune.errors import NumericalError
 from astune.features.augmentation import TrainingBatch
-from astune.keyed import keyed_generator
 from astune.training.processes import batches, logits_of
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from astune.features.augmentation import Augmentation
     from astune.tasks import Scores
     from astune.training.progress import Progress
+    from astune.training.sampler import Visit
     from astune.training.setup import Setup
     from astune.training.stage import Stage
 
@@ -54,8 +54,10 @@ class Engine:
         self.setup, self.stage, self.augmentations = setup, stage, augmentations
         self.model, self.accelerator = setup.model, setup.accelerator
         self.task = setup.dataset.task
-        self.names = [clip.name for clip in setup.dataset.clips]
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
+        self.class_weights: Tensor | None = None
+        if setup.weighing.weights:
+            self.class_weights = setup.arithmetic.place(torch.tensor(list(setup.weighing.weights.values())))
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,
@@ -95,9 +97,8 @@ class Engine:
             The steps, each made and placed on the device when it is asked for.
         """
         setup, accelerator = self.setup, self.accelerator
-        order = keyed_generator(setup.config.seed, "shuffle", epoch).permutation(np.asarray(setup.split.train))
         shares = batches(
-            order.tolist(),
+            setup.sampler.visits(epoch),
             setup.recipe.per_device_train_batch_size,
             accelerator.num_processes,
             accelerator.process_index,
@@ -106,10 +107,11 @@ class Engine:
         for share, whole in list(shares)[first:]:
             yield self._placed(share, whole, epoch)
 
-    def _placed(self, share: list[int], whole: int, epoch: int) -> Step:
-        clips = share or [self.setup.split.train[0]]
-        names = tuple(self.names[clip] for clip in clips)
-        batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], tuple(clips), names, epoch)
+    def _placed(self, share: list[Visit], whole: int, epoch: int) -> Step:
+        sampler = self.setup.sampler
+        clips, keys = zip(*(share or [sampler.first]), strict=True)
+        inputs, targets = self.stage.inputs.batch(clips), self.targets[list(clips)]
+        batch = TrainingBatch(inputs, targets, clips, keys, epoch)
         for augmentation in self.augmentations:
             batch = augmentation.augment(batch)
         place = self.setup.arithmetic.place
@@ -135,7 +137,7 @@ class Engine:
         more = {} if step.kept_patches is None else {"kept_patches": step.kept_patches}
         with self.setup.arithmetic.computing():
             logits = self.prepared(step.inputs, **more).logits
-        loss = self.task.loss(logits.float(), step.targets, "sum") * (1.0 if step.counts else 0.0)
+        loss = self.task.loss(logits.float(), step.targets, "sum", self.class_weights) * (1.0 if step.counts else 0.0)
         self.accelerator.backward(loss * (self.accelerator.num_processes / step.clips))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -67,7 +67,7 @@ def _keep_if_best(engine: Engine, progress: Progress, scores: Scores) -> None:
     if engine.setup.recipe.selection != "best-validation":
         return
     best = None if progress.best_epoch is None else progress.history[progress.best_epoch]["validation"]
-    if engine.task.better(scores.figures(), best):
+    if engine.task.better(scores.figures(), best, engine.setup.config.metric_for_best_model):
         progress.best_epoch = progress.epoch
         # Copied: what a state dict holds changes with the next step.
         progress.best = {name: tensor.cpu().clone() for name, tensor in engine.model.adapter_state().items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
@@ -33,6 +34,7 @@ from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
 from astune.training.result import RESULTS, TrainResult
 from astune.training.resume import finished
+from astune.training.score_picture import write_score_picture
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
 
@@ -44,7 +46,12 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: TrainConfig, *, quiet: bool = False, callbacks: Sequence[Callback] = (), checkpoint_seconds: float = 2.0
+    config: TrainConfig,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_seconds: float = 2.0,
+    picture: bool = True,
 ) -> TrainResult:
     """Train one adapter and write its folder.
 
@@ -54,6 +61,7 @@ def train(
         callbacks: called while it trains, see :class:`astune.training.callbacks.Callback`; before a checkpoint is saved, so that what
             they change is in it.
         checkpoint_seconds: at least, between checkpoints of epochs that train from a cache of frozen layers.
+        picture: write a picture of the scores beside the adapter, if matplotlib is installed.
 
     Returns:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
@@ -77,7 +85,7 @@ def train(
                 return finished(config, announcer(quiet=quiet))
             setup = set_up(config, accelerator, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
-                return _run(setup, callbacks, checkpoint_seconds, began)
+                return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)
         except KeyboardInterrupt as stop:
             raise Interrupted(_how_to_go_on(config)) from stop
 
@@ -94,7 +102,9 @@ def _how_to_go_on(config: TrainConfig) -> str:
     return f"interrupted; {stopped} is kept: {how} goes on from there"
 
 
-def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float) -> TrainResult:
+def _run(
+    setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float, *, picture: bool
+) -> TrainResult:
     config, recipe = setup.config, setup.recipe
     augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid)
     engine = Engine(setup, stage_of(setup, augmentations), augmentations)
@@ -109,7 +119,7 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
         every = [ConsoleBar(advance), *lines, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
     setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
-    result = _finish(engine, progress, began)
+    result = _finish(engine, progress, began, picture=picture)
     for callback in every:
         callback.on_train_end(engine, result)
     engine.accelerator.wait_for_everyone()
@@ -134,7 +144,7 @@ def _resumed(engine: Engine) -> Progress | None:
     return progress
 
 
-def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
+def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) -> TrainResult:
     """Score the test clips with the weights that are kept, and write adapter and results."""
     setup, model = engine.setup, engine.model
     if progress.best is not None:
@@ -142,10 +152,13 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     parts = {"validation": setup.split.validation, "test": setup.split.test}
     scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
     folder, device = setup.config.output_dir, engine.accelerator.device
+    notices = list(setup.notices)
     if engine.accelerator.is_main_process:
         model.save_pretrained(
             folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup), metrics=scores
         )
+        if picture:
+            notices += _draw(setup, scores)
     result = TrainResult(
         output_dir=str(folder),
         spec=model.method.spec,
@@ -169,7 +182,8 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=list(setup.notices),
+        notices=notices,
+        class_weights=setup.weighing.weights,
         task=engine.task.name,
     )
     if engine.accelerator.is_main_process:
@@ -178,12 +192,25 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     return result
 
 
+def _draw(setup: Setup, scores: dict[str, dict[str, Any]]) -> list[str]:
+    """Write the picture of the scores; what to say where there can be none."""
+    source = Path(setup.dataset.source.partition(":")[2])
+    about = f"{setup.model.method.spec} on {source.parent.name if source.stem == 'metadata' else source.name}"
+    folder, labels, task = setup.config.output_dir, setup.dataset.labels, setup.dataset.task.name
+    notice = write_score_picture(folder, scores, labels, task, about, quiet=setup.quiet)
+    if notice:
+        setup.announce(notice)
+    return [notice] if notice else []
+
+
 def _how_trained(setup: Setup) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
     named = {
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
+        "metric_for_best_model": config.metric_for_best_model, "class_weights": setup.weighing.weights or None,
+        "sampler": config.sampler if config.sampler != "random" else None,
         **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}

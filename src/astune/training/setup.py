@@ -16,11 +16,13 @@ from astune.console import announcer
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
 from astune.training.check import check
+from astune.training.class_weights import Weighing, weigh
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
+from astune.training.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,10 @@ class Setup:
     features: FeatureCache
     notices: tuple[str, ...]
     """What the user was told about the data."""
+    weighing: Weighing
+    """How the training loss weighs the classes."""
+    sampler: Sampler
+    """Which training clips each epoch visits."""
     model: AudioClassifier
     arithmetic: Arithmetic
     accelerator: Accelerator
@@ -107,8 +113,13 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     if accelerator.process_index:  # else dropout would drop the same units in every process
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
-    listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
-    for notice in listened.notices:
+    listened = listen_to(
+        dataset, checked.split, model.front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
+    )  # fmt: skip
+    weighing = weigh(config.class_weights, dataset, listened.split.train)
+    sampler = Sampler(config.sampler, dataset, listened.split.train, config.seed)
+    notices = (*listened.notices, *weighing.notices, *filter(None, [sampler.notice]))
+    for notice in notices:
         announce(notice)
     announce(_plan(model, recipe, listened.split))
     with writing(config.output_dir):
@@ -127,7 +138,9 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         split=listened.split,
         record=record,
         features=listened.features,
-        notices=tuple(listened.notices),
+        notices=notices,
+        weighing=weighing,
+        sampler=sampler,
         model=model,
         arithmetic=arithmetic,
         accelerator=accelerator,
