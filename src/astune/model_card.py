@@ -12,7 +12,7 @@ from astune import markdown
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astune.adapter import AdapterConfig
 
@@ -54,6 +54,7 @@ def model_card(config: AdapterConfig) -> str:
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
         lines += ["\n## Scores\n", *_scores(config.metrics, task_named(config.task).shares)]
+        lines += _recalls(config.metrics, config.labels)
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
 
@@ -64,6 +65,18 @@ def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) ->
     for split, scores in metrics.items():
         rows.append([markdown.text(split), str(scores.get("clips", "-")), *(_share(scores, name) for name in shares)])
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _recalls(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str]) -> list[str]:
+    """A table of the recall of each class, the lowest first: on test clips, or on validation clips where there are none."""
+    split = "test" if "test" in metrics else "validation"
+    recalls = metrics.get(split, {}).get("recall") or [None] * len(labels)
+    found = sorted((recall, label) for recall, label in zip(recalls, labels, strict=True) if recall is not None)
+    if not found:
+        return []
+    more = f", {_LABELS_SHOWN} lowest of {len(found):,}" if len(found) > _LABELS_SHOWN else ""
+    rows = [f"| {_cell(label)} | {recall:.2%} |" for recall, label in found[:_LABELS_SHOWN]]
+    return [f"\n| class | {split} recall{more} |\n| --- | --- |", *rows]
 
 
 def _share(scores: dict[str, Any], name: str) -> str:

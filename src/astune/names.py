@@ -13,6 +13,9 @@ BUNDLED_BACKBONE = "bundled"
 Selection = Literal["best-validation", "last"]
 """Whose weights a run keeps."""
 
+Sampling = Literal["random", "balanced"]
+"""Which clips an epoch visits: each once, or each class equally often."""
+
 Scheduler = Literal["cosine", "linear", "constant"]
 """How the learning rate falls after the warm-up, as transformers names it."""
 

@@ -9,6 +9,7 @@ Reading a data set needs a task and no torch, so torch and scikit-learn are impo
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -47,6 +48,10 @@ class Task(ABC):
     """The figure that chooses the epoch and stands in reports."""
     shares: ClassVar[dict[str, str]]
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
+    later_shares: ClassVar[frozenset[str]] = frozenset()
+    """Those of the shares that records of older versions do not have."""
+    weight_bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    """Lowest and highest of the weights that balance classes; others are cut to these."""
     counts_clips: ClassVar[bool] = False
     """Whether each clip has one answer, and the headline is the share of clips that get it right. Then scores have a confusion matrix,
     Wilson's interval holds, and a class that most clips have is worth a warning."""
@@ -86,6 +91,23 @@ class Task(ABC):
         Returns:
             A scalar, in nats.
         """
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the figures that can choose the epoch, the headline first."""
+        return (*self.shares, "loss")
+
+    def balanced_weights(self, counts: Sequence[int], clips: int) -> list[float]:
+        """Weights for :meth:`loss` with which all classes count alike: scikit-learn's ``balanced``, n / (k * n_c).
+
+        Args:
+            counts: training clips of each class, (classes,), none of them 0.
+            clips: all training clips.
+
+        Returns:
+            (classes,), before they are cut to :attr:`weight_bounds`. Where a clip has one label, their mean over the clips is 1.
+        """
+        return [clips / (len(counts) * count) for count in counts]
 
     @abstractmethod
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
@@ -172,7 +194,12 @@ class SingleLabel(Task):
 
     name = "single-label"
     headline = "accuracy"
-    shares: ClassVar[dict[str, str]] = {"accuracy": "accuracy", "macro_f1": "macro F1"}
+    shares: ClassVar[dict[str, str]] = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "balanced_accuracy": "balanced accuracy",
+    }
+    later_shares: ClassVar[frozenset[str]] = frozenset({"balanced_accuracy"})
     counts_clips = True
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
@@ -212,7 +239,7 @@ class SingleLabel(Task):
         return logits.softmax(dim=-1)
 
     def score(self, logits: Tensor, targets: Tensor) -> Scores:
-        """Accuracy, macro F1, loss and the confusion matrix."""
+        """Accuracy, macro F1, balanced accuracy, loss, the recall of each class and the confusion matrix."""
         from astune.class_scores import score_classes
 
         return score_classes(logits, targets)
@@ -224,6 +251,7 @@ class MultiLabel(Task):
     name = "multi-label"
     headline = "map"
     shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP"}
+    weight_bounds: ClassVar[tuple[float, float]] = (0.01, 100.0)
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """All its labels."""
@@ -249,6 +277,14 @@ class MultiLabel(Task):
             logits, targets.to(logits), reduction="none", pos_weight=class_weights
         ).mean(dim=-1)
         return each.mean() if reduction == "mean" else each.sum()
+
+    def balanced_weights(self, counts: Sequence[int], clips: int) -> list[float]:
+        """Clips without a label over clips with it, so that both count alike for it: what ``pos_weight`` of torch's loss is for.
+
+        One clip of a label in a million would decide every step that has it, so the weights are cut to 100; and to 0.01, because a label
+        that all clips have would have 0 and never be learned.
+        """
+        return [(clips - count) / count for count in counts]
 
     def activate(self, logits: Tensor) -> Tensor:
         """Sigmoid: scores are independent and need not add up to 1."""

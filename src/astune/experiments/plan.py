@@ -348,6 +348,8 @@ def _runs(
                 refuse_other_tasks(data.dataset)
             settings = {key: value for key, value in settings.items() if key in DECIDING}
         config = TrainConfig.build({**settings, "backbone": backbone, "output_dir": "."}, column)
+        if row and config.class_weights is not None:  # the content of a file, so that the run is what was planned
+            settings["class_weights"] = config.class_weights
         limit = settings.get("limit_clips")
         if limit is not None and limit < data.classes:
             raise ConfigError(

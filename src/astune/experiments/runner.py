@@ -310,7 +310,7 @@ def _trained(config: TrainConfig) -> TrainResult:
     folder = config.output_dir
     if checkpoint.latest(folder) is not None or (folder / RESULTS).exists():
         try:
-            return train(config.model_copy(update={"resume": True}), quiet=True)
+            return train(config.model_copy(update={"resume": True}), quiet=True, picture=False)
         except CheckpointError as fault:  # damaged, or of data that have changed
             say(f"starting anew: {fault}")
-    return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True)
+    return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True, picture=False)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astune.errors import written
-from astune.reporting.canvas import (
+from astune.canvas import (
     COLOURS,
     LABEL_SIZE,
     LETTER,
@@ -19,6 +18,7 @@ from astune.reporting.canvas import (
     new_figure,
     write_figure,
 )
+from astune.errors import written
 from astune.validated import checked
 
 if TYPE_CHECKING:

@@ -54,7 +54,8 @@ class Cell:
     frozen_seconds: float
     """The longest of the runs: of the one that computed what was frozen for all, unless another table had; 0 without a cache."""
     shares: dict[str, float]
-    """The task's other figures of the test split, such as macro F1: means of the runs, 0 to 1, by name."""
+    """The task's other figures of the test split, such as macro F1: means of the runs, 0 to 1, by name. Without those that a run of an
+    older version does not have."""
     confusions: tuple[Record, ...]
     """A run each, as :mod:`astune.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
     counts no clips."""
@@ -217,7 +218,11 @@ def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
         train_seconds=fastest.train_seconds,
         device=device_of(fastest),
         frozen_seconds=max(record.result.frozen_seconds for record in records),
-        shares={name: mean(record.test[name] for record in records) for name in task.shares if name != task.headline},
+        shares={
+            name: mean(record.test[name] for record in records)
+            for name in task.shares
+            if name != task.headline and all(name in record.test for record in records)
+        },
         confusions=tuple(record.test["confusion"] for record in records) if task.counts_clips else (),
         labels=records[0].result.labels,
     )

@@ -13,7 +13,8 @@ from astune.console import say
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
 from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
-from astune.reporting.plots import Curve, Scatter, draw_confusion, draw_curves, draw_scatter
+from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
+from astune.score_plots import draw_confusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

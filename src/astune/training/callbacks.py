@@ -110,7 +110,7 @@ class ConsoleBar(Callback):
         self._advance(1, f"loss {progress.loss_sum / progress.clips:.3f}")
 
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
-        """Show the headline figure of the validation clips."""
+        """Show the headline figure of the validation clips, and the one that chooses the epoch."""
         self._advance(0, _told(engine, progress.history[-1]))
 
 
@@ -165,7 +165,11 @@ class Tracker(Callback):
             ConfigError: it cannot start.
         """
         del progress
-        settings = {key: value for key, value in engine.setup.settings.items() if value is not None}
+        settings = {
+            key: json_text(value) if isinstance(value, dict) else value
+            for key, value in engine.setup.settings.items()
+            if value is not None
+        }
         try:
             engine.accelerator.init_trackers(TRACKED, config=settings)
         except Exception as fault:
@@ -248,8 +252,14 @@ class Checkpoints(Callback):
 
 def _told(engine: Engine, entry: dict[str, Any]) -> str:
     """What is shown of an epoch."""
-    shown = entry.get("validation", {}).get(engine.task.headline)
-    validation = "" if shown is None else f", validation {engine.task.shares[engine.task.headline]} {shown:.1%}"
+    task, metric = engine.task, engine.setup.config.metric_for_best_model
+    scores = entry.get("validation", {})
+    names = [name for name in dict.fromkeys([task.headline, metric or task.headline]) if name in scores]
+    shown = [
+        f"{task.shares[name]} {scores[name]:.1%}" if name in task.shares else f"{name} {scores[name]:.3f}"
+        for name in names
+    ]
+    validation = f", validation {', '.join(shown)}" if shown else ""
     return f"loss {entry['train_loss']:.3f}{validation}"
 
 

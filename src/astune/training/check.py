@@ -16,11 +16,12 @@ from astune.counting import count
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.limit import limited
-from astune.errors import AstuneError, ConfigError, DataError, listing
+from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
 from astune.methods import Method, parse_method
 from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
 from astune.training.augmentation_settings import refuse_unusable_augmentations
+from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
 from astune.training.processes import launched_processes
@@ -96,6 +97,10 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     method = attempt(lambda: parse_method(config.method))
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data, config.data_options))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
+    if parts and "class_weights" not in unusable:
+        attempt(lambda: _balance(config, *parts))
+    if method and dataset and not unusable & {"metric_for_best_model", "selection"}:
+        attempt(lambda: _metric(config, method, dataset))
     shape = None if "backbone" in unusable else attempt(lambda: load_config(config.backbone))
     size = None
     if method and shape:
@@ -115,6 +120,38 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if method is None or parts is None or size is None or faults:
         return None, faults
     return Checked(method, *parts, size.parameters), []
+
+
+def _balance(config: TrainConfig, dataset: AudioDataset, split: Split) -> None:
+    """Refuse weights that do not fit the classes, and to balance them twice.
+
+    Raises:
+        ConfigError: as of :func:`astune.training.class_weights.weigh`; or both settings balance.
+    """
+    weigh(config.class_weights, dataset, split.train)
+    if config.class_weights == config.sampler == "balanced":
+        raise ConfigError(
+            "class_weights=balanced and sampler=balanced each make up for rare classes, and together for twice as much; leave one out"
+        )
+
+
+def _metric(config: TrainConfig, method: Method, dataset: AudioDataset) -> None:
+    """Refuse a score that chooses the epoch where there is no such score, or no choice.
+
+    Raises:
+        ConfigError: it is unknown to the task, or the last epoch is kept whatever it scores.
+    """
+    metric = config.metric_for_best_model
+    if metric is None:
+        return
+    if metric not in dataset.task.metrics:
+        raise ConfigError(unknown("metric_for_best_model", metric, dataset.task.metrics))
+    if settle(config, method, dataset.recipe)["selection"] == "last":
+        whose = "" if config.selection else f", which {dataset.source} comes with"
+        raise ConfigError(
+            f"metric_for_best_model={metric} chooses the best epoch, and selection=last{whose} keeps the last one; leave it out, or give "
+            "selection=best-validation"
+        )
 
 
 def _compiler(config: TrainConfig) -> None:

@@ -22,11 +22,13 @@ from astune.names import (
     HeadStart,
     MatmulPrecision,
     RecipeName,
+    Sampling,
     Scheduler,
     Selection,
 )
 from astune.printable import UNPRINTABLE, printable
 from astune.setting import Setting
+from astune.training.class_weights import ClassWeights, read_class_weights
 from astune.validated import SettingsError
 
 _MOST_EPOCHS = 1_000_000
@@ -116,10 +118,12 @@ class TrainConfig(DataOptions):
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
     )
-    class_weights: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
-        None, description="weights of the classes in the loss: balanced, or a file; by default all are equal"
+    class_weights: Annotated[ClassWeights | None, Setting("result", "Training", since=2)] = Field(
+        None,
+        description="weights of the classes in the training loss: balanced, or a file with the columns label and weight; by default all "
+        "are equal",
     )
-    sampler: Annotated[Literal["random", "balanced"], Setting("result", "Training", since=2)] = Field(
+    sampler: Annotated[Sampling, Setting("result", "Training", since=2)] = Field(
         "random", description="which clips an epoch visits: each once, or as many of each class, the rare ones repeated"
     )
     per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
@@ -225,6 +229,11 @@ class TrainConfig(DataOptions):
             raise ValueError("give a whole number of steps, or a share of all steps below 1")
         return value
 
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights_of_a_file(cls, value: object) -> object:
+        return read_class_weights(value)
+
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod
     def _can_be_shown(cls, value: str | Path) -> str | Path:
@@ -236,6 +245,11 @@ class TrainConfig(DataOptions):
         if printable(value) != str(value):
             raise ValueError(f"it holds {UNPRINTABLE}; rename it, or give another one")
         return value
+
+    @property
+    def balances_classes(self) -> bool:
+        """Whether the run makes up for classes of different sizes."""
+        return self.class_weights is not None or self.sampler == "balanced"
 
     @classmethod
     def from_yaml(cls, path: Path, **overrides: object) -> Self:

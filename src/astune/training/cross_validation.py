@@ -81,14 +81,15 @@ def cross_validate(
             done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
             raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
-    headline = task_named(results[0].task).headline
-    found = [result.scores["test"][headline] for result in results]
+    task = task_named(results[0].task)
+    found = {name: [result.scores["test"].get(name) for result in results] for name in task.shares}
+    headline = [result.scores["test"][task.headline] for result in results]
     summary = {
         "spec": results[0].spec,
         "folds": list(folds),
-        f"test_{headline}": found,
-        "mean": mean(found),
-        "standard_deviation": stdev(found),
+        **{f"test_{name}": scores for name, scores in found.items() if None not in scores},
+        "mean": mean(headline),
+        "standard_deviation": stdev(headline),
     }
     if main:
         with writing(config.output_dir):

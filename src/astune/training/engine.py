@@ -7,13 +7,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 from accelerate.utils import broadcast
 from torch.nn.utils import clip_grad_norm_
 
 from astune.adapter_file import unsound
 from astune.errors import NumericalError
-from astune.keyed import keyed_generator
 from astune.training.early_stopping import epochs_without_gain
 from astune.training.heard_clips import HeardClips
 from astune.training.processes import batches, logits_of
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from astune.features.augmentation import Augmentation
     from astune.tasks import Scores
     from astune.training.progress import Progress
+    from astune.training.sampler import Visit
     from astune.training.setup import Setup
     from astune.training.stage import Stage
 
@@ -64,9 +64,11 @@ class Engine:
         self.setup, self.stage, self.augmentations = setup, stage, augmentations
         self.model, self.accelerator = setup.model, setup.accelerator
         self.task = setup.dataset.task
-        self.names = [clip.name for clip in setup.dataset.clips]
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
-        self.heard = HeardClips(stage.inputs, self.targets, self.names, augmentations)
+        self.heard = HeardClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
+        self.class_weights: Tensor | None = None
+        if setup.weighing.weights:
+            self.class_weights = setup.arithmetic.place(torch.tensor(list(setup.weighing.weights.values())))
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,
@@ -111,7 +113,7 @@ class Engine:
             The batches, each made and placed on the device when it is asked for. The last step may have fewer of them.
         """
         setup, accelerator = self.setup, self.accelerator
-        order = keyed_generator(setup.config.seed, "shuffle", epoch).permutation(np.asarray(setup.split.train)).tolist()
+        order = setup.sampler.visits(epoch)
         size = setup.recipe.per_device_train_batch_size
         whole = size * accelerator.num_processes * setup.config.gradient_accumulation_steps
         self.prepared.train()
@@ -121,8 +123,9 @@ class Engine:
             for number, (share, clips) in enumerate(shares, start=1):
                 yield self._placed(share, clips, epoch, len(step), ends_step=number == len(shares))
 
-    def _placed(self, share: list[int], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
-        batch = self.heard.batch(share or [self.setup.split.train[0]], epoch)
+    def _placed(self, share: list[Visit], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
+        clips, keys = zip(*(share or [self.setup.sampler.first]), strict=True)
+        batch = self.heard.batch(clips, epoch, keys)
         place = self.setup.arithmetic.place
         kept = None if batch.kept_patches is None else place(batch.kept_patches)
         return MicroBatch(place(batch.inputs), place(batch.targets), kept, bool(share), whole, clips_of_step, ends_step)
@@ -143,7 +146,9 @@ class Engine:
         with nullcontext() if batch.ends_step else self.accelerator.no_sync(self.prepared):
             with self.setup.arithmetic.computing():
                 logits = self.prepared(batch.inputs, **more).logits
-            loss = self.task.loss(logits.float(), batch.targets, "sum") * (1.0 if batch.counts else 0.0)
+            loss = self.task.loss(logits.float(), batch.targets, "sum", self.class_weights) * (
+                1.0 if batch.counts else 0.0
+            )
             self.accelerator.backward(loss * (self.accelerator.num_processes / batch.clips_of_step))
         return loss.detach()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import Accelerator
@@ -34,6 +35,7 @@ from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
 from astune.training.result import RESULTS, TrainResult
 from astune.training.resume import finished
+from astune.training.score_picture import write_score_picture
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
 
@@ -60,6 +62,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 2.0,
     waveform_augmentation: WaveformFunction | None = None,
+    picture: bool = True,
 ) -> TrainResult:
     """Train one adapter and write its folder.
 
@@ -72,6 +75,7 @@ def train(
         waveform_augmentation: changes training clips before their features are made: a function of samples, (samples,) float32 in -1 to 1,
             and their rate, 16000 Hz, that gives such samples, of any length; or an object called alike, such as audiomentations'
             ``Compose``. Its random numbers are those of the global generators of Python, NumPy and torch, which are seeded for each clip.
+        picture: write a picture of the scores beside the adapter, if matplotlib is installed.
 
     Returns:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
@@ -96,7 +100,7 @@ def train(
                 return finished(config, announcer(quiet=quiet), waveform_augmentation)
             setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
-                return _run(setup, callbacks, checkpoint_seconds, began)
+                return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)
         except KeyboardInterrupt as stop:
             raise Interrupted(_how_to_go_on(config)) from stop
 
@@ -113,7 +117,9 @@ def _how_to_go_on(config: TrainConfig) -> str:
     return f"interrupted; {stopped} is kept: {how} goes on from there"
 
 
-def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float) -> TrainResult:
+def _run(
+    setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float, *, picture: bool
+) -> TrainResult:
     config, recipe = setup.config, setup.recipe
     augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid, setup.materials)
     engine = Engine(setup, stage_of(setup, augmentations), augmentations)
@@ -131,7 +137,7 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
     early = progress.epoch < recipe.num_train_epochs
     trained = f"{progress.epoch} of {epochs}, stopped early," if early else epochs
     setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
-    result = _finish(engine, progress, began)
+    result = _finish(engine, progress, began, picture=picture)
     for callback in every:
         callback.on_train_end(engine, result)
     engine.accelerator.wait_for_everyone()
@@ -149,7 +155,7 @@ def _resumed(engine: Engine) -> Progress | None:
     return progress
 
 
-def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
+def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) -> TrainResult:
     """Score the test clips with the weights that are kept, and write adapter and results."""
     setup, model = engine.setup, engine.model
     if progress.best is not None:
@@ -159,10 +165,13 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     parts = {"validation": setup.split.validation, "test": setup.split.test}
     scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
     folder, device = setup.config.output_dir, engine.accelerator.device
+    notices = list(setup.notices)
     if engine.accelerator.is_main_process:
         model.save_pretrained(
             folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup, progress), metrics=scores
         )
+        if picture:
+            notices += _draw(setup, scores)
     result = TrainResult(
         output_dir=str(folder),
         spec=model.method.spec,
@@ -186,7 +195,8 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=list(setup.notices),
+        notices=notices,
+        class_weights=setup.weighing.weights,
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
         beside_settings=setup.materials.identity,
@@ -197,6 +207,17 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     return result
 
 
+def _draw(setup: Setup, scores: dict[str, dict[str, Any]]) -> list[str]:
+    """Write the picture of the scores; what to say where there can be none."""
+    source = Path(setup.dataset.source.partition(":")[2])
+    about = f"{setup.model.method.spec} on {source.parent.name if source.stem == 'metadata' else source.name}"
+    folder, labels, task = setup.config.output_dir, setup.dataset.labels, setup.dataset.task.name
+    notice = write_score_picture(folder, scores, labels, task, about, quiet=setup.quiet)
+    if notice:
+        setup.announce(notice)
+    return [notice] if notice else []
+
+
 def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
@@ -205,6 +226,7 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **augmentations_told(config, setup.materials.identity),
         **{name: value for name, value in config.identity().items() if name in _LATER},
+        "class_weights": setup.weighing.weights or None,
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}
     stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}

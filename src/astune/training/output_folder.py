@@ -18,6 +18,7 @@ from astune.errors import ConfigError, OutputError
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
 from astune.training.result import METRICS, RESULTS
+from astune.training.score_picture import PICTURES, foreign_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,14 @@ def foreign_files(folder: Path) -> list[str]:
         Their names.
     """
     records = [name for name, keys in _OURS.items() if _foreign(folder / name, keys)]
-    return [*adapter_file.foreign_files(folder), *records, *foreign_record(folder), *checkpoint.foreign(folder)]
+    pictures = [name for name in PICTURES if foreign_picture(folder / name)]
+    return [
+        *adapter_file.foreign_files(folder),
+        *records,
+        *pictures,
+        *foreign_record(folder),
+        *checkpoint.foreign(folder),
+    ]
 
 
 _OURS = {
@@ -131,7 +139,7 @@ def clear(folder: Path) -> None:
         folder: of the run; see :func:`refuse_unusable`.
     """
     checkpoint.remove_all(folder)
-    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS):
+    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS, *PICTURES):
         (folder / name).unlink(missing_ok=True)
     for pattern in ("*tfevents*", "hparams.yml"):
         for tracked in (folder / TRACKED).rglob(pattern):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +15,8 @@ from astune.inference.batches import Inputs, fetched, outputs, refuse_non_finite
 
 if TYPE_CHECKING:
     from astune.compute import Arithmetic
+
+_Clip = TypeVar("_Clip")  # however a clip is named
 
 
 def many_on_cpu() -> bool:
@@ -28,7 +30,7 @@ def launched_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Iterator[tuple[list[int], int]]:
+def batches(order: Sequence[_Clip], size: int, processes: int, rank: int) -> Iterator[tuple[list[_Clip], int]]:
     """A process's share of each batch.
 
     Args:

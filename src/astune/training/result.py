@@ -53,6 +53,8 @@ class TrainResult(Summarised):
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
     """What the user was told about the data: passed over, cut, suspicious."""
+    class_weights: dict[str, float] = field(default_factory=dict)
+    """By label, in the training loss; empty where all classes count alike."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
     stopped_early: bool = False

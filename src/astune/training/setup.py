@@ -16,12 +16,14 @@ from astune.console import announcer
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
 from astune.training.check import check
+from astune.training.class_weights import Weighing, weigh
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
 from astune.training.materials import materials_of
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
+from astune.training.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,10 @@ class Setup:
     """What augmentations draw from."""
     notices: tuple[str, ...]
     """What the user was told about the data, about augmentations, and about settings that do less than they say."""
+    weighing: Weighing
+    """How the training loss weighs the classes."""
+    sampler: Sampler
+    """Which training clips each epoch visits."""
     model: AudioClassifier
     arithmetic: Arithmetic
     accelerator: Accelerator
@@ -117,9 +123,14 @@ def set_up(
     if accelerator.process_index:  # else dropout would drop the same units in every process
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
-    listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
+    listened = listen_to(
+        dataset, checked.split, model.front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
+    )  # fmt: skip
     materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
-    notices = [*listened.notices, *materials.notices, *_notices(config, recipe, listened.split, model)]
+    weighing = weigh(config.class_weights, dataset, listened.split.train)
+    sampler = Sampler(config.sampler, dataset, listened.split.train, config.seed)
+    notices = [*listened.notices, *materials.notices, *weighing.notices, *filter(None, [sampler.notice])]
+    notices += _notices(config, recipe, listened.split, model)
     if not listened.split.validation:
         recipe = replace(recipe, early_stopping_patience=0)
     for notice in notices:
@@ -143,6 +154,8 @@ def set_up(
         features=listened.features,
         materials=materials,
         notices=tuple(notices),
+        weighing=weighing,
+        sampler=sampler,
         model=model,
         arithmetic=arithmetic,
         accelerator=accelerator,
