@@ -23,6 +23,7 @@ from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.tasks import MULTI_LABEL
 from astune.training import checkpoint
 from astune.training.augmentation_settings import augmentations_told, refuse_unusable_waveform
 from astune.training.augmentations import augmentations_of
@@ -221,7 +222,9 @@ def _draw(setup: Setup, scores: dict[str, dict[str, Any]]) -> list[str]:
 def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
+    task = setup.dataset.task
     named = {
+        **({"task": task.name} if task is MULTI_LABEL else {}),  # as the data were read, so that others are read so too
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **augmentations_told(config, setup.materials.identity),
