@@ -148,7 +148,8 @@ class AnyLabels(Task):
     def activate(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
-    def score(self, logits: Tensor, targets: Tensor) -> Ranking:
+    def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Ranking:
+        assert thresholds is None
         precision = average_precision_score(targets.numpy(), logits.numpy(), average="macro")
         return Ranking(len(logits), float(precision), float(self.loss(logits.double(), targets)))
 
