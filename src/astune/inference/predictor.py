@@ -83,9 +83,8 @@ class Predictor(Summarised):
         self.threads, self.batch_size = machine(threads, batch_size)
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
-        self.negatives = loaded.model.negatives
+        self.negatives, self.task = loaded.model.negatives, loaded.model.task
         self.front_end = loaded.model.front_end
-        self.task = loaded.model.task
         refuse_cast(self.model, precision or loaded.precision)
         half = (precision or loaded.precision) == "bfloat16"
         # Storing changes the weights, which belong to whoever made the model.
