@@ -30,6 +30,7 @@ from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
 from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.engine import Engine
+from astune.training.final_scores import final_scores
 from astune.training.fit import fit
 from astune.training.output_folder import held, writing
 from astune.training.processes import many_on_cpu
@@ -163,16 +164,20 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         model.load_adapter_state(progress.best)
     elif engine.average:
         model.load_adapter_state({**model.adapter_state(), **engine.average.tensors()})
-    parts = {"validation": setup.split.validation, "test": setup.split.test}
-    scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
+    final = final_scores(engine)
+    for notice in final.notices:
+        setup.announce(notice)
     folder, device = setup.config.output_dir, engine.accelerator.device
     notices = list(setup.notices)
     if engine.accelerator.is_main_process:
         model.save_pretrained(
-            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup, progress), metrics=scores
+            folder,
+            compute_dtype=setup.arithmetic.compute_dtype,
+            training=_how_trained(setup, progress),
+            metrics=final.scores,
         )
         if picture:
-            notices += _draw(setup, scores)
+            notices += _draw(setup, final.scores)
     result = TrainResult(
         output_dir=str(folder),
         spec=model.method.spec,
@@ -186,7 +191,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         compute_dtype=setup.arithmetic.compute_dtype,
         device=device_name(device),
         best_epoch=progress.best_epoch if progress.best_epoch is not None else progress.epoch - 1,
-        scores=scores,
+        scores=final.scores,
         history=progress.history,
         skipped_clips=len(setup.features.broken),
         train_seconds=round(progress.seconds, 3),
@@ -196,7 +201,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=notices,
+        notices=[*notices, *final.notices],
         class_weights=setup.weighing.weights,
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
