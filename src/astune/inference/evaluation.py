@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -21,7 +23,7 @@ from astune.summary import Summarised, Summary, here, numbers_among, some, sourc
 from astune.training.data_record import trained_among
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astune.inference.listener import Listener
     from astune.inference.loading import Loaded
@@ -144,6 +146,10 @@ def evaluated(
     )
 
 
+_DOUBTFUL = {"make_folds": "cannot divide these data", "group_by": "finds no groups in these data"}
+"""Options of the training that other data need not allow, and what is said then."""
+
+
 def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
     """Read labelled data as the data of an adapter's training were read: with the same windows, background and groups.
 
@@ -163,14 +169,20 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
     trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
     options = DataOptions(**{**trained, **given})
-    try:
-        return load_data(data, options)
-    except DataError:
-        if "group_by" in given or options.group_by is None:
-            raise
-    dataset = load_data(data, options.model_copy(update={"group_by": None}))
-    left_out = f"Note: group_by={options.group_by!r} of the training finds no groups in these data, and is left out"
-    return replace(dataset, remarks=(*dataset.remarks, left_out))
+    doubtful = [name for name in _DOUBTFUL if name in trained and name not in given]
+    *subsets, all_of_them = (some for number in range(len(doubtful) + 1) for some in combinations(doubtful, number))
+
+    def without(dropped: Sequence[str]) -> AudioDataset:
+        dataset = load_data(data, options.model_copy(update=dict.fromkeys(dropped)))
+        notes = (
+            f"Note: {name}={trained[name]!r} of the training {_DOUBTFUL[name]}, and is left out" for name in dropped
+        )
+        return replace(dataset, remarks=(*dataset.remarks, *notes))
+
+    for dropped in subsets:
+        with suppress(DataError):
+            return without(dropped)
+    return without(all_of_them)
 
 
 def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:

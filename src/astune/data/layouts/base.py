@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.groups_and_negatives import with_options
 from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
+from astune.data.made_folds import with_folds
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
@@ -129,7 +130,7 @@ class Layout(ABC):
 
 
 LAYOUTS: dict[str, Layout] = {}
-EVERY_LAYOUT = frozenset(("negative", "group_by"))
+EVERY_LAYOUT = frozenset(("negative", "group_by", "make_folds"))
 """Options that are applied to the clips of any layout."""
 
 _LayoutType = TypeVar("_LayoutType", bound=type[Layout])
@@ -193,7 +194,8 @@ def _load(text: str, options: DataOptions) -> AudioDataset:
                 f"{layout.name}:PATH has no {name}, which is for {', '.join(names)}" for name, names in readers.items()
             )
         )
-    return _checked(with_options(layout.load_with(path, options), options))
+    dataset = _checked(with_options(layout.load_with(path, options), options))
+    return dataset if options.make_folds is None else with_folds(dataset, options.make_folds)
 
 
 def _found(text: str) -> tuple[Layout, Path]:
