@@ -175,7 +175,7 @@ def _assigned(dataset: AudioDataset, units: Units, count: int) -> Units | None:
         ]
         if not open_folds:
             return None
-        best = min(open_folds, key=lambda fold: (_crowding(own, held[fold], whole), len(folds[fold])))  # noqa: B023 - called at once
+        best = min(open_folds, key=lambda fold: (_crowding(own, held[fold], whole), len(folds[fold])))
         folds[best] += units[unit]
         held[best].update(own)
     return [sorted(fold) for fold in folds] if all(folds) else None

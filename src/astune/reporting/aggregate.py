@@ -19,6 +19,7 @@ import numpy as np
 from scipy import stats
 
 from astune.confusion import counted, whole
+from astune.experiments.paired import Pair, by_fold
 from astune.reporting.intervals import accuracy_interval
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 9999
 
-Pair = tuple[int | None, int]
-"""Fold and seed."""
 _Pair = TypeVar("_Pair", bound=Pair)
 
 
@@ -110,21 +109,6 @@ class Comparison:
     """95 %, of the difference; nothing for fewer than two folds."""
     p_value: float | None
     """Two-sided; nothing for fewer than two folds."""
-
-
-def by_fold(values: Mapping[_Pair, float]) -> list[float]:
-    """What may be taken as independent: the mean of each fold's seeds, or the seeds themselves where there is one split.
-
-    Args:
-        values: one a run, by fold and seed.
-
-    Returns:
-        In the order of the folds' first runs.
-    """
-    folds: dict[int | None, list[float]] = defaultdict(list)
-    for (fold, _), value in values.items():
-        folds[fold].append(value)
-    return [mean(of_one) for of_one in folds.values()] if len(folds) > 1 else list(values.values())
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:

@@ -58,7 +58,7 @@ def test_a_group_is_a_fold_where_there_are_as_many() -> None:
     data = made(*(["x", "y"][n // 20] for n in range(40)), groups=speakers)
     assert usual_folds(data) == 4
     folded = with_folds(data, 4)
-    assert {tuple(sorted({clip.group for clip in folded.clips if clip.fold == fold})) for fold in folded.folds} == {
+    assert {tuple(sorted({str(clip.group) for clip in folded.clips if clip.fold == fold})) for fold in folded.folds} == {
         ("s0",), ("s1",), ("s2",), ("s3",),
     }  # fmt: skip
     assert folded.remarks == ("Note: 4 test folds are made of 4 groups, each class spread over them",)
