@@ -234,7 +234,7 @@ def _design(
         )
     notes.append(f"Seeds: {number_of(seeds, 'run')} of each method" + (" and fold" if several else ""))
     notes.append("Test clips choose nothing: not the epoch, no setting, no fold")
-    notes.append(_about_intervals(data, len(tested) if several else 0, seeds))
+    notes.append(_about_intervals(data, tested, seeds))
     return options, seeds, notes
 
 
@@ -248,16 +248,17 @@ def _ungrouped(data: AudioDataset) -> list[str]:
     ]
 
 
-def _about_intervals(data: AudioDataset, folds: int, seeds: int) -> str:
-    if folds:
+def _about_intervals(data: AudioDataset, tested: Sequence[int], seeds: int) -> str:
+    if len(tested) > 1:
         return (
-            f"Intervals: 95 %, Student's over {folds} folds, the seeds of a fold averaged first, and widened because folds share training "
-            "clips (Nadeau and Bengio, 2003)"
+            f"Intervals: 95 %, Student's over {len(tested)} folds, the seeds of a fold averaged first, and widened because folds share "
+            "training clips (Nadeau and Bengio, 2003)"
         )
-    over = f"of {seeds} seeds (Student's)" if seeds > 1 else "of no other seed, for there is one"
+    over = f"for other seeds (Student's over {seeds})" if seeds > 1 else "not for other seeds, because there is one"
+    clips = len(data.split(tested[0] if tested else None).test)
     if data.task.counts_clips:
-        return f"Intervals: 95 %, {over} and of so many test clips, but not of other training clips"
-    return f"Intervals: 95 %, {over}, but not of other test or training clips"
+        return f"Intervals: 95 %, {over} and for other test clips ({clips:,} here), but not for other training clips"
+    return f"Intervals: 95 %, {over}, and not for other test or training clips"
 
 
 def _part_by_part(runs: Sequence[PlannedRun]) -> list[PlannedRun]:

@@ -112,6 +112,11 @@ class Compared:
         return self.tested_share > 0
 
     @property
+    def knows_other_clips(self) -> bool:
+        """Whether intervals allow for other test clips: folds have them, and so has a count of right and wrong ones."""
+        return self.rotating or self._counted
+
+    @property
     def best(self) -> ComparedMethod | None:
         """The method with the highest mean, the simplest of several; None where no run is finished."""
         return max(self.comparable, key=lambda row: (row.mean, *(-one for one in row.cost)), default=None)

@@ -89,7 +89,8 @@ class Comparison(Compared, Summarised):
         return {
             "name": self.name, "data": self.data, "task": self.task, "headline": headline, "design": self.design,
             "methods": rows, "differences": differences, "best": self.best.name if self.best else None,
-            "recommended": self.recommended, "recommendation": self.recommendation, "test_clips": self.test_clips, "tested_share": self.tested_share,
+            "recommended": self.recommended, "recommendation": self.recommendation,
+            "test_clips": self.test_clips, "tested_share": self.tested_share,
             "missing": self.missing, "failures": self.failures, "notices": self.notices,
         }  # fmt: skip
 

@@ -164,7 +164,8 @@ def _against_no_network(compared: Compared, chosen: ComparedMethod) -> tuple[boo
     return False, [
         f"{name}, {'wins' if wins else 'is not shown to be worse'}: {compared.measure} {score}, {_gap(found)} "
         f"{'more' if wins else 'less'} than {chosen.name}{_ends(found)}.",
-        "So these runs do not show that a network is needed; look whether level, noise or device give the classes away (astune data check).",
+        "So these runs do not show that a network is needed; look whether level, noise or device give the classes away "
+        "(astune data check).",
     ]
 
 
@@ -177,6 +178,8 @@ def _doubts(compared: Compared, networks: list[ComparedMethod]) -> list[str]:
         doubts.append(
             f"{number_of(compared.repeats, unit)} are few: intervals are wide, and more {unit}s would narrow them."
         )
+    if not compared.knows_other_clips:
+        doubts.append("There is one test split, and nothing is known of what other test clips would give.")
     if compared.missing:
         verb = "is" if compared.missing == 1 else "are"
         doubts.append(
