@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from astune.backbone import load_backbone
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.experiments.compare import compare
+    from astune.experiments.comparison import Comparison
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -26,10 +28,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "Comparison": "astune.experiments.comparison",
     "Embeddings": "astune.inference.embeddings",
     "FeatureDataset": "astune.features",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
+    "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "load_backbone": "astune.backbone",
@@ -42,11 +46,13 @@ _HOMES = {
 
 __all__ = [
     "AudioClassifier",
+    "Comparison",
     "Embeddings",
     "FeatureDataset",
     "Predictor",
     "TrainConfig",
     "__version__",
+    "compare",
     "embed",
     "evaluate",
     "load_backbone",

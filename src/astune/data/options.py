@@ -104,6 +104,12 @@ class DataOptions(Validated):
         description="regular expression that finds the group (site, session, speaker) in a recording's name: its first "
         "group, or else all that matches",
     )
+    make_folds: Annotated[int | None, Setting("data", "Data", since=2, placed=True)] = Field(
+        None,
+        ge=2,
+        description="divide data without folds and without a test split into so many test folds; groups stay whole, and each class "
+        "is spread over the folds",
+    )
 
     @field_validator("audio_dir", mode="before")
     @classmethod

@@ -241,6 +241,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         kind=table.kind,
         printed=table.printed,
         entries=tuple(run.entry for run in runs),
+        notes=table.notes,
     )
 
 

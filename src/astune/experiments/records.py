@@ -137,6 +137,8 @@ class SavedPlan:
     printed: str | None
     """Which of the paper's tables stands beside it."""
     entries: tuple[PlanEntry, ...]
+    notes: tuple[str, ...] = ()
+    """How its runs were made, a sentence each."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -166,7 +168,8 @@ class SavedPlan:
             ValueError: the text is not JSON.
         """
         content = json.loads(text)
-        return cls(**{**content, "entries": tuple(PlanEntry(**entry) for entry in content["entries"])})
+        entries = tuple(PlanEntry(**entry) for entry in content["entries"])
+        return cls(**{**content, "entries": entries, "notes": tuple(content.get("notes", ()))})
 
     def to_json(self) -> str:
         """As it is written.

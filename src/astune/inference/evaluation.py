@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -23,7 +25,7 @@ from astune.tasks import MULTI_LABEL
 from astune.training.data_record import trained_among
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astune.inference.listener import Listener
     from astune.inference.loading import Loaded
@@ -152,6 +154,10 @@ def evaluated(
     )
 
 
+_DOUBTFUL = {"make_folds": "cannot divide these data", "group_by": "finds no groups in these data"}
+"""Options of the training that other data need not allow, and what is said then."""
+
+
 def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
     """Read labelled data as the data of an adapter's training were read: with the same windows, background and groups.
 
@@ -173,19 +179,26 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
     if trained.get("task") != MULTI_LABEL.name:
         trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
     options = DataOptions(**{**trained, **given})
+    doubtful = [name for name in _DOUBTFUL if name in trained and name not in given]
+    *subsets, all_of_them = (some for number in range(len(doubtful) + 1) for some in combinations(doubtful, number))
+
+    def without(dropped: Sequence[str]) -> AudioDataset:
+        dataset = load_data(data, options.model_copy(update=dict.fromkeys(dropped)))
+        notes = (
+            f"Note: {name}={trained[name]!r} of the training {_DOUBTFUL[name]}, and is left out" for name in dropped
+        )
+        return replace(dataset, remarks=(*dataset.remarks, *notes))
+
     try:
-        return load_data(data, options)
+        for dropped in subsets:
+            with suppress(DataError):
+                return without(dropped)
+        return without(all_of_them)
     except UnknownNegativesError as unknown:  # likewise; but those that do occur are no classes of the adapter
         if "negative" in given:
             raise
         negative = [label for label in options.negative or () if cleaned(label) not in unknown.labels]
         return as_trained(data, {**training, "negative": negative or None}, **given)
-    except DataError:
-        if "group_by" in given or options.group_by is None:
-            raise
-    dataset = load_data(data, options.model_copy(update={"group_by": None}))
-    left_out = f"Note: group_by={options.group_by!r} of the training finds no groups in these data, and is left out"
-    return replace(dataset, remarks=(*dataset.remarks, left_out))
 
 
 def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:

@@ -62,7 +62,9 @@ def cross_validate(
     if config.fold is not None:
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
     if len(folds) < 2:
-        raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
+        raise ConfigError(
+            f"{config.data} has no folds to cross-validate over; give a table with a column fold, or make_folds, such as 5"
+        )
     main = PartialState(cpu=many_on_cpu()).is_main_process
     runs = [config.model_copy(update={"fold": n, "output_dir": config.output_dir / f"fold-{n}"}) for n in folds]
     for run in runs:  # what is wrong with the last fold should not be found after all others

@@ -24,6 +24,7 @@ from astune.data.labels import (
     label_fault,
     several_in_one,
 )
+from astune.data.made_folds import with_folds
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
@@ -140,7 +141,7 @@ class Layout(ABC):
 
 
 LAYOUTS: dict[str, Layout] = {}
-EVERY_LAYOUT = frozenset(("task", "negative", "group_by"))
+EVERY_LAYOUT = frozenset(("task", "negative", "group_by", "make_folds"))
 """Options that are applied to the clips of any layout; those that read ``task`` themselves can find several labels of a clip."""
 
 _LayoutType = TypeVar("_LayoutType", bound=type[Layout])
@@ -204,7 +205,8 @@ def _load(text: str, options: DataOptions) -> AudioDataset:
                 f"{layout.name}:PATH has no {name}, which is for {', '.join(names)}" for name, names in readers.items()
             )
         )
-    return _checked(with_options(layout.load_with(path, options), options))
+    dataset = _checked(with_options(layout.load_with(path, options), options))
+    return dataset if options.make_folds is None else with_folds(dataset, options.make_folds)
 
 
 def _found(text: str) -> tuple[Layout, Path]:
