@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from astune.data.dataset import AudioDataset, DivisionName
-from astune.data.labels import known_labels
+from astune.data.groups_and_negatives import UnknownNegativesError
+from astune.data.labels import cleaned, known_labels
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
 from astune.errors import AdapterError, DataError
@@ -18,6 +19,7 @@ from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
+from astune.tasks import MULTI_LABEL
 from astune.training.data_record import trained_among
 
 if TYPE_CHECKING:
@@ -156,15 +158,22 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
         The data set. Options that its layout does not have are those of other data, and left out.
 
     Raises:
+        UnknownNegativesError: a negative label that is given does not occur; a ``ConfigError``.
         ConfigError: as of :func:`astune.load_data`.
         DataError: as of :func:`astune.load_data`.
     """
     known = layout_of(data).reads | EVERY_LAYOUT
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
-    trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
+    if trained.get("task") != MULTI_LABEL.name:
+        trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
     options = DataOptions(**{**trained, **given})
     try:
         return load_data(data, options)
+    except UnknownNegativesError as unknown:  # likewise; but those that do occur are no classes of the adapter
+        if "negative" in given:
+            raise
+        negative = [label for label in options.negative or () if cleaned(label) not in unknown.labels]
+        return as_trained(data, {**training, "negative": negative or None}, **given)
     except DataError:
         if "group_by" in given or options.group_by is None:
             raise

@@ -22,6 +22,7 @@ from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.tasks import MULTI_LABEL
 from astune.training import checkpoint
 from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
@@ -181,7 +182,9 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
 def _how_trained(setup: Setup) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
+    task = setup.dataset.task
     named = {
+        **({"task": task.name} if task is MULTI_LABEL else {}),  # as the data were read, so that others are read so too
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
