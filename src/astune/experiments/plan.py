@@ -16,7 +16,7 @@ from astune.backbone import load_config
 from astune.counting import Count, count
 from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown
-from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS, refuse_other_tasks
+from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.table import Row, Table, check_varied
@@ -342,8 +342,6 @@ def _runs(
             method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
             settings["method"] = method.spec
         else:
-            if data.dataset is not None:
-                refuse_other_tasks(data.dataset)
             settings = {key: value for key, value in settings.items() if key in DECIDING}
         config = TrainConfig.build({**settings, "backbone": backbone, "output_dir": "."}, column)
         limit = settings.get("limit_clips")

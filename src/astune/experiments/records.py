@@ -9,7 +9,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from astune.confusion import refuse_other_shape
 from astune.json_text import json_text
 from astune.tasks import task_named
 from astune.training.result import TrainResult
@@ -86,8 +85,7 @@ class RunRecord:
         for name in record.task.shares:
             if not 0 <= record.test[name] <= 1:
                 raise ValueError(f"{name} is {record.test[name]}")
-        if record.task.counts_clips:
-            refuse_other_shape(record.test["confusion"], len(record.result.labels))
+        record.task.refuse_other_record(record.test, len(record.result.labels))
         if record.identity["method"] != record.result.spec:
             raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
         return record

@@ -43,7 +43,7 @@ class Evaluation(Summarised):
     split: str
     scores: Scores
     labels: tuple[str, ...]
-    """Of the adapter, in the order of the confusion matrix."""
+    """Of the adapter, in the order of the confusion matrix, or of the figures of each label."""
     data_notices: tuple[str, ...]
     """What to know of the data set."""
     audio_notices: tuple[str, ...]
@@ -52,11 +52,13 @@ class Evaluation(Summarised):
     """Clips left out because they cannot be read."""
     trained_on: tuple[str, ...]
     """Names of the clips scored that the adapter was trained on; where it is not known, none."""
+    score_notices: tuple[str, ...] = ()
+    """What to know of the scores: labels that have no part in them."""
 
     def _summary(self) -> Summary:
         data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
         figures = numbers_among({name: value for name, value in self.scores.figures().items() if name != "clips"})
-        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices)
+        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices, *self.score_notices)
         rows = (
             ("data", data),
             ("split", self.split),
@@ -85,7 +87,7 @@ class Evaluation(Summarised):
             "split": self.split,
             **self.scores.record(),
             "labels": list(self.labels),
-            "notices": [*self.data_notices, *self.audio_notices],
+            "notices": [*self.data_notices, *self.audio_notices, *self.score_notices],
             "skipped": self.skipped,
             "trained_on": len(self.trained_on),
         }
@@ -121,6 +123,7 @@ def evaluated(
     labels = known_labels(dataset.source, dataset.labels, model.labels)
     clips = clips_of(dataset, split, fold, loaded.training)
     scored = [dataset.clips[clip] for clip in clips]
+    targets = model.task.encode(scored, labels)  # raises where the task of the data is another
     # Of these alone: what else the data set holds may be broken.
     features = build_cache(scored, listener.front_end, skip_broken=skip_broken)
     kept = [row for row in range(len(scored)) if row not in features.broken]
@@ -130,6 +133,8 @@ def evaluated(
     computed = outputs(model, lambda features: cast(Tensor, model(features).logits), batches, listener.arithmetic)
     logits = torch.cat([some for _, some in computed])
     refuse_non_finite(logits)
+    thresholds = [model.thresholds[label] for label in model.labels] if model.thresholds else None
+    scores = model.task.score(logits, targets[kept], thresholds)
     trained: list[str] = []
     if loaded.config is not None and split != "train":
         trained = trained_among(loaded.name, loaded.config, dataset, [clips[row] for row in kept])
@@ -137,12 +142,13 @@ def evaluated(
         adapter=loaded.name,
         data=dataset.source,
         split=split,
-        scores=model.task.score(logits, model.task.encode([scored[row] for row in kept], labels)),
+        scores=scores,
         labels=model.labels,
         data_notices=dataset.notices,
         audio_notices=tuple(features.notices(kept, [clip.name for clip in scored])),
         skipped=len(clips) - len(kept),
         trained_on=tuple(trained),
+        score_notices=tuple(model.task.left_out(scores.record(), model.labels, split)),
     )
 
 

@@ -59,6 +59,8 @@ class Cell:
     """A run each, as :mod:`astune.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
     counts no clips."""
     labels: list[str]
+    average_precision: tuple[list[float | None], ...] = ()
+    """Of each label, a run each; none for a task of other scores."""
 
     @property
     def finished(self) -> bool:
@@ -91,7 +93,10 @@ class Cell:
 
     @property
     def drawn_interval(self) -> tuple[float, float]:
-        """95 %, for pictures: of one run, what its test clips alone leave open; where the task does not count them, the mean alone."""
+        """95 %, for pictures: of one run, what its test clips alone leave open; where the task does not count them, the mean alone.
+
+        (A record keeps no score of a single clip, from which an interval of one run's mean average precision could be drawn.)
+        """
         if self.interval or not self.confusions:
             return self.interval or (self.mean, self.mean)
         counts = [counted(one) for one in self.confusions]
@@ -220,4 +225,7 @@ def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
         shares={name: mean(record.test[name] for record in records) for name in task.shares if name != task.headline},
         confusions=tuple(record.test["confusion"] for record in records) if task.counts_clips else (),
         labels=records[0].result.labels,
+        average_precision=tuple(
+            record.test["average_precision"] for record in records if "average_precision" in record.test
+        ),
     )

@@ -16,7 +16,7 @@ from astune.reporting.aggregate import Cell, cells, device_of
 from astune.reporting.protocol import unlike_the_paper, what_ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from astune.experiments.records import SavedPlan
     from astune.experiments.results import Results
@@ -101,10 +101,24 @@ def grid(results: Results) -> Grid:
         headlines=results.headlines,
         rows=rows,
         places=_places(rows, saved.columns),
-        ran=what_ran(results, devices),
+        ran=(*what_ran(results, devices), *_left_out(results)),
         unlike_the_paper=unlike_the_paper(results),
         devices=devices,
     )
+
+
+def _left_out(results: Results) -> Iterator[str]:
+    """Labels that no test clip of a fold has, and that figures of that fold leave out."""
+    found: dict[str, dict[int | None, list[str]]] = {}
+    for entry in results.plan.entries:
+        if entry.key in results.records:
+            record = results.records[entry.key]
+            said = record.task.left_out(record.test, record.result.labels, "test")
+            found.setdefault(entry.column, {})[entry.fold] = [one.removeprefix("Note: ") for one in said]
+    for column, folds in found.items():
+        for fold, sentences in folds.items():
+            where = column if fold is None else f"{column}, fold {fold}"
+            yield from (f"{where}: {one}" for one in sentences)
 
 
 def _row(saved: SavedPlan, name: str, found: Mapping[tuple[str, str], Cell], *, averaged: bool) -> GridRow:

@@ -142,11 +142,12 @@ class Engine:
         reduced: Tensor = self.accelerator.reduce(loss.detach(), "sum")
         return reduced
 
-    def score(self, clips: Sequence[int]) -> Scores:
+    def score(self, clips: Sequence[int], thresholds: Sequence[float] | None = None) -> Scores:
         """Score clips, all processes together.
 
         Args:
             clips: indices in the data set.
+            thresholds: of the classes, see :meth:`astune.tasks.Task.score`.
 
         Returns:
             Their scores.
@@ -154,11 +155,27 @@ class Engine:
         Raises:
             NumericalError: logits are not finite.
         """
+        return self.task.score(self._logits(clips), self.targets[list(clips)], thresholds)
+
+    def validate(self) -> tuple[Scores, tuple[float, ...] | None]:
+        """Score the validation clips, all processes together, at the thresholds that are best for them.
+
+        Returns:
+            Their scores and the thresholds; None for a task that has none.
+
+        Raises:
+            NumericalError: logits are not finite.
+        """
+        clips = self.setup.split.validation
+        logits, targets = self._logits(clips), self.targets[list(clips)]
+        thresholds = self.task.thresholds(logits, targets)
+        return self.task.score(logits, targets, thresholds), thresholds
+
+    def _logits(self, clips: Sequence[int]) -> Tensor:
         for buffer in self.model.added.buffers():  # each process's last step changed its own
             buffer.copy_(broadcast(buffer))
         size = self.setup.config.per_device_eval_batch_size
-        logits = logits_of(self.stage.module, self.stage.inputs, clips, size, self.accelerator, self.setup.arithmetic)
-        return self.task.score(logits, self.targets[list(clips)])
+        return logits_of(self.stage.module, self.stage.inputs, clips, size, self.accelerator, self.setup.arithmetic)
 
     def finite(self, loss: Tensor, progress: Progress) -> float:
         """A step's loss as a number.

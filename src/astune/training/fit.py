@@ -53,7 +53,7 @@ def _fit_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]
     engine.refuse_unsound(progress)
     entry: dict[str, Any] = {"epoch": progress.epoch, "train_loss": progress.loss_sum / progress.clips}
     if engine.setup.split.validation:
-        scores = engine.score(engine.setup.split.validation)
+        scores, _ = engine.validate()
         entry["validation"] = scores.figures()
         _keep_if_best(engine, progress, scores)
     count_seconds()

@@ -28,6 +28,7 @@ from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
 from astune.training.config import TrainConfig
 from astune.training.engine import Engine
+from astune.training.final_scores import final_scores
 from astune.training.fit import fit
 from astune.training.output_folder import held, writing
 from astune.training.processes import many_on_cpu
@@ -140,12 +141,13 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     setup, model = engine.setup, engine.model
     if progress.best is not None:
         model.load_adapter_state(progress.best)
-    parts = {"validation": setup.split.validation, "test": setup.split.test}
-    scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
+    final = final_scores(engine)
+    for notice in final.notices:
+        setup.announce(notice)
     folder, device = setup.config.output_dir, engine.accelerator.device
     if engine.accelerator.is_main_process:
         model.save_pretrained(
-            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup), metrics=scores
+            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup), metrics=final.scores
         )
     result = TrainResult(
         output_dir=str(folder),
@@ -160,7 +162,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         compute_dtype=setup.arithmetic.compute_dtype,
         device=device_name(device),
         best_epoch=progress.best_epoch if progress.best_epoch is not None else progress.epoch - 1,
-        scores=scores,
+        scores=final.scores,
         history=progress.history,
         skipped_clips=len(setup.features.broken),
         train_seconds=round(progress.seconds, 3),
@@ -170,7 +172,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=list(setup.notices),
+        notices=[*setup.notices, *final.notices],
         task=engine.task.name,
     )
     if engine.accelerator.is_main_process:

@@ -52,7 +52,7 @@ class TrainResult(Summarised):
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
-    """What the user was told about the data: passed over, cut, suspicious."""
+    """What the user was told about the data and the scores: passed over, cut, suspicious, left out."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
 
