@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from astune.backbone import load_backbone
+    from astune.budget import plan_methods
     from astune.classifier import AudioClassifier
     from astune.data import load_data
     from astune.experiments.compare import compare
@@ -39,6 +40,7 @@ _HOMES = {
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
+    "plan_methods": "astune.budget",
     "predict": "astune.inference.predictor",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
@@ -58,6 +60,7 @@ __all__ = [
     "load_backbone",
     "load_data",
     "parse_method",
+    "plan_methods",
     "predict",
     "review",
     "train",

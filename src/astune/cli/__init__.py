@@ -17,6 +17,7 @@ from astune.cli import (
     embed,
     evaluate,
     methods,
+    plan,
     predict,
     report,
     reproduce,
@@ -66,7 +67,7 @@ def _options(
     del version
 
 
-for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, reproduce, report, demo):
+for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, plan, reproduce, report, demo):
     verb.register(app)
 
 
