@@ -76,9 +76,14 @@ def _kinds(info: FieldInfo) -> list[object]:
 
 
 def _values(info: FieldInfo) -> str:
-    (kind,) = _kinds(info)
+    return " or ".join(_values_of(kind, info) for kind in _kinds(info))
+
+
+def _values_of(kind: object, info: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(code(str(choice)) for choice in get_args(kind))
+    if get_origin(kind) is dict:
+        return "a file, or in Python and YAML a mapping"
     bounds = [
         words.format(f"{getattr(one, name):,}")
         for one in info.metadata

@@ -25,18 +25,28 @@ class ClassScores:
     """Share of clips whose highest logit is their class; 0 to 1."""
     macro_f1: float
     """Mean over the classes that occur or are predicted; 0 to 1."""
+    balanced_accuracy: float
+    """Mean recall of the classes that occur; 0 to 1. Always answering one of k classes gives 1 / k, however many clips it has."""
     loss: float
     """Mean cross-entropy, in nats."""
+    recall: list[float | None]
+    """Of each class, the share of its clips that are found, 0 to 1; None for a class that no clip has."""
     confusion: list[list[int]]
     """Clips by true class (row) and predicted class (column)."""
 
     def figures(self) -> dict[str, float]:
-        """All but the confusion matrix."""
-        return {"clips": self.clips, "accuracy": self.accuracy, "macro_f1": self.macro_f1, "loss": self.loss}
+        """All that is one number."""
+        return {
+            "clips": self.clips,
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            "balanced_accuracy": self.balanced_accuracy,
+            "loss": self.loss,
+        }
 
     def record(self) -> dict[str, Any]:
         """As JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
-        return {**self.figures(), "confusion": recorded(self.confusion)}
+        return {**self.figures(), "recall": self.recall, "confusion": recorded(self.confusion)}
 
 
 def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -> ClassScores:
@@ -56,11 +66,16 @@ def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -
         raise ValueError("there is no clip to score")
     truth = torch.as_tensor(targets)
     predicted = logits.argmax(dim=-1)
-    classes = np.arange(logits.shape[-1])
+    confusion = confusion_matrix(truth.numpy(), predicted.numpy(), labels=np.arange(logits.shape[-1]))
+    clips = confusion.sum(axis=1)
+    # scikit-learn's balanced_accuracy_score is this mean, but warns where a class is predicted that no clip has
+    found = [float(right / of) if of else None for right, of in zip(confusion.diagonal(), clips, strict=True)]
     return ClassScores(
         clips=len(truth),
         accuracy=float((predicted == truth).double().mean()),
         macro_f1=float(f1_score(truth.numpy(), predicted.numpy(), average="macro", zero_division=0)),
+        balanced_accuracy=float(np.mean([one for one in found if one is not None])),
         loss=float(F.cross_entropy(logits.double(), truth)),
-        confusion=confusion_matrix(truth.numpy(), predicted.numpy(), labels=classes).tolist(),
+        recall=found,
+        confusion=confusion.tolist(),
     )

@@ -12,7 +12,7 @@ from astune import markdown
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astune.adapter import AdapterConfig
 
@@ -48,12 +48,14 @@ def model_card(config: AdapterConfig) -> str:
         f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
         f"| labels | {_first(config.labels)} |",
+        *([f"| thresholds | {_thresholds(config)} |"] if config.thresholds else []),
         *([f"| negative labels, never events | {_first(config.negatives)} |"] if config.negatives else []),
         f"| compute | {markdown.text(config.compute_dtype)} |",
     ]
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
         lines += ["\n## Scores\n", *_scores(config.metrics, task_named(config.task).shares)]
+        lines += _recalls(config.metrics, config.labels)
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
 
@@ -66,6 +68,18 @@ def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) ->
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
+def _recalls(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str]) -> list[str]:
+    """A table of the recall of each class, the lowest first: on test clips, or on validation clips where there are none."""
+    split = "test" if "test" in metrics else "validation"
+    recalls = metrics.get(split, {}).get("recall") or [None] * len(labels)
+    found = sorted((recall, label) for recall, label in zip(recalls, labels, strict=True) if recall is not None)
+    if not found:
+        return []
+    more = f", {_LABELS_SHOWN} lowest of {len(found):,}" if len(found) > _LABELS_SHOWN else ""
+    rows = [f"| {_cell(label)} | {recall:.2%} |" for recall, label in found[:_LABELS_SHOWN]]
+    return [f"\n| class | {split} recall{more} |\n| --- | --- |", *rows]
+
+
 def _share(scores: dict[str, Any], name: str) -> str:
     return f"{scores[name]:.2%}" if name in scores else "-"
 
@@ -75,6 +89,11 @@ def _first(labels: tuple[str, ...]) -> str:
     shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
     more = len(labels) - _LABELS_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _thresholds(config: AdapterConfig) -> str:
+    """The score from which on each label counts, in the order of the labels."""
+    return _first(tuple(f"{label} {config.thresholds[label]:.3f}" for label in config.labels))
 
 
 def _cell(value: object) -> str:

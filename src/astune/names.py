@@ -13,6 +13,9 @@ BUNDLED_BACKBONE = "bundled"
 Selection = Literal["best-validation", "last"]
 """Whose weights a run keeps."""
 
+Sampling = Literal["random", "balanced"]
+"""Which clips an epoch visits: each once, or each class equally often."""
+
 Scheduler = Literal["cosine", "linear", "constant"]
 """How the learning rate falls after the warm-up, as transformers names it."""
 
@@ -33,6 +36,9 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
+
+COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par", "full-ft")
+"""What ``astune compare`` compares; the baseline has no network."""
 
 FRAME, HOP = 400, 160
 """Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""

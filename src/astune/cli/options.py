@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -83,11 +83,22 @@ def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspec
     default = None if info.default is PydanticUndefined else info.default  # a file may hold what is required
     shown = default is not None
     hinted: Any = info.annotation if default is not None else info.annotation | None  # type: ignore[operator]
-    # A path stays text until the configuration looks at it: typer would make the current folder of an empty one.
-    as_text: dict[str, Any] = {"parser": str, "metavar": "<path>"} if info.annotation is Path else {}
+    as_text = _as_text(info.annotation)
+    hinted = str | None if as_text and default is None else hinted
     in_panel: dict[str, Any] = {} if positional else {"rich_help_panel": _panel(model, name)}
     annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text, **in_panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _as_text(annotation: object) -> dict[str, Any]:
+    """Of a field that stays text until the configuration looks at it."""
+    if annotation is Path:  # typer would make the current folder of an empty one
+        return {"parser": str, "metavar": "<path>"}
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if not any(get_origin(kind) is dict for kind in kinds):
+        return {}
+    words = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    return {"parser": str, "metavar": f"[{'|'.join([*words, '<path>'])}]"}  # the mapping is in a file
 
 
 def given(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:

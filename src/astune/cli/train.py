@@ -13,11 +13,14 @@ from astune.cli.options import given, with_fields
 from astune.console import print_result, results, results_table, shell_word
 from astune.errors import ConfigError
 from astune.json_text import json_text
+from astune.printable import printable
 from astune.tasks import task_named
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from astune.training.result import TrainResult
+
+_LOWEST = 3  # classes whose recall is shown
 
 
 def register(app: typer.Typer) -> None:
@@ -92,19 +95,37 @@ def show(runs: list[TrainResult]) -> None:
     for run in runs:
         table.add_row(
             str(run.fold) if run.fold is not None else "-",
-            f"{run.best_epoch + 1} of {run.recipe['num_train_epochs']}",
+            f"{run.best_epoch + 1} of {len(run.history)}{', stopped early' if run.stopped_early else ''}",
             *(_percent(run, *score) for score in scores.values()),
             f"{run.train_seconds:.0f} s",
             f"{run.adapter_bytes / 1e6:.2f} MB",
         )
     results().print(table)
     if len(runs) > 1:
-        found = [100 * run.scores["test"][task.headline] for run in runs]
-        heading = task.shares[task.headline]
-        print_result(f"test {heading} {mean(found):.1f} ± {stdev(found):.1f} % over {len(runs)} folds")
+        for name, heading in task.shares.items():
+            found = [100 * run.scores["test"][name] for run in runs if name in run.scores["test"]]
+            if len(found) == len(runs):
+                print_result(f"test {heading} {mean(found):.1f} ± {stdev(found):.1f} % over {len(runs)} folds")
+    recalls = _lowest_recalls(runs)
+    if recalls:
+        print_result(recalls)
     print_result(f"adapter: {first.output_dir}")
     print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 
 
 def _percent(run: TrainResult, split: str, key: str) -> str:
-    return f"{run.scores[split][key]:.1%}" if split in run.scores else "-"
+    share = run.scores.get(split, {}).get(key)  # a run of an older version lacks some
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _lowest_recalls(runs: list[TrainResult]) -> str | None:
+    """The classes that are found least, of the test clips or else the validation clips; means of the runs."""
+    split = "test" if "test" in runs[0].scores else "validation"
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        for label, recall in zip(run.labels, run.scores.get(split, {}).get("recall", ()), strict=False):
+            if recall is not None:
+                found.setdefault(label, []).append(recall)
+    lowest = sorted(found, key=lambda label: mean(found[label]))[:_LOWEST]
+    shown = ", ".join(f"{printable(label)} {mean(found[label]):.1%}" for label in lowest)
+    return f"lowest {split} recall by class: {shown}" if shown else None

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 # Always answering one class is right as often as that class comes: from three of four clips on, that looks like learning. With many
 # classes half of the clips do, where that is three times an even share or more.
+_WAYS_OUT = (
+    "; class_weights=balanced or sampler=balanced makes all classes count alike, and metric_for_best_model=macro_f1 keeps the "
+    "epoch that is best by it"
+)
 _MOST, _HALF, _TIMES_EVEN = 0.75, 0.5, 3
 
 
@@ -39,12 +43,13 @@ def majority_note(counts: Mapping[str, int]) -> str | None:
     )
 
 
-def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None) -> list[str]:
+def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None, *, balanced: bool = False) -> list[str]:
     """What is announced of the balance of training clips.
 
     Args:
         dataset: has the clips.
         train: indices of those that train; all but validation and test clips where None.
+        balanced: whether the run makes up for it, so that it needs no advice.
 
     Returns:
         One line, or none; none where clips have several labels, because no one answer is then right.
@@ -55,4 +60,4 @@ def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None) -
         train = [number for number, clip in enumerate(dataset.clips) if clip.split in {None, "train"}]
     found = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))
     note = majority_note({label: found[label] for label in dataset.labels})
-    return [f"Note: {note}"] if note else []
+    return [f"Note: {note}{'' if balanced else _WAYS_OUT}"] if note else []

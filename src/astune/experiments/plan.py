@@ -16,7 +16,7 @@ from astune.backbone import load_config
 from astune.counting import Count, count
 from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown
-from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS, refuse_other_tasks
+from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.table import Row, Table, check_varied
@@ -241,6 +241,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         kind=table.kind,
         printed=table.printed,
         entries=tuple(run.entry for run in runs),
+        notes=table.notes,
     )
 
 
@@ -344,10 +345,10 @@ def _runs(
             method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
             settings["method"] = method.spec
         else:
-            if data.dataset is not None:
-                refuse_other_tasks(data.dataset)
             settings = {key: value for key, value in settings.items() if key in DECIDING}
         config = TrainConfig.build({**settings, "backbone": backbone, "output_dir": "."}, column)
+        if row and config.class_weights is not None:  # the content of a file, so that the run is what was planned
+            settings["class_weights"] = config.class_weights
         limit = settings.get("limit_clips")
         if limit is not None and limit < data.classes:
             raise ConfigError(

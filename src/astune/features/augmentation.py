@@ -29,7 +29,7 @@ class TrainingBatch:
     clips: tuple[int, ...]
     """Their indices in the data set."""
     names: tuple[str, ...]
-    """Of the clips: the keys of everything random."""
+    """Of the clips: the keys of everything random. Where an epoch visits a clip again, the visit's number is added to its name."""
     epoch: int
     kept_patches: Tensor | None = None
     """The patches looked at, (batch, K); all where None."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astune.canvas import COLOURS, LABEL_SIZE, drawn, need_matplotlib, new_figure, write_figure
 from astune.errors import ConfigError, unknown, written
 from astune.files import write_bytes
 from astune.printable import printable
-from astune.reporting.canvas import COLOURS, LABEL_SIZE, drawn, need_matplotlib, new_figure, write_figure
 
 if TYPE_CHECKING:
     from pathlib import Path

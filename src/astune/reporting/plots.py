@@ -1,4 +1,4 @@
-"""Pictures of runs: curves, confusion, t-SNE."""
+"""Pictures of runs: curves and t-SNE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, drawn, need_matplotlib, new_figure
+from astune.canvas import COLOURS, LABEL_SIZE, LETTER, MARKERS, drawn, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,9 +22,7 @@ _MORE_COLOURS = (*COLOURS, "#882255", "#999999", "#999933")
 _STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 _PANELS_A_ROW = 3
 _MARKED = 10  # points of a long curve that have a marker, about; more would hide the line
-_WIDEST = 20.0  # inches of a matrix: a thousand classes at a line of text each would take gigabytes to draw
 _NAMED = 60  # labels of a legend; no eye tells more apart
-_COUNTED = 15  # classes up to which a cell of a confusion matrix has room for its count
 
 
 @dataclass(frozen=True)
@@ -115,54 +113,6 @@ def _draw_curve(axes: Axes, curve: Curve, look: _Look) -> None:
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
     else:
         axes.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1)
-
-
-def draw_confusion(
-    counts: Sequence[Sequence[int]] | NDArray[np.int64], labels: Sequence[str], title: str = ""
-) -> Figure:
-    """Draw a confusion matrix, coloured by the share of each true class; white is no clip at all.
-
-    Args:
-        counts: clips of true class (row) and predicted class (column), (classes, classes); a row may be all zeros.
-        labels: names of the classes, (classes,); with up to 15 the counts are written, and beyond 125 the classes are numbered.
-        title: above the matrix.
-
-    Returns:
-        matplotlib's figure, with an Agg canvas.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    need_matplotlib()
-    from matplotlib import colormaps
-
-    clips = np.asarray(counts)
-    shares = clips / np.maximum(1, clips.sum(axis=1, keepdims=True))
-    cell = 0.45 if len(labels) <= _COUNTED else 0.16  # inches
-    side = max(3.0, cell * len(labels))
-    shown = [drawn(label) for label in labels]
-    if side > _WIDEST:  # there is no room for a line of text a class
-        side, shown = _WIDEST / 2, []
-    names = LETTER * max(map(len, shown), default=0)
-    figure = new_figure(side + names + 1.6, side + names + 1.0, title)
-    figure.set_layout_engine("compressed")  # constrained alone cuts off what stands beside a square
-    axes = figure.subplots()
-    colours = colormaps["viridis_r"].with_extremes(bad="white")
-    image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-    if shown:
-        places = range(len(labels))
-        axes.set_xticks(places, shown, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
-        axes.set_yticks(places, shown, fontsize=LABEL_SIZE)
-    by = "" if shown else ", by number of the class"
-    axes.set(xlabel=f"predicted{by}", ylabel=f"true{by}")
-    figure.colorbar(image, label="share of true class", format="{x:.0%}", fraction=0.05, pad=0.02)
-    if len(labels) <= _COUNTED:
-        for row, column in np.argwhere(clips):
-            luminance = np.array(colours(shares[row, column])[:3]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
-            ink = "white" if luminance < 0.18 else "black"  # where both contrast alike
-            text = str(clips[row, column])
-            axes.text(column, row, text, color=ink, ha="center", va="center", fontsize=LABEL_SIZE)
-    return figure
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to whether they are equal

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from astune import markdown
+from astune.canvas import save_picture
 from astune.console import progress, say
 from astune.errors import ConfigError, DataError, OutputError
 from astune.files import write_text
-from astune.reporting.canvas import save_picture
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
 from astune.reporting.rendered import render

@@ -22,11 +22,13 @@ from astune.names import (
     HeadStart,
     MatmulPrecision,
     RecipeName,
+    Sampling,
     Scheduler,
     Selection,
 )
 from astune.printable import UNPRINTABLE, printable
 from astune.setting import Setting
+from astune.training.class_weights import ClassWeights, read_class_weights
 from astune.validated import SettingsError
 
 _MOST_EPOCHS = 1_000_000
@@ -83,10 +85,11 @@ class TrainConfig(DataOptions):
         None, gt=0, description="highest rate; the scheduler lowers it"
     )
     lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
-        None, description="how the rate falls after the warm-up; by default to 0 along a cosine"
+        None,
+        description="how the rate falls after the warm-up; by default to 0 at the end of all epochs, along a cosine",
     )
     warmup_steps: Annotated[float | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="steps in which the rate rises from 0; below 1 a share of all steps"
+        None, ge=0, description="steps in which the rate rises from 0; below 1, a share of all steps"
     )
     num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
         None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
@@ -95,24 +98,32 @@ class TrainConfig(DataOptions):
         None, ge=1, description="clips a step and process"
     )
     gradient_accumulation_steps: Annotated[int, Setting("result", "Training", since=2)] = Field(
-        1, ge=1, description="batches whose gradients are added up for one step of the optimiser"
+        1, ge=1, description="batches that make one step of the optimiser, as one batch so many times as large would"
     )
     max_grad_norm: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, description="longest gradient; longer ones are scaled down to it; 0 for no bound"
+        0.0, ge=0, description="largest norm of a step's gradient; larger ones are scaled down to it; 0 for no bound"
     )
     ema_decay: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, lt=1, description="score and keep a moving average of the weights with this decay a step; 0 for none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="score and keep a moving average of the weights, with this decay at each step; 0 for none",
     )
     early_stopping_patience: Annotated[int | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="stop after so many epochs without a better validation score; 0 to train all epochs"
+        None, ge=0, description="stop after so many epochs without a higher validation score; 0 to train all epochs"
+    )
+    early_stopping_threshold: Annotated[float, Setting("result", "Training", since=2)] = Field(
+        0.0, ge=0, description="rise of the validation score that early stopping takes for none, such as 0.01"
     )
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
     )
-    class_weights: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
-        None, description="weights of the classes in the loss: balanced, or a file; by default all are equal"
+    class_weights: Annotated[ClassWeights | None, Setting("result", "Training", since=2)] = Field(
+        None,
+        description="weights of the classes in the training loss: balanced, or a file with the columns label and weight; by default all "
+        "are equal",
     )
-    sampler: Annotated[Literal["random", "balanced"], Setting("result", "Training", since=2)] = Field(
+    sampler: Annotated[Sampling, Setting("result", "Training", since=2)] = Field(
         "random", description="which clips an epoch visits: each once, or as many of each class, the rare ones repeated"
     )
     per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
@@ -206,6 +217,23 @@ class TrainConfig(DataOptions):
     def _path_as_text(cls, value: object) -> object:
         return path_as_text(value)
 
+    @field_validator("warmup_steps")
+    @classmethod
+    def _whole_steps(cls, value: float | None) -> float | None:
+        """From 1 on it counts steps.
+
+        Raises:
+            ValueError: it is above 1 and not a whole number.
+        """
+        if value is not None and value >= 1 and not value.is_integer():
+            raise ValueError("give a whole number of steps, or a share of all steps below 1")
+        return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights_of_a_file(cls, value: object) -> object:
+        return read_class_weights(value)
+
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod
     def _can_be_shown(cls, value: str | Path) -> str | Path:
@@ -217,6 +245,11 @@ class TrainConfig(DataOptions):
         if printable(value) != str(value):
             raise ValueError(f"it holds {UNPRINTABLE}; rename it, or give another one")
         return value
+
+    @property
+    def balances_classes(self) -> bool:
+        """Whether the run makes up for classes of different sizes."""
+        return self.class_weights is not None or self.sampler == "balanced"
 
     @classmethod
     def from_yaml(cls, path: Path, **overrides: object) -> Self:

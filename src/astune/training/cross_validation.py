@@ -62,7 +62,9 @@ def cross_validate(
     if config.fold is not None:
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
     if len(folds) < 2:
-        raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
+        raise ConfigError(
+            f"{config.data} has no folds to cross-validate over; give a table with a column fold, or make_folds, such as 5"
+        )
     main = PartialState(cpu=many_on_cpu()).is_main_process
     runs = [config.model_copy(update={"fold": n, "output_dir": config.output_dir / f"fold-{n}"}) for n in folds]
     for run in runs:  # what is wrong with the last fold should not be found after all others
@@ -81,14 +83,15 @@ def cross_validate(
             done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
             raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
-    headline = task_named(results[0].task).headline
-    found = [result.scores["test"][headline] for result in results]
+    task = task_named(results[0].task)
+    found = {name: [result.scores["test"].get(name) for result in results] for name in task.shares}
+    headline = [result.scores["test"][task.headline] for result in results]
     summary = {
         "spec": results[0].spec,
         "folds": list(folds),
-        f"test_{headline}": found,
-        "mean": mean(found),
-        "standard_deviation": stdev(found),
+        **{f"test_{name}": scores for name, scores in found.items() if None not in scores},
+        "mean": mean(headline),
+        "standard_deviation": stdev(headline),
     }
     if main:
         with writing(config.output_dir):

@@ -27,18 +27,19 @@ class HeardClips:
     augmentations: Sequence[Augmentation]
     """In the order in which a batch passes them."""
 
-    def batch(self, clips: Sequence[int], epoch: int) -> TrainingBatch:
+    def batch(self, clips: Sequence[int], epoch: int, keys: Sequence[str] | None = None) -> TrainingBatch:
         """Some of them.
 
         Args:
             clips: their indices in the data set.
             epoch: decides what augmentations draw.
+            keys: of everything random, one for each; their names where None.
 
         Returns:
             The batch, augmented.
         """
-        names = tuple(self.names[clip] for clip in clips)
-        batch = TrainingBatch(self.inputs.batch(clips), self.targets[list(clips)], tuple(clips), names, epoch)
+        keys = keys or [self.names[clip] for clip in clips]
+        batch = TrainingBatch(self.inputs.batch(clips), self.targets[list(clips)], tuple(clips), tuple(keys), epoch)
         for augmentation in self.augmentations:
             batch = augmentation.augment(batch)
         return batch

@@ -33,7 +33,13 @@ class Listened:
 
 
 def listen_to(
-    dataset: AudioDataset, split: Split, front_end: FrontEnd, *, skip_broken: bool = False, quiet: bool = False
+    dataset: AudioDataset,
+    split: Split,
+    front_end: FrontEnd,
+    *,
+    skip_broken: bool = False,
+    balanced: bool = False,
+    quiet: bool = False,
 ) -> Listened:
     """Compute the features of all clips, or find them in the cache, and say what is known of the clips.
 
@@ -42,6 +48,7 @@ def listen_to(
         split: of them.
         front_end: how audio becomes features.
         skip_broken: leave out the files that cannot be read, instead of raising.
+        balanced: whether the run makes up for classes of different sizes.
         quiet: no progress bar.
 
     Returns:
@@ -53,7 +60,7 @@ def listen_to(
     """
     features = build_cache(dataset.clips, front_end, skip_broken=skip_broken, quiet=quiet)
     notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
-    notices += balance_notices(dataset, split.train)
+    notices += balance_notices(dataset, split.train, balanced=balanced)
     broken = features.broken
     if broken:
         train, validation, test = (tuple(clip for clip in split.named(name) if clip not in broken) for name in SPLITS)
@@ -86,6 +93,13 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
     """
     length = input_length(config, checked.dataset, checked.split, quiet=quiet)
     front_end, dataset = load_front_end(config.backbone, length), checked.dataset
-    listened = listen_to(dataset, checked.split, front_end, skip_broken=config.skip_broken, quiet=quiet)
+    listened = listen_to(
+        dataset,
+        checked.split,
+        front_end,
+        skip_broken=config.skip_broken,
+        balanced=config.balances_classes,
+        quiet=quiet,
+    )
     drawn_from = materials_of(config, dataset, listened.split, listened.features, front_end, quiet=quiet)
     return replace(listened, notices=[*listened.notices, *drawn_from.notices])

@@ -18,6 +18,7 @@ from astune.errors import ConfigError, OutputError
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
 from astune.training.result import METRICS, RESULTS
+from astune.training.score_picture import PICTURES, foreign_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ LOCK = ".astune.lock"
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 _SLACK = 1 << 20  # bytes beside the weights: configuration, card, metrics
 _COPIES = 9  # of what is trained: the adapter, and twice weights, two moments and the best epoch, as one checkpoint replaces another
+_AVERAGES = 2  # more, where an average is kept too
 
 
 def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
@@ -47,7 +49,8 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
             raise ConfigError(f"the output folder {folder} is a file; give another one")
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"the output folder {folder} is a link to {folder.readlink()}, which is not there")
-        _try_to_write(folder, _COPIES * trained_bytes + _SLACK)
+        copies = _COPIES + (_AVERAGES if config.ema_decay else 0)
+        _try_to_write(folder, copies * trained_bytes + _SLACK)
     except OSError as fault:
         raise ConfigError(
             f"the output folder {folder} cannot be written: {fault.strerror or fault}; give another one"
@@ -102,7 +105,14 @@ def foreign_files(folder: Path) -> list[str]:
         Their names.
     """
     records = [name for name, keys in _OURS.items() if _foreign(folder / name, keys)]
-    return [*adapter_file.foreign_files(folder), *records, *foreign_record(folder), *checkpoint.foreign(folder)]
+    pictures = [name for name in PICTURES if foreign_picture(folder / name)]
+    return [
+        *adapter_file.foreign_files(folder),
+        *records,
+        *pictures,
+        *foreign_record(folder),
+        *checkpoint.foreign(folder),
+    ]
 
 
 _OURS = {
@@ -129,7 +139,7 @@ def clear(folder: Path) -> None:
         folder: of the run; see :func:`refuse_unusable`.
     """
     checkpoint.remove_all(folder)
-    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS):
+    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS, *PICTURES):
         (folder / name).unlink(missing_ok=True)
     for pattern in ("*tfevents*", "hparams.yml"):
         for tracked in (folder / TRACKED).rglob(pattern):

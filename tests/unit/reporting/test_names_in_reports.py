@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from astune.canvas import drawn, save_picture
 from astune.cli import app
 from astune.errors import OutputError
 from astune.experiments.plan import PlanOptions, plan, saved
@@ -21,9 +22,9 @@ from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.reporting import Point, accuracy_against_parameters
 from astune.reporting.accuracy_plots import draw_accuracies
-from astune.reporting.canvas import drawn, save_picture
-from astune.reporting.plots import Curve, Scatter, draw_confusion, draw_curves, draw_scatter
+from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.reporting.report import write_report
+from astune.score_plots import draw_confusion
 from tests.unit.reporting.test_report import made_up
 
 NAMES = ("[/noise]|*`x`<i>", "- \\alpha_$ %", ":dog: {x} ~^", "[bold]$a$b", "狗 & #1")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from astune.canvas import save_picture
 from astune.errors import ConfigError
 from astune.reporting import Point, accuracy_against_parameters, accuracy_interval
 from astune.reporting.accuracy_plots import draw_accuracies, draw_accuracy_against_parameters
-from astune.reporting.canvas import save_picture
-from astune.reporting.plots import Curve, Scatter, draw_confusion, draw_curves, draw_scatter
+from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
+from astune.score_plots import draw_confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

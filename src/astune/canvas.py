@@ -30,26 +30,28 @@ _LONGEST, _LONGEST_TITLE = 80, 400  # letters in a picture; a title wraps
 _MISSING = re.compile(r"Glyph (\d+) .* missing from")
 
 
-def drawn(name: object, longest: int = _LONGEST) -> str:
+def drawn(name: object, longest: int = _LONGEST, *, lines: bool = False) -> str:
     r"""A name as matplotlib shows it, in which a dollar sign begins no formula.
 
     Args:
         name: whatever it holds.
         longest: letters beyond which it is cut, because pictures are as wide as their names.
+        lines: whether it may have several.
 
     Returns:
         ``\$x\$``, which is drawn as ``$x$``.
     """
-    text = printable(name)
+    text = printable(name, lines=lines)
     return (text if len(text) <= longest else f"{text[:longest]}...").replace("$", r"\$")
 
 
-def write_figure(figure: Figure, path: Path | BinaryIO, **options: Any) -> None:
+def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, **options: Any) -> None:
     """Write a figure; letters that its font does not have are announced, and drawn as boxes.
 
     Args:
         figure: as this package draws it.
         path: the file, or one that is open for writing.
+        quiet: announce nothing.
         options: of matplotlib's ``savefig``.
     """
     with warnings.catch_warnings(record=True) as caught:
@@ -57,9 +59,9 @@ def write_figure(figure: Figure, path: Path | BinaryIO, **options: Any) -> None:
         figure.savefig(path, **options)
     for one in caught:
         found = _MISSING.match(str(one.message))
-        if found:
+        if found and not quiet:
             _say_missing(chr(int(found[1])))
-        else:
+        elif not found:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
@@ -107,7 +109,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(drawn(title, _LONGEST_TITLE), wrap=True)
+    figure.suptitle(drawn(title, _LONGEST_TITLE, lines=True), wrap=True)
     return figure
 
 

@@ -1,0 +1,217 @@
+"""Weights of the classes in the training loss: read from a file, or made from how many training clips each class has.
+
+A file says a label and a weight a row, and every class of the data has one::
+
+    label,weight
+    cough,4
+    speech,0.5
+
+or ``cough: 4`` a line in YAML, or the same mapping in JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import numbers
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import yaml
+
+from astune.data.labels import cleaned
+from astune.errors import ConfigError, listing, unknown
+from astune.plurals import number_of
+from astune.printable import printable
+from astune.validated import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from astune.data.dataset import AudioDataset
+
+ClassWeights = Literal["balanced"] | dict[str, float]
+"""What a run is asked for."""
+
+_HEADER = {"label", "weight"}
+_SHOWN = 8  # classes of a line
+
+
+def read_class_weights(value: object) -> object:
+    """What a setting says: ``balanced``, weights by label, or the file that has them.
+
+    The content of the file becomes the setting. So a run is another run where the file has changed, and a finished run does not need it.
+
+    Args:
+        value: of the setting.
+
+    Returns:
+        ``balanced``, weights by label, or whatever else was given.
+
+    Raises:
+        ValueError: the file cannot be read, or a weight cannot be used; with all faults.
+    """
+    if isinstance(value, Mapping):
+        return _checked(_Entry(*pair) for pair in value.items())
+    if value == "balanced" or not isinstance(value, str | os.PathLike):
+        return value
+    path = Path(value)
+    if not path.is_file():
+        raise ValueError(
+            "it is neither 'balanced' nor a file; give a .csv with the columns label and weight, a .yaml or a .json"
+        )
+    return _checked(_entries(path))
+
+
+def _entries(path: Path) -> list[_Entry]:
+    """Labels and weights of a file.
+
+    Raises:
+        ValueError: it cannot be read, or is of no known format.
+    """
+    readers = {".csv": _from_csv, ".json": _from_json, ".yaml": _from_yaml, ".yml": _from_yaml}
+    if path.suffix.lower() not in readers:
+        raise ValueError(unknown("suffix of a file with class weights", path.suffix or path.name, readers))
+    try:
+        return readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, yaml.YAMLError) as fault:
+        raise ValueError(f"it cannot be read: {fault}") from fault
+
+
+class _Entry(NamedTuple):
+    label: object
+    weight: object
+    line: int | None = None
+    """Of the file, from 1; None where the format does not tell."""
+
+
+def _from_csv(text: str) -> list[_Entry]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    header = rows.fieldnames or []
+    if not set(header) >= _HEADER:
+        raise ValueError(f"it wants the columns label and weight; its first line is {','.join(header)!r}")
+    return [_Entry(row["label"] or "", row["weight"] or "", rows.line_num) for row in rows]
+
+
+def _from_json(text: str) -> list[_Entry]:
+    # As pairs: a dict would drop the first of two entries of one label.
+    content = json.loads(text, object_pairs_hook=tuple)
+    if not isinstance(content, tuple):
+        raise ValueError('it is no mapping of labels to weights, such as {"cough": 4, "speech": 0.5}')
+    return [_Entry(*pair) for pair in content]
+
+
+def _from_yaml(text: str) -> list[_Entry]:
+    # Nodes, and not values: the label yes is True to YAML, and 01 is 1.
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError("it is no mapping of labels to weights, such as 'cough: 4'")
+    return [_Entry(str(key.value), value.value, key.start_mark.line + 1) for key, value in node.value]
+
+
+def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
+    """Weights by label.
+
+    Raises:
+        ValueError: with all faults.
+    """
+    found: dict[str, float] = {}
+    faults = []
+    for given, weight, line in entries:
+        place = "" if line is None else f"line {line}: "
+        if isinstance(given, bool) or not isinstance(given, str | int):
+            faults.append(f"the label {printable(given)} is no text; put it in quotes")
+            continue
+        label = cleaned(str(given))
+        number = _number(weight)
+        if not label:
+            faults.append(f"{place}a label is missing")
+        elif number is None or not (0 < number < math.inf):
+            faults.append(f"{place}the weight of {printable(label)!r} is {printable(weight)!r}; give a number above 0")
+        elif label in found:
+            faults.append(f"{place}{printable(label)!r} is there twice; leave one out")
+        else:
+            found[label] = number
+    if not found and not faults:
+        faults.append("it has no weights; give each class one")
+    if faults:
+        raise ValueError(listing(faults, "weights that cannot be used") if len(faults) > 1 else faults[0])
+    return found
+
+
+def _number(value: object) -> float | None:
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How a run weighs its classes."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """By label, in the order of the classes; empty where all count alike."""
+    notices: tuple[str, ...] = ()
+    """What the user is told."""
+
+
+def weigh(wish: ClassWeights | None, dataset: AudioDataset, train: Sequence[int]) -> Weighing:
+    """Settle the weights of the classes.
+
+    Args:
+        wish: as the configuration has it.
+        dataset: the clips.
+        train: indices of those that train.
+
+    Returns:
+        The weights, and what to say of them.
+
+    Raises:
+        ConfigError: a weight is missing, or is of a label that the data do not have, or a class has no training clip.
+    """
+    if wish is None:
+        return Weighing()
+    counts = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))
+    faults = [f"{label} has no training clip, so no weight" for label in dataset.labels if not counts[label]]
+    if isinstance(wish, dict):
+        faults += [unknown("label", label, dataset.labels) for label in wish if label not in dataset.labels]
+        faults += [f"{label} has no weight; give each class one" for label in dataset.labels if label not in wish]
+    if faults:
+        raise ConfigError(listing(faults, "class_weights"))
+    if isinstance(wish, dict):
+        weights = {label: wish[label] for label in dataset.labels}
+        return Weighing(weights, (f"Class weights: {_line(weights)}",))
+    low, high = dataset.task.weight_bounds
+    made = dataset.task.balanced_weights([counts[label] for label in dataset.labels], len(train))
+    weights = {label: min(max(one, low), high) for label, one in zip(dataset.labels, made, strict=True)}
+    cut = [label for label, one in zip(dataset.labels, made, strict=True) if weights[label] != one]
+    notices = [f"Class weights, balanced over {number_of(len(train), 'training clip')}: {_line(weights)}"]
+    if cut:
+        notices.append(
+            f"Note: the balanced weights of {number_of(len(cut), 'class')} would be below {low:g} or above {high:g} and are cut to that: "
+            f"{_some(cut)}"
+        )
+    return Weighing(weights, tuple(notices))
+
+
+def _line(weights: Mapping[str, float]) -> str:
+    """All weights, or how far apart they are."""
+    if len(weights) <= _SHOWN:
+        return ", ".join(f"{printable(label)} {weight:.3g}" for label, weight in weights.items())
+    least, most = (pick(weights, key=weights.__getitem__) for pick in (min, max))
+    return f"{len(weights)} classes, from {weights[least]:.3g} ({printable(least)}) to {weights[most]:.3g} ({printable(most)})"
+
+
+def _some(labels: Sequence[Any]) -> str:
+    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    return ", ".join(printable(label) for label in labels[:_SHOWN]) + more
