@@ -27,12 +27,13 @@ from astune.training.listening import listen_as_trained
 from astune.training.loop import train
 from astune.training.setup import set_up
 from astune.training.stage import Stage
+from tests.several_labels import write_several
 from tests.stopping import PowerCut, StopAfter
 from tests.unit.augmentations.batches import noise
 from tests.unit.augmentations.test_waveforms import AddNoise, same
 from tests.unit.test_experiments import table_of
 from tests.unit.test_loop import config, folded, scores_of_adapter
-from tests.unit.test_processes import assert_same_run, forking, together
+from tests.unit.test_processes import assert_same_run, epochs, forking, together
 
 if TYPE_CHECKING:
     from astune.training.config import TrainConfig
@@ -180,6 +181,23 @@ def test_two_processes_train_as_one(generated: Path, noises: Path, tmp_path: Pat
     assert said[1] == ""
     train(settings.model_copy(update={"output_dir": tmp_path / "one", "per_device_train_batch_size": 10}), quiet=True)
     assert_same_run(tmp_path / "one", tmp_path / "many")
+
+
+@forking
+@pytest.mark.parametrize("balance", ["sampler", "class_weights"])
+def test_several_labels_train_alike_with_rare_ones_made_up_for(balance: str, noises: Path, tmp_path: Path) -> None:
+    """Two processes as one, in steps of two batches."""
+    data = write_several(tmp_path / "data")
+    more = {balance: "balanced", "gradient_accumulation_steps": 2, "bf16": False}
+    settings = config(data, tmp_path / "many", per_device_train_batch_size=4, **more, **all_of(noises))
+    together(tmp_path / "said", settings)
+    alone = settings.model_copy(update={"output_dir": tmp_path / "one", "per_device_train_batch_size": 8})
+    train(alone, quiet=True)
+    losses = [[entry["train_loss"] for entry in epochs(tmp_path / name)] for name in ("one", "many")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    one, many = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "many"))
+    for name, tensor in one.items():
+        assert float((many[name] - tensor).abs().max()) <= 5e-5, name
 
 
 def test_a_function_that_changes_nothing_changes_no_run(
