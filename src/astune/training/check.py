@@ -138,7 +138,7 @@ def _metric(config: TrainConfig, method: Method, dataset: AudioDataset) -> None:
     if metric not in dataset.task.metrics:
         raise ConfigError(unknown("metric_for_best_model", metric, dataset.task.metrics))
     if settle(config, method, dataset.recipe)["selection"] == "last":
-        whose = "" if config.selection else f", which {dataset.source} comes with"
+        whose = "" if config.selection else f", which {dataset.source} comes with,"
         raise ConfigError(
             f"metric_for_best_model={metric} chooses the best epoch, and selection=last{whose} keeps the last one; leave it out, or give "
             "selection=best-validation"
