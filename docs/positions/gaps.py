@@ -11,14 +11,15 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from astune.experiments.paired import by_fold
 from astune.experiments.results import Results
 from astune.experiments.store import Store
-from astune.reporting.aggregate import by_fold, cells, compare, mean_interval
+from astune.reporting.aggregate import cells, compare, mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from astune.reporting.aggregate import Pair
+    from astune.experiments.paired import Pair
 
 FULL = "Full FT"
 LEADS = ("fit", "zero", "change")

@@ -22,7 +22,8 @@ from astune.reporting.aggregate import cells, compare
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from astune.reporting.aggregate import Cell, Pair
+    from astune.experiments.paired import Pair
+    from astune.reporting.aggregate import Cell
 
     Cells = Mapping[tuple[str, str], Cell]
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from astune.backbone import load_backbone
+    from astune.budget import plan_methods
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.experiments.compare import compare
+    from astune.experiments.comparison import Comparison
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -26,15 +29,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AudioClassifier": "astune.classifier",
+    "Comparison": "astune.experiments.comparison",
     "Embeddings": "astune.inference.embeddings",
     "FeatureDataset": "astune.features",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
+    "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
+    "plan_methods": "astune.budget",
     "predict": "astune.inference.predictor",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
@@ -42,16 +48,19 @@ _HOMES = {
 
 __all__ = [
     "AudioClassifier",
+    "Comparison",
     "Embeddings",
     "FeatureDataset",
     "Predictor",
     "TrainConfig",
     "__version__",
+    "compare",
     "embed",
     "evaluate",
     "load_backbone",
     "load_data",
     "parse_method",
+    "plan_methods",
     "predict",
     "review",
     "train",

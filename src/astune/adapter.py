@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from astune.data.labels import label_faults
@@ -67,6 +67,8 @@ class AdapterConfig(BaseModel):
     """Scores by split."""
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others and are never events; files from before there were any have none."""
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """The score from which on each label counts, chosen on validation clips; empty for a task whose labels compete."""
     versions: dict[str, str] = {}
 
     @field_validator("labels")
@@ -92,6 +94,25 @@ class AdapterConfig(BaseModel):
         other = next((label for label in self.negatives if label not in self.labels), None)
         if other is not None:
             raise ValueError(unknown("negative label", other, self.labels))
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_are_of_labels(self) -> AdapterConfig:
+        """A label without one would be found by chance.
+
+        Raises:
+            ValueError: the labels compete and need none, or some have none.
+        """
+        if not self.thresholds:
+            return self
+        if TASKS[self.task].default_thresholds(len(self.labels)) is None:
+            raise ValueError(f"thresholds are given, and the labels of the task {self.task!r} compete; leave them out")
+        other = next((label for label in self.thresholds if label not in self.labels), None)
+        if other is not None:
+            raise ValueError(unknown("label with a threshold", other, self.labels))
+        absent = next((label for label in self.labels if label not in self.thresholds), None)
+        if absent is not None:
+            raise ValueError(f"thresholds has none for {absent!r}; give one for each label")
         return self
 
     @field_validator("task")
@@ -156,6 +177,11 @@ class Adapter(Summarised):
     def negatives(self) -> tuple[str, ...]:
         """Labels that mean none of the others, and are never events."""
         return self.config.negatives
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score from which on each label counts; empty for a task whose labels compete."""
+        return dict(self.config.thresholds)
 
     @property
     def front_end(self) -> FrontEnd:

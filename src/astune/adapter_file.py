@@ -50,7 +50,7 @@ def write(folder: str | Path, adapter: Adapter) -> None:
             f"{folder} holds a {strange[0]} that is not ours to replace; move it away, or give another folder"
         )
     refuse_unsound(adapter.tensors, "this adapter cannot be saved")
-    absent = set() if adapter.config.negatives else {"negatives"}  # as files were before there were any
+    absent = {name for name in ("negatives", "thresholds") if not getattr(adapter.config, name)}  # as files were before
     texts = {
         CARD: model_card(adapter.config),
         CONFIG: json_text(adapter.config.model_dump(mode="json", exclude=absent), indent=2, escaped=False) + "\n",

@@ -41,8 +41,8 @@ _ABOUT = ("training", "metrics")  # entries of an adapter's configuration that c
 class AudioClassifier(Summarised, nn.Module):
     """Logits over the labels of one task, from log-Mel features: a backbone with an adapter that is trained.
 
-    Attributes that matter to users: ``labels``, ``method``, ``task``, ``front_end``; only what the method trains requires a gradient.
-    ``repr`` is a line; ``print(model.backbone.model)`` and ``print(model.added)`` show the modules.
+    Attributes that matter to users: ``labels``, ``method``, ``task``, ``front_end``, ``thresholds``. Only what the method trains requires a
+    gradient. ``repr`` is a line; ``print(model.backbone.model)`` and ``print(model.added)`` show the modules.
 
     Args:
         backbone: from :func:`astune.load_backbone`; it is changed in place (frozen, hooks added), so give each classifier its own.
@@ -76,6 +76,8 @@ class AudioClassifier(Summarised, nn.Module):
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
         self.task = task
+        self.thresholds = dict(zip(self.labels, task.default_thresholds(len(self.labels)) or (), strict=False))
+        """The score from which on each label counts; empty for a task whose labels compete. Training chooses them."""
         _loaded(backbone).claim()
         self.backbone = backbone
         self.sites = backbone.sites
@@ -240,8 +242,8 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             compute_dtype: of training.
-            about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix among the metrics stays
-                out, because it may be many times as large as the weights. It is in ``results.json``.
+            about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix and figures of every class
+                among the metrics stay out, because they may be many times as large as the weights. They are in ``results.json``.
 
         Returns:
             The adapter.
@@ -261,6 +263,7 @@ class AudioClassifier(Summarised, nn.Module):
             task=self.task.name,
             labels=self.labels,
             negatives=self.negatives,
+            thresholds=self.thresholds,
             pooling=self.pooling,
             position_embeddings=self.origin.position_embeddings,
             front_end=self.front_end,
@@ -297,6 +300,7 @@ class AudioClassifier(Summarised, nn.Module):
         )  # fmt: skip
         # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
         model.front_end = config.front_end
+        model.thresholds |= config.thresholds
         try:
             model.load_adapter_state(adapter.tensors)
         except AdapterError:
@@ -345,7 +349,7 @@ class AudioClassifier(Summarised, nn.Module):
             merged.backbone, FullFineTuning(), self.labels, self.pooling, self.task, outer_spaces=True,
             negatives=self.negatives,
         )  # fmt: skip
-        plain.front_end, plain.head = self.front_end, merged.head
+        plain.front_end, plain.head, plain.thresholds = self.front_end, merged.head, dict(self.thresholds)
         return plain.train(self.training)
 
 
@@ -365,7 +369,7 @@ def _loaded(backbone: object) -> Backbone:
 
 
 def _figures(scores: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scores.items() if name != "confusion"}
+    return {name: value for name, value in scores.items() if not isinstance(value, list | dict)}
 
 
 def _tree(modules: dict[str, nn.Module]) -> nn.Module:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from astune.architecture import SPECIAL_TOKENS, Architecture, patch_grid
+from astune.files import saved_bytes
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 
@@ -33,6 +34,10 @@ class Count:
     """Of full fine-tuning's."""
     adapter_bytes: int
     """Tensors of the adapter file, head included."""
+    file_bytes: int
+    """The whole ``adapter_model.safetensors``, to the byte."""
+    with_head: int
+    """All trained parameters, head and final LayerNorm included."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Trained:
     """Those of the adapter file, by name."""
     counted: frozenset[str]
     """Names of those that the paper counts."""
+    buffers: frozenset[str]
+    """Names of those that are no parameters, such as the statistics of a BatchNorm."""
     backbone: int
     """Parameters of the whole backbone."""
 
@@ -64,7 +71,8 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
     found = trained_by(method, classes, architecture)
     parameters = sum(found.tensors[name].numel() for name in found.counted)
     size = sum(tensor.numel() * tensor.element_size() for tensor in found.tensors.values())
-    return Count(parameters, 100 * parameters / found.backbone, size)
+    whole = sum(tensor.numel() for name, tensor in found.tensors.items() if name not in found.buffers)
+    return Count(parameters, 100 * parameters / found.backbone, size, saved_bytes(found.tensors), whole)
 
 
 def trained_by(
@@ -98,7 +106,7 @@ def trained_by(
     if any(member.counts_head for member in method.members):
         counted |= last.keys() | norm
     size = sum(tensor.numel() for tensor in whole.values())
-    return Trained(own | added | last | buffers, frozenset(counted), size)
+    return Trained(own | added | last | buffers, frozenset(counted), frozenset(buffers), size)
 
 
 class _SubLayer:

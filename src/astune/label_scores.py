@@ -1,4 +1,8 @@
-"""Scores of a classifier on clips that have any number of labels."""
+"""Scores of a classifier on clips that have any number of labels, and the thresholds from which on each label counts.
+
+Ranking figures (average precision, area under the ROC curve) need no threshold. A threshold of a label is the one of its best F1 on
+clips of the choice; those are validation clips. All figures are scikit-learn's.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +10,75 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from astune.plurals import number_of
+from astune.printable import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     import torch
+    from numpy.typing import NDArray
+
+HALF = 0.5
+"""Threshold of a label of which nothing is known."""
+_BY_LABEL = ("clips_with_label", "average_precision", "auc", "f1", "thresholds")
+_NAMED = 5  # labels of a sentence
+_DECIMALS = 6  # of a threshold, where so many tell it from the scores around it
 
 
 @dataclass(frozen=True)
 class LabelScores:
-    """Of one split."""
+    """Of one split. Means over labels are over those that some clip has; the others are left out."""
 
     clips: int
     map: float
-    """Mean over the labels of their average precision; 0 to 1."""
+    """Mean over the labels of their average precision; 0 to 1, and 0 where no clip has a label."""
     micro_map: float
     """Average precision of all pairs of clip and label together; 0 to 1."""
+    macro_auc: float
+    """Mean over the labels of the area under their ROC curve; 0 to 1, and 0 where no label has one."""
+    macro_f1: float
+    """Mean over the labels of their F1 at the thresholds; 0 to 1."""
+    micro_f1: float
+    """F1 of all pairs of clip and label together at the thresholds; 0 to 1."""
     loss: float
     """Mean binary cross-entropy, in nats."""
+    clips_with_label: list[int]
+    """How many clips have each label."""
     average_precision: list[float | None]
     """Of each label; None for a label that no clip has."""
     auc: list[float | None]
     """Area under the ROC curve of each label; None for a label that no clip has, or that every clip has."""
+    f1: list[float | None]
+    """Of each label at its threshold; None for a label that no clip has."""
+    thresholds: list[float]
+    """Of each label: a score from it on says that the clip has the label."""
 
     def figures(self) -> dict[str, float]:
         """All that is one number."""
-        return {"clips": self.clips, "map": self.map, "micro_map": self.micro_map, "loss": self.loss}
+        return {
+            "clips": self.clips, "map": self.map, "micro_map": self.micro_map, "macro_auc": self.macro_auc,
+            "macro_f1": self.macro_f1, "micro_f1": self.micro_f1, "loss": self.loss,
+        }  # fmt: skip
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {**self.figures(), "average_precision": self.average_precision, "auc": self.auc}
+        return {**self.figures(), **{name: getattr(self, name) for name in _BY_LABEL}}
 
 
-def score_labels(logits: torch.Tensor, targets: torch.Tensor) -> LabelScores:
+def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequence[float] | None = None) -> LabelScores:
     """Score logits.
 
     Args:
         logits: (clips, classes).
         targets: (clips, classes), 1 where the clip has the label and 0 where not.
+        thresholds: of the labels, on scores from 0 to 1, (classes,); 0.5 for all where None.
 
     Returns:
-        The scores; means are over the labels that some clip has.
+        The scores; means over labels are over those that some clip has.
 
     Raises:
         ValueError: there are no clips.
@@ -54,21 +86,140 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor) -> LabelScores:
     if not len(targets):
         raise ValueError("there is no clip to score")
     truth, ranks = targets.numpy().astype(np.int64), logits.double().numpy()
+    cuts = [HALF] * truth.shape[1] if thresholds is None else [float(one) for one in thresholds]
     found = truth.sum(axis=0)
-    precision = [
-        float(average_precision_score(truth[:, label], ranks[:, label])) if found[label] else None
-        for label in range(truth.shape[1])
-    ]
-    auc = [
-        float(roc_auc_score(truth[:, label], ranks[:, label])) if 0 < found[label] < len(truth) else None
-        for label in range(truth.shape[1])
-    ]
-    known = [value for value in precision if value is not None]
+    said = (_scores_of(logits) >= np.array(cuts, np.float32)).astype(np.int64)
+    known = np.flatnonzero(found).tolist()
+    precision = {one: float(average_precision_score(truth[:, one], ranks[:, one])) for one in known}
+    auc = {one: float(roc_auc_score(truth[:, one], ranks[:, one])) for one in known if found[one] < len(truth)}
+    f1 = {one: float(f1_score(truth[:, one], said[:, one], zero_division=0)) for one in known}
     return LabelScores(
         clips=len(truth),
-        map=float(np.mean(known)) if known else 0.0,
-        micro_map=float(average_precision_score(truth.ravel(), ranks.ravel())) if known else 0.0,
+        map=_mean(precision.values()),
+        micro_map=float(average_precision_score(truth.ravel(), ranks.ravel())) if len(known) else 0.0,
+        macro_auc=_mean(auc.values()),
+        macro_f1=_mean(f1.values()),
+        micro_f1=float(f1_score(truth.ravel(), said.ravel(), zero_division=0)),
         loss=float(binary_cross_entropy_with_logits(logits.double(), targets.double())),
-        average_precision=precision,
-        auc=auc,
+        clips_with_label=found.tolist(),
+        average_precision=[precision.get(one) for one in range(truth.shape[1])],
+        auc=[auc.get(one) for one in range(truth.shape[1])],
+        f1=[f1.get(one) for one in range(truth.shape[1])],
+        thresholds=cuts,
     )
+
+
+def best_thresholds(logits: torch.Tensor, targets: torch.Tensor) -> tuple[float, ...]:
+    """The threshold of each label at which it has its best F1 on these clips.
+
+    F1 changes only where the threshold passes a score, so the threshold is the middle between the two scores around the best place. Of
+    several places of the same F1, it is the one of the highest threshold, which finds fewest clips.
+
+    Args:
+        logits: (clips, classes).
+        targets: (clips, classes), 1 where the clip has the label and 0 where not.
+
+    Returns:
+        (classes,), from 0 to 1; 0.5 for a label that no clip has.
+    """
+    truth, scores = targets.numpy().astype(np.int64), _scores_of(logits)
+    return tuple(_best(scores[:, label], truth[:, label]) for label in range(truth.shape[1]))
+
+
+def _best(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    wanted = int(truth.sum())
+    if not wanted:
+        return HALF
+    order = np.argsort(-scores, kind="stable")
+    ordered, right = scores[order], np.cumsum(truth[order])
+    ends = np.flatnonzero(np.append(ordered[:-1] > ordered[1:], True))  # of runs of equal scores
+    f1 = 2 * right[ends] / (ends + 1 + wanted)
+    best = int(np.argmax(f1))
+    upper = ordered[ends[best]]
+    lower = ordered[ends[best] + 1] if best + 1 < len(ends) else np.float32(0)
+    return _between(lower, upper)
+
+
+def _between(lower: np.float32, upper: np.float32) -> float:
+    """A number above the lower score and at most the upper one, also as float32, in which scores are compared with it."""
+    middle = (float(lower) + float(upper)) / 2
+    for number in (round(middle, _DECIMALS), float(np.float32(middle))):
+        if lower < np.float32(number) <= upper:
+            return number
+    return float(upper)
+
+
+def _scores_of(logits: torch.Tensor) -> NDArray[np.float32]:
+    """As the task activates them for a prediction, which compares the same numbers with a threshold."""
+    scores: NDArray[np.float32] = logits.float().sigmoid().numpy()
+    return scores
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return float(np.mean(numbers)) if numbers else 0.0
+
+
+def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
+    """What to say of labels that no clip of a split has.
+
+    Args:
+        scores: as :meth:`LabelScores.record` gives them.
+        labels: of the classes.
+        split: its name.
+
+    Returns:
+        A sentence; none where every label has clips.
+    """
+    absent = _absent(scores, labels)
+    which = {"train": "training ", "all": ""}.get(split, f"{split} ")
+    what = f"no {which}clip, and mAP, AUC and macro F1 leave"
+    return [_sentence(absent, labels, what, "it out", "them out")] if absent else []
+
+
+def unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+    """What to say of thresholds that no clip could choose.
+
+    Args:
+        validation: as :meth:`LabelScores.record` gives it; None where there are no validation clips.
+        labels: of the classes.
+
+    Returns:
+        A sentence; none where every label has validation clips.
+    """
+    if validation is None:
+        return [f"Note: no validation clip chooses the thresholds; that of each label is {HALF:g}"]
+    absent = _absent(validation, labels)
+    what = "no validation clip that chooses"
+    return (
+        [_sentence(absent, labels, what, f"its threshold, which is {HALF:g}", f"their thresholds, which are {HALF:g}")]
+        if absent
+        else []
+    )
+
+
+def _absent(scores: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    return [label for label, clips in zip(labels, scores["clips_with_label"], strict=True) if not clips]
+
+
+def _sentence(absent: Sequence[str], labels: Sequence[str], what: str, one: str, many: str) -> str:
+    names = ", ".join(map(printable, absent[:_NAMED])) + (", ..." if len(absent) > _NAMED else "")
+    have, which = ("has", one) if len(absent) == 1 else ("have", many)
+    return f"Note: {len(absent):,} of {number_of(len(labels), 'label')} {have} {what} {which}: {names}"
+
+
+def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:
+    """Look whether a record has figures of so many labels.
+
+    Args:
+        scores: as a file has them.
+        classes: of its run.
+
+    Raises:
+        ValueError: it has not.
+    """
+    for name in _BY_LABEL:
+        if len(scores[name]) != classes:
+            raise ValueError(f"its {name} is of {len(scores[name])} labels, not {classes}")
+        if not all(value is None or value >= 0 for value in scores[name]):
+            raise ValueError(f"its {name} has a number below 0")

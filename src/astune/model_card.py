@@ -48,6 +48,7 @@ def model_card(config: AdapterConfig) -> str:
         f"| positions | {config.position_embeddings} |",
         f"| pooling | {config.pooling} |",
         f"| labels | {_first(config.labels)} |",
+        *([f"| thresholds | {_thresholds(config)} |"] if config.thresholds else []),
         *([f"| negative labels, never events | {_first(config.negatives)} |"] if config.negatives else []),
         f"| compute | {markdown.text(config.compute_dtype)} |",
     ]
@@ -90,6 +91,11 @@ def _first(labels: tuple[str, ...]) -> str:
     shown = ", ".join(_cell(label) for label in labels[:_LABELS_SHOWN])
     more = len(labels) - _LABELS_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _thresholds(config: AdapterConfig) -> str:
+    """The score from which on each label counts, in the order of the labels."""
+    return _first(tuple(f"{label} {config.thresholds[label]:.3f}" for label in config.labels))
 
 
 def _cell(value: object) -> str:

@@ -37,6 +37,9 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
 
+COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par", "full-ft")
+"""What ``astune compare`` compares; the baseline has no network."""
+
 FRAME, HOP = 400, 160
 """Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""
 

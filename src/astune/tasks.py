@@ -145,12 +145,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def score(self, logits: Tensor, targets: Tensor) -> Scores:
+    def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
         """How good logits are.
 
         Args:
             logits: (clips, classes).
             targets: (clips, ...), as :meth:`encode` gives them.
+            thresholds: of the classes, as :meth:`thresholds` gives them; 0.5 for all where None.
 
         Returns:
             The scores.
@@ -158,6 +159,71 @@ class Task(ABC):
         Raises:
             ValueError: there are no clips.
         """
+
+    def thresholds(self, logits: Tensor, targets: Tensor) -> tuple[float, ...] | None:
+        """The scores from which on each class counts, chosen on clips that test nothing.
+
+        Args:
+            logits: (clips, classes), of validation clips.
+            targets: (clips, ...), as :meth:`encode` gives them.
+
+        Returns:
+            (classes,), from 0 to 1; None where the classes compete and the highest score is the answer.
+        """
+        del logits, targets
+        return None
+
+    def default_thresholds(self, classes: int) -> tuple[float, ...] | None:
+        """Those of an adapter that has no validation clips.
+
+        Args:
+            classes: how many there are.
+
+        Returns:
+            As :meth:`thresholds`.
+        """
+        del classes
+        return None
+
+    def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
+        """What to say of classes that have no part in the scores.
+
+        Args:
+            scores: a record.
+            labels: of the classes.
+            split: that was scored.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        del scores, labels, split
+        return []
+
+    def unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+        """What to say of thresholds that no clip could choose.
+
+        Args:
+            validation: a record of the validation clips' scores; None where there are none.
+            labels: of the classes.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        del validation, labels
+        return []
+
+    def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
+        """Look whether a record of scores is as :meth:`score` writes it.
+
+        Args:
+            scores: a record, as a file has it.
+            classes: of its run.
+
+        Raises:
+            KeyError: something is missing.
+            ValueError: it is of another number of classes.
+        """
+        del scores, classes
 
     def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None, metric: str | None = None) -> bool:
         """Whether one epoch's weights are kept rather than another's: by a figure, and where that is equal by loss.
@@ -169,9 +235,24 @@ class Task(ABC):
             than: of the best so far; None where there is none.
             metric: name of the figure, such as ``loss``; the headline where None.
         """
+        if than is None:
+            return True
+        gain = self.gain(figures, than, metric)
+        return gain > 0 or (gain == 0 and figures["loss"] < than["loss"])
+
+    def gain(self, figures: Mapping[str, float], than: Mapping[str, float], metric: str | None = None) -> float:
+        """How much better one epoch's weights are than another's, by a figure alone.
+
+        Args:
+            figures: of the later epoch, on validation clips.
+            than: of the earlier one.
+            metric: name of the figure, such as ``loss``; the headline where None.
+
+        Returns:
+            Above 0 where they are better; of a loss, by how much it is lower.
+        """
         name = metric or self.headline
-        sign = -1 if name == "loss" else 1
-        return than is None or (sign * figures[name], -figures["loss"]) > (sign * than[name], -than["loss"])
+        return (than[name] - figures[name]) if name == "loss" else (figures[name] - than[name])
 
 
 class SingleLabel(Task):
@@ -223,11 +304,18 @@ class SingleLabel(Task):
         """Softmax."""
         return logits.softmax(dim=-1)
 
-    def score(self, logits: Tensor, targets: Tensor) -> Scores:
-        """Accuracy, macro F1, balanced accuracy, loss, the recall of each class and the confusion matrix."""
+    def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
+        """Accuracy, macro F1, balanced accuracy, loss, the recall of each class and the confusion matrix; there are no thresholds."""
+        del thresholds
         from astune.class_scores import score_classes
 
         return score_classes(logits, targets)
+
+    def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
+        """Its confusion matrix is of so many classes."""
+        from astune.confusion import refuse_other_shape
+
+        refuse_other_shape(scores["confusion"], classes)
 
 
 class MultiLabel(Task):
@@ -235,7 +323,7 @@ class MultiLabel(Task):
 
     name = "multi-label"
     headline = "map"
-    shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP"}
+    shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP", "macro_f1": "macro F1"}
     weight_bounds: ClassVar[tuple[float, float]] = (0.01, 100.0)
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
@@ -284,11 +372,41 @@ class MultiLabel(Task):
         """Each label by itself has two answers, over which the part is spread evenly."""
         return shares * (1 - factor) + factor / 2
 
-    def score(self, logits: Tensor, targets: Tensor) -> Scores:
-        """Average precision and area under the ROC curve of each label, their means, and the loss."""
+    def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
+        """Average precision, area under the ROC curve and F1 of each label, their means, and the loss."""
         from astune.label_scores import score_labels
 
-        return score_labels(logits, targets)
+        return score_labels(logits, targets, thresholds)
+
+    def thresholds(self, logits: Tensor, targets: Tensor) -> tuple[float, ...]:
+        """Where each label has its best F1."""
+        from astune.label_scores import best_thresholds
+
+        return best_thresholds(logits, targets)
+
+    def default_thresholds(self, classes: int) -> tuple[float, ...]:
+        """A half for each."""
+        from astune.label_scores import HALF
+
+        return (HALF,) * classes
+
+    def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
+        """Labels that no clip has: nothing ranks high or low for them."""
+        from astune.label_scores import left_out
+
+        return left_out(scores, labels, split)
+
+    def unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+        """Labels that no validation clip has keep the threshold 0.5."""
+        from astune.label_scores import unchosen
+
+        return unchosen(validation, labels)
+
+    def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
+        """Its lists are of so many labels."""
+        from astune.label_scores import refuse_other_shape
+
+        refuse_other_shape(scores, classes)
 
 
 SINGLE_LABEL = SingleLabel()

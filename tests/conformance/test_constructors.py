@@ -30,10 +30,11 @@ from astune.data.generated import write_generated
 from astune.errors import AstuneError, ConfigError
 from astune.experiments.plan import PlanOptions
 from astune.experiments.table import DataEntry, Row, Table
-from astune.features import FrontEnd, Patchout, SpecAugment
+from astune.features import FrontEnd, LongFeatures, Patchout, SpecAugment
 from astune.inference.request import Request
 from astune.methods import FAMILIES, PRESETS, Method
 from astune.methods.base import Sum
+from astune.tasks import SINGLE_LABEL
 from astune.training.config import TrainConfig
 from astune.validated import Validated
 
@@ -88,10 +89,13 @@ def sounds() -> AudioDataset:
     return load_data(write_generated(folder, clips_per_class=(1, 0, 0), seconds=0.2))
 
 
+NOISE = LongFeatures(np.zeros((1, 16, 128), np.float16), (0,), (16,), {})
+
 EXAMPLES: dict[str, dict[str, object]] = {
     "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
     "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
     "Backbone": {"model": load_backbone("random:tiny", 32).model, "origin": load_backbone("random:tiny", 32).origin},
+    "BackgroundNoise": {"noise": NOISE, "min_snr_db": 3.0, "max_snr_db": 30.0, "front_end": FrontEnd(16), "seed": 0},
     "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
     "DataEntry": {"name": "esc50"},
@@ -105,6 +109,18 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "FeatureCache": {"features": np.zeros((1, 2, 3))},
     "FeatureDataset": {"dataset": sounds(), "split": "all", "front_end": FrontEnd(16), "quiet": True},
     "FrontEnd": {"max_length": 64},
+    "Gain": {"largest": 6.0, "front_end": FrontEnd(16), "seed": 0},
+    "LabelSmoothing": {"factor": 0.1, "task": SINGLE_LABEL, "classes": 3},
+    "LongFeatures": {"features": np.zeros((1, 16, 128)), "first_rows": (0,), "frames": (16,), "broken": {}},
+    "Mixup": {
+        "alpha": 0.2,
+        "partners": (0, 1),
+        "hear": print,
+        "front_end": FrontEnd(16),
+        "task": SINGLE_LABEL,
+        "classes": 3,
+        "seed": 0,
+    },
     "Origin": {"name": "mine", "fingerprint": "0", "position_embeddings": "fit"},
     "PassedOver": {"kind": "files", "count": 1, "examples": ("a",)},
     "Patchout": {"share": 0.5, "mode": "structured", "grid": (12, 3), "seed": 0},
@@ -118,12 +134,15 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "panel": "x",
     },
     "Predictor": {"adapter": AudioClassifier(load_backbone("random:tiny", 32), "linear", ["a", "b"])},
+    "RandomCrop": {"longer": {0: 20}, "part": None, "max_length": 16, "seed": 0},
     "Row": {"name": "a", "method": "lora"},
     "SpecAugment": {"freq_mask": 24, "time_mask": 80, "seed": 0},
     "Split": {"train": (0,), "validation": (), "test": (1,)},
     "Sum": {"parts": (parse_method("lora"),)},
     "Table": {"title": "x", "datasets": ["esc50"], "rows": [{"name": "a", "method": "lora"}]},
+    "TimeShift": {"longest": 0.1, "max_length": 16, "seed": 0},
     "TrainConfig": {"data": "x", "output_dir": "y"},
+    "WaveformAugmentation": {"function": print, "clips": (), "front_end": FrontEnd(16), "seed": 0},
 }
 """Values that a constructor takes, where some of its fields have no default; each field is then made wrong by itself."""
 

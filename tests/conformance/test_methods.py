@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import functools
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import ASTConfig
 
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.adapter_file import file_bytes
+from astune.budget import plan_methods
 from astune.compute import Arithmetic
-from astune.counting import count, trained_by
-from astune.errors import AdapterError
-from astune.methods import FAMILIES, PRESETS
+from astune.counting import Count, count, trained_by
+from astune.errors import AdapterError, ConfigError
+from astune.methods import FAMILIES, PRESETS, Method
+from astune.methods.base import Sum
 from astune.training.frozen import Upper
 from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier, train_steps
 
@@ -193,6 +198,64 @@ def test_what_is_counted_without_weights_is_what_the_real_model_trains(spec: str
     assert {name: (tensor.shape, tensor.dtype) for name, tensor in found.tensors.items()} == {
         name: (tensor.shape, tensor.dtype) for name, tensor in model.adapter_state().items()
     }
+
+
+def test_an_adapter_file_has_the_bytes_that_were_counted(spec: str, tmp_path: Path) -> None:
+    model = classifier(spec)
+    train_steps(model, 1)
+    model.save_pretrained(tmp_path)
+    counted = count(spec, len(LABELS), model.backbone.model.config)
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size == counted.file_bytes
+    assert counted.with_head == sum(parameter.numel() for parameter in model.trained_parameters().values())
+
+
+NARROW = ASTConfig(hidden_size=48, num_attention_heads=3, num_hidden_layers=4, intermediate_size=96, max_length=FRAMES)
+WIDTH = 48  # of it, and steps that are looked at where there is no last one
+
+
+def every_size(method: Method, index: int) -> list[Count]:
+    """Sizes of a method on the narrow backbone, step by step of the field of one of its members."""
+    members = list(method.members)
+    kind, field, fields = type(members[index]), members[index].size_field, members[index].model_dump(exclude_unset=True)
+    assert field is not None
+    found = []
+    for step in range(1, 1 + (field.last(WIDTH) if field.last else WIDTH)):
+        members[index] = kind(**fields | {field.name: field.value(step, WIDTH)})
+        found.append(count(members[0] if len(members) == 1 else Sum(parts=tuple(members)), len(LABELS), NARROW))
+    return found
+
+
+def test_a_plan_finds_the_largest_size_that_fits(spec: str, tmp_path: Path) -> None:
+    NARROW.save_pretrained(tmp_path)
+    plan = functools.partial(plan_methods, backbone=tmp_path, labels=len(LABELS), methods=[spec])
+    method = parse_method(spec)
+    parts = zip(spec.split("+"), method.members, strict=True)
+    unstated = [one.size_field is not None and f"{one.size_field.name}=" not in part for part, one in parts]
+    if sum(unstated) > 1:
+        with pytest.raises(ConfigError, match="several sizes to choose"):
+            plan("1M")
+        return
+    if not any(unstated):
+        size = count(spec, len(LABELS), NARROW)
+        (whole,), (less,) = (plan(budget).methods for budget in (size.parameters, size.parameters - 1))
+        assert (whole.field, whole.next_larger, less.largest) == (None, None, None)
+        assert whole.largest == less.next_larger
+        assert whole.largest is not None
+        assert (whole.largest.spec, whole.largest.parameters) == (method.spec, size.parameters)
+        return
+    sizes = every_size(method, unstated.index(True))
+    assert all(low.parameters < high.parameters and low.file_bytes < high.file_bytes for low, high in pairwise(sizes))
+    (first, second), (some, more), (narrower, widest) = sizes[:2], sizes[WIDTH // 2 : WIDTH // 2 + 2], sizes[-2:]
+    for planned, ends in (
+        (plan(first.parameters), [first, second]),
+        (plan(more.parameters - 1), [some, more]),
+        (plan(None, narrower.file_bytes), [narrower, widest]),
+    ):
+        found = planned.methods[0]
+        assert found.largest is not None
+        assert found.next_larger is not None
+        assert [count(one.spec, len(LABELS), NARROW) for one in (found.largest, found.next_larger)] == ends
+        assert (found.largest.parameters, found.largest.file_bytes) == (ends[0].parameters, ends[0].file_bytes)
 
 
 def test_places_are_those_it_fills(spec: str) -> None:

@@ -51,7 +51,7 @@ def augmented(settings: TrainConfig, epoch: int = 1) -> dict[str, tuple[torch.Te
     """Masked features and kept patches of every training clip, by name."""
     setup = set_up(settings, Accelerator(cpu=True), quiet=True)
     recorded = Recorded()
-    augmentations = (*augmentations_of(settings, setup.recipe, (12, 2)), recorded)
+    augmentations = (*augmentations_of(settings, setup.recipe, (12, 2), setup.materials), recorded)
     engine = Engine(setup, Stage(setup.model, setup.features), augmentations)
     assert sum(step.clips for step in engine.steps(epoch)) == len(setup.split.train) == len(recorded.seen)
     return recorded.seen
@@ -83,9 +83,12 @@ def test_adding_or_limiting_clips_changes_no_other_clips_masks(generated: Path, 
     assert_same_draws(before, after)
 
 
-def test_only_what_is_asked_for_is_there_in_the_order_of_a_batch(tmp_path: Path) -> None:
+def test_only_what_is_asked_for_is_there_in_the_order_of_a_batch(generated: Path, tmp_path: Path) -> None:
+    setup = set_up(config(generated, tmp_path / "out", max_length=32), Accelerator(cpu=True), quiet=True)
+
     def kinds(recipe: Recipe, **fields: object) -> list[str]:
-        return [one.acts_on for one in augmentations_of(config(tmp_path, tmp_path, **fields), recipe, (12, 2))]
+        made = augmentations_of(config(generated, tmp_path, **fields), recipe, (12, 2), setup.materials)
+        return [one.acts_on for one in made]
 
     none = replace(RECIPE, freq_mask=0, time_mask=0)
     assert kinds(none) == []
@@ -104,6 +107,6 @@ def test_an_augmentation_says_whether_frozen_layers_run_once(
     setup = set_up(settings, Accelerator(cpu=True))
     assert stage_of(setup, [Recorded()]).cached_layers == 4
     capsys.readouterr()
-    masks = augmentations_of(settings, RECIPE, (12, 2))
+    masks = augmentations_of(settings, RECIPE, (12, 2), setup.materials)
     assert stage_of(setup, [Recorded(), *masks]).cached_layers == 0
     assert "The 4 frozen layers run in every epoch: SpecAugment changes their input" in capsys.readouterr().err

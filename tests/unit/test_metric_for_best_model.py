@@ -103,6 +103,7 @@ def test_a_metric_has_nothing_to_choose_where_the_last_epoch_is_kept(uneven: Pat
         ConfigError, match="metric_for_best_model=loss chooses the best epoch, and selection=last keeps"
     ):
         check(settings(uneven, tmp_path / "out", metric_for_best_model="loss", selection="last"))
+    check(settings(uneven, tmp_path / "out", metric_for_best_model="loss", selection="last", early_stopping_patience=2))
 
 
 def test_a_metric_is_refused_where_the_data_set_keeps_the_last_epoch(

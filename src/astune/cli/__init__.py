@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from astune import __version__
-from astune.cli import data, demo, embed, evaluate, methods, predict, report, reproduce, review, train, validate
+from astune.cli import (
+    compare,
+    data,
+    demo,
+    embed,
+    evaluate,
+    methods,
+    plan,
+    predict,
+    report,
+    reproduce,
+    review,
+    train,
+    validate,
+)
 from astune.console import notices, say
 from astune.errors import AstuneError
 
@@ -53,7 +67,7 @@ def _options(
     del version
 
 
-for verb in (train, validate, evaluate, predict, embed, review, data, methods, reproduce, report, demo):
+for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, plan, reproduce, report, demo):
     verb.register(app)
 
 

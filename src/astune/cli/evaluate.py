@@ -56,7 +56,7 @@ def evaluate(
     for notice in dataset.notices:
         say(notice)
     evaluation = predictor.evaluate(dataset, split, fold=fold, skip_broken=skip_broken)
-    for notice in evaluation.audio_notices:
+    for notice in (*evaluation.audio_notices, *evaluation.score_notices):
         say(notice)
     if evaluation.warning:
         say(evaluation.warning)
@@ -70,6 +70,8 @@ def _show(record: dict[str, Any], task: Task) -> None:
     print_result(f"{number_of(record['clips'], 'clip')}, split {record['split']}")
     if task.counts_clips:
         _show_recalls(record)
+    if "average_precision" in record:
+        _show_labels(record)
     shares = "".join(f"{heading} {record[name]:.2%}   " for name, heading in task.shares.items())
     print_result(f"{shares}loss {record['loss']:.4f}")
     if record["skipped"]:
@@ -84,4 +86,16 @@ def _show_recalls(record: dict[str, Any]) -> None:
     for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
         if clips:
             table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
+    results().print(table)
+
+
+def _show_labels(record: dict[str, Any]) -> None:
+    table = results_table(["label"], ["clips", "AP", "AUC", "F1", "threshold"])
+    names = ("average_precision", "auc", "f1")
+    figures = zip(*(record[name] for name in names), strict=True)
+    for label, clips, shares, threshold in zip(
+        record["labels"], record["clips_with_label"], figures, record["thresholds"], strict=True
+    ):
+        shown = ("-" if share is None else f"{share:.1%}" for share in shares)
+        table.add_row(printable(label), f"{clips:,}", *shown, f"{threshold:.3f}")
     results().print(table)

@@ -44,7 +44,11 @@ Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
 ]
 TopK = Annotated[
-    int | None, typer.Option(min=1, help="Labels for each file or window, the likeliest first; by default 1.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Labels for each file or window, the likeliest first; by default 1, or those that reach the adapter's thresholds.",
+    ),
 ]
 Pooling = Annotated[
     Literal["mean", "max", "first"] | None,
@@ -69,8 +73,8 @@ Threshold = Annotated[
     list[str] | None,
     typer.Option(
         metavar="T|LABEL=T",
-        help="Score from which on an event begins (by default 0.5) or a window's label is given; may be repeated. Negative labels, which "
-        "mean none of the others, count only where they are named.",
+        help="Score from which on an event begins or a window's label is given; may be repeated. By default the adapter's thresholds, or "
+        "0.5 for events. Negative labels, which mean none of the others, count only where they are named.",
         rich_help_panel=LONG_RECORDINGS,
     ),
 ]
@@ -190,9 +194,9 @@ def predict(
     high = thresholds_of(threshold or (), predictor.labels, predictor.negatives)
     lower = thresholds_of(low or (), predictor.labels)
     kind: Any = "events" if events else "windows" if by_window else "recordings"
-    request = Request(kind, window, hop, top_k or 1, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
-    note = request.note(predictor.front_end)
-    if note:
+    asked = Request(kind, window, hop, top_k, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
+    request = asked.settled(predictor)
+    for note in filter(None, (asked.note(predictor.front_end), asked.threshold_note(predictor))):
         say(note)
     ask = _asking(predictor, Question(request, labels=not tables), shared, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]
@@ -264,7 +268,9 @@ def _print_labels(ask: Ask, found: Expanded, *, as_json: bool) -> list[Predictio
     for prediction in _answered(ask, found.paths):
         predictions.append(prediction)
         if not as_json and not prediction.error:
-            scores = ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels)
+            scores = (
+                ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels) or "-"
+            )
             heard = f"\t{prediction.heard}" if prediction.heard else ""
             typer.echo(f"{printable(prediction.name)}\t{scores}{heard}")
     if as_json:

@@ -81,7 +81,7 @@ def reproduce(
     from astune.errors import ConfigError, bulleted
     from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
     from astune.experiments.results import Results
-    from astune.experiments.runner import run_here, run_on_ray, waiting_of
+    from astune.experiments.runner import fingerprints_of, run_here, run_on_ray, waiting_of
     from astune.experiments.store import Store
     from astune.experiments.table import load_table, shipped_tables
     from astune.reporting.grid import grid
@@ -99,12 +99,12 @@ def reproduce(
     runs = [run for _, planned in plans for run in planned]
     share = shard_of(distinct(runs), shard)
     place = Store(store)
-    fingerprints = _fingerprints(runs)
+    fingerprints = fingerprints_of(runs)
     if dry_run and as_json:
         status = {run.key: place.status(run, fingerprints) for run in distinct(runs)}
         typer.echo(json_text([{"table": r.table, **asdict(r.entry), "status": status[r.key]} for r in runs]))
         return
-    _show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
+    show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
     if dry_run:
         return
     waiting = waiting_of(share, place, fingerprints)
@@ -129,20 +129,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
     return name, [yaml.safe_load(value) for value in values.split(",") if value]
 
 
-def _fingerprints(runs: Sequence[PlannedRun]) -> dict[str, str]:
-    """Of the backbones that are on this machine: a hub's weights are not asked for before they are needed."""
-    from astune.backbone import load_backbone
-    from astune.backbone.load import RANDOM_BACKBONES
-    from astune.names import BUNDLED_BACKBONE
-
-    names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
-    local = (
-        name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
-    )
-    return {name: load_backbone(name).origin.fingerprint for name in local}
-
-
-def _show_plan(
+def show_plan(
     plans: Sequence[tuple[SavedPlan, Sequence[PlannedRun]]],
     share: Sequence[PlannedRun],
     store: Store,
@@ -150,6 +137,15 @@ def _show_plan(
     *,
     on_stderr: bool,
 ) -> None:
+    """Print what is planned, a row a line, and how many runs are missing.
+
+    Args:
+        plans: with their runs.
+        share: of the distinct runs, those to be run here.
+        store: may have some.
+        fingerprints: of the backbones as they are now.
+        on_stderr: whether results follow on stdout.
+    """
     from astune.experiments.plan import distinct
 
     runs = [run for _, planned in plans for run in planned]

@@ -52,7 +52,15 @@ PerRecording = Annotated[
         rich_help_panel=_WHICH,
     ),
 ]
-Threshold = Annotated[float, typer.Option(min=0, max=1, help="Least score of confident.", rich_help_panel=_WHICH)]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Least score of confident; by default the adapter's thresholds, or 0.5.",
+        rich_help_panel=_WHICH,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of random.", rich_help_panel=_WHICH)]
 Reviewed = Annotated[
     list[str] | None,
@@ -92,7 +100,7 @@ def review(
     count: Count = 10,
     per_class: PerClass = 3,
     per_recording: PerRecording = None,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = None,
     seed: Seed = 0,
     reviewed: Reviewed = None,
     data: Data = None,

@@ -224,7 +224,7 @@ def _near(copies: Sequence[Sequence[Clip]], sounds: dict[Clip, Measured], *, qui
             for match in matches
             if match.first in members
         ]
-        labels = sorted({clip.label_text for clip in clips})
+        labels = sorted({clip.label_text or "no label" for clip in clips})
         found.append(NearDuplicates(sorted(_names(clips)), sorted(_parts(clips)), labels, pairs))
     return sorted(found, key=lambda group: group.clips)
 

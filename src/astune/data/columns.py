@@ -27,6 +27,9 @@ _USUAL: dict[Role, frozenset[str]] = {
         "tag", "tags", "eventlabel", "primarylabel", "manualid",
     )),
 }  # fmt: skip
+_PLURAL = frozenset((
+    "labels", "tags", "classes", "categories", "annotations", "classlabels", "classnames", "eventlabels", "positivelabels",
+))  # fmt: skip
 _OPTION: dict[Role, str] = {"file_name": "file_column", "label": "label_column"}
 _MEANS: dict[Role, str] = {"file_name": "the recording", "label": "the label"}
 _UNIT = r"(s|sec|secs|seconds?|ms|msec|millis|milliseconds?|samples?|frames?|mins?|minutes?|h|hours?)"
@@ -71,6 +74,15 @@ def usual(role: Role, name: str) -> bool:
     return _folded(name) in _USUAL[role]
 
 
+def plural(name: str) -> bool:
+    """Whether a column of this name may hold several labels in a cell.
+
+    Args:
+        name: of the column.
+    """
+    return _folded(name) in _PLURAL
+
+
 def choose_column(role: Role, header: Sequence[str], given: str | None = None) -> Chosen:
     """The column that says something.
 
@@ -88,6 +100,7 @@ def choose_column(role: Role, header: Sequence[str], given: str | None = None) -
     if role in header:
         return Chosen(role)
     found = [name for name in header if usual(role, name)]
+    found = found or [name for name in header if role == "label" and plural(name)]
     if len(found) == 1:
         return Chosen(found[0], f"column {found[0]} is read as {role}")
     if found:

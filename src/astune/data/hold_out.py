@@ -57,7 +57,7 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
         About a tenth of each class for validation; no class loses its last training clip.
     """
     groups: defaultdict[Key, list[int]] = defaultdict(list)
-    classes = {number: task.strata(clips[number]) for number in train}
+    classes = {number: task.strata(clips[number]) or (UNLABELLED,) for number in train}
     sounds = _sounds(clips, train)
     for number, key in belonging(clips, train).items():
         groups[key].append(number)
@@ -126,6 +126,9 @@ def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
     return found
 
 
+UNLABELLED = ""
+"""In the place of a class: of clips that have no label."""
+
 _ONE_GROUP = "there is only one group"
 _NO_GROUP = "no group can be held out without the last training clip of a class"
 
@@ -145,23 +148,32 @@ Classes = dict[int, tuple[str, ...]]
 
 
 def _single(names: dict[int, str], classes: Classes, seed: int) -> set[int]:
-    """A tenth of the clips of each class, by names alone."""
-    members: defaultdict[str, list[int]] = defaultdict(list)
+    """A tenth of the clips of each class, by names alone.
+
+    Where clips are of several classes, the class with the fewest clips that are still undecided is next, and all of its clips are decided
+    (iterative stratification: Sechidis, Tsoumakas and Vlahavas, 2011): frequent classes have clips enough to make up for the others.
+    """
+    members: defaultdict[str, set[int]] = defaultdict(set)
     for number, labels in classes.items():
         for label in labels:
-            members[label].append(number)
+            members[label].add(number)
     ranks = {number: keyed_generator(seed, "validation", name).random() for number, name in names.items()}
     left = Counter({label: len(found) for label, found in members.items()})
+    wanted = {label: max(1, round(VALIDATION_SHARE * len(found))) for label, found in members.items()}
     held: set[int] = set()
-    for label, found in members.items():
-        share = max(1, round(VALIDATION_SHARE * len(found)))
-        for number in sorted(found, key=ranks.__getitem__):
-            if len(found) - left[label] >= share:
-                break
+    while members:
+        label = min(members, key=lambda one: (len(members[one]), one))
+        for number in sorted(members[label], key=ranks.__getitem__):
             # A class of one clip stays in training: a class never trained on cannot be chosen for.
-            if number not in held and all(left[other] > 1 for other in classes[number]):
+            if wanted[label] > 0 and all(left[other] > 1 for other in classes[number] if other != UNLABELLED):
                 held.add(number)
-                left.subtract(classes[number])
+                for other in classes[number]:
+                    wanted[other] -= 1
+                    left[other] -= 1
+            for other in classes[number]:
+                if other != label:
+                    members[other].discard(number)
+        del members[label]
     return held
 
 
@@ -201,7 +213,7 @@ def _groups(classes: Classes, groups: dict[Key, list[int]], seed: int) -> list[K
 
 def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
     """By how much the squared distances of the held shares from a tenth grow with a group; infinite if a class would be left empty."""
-    if any(held[label] + count >= whole[label] for label, count in group.items()):
+    if any(held[label] + count >= whole[label] for label, count in group.items() if label != UNLABELLED):
         return float("inf")
     # ((h + g) / n - 1/10)^2 - (h / n - 1/10)^2, times 10: whole numbers above the line, so that equal is equal
     return sum(
@@ -217,7 +229,7 @@ def _by_group(classes: Classes, groups: dict[Key, list[int]], taken: Sequence[Ke
         list(classes), held, f"{len(taken)} of {len(groups)} {called} drawn whole with seed {seed} ({names})"
     )
     trained, chosen = ({label for n in side for label in classes[n]} for side in (divided.train, divided.validation))
-    without = sorted(trained - chosen)
+    without = sorted(trained - chosen - {UNLABELLED})
     if not without:
         return divided
     shown = ", ".join(without[:_SHOWN]) + (", ..." if len(without) > _SHOWN else "")

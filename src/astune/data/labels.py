@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from astune.data.label_cells import SURE_SEPARATORS, parts_of, shared_parts
 from astune.errors import ConfigError, DataError, listing, unknown
 from astune.printable import printable
 
@@ -252,15 +253,42 @@ def doubtful_kinds(labels: Sequence[str]) -> dict[str, list[str]]:
     kinds = {
         "missing": [label for label in labels if is_missing(label)],
         "quoted": [label for label in labels if len(label) > 2 and label[0] == label[-1] and label[0] in "\"'"],
-        "several": [label for label in labels if _LIST.fullmatch(label) or _is_several(label, known)],
+        "several": [label for label in labels if _LIST.fullmatch(label) or _may_be_several(label, known)],
     }
     return {kind: found for kind, found in kinds.items() if found}
 
 
-def _is_several(label: str, known: set[str]) -> bool:
-    """Whether a label is made of other labels with a separator between them."""
+def _may_be_several(label: str, known: set[str]) -> bool:
+    """Whether a label has a sign that separates labels, or is made of other labels with another sign between them."""
     parts = [part.strip() for part in _BETWEEN.split(label)]
-    return len(parts) > 1 and all(part in known for part in parts)
+    return any(len(parts_of(label, mark)) > 1 for mark in SURE_SEPARATORS) or (
+        len(parts) > 1 and all(part in known for part in parts)
+    )
+
+
+def several_in_one(labels: Sequence[str], place: Callable[[str], str], way_out: str) -> list[str]:
+    """Labels that are surely several: ``dog;rain`` beside ``dog``, or beside ``dog;wind``; ``dog, rain`` beside ``dog`` and ``rain``.
+
+    Args:
+        labels: all, cleaned.
+        place: where a label is first used, for the message.
+        way_out: what the user can do.
+
+    Returns:
+        A fault of the first of them, with their number; or none.
+    """
+    known = set(labels)
+    found = dict.fromkeys(label for mark in SURE_SEPARATORS for label in shared_parts(labels, mark))
+    commas = {label: parts_of(label, ",") for label in labels if label not in found}
+    found |= dict.fromkeys(label for label, parts in commas.items() if len(parts) > 1 and known.issuperset(parts))
+    if not found:
+        return []
+    first = next(label for label in labels if label in found)
+    more = f" ({len(found) - 1:,} more like it)" if len(found) > 1 else ""
+    return [
+        f"label '{printable(first)}' ({place(first)}) is several labels in one, for parts of it are labels elsewhere too{more}; "
+        f"{way_out}, or write it without separators if it is one label"
+    ]
 
 
 def alike_groups(groups: Sequence[str]) -> list[str]:

@@ -45,10 +45,14 @@ def limited(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple
 def _first(dataset: AudioDataset, members: Sequence[int], clips: int, seed: int) -> list[int]:
     ranks = {clip: keyed_generator(seed, "limit", dataset.clips[clip].name).random() for clip in members}
     by_class: dict[str, list[int]] = {}
+    unlabelled = []
     for clip in sorted(members, key=ranks.__getitem__):
-        for label in dataset.task.strata(dataset.clips[clip]):
+        strata = dataset.task.strata(dataset.clips[clip])
+        for label in strata:
             by_class.setdefault(label, []).append(clip)
-    return list(dict.fromkeys(_in_turn(list(by_class.values()))))[:clips]  # a clip of several labels comes once
+        unlabelled += [] if strata else [clip]
+    queues = [*by_class.values(), unlabelled]  # the last in each turn, so that every class has its clip
+    return list(dict.fromkeys(_in_turn(queues)))[:clips]  # a clip of several labels comes once
 
 
 def _in_turn(queues: list[list[int]]) -> Iterator[int]:

@@ -61,7 +61,11 @@ class DataOptions(Validated):
         None, description="column of a table that names the recording, where it has an unusual name"
     )
     label_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="column of a table that has the label, where it has an unusual name"
+        None, description="column of a table that has the label, or the labels, where it has an unusual name"
+    )
+    one_hot: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
+        None,
+        description="column of 0 and 1 that is a label; may be repeated; by default all columns, where all hold 0 and 1",
     )
     audio_dir: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None, description="folder of the recordings, where they are not beside the tables"
@@ -86,15 +90,25 @@ class DataOptions(Validated):
         description="seconds of a label within a window that give it to the window, as a whole region does; by default half of the window",
     )
     background: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="label for windows that no region touches; it is negative; by default there are none"
+        None,
+        description="label for windows that no region touches; it is negative; with several labels a clip, such windows have none; by "
+        "default there are no such windows",
     )
     negative: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="label that means none of the others: a class like them, and never an event; may be repeated"
+        None,
+        description="label that means none of the others: a class like them, and never an event; with several labels a clip, no class, "
+        "and its clips have no label; may be repeated",
     )
     group_by: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
         description="regular expression that finds the group (site, session, speaker) in a recording's name: its first "
         "group, or else all that matches",
+    )
+    make_folds: Annotated[int | None, Setting("data", "Data", since=2, placed=True)] = Field(
+        None,
+        ge=2,
+        description="divide data without folds and without a test split into so many test folds; groups stay whole, and each class "
+        "is spread over the folds",
     )
 
     @field_validator("audio_dir", mode="before")

@@ -50,6 +50,7 @@ class LabelledRegion:
     end: float
     """Seconds, after ``start``."""
     label: str
+    """Empty where somebody has listened and a clip may have no label."""
     place: str
     """Where it stands, for messages: ``garden.txt line 3``."""
     split: SplitName | None = None
@@ -105,11 +106,13 @@ def cut(
     recordings: Mapping[str, Path],
     lengths: Mapping[str, float | None] | None = None,
     splits: Mapping[str, SplitName] | None = None,
+    several: bool = False,
+    source: str = "labelled regions",
 ) -> Cut:
     """Make clips of regions.
 
     Regions of a table are clips as they are, unless windows or background are asked for. Events always become windows. A window has every
-    label that it holds enough of, and is used where that is one label. Labels are cleaned.
+    label that it holds enough of, and is used where that is one label, or where a clip may have several. Labels are cleaned.
 
     Args:
         regions: of any recordings, in any order.
@@ -118,6 +121,9 @@ def cut(
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
         lengths: seconds of recordings, by name, as far as they are known already.
         splits: of recordings without a region, by name; the regions of others say theirs.
+        several: whether a clip may have several labels: then regions may overlap, and those of a table that are the same stretch are one
+            clip.
+        source: what faults are of, for messages.
 
     Returns:
         The clips.
@@ -131,7 +137,8 @@ def cut(
     ordered, changed = _cleaned(regions)
     places: dict[str, str] = {}
     for one in ordered:
-        places.setdefault(one.label, one.place)
+        if one.label:
+            places.setdefault(one.label, one.place)
     files = {**(recordings if windowed else {}), **{one.recording: one.path for one in ordered}}
     known = lengths or {}
     unknown = [name for name in files if name not in known]
@@ -140,24 +147,24 @@ def cut(
     within, repeats = _once(within)
     remarks += [*changed, *repeats]
     if not windowed:
-        clips, other_faults = _as_they_are(within)
-        _refuse([*faults, *other_faults])
+        clips, other_faults = _as_they_are(within, several=several)
+        _refuse(source, [*faults, *other_faults])
         return Cut(clips, remarks, places)
     deciding = [one for one in within if one.split != "test"] or within
     measure, note = _measure([one.end - one.start for one in deciding], options)
-    cutter = _Cutter(measure, options, splits or {})
+    cutter = _Cutter(measure, options, splits or {}, several)
     by_recording: dict[str, list[LabelledRegion]] = {name: [] for name in sorted(files)}
     for one in within:
         by_recording[one.recording].append(one)
     for name, some in by_recording.items():
         cutter.add(name, files[name], some, lengths[name])
-    _refuse([*faults, *cutter.faults])
+    _refuse(source, [*faults, *cutter.faults])
     return Cut(cutter.clips, [*remarks, *note, *cutter.remarks(places)], places, measure.window / 1000)
 
 
-def _refuse(faults: list[str]) -> None:
+def _refuse(source: str, faults: list[str]) -> None:
     if faults:
-        raise DataError(listing(faults, "labelled regions"))
+        raise DataError(listing(faults, source))
 
 
 def _cleaned(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], tuple[str, ...]]:
@@ -210,28 +217,36 @@ def _once(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], list
     ] if again else []  # fmt: skip
 
 
-def _clip(name: str, one: LabelledRegion) -> Clip:
+def _clip(name: str, one: LabelledRegion, labels: Sequence[str]) -> Clip:
     return Clip(
-        name, one.path, (one.label,), start=one.start, end=one.end, split=one.split, fold=one.fold,
+        name, one.path, _given(labels), start=one.start, end=one.end, split=one.split, fold=one.fold,
         group=one.group or one.recording,
     )  # fmt: skip
 
 
-def _as_they_are(regions: Sequence[LabelledRegion]) -> tuple[list[Clip], list[str]]:
-    """A clip of each region, and faults of those that one clip has another label in."""
-    found: dict[str, LabelledRegion] = {}
+def _given(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels without the empty one, which says that there is none."""
+    return tuple(filter(None, labels))
+
+
+def _as_they_are(regions: Sequence[LabelledRegion], *, several: bool) -> tuple[list[Clip], list[str]]:
+    """A clip of each region, and faults of those that one clip has another label in, or another place among the splits."""
+    found: dict[str, list[LabelledRegion]] = {}
     faults: list[str] = []
     for one in regions:
-        name = span_name(one.recording, one.start, one.end)
-        first = found.setdefault(name, one)
-        if first is not one:
-            faults.append(_both(one, first))
-    return [_clip(name, one) for name, one in found.items()], faults
+        same = found.setdefault(span_name(one.recording, one.start, one.end), [])
+        if same and not several:
+            faults.append(_both(one, same[0]))
+        elif same:
+            faults += _sides_of(f"{one.recording} {one.start:.3f}-{one.end:.3f}", [same[0], one])[1]
+        same.append(one)
+    return [_clip(name, same[0], [one.label for one in same]) for name, same in found.items()], faults
 
 
 def _both(one: LabelledRegion, other: LabelledRegion) -> str:
     shown = [f"{printable(r.label)!r} ({printable(r.place)}, {r.start:.3f}-{r.end:.3f} s)" for r in (one, other)]
-    return f"{printable(one.recording)}: {shown[0]} overlaps {shown[1]}, and a clip has one label; keep one of them"
+    overlap = f"{printable(one.recording)}: {shown[0]} overlaps {shown[1]}"
+    return f"{overlap}, and a clip has one label; keep one of them, or set task=multi-label"
 
 
 def _ms(seconds: float) -> int:
@@ -287,6 +302,7 @@ class _Cutter:
     measure: Measure
     options: DataOptions
     splits: Mapping[str, SplitName]
+    several: bool
     clips: list[Clip] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _mixed: list[str] = field(default_factory=list)
@@ -302,7 +318,7 @@ class _Cutter:
         self.faults += faults
         background = self.options.background
         if length is None:  # whoever reads its audio says why it cannot be read
-            clips, faults = _as_they_are(regions)
+            clips, faults = _as_they_are(regions, several=self.several)
             self.clips += clips
             self.faults += faults
             if background is not None and not regions:
@@ -312,17 +328,19 @@ class _Cutter:
         parts = [
             Part(_ms(one.start), min(max(_ms_up(one.end), _ms(one.start) + 1), whole), one.label) for one in regions
         ]
-        negatives = {cleaned(label) for label in (*(self.options.negative or ()), *filter(None, [background]))}
-        pairs = overlaps(parts, self.measure, negatives)
+        negatives = {"", *(cleaned(label) for label in (*(self.options.negative or ()), *filter(None, [background])))}
+        pairs = [] if self.several else overlaps(parts, self.measure, negatives)
         self.faults += [_both(regions[first], regions[second]) for first, second in pairs]
         if self.faults:
             return
-        cut = cut_recording(parts, whole, self.measure, negatives, background=background is not None)
+        cut = cut_recording(
+            parts, whole, self.measure, negatives, background=background is not None, several=self.several
+        )
         self._count(name, parts, cut)
-        for (start, end), label in [*cut.labelled, *((span, str(background)) for span in cut.background)]:
+        for (start, end), labels in [*cut.labelled, *((span, (str(background),)) for span in cut.background)]:
             begin, stop = start / 1000, end / 1000
             self.clips.append(
-                Clip(span_name(name, begin, stop), path, (label,), start=begin, end=stop, **sides._asdict())
+                Clip(span_name(name, begin, stop), path, _given(labels), start=begin, end=stop, **sides._asdict())
             )
 
     def _count(self, name: str, parts: Sequence[Part], cut: Windows) -> None:
@@ -341,7 +359,8 @@ class _Cutter:
         if self._mixed:
             notes.append(
                 f"Note: {number_of(len(self._mixed), 'window')} {several} enough of several labels and cannot be used, "
-                f"{printable(self._mixed[0])} among them; windows shorter than {window:g} s or a larger min_overlap leave out fewer"
+                f"{printable(self._mixed[0])} among them; windows shorter than {window:g} s or a larger min_overlap leave out "
+                "fewer, and task=multi-label none"
             )
         if self._spoilt:
             notes.append(
@@ -352,7 +371,7 @@ class _Cutter:
             notes.append(
                 f"Note: {found['lost'] / 1000:,.1f} of {found['regions'] / 1000:,.1f} s of the labelled regions are in no clip"
             )
-        kept = {cleaned(label) for label in {clip.labels[0] for clip in self.clips}}
+        kept = {cleaned(label) for label in {label for clip in self.clips for label in clip.labels}}
         gone = [label for label in labels if label not in kept]
         if gone:
             names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")

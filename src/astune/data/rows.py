@@ -137,15 +137,18 @@ def _separated(text: str, known: Callable[[str], bool]) -> tuple[str, str]:
     return text, max(ranks, key=ranks.__getitem__, default=",")  # a comma where nothing says more
 
 
-def read_json_rows(file: Path, plain: Callable[[str], bool]) -> tuple[list[str], list[Row]]:
+def read_json_rows(
+    file: Path, plain: Callable[[str], bool], listed: Callable[[str], bool] = lambda _: False
+) -> tuple[list[str], list[Row]]:
     """Read a JSON Lines file, an object a line.
 
     Args:
         file: UTF-8.
         plain: whether the values of a key must be texts or numbers; null is an empty text.
+        listed: whether they may be lists of these too.
 
     Returns:
-        All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text.
+        All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text, lists as JSON.
 
     Raises:
         DataError: it cannot be read, is not UTF-8 text, or a line is no object with unique keys; all faults at once.
@@ -167,7 +170,9 @@ def read_json_rows(file: Path, plain: Callable[[str], bool]) -> tuple[list[str],
         faults += [
             f"line {line}: {key} is {json.dumps(value)[:40]}, neither text nor a number"
             for key, value in pairs
-            if plain(key) and (isinstance(value, bool | list | dict) or not_a_number(value))
+            if plain(key)
+            and not (listed(key) and _is_list(value))
+            and (isinstance(value, bool | list | dict) or not_a_number(value))
         ]
         rows.append((line, {key: _cell(value) for key, value in pairs}))
     refuse(file, faults)
@@ -190,8 +195,13 @@ def not_a_number(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
+def _is_list(value: object) -> bool:
+    """Whether a value is a list of texts and whole numbers."""
+    return isinstance(value, list) and all(isinstance(one, str | int) and not isinstance(one, bool) for one in value)
+
+
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
 
 
 def read_lines(file: Path) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from astune.data.clip import Clip, Region
 from astune.data.durations import durations
+from astune.data.label_cells import ONE_EACH, LabelCells, how_read, indicated
 from astune.data.labels import cleaned, label_fault
 from astune.data.named_files import NamedFiles, windows_fault, windows_path
 from astune.data.recording_lookup import Lost, portable_names
@@ -21,6 +22,7 @@ from astune.data.regions import Cut, LabelledRegion, cut
 from astune.data.rows import refuse, whole_number
 from astune.data.splits import split_fault, split_named
 from astune.data.time_cells import Seconds
+from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -33,19 +35,41 @@ if TYPE_CHECKING:
     from astune.data.recordings import Skipped
     from astune.data.rows import Row
     from astune.data.splits import SplitName
+    from astune.data.table_columns import Columns
 
+_SHOWN = 3  # names of columns in a fault
 _LONG_FORM = re.compile(r"//|(?:^|/)\.(?:/|$)|/$")  # of a path that has a shorter one
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What the columns of a table are."""
+class Opened:
+    """A table that was read, and not yet understood row by row."""
 
-    file: str
-    label: str
-    times: TimeColumns | None
-    divides: bool
-    """Whether one of them says which clips are of which split or fold."""
+    file: Path
+    rows: Sequence[Row]
+    split: SplitName | None
+    """That its folder says."""
+    columns: Columns
+
+
+def cells_of(tables: Sequence[Opened], options: DataOptions, remarks: list[str]) -> LabelCells:
+    """Decide how the labels of all tables of a data set are read.
+
+    Args:
+        tables: all.
+        options: the user's task.
+        remarks: what was decided is added.
+
+    Returns:
+        Several labels where a table has columns of 0 and 1, or a text says so; unless the user's task is single-label.
+    """
+    texts = [one for one in tables if not one.columns.one_hot]
+    task = options.task or ("multi-label" if len(texts) < len(tables) else None)
+    cells = {row[one.columns.labels[0]] for one in texts for _, row in one.rows}
+    shown = f"column {printable(texts[0].columns.labels[0])}" if texts else ""
+    found = how_read(cells, task, shown=shown, plural=any(one.columns.plural for one in texts))
+    remarks += [f"Note: {found.remark}"] if found.remark else []
+    return found
 
 
 @dataclass(slots=True)
@@ -54,7 +78,7 @@ class _Entry:
 
     name: str
     path: Path
-    label: str
+    labels: tuple[str, ...]
     place: str
     key: str
     """The absolute path without links followed: links are files of their own."""
@@ -80,6 +104,8 @@ class TableRows:
     skipped: list[Skipped] = field(default_factory=list)
     group_like: list[str] = field(default_factory=list)
     sides: Sides = field(default_factory=dict)
+    cells: LabelCells = ONE_EACH
+    """How the labels of all tables are read."""
     divided: bool = False
     """Whether the data say which clips are of which split."""
     places: dict[str, str] = field(default_factory=dict)
@@ -107,18 +133,16 @@ class TableRows:
         if name is not None:
             self._empty[name] = self._folder(table) / name
 
-    def add(self, table: Path, rows: Sequence[Row], split: SplitName | None, columns: Columns) -> None:
+    def add(self, opened: Opened) -> None:
         """Read the rows of a table.
 
         Args:
-            table: its path.
-            rows: of it.
-            split: that its folder says.
-            columns: of it.
+            opened: the table; :attr:`cells` say how its labels are read.
 
         Raises:
             DataError: some have no usable value; all of them.
         """
+        table, columns = opened.file, opened.columns
         folder = self._folder(table)
         names, seconds = NamedFiles(folder), Seconds()
         prefix = "" if table.parent == self.root or self.audio else f"{table.parent.relative_to(self.root).as_posix()}/"
@@ -126,19 +150,20 @@ class TableRows:
         absolute = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
         faults: list[str] = []
         files: dict[str, tuple[str, Path, str]] = {}  # many rows may be of one
-        for line, row in rows:
+        for line, row in opened.rows:
             faulty = len(faults)
+            labels = self._labels(line, row, columns, faults)
             faults += self._faults(line, row, columns)
-            given = split or (split_named(row["split"]) if row.get("split") else None)
+            given = opened.split or (split_named(row["split"]) if row.get("split") else None)
             fold = whole_number("fold", line, row, faults) if "fold" in row else None
             span = _span(line, row, columns.times, seconds, faults)
             if len(faults) > faulty:
                 continue
-            label = row[columns.label]
             name = self._located(row[columns.file], f"{place}{line}") if self.audio else names.path(row[columns.file])
             if name is None:
                 continue
-            self.places.setdefault(label, f"{place}{line}")
+            for label in labels:
+                self.places.setdefault(label, f"{place}{line}")
             if name not in files:
                 key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
                 named = name if name.startswith("/") else prefix + name
@@ -149,7 +174,7 @@ class TableRows:
             if side is not None:
                 for column in self.group_like:
                     self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
-            entry = _Entry(named, path, label, f"{place}{line}", key, span, given, fold, row.get("group"))
+            entry = _Entry(named, path, labels, f"{place}{line}", key, span, given, fold, row.get("group"))
             self._entries.append(entry)
         seconds.finish(table.name, faults, self.remarks)
         refuse(table, faults)
@@ -164,16 +189,14 @@ class TableRows:
         Raises:
             DataError: a recording is not there, or is named twice as a whole.
         """
-        whole: dict[str, int] = {}
+        whole: defaultdict[str, list[_Entry]] = defaultdict(list)
         parts: dict[str, _Entry] = {}
         for entry in self._entries:
             if entry.span is None:
-                whole[entry.key] = whole.get(entry.key, 0) + 1
+                whole[entry.key].append(entry)
             else:
                 parts.setdefault(entry.key, entry)
-        faults = [f"{printable(name)} is named {number} times" for name, number in whole.items() if number > 1]
-        if faults:
-            faults[0] += "; if rows are parts of recordings, name the columns of times start and end, in seconds"
+        faults = self._one_clip_each(whole)
         faults += [
             f"{printable(name)} is named as a whole, and parts of it in other rows" for name in whole if name in parts
         ]
@@ -192,16 +215,53 @@ class TableRows:
             entry.name = names[entry.name]
         self._empty = {names[name]: path for name, path in self._empty.items()}
 
+    def _one_clip_each(self, whole: dict[str, list[_Entry]]) -> list[str]:
+        """Put the rows of each whole recording together, where a clip may have several labels; else what is wrong with such rows."""
+        again = {name: rows for name, rows in whole.items() if len(rows) > 1}
+        faults = []
+        if not self.cells.several:
+            faults = [f"{printable(name)} is named {len(rows)} times" for name, rows in again.items()]
+            if faults:
+                faults[0] += (
+                    "; if rows are parts of recordings, name the columns of times start and end, in seconds; if a clip may have several "
+                    "labels, set task=multi-label"
+                )
+            return faults
+        dropped = set()
+        for name, (first, *others) in again.items():
+            faults += [
+                f"{printable(name)} is in {what} {getattr(first, what)} ({first.place}) and {getattr(other, what)} ({other.place})"
+                for other in others
+                for what in ("split", "fold", "group")
+                if getattr(first, what) != getattr(other, what)
+            ]
+            first.labels = tuple(dict.fromkeys(label for one in (first, *others) for label in one.labels))
+            dropped |= set(map(id, others))
+        self._entries = [entry for entry in self._entries if id(entry) not in dropped]
+        if again:
+            verb = "has" if len(again) == 1 else "have"
+            self.remarks.append(
+                f"Note: {number_of(len(again), 'recording')} {verb} several rows, and the labels of all of them"
+            )
+        return faults
+
     def split_folders(self) -> dict[str, SplitName]:
         """Folders of files that are named as splits, and not as the class of what is in them."""
-        folders = {(entry.name.rpartition("/")[0], entry.label) for entry in self._entries}
+        folders = {(entry.name.rpartition("/")[0], entry.labels) for entry in self._entries}
         every = all(folder for folder, _ in folders)
         shared = len(os.path.commonpath({folder for folder, _ in folders})) if folders and every else 0
-        parts = {(part, label) for folder, label in folders for part in folder[shared:].split("/")}
-        return {part: split for part, label in parts if (split := split_named(part)) and part != label}
+        parts = {(part, labels) for folder, labels in folders for part in folder[shared:].split("/")}
+        return {part: split for part, labels in parts if (split := split_named(part)) and part not in labels}
 
-    def clips(self) -> Cut:
-        """The clips: rows without times are whole recordings, unless windows are asked for."""
+    def clips(self, shown: Path) -> Cut:
+        """The clips: rows without times are whole recordings, unless windows are asked for.
+
+        Args:
+            shown: the table or folder, for messages.
+
+        Raises:
+            DataError: as of :func:`astune.data.regions.cut`.
+        """
         whole = [entry for entry in self._entries if entry.span is None]
         lengths: dict[str, float | None] = {}
         if self.options.windowed:  # what cannot be opened stays whole, and is named with the other broken files
@@ -212,18 +272,25 @@ class TableRows:
                 length = lengths[one.name]
                 one.span = (0.0, length) if length else None
             whole = [entry for entry in whole if entry.span is None]
-        clips = [
-            Clip(one.name, one.path, (one.label,), split=one.split, fold=one.fold, group=one.group) for one in whole
-        ]
+        clips = [Clip(one.name, one.path, one.labels, split=one.split, fold=one.fold, group=one.group) for one in whole]
         parts = [(one, one.span) for one in self._entries if one.span is not None]
         if not (parts or self.options.windowed):
             return Cut(clips, [], {})
         regions = [
-            LabelledRegion(one.name, one.path, start, end, one.label, one.place, one.split, one.fold, one.group)
+            LabelledRegion(one.name, one.path, start, end, label, one.place, one.split, one.fold, one.group)
             for one, (start, end) in parts
+            for label in one.labels or ("",)
         ]
         recordings = {one.name: one.path for one, _ in parts} | self._empty
-        made = cut(regions, self.options, events=False, recordings=recordings, lengths=lengths)
+        made = cut(
+            regions,
+            self.options,
+            events=False,
+            recordings=recordings,
+            lengths=lengths,
+            several=self.cells.several,
+            source=printable(shown),
+        )
         return replace(made, clips=[*clips, *made.clips])
 
     def _folder(self, table: Path) -> Path:
@@ -248,16 +315,33 @@ class TableRows:
             self._found[text] = found[0]
         return found[0]
 
+    def _labels(self, line: int, row: dict[str, str], columns: Columns, faults: list[str]) -> tuple[str, ...]:
+        """The labels of a row; what is wrong with them is added to the faults."""
+        if columns.one_hot:
+            labels, shown = (
+                indicated(line, row, columns.labels, faults),
+                f"columns {', '.join(columns.labels[:_SHOWN])}",
+            )
+        else:
+            labels, shown = self.cells.labels(row[columns.labels[0]]), columns.labels[0]
+        faults += [f"line {line}: {fault}" for label in labels if (fault := label_fault(cleaned(label)))]
+        if not self.cells.several and len(labels) != 1:
+            way = "; if a clip may have none, set task=multi-label" if columns.plural else ""
+            what = "say no label" if columns.one_hot else f"is empty{way}"
+            if labels:
+                verb = "say" if columns.one_hot else "has"
+                what = f"{verb} {len(labels)} labels ({', '.join(map(printable, labels))}), and task is single-label; set task=multi-label"
+            faults.append(f"line {line}: {printable(shown)} {what}")
+        return labels
+
     def _faults(self, line: int, row: dict[str, str], columns: Columns) -> list[str]:
-        """What is wrong with one row, but for its fold and times."""
-        file, label = row.get(columns.file, ""), row.get(columns.label, "").strip()
+        """What is wrong with one row, but for its labels, fold and times."""
+        file = row.get(columns.file, "")
         faults = [f"line {line}: {columns.file} is empty"] if not file.strip() else []
-        faults += [f"line {line}: {columns.label} is empty"] if not label else []
         windows = None if self.audio else windows_fault(file)
         if windows and windows_path(file):
             windows += ", or give the folder of the recordings as audio_dir"
-        found = (windows, label_fault(cleaned(label)) if label else None)
-        faults += [f"line {line}: {fault}" for fault in found if fault]
+        faults += [f"line {line}: {windows}"] if windows else []
         if row.get("split"):
             if split_named(row["split"]) is None:
                 faults.append(f"line {line}: {split_fault(row['split'])}")

@@ -1,6 +1,7 @@
-"""The labelled regions of one recording, cut into windows that each have one label.
+"""The labelled regions of one recording, cut into windows that each have one label, or all that they hear enough of.
 
-A sample: a window that hears 1.2 s of a robin and 0.1 s of a wren's 3 s is a robin's; one that hears 1.2 s of both is left out.
+A sample: a window that hears 1.2 s of a robin and 0.1 s of a wren's 3 s is a robin's; one that hears 1.2 s of both is of both where a clip
+may have several labels, and else left out.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from astune.data.windowing import Measure, Span
 
-_MIXED, _SPOILT = -1, -2
-
 
 class Part(NamedTuple):
     """A labelled region, in milliseconds."""
@@ -34,11 +33,11 @@ class Part(NamedTuple):
 class Windows:
     """Of one recording."""
 
-    labelled: list[tuple[Span, str]]
+    labelled: list[tuple[Span, tuple[str, ...]]]
     """In ascending order."""
     background: list[Span]
     mixed: list[Span]
-    """Left out, because they hear several labels."""
+    """Left out, because they hear several labels and a clip has one."""
     spoilt: list[Span]
     """Left out, because their label says that none of the others is heard, and a little of another one is."""
     lost: int
@@ -48,23 +47,32 @@ class Windows:
 
 
 def cut_recording(
-    parts: Sequence[Part], length: int, measure: Measure, negatives: Collection[str], *, background: bool
+    parts: Sequence[Part],
+    length: int,
+    measure: Measure,
+    negatives: Collection[str],
+    *,
+    background: bool,
+    several: bool = False,
 ) -> Windows:
     """Cut the regions of a recording into windows.
 
     Args:
-        parts: the regions; :func:`overlaps` finds nothing among them.
+        parts: the regions; :func:`overlaps` finds nothing among them, unless a clip may have several labels.
         length: of the recording, in milliseconds.
         measure: of the windows.
         negatives: labels that say that none of the others is heard.
         background: whether stretches that no region touches become windows too.
+        several: whether a window may have several labels.
 
     Returns:
         The windows.
     """
     spans = sorted({span for part in parts for span in windows_over(part.start, part.end, length, measure)})
-    names, chosen = _labels(parts, spans, measure, negatives)
-    labelled = [(span, names[number]) for span, number in zip(spans, chosen, strict=True) if number >= 0]
+    labels, mixed, spoilt = _labels(parts, spans, measure, negatives)
+    mixed = mixed & (not several)
+    spoilt = spoilt & ~mixed
+    labelled = [(spans[number], labels[number]) for number in np.flatnonzero(~mixed & ~spoilt).tolist()]
     regions = united((part.start, part.end) for part in parts)
     free: list[Span] = []
     rest = 0
@@ -76,8 +84,8 @@ def cut_recording(
     return Windows(
         labelled,
         free,
-        [span for span, number in zip(spans, chosen, strict=True) if number == _MIXED],
-        [span for span, number in zip(spans, chosen, strict=True) if number == _SPOILT],
+        [spans[number] for number in np.flatnonzero(mixed).tolist()],
+        [spans[number] for number in np.flatnonzero(spoilt).tolist()],
         _outside(regions, united(span for span, _ in labelled)),
         rest,
     )
@@ -125,19 +133,22 @@ def _any_overlap(parts: Sequence[Part]) -> bool:
 
 def _labels(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure, negatives: Collection[str]
-) -> tuple[list[str], list[int]]:
-    """The labels that occur, and the number of the one that each window has. Where a clip may have several labels, this is to change."""
+) -> tuple[list[tuple[str, ...]], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The labels that each window has; which windows have several; and which have a negative label and hear a little of another one."""
     if not parts:
-        return [], []
+        return [], np.zeros(0, bool), np.zeros(0, bool)
     coverages, claims, touched = _heard(parts, spans, measure)
     names = list(coverages)
     positive = _positive(names, negatives)
-    others = claims[positive].sum(axis=0)
-    # A window of a negative label that claims another one is that other one's.
-    chosen = np.where(others > 0, (claims & positive[:, None]).argmax(axis=0), claims.argmax(axis=0))
-    chosen = np.where((others == 0) & touched[positive].any(axis=0), _SPOILT, chosen)
-    chosen = np.where(_several(claims, positive), _MIXED, chosen)
-    return names, chosen.tolist()
+    without = ~claims[positive].any(axis=0)
+    had = claims & (
+        positive[:, None] | without
+    )  # a window of a negative label that claims another one is that other one's
+    labels: list[list[str]] = [[] for _ in spans]
+    for window, row in zip(*(places.tolist() for places in np.nonzero(had.T)), strict=True):
+        labels[window].append(names[row])
+    spoilt = np.logical_and(without, touched[positive].any(axis=0))
+    return list(map(tuple, labels)), _several(claims, positive), np.asarray(spoilt)
 
 
 def _several(claims: NDArray[np.bool_], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:

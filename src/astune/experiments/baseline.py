@@ -1,13 +1,15 @@
 """The row nobody prints: logistic regression on the mean and the deviation of each clip's log-Mel energies, no network at all.
 
+Where clips have any number of labels, it is one regression a label (:mod:`astune.experiments.label_baseline`).
 What a method gains has to be read against it: random and badly positioned transformers lie below it.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -23,7 +25,8 @@ from astune.data.hold_out import belonging
 from astune.data.layouts.base import load_data
 from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
-from astune.errors import AudioError, ConfigError, DataError
+from astune.errors import AudioError, DataError
+from astune.experiments.label_baseline import LEAST, LabelBaseline, chosen, inner_label_folds
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig, settings_where
@@ -33,12 +36,11 @@ from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
 
-    from astune.data import AudioDataset
     from astune.data.clip import Clip
+    from astune.tasks import Task
 
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
@@ -47,7 +49,6 @@ STATISTICS = 256
 DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
-_LEAST = 1e-12  # probability, so that the loss stays finite
 Folds: TypeAlias = "list[tuple[NDArray[np.int64], NDArray[np.int64]]]"
 """Places of the clips that train and of those that are held out, fold by fold."""
 _FOLDS = 3  # inside training, where there is no validation split
@@ -90,21 +91,6 @@ def log_mel_statistics(
     return np.stack(found)
 
 
-def refuse_other_tasks(dataset: AudioDataset) -> None:
-    """Refuse data of which the baseline cannot be made.
-
-    Args:
-        dataset: the data.
-
-    Raises:
-        ConfigError: its clips may have several labels.
-    """
-    if not dataset.task.counts_clips:
-        raise ConfigError(
-            f"the baseline gives each clip one label, and {dataset.source} is of the task {dataset.task.name!r}; leave --with-baseline out"
-        )
-
-
 def run_baseline(config: dict[str, Any]) -> TrainResult:
     """Train and test the baseline.
 
@@ -119,19 +105,17 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
 
     Raises:
         DataError: there are no test clips.
-        ConfigError: its clips may have several labels.
         AstuneError: the data cannot be used.
     """
     began = time.perf_counter()
     fields = TrainConfig(**{key: config[key] for key in DECIDING if key in config}, output_dir=Path())
     dataset, split = split_of(load_data(fields.data, fields.data_options), fields)
-    refuse_other_tasks(dataset)
     if not split.test:
         raise DataError(f"{dataset.source} has no test clips")
     length = input_length(fields, dataset, split, quiet=True)
     features = log_mel_statistics(dataset.clips, FrontEnd(length), skip_broken=fields.skip_broken, quiet=True)
     broken = set(np.flatnonzero(np.isnan(features[:, 0])).tolist())
-    targets = np.array(dataset.targets)
+    targets = dataset.task.encode(dataset.clips, dataset.labels)
 
     mark = time.perf_counter()
     train, validation, test = (
@@ -139,16 +123,18 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     )
     groups = [name for _, name in belonging(dataset.clips, train).values()]
     grouped = len(set(groups)) < len(train) or any(dataset.clips[clip].group is not None for clip in train)
-    inner = [] if validation else inner_folds(targets[train], groups if grouped else None)
-    model = _fitted(features[train], targets[train], features[validation], targets[validation], inner)
+    fit = _classes if targets.ndim == 1 else _labels  # several labels have a column each
+    model = fit(dataset.task, features, targets, train, validation, groups if grouped else None)
     seconds = time.perf_counter() - mark
-
-    def scores(clips: list[int]) -> dict[str, Any]:
-        # split_of has seen to it that each class has training clips, and so a column.
-        likely = torch.from_numpy(model.predict_proba(features[clips]))
-        return dataset.task.score(likely.clamp(min=_LEAST).log(), torch.from_numpy(targets[clips])).record()
-
-    strength = float(model[-1].C)
+    thresholds = dataset.task.default_thresholds(len(dataset.labels))
+    if validation:
+        thresholds = dataset.task.thresholds(model.logits(features[validation]), targets[validation])
+    scores = {
+        name: dataset.task.score(model.logits(features[clips]), targets[clips], thresholds).record()
+        for name, clips in (("validation", validation), ("test", test))
+        if clips
+    }
+    notices = [one for name, found in scores.items() for one in dataset.task.left_out(found, dataset.labels, name)]
     return TrainResult(
         output_dir="",
         spec=BASELINE,
@@ -157,12 +143,12 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         backbone_fingerprint="",
         labels=list(dataset.labels),
         fold=split.fold,
-        recipe={"max_length": length, "inverse_regularisation": strength},
+        recipe={"max_length": length, "inverse_regularisation": model.strength},
         config=fields.model_dump(mode="json", include=set(DECIDING)),
         compute_dtype="float32",
         device="cpu",
         best_epoch=0,
-        scores={name: scores(clips) for name, clips in (("validation", validation), ("test", test)) if clips},
+        scores=scores,
         history=[],
         skipped_clips=len(broken),
         train_seconds=round(seconds, 3),
@@ -171,7 +157,66 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         versions=versions(),
         data_digest=DataRecord.of(dataset, split).digest,
         task=dataset.task.name,
+        notices=[*notices, *dataset.task.unchosen(scores.get("validation"), dataset.labels)],
     )
+
+
+class _Model(Protocol):
+    """A fitted baseline."""
+
+    @property
+    def strength(self) -> float:
+        """Inverse regularisation that was chosen."""
+
+    def logits(self, features: NDArray[np.float32]) -> torch.Tensor:
+        """Of features (clips, 256), logits (clips, classes)."""
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """One regression for classes that compete."""
+
+    model: Any
+
+    @property
+    def strength(self) -> float:
+        return float(self.model[-1].C)
+
+    def logits(self, features: NDArray[np.float32]) -> torch.Tensor:
+        # split_of has seen to it that each class has training clips, and so a column.
+        return torch.from_numpy(self.model.predict_proba(features)).clamp(min=LEAST).log()
+
+
+def _classes(
+    task: Task,
+    features: NDArray[np.float32],
+    targets: torch.Tensor,
+    train: list[int],
+    validation: list[int],
+    groups: Sequence[str] | None,
+) -> _Model:
+    """Of classes that compete; accuracy chooses the strength."""
+    del task
+    classes = targets.numpy()
+    inner = [] if validation else inner_folds(classes[train], groups)
+    return _Classes(_fitted(features[train], classes[train], features[validation], classes[validation], inner))
+
+
+def _labels(
+    task: Task,
+    features: NDArray[np.float32],
+    targets: torch.Tensor,
+    train: list[int],
+    validation: list[int],
+    groups: Sequence[str] | None,
+) -> _Model:
+    """Of labels that do not; the task's headline figure chooses the strength."""
+
+    def score(model: LabelBaseline, clips: list[int]) -> float:
+        return float(task.score(model.logits(features[clips]), targets[clips]).figures()[task.headline])
+
+    inner = [] if validation else inner_label_folds(targets[train], groups, _FOLDS)
+    return chosen(features, targets, _STRENGTHS, score, train, validation, inner)
 
 
 def inner_folds(targets: NDArray[np.int64], groups: Sequence[str] | None) -> Folds:

@@ -16,7 +16,7 @@ from astune.backbone import load_config
 from astune.counting import Count, count
 from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown
-from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS, refuse_other_tasks
+from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.table import Row, Table, check_varied
@@ -25,6 +25,7 @@ from astune.methods.base import Sum
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import changed
 from astune.names import PUBLISHED_BACKBONE
+from astune.training.augmentation_settings import identity_of_noise
 from astune.training.check import split_of
 from astune.training.config import TrainConfig
 from astune.training.recipe import input_length, settle, without_defaults
@@ -114,6 +115,7 @@ class PlannedRun:
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         decided.pop("audio_dir", None)
+        decided |= identity_of_noise(config)
         settled = settle(config, self.method, self.recipe)
         decided = {name: value for name, value in decided.items() if name not in settled} | without_defaults(settled)
         if not self.method:
@@ -239,6 +241,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         kind=table.kind,
         printed=table.printed,
         entries=tuple(run.entry for run in runs),
+        notes=table.notes,
     )
 
 
@@ -342,8 +345,6 @@ def _runs(
             method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
             settings["method"] = method.spec
         else:
-            if data.dataset is not None:
-                refuse_other_tasks(data.dataset)
             settings = {key: value for key, value in settings.items() if key in DECIDING}
         config = TrainConfig.build({**settings, "backbone": backbone, "output_dir": "."}, column)
         if row and config.class_weights is not None:  # the content of a file, so that the run is what was planned

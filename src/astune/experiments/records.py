@@ -9,7 +9,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from astune.confusion import refuse_other_shape
 from astune.json_text import json_text
 from astune.tasks import task_named
 from astune.training.result import TrainResult
@@ -87,8 +86,7 @@ class RunRecord:
         for name in record.task.shares.keys() - later:
             if not 0 <= record.test[name] <= 1:
                 raise ValueError(f"{name} is {record.test[name]}")
-        if record.task.counts_clips:
-            refuse_other_shape(record.test["confusion"], len(record.result.labels))
+        record.task.refuse_other_record(record.test, len(record.result.labels))
         if record.identity["method"] != record.result.spec:
             raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
         return record
@@ -139,6 +137,8 @@ class SavedPlan:
     printed: str | None
     """Which of the paper's tables stands beside it."""
     entries: tuple[PlanEntry, ...]
+    notes: tuple[str, ...] = ()
+    """How its runs were made, a sentence each."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -168,7 +168,8 @@ class SavedPlan:
             ValueError: the text is not JSON.
         """
         content = json.loads(text)
-        return cls(**{**content, "entries": tuple(PlanEntry(**entry) for entry in content["entries"])})
+        entries = tuple(PlanEntry(**entry) for entry in content["entries"])
+        return cls(**{**content, "entries": entries, "notes": tuple(content.get("notes", ()))})
 
     def to_json(self) -> str:
         """As it is written.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -25,7 +26,8 @@ from astune.inference.worker_processes import end_with_parent
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from multiprocessing.context import ForkServerProcess
     from types import TracebackType
     from typing import Self
@@ -99,6 +101,26 @@ def _named(run: PlannedRun) -> str:
     return f"{run.row}, {run.column}{fold}, seed {run.seed}"
 
 
+def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Fingerprints of the backbones that are on this machine: a hub's weights are not asked for before they are needed.
+
+    Args:
+        runs: planned.
+
+    Returns:
+        By the backbone's name.
+    """
+    from astune.backbone import load_backbone
+    from astune.backbone.load import RANDOM_BACKBONES
+    from astune.names import BUNDLED_BACKBONE
+
+    names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
+    local = (
+        name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
+    )
+    return {name: load_backbone(name).origin.fingerprint for name in local}
+
+
 def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
     """The runs that have to be run; a damaged record is announced, one of other weights set aside.
 
@@ -120,18 +142,23 @@ def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str,
     return found
 
 
-def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1) -> list[Failure]:
+Bar = Callable[[str, int], "AbstractContextManager[Callable[[int, str], None]]"]
+"""Shows progress, as :func:`astune.console.progress` does."""
+
+
+def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Bar = progress) -> list[Failure]:
     """Run on this machine.
 
     Args:
         runs: of distinct keys; see :func:`waiting_of`.
         store: takes the records.
         workers: processes side by side; the cores are shared out among them.
+        bar: shows how far they are.
 
     Returns:
         The runs that failed; all others are in the store.
     """
-    with progress("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
+    with bar("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
         display, waiting = _Display(len(runs), store, advance), deque(runs)
         with display.interruptible():
             while waiting or processes.active:
@@ -211,7 +238,12 @@ def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> st
 
 
 def run_on_ray(
-    runs: Sequence[PlannedRun], store: Store, address: str, gpus_a_run: float = 0.0, cpus_a_run: float = 1.0
+    runs: Sequence[PlannedRun],
+    store: Store,
+    address: str,
+    gpus_a_run: float = 0.0,
+    cpus_a_run: float = 1.0,
+    bar: Bar = progress,
 ) -> list[Failure]:
     """Run as tasks of a Ray cluster; a task whose worker dies is given to another, which goes on from the last checkpoint.
 
@@ -222,6 +254,7 @@ def run_on_ray(
         address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
         gpus_a_run: share of a GPU that a run takes, such as 0.25.
         cpus_a_run: cores that a run takes.
+        bar: shows how far they are.
 
     Returns:
         The runs that failed; all others are in the store.
@@ -229,7 +262,7 @@ def run_on_ray(
     Raises:
         ConfigError: Ray is not installed, or no cluster answers at the address.
     """
-    with ray_cluster(address), progress("Runs", len(runs)) as advance:
+    with ray_cluster(address), bar("Runs", len(runs)) as advance:
         import ray
 
         # max_calls: a fresh process a run here too.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astune.data.dataset import DataRecipe
 from astune.data.digests import content_digests
@@ -67,13 +67,8 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
         if name in known:
             entry = known[name]
         elif ":" in name or Path(name).exists():
-            path = Path(name.partition(":")[2] or name)
-            shown = path.parent.name if path.stem == "metadata" else path.name
             # It takes the place of the table's data sets, with what varies in the first of them.
-            try:
-                entry = DataEntry(name=shown, data=name, vary=table.datasets[0].vary)
-            except SettingsError as error:
-                raise ConfigError(listing(error.faults, "data set")) from error
+            entry = own_entry(name, vary=table.datasets[0].vary)
         else:
             raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
         if entry.name in found:
@@ -82,6 +77,28 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
             )
         found[entry.name] = entry
     return list(found.values())
+
+
+def own_entry(source: str, **fields: Any) -> DataEntry:
+    """A data set of the user's own, under the name of its folder or file.
+
+    Args:
+        source: ``layout:PATH``, a path, or a hub id with its layout.
+        fields: further ones of the entry.
+
+    Returns:
+        The entry; the same source has the same name in every experiment, so that they share their runs.
+
+    Raises:
+        ConfigError: the name cannot be shown.
+    """
+    path = Path(source.partition(":")[2] or source)
+    path = path.parent if path.stem == "metadata" else path
+    shown = path.name if path.name not in {"", ".."} else path.resolve().name or "data"
+    try:
+        return DataEntry(name=shown, data=source, **fields)
+    except SettingsError as error:
+        raise ConfigError(listing(error.faults, "data set")) from error
 
 
 def found_data(
@@ -140,9 +157,10 @@ def found_data(
 
 
 def _source(entry: DataEntry, data_root: Path, given: Sequence[str]) -> tuple[str, Path]:
-    layout, colon, path = (entry.data or f"{entry.name}:{entry.name}").partition(":")
-    if not colon:
-        whole = Path(layout) if entry.data in given else data_root / layout
+    stated = entry.data or f"{entry.name}:{entry.name}"
+    layout, colon, path = stated.partition(":")
+    if not colon or (layout not in LAYOUTS and (data_root / stated).exists()):  # a colon may be a part of the path
+        whole = Path(stated) if entry.data in given else data_root / stated
         return str(whole), whole
     if layout not in LAYOUTS:
         raise ConfigError(unknown("data layout", layout, LAYOUTS))

@@ -37,7 +37,18 @@ _OURS = frozenset(settings_where(placed=True))
 """Fields of a run that its place in the table decides."""
 
 
-def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is no setting of a run, or is decided by the run's place in a table.
+
+    Args:
+        settings: values by name.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: an unknown name.
+    """
     allowed = [name for name in TrainConfig.model_fields if name not in _OURS]
     for name in settings:
         if name not in allowed:
@@ -92,7 +103,7 @@ class DataEntry(_Part):
     @field_validator("settings")
     @classmethod
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        return _checked_settings(settings)
+        return check_settings(settings)
 
     @field_validator("vary")
     @classmethod
@@ -118,7 +129,7 @@ class Row(_Part):
     @field_validator("settings")
     @classmethod
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        return _checked_settings(settings)
+        return check_settings(settings)
 
     @field_validator("method")
     @classmethod
@@ -135,8 +146,10 @@ class Table(_Part):
     """Whether reduction rates are meant for AST-base: on another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
     """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
-    kind: Literal["table", "curve", "tsne"] = "table"
-    """A curve is drawn against parameters, t-SNE from the tokens of test clips."""
+    kind: Literal["table", "curve", "tsne", "comparison"] = "table"
+    """A curve is drawn against parameters, t-SNE from the tokens of test clips. A comparison has one data set and ends with advice."""
+    notes: tuple[str, ...] = ()
+    """What a report says first of how the runs were made, a sentence each."""
     datasets: list[DataEntry] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -162,7 +175,7 @@ class Table(_Part):
     @field_validator("settings")
     @classmethod
     def _known(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        return _checked_settings(settings)
+        return check_settings(settings)
 
     @field_validator("vary")
     @classmethod
@@ -178,6 +191,8 @@ class Table(_Part):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"two are named alike ({kind} {twice[0]!r}); results could not be told apart")
+        if self.kind == "comparison" and (len(self.datasets) > 1 or self.vary or self.datasets[0].vary):
+            raise ValueError("a comparison has one data set, and nothing that varies")
         return self
 
 

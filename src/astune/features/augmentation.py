@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-ActsOn = Literal["features", "patches", "targets"]
-"""What is changed, in the order in which a batch passes. Batches hold features from the cache, so no waveform can be changed."""
+    from astune.tasks import Task
+
+ActsOn = Literal["waveform", "features", "patches", "targets"]
+"""What is changed, in the order in which a batch passes. A batch holds features from the cache; what acts on waveforms makes others."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class TrainingBatch:
     inputs: Tensor
     """(batch, frames, bins), normalised log-Mel features; or what frozen layers give of them."""
     targets: Tensor
-    """(batch, ...), as the task encodes them."""
+    """(batch, ...), as the task encodes them; shares of the classes, (batch, classes), where ``soft``."""
     clips: tuple[int, ...]
     """Their indices in the data set."""
     names: tuple[str, ...]
@@ -31,6 +33,10 @@ class TrainingBatch:
     epoch: int
     kept_patches: Tensor | None = None
     """The patches looked at, (batch, K); all where None."""
+    first_frames: tuple[int, ...] | None = None
+    """The frame of each clip that its input begins with, (batch,); 0 where None."""
+    soft: bool = False
+    """Whether targets are shares, because they were mixed or smoothed."""
 
 
 class Augmentation(Protocol):
@@ -57,3 +63,17 @@ class Augmentation(Protocol):
         Returns:
             The changed batch.
         """
+
+
+def shares_of(batch: TrainingBatch, task: Task, classes: int) -> Tensor:
+    """Targets of a batch that can be mixed and smoothed.
+
+    Args:
+        batch: of training.
+        task: that encoded its targets.
+        classes: how many there are.
+
+    Returns:
+        How much each clip has of each class, (batch, classes), float32, from 0 to 1.
+    """
+    return batch.targets if batch.soft else task.shares_of(batch.targets, classes)

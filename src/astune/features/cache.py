@@ -14,7 +14,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from astune.plurals import number_of
 from astune.validated import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from astune.features.log_mel import FrontEnd
 
 _FORMAT = 5  # raised when cached numbers change their meaning
+_Heard = TypeVar("_Heard")
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
@@ -213,18 +214,15 @@ def build_cache(
     def compute(append: Rows) -> dict[str, Any]:
         known = _write_features(append, clips, front_end, quiet=quiet)
         if known.broken and not skip_broken:
-            raise AudioError(_broken_message(known.broken, len(clips)))
-        if cache_key(clips, front_end) != key:  # else these features would be taken for those of the files as they were
-            raise DataError(
-                "audio files changed while their features were computed; start again when they are complete"
-            )
+            raise AudioError(broken_message(known.broken, len(clips)))
+        refuse_changed(clips, front_end, key)
         tried = {"decoders": decoders()} if known.broken else {}  # with others they may be readable
         return {**asdict(known), **tried, "paths": [str(region_of(clip).path) for clip in clips]}
 
     shape = (len(clips), front_end.max_length, front_end.num_mel_bins)
     features, known = stored_array(folder, shape, np.float16, compute, lambda index: _Known.read(index, len(clips)))
     if known.broken and not skip_broken:
-        raise AudioError(_broken_message(known.broken, len(clips)))
+        raise AudioError(broken_message(known.broken, len(clips)))
     return FeatureCache(features, known.broken, np.array(known.seconds), known.doubts, front_end.seconds)
 
 
@@ -275,16 +273,31 @@ def cache_key(clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool 
     return digest.hexdigest()[:32]
 
 
-class _Clips(Dataset[tuple[int, "ClipFeatures | str"]]):
-    def __init__(self, clips: Sequence[Clip | Path], front_end: FrontEnd) -> None:
-        self.clips, self.front_end = clips, front_end
+def refuse_changed(clips: Sequence[Clip | Path], front_end: FrontEnd, key: str) -> None:
+    """Refuse features of files that are others by now: they would be taken for those of the files as they were.
+
+    Args:
+        clips: that features were computed of.
+        front_end: how.
+        key: of them, from :func:`cache_key` before.
+
+    Raises:
+        DataError: they are others.
+    """
+    if cache_key(clips, front_end) != key:
+        raise DataError("audio files changed while their features were computed; start again when they are complete")
+
+
+class _Clips(Dataset[tuple[int, "_Heard | str"]], Generic[_Heard]):
+    def __init__(self, clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Heard]) -> None:
+        self.clips, self.hear = clips, hear
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, row: int) -> tuple[int, ClipFeatures | str]:
+    def __getitem__(self, row: int) -> tuple[int, _Heard | str]:
         try:
-            return row, listen_to_clip(self.clips[row], self.front_end)
+            return row, self.hear(self.clips[row])
         except AudioError as fault:
             return row, str(fault)
 
@@ -293,21 +306,39 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
     return item
 
 
-def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
-    known = _Known()
+def heard_in_order(
+    clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Heard]
+) -> Iterator[tuple[int, _Heard | str]]:
+    """Listen to many clips, on all cores.
+
+    Args:
+        clips: clips or audio files.
+        hear: what is done with each.
+
+    Yields:
+        The index of a clip and what it gave, in order; or why it cannot be read.
+    """
     # Only forked workers leave a script without a main guard alone; one that ran it again would wait for our lock for ever.
     workers = usable_cores() if len(clips) >= _IN_PROCESS and sys.platform == "linux" else 0
-    nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
-    loader = DataLoader(
-        _Clips(clips, front_end),
+    yield from DataLoader(
+        _Clips(clips, hear),
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
     )
+
+
+def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: FrontEnd, *, quiet: bool) -> _Known:
+    known = _Known()
+    nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
+
+    def hear(clip: Clip | Path) -> ClipFeatures:
+        return listen_to_clip(clip, front_end)
+
     with progress("Computing features", len(clips), quiet=quiet) as advance:
-        for row, result in loader:  # in order
+        for row, result in heard_in_order(clips, hear):
             if isinstance(result, str):
                 known.broken[row] = result
             elif result.doubts:
@@ -318,7 +349,16 @@ def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: Front
     return known
 
 
-def _broken_message(broken: dict[int, str], total: int) -> str:
+def broken_message(broken: dict[int, str], total: int) -> str:
+    """Say which files cannot be read.
+
+    Args:
+        broken: why, by their index.
+        total: how many files there are.
+
+    Returns:
+        Their number, the first reasons, and what can be done.
+    """
     reasons = [broken[row] for row in sorted(broken)]
     shown = "".join(f"\n  - {reason}" for reason in reasons[:10])
     more = f"\n  - and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""

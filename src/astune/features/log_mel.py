@@ -29,7 +29,8 @@ _MOST_BINS = _FFT // 2 + 1  # a filter for each frequency
 _RATE = 16_000  # Hz
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
-_FLOOR = 1.192092955078125e-07  # of energies: float32's epsilon, as Kaldi has it
+FLOOR = 1.192092955078125e-07
+"""Least energy: float32's epsilon, as Kaldi has it."""
 
 
 @checked
@@ -183,7 +184,7 @@ class LogMel(nn.Module):
             frames.sub_(direct, alpha=1 - _PREEMPHASIS).mul_(self.window[1:])
             real, imaginary = torch.view_as_real(torch.fft.rfft(padded)).unbind(dim=-1)
             power = real.square().addcmul_(imaginary, imaginary)
-            return (power @ self.filters).clamp_(min=_FLOOR).log_()
+            return (power @ self.filters).clamp_(min=FLOOR).log_()
 
 
 _CHANNELS = 8  # the most that recordings come with

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from astune.data.dataset import AudioDataset, DivisionName
-from astune.data.labels import known_labels
+from astune.data.groups_and_negatives import UnknownNegativesError
+from astune.data.labels import cleaned, known_labels
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
 from astune.errors import AdapterError, DataError
@@ -18,10 +21,11 @@ from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
+from astune.tasks import MULTI_LABEL
 from astune.training.data_record import trained_among
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from astune.inference.listener import Listener
     from astune.inference.loading import Loaded
@@ -41,7 +45,7 @@ class Evaluation(Summarised):
     split: str
     scores: Scores
     labels: tuple[str, ...]
-    """Of the adapter, in the order of the confusion matrix."""
+    """Of the adapter, in the order of the confusion matrix, or of the figures of each label."""
     data_notices: tuple[str, ...]
     """What to know of the data set."""
     audio_notices: tuple[str, ...]
@@ -50,11 +54,13 @@ class Evaluation(Summarised):
     """Clips left out because they cannot be read."""
     trained_on: tuple[str, ...]
     """Names of the clips scored that the adapter was trained on; where it is not known, none."""
+    score_notices: tuple[str, ...] = ()
+    """What to know of the scores: labels that have no part in them."""
 
     def _summary(self) -> Summary:
         data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
         figures = numbers_among({name: value for name, value in self.scores.figures().items() if name != "clips"})
-        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices)
+        notices = (*filter(None, [self.warning]), *self.data_notices, *self.audio_notices, *self.score_notices)
         rows = (
             ("data", data),
             ("split", self.split),
@@ -83,7 +89,7 @@ class Evaluation(Summarised):
             "split": self.split,
             **self.scores.record(),
             "labels": list(self.labels),
-            "notices": [*self.data_notices, *self.audio_notices],
+            "notices": [*self.data_notices, *self.audio_notices, *self.score_notices],
             "skipped": self.skipped,
             "trained_on": len(self.trained_on),
         }
@@ -119,6 +125,7 @@ def evaluated(
     labels = known_labels(dataset.source, dataset.labels, model.labels)
     clips = clips_of(dataset, split, fold, loaded.training)
     scored = [dataset.clips[clip] for clip in clips]
+    targets = model.task.encode(scored, labels)  # raises where the task of the data is another
     # Of these alone: what else the data set holds may be broken.
     features = build_cache(scored, listener.front_end, skip_broken=skip_broken)
     kept = [row for row in range(len(scored)) if row not in features.broken]
@@ -128,6 +135,8 @@ def evaluated(
     computed = outputs(model, lambda features: cast(Tensor, model(features).logits), batches, listener.arithmetic)
     logits = torch.cat([some for _, some in computed])
     refuse_non_finite(logits)
+    thresholds = [model.thresholds[label] for label in model.labels] if model.thresholds else None
+    scores = model.task.score(logits, targets[kept], thresholds)
     trained: list[str] = []
     if loaded.config is not None and split != "train":
         trained = trained_among(loaded.name, loaded.config, dataset, [clips[row] for row in kept])
@@ -135,13 +144,18 @@ def evaluated(
         adapter=loaded.name,
         data=dataset.source,
         split=split,
-        scores=model.task.score(logits, model.task.encode([scored[row] for row in kept], labels)),
+        scores=scores,
         labels=model.labels,
         data_notices=dataset.notices,
         audio_notices=tuple(features.notices(kept, [clip.name for clip in scored])),
         skipped=len(clips) - len(kept),
         trained_on=tuple(trained),
+        score_notices=tuple(model.task.left_out(scores.record(), model.labels, split)),
     )
+
+
+_DOUBTFUL = {"make_folds": "cannot divide these data", "group_by": "finds no groups in these data"}
+"""Options of the training that other data need not allow, and what is said then."""
 
 
 def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDataset:
@@ -156,21 +170,35 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
         The data set. Options that its layout does not have are those of other data, and left out.
 
     Raises:
+        UnknownNegativesError: a negative label that is given does not occur; a ``ConfigError``.
         ConfigError: as of :func:`astune.load_data`.
         DataError: as of :func:`astune.load_data`.
     """
     known = layout_of(data).reads | EVERY_LAYOUT
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
-    trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
+    if trained.get("task") != MULTI_LABEL.name:
+        trained.pop("negative", None)  # the adapter knows them, and other data need not have such labels
     options = DataOptions(**{**trained, **given})
+    doubtful = [name for name in _DOUBTFUL if name in trained and name not in given]
+    *subsets, all_of_them = (some for number in range(len(doubtful) + 1) for some in combinations(doubtful, number))
+
+    def without(dropped: Sequence[str]) -> AudioDataset:
+        dataset = load_data(data, options.model_copy(update=dict.fromkeys(dropped)))
+        notes = (
+            f"Note: {name}={trained[name]!r} of the training {_DOUBTFUL[name]}, and is left out" for name in dropped
+        )
+        return replace(dataset, remarks=(*dataset.remarks, *notes))
+
     try:
-        return load_data(data, options)
-    except DataError:
-        if "group_by" in given or options.group_by is None:
+        for dropped in subsets:
+            with suppress(DataError):
+                return without(dropped)
+        return without(all_of_them)
+    except UnknownNegativesError as unknown:  # likewise; but those that do occur are no classes of the adapter
+        if "negative" in given:
             raise
-    dataset = load_data(data, options.model_copy(update={"group_by": None}))
-    left_out = f"Note: group_by={options.group_by!r} of the training finds no groups in these data, and is left out"
-    return replace(dataset, remarks=(*dataset.remarks, left_out))
+        negative = [label for label in options.negative or () if cleaned(label) not in unknown.labels]
+        return as_trained(data, {**training, "negative": negative or None}, **given)
 
 
 def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapping[str, Any]) -> list[int]:

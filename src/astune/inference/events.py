@@ -101,6 +101,21 @@ class Finder:
             found += [event for event in merged if event.offset - event.onset >= self.min_length - _SAME]
         return sorted(found, key=lambda event: event.onset)
 
+    def least(self, labels: Sequence[str], negatives: Sequence[str] = ()) -> dict[int, float]:
+        """The threshold of each class that is looked for.
+
+        Args:
+            labels: of the classes.
+            negatives: as for :meth:`levels`.
+
+        Returns:
+            By the number of the class.
+
+        Raises:
+            ConfigError: as of :meth:`find`.
+        """
+        return {column: high for column, (high, _) in self.levels(labels, negatives).items()}
+
     def levels(self, labels: Sequence[str], negatives: Sequence[str] = ()) -> dict[int, tuple[float, float]]:
         """Both thresholds of each class that is looked for.
 

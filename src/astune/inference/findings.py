@@ -85,12 +85,12 @@ def of_recording(prediction: Prediction, window: float) -> Findings:
     )  # fmt: skip
 
 
-def of_windows(timeline: Timeline, top_k: int, threshold: Thresholds | None = None) -> Findings:
+def of_windows(timeline: Timeline, top_k: int | None, threshold: Thresholds | None = None) -> Findings:
     """The labels of each window.
 
     Args:
         timeline: of the recording.
-        top_k: labels of each window, the likeliest first.
+        top_k: labels of each window at most, the likeliest first; all where None.
         threshold: as for :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
             of the others unless it names them.
 

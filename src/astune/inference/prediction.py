@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+import numpy as np
 import torch
 
 from astune.data.heard import TOLERANCE, heard_notices
+from astune.errors import ConfigError
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, score_rows
+from astune.validated import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from astune.errors import AstuneError
     from astune.inference.timeline import Pool, Timeline
@@ -76,13 +79,34 @@ class Prediction(Summarised):
         return f"{self.pool} of {self.windows:,} windows over {heard:,.1f} s" if self.windows else ""
 
 
-def prediction_of(timeline: Timeline, count: int, pool: Pool) -> Prediction:
+def label_count(top_k: object, labels: int) -> int:
+    """How many labels of a recording are given at most.
+
+    Args:
+        top_k: as the user has it; all where None.
+        labels: how many there are.
+
+    Returns:
+        At most as many as there are.
+
+    Raises:
+        ConfigError: it is no whole number of 1 or more.
+    """
+    if top_k is None:
+        return labels
+    if not (fits(top_k, int) and top_k >= 1):  # type: ignore[operator] # a number, NumPy's too
+        raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
+    return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # likewise
+
+
+def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int, float] | None = None) -> Prediction:
     """The likeliest labels of a recording.
 
     Args:
         timeline: of it.
-        count: how many labels.
+        count: how many labels at most.
         pool: how scores of windows become its scores.
+        least: the score that a label has at least, by the number of its class; others are left out. All count where None.
 
     Returns:
         The labels; or, where it cannot be read, why.
@@ -94,9 +118,13 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool) -> Prediction:
     )  # fmt: skip
     if timeline.error is not None:
         return known
-    values, indices = (part.tolist() for part in torch.from_numpy(timeline.pool(pool)).topk(count))
-    pairs = zip(values, indices, strict=True)
-    return replace(known, labels=tuple(LabelScore(label=timeline.labels[index], score=value) for value, index in pairs))
+    scores = timeline.pool(pool)
+    indices: list[int] = torch.from_numpy(scores).topk(count).indices.tolist()
+    if least is not None:  # float32 is compared with float32, as in windows and events
+        indices = [one for one in indices if one in least and scores[one] >= np.float32(least[one])]
+    return replace(
+        known, labels=tuple(LabelScore(label=timeline.labels[one], score=float(scores[one])) for one in indices)
+    )
 
 
 class Told(Protocol):

@@ -19,15 +19,16 @@ from astune.data.heard import warn_of
 from astune.errors import ConfigError, unknown
 from astune.inference.embedder import Embedder, Wanted
 from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
+from astune.inference.events import Finder, Thresholds
 from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
 from astune.inference.loading import load, machine, refuse_cast
-from astune.inference.prediction import notices_of, prediction_of
+from astune.inference.prediction import label_count, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
 from astune.names import Precision
 from astune.summary import Summarised, Summary, here, of_model
-from astune.validated import checked_but_for, fits
+from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,8 +51,8 @@ _TOP_K = 5  # as transformers' pipeline has it
 class Predictor(Summarised):
     """A backbone with an adapter, ready to label recordings.
 
-    Attributes that matter to users: ``labels``, ``negatives`` (those that mean none of the others), ``model``,
-    ``front_end``, ``device``, ``precision``.
+    Attributes that matter to users: ``labels``, ``negatives`` (those that mean none of the others), ``thresholds`` (from which score on a
+    label counts, where several may), ``model``, ``front_end``, ``device``, ``precision``.
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
@@ -82,9 +83,8 @@ class Predictor(Summarised):
         self.threads, self.batch_size = machine(threads, batch_size)
         self._loaded = loaded = load(adapter, backbone, device)
         self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
-        self.negatives = loaded.model.negatives
+        self.negatives, self.task = loaded.model.negatives, loaded.model.task
         self.front_end = loaded.model.front_end
-        self.task = loaded.model.task
         refuse_cast(self.model, precision or loaded.precision)
         half = (precision or loaded.precision) == "bfloat16"
         # Storing changes the weights, which belong to whoever made the model.
@@ -106,6 +106,11 @@ class Predictor(Summarised):
     def training(self) -> dict[str, Any]:
         """What the adapter says of its training: data, fold, seed and settings; nothing for a classifier in memory."""
         return self._loaded.training
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score from which on each label counts, chosen on validation clips; empty where the labels compete."""
+        return dict(self.model.thresholds)
 
     def _summary(self) -> Summary:
         model, device = self.model, str(self.device)
@@ -138,6 +143,7 @@ class Predictor(Summarised):
         top_k: int | None = _TOP_K,
         errors: Literal["raise", "return"] = "raise",
         pool: Pool = "mean",
+        threshold: Thresholds | None = None,
     ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
         """Label recordings. One that is longer than the input is heard in consecutive windows of its length.
 
@@ -149,13 +155,14 @@ class Predictor(Summarised):
             errors: ``"raise"`` at the first recording that cannot be read, or ``"return"`` the error in the place of its labels.
             pool: how scores of windows become those of a recording, as :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
                 only its beginning is heard, as in training.
+            threshold: leave out labels below this score, or ``{label: score}``, such as :attr:`thresholds`; others are left out too.
 
         Returns:
             Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none of the above, lacks its rate, or ``top_k`` is below 1.
+            ConfigError: an input is none of the above, lacks its rate, ``top_k`` is below 1, or a threshold cannot be used.
             NumericalError: scores are NaN or infinite.
 
         Warns:
@@ -165,7 +172,9 @@ class Predictor(Summarised):
             raise ConfigError(unknown("errors", errors, ("raise", "return")))
         found: list[list[LabelScore] | AstuneError] = []
         doubts: list[tuple[str, str]] = []
-        for prediction in self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool):
+        for prediction in self.predictions(
+            inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold
+        ):
             if prediction.error and errors == "raise":
                 raise prediction.error
             found.append(prediction.error or list(prediction.labels))
@@ -180,6 +189,7 @@ class Predictor(Summarised):
         sampling_rate: float | None = None,
         top_k: int | None = _TOP_K,
         pool: Pool = "mean",
+        threshold: Thresholds | None = None,
         on_window: OnWindow | None = None,
     ) -> Iterator[Prediction]:
         """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
@@ -189,21 +199,21 @@ class Predictor(Summarised):
             sampling_rate: as for :meth:`predict`.
             top_k: as for :meth:`predict`.
             pool: as for :meth:`predict`.
+            threshold: as for :meth:`predict`.
             on_window: as for :meth:`timelines`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input cannot be labelled, or ``top_k`` is below 1.
+            ConfigError: an input cannot be labelled, ``top_k`` is below 1, or a threshold cannot be used.
         """
-        if top_k is not None and not _is_count(top_k):
-            raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
+        count = label_count(top_k, len(self.labels))
         refuse_pool(pool)
-        count = min(int(top_k or len(self.labels)), len(self.labels))
+        least = None if threshold is None else Finder(threshold).least(self.labels, self.negatives)
         windows = Windows.of(self.front_end)
         for timeline in self._timelines(inputs, sampling_rate, windows, on_window, beginning=pool == "first"):
-            yield prediction_of(timeline, count, pool)
+            yield prediction_of(timeline, count, pool, least)
 
     def timelines(
         self,
@@ -378,22 +388,20 @@ class Predictor(Summarised):
         return cast(Tensor, self.model(features).logits)
 
 
-def _is_count(number: object) -> bool:
-    return fits(number, int) and bool(number >= 1)  # type: ignore[operator] # a number, NumPy's too
-
-
 def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
     """Label recordings; for more than one call, make a :class:`Predictor` and keep it.
 
     Args:
         adapter: as for :class:`Predictor`.
         inputs: as for :meth:`Predictor.predict`.
-        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``) and of :class:`Predictor`.
+        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``, ``threshold``) and of
+            :class:`Predictor`.
 
     Returns:
         As :meth:`Predictor.predict`.
     """
-    own = {name: settings.pop(name) for name in ("sampling_rate", "top_k", "errors", "pool") if name in settings}
+    names = ("sampling_rate", "top_k", "errors", "pool", "threshold")
+    own = {name: settings.pop(name) for name in names if name in settings}
     return Predictor(adapter, **settings).predict(inputs, **own)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from astune.inference.events import Finder, Thresholds, plain_thresholds
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from astune.features import FrontEnd
     from astune.inference.findings import Findings
     from astune.inference.inputs import Input
+    from astune.inference.prediction import Prediction
     from astune.inference.predictor import Predictor
     from astune.inference.timeline import OnWindow, Pool
 
@@ -33,12 +35,12 @@ class Request:
     """Seconds, of windows and events; the input's where None."""
     hop: float | None = None
     """Seconds; those of ``window`` where None."""
-    top_k: int = 1
-    """Labels of a recording or window."""
+    top_k: int | None = None
+    """Labels of a recording or window at most; see :meth:`settled` where None."""
     pool: Pool = "mean"
     """Of recordings."""
     threshold: Thresholds | None = None
-    """Below it a window's label is left out; of events 0.5 where None. Labels that mean none of the others have to be named."""
+    """Below it a label is left out; see :meth:`settled` where None. Labels that mean none of the others have to be named."""
     low: Thresholds | None = None
     """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
     min_length: float = 0.0
@@ -61,6 +63,38 @@ class Request:
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
+
+    def settled(self, predictor: Predictor) -> Request:
+        """What the user left open, filled in.
+
+        Where labels compete, a recording or window has one label, and an event begins at 0.5. Where an adapter has thresholds of its
+        labels, these decide, and all labels that reach theirs are given.
+
+        Args:
+            predictor: with the adapter.
+
+        Returns:
+            The request with ``top_k``, and with the thresholds of the adapter where they count.
+        """
+        own = {label: one for label, one in predictor.thresholds.items() if label not in predictor.negatives}
+        decides = self.threshold is None and (self.top_k is None or self.kind == "events")
+        top_k = self.top_k or (len(predictor.labels) if own else 1)
+        return replace(self, top_k=top_k, threshold=own if own and decides else self.threshold)
+
+    def threshold_note(self, predictor: Predictor) -> str | None:
+        """What the user should know of thresholds that are not theirs.
+
+        Args:
+            predictor: with the adapter.
+
+        Returns:
+            A sentence where the adapter's thresholds decide.
+        """
+        threshold = self.settled(predictor).threshold
+        if threshold == self.threshold or not isinstance(threshold, Mapping):
+            return None
+        low, high = min(threshold.values()), max(threshold.values())
+        return f"Note: a label counts from the threshold on that the adapter has for it, {low:.3g} to {high:.3g}"
 
     def note(self, front_end: FrontEnd) -> str | None:
         """What the user should know of its windows.
@@ -95,14 +129,36 @@ class Request:
         Raises:
             ConfigError: windows, thresholds or inputs that cannot be used.
         """
+        asked = self.settled(predictor)
         if self.kind == "recordings":
-            for prediction in predictor.predictions(inputs, top_k=self.top_k, pool=self.pool, on_window=on_window):
+            for prediction in asked.predictions(predictor, inputs, on_window):
                 yield of_recording(prediction, predictor.front_end.seconds)
             return
-        finder = self.finder
+        finder = asked.finder
         finder.levels(predictor.labels, predictor.negatives)
         for timeline in predictor.timelines(inputs, window=self.window, hop=self.hop, on_window=on_window):
             if self.kind == "events":
                 yield of_events(timeline, finder)
             else:
-                yield of_windows(timeline, self.top_k, self.threshold)
+                yield of_windows(timeline, asked.top_k, asked.threshold)
+
+    def predictions(
+        self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None
+    ) -> Iterator[Prediction]:
+        """The labels of whole recordings, one after the other.
+
+        Args:
+            predictor: that hears them.
+            inputs: as for :meth:`Predictor.predict`.
+            on_window: as for :meth:`Predictor.timelines`.
+
+        Yields:
+            The prediction of each; of one that cannot be read it says why.
+
+        Raises:
+            ConfigError: thresholds or inputs that cannot be used.
+        """
+        asked = self.settled(predictor)
+        yield from predictor.predictions(
+            inputs, top_k=asked.top_k, pool=asked.pool, threshold=asked.threshold, on_window=on_window
+        )

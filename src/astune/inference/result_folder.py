@@ -155,6 +155,7 @@ def digest_of(model: AudioClassifier) -> str:
         config.task,
         config.backbone.fingerprint,
         *([config.negatives] if config.negatives else []),  # older folders were begun without them
+        *([config.thresholds] if config.thresholds else []),
     ]
     digest = hashlib.sha256(json.dumps(described).encode())
     for name, tensor in sorted(adapter.tensors.items()):

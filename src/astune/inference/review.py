@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def review(
     count: int = 10,
     per_class: int = 3,
     per_recording: int | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     margin: float = 1.0,
     window: float | None = None,
     hop: float | None = None,
@@ -95,7 +95,7 @@ def review(
         per_class: windows of each label by ``confident``.
         per_recording: windows of one recording and criterion at most; where None, twice an even share first, then more where others have
             none left.
-        threshold: least score of ``confident``, from 0 to 1.
+        threshold: least score of ``confident``, from 0 to 1; where None, the adapter's thresholds, or 0.5 if it has none.
         margin: seconds around a window that are cut with it. No two clips overlap.
         window: seconds of a window; the length of the input where None.
         hop: seconds from the start of a window to that of the next; those of ``window`` where None.
@@ -114,10 +114,12 @@ def review(
         OutputError: the folder cannot be written.
     """
     folder, wanted = Path(output_dir), (criteria,) if isinstance(criteria, str) else tuple(criteria)
-    choice = Choice(wanted, count, per_class, per_recording, threshold, margin, seed)
+    choice = Choice(wanted, count, per_class, per_recording, 0.5 if threshold is None else threshold, margin, seed)
     spans, found = reviewed_spans(reviewed), _found(recordings)
     with reserved(folder):
         predictor = _predictor(adapter, settings)
+        if threshold is None and predictor.thresholds:
+            choice = replace(choice, threshold=predictor.thresholds)
         listening = _Listening(predictor, choice, Windows.of(predictor.front_end, window, hop), data, spans)
         return _reviewed(listening, found, folder)
 
@@ -269,7 +271,8 @@ class _Listening:
             name, starts, ends, rows[:, :classes], rows[:, classes].astype(np.float64) if compared else None,
             rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | short | before),
         )  # fmt: skip
-        return candidates(heard, self.choice, self._predictor.labels, self._predictor.task)
+        predictor = self._predictor
+        return candidates(heard, self.choice, predictor.labels, predictor.task, predictor.thresholds)
 
     def _is_silent(self, piece: Piece) -> bool:
         """Whether its features are those of zeros."""
@@ -323,8 +326,9 @@ def _short(rows: Sequence[Mapping[str, Any]], choice: Choice, labels: Sequence[s
         none = [printable(label) for label in labels if label not in sure]
         if none:
             more = ", ..." if len(none) > 5 else ""
+            least = f"{choice.threshold:g}" if isinstance(choice.threshold, float | int) else "their threshold"
             notes.append(
-                f"Note: {len(none):,} of {number_of(len(labels), 'label')} have no window of {choice.threshold:g} or more: "
+                f"Note: {len(none):,} of {number_of(len(labels), 'label')} have no window of {least} or more: "
                 f"{', '.join(none[:5])}{more}"
             )
     return notes

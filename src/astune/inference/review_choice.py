@@ -5,8 +5,8 @@ Four criteria, each of which finds what the others miss:
 - ``unlike``: the windows farthest from every training clip, by the cosine distance of pooled output tokens to the nearest clip. A
   classifier gives one of its labels to everything, also to a sound that it has never heard, and often with a high score.
 - ``uncertain``: the smallest difference between the two best scores (margin sampling); where scores of labels do not compete, the
-  score nearest to a half. With many classes the margin says more than the best score alone: 0.4 beside 0.39 is a tie, 0.4 beside twenty
-  of 0.03 is none.
+  score nearest to the threshold of its label. With many classes the margin says more than the best score alone: 0.4 beside 0.39 is a
+  tie, 0.4 beside twenty of 0.03 is none.
 - ``confident``: the highest scores of each label. They tell whether a label can be trusted, and give examples of rare classes.
 - ``random``: windows drawn evenly. They alone tell how often the model is right, and find what it is sure of and wrong about.
 
@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from astune.errors import ConfigError, listing, unknown
+from astune.inference.events import Thresholds
 from astune.keyed import keyed_generator
 from astune.validated import fits
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from astune.tasks import Task
 
 Criterion = Literal["unlike", "uncertain", "confident", "random"]
+_TINY = 1e-12  # instead of a range of scores that is empty
 _KEPT = 3  # times as many candidates of a recording as are chosen at most: those of other criteria may lie in the way
 
 
@@ -52,8 +55,8 @@ class Choice:
     """Windows of each label by ``confident``."""
     per_recording: int | None = None
     """Windows of one recording and criterion (and label). Where None, twice an even share, and more where others have none left."""
-    threshold: float = 0.5
-    """Least score of ``confident``."""
+    threshold: Thresholds = 0.5
+    """Least score of ``confident``: one for all labels, or one for each."""
     margin: float = 1.0
     """Seconds around a window that are cut with it."""
     seed: int = 0
@@ -69,12 +72,25 @@ class Choice:
             value = getattr(self, name)
             if not (fits(value, int) and value >= low) and not (value is None and name == "per_recording"):
                 faults.append(f"{name}={value!r}: give a whole number of {low} or more")
-        if not (fits(self.threshold, float) and 0 <= self.threshold <= 1):
-            faults.append(f"threshold={self.threshold!r}: give a score from 0 to 1")
+        for one in self.threshold.values() if isinstance(self.threshold, Mapping) else (self.threshold,):
+            if not (fits(one, float) and 0 <= one <= 1):
+                faults.append(f"threshold={one!r}: give a score from 0 to 1")
         if not (fits(self.margin, float) and 0 <= self.margin < math.inf):
             faults.append(f"margin={self.margin!r}: give seconds, 0 or more")
         if faults:
             raise ConfigError(listing(faults, "what to review"))
+
+    def least(self, labels: Sequence[str]) -> list[float]:
+        """The score from which on each label is sure.
+
+        Args:
+            labels: of the classes.
+
+        Returns:
+            One for each; infinity for a label that has none.
+        """
+        given = self.threshold
+        return [given.get(label, math.inf) if isinstance(given, Mapping) else given for label in labels]
 
     def limit(self, criterion: Criterion) -> int:
         """Windows of a criterion, and of a label where it has one.
@@ -120,6 +136,8 @@ class Candidate:
     """By which the criterion ranks: distance, 1 - margin, score, or a draw."""
     nearest: int | None = None
     """The training clip most like it."""
+    also: tuple[str, ...] = ()
+    """Other labels that reach their thresholds there, where several may be right."""
 
     def apart(self, other: Candidate, margin: float) -> bool:
         """Whether the clips of both, with a margin on either side, share no sound.
@@ -131,7 +149,9 @@ class Candidate:
         return other.start - margin >= self.end + margin or self.start - margin >= other.end + margin
 
 
-def candidates(heard: Heard, choice: Choice, labels: Sequence[str], task: Task) -> Iterator[Candidate]:
+def candidates(
+    heard: Heard, choice: Choice, labels: Sequence[str], task: Task, thresholds: Mapping[str, float] | None = None
+) -> Iterator[Candidate]:
     """The windows of a recording that may be chosen.
 
     Args:
@@ -139,13 +159,14 @@ def candidates(heard: Heard, choice: Choice, labels: Sequence[str], task: Task) 
         choice: criteria and limits.
         labels: of the classes.
         task: what the scores mean.
+        thresholds: the score from which on each label counts, where several may be right.
 
     Yields:
         Of each criterion, and of each label for ``confident``, those that rank highest and share no sound with a better one.
     """
-    best = heard.scores.argmax(axis=1)
+    cuts = np.array([thresholds[label] for label in labels]) if thresholds else None
     for criterion in choice.criteria:
-        for values, columns in _rankings(criterion, heard, best, choice, task):
+        for values, columns in _rankings(criterion, heard, choice, task, cuts, choice.least(labels)):
             allowed = np.flatnonzero(heard.usable & np.isfinite(values))
             order = allowed[np.argsort(-values[allowed], kind="stable")]
             kept: list[Candidate] = []
@@ -153,7 +174,7 @@ def candidates(heard: Heard, choice: Choice, labels: Sequence[str], task: Task) 
                 one = Candidate(
                     heard.name, float(heard.starts[row]), float(heard.ends[row]), labels[columns[row]],
                     float(heard.scores[row, columns[row]]), criterion, float(values[row]),
-                    None if heard.nearest is None else int(heard.nearest[row]),
+                    None if heard.nearest is None else int(heard.nearest[row]), _also(heard.scores[row], cuts, labels, columns[row]),
                 )  # fmt: skip
                 if all(one.apart(other, 0.0) for other in kept):
                     kept.append(one)
@@ -162,44 +183,70 @@ def candidates(heard: Heard, choice: Choice, labels: Sequence[str], task: Task) 
             yield from kept
 
 
+def _also(
+    scores: NDArray[np.float32], cuts: NDArray[np.float64] | None, labels: Sequence[str], shown: np.intp
+) -> tuple[str, ...]:
+    """Labels that count beside the one that is shown."""
+    if cuts is None:
+        return ()
+    return tuple(labels[one] for one in np.flatnonzero(scores >= cuts.astype(np.float32)).tolist() if one != shown)
+
+
 def _rankings(
-    criterion: Criterion, heard: Heard, best: NDArray[np.intp], choice: Choice, task: Task
+    criterion: Criterion,
+    heard: Heard,
+    choice: Choice,
+    task: Task,
+    cuts: NDArray[np.float64] | None,
+    least: Sequence[float],
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
     """Values of all windows and the label that each is shown with; a window that cannot be chosen has minus infinity."""
     scores = heard.scores.astype(np.float64)
+    best = scores.argmax(axis=1)
     if criterion == "unlike":
         if heard.distances is not None:
             yield heard.distances, best
     elif criterion == "uncertain":
-        yield uncertainty(scores, task), best
+        doubted = best if task.counts_clips else _doubts(scores, cuts).argmax(axis=1)
+        yield uncertainty(scores, task, cuts), doubted
     elif criterion == "random":
         yield keyed_generator(choice.seed, "review", heard.name).random(len(best)), best
     else:
         for column in range(scores.shape[1]):
             of_label = scores[:, column]
-            sure = of_label >= choice.threshold
+            sure = of_label >= least[column]
             if task.counts_clips:
                 sure &= best == column
             yield np.where(sure, of_label, -np.inf), np.full(len(best), column)
 
 
-def uncertainty(scores: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+def uncertainty(
+    scores: NDArray[np.float64], task: Task, thresholds: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """How little scores decide.
 
     Args:
         scores: (windows, classes), from 0 to 1.
         task: whether labels exclude each other.
+        thresholds: (classes,), where they do not; 0.5 for all where None.
 
     Returns:
-        (windows,), from 0 to 1: 1 - the difference of the two best scores; where labels do not exclude each other, 1 - twice the
-        distance of the score nearest to a half from it.
+        (windows,), from 0 to 1: 1 - the difference of the two best scores. Where labels do not exclude each other, that of the score
+        nearest to its threshold: 1 at the threshold, falling evenly to 0 at the scores 0 and 1.
     """
     if task.counts_clips:
         two = np.sort(scores, axis=1)[:, -2:]
         least: NDArray[np.float64] = 1 - (two[:, 1] - two[:, 0])
         return least
-    nearest: NDArray[np.float64] = 1 - 2 * np.abs(scores - 0.5).min(axis=1)
+    nearest: NDArray[np.float64] = _doubts(scores, thresholds).max(axis=1)
     return nearest
+
+
+def _doubts(scores: NDArray[np.float64], thresholds: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """How near each score is to its threshold, (windows, classes), 1 at it and 0 at the scores 0 and 1."""
+    cuts = np.full(scores.shape[1], 0.5) if thresholds is None else thresholds
+    above, below = (1 - scores) / np.maximum(1 - cuts, _TINY), scores / np.maximum(cuts, _TINY)
+    return np.clip(np.where(scores >= cuts, above, below), 0.0, 1.0)
 
 
 @dataclass(frozen=True)

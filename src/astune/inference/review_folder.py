@@ -198,7 +198,8 @@ def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
                 with _room(folder.parents[1]):  # else the disk's fault would be called the recording's
                     _write_clip(folder / names[number], frames, rate)
                     track = (folder / names[number]).with_suffix(".txt")
-                    write_text(track, f"{begin:.6f}\t{end:.6f}\t{printable(one.label)}\n")
+                    lines = (f"{begin:.6f}\t{end:.6f}\t{printable(label)}\n" for label in (one.label, *one.also))
+                    write_text(track, "".join(lines))
     return [names[number] for number in range(len(picks))]
 
 

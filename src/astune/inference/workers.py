@@ -54,8 +54,7 @@ class Question:
             The answers, in order; one about a recording that cannot be read says why.
         """
         if self.labels:
-            asked = self.request
-            yield from predictor.predictions(paths, top_k=asked.top_k, pool=asked.pool, on_window=on_window)
+            yield from self.request.predictions(predictor, paths, on_window)
         else:
             yield from self.request.findings(predictor, paths, on_window)
 

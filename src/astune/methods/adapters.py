@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
 from astune.methods.registry import register
+from astune.methods.size import RANKS, SizeField, rank_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -159,6 +160,7 @@ class Adapters(Method):
 
     adapter_type: ClassVar[type[nn.Module]]
     """Made of (d, r, start); a module from (batch, tokens, d) to the same."""
+    size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: float = Field(
         64, gt=0, allow_inf_nan=False, description="RR; the bottleneck's width is r = max(1, round(d / RR))"
@@ -226,7 +228,7 @@ class Adapters(Method):
         Args:
             width: d.
         """
-        return max(1, round(width / self.reduction_rate))
+        return rank_of(width, self.reduction_rate)
 
     def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter, and how it is put around its sub-layer.

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from torch import nn
 
 from astune.errors import AdapterError, ConfigError
+from astune.methods.size import SizeField
 from astune.validated import Validated, checked
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Method(Validated):
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     augmented: ClassVar[bool] = True
     """Whether the data set's SpecAugment belongs to its recipe."""
+    size_field: ClassVar[SizeField | None] = None
+    """The field that says how much it adds, which ``astune plan`` searches; None where its size is fixed."""
 
     @classmethod
     def _headline(cls) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
 from astune.methods.registry import register
+from astune.methods.size import RANKS, SizeField, rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,7 @@ class LoRA(Method):
         "lora:reduction_rate=256,targets=qkvo",
         "lora:init=normal,layers=0|2-3",
     )
+    size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: float = Field(
         128, gt=0, allow_inf_nan=False, description="RR; the rank is r = max(1, round(d / RR))"
@@ -97,7 +99,7 @@ class LoRA(Method):
         Args:
             sites: the backbone.
         """
-        rank = max(1, round(sites.width / self.reduction_rate))
+        rank = rank_of(sites.width, self.reduction_rate)
         attachment = Attachment()
         for index in layer_indices(self.layers, len(sites.layers)):
             attention = sites.layers[index]["mhsa"]

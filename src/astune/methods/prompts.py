@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
+from astune.methods.size import SizeField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,7 @@ class PromptTuning(Method):
     """What both depths share."""
 
     learning_rate: ClassVar[float] = 1e-2
+    size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step)
     depth: ClassVar[int | None] = None
 
     tokens: int = Field(25, ge=1, description="prompts in front of a layer")

@@ -9,6 +9,7 @@ A method is one file and one import line in ``astune/methods/__init__.py``; comm
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -112,6 +113,25 @@ def _parse_one(text: str, faults: list[str]) -> Method | None:
     except SettingsError as error:
         faults += [f"{name}: {fault}" for fault in error.faults]
         return None
+
+
+def split_specs(text: str) -> list[str]:
+    """Read a list of specs in one text: commas part both specs and fields, so ``field=value`` belongs to the spec before it.
+
+    Args:
+        text: such as ``linear,lora:targets=q,layers=0-3,bitfit``.
+
+    Returns:
+        ``linear``, ``lora:targets=q,layers=0-3`` and ``bitfit``; each may still be wrong.
+    """
+    specs: list[str] = []
+    for piece in (part.strip() for part in text.split(",")):
+        of_the_last = specs and ":" in specs[-1] and re.match(r"[^:]*=", piece)
+        if of_the_last:
+            specs[-1] += f",{piece}"
+        else:
+            specs.append(piece)
+    return specs
 
 
 def method_fields() -> set[str]:

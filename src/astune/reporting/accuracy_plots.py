@@ -106,7 +106,7 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "", m
             if point.panel == panel:
                 beside = 10 ** (_BESIDE * (series.index(point.series) - (len(series) - 1) / 2))
                 _draw(axes, point, point.parameters * beside, markers[point.method], colours[point.series])
-    plots[0].set_ylabel(f"test {measure}, 95 % interval")
+    plots[0].set_ylabel(_axis(points, measure))
     swatches = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=drawn(name)) for name in series]
     if len(series) > 1:
         figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
@@ -166,7 +166,7 @@ def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "ac
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, panel in zip(plots, panels, strict=True):
         axes.set_title(drawn(panel))
-        axes.set(xlim=(_tenth_below(points), 1), xlabel=f"test {measure}, 95 % interval")
+        axes.set(xlim=(_tenth_below(points), 1), xlabel=_axis(points, measure))
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.set_yticks(range(len(methods)), names, fontsize=LABEL_SIZE)
         axes.set_ylim(len(methods) - 0.5, -0.5)  # the first on top
@@ -182,6 +182,11 @@ def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "ac
                     va="center", fontsize=LABEL_SIZE,
                 )  # fmt: skip
     return figure
+
+
+def _axis(points: Sequence[Point], measure: str) -> str:
+    """What an axis shows; runs of some tasks have no interval."""
+    return f"test {measure}" + (", 95 % interval" if any(point.low < point.high for point in points) else "")
 
 
 def _tenth_below(points: Sequence[Point]) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +19,8 @@ import numpy as np
 from scipy import stats
 
 from astune.confusion import counted, whole
+from astune.experiments.comparison import Comparison
+from astune.experiments.paired import Pair, by_fold
 from astune.reporting.intervals import accuracy_interval
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 9999
 
-Pair = tuple[int | None, int]
-"""Fold and seed."""
 _Pair = TypeVar("_Pair", bound=Pair)
 
 
@@ -60,6 +60,11 @@ class Cell:
     """A run each, as :mod:`astune.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
     counts no clips."""
     labels: list[str]
+    average_precision: tuple[list[float | None], ...] = ()
+    """Of each label, a run each; none for a task of other scores."""
+    wider: tuple[float, float] | None = None
+    """The interval of a comparison of methods, which allows for what its folds share, and for test clips; see
+    :mod:`astune.experiments.paired`."""
 
     @property
     def finished(self) -> bool:
@@ -79,7 +84,7 @@ class Cell:
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 %, of the mean, cut at 0 and 1; nothing for one fold."""
-        ends = mean_interval(by_fold(self.scores))
+        ends = self.wider or mean_interval(by_fold(self.scores))
         return ends and (max(ends[0], 0.0), min(ends[1], 1.0))
 
     @property
@@ -92,7 +97,10 @@ class Cell:
 
     @property
     def drawn_interval(self) -> tuple[float, float]:
-        """95 %, for pictures: of one run, what its test clips alone leave open; where the task does not count them, the mean alone."""
+        """95 %, for pictures: of one run, what its test clips alone leave open; where the task does not count them, the mean alone.
+
+        (A record keeps no score of a single clip, from which an interval of one run's mean average precision could be drawn.)
+        """
         if self.interval or not self.confusions:
             return self.interval or (self.mean, self.mean)
         counts = [counted(one) for one in self.confusions]
@@ -100,7 +108,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedTest:
     """Two cells on the runs they share."""
 
     difference: float
@@ -111,21 +119,6 @@ class Comparison:
     """95 %, of the difference; nothing for fewer than two folds."""
     p_value: float | None
     """Two-sided; nothing for fewer than two folds."""
-
-
-def by_fold(values: Mapping[_Pair, float]) -> list[float]:
-    """What may be taken as independent: the mean of each fold's seeds, or the seeds themselves where there is one split.
-
-    Args:
-        values: one a run, by fold and seed.
-
-    Returns:
-        In the order of the folds' first runs.
-    """
-    folds: dict[int | None, list[float]] = defaultdict(list)
-    for (fold, _), value in values.items():
-        folds[fold].append(value)
-    return [mean(of_one) for of_one in folds.values()] if len(folds) > 1 else list(values.values())
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
@@ -144,7 +137,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     return mean(values) - reach, mean(values) + reach
 
 
-def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comparison:
+def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> PairedTest:
     """Paired comparison of two rows.
 
     Args:
@@ -164,7 +157,7 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
     paired = {pair: first[pair] - second[pair] for pair in shared}
     differences = np.array(by_fold(paired))
     if len(differences) < 2:
-        return Comparison(float(differences.mean()), len(shared), None, None)
+        return PairedTest(float(differences.mean()), len(shared), None, None)
     test = stats.permutation_test(
         (differences,),
         np.mean,
@@ -174,7 +167,7 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Comp
         vectorized=True,
     )
     interval = mean_interval(differences.tolist())
-    return Comparison(float(differences.mean()), len(shared), interval, float(test.pvalue))
+    return PairedTest(float(differences.mean()), len(shared), interval, float(test.pvalue))
 
 
 def device_of(result: TrainResult) -> str:
@@ -203,7 +196,10 @@ def cells(results: Results) -> dict[tuple[str, str], Cell]:
         done = {(one.fold, one.seed): results.records[one.key] for one in members if one.key in results.records}
         if done:
             found[place] = _cell(members, done)
-    return found
+    if results.plan.kind != "comparison":
+        return found
+    compared = Comparison.of(results)
+    return {place: replace(cell, wider=compared.estimate(place[0]).interval) for place, cell in found.items()}
 
 
 def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
@@ -225,4 +221,7 @@ def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
         },
         confusions=tuple(record.test["confusion"] for record in records) if task.counts_clips else (),
         labels=records[0].result.labels,
+        average_precision=tuple(
+            record.test["average_precision"] for record in records if "average_precision" in record.test
+        ),
     )

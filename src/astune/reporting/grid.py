@@ -11,12 +11,13 @@ from statistics import mean
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from astune.experiments.comparison import Comparison
 from astune.experiments.published import PUBLISHED
 from astune.reporting.aggregate import Cell, cells, device_of
 from astune.reporting.protocol import unlike_the_paper, what_ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from astune.experiments.records import SavedPlan
     from astune.experiments.results import Results
@@ -52,11 +53,13 @@ class Grid:
     places: dict[tuple[str, str], int]
     """1 for the best and 2 for the second best, by row and column (or ``Avg``); the others are not in it."""
     ran: tuple[str, ...]
-    """What was run, a sentence a line."""
+    """What was run, a sentence a line; of a comparison of methods first its advice."""
     unlike_the_paper: tuple[str, ...]
     """Each way in which the runs are not the paper's; empty for a faithful, complete run."""
     devices: dict[str, str]
     """What the runs ran on, with a letter for each where they are several; one has none."""
+    comparison: Comparison | None
+    """Of methods, where the table is one: its intervals allow for what folds share."""
 
     @property
     def has_average(self) -> bool:
@@ -96,15 +99,32 @@ def grid(results: Results) -> Grid:
     averaged = len(saved.columns) > 1 and not any(entry.varied for entry in saved.entries)
     rows = tuple(_row(saved, name, found, averaged=averaged) for name in saved.rows)
     devices = _lettered(device_of(record.result) for record in results.records.values())
+    comparison = Comparison.of(results) if saved.kind == "comparison" else None
+    advice = [comparison.recommendation] if comparison else []
     return Grid(
         plan=saved,
         headlines=results.headlines,
         rows=rows,
         places=_places(rows, saved.columns),
-        ran=what_ran(results, devices),
+        ran=(*advice, *saved.notes, *what_ran(results, devices), *_left_out(results)),
         unlike_the_paper=unlike_the_paper(results),
         devices=devices,
+        comparison=comparison,
     )
+
+
+def _left_out(results: Results) -> Iterator[str]:
+    """Labels that no test clip of a fold has, and that figures of that fold leave out."""
+    found: dict[str, dict[int | None, list[str]]] = {}
+    for entry in results.plan.entries:
+        if entry.key in results.records:
+            record = results.records[entry.key]
+            said = record.task.left_out(record.test, record.result.labels, "test")
+            found.setdefault(entry.column, {})[entry.fold] = [one.removeprefix("Note: ") for one in said]
+    for column, folds in found.items():
+        for fold, sentences in folds.items():
+            where = column if fold is None else f"{column}, fold {fold}"
+            yield from (f"{where}: {one}" for one in sentences)
 
 
 def _row(saved: SavedPlan, name: str, found: Mapping[tuple[str, str], Cell], *, averaged: bool) -> GridRow:

@@ -1,4 +1,4 @@
-"""Which pictures a table has, drawn from its runs: accuracy against parameters or shots, t-SNE, confusion, training curves."""
+"""Which pictures a table has, drawn from its runs: scores against parameters or shots, t-SNE, confusion, labels, training curves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from astune.console import say
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
 from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
+from astune.reporting.label_plots import draw_label_scores
 from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from astune.reporting.aggregate import Cell
     from astune.reporting.grid import Grid
 
-_MOST_CONFUSIONS = 4  # pictures; one a column, of its best row
+_MOST_CONFUSIONS = 4  # pictures, or of labels; one a column, of its best row
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,22 @@ def pictures(results: Results, table: Grid) -> Iterator[Picture]:
     else:
         yield from _points(table, warning)
     yield from _confusions(table, warning)
+    yield from _label_scores(table, warning)
     yield from _training(results, warning)
 
 
 def _measure(headlines: Mapping[str, str]) -> str:
     """What pictures call the figure they draw, such as the accuracy."""
     return " or ".join(headlines.values())
+
+
+def _intervals(table: Grid) -> str:
+    """What a caption says of intervals: a single run has one only where the task counts clips."""
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    having = [cell for cell in cells if cell.interval or cell.confusions]
+    if len(having) == len(cells):
+        return ", 95 % intervals"
+    return ", 95 % intervals where there are several folds or seeds" if having else "; one run each has no interval"
 
 
 def _capitalised(text: str) -> str:
@@ -87,9 +98,10 @@ def _points(table: Grid, warning: str) -> Iterator[Picture]:
         for row in table.rows
         for column, cell in row.cells.items()
     ]
-    about = f"{_capitalised(measure)}, 95 % intervals{warning}"
+    intervals = _intervals(table)
+    about = f"{_capitalised(measure)}{intervals}{warning}"
     yield Picture("-".join(table.headlines), about, draw_accuracies(points, title, measure))
-    about = f"{_capitalised(measure)} against trained parameters, 95 % intervals{warning}"
+    about = f"{_capitalised(measure)} against trained parameters{intervals}{warning}"
     yield Picture("parameters", about, draw_accuracy_against_parameters(points, title, measure))
 
 
@@ -125,7 +137,7 @@ def _size_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
         title=saved.title + warning,
         log_base=10,
     )
-    about = f"{_capitalised(measure)} against trained parameters, 95 % intervals{warning}"
+    about = f"{_capitalised(measure)} against trained parameters{_intervals(table)}{warning}"
     return Picture("parameters", about, figure)
 
 
@@ -138,7 +150,7 @@ def _shot_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
         title=saved.title + warning,
         log_base=2,
     )
-    about = f"{_capitalised(measure)} against training clips a class, 95 % intervals{warning}"
+    about = f"{_capitalised(measure)} against training clips a class{_intervals(table)}{warning}"
     return Picture("few-shot", about, figure)
 
 
@@ -159,7 +171,9 @@ def _tsne(results: Results, warning: str) -> Iterator[Picture]:
                 scatters[entry.row] = Scatter(entry.row, _embedded(tensors["tokens"].float().numpy()), names)
         if scatters:
             figure = draw_scatter(list(scatters.values()), f"{results.plan.title}{warning}")
-            yield Picture(f"tsne-{number}", f"{column}: [CLS] tokens of test clips by t-SNE{warning}", figure)
+            counted = all(record.task.counts_clips for record in results.records.values())
+            which = "" if counted else " that have one label"
+            yield Picture(f"tsne-{number}", f"{column}: [CLS] tokens of test clips{which} by t-SNE{warning}", figure)
 
 
 def _embedded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -181,6 +195,18 @@ def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
                 about,
                 draw_confusion(cell.confusion, cell.labels, f"{best.name}, {column}{warning}"),
             )
+
+
+def _label_scores(table: Grid, warning: str) -> Iterator[Picture]:
+    for number, column in enumerate(table.plan.columns[:_MOST_CONFUSIONS], 1):
+        finished = (row for row in table.rows if column in row.cells and row.cells[column].finished)
+        rows = [row for row in finished if row.cells[column].average_precision]
+        if rows:
+            best = max(rows, key=lambda row: row.cells[column].mean)
+            cell = best.cells[column]
+            about = f"{column}: average precision of each label, best row, {best.name}, mean of all runs{warning}"
+            figure = draw_label_scores(cell.labels, cell.average_precision, f"{best.name}, {column}{warning}")
+            yield Picture(f"labels-{number}", about, figure)
 
 
 def _training(results: Results, warning: str) -> Iterator[Picture]:

@@ -5,7 +5,7 @@ Shares are percent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,17 @@ from astune.reporting.grid import AVERAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from astune.reporting.aggregate import Cell, Comparison
+    from astune.reporting.aggregate import Cell, PairedTest
     from astune.reporting.grid import Grid, GridRow
 
 _CAPTION = (
-    "Test {} in percent: mean and sample deviation over folds and seeds, in brackets the 95 % interval of the mean over folds. "
+    "Test {} in percent: mean and sample deviation over folds and seeds, in brackets {}. "
     "Best in bold, second best underlined, full fine-tuning standing outside. "
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
 )
+_INTERVAL = "the 95 % interval of the mean over folds"
+_WIDER = "the 95 % interval that the lines above describe, of the comparisons too"
 _DEVICES = " A letter is the device; seconds of two are not to be compared."
 _OURS_AND_THEIRS = " In parentheses the paper's figure, and ours minus the paper's."
 
@@ -122,7 +124,7 @@ def render(table: Grid) -> Rendered:
 def _caption(table: Grid) -> str:
     beside = any(table.printed(row.name, column) is not None for row in table.rows for column in row.cells)
     return (
-        _CAPTION.format(" or ".join(table.headlines.values()))
+        _CAPTION.format(" or ".join(table.headlines.values()), _WIDER if table.comparison else _INTERVAL)
         + (_DEVICES if len(table.devices) > 1 else "")
         + (_OURS_AND_THEIRS if beside else "")
     )
@@ -162,7 +164,7 @@ def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]
     }
 
 
-def _comparison(table: Grid, column: str, first: str, second: str, found: Comparison) -> RenderedComparison:
+def _comparison(table: Grid, column: str, first: str, second: str, found: PairedTest) -> RenderedComparison:
     low, high = found.interval or (None, None)
     return RenderedComparison(
         column=column,
@@ -279,7 +281,7 @@ def _beside(ours: float, printed: float | None) -> list[str]:
     return [] if printed is None else [f"({printed:.2f}, {ours - printed:+.2f})"]
 
 
-def comparisons(table: Grid) -> Iterator[tuple[str, str, str, Comparison]]:
+def comparisons(table: Grid) -> Iterator[tuple[str, str, str, PairedTest]]:
     """Any two rows on the folds and seeds they share.
 
     Args:
@@ -292,4 +294,6 @@ def comparisons(table: Grid) -> Iterator[tuple[str, str, str, Comparison]]:
         having: list[tuple[str, Cell]] = [(row.name, row.cells[column]) for row in table.rows if column in row.cells]
         for (first, one), (second, other) in combinations(having, 2):
             if one.scores.keys() & other.scores.keys():
-                yield column, first, second, compare(one.scores, other.scores)
+                found = compare(one.scores, other.scores)
+                wider = table.comparison.difference(first, second) if table.comparison else None
+                yield column, first, second, replace(found, interval=wider.estimate.interval) if wider else found

@@ -5,24 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from astune.features.augmentation import ActsOn
+from astune.features.background_noise import BackgroundNoise
+from astune.features.gain import Gain
+from astune.features.label_smoothing import LabelSmoothing
+from astune.features.mixup import Mixup
 from astune.features.patchout import Patchout
+from astune.features.random_crop import RandomCrop
 from astune.features.spec_augment import SpecAugment
+from astune.features.time_shift import TimeShift
+from astune.features.waveform_augmentation import WaveformAugmentation
 
 if TYPE_CHECKING:
     from astune.features.augmentation import Augmentation
     from astune.training.config import TrainConfig
+    from astune.training.materials import Materials
     from astune.training.recipe import Recipe
 
 _ORDER = get_args(ActsOn)
 
 
-def augmentations_of(config: TrainConfig, recipe: Recipe, grid: tuple[int, int]) -> tuple[Augmentation, ...]:
+def augmentations_of(
+    config: TrainConfig, recipe: Recipe, grid: tuple[int, int], materials: Materials
+) -> tuple[Augmentation, ...]:
     """Augmentations that a run asks for.
 
     Args:
         config: of the run.
         recipe: its settled numbers.
         grid: patches along frequency and along time.
+        materials: what they draw from.
 
     Returns:
         The active ones, in the order in which a batch passes them.
@@ -30,8 +41,23 @@ def augmentations_of(config: TrainConfig, recipe: Recipe, grid: tuple[int, int])
     Raises:
         ConfigError: one cannot be made as it is set.
     """
-    made: tuple[Augmentation, ...] = (
-        SpecAugment(recipe.freq_mask, recipe.time_mask, config.seed),
-        Patchout(config.patchout, config.patchout_mode, grid, config.seed),
+    seed, front_end, noise = config.seed, materials.front_end, materials.noise
+    task, classes = materials.dataset.task, len(materials.dataset.labels)
+    alone = _active(
+        RandomCrop(materials.longer, materials.part, front_end.max_length, seed),
+        *([WaveformAugmentation(materials.waveform, materials.dataset.clips, front_end, seed)] if materials.waveform else []),
+        TimeShift(config.time_shift, front_end.max_length, seed),
+        Gain(config.gain, front_end, seed),
+        *([BackgroundNoise(noise, config.min_snr_db, config.max_snr_db, front_end, seed)] if noise else []),
+    )  # fmt: skip
+    return _active(
+        *alone,
+        Mixup(recipe.mixup_alpha, materials.train, materials.heard(alone).batch, front_end, task, classes, seed),
+        SpecAugment(recipe.freq_mask, recipe.time_mask, seed),
+        LabelSmoothing(recipe.label_smoothing_factor, task, classes),
+        Patchout(config.patchout, config.patchout_mode, grid, seed),
     )
+
+
+def _active(*made: Augmentation) -> tuple[Augmentation, ...]:
     return tuple(sorted((one for one in made if one.active), key=lambda one: _ORDER.index(one.acts_on)))

@@ -18,11 +18,15 @@ from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
 from astune.methods import Method, parse_method
+from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
+from astune.training.augmentation_settings import refuse_unusable_augmentations
 from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
-from astune.training.recipe import settle
+from astune.training.processes import launched_processes
+from astune.training.recipe import Facts, complete, settle
+from astune.training.schedule import Schedule, steps_per_epoch
 
 _T = TypeVar("_T")
 
@@ -106,8 +110,13 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
         size = attempt(lambda: count(method, labels, shape))
     if "output_dir" not in unusable:
         attempt(lambda: refuse_unusable(config, size.adapter_bytes if size else 0))
+    if not {"background_noise", "time_shift", "max_length"} & unusable:
+        attempt(lambda: refuse_unusable_augmentations(config))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
+    if method and parts:
+        attempt(lambda: _refuse_endless_warmup(config, method, *parts))
+        attempt(lambda: _refuse_blind_stopping(config, method, *parts))
     if method is None or parts is None or size is None or faults:
         return None, faults
     return Checked(method, *parts, size.parameters), []
@@ -130,18 +139,19 @@ def _metric(config: TrainConfig, method: Method, dataset: AudioDataset) -> None:
     """Refuse a score that chooses the epoch where there is no such score, or no choice.
 
     Raises:
-        ConfigError: it is unknown to the task, or the last epoch is kept whatever it scores.
+        ConfigError: it is unknown to the task, or the last epoch is kept whatever it scores and nothing stops before it.
     """
     metric = config.metric_for_best_model
     if metric is None:
         return
     if metric not in dataset.task.metrics:
         raise ConfigError(unknown("metric_for_best_model", metric, dataset.task.metrics))
-    if settle(config, method, dataset.recipe)["selection"] == "last":
+    settled = settle(config, method, dataset.recipe)
+    if settled["selection"] == "last" and not settled["early_stopping_patience"]:
         whose = "" if config.selection else f", which {dataset.source} comes with,"
         raise ConfigError(
             f"metric_for_best_model={metric} chooses the best epoch, and selection=last{whose} keeps the last one; leave it out, or give "
-            "selection=best-validation"
+            "selection=best-validation, or early_stopping_patience, which goes by it too"
         )
 
 
@@ -155,6 +165,36 @@ def _compiler(config: TrainConfig) -> None:
     if config.compile and name and not torch.cuda.is_available():
         raise ConfigError(
             f"--compile wants the C++ compiler {name!r}, which is not there; install it, set CXX, or leave --compile out"
+        )
+
+
+def _refuse_endless_warmup(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
+    """Refuse a warm-up as long as the run.
+
+    Raises:
+        ConfigError: it is.
+    """
+    processes = launched_processes()
+    facts = Facts(len(split.train), LONGEST_INPUT, processes * config.gradient_accumulation_steps)
+    recipe = complete(settle(config, method, dataset.recipe), facts)
+    Schedule.of(recipe, recipe.num_train_epochs * steps_per_epoch(len(split.train), recipe, config, processes))
+
+
+def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
+    """Refuse early stopping that has no validation clips to go by, or a threshold without it.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if config.early_stopping_patience and not split.validation:
+        raise ConfigError(
+            f"early_stopping_patience={config.early_stopping_patience} needs validation clips, and {dataset.source} leaves none; "
+            "give selection=best-validation, which holds a tenth out, or data with a validation split"
+        )
+    if config.early_stopping_threshold and not settle(config, method, dataset.recipe)["early_stopping_patience"]:
+        raise ConfigError(
+            f"early_stopping_threshold={config.early_stopping_threshold:g} does nothing without early_stopping_patience; "
+            "give how many epochs to wait, such as 5"
         )
 
 
@@ -189,7 +229,8 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
         DataError: there are fewer than two classes, no training clips, or none of one class.
     """
     if len(dataset.labels) < 2:
-        raise DataError(f"{dataset.source}: it takes two classes or more, and there is {dataset.labels[0]}")
+        there = dataset.labels[0] if dataset.labels else "none"
+        raise DataError(f"{dataset.source}: it takes two classes or more, and there is {there}")
     if not split.train:
         only = (
             f"its only fold, {dataset.folds[0]}, tests" if len(dataset.folds) == 1 else "all of them validate or test"

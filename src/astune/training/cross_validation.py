@@ -15,6 +15,7 @@ from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.tasks import task_named
 from astune.training import checkpoint
+from astune.training.augmentation_settings import refuse_unusable_waveform
 from astune.training.callbacks import refuse_other_callbacks
 from astune.training.check import check
 from astune.training.config import TrainConfig
@@ -27,11 +28,16 @@ from astune.training.result import TrainResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.callbacks import Callback
 
 
 def cross_validate(
-    config: TrainConfig, *, quiet: bool = False, callbacks: Sequence[Callback] = ()
+    config: TrainConfig,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+    waveform_augmentation: WaveformFunction | None = None,
 ) -> list[TrainResult]:
     """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
 
@@ -39,22 +45,26 @@ def cross_validate(
         config: as for :func:`train`, without a fold.
         quiet: no progress bars and no announcements.
         callbacks: called in each run, as for :func:`train`.
+        waveform_augmentation: changes training clips in each run, as for :func:`train`.
 
     Returns:
         One result a fold.
 
     Raises:
-        ConfigError: a fold was named, the data have none, or a callback is none.
+        ConfigError: a fold was named, the data have none, a callback is none, or ``waveform_augmentation`` cannot be called.
         DataError: of a fold no test clip can be read.
         Interrupted: a KeyboardInterrupt that says what was kept.
         OutputError: the folder cannot be written.
     """
     refuse_other_callbacks(callbacks)
+    refuse_unusable_waveform(config, waveform_augmentation)
     folds = load_data(config.data, config.data_options).folds
     if config.fold is not None:
         raise ConfigError(f"cross-validation trains every fold; leave fold {config.fold} out")
     if len(folds) < 2:
-        raise ConfigError(f"{config.data} has no folds to cross-validate over; give a table with a column fold")
+        raise ConfigError(
+            f"{config.data} has no folds to cross-validate over; give a table with a column fold, or make_folds, such as 5"
+        )
     main = PartialState(cpu=many_on_cpu()).is_main_process
     runs = [config.model_copy(update={"fold": n, "output_dir": config.output_dir / f"fold-{n}"}) for n in folds]
     for run in runs:  # what is wrong with the last fold should not be found after all others
@@ -66,7 +76,7 @@ def cross_validate(
         if main and not quiet:
             say(f"Fold {run.fold}, {number} of {len(runs)}")
         try:
-            results.append(train(run, quiet=quiet, callbacks=callbacks))
+            results.append(train(run, quiet=quiet, callbacks=callbacks, waveform_augmentation=waveform_augmentation))
         except Interrupted as stop:
             if not results or checkpoint.latest(run.output_dir) is not None:
                 raise

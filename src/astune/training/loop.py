@@ -23,11 +23,14 @@ from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
 from astune.json_text import json_text
 from astune.plurals import number_of
+from astune.tasks import MULTI_LABEL
 from astune.training import checkpoint
+from astune.training.augmentation_settings import augmentations_told, refuse_unusable_waveform
 from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
-from astune.training.config import TrainConfig
+from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.engine import Engine
+from astune.training.final_scores import final_scores
 from astune.training.fit import fit
 from astune.training.output_folder import held, writing
 from astune.training.processes import many_on_cpu
@@ -41,8 +44,17 @@ from astune.training.stage import stage_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.callbacks import Callback
     from astune.training.setup import Setup
+
+
+_LATER = {
+    name
+    for name in settings_where(kind="result")
+    if SETTINGS[name].since > 1 and SETTINGS[name].panel != "Augmentation"
+}
+"""Settings that an adapter names where they are not as by default; it says more of augmentations."""
 
 
 def train(
@@ -51,6 +63,7 @@ def train(
     quiet: bool = False,
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 2.0,
+    waveform_augmentation: WaveformFunction | None = None,
     picture: bool = True,
 ) -> TrainResult:
     """Train one adapter and write its folder.
@@ -61,13 +74,16 @@ def train(
         callbacks: called while it trains, see :class:`astune.training.callbacks.Callback`; before a checkpoint is saved, so that what
             they change is in it.
         checkpoint_seconds: at least, between checkpoints of epochs that train from a cache of frozen layers.
+        waveform_augmentation: changes training clips before their features are made: a function of samples, (samples,) float32 in -1 to 1,
+            and their rate, 16000 Hz, that gives such samples, of any length; or an object called alike, such as audiomentations'
+            ``Compose``. Its random numbers are those of the global generators of Python, NumPy and torch, which are seeded for each clip.
         picture: write a picture of the scores beside the adapter, if matplotlib is installed.
 
     Returns:
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        ConfigError: it is no configuration, or a callback is none.
+        ConfigError: it is no configuration, a callback is none, or ``waveform_augmentation`` cannot be called so.
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
             folder cannot be written.
         Interrupted: a KeyboardInterrupt that says what was kept.
@@ -75,6 +91,7 @@ def train(
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"config is of type {type(config).__name__}; give TrainConfig(data=..., output_dir=...)")
     refuse_other_callbacks(callbacks)
+    refuse_unusable_waveform(config, waveform_augmentation)
     began = time.perf_counter()
     log_with = None if config.report_to == "none" else config.report_to
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
@@ -82,8 +99,8 @@ def train(
     with held(config.output_dir) if accelerator.is_main_process else nullcontext():
         try:
             if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-                return finished(config, announcer(quiet=quiet))
-            setup = set_up(config, accelerator, quiet=quiet)
+                return finished(config, announcer(quiet=quiet), waveform_augmentation)
+            setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
                 return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)
         except KeyboardInterrupt as stop:
@@ -106,7 +123,7 @@ def _run(
     setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float, *, picture: bool
 ) -> TrainResult:
     config, recipe = setup.config, setup.recipe
-    augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid)
+    augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid, setup.materials)
     engine = Engine(setup, stage_of(setup, augmentations), augmentations)
     progress = _resumed(engine) or Progress()
     if engine.accelerator.is_main_process:
@@ -118,7 +135,10 @@ def _run(
     with progress_bar("Training", engine.total_steps, quiet=setup.quiet or log) as advance:
         every = [ConsoleBar(advance), *lines, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
-    setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
+    epochs = number_of(recipe.num_train_epochs, "epoch")
+    early = progress.epoch < recipe.num_train_epochs
+    trained = f"{progress.epoch} of {epochs}, stopped early," if early else epochs
+    setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began, picture=picture)
     for callback in every:
         callback.on_train_end(engine, result)
@@ -132,14 +152,7 @@ def _resumed(engine: Engine) -> Progress | None:
     stopped = checkpoint.latest(setup.config.output_dir) if setup.config.resume else None
     if stopped is None:
         return None
-    progress = checkpoint.load(
-        stopped,
-        setup.settings,
-        engine.model,
-        engine.optimizer,
-        engine.accelerator.process_index,
-        engine.steps_per_epoch,
-    )
+    progress = checkpoint.load(stopped, setup.settings, engine, engine.accelerator.process_index)
     setup.announce(f"Resumed from {stopped}: epoch {progress.epoch + 1}, step {progress.step}")
     return progress
 
@@ -149,16 +162,22 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
     setup, model = engine.setup, engine.model
     if progress.best is not None:
         model.load_adapter_state(progress.best)
-    parts = {"validation": setup.split.validation, "test": setup.split.test}
-    scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
+    elif engine.average:
+        model.load_adapter_state({**model.adapter_state(), **engine.average.tensors()})
+    final = final_scores(engine)
+    for notice in final.notices:
+        setup.announce(notice)
     folder, device = setup.config.output_dir, engine.accelerator.device
     notices = list(setup.notices)
     if engine.accelerator.is_main_process:
         model.save_pretrained(
-            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup), metrics=scores
+            folder,
+            compute_dtype=setup.arithmetic.compute_dtype,
+            training=_how_trained(setup, progress),
+            metrics=final.scores,
         )
         if picture:
-            notices += _draw(setup, scores)
+            notices += _draw(setup, final.scores)
     result = TrainResult(
         output_dir=str(folder),
         spec=model.method.spec,
@@ -172,7 +191,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         compute_dtype=setup.arithmetic.compute_dtype,
         device=device_name(device),
         best_epoch=progress.best_epoch if progress.best_epoch is not None else progress.epoch - 1,
-        scores=scores,
+        scores=final.scores,
         history=progress.history,
         skipped_clips=len(setup.features.broken),
         train_seconds=round(progress.seconds, 3),
@@ -182,9 +201,11 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=notices,
+        notices=[*notices, *final.notices],
         class_weights=setup.weighing.weights,
         task=engine.task.name,
+        stopped_early=progress.epoch < setup.recipe.num_train_epochs,
+        beside_settings=setup.materials.identity,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
@@ -203,15 +224,18 @@ def _draw(setup: Setup, scores: dict[str, dict[str, Any]]) -> list[str]:
     return [notice] if notice else []
 
 
-def _how_trained(setup: Setup) -> dict[str, Any]:
+def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
+    task = setup.dataset.task
     named = {
+        **({"task": task.name} if task is MULTI_LABEL else {}),  # as the data were read, so that others are read so too
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
-        "metric_for_best_model": config.metric_for_best_model, "class_weights": setup.weighing.weights or None,
-        "sampler": config.sampler if config.sampler != "random" else None,
-        **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
+        **augmentations_told(config, setup.materials.identity),
+        **{name: value for name, value in config.identity().items() if name in _LATER},
+        "class_weights": setup.weighing.weights or None,
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}
-    return {**told, **setup.recipe.record(), "data_digest": setup.record.digest}
+    stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}
+    return {**told, **setup.recipe.record(), **stopped, "data_digest": setup.record.digest}

@@ -22,7 +22,12 @@ _Clip = TypeVar("_Clip")  # however a clip is named
 def many_on_cpu() -> bool:
     """Whether this is one of several processes without an accelerator of their own; Accelerate joins those only when told so."""
     device = torch.accelerator.current_accelerator()
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and (device is None or device.type == "mps")
+    return launched_processes() > 1 and (device is None or device.type == "mps")
+
+
+def launched_processes() -> int:
+    """How many processes the launcher started for this run; known before they have found each other."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def batches(order: Sequence[_Clip], size: int, processes: int, rank: int) -> Iterator[tuple[list[_Clip], int]]:

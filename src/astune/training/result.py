@@ -52,11 +52,23 @@ class TrainResult(Summarised):
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
-    """What the user was told about the data: passed over, cut, suspicious."""
+    """What the user was told about the data and the scores: passed over, cut, suspicious, left out."""
     class_weights: dict[str, float] = field(default_factory=dict)
     """By label, in the training loss; empty where all classes count alike."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
+    stopped_early: bool = False
+    """Whether it ended before the last of ``recipe["num_train_epochs"]``: ``history`` has the epochs that were trained."""
+
+    beside_settings: dict[str, Any] = field(default_factory=dict)
+    """What decided the result and is not in ``config``: a digest of the background noise, and the function that changed waveforms."""
+
+    @property
+    def epochs(self) -> str:
+        """The epochs that were trained, in words: ``3 epochs``, or ``3 of 40 epochs, stopped early``."""
+        if not self.stopped_early:
+            return number_of(len(self.history), "epoch")
+        return f"{len(self.history)} of {number_of(self.recipe['num_train_epochs'], 'epoch')}, stopped early"
 
     def _summary(self) -> Summary:
         figures = {split: numbers_among(scores) for split, scores in self.scores.items()}
@@ -65,7 +77,7 @@ class TrainResult(Summarised):
         reached = [
             f"{split} {headline} {numbers[headline]}" for split, numbers in figures.items() if headline in numbers
         ]
-        epochs = f"{number_of(len(self.history), 'epoch')} (the best one: {self.best_epoch + 1})"
+        epochs = f"{self.epochs} (the best one: {self.best_epoch + 1})"
         size = f"{self.adapter_bytes / 1e6:.2f} MB"
         rows = (
             ("method", self.spec), ("trained parameters", f"{self.trainable_parameters:,}"), ("adapter", size),

@@ -9,8 +9,9 @@ from astune import adapter_file, keyed
 from astune.data import load_data
 from astune.errors import AdapterError, AstuneError, CheckpointError, ConfigError, DataError
 from astune.training import checkpoint
+from astune.training.augmentation_settings import DRAWN, FUNCTION, identity_of_function, identity_of_noise
 from astune.training.check import split_of
-from astune.training.config import TrainConfig
+from astune.training.config import SETTINGS, TrainConfig
 from astune.training.data_record import CLIPS, DataRecord
 from astune.training.recipe import Recipe
 from astune.training.result import RESULTS, TrainResult, read_result
@@ -19,17 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from astune.features.waveform_augmentation import WaveformFunction
+
 Settings = dict[str, object]
 _SHOWN = 10  # labels of a run that does not say which clips it had
 _WAY_OUT = "Give another output folder, or train anew with --overwrite-output-dir"
 
 
-def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResult:
+def finished(
+    config: TrainConfig, announce: Callable[[str], None], waveform: WaveformFunction | None = None
+) -> TrainResult:
     """Read a finished run.
 
     Args:
         config: what is asked for; its output folder holds the run.
         announce: takes what the user should know.
+        waveform: the function that is to change waveforms.
 
     Returns:
         What training returned.
@@ -46,14 +52,17 @@ def finished(config: TrainConfig, announce: Callable[[str], None]) -> TrainResul
         raise CheckpointError(
             f"{folder} holds the results of a run, and not its adapter: {fault}. {_WAY_OUT}"
         ) from fault
-    then, mine = _identity(result, folder), config.identity()
+    beside = dict(result.beside_settings)
+    noise_then = {name: beside.pop(name) for name in ("background_noise",) if name in beside}
+    then, mine = _identity(result, folder) | beside, config.identity() | identity_of_function(waveform)
     try:
+        noise = identity_of_noise(config)
         now = DataRecord.of(*split_of(load_data(config.data, config.data_options), config))
     except AstuneError as fault:
         checkpoint.refuse_other_settings(folder, then, mine)
         announce(f"Note: the run was not compared with its data, which cannot be read now: {fault}")
     else:
-        _refuse_other_settings(folder, then, mine, same_data=result.data_digest == now.digest)
+        _refuse_other_settings(folder, then | noise_then, mine | noise, same_data=result.data_digest == now.digest)
         _refuse_other_data(folder, result.data_digest, tuple(result.labels), now, announce)
     announce(f"{folder} holds a finished run already")
     return result
@@ -68,13 +77,16 @@ def _identity(result: TrainResult, folder: Path) -> dict[str, object]:
         ) from fault
 
 
-def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[str], None]) -> None:
+def refuse_other_run(
+    config: TrainConfig, now: DataRecord, announce: Callable[[str], None], waveform: WaveformFunction | None = None
+) -> None:
     """Refuse to go on with a run that was started with other settings or on other data, before anything is computed.
 
     Args:
         config: what is asked for; its output folder may hold a checkpoint.
         now: the data as they are now.
         announce: takes what the user should know.
+        waveform: the function that is to change waveforms.
 
     Raises:
         CheckpointError: each difference is named; or another version, which draws other masks, wrote the checkpoint.
@@ -88,8 +100,10 @@ def refuse_other_run(config: TrainConfig, now: DataRecord, announce: Callable[[s
     told, data = checkpoint.told(stopped)
     _refuse_other_masks(stopped, told)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
-    mine = {key: value for key, value in config.identity().items() if key not in settled}
-    then = {key: told.get(key) for key in mine}
+    decided = config.identity() | identity_of_noise(config) | identity_of_function(waveform)
+    mine = {key: value for key, value in decided.items() if key not in settled}
+    comparable = {*SETTINGS, FUNCTION} - settled  # those at their default now are not among mine
+    then = {key: told.get(key) for key in {**mine, **told} if key in mine or key in comparable}
     _refuse_other_settings(stopped, then, mine, same_data=data.get("digest") == now.digest)
     _refuse_other_data(config.output_dir, data.get("digest"), tuple(data.get("labels", ())), now, announce)
 
@@ -101,7 +115,7 @@ def _refuse_other_masks(stopped: Path, told: Settings) -> None:
         CheckpointError: it is one.
     """
     drawn = told.get("randomness_format", 1)
-    if drawn != keyed.FORMAT and any(told.get(name) for name in ("freq_mask", "time_mask", "patchout")):
+    if drawn != keyed.FORMAT and any(told.get(name) for name in DRAWN):
         raise CheckpointError(
             f"{stopped} was written by another version of astune, which masks other parts of the clips; finish the run with that version, "
             "or start again with --overwrite-output-dir"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +19,7 @@ from astune.training.check import check
 from astune.training.class_weights import Weighing, weigh
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
+from astune.training.materials import materials_of
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from astune.data import AudioDataset, Split
     from astune.features import FeatureCache
+    from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.config import TrainConfig
+    from astune.training.materials import Materials
     from astune.training.recipe import Recipe
 
 
@@ -47,8 +50,10 @@ class Setup:
     record: DataRecord
     """Of the data, as it is written beside the adapter."""
     features: FeatureCache
+    materials: Materials
+    """What augmentations draw from."""
     notices: tuple[str, ...]
-    """What the user was told about the data."""
+    """What the user was told about the data, about augmentations, and about settings that do less than they say."""
     weighing: Weighing
     """How the training loss weighs the classes."""
     sampler: Sampler
@@ -62,8 +67,10 @@ class Setup:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the result; a checkpoint continues no run with other ones."""
+        settled = {field.name for field in fields(self.recipe)}
         return {
-            **self.config.identity(),
+            **{name: value for name, value in self.config.identity().items() if name not in settled},
+            **self.materials.identity,
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": self.accelerator.num_processes,
@@ -80,12 +87,15 @@ class Setup:
         announcer(quiet=self.quiet)(message)
 
 
-def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False) -> Setup:
+def set_up(
+    config: TrainConfig, accelerator: Accelerator, waveform: WaveformFunction | None = None, *, quiet: bool = False
+) -> Setup:
     """Check a run, compute its features and make its model; all processes together.
 
     Args:
         config: of the run.
         accelerator: its processes.
+        waveform: the user's function that changes the samples of training clips.
         quiet: no progress bars and no announcements.
 
     Returns:
@@ -99,7 +109,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     checked = check(config)
     dataset = checked.dataset
     record = DataRecord.of(dataset, checked.split, quiet=quiet)
-    refuse_other_run(config, record, announce)
+    refuse_other_run(config, record, announce, waveform)
     recipe = resolve(config, checked.method, dataset, checked.split, accelerator.num_processes, quiet=quiet)
     if config.backbone == BUNDLED_BACKBONE:
         announce(
@@ -116,12 +126,16 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
     listened = listen_to(
         dataset, checked.split, model.front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
     )  # fmt: skip
+    materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
     weighing = weigh(config.class_weights, dataset, listened.split.train)
     sampler = Sampler(config.sampler, dataset, listened.split.train, config.seed)
-    notices = (*listened.notices, *weighing.notices, *filter(None, [sampler.notice]))
+    notices = [*listened.notices, *materials.notices, *weighing.notices, *filter(None, [sampler.notice])]
+    notices += _notices(config, recipe, listened.split, model)
+    if not listened.split.validation:
+        recipe = replace(recipe, early_stopping_patience=0)
     for notice in notices:
         announce(notice)
-    announce(_plan(model, recipe, listened.split))
+    announce(_plan(model, config, recipe, listened.split))
     with writing(config.output_dir):
         _clear_folder(config, accelerator)
     arithmetic = Arithmetic.of(
@@ -138,7 +152,8 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         split=listened.split,
         record=record,
         features=listened.features,
-        notices=notices,
+        materials=materials,
+        notices=tuple(notices),
         weighing=weighing,
         sampler=sampler,
         model=model,
@@ -169,14 +184,32 @@ def in_bf16(
     return wish if wish is not None else bool(from_main([faster(device)])[0])
 
 
-def _plan(model: AudioClassifier, recipe: Recipe, split: Split) -> str:
+def _plan(model: AudioClassifier, config: TrainConfig, recipe: Recipe, split: Split) -> str:
+    accumulated = config.gradient_accumulation_steps
+    batch = f"{recipe.per_device_train_batch_size}{f' x {accumulated}' if accumulated > 1 else ''}"
+    warmup = f" after a warm-up of {recipe.warmup_steps:g}" if recipe.warmup_steps else ""
+    schedule = f", {recipe.lr_scheduler_type}{warmup}" if warmup or recipe.lr_scheduler_type != "cosine" else ""
+    patience = recipe.early_stopping_patience
+    stops = f", or until {number_of(patience, 'epoch')} bring no higher validation score" if patience else ""
     return (
         f"{model.method.spec} ({model.parameter_count():,} parameters) on {model.origin.name}: {len(model.labels)} classes, "
         f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
         f"{recipe.max_length} frames; "
-        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {recipe.per_device_train_batch_size}, "
-        f"learning rate {recipe.learning_rate:g}"
+        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, learning rate {recipe.learning_rate:g}{schedule}{stops}"
     )
+
+
+def _notices(config: TrainConfig, recipe: Recipe, split: Split, model: AudioClassifier) -> list[str]:
+    """Settings that do less than they say."""
+    notices = []
+    if recipe.early_stopping_patience and not split.validation:
+        notices.append("Note: there are no validation clips, so all epochs are trained, without early stopping")
+    buffers = {name.rpartition(".")[2] for name, _ in model.added.named_buffers()}
+    if config.ema_decay and buffers:
+        notices.append(
+            f"Note: ema_decay averages weights; {', '.join(sorted(buffers))} of {model.method.spec} are as the last step left them"
+        )
+    return notices
 
 
 def _clear_folder(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -220,13 +220,13 @@ def test_quality_is_told_for_each_clip_and_for_all(tmp_path: Path) -> None:
 
 def test_labels_and_groups_in_doubt_are_data(tmp_path: Path) -> None:
     rows = []
-    for number, label in enumerate(["dog", "rain", "dog;rain", "dog", "rain"]):
+    for number, label in enumerate(["dog", "rain", "dog+rain", "dog", "rain"]):
         write_tone(tmp_path / f"{number}.wav", pitch=300 + 50 * number)
         rows.append(f"{number}.wav,{label},{'train' if number < 3 else 'test'},site {number % 3}")
     table = write_text(tmp_path / "a.csv", "file_name,label,split,group", *rows)
     result = CliRunner().invoke(app, ["data", "check", str(table), "--json"])
     record = json.loads(result.stdout)
-    assert record["doubtful_labels"] == {"several": ["dog;rain"]}
+    assert record["doubtful_labels"] == {"several": ["dog+rain"]}
     assert record["crossing_groups"] == {"site 0": ["test", "train"], "site 1": ["test", "train"]}
     assert "looks like several labels in one" in result.stderr
 

@@ -74,7 +74,8 @@ def test_a_column_named_label_wins(tmp_path: Path) -> None:
     table.rename_column("label", "spoken").save_to_disk(tmp_path / "e")
     message = refusal(tmp_path / "e")
     assert "which column is the label? any of spoken, language" in message
-    assert "rename the one that is to label" in message
+    assert "give it as label_column, or rename it to label" in message
+    assert load_data(tmp_path / "e", label_column="language").labels == ("en", "fr")
 
 
 def test_columns_that_say_nothing(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def test_labels_from_python_are_text() -> None:
         ("#N/A", "looks like a missing value"), ("nan", "looks like a missing value"),
         ("'dog'", "has quotes around it"), ("dog;owl", "looks like several labels in one"),
         ("['dog'; 'owl']", "looks like several labels in one"), ("[dog, cow]", "looks like several labels in one"),
-        ("[noise]", None), ("none", None), ("dog;cow", None), ("[/noise]", None), ("'t", None),
+        ("[noise]", None), ("none", None), ("dog;cow", "looks like several labels in one"),
+        ("dog, cow", None), ("[/noise]", None), ("'t", None),
     ],
 )  # fmt: skip
 def test_labels_that_are_hardly_meant(label: str, what: str | None) -> None:

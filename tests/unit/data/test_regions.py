@@ -113,7 +113,7 @@ def test_a_window_has_the_label_that_it_holds_enough_of(garden: Path) -> None:
     assert spans(short) == [(7.5, 9.5, "robin")]
     assert short.remarks == [
         "Note: 2 windows hold enough of several labels and cannot be used, garden.wav 2.800-4.800 among them; windows shorter than "
-        "2 s or a larger min_overlap leave out fewer",
+        "2 s or a larger min_overlap leave out fewer, and task=multi-label none",
         "Note: 1.1 of 2.1 s of the labelled regions are in no clip",
         "Warning: no window of 1 label can be used, so it is no class: wren",
     ]
@@ -269,7 +269,7 @@ def test_windows_hear_what_they_claim(parts: list[Part], measure: Measure) -> No
     parts = list(dict.fromkeys(parts))
     made = cut_recording(parts, LENGTH, measure, {"n"}, background=True)
     assert made.labelled == sorted(made.labelled)
-    for span, label in made.labelled:
+    for span, (label,) in made.labelled:
         assert span[1] - span[0] == measure.window
         assert span[0] >= 0
         assert span[1] <= LENGTH

@@ -222,7 +222,7 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_json_lines_name_all_faults(tmp_path: Path) -> None:
     lines = [
         '{"file_name": "a.wav", "label": "x"}', "", '{"file_name": "b.wav", "label": "x"', '["c.wav"]',
-        '{"file_name": "d.wav", "label": "x", "label": "y"}', '{"file_name": "e.wav", "label": ["x"]}',
+        '{"file_name": "d.wav", "label": "x", "label": "y"}', '{"file_name": "e.wav", "label": ["x", 0.5]}',
         '{"file_name": "f.wav", "label": true}',
     ]  # fmt: skip
     message = refusal(write_text(tmp_path / "a.jsonl", *lines))
@@ -230,7 +230,7 @@ def test_json_lines_name_all_faults(tmp_path: Path) -> None:
         "  - line 3: it is no JSON",
         "  - line 4: it is no JSON object",
         "  - line 5: 2 columns are named label",
-        '  - line 6: label is ["x"], neither text nor a number',
+        '  - line 6: label is ["x", 0.5], neither text nor a number',
         "  - line 7: label is true, neither text nor a number",
     ]
     assert "line 1: it is no JSON" in refusal(write_text(tmp_path / "deep.jsonl", "[" * 100_000))

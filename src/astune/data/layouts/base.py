@@ -14,18 +14,30 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.groups_and_negatives import with_options
-from astune.data.labels import alike, alike_groups, cleaned, cleaning_remark, doubtful, is_missing, label_fault
+from astune.data.labels import (
+    alike,
+    alike_groups,
+    cleaned,
+    cleaning_remark,
+    doubtful,
+    is_missing,
+    label_fault,
+    several_in_one,
+)
+from astune.data.made_folds import with_folds
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
 from astune.printable import printable
+from astune.tasks import SINGLE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from astune.data.clip import Clip
     from astune.data.recordings import Skipped
+    from astune.tasks import Task
 
 
 class Layout(ABC):
@@ -129,8 +141,8 @@ class Layout(ABC):
 
 
 LAYOUTS: dict[str, Layout] = {}
-EVERY_LAYOUT = frozenset(("negative", "group_by"))
-"""Options that are applied to the clips of any layout."""
+EVERY_LAYOUT = frozenset(("task", "negative", "group_by", "make_folds"))
+"""Options that are applied to the clips of any layout; those that read ``task`` themselves can find several labels of a clip."""
 
 _LayoutType = TypeVar("_LayoutType", bound=type[Layout])
 
@@ -193,7 +205,8 @@ def _load(text: str, options: DataOptions) -> AudioDataset:
                 f"{layout.name}:PATH has no {name}, which is for {', '.join(names)}" for name, names in readers.items()
             )
         )
-    return _checked(with_options(layout.load_with(path, options), options))
+    dataset = _checked(with_options(layout.load_with(path, options), options))
+    return dataset if options.make_folds is None else with_folds(dataset, options.make_folds)
 
 
 def _found(text: str) -> tuple[Layout, Path]:
@@ -274,6 +287,7 @@ def dataset_of(
     places: Mapping[str, str] | None = None,
     group_like: tuple[str, ...] = (),
     window: float | None = None,
+    task: Task = SINGLE_LABEL,
 ) -> AudioDataset:
     """Put a data set together, in an order that no file system decides, with labels that mean one class each.
 
@@ -288,6 +302,7 @@ def dataset_of(
         places: where each label first stands, for messages; its first clip where None.
         group_like: columns that may hold groups.
         window: see :class:`AudioDataset`.
+        task: what the labels of a clip mean.
 
     Returns:
         The data set.
@@ -305,6 +320,7 @@ def dataset_of(
     ordered = _cleaned_clips(ordered, clean, groups)
     names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
     names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
+    ordered = _ordered_labels(ordered, names)
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
     stands = {clean.get(label) or cleaned(label): place for label, place in {**first, **(places or {})}.items()}
 
@@ -315,6 +331,8 @@ def dataset_of(
     missing = next((clip for clip in ordered if clip.group is not None and is_missing(clip.group)), None)
     if missing is not None:
         impossible.append(f"a group is named {missing.group!r}, as a missing value is ({printable(missing.name)})")
+    if task.counts_clips:
+        impossible += several_in_one(names, place_of, _way_out(layout))
     same, warnings = alike(names, place_of)
     warnings += [*doubtful(names, place_of), *alike_groups(list(dict.fromkeys(groups.values())))]
     where = path.resolve() if path.exists() else path
@@ -330,8 +348,30 @@ def dataset_of(
         passed_over(skipped),
         (*remarks, *cleaning_remark({label: new for label, new in clean.items() if new != label}), *warnings),
         group_like,
+        task,
         window=window,
     )
+
+
+def _way_out(layout: Layout) -> str:
+    """What to do about several labels in one."""
+    return (
+        "set task=multi-label"
+        if "task" in layout.reads
+        else "name files and their labels in a table (csv:PATH, column labels)"
+    )
+
+
+def _ordered_labels(clips: Sequence[Clip], labels: Sequence[str]) -> list[Clip]:
+    """Clips with each label once, in the order of the classes: so that clips of the same labels are the same, however they were written."""
+    places = {label: number for number, label in enumerate(labels)}
+    several = {
+        clip.labels: tuple(sorted(set(clip.labels), key=places.__getitem__)) for clip in clips if len(clip.labels) > 1
+    }
+    return [
+        clip if several.get(clip.labels, clip.labels) == clip.labels else replace(clip, labels=several[clip.labels])
+        for clip in clips
+    ]
 
 
 def _cleaned_clips(clips: Sequence[Clip], labels: Mapping[str, str], groups: Mapping[str, str]) -> list[Clip]:

@@ -1,7 +1,8 @@
 """``hf:ID_OR_PATH``: a data set in Hugging Face's format, on the hub or on disk. Needs ``pip install 'astune[datasets]'``.
 
 A sample: ``{"audio": {"bytes": b"RIFF...", "path": "a.wav"}, "label": 1}`` in the split ``train``, under features in which ``label`` is
-``ClassLabel(names=["no", "yes"])``, is the clip ``train/000000`` of class ``yes``. ``hf:owner/name:config`` names a configuration.
+``ClassLabel(names=["no", "yes"])``, is the clip ``train/000000`` of class ``yes``. Where the column has lists of them, a clip may have
+several labels. ``hf:owner/name:config`` names a configuration.
 
 Only the encoded bytes are taken from ``datasets``; they become files in the cache (``astune.data.store``) and are decoded like every other
 file, so neither torchcodec nor FFmpeg is needed.
@@ -22,14 +23,17 @@ from astune.data.clip import Clip
 from astune.data.columns import division_columns, part_columns, unused_columns
 from astune.data.dataset import AudioDataset
 from astune.data.hold_out import Sides, crossing_columns, group_like
+from astune.data.hub_labels import LabelColumn, item_of
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import encoded_tone
+from astune.data.options import DataOptions
 from astune.data.recordings import Skipped, has_recordings
-from astune.data.rows import not_a_number
 from astune.data.splits import SPLITS, ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
+from astune.printable import printable
 from astune.reachability import ask
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,11 +52,13 @@ class HuggingFace(Layout):
   PATH: owner/name on the Hugging Face hub, owner/name:config, or a folder with
     dataset_dict.json or state.json     as save_to_disk() writes
     *.parquet, or data/*.parquet        train-00000-of-00001.parquet ...
-  one column of type Audio, one of labels (ClassLabel; or text or numbers in a column named label)
+  one column of type Audio, one of labels (ClassLabel; or text or numbers in a column named label; or lists of these, for several labels
+  a clip)
   splits train, validation, test; or one split, perhaps with a column fold; further splits are passed over
   and perhaps a column group: speaker, session or device, never divided where a validation split is drawn
 """
     may_be_remote: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset(("task", "label_column"))
 
     def recognises(self, path: Path) -> bool:
         """What ``save_to_disk`` writes, or parquet files without recordings beside them.
@@ -72,6 +78,19 @@ class HuggingFace(Layout):
             ConfigError: the library ``datasets`` is not installed.
             DataError: there is no such data set, or its columns do not say what is audio and what is a label.
         """
+        return self.load_with(path, DataOptions())
+
+    def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
+        """Read clips and labels; audio that is not a file yet is written to the cache.
+
+        Args:
+            path: a folder, or a hub id in the form of a path.
+            options: task and column of the labels.
+
+        Raises:
+            ConfigError: the library ``datasets`` is not installed.
+            DataError: there is no such data set, or its columns do not say what is audio and what is a label.
+        """
         local = path.exists()
         if not (_is_saved(path) or _parquet_files(path) if local else _HUB_ID.fullmatch(str(path))):
             folder = "; folder:PATH or csv:PATH reads recordings" if local and has_recordings(path) else ""
@@ -79,7 +98,7 @@ class HuggingFace(Layout):
         datasets = _library(path)
         parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features
-        audio, label = self._columns(path, features)
+        audio, label = self._columns(path, features, options)
         undivided = None in parts
         unread = [name for name in features if name not in (audio, label, "group", *(["fold"] if undivided else []))]
         dividing = None
@@ -89,13 +108,14 @@ class HuggingFace(Layout):
         if found := part_columns(unread) or dividing:
             raise self.missing(path, found)
         undecoded = datasets.Audio(decode=False)
+        reading = LabelColumn.of(label, features[label], parts.values(), options.task)
         clips = [
             clip
             for split, part in parts.items()
-            for clip in _clips(path, split, part.cast_column(audio, undecoded), audio, label)
+            for clip in _clips(path, split, part.cast_column(audio, undecoded), audio, reading)
         ]
-        used = {clip.label for clip in clips}
-        names = getattr(features[label], "names", None)
+        used = {label for clip in clips for label in clip.labels}
+        names = reading.names
         return dataset_of(
             self,
             path,
@@ -106,26 +126,38 @@ class HuggingFace(Layout):
                 *unused_columns(unread),
                 *(Skipped(name, "labels without a clip") for name in names or () if name not in used),
             ],
-            remarks=[*_same_content(clips), *crossing_columns(_sides(parts, group_like(unread)))],
+            remarks=[*reading.remarks, *_same_content(clips), *crossing_columns(_sides(parts, group_like(unread)))],
             group_like=group_like(unread),
+            task=MULTI_LABEL if reading.several else SINGLE_LABEL,
         )
 
-    def _columns(self, path: Path, features: Mapping[str, Any]) -> tuple[str, str]:
-        """The columns of audio and of labels."""
+    def _columns(self, path: Path, features: Mapping[str, Any], options: DataOptions) -> tuple[str, str]:
+        """The columns of audio and of labels: one of lists where there is no other, or where several labels are asked for."""
         kinds = {name: type(feature).__name__ for name, feature in features.items()}
         audio = [name for name, kind in kinds.items() if kind == "Audio"]
         shown = ", ".join(f"{name} ({getattr(features[name], 'dtype', kind)})" for name, kind in kinds.items())
         if len(audio) != 1:
             raise self.missing(path, f"it takes one column of type Audio, and there are {len(audio)}; columns: {shown}")
+        if (given := options.label_column) is not None:
+            if given not in features:
+                raise self.missing(path, f"there is no column {printable(given)} (label_column); columns: {shown}")
+            return audio[0], given
+        lists = {name: f"{type(item_of(one)).__name__}" for name, one in features.items() if item_of(one) is not None}
+        if lists and (
+            options.task == "multi-label"
+            or not any(kind == "ClassLabel" or _usual(name, kind) for name, kind in kinds.items())
+        ):
+            kinds = lists
         classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-        usual = [name for name in _LABELS if kinds.get(name) in ("ClassLabel", "Value")]
+        usual = [name for name in _LABELS if _usual(name, kinds.get(name, ""))]
         choices = [name for name in classes if name in usual] or classes or usual
         if "label" in usual:
             return audio[0], "label"
         if len(choices) != 1:
             found = f"any of {', '.join(choices)}" if choices else "none is a ClassLabel"
             raise self.missing(
-                path, f"which column is the label? {found}; columns: {shown}; rename the one that is to label"
+                path,
+                f"which column is the label? {found}; columns: {shown}; give it as label_column, or rename it to label",
             )
         return audio[0], choices[0]
 
@@ -145,6 +177,10 @@ class HuggingFace(Layout):
         splits = {split: example_table(datasets, 4, offset=10 * number) for number, split in enumerate(SPLITS)}
         datasets.DatasetDict(splits).save_to_disk(folder)
         return folder
+
+
+def _usual(name: str, kind: str) -> bool:
+    return name in _LABELS and kind in ("ClassLabel", "Value")
 
 
 def example_table(datasets: Any, clips: int, offset: int = 0) -> Any:  # noqa: ANN401 - a library that may be absent
@@ -279,24 +315,29 @@ def _same_content(clips: list[Clip]) -> tuple[str, ...]:
     return (f"Warning: {recordings} in several splits, so scores may be too good",) if count else ()
 
 
-def _clips(path: Path, split: SplitName | None, part: Any, audio: str, label: str) -> Iterator[Clip]:  # noqa: ANN401
+def _clips(path: Path, split: SplitName | None, part: Any, audio: str, reading: LabelColumn) -> Iterator[Clip]:  # noqa: ANN401
     has_folds = split is None and "fold" in part.features
-    names = getattr(part.features[label], "names", None)
+    label = reading.name
     has_groups = "group" in part.features
     rows = part.select_columns([audio, label, *(["fold"] if has_folds else []), *(["group"] if has_groups else [])])
     with progress(f"Reading {split or 'clips'}", len(rows)) as advance:
         for number, row in enumerate(rows):
             name = f"{split or 'clip'}/{number:06d}"
-            text = _label(row[label], names)
-            if text is None:
-                raise DataError(f"hf:{path}: {name} has no label ({label} is {row[label]!r})")
+            labels = reading.labels(row[label])
+            if labels is None:
+                way = (
+                    ", and task is single-label; set task=multi-label" if reading.listed and not reading.several else ""
+                )
+                raise DataError(
+                    f"hf:{path}: {name} has no label{' or several' if way else ''} ({label} is {row[label]!r}){way}"
+                )
             group = str(row["group"]).strip() if has_groups and row["group"] is not None else None
             if has_groups and not group:
                 raise DataError(f"hf:{path}: {name} has no group (group is {row['group']!r})")
             fold = _fold(row["fold"]) if has_folds else None
             if has_folds and fold is None:
                 raise DataError(f"hf:{path}: {name} has no fold (fold is {row['fold']!r}, not a whole number)")
-            yield Clip(name, _file(row[audio]), (text,), split=split, fold=fold, group=group)
+            yield Clip(name, _file(row[audio]), labels, split=split, fold=fold, group=group)
             advance(1, "")
 
 
@@ -304,12 +345,6 @@ def _fold(value: object) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isdecimal() else None
     return int(value) if isinstance(value, int | float) and value == value // 1 else None
-
-
-def _label(value: object, names: list[str] | None) -> str | None:
-    if names is None:
-        return None if value is None or value == "" or not_a_number(value) else str(value)
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
 def _file(entry: Mapping[str, Any] | None) -> Path:

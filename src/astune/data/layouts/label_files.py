@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.dataset import AudioDataset
+from astune.data.label_cells import ONE_EACH, SURE_SEPARATORS, how_read
 from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of
 from astune.data.options import DataOptions
@@ -22,6 +23,7 @@ from astune.data.regions import LabelledRegion, cut
 from astune.data.rows import refuse
 from astune.data.splits import ask_which, is_undecided, split_named
 from astune.printable import printable
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +131,7 @@ class LabelFiles(Layout):
     """Whether a recording has one such file at most."""
     counted: ClassVar[str] = "line"
     """What :attr:`Labelled.line` counts."""
-    reads: ClassVar[frozenset[str]] = frozenset(("audio_dir", "window", "hop", "min_overlap", "background"))
+    reads: ClassVar[frozenset[str]] = frozenset(("task", "audio_dir", "window", "hop", "min_overlap", "background"))
 
     @abstractmethod
     def stems(self, name: str, options: DataOptions) -> list[str]:
@@ -217,24 +219,37 @@ class LabelFiles(Layout):
         names = portable_names(tables.labelled)
         recordings = {names[name]: file for name, file in tables.labelled.items()}
         splits = self._splits(path, recordings)
+        cells = ONE_EACH
+        if options.task == "multi-label":
+            texts = {one.label for *_, one in tables.lines}
+            cells = how_read(texts, options.task, shown="a label's text", separators=SURE_SEPARATORS)
         regions = [
             LabelledRegion(
                 names[whose],
                 tables.labelled[whose],
                 one.start,
                 one.end,
-                one.label,
+                label,
                 place,
                 splits.get(names[whose]),
             )
             for whose, place, one in tables.lines
+            for label in cells.labels(one.label) or ("",)
         ]
-        made = cut(regions, options, events=True, recordings=recordings, splits=splits)
+        made = cut(regions, options, events=True, recordings=recordings, splits=splits, several=cells.several)
         tops = sorted({f"{name.partition('/')[0]} ({split})" for name, split in splits.items()})
         remarks = [f"Note: folders are read as splits: {', '.join(map(printable, tops))}"] if tops else []
+        remarks += [f"Note: {cells.remark}"] if cells.remark else []
         remarks += [*reading.remarks, *reading.points, *made.remarks]
         return dataset_of(
-            self, path, made.clips, skipped=reading.skipped, remarks=remarks, places=made.places, window=made.window
+            self,
+            path,
+            made.clips,
+            skipped=reading.skipped,
+            remarks=remarks,
+            places=made.places,
+            window=made.window,
+            task=MULTI_LABEL if cells.several else SINGLE_LABEL,
         )
 
     def _tables(self, path: Path, root: Path, reading: Reading) -> _Tables:

@@ -2,7 +2,8 @@
 
 A sample: the row ``audio/7_jackson_12.wav,7,2`` under the header ``file_name,label,fold`` is a clip of class ``7`` in fold 2; its path is
 relative to the table's folder, or absolute. ``train/metadata.csv`` and ``test/metadata.csv`` are the tables of two splits. The row
-``garden.wav,12.5,14,robin`` under ``file_name,start,end,label`` is a clip of a second and a half.
+``garden.wav,12.5,14,robin`` under ``file_name,start,end,label`` is a clip of a second and a half. Under ``file_name,labels`` the row
+``yard.wav,dog;rain`` is a clip of two labels.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from astune.data.columns import choose_column, division_columns, time_columns, unused_columns, usual
+from astune.data.columns import time_columns, unused_columns
 from astune.data.dataset import AudioDataset
 from astune.data.hold_out import crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -19,23 +20,20 @@ from astune.data.options import DataOptions
 from astune.data.predicted import predicted
 from astune.data.recording_lookup import Recordings
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
-from astune.data.rows import absent_columns, read_json_rows, read_rows
+from astune.data.rows import read_json_rows, read_rows
 from astune.data.splits import ask_which, is_undecided, split_named
-from astune.data.table_rows import Columns, TableRows
+from astune.data.table_columns import TableHead, is_known, is_label
+from astune.data.table_rows import Opened, TableRows, cells_of
 from astune.printable import printable
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from astune.data.predicted import Predicted
-    from astune.data.rows import Row
     from astune.data.splits import SplitName
 
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _PARQUET = "metadata.parquet"
 _JSON = (".jsonl", ".ndjson")
-_DIVIDING = ("split", "fold", "group")
-_RAVEN = frozenset(("Begin Time (s)", "File Offset (s)"))
 
 
 @register_layout("csv")
@@ -49,6 +47,9 @@ class Table(Layout):
     file_name,label,fold           1, 2, 3, ...
   and perhaps a column group: speaker, session or device, never divided where a validation split is drawn
   and perhaps start,end: seconds of the recording that are the clip (empty for all of it)
+  where a clip may have several labels, or none (task multi-label), in the place of label
+    labels                         dog;rain   or dog|rain, "dog,rain", "['dog', 'rain']"; a list in JSON
+    dog,rain,siren                 a column of 0 and 1 for each label
   or metadata.jsonl, an object with these keys a line; or a folder with such tables in its split folders:
     train/metadata.csv  validation/metadata.csv  test/metadata.csv (or all of it in data/)
   or a folder of tables that `astune predict -o` wrote
@@ -56,7 +57,7 @@ class Table(Layout):
   or is_test are refused
 """
     reads: ClassVar[frozenset[str]] = frozenset(
-        ("file_column", "label_column", "audio_dir", "window", "hop", "min_overlap", "background")
+        ("task", "file_column", "label_column", "one_hot", "audio_dir", "window", "hop", "min_overlap", "background")
     )
 
     def recognises(self, path: Path) -> bool:
@@ -106,8 +107,10 @@ class Table(Layout):
         if not tables:
             raise self.missing(path, f"there is no {_TABLES[0]}")
         self._refuse_other_folders(root, tables)
-        for file, split in tables.items():
-            self._read(file, split, read)
+        opened = [one for file, split in tables.items() if (one := self._opened(file, split, read))]
+        read.cells = cells_of(opened, options, read.remarks)
+        for one in opened:
+            read.add(one)
         places = [root, *(root / name for name in subfolders(root) if split_named(name))] if path.is_dir() else []
         unread = [place / name for place in places for name in _TABLES if place / name not in tables]
         read.skipped += [
@@ -124,7 +127,10 @@ class Table(Layout):
                 f"files are in folders named as splits ({', '.join(map(printable, sorted(folders)))}), "
                 "and no column split says what they are; add it",
             )
-        made = read.clips()
+        made = read.clips(shown)
+        used = {label for clip in made.clips for label in clip.labels}
+        indicators = dict.fromkeys(name for one in opened if one.columns.one_hot for name in one.columns.labels)
+        read.skipped += [Skipped(name, "labels without a clip") for name in indicators if name not in used]
         skipped = unnamed_recordings(
             audio.folder if audio else root, read.files, everywhere=path.is_dir() or audio is not None
         )
@@ -137,6 +143,7 @@ class Table(Layout):
             places={**made.places, **read.places},
             group_like=tuple(read.group_like),
             window=made.window,
+            task=MULTI_LABEL if read.cells.several else SINGLE_LABEL,
         )
 
     def _refuse_other_folders(self, root: Path, tables: dict[Path, SplitName | None]) -> None:
@@ -159,90 +166,40 @@ class Table(Layout):
         read.unfinished = record.unfinished
         read.skipped += [Skipped(Path(name).name, "recordings without a finished table") for name in record.unfinished]
 
-    def _read(self, file: Path, split: SplitName | None, read: TableRows) -> None:
-        """Add the clips of one table.
+    def _opened(self, file: Path, split: SplitName | None, read: TableRows) -> Opened | None:
+        """Read a table and tell its columns.
+
+        Returns:
+            The table; None for one of nothing.
 
         Raises:
             DataError: as of :meth:`load_with`.
         """
         options, remarks = read.options, list[str]()
-
-        def is_label(name: str) -> bool:
-            return name == options.label_column or usual("label", name)
-
-        def known(name: str) -> bool:
-            return name in (options.file_column, *_DIVIDING) or is_label(name) or usual("file_name", name)
-
         if file.suffix.lower() in _JSON:
-            header, rows = read_json_rows(file, lambda name: known(name) or time_columns([name]) != (None, None))
+            header, rows = read_json_rows(
+                file,
+                lambda name: (
+                    name not in (options.one_hot or ())
+                    and (is_known(name, options) or time_columns([name]) != (None, None))
+                ),
+                lambda name: is_label(name, options),
+            )
         else:
-            header, rows = read_rows(file, is_label, known=known, remarks=remarks)
+            header, rows = read_rows(
+                file, lambda name: is_label(name, options), known=lambda name: is_known(name, options), remarks=remarks
+            )
         if not rows and file in read.expected:
             read.nothing_in(file)
-            return
-        columns, unused = self._columns(file, header, rows, split, options, remarks)
+            return None
+        columns = TableHead(self, file, header, rows, split, options).columns(remarks)
         if not rows:
             raise self.missing(file, "it has no rows")
         read.remarks += [line for line in remarks if line not in read.remarks]
-        read.group_like += [name for name in group_like(unused) if name not in read.group_like]
-        read.skipped += [one for one in unused_columns(unused) if one not in read.skipped]
+        read.group_like += [name for name in group_like(columns.unused) if name not in read.group_like]
+        read.skipped += [one for one in unused_columns(columns.unused) if one not in read.skipped]
         read.divided |= columns.divides or split is not None
-        read.add(file, rows, split, columns)
-
-    def _columns(
-        self,
-        file: Path,
-        header: Sequence[str],
-        rows: Sequence[Row],
-        split: SplitName | None,
-        options: DataOptions,
-        remarks: list[str],
-    ) -> tuple[Columns, list[str]]:
-        """What the columns of a table are, and those that are not used.
-
-        Raises:
-            DataError: as of :meth:`load_with`.
-        """
-        chosen = {
-            "file_name": choose_column("file_name", header, options.file_column),
-            "label": choose_column("label", header, options.label_column),
-        }
-        asked = [one.fault for one in chosen.values() if one.fault]
-        if asked:
-            raise self.missing(file, "; ".join(asked))
-        absent = [role for role, one in chosen.items() if one.name is None]
-        class_folders = "label" in absent and subfolders(file.parent)
-        hint = "; folder:PATH reads the class folders" if class_folders else ""
-        options_of = {"file_name": "file_column", "label": "label_column"}
-        hint += (
-            f"; if it has another name, give it as {' and '.join(options_of[role] for role in absent)}"
-            if absent
-            else ""
-        )
-        absent_columns(self, file, header, absent, hint)
-        remarks += [f"Note: {printable(file.name)}: {one.remark}" for one in chosen.values() if one.remark]
-        if "split" in header and "fold" in header:
-            raise self.missing(file, "it has both a column split and a column fold; keep one")
-        if split is not None and {"split", "fold"} & set(header):
-            raise self.missing(
-                file, f"the folder says that these clips are {split}, so it cannot have a column split or fold"
-            )
-        named = [one.name for one in chosen.values() if one.name]
-        others = [name for name in header if name not in (*named, *_DIVIDING)]
-        times, fault = time_columns(others)
-        unused = [name for name in others if times is None or name not in (times.start, times.end)]
-        columns = Columns(named[0], named[1], times, bool({"split", "fold"} & set(header)))
-        dividing = None
-        if not columns.divides and split is None:
-            dividing = division_columns(unused, lambda name: (row[name] for _, row in rows))
-        if times is not None and set(header) >= _RAVEN:
-            fault = "it is a selection table of Raven, whose times may count over several recordings; give raven:PATH"
-        if fault := fault or dividing:
-            raise self.missing(file, fault)
-        if times is not None and (times.start, times.end) != ("start", "end"):
-            ends = "start and duration" if times.lasts else "start and end"
-            remarks.append(f"Note: {printable(file.name)}: columns {times.start} and {times.end} are read as {ends}")
-        return columns, unused
+        return Opened(file, rows, split, columns)
 
     def write_example(self, folder: Path) -> Path:
         """Two classes, three folds, a column that is passed over.

@@ -1,0 +1,105 @@
+"""``astune compare``: which method for my data?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from astune.cli.options import given, with_fields
+from astune.console import print_result, results, say, shell_word
+from astune.data.options import DataOptions
+from astune.json_text import json_text
+from astune.names import COMPARED_METHODS
+from astune.training.config import TrainConfig, settings_where
+
+_DECIDED = set(settings_where(placed=True)) - {"data", *DataOptions.model_fields}
+"""Settings that a run's place in the comparison decides."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb.
+
+    Args:
+        app: the command line.
+    """
+    app.command("compare", epilog="Example: `astune compare recordings --methods baseline,linear,lora`")(compare)
+
+
+@with_fields(TrainConfig, arguments=["data"], without=_DECIDED)
+def compare(
+    context: typer.Context,
+    *,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods between commas; baseline is logistic regression on log-Mel statistics, without a network."
+        ),
+    ] = ",".join(COMPARED_METHODS),
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs of each method and fold; by default 1 where there are folds, and 3 where there is one split.",
+        ),
+    ] = None,
+    folds: Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")] = None,
+    store: Annotated[Path, typer.Option(help="Where finished runs are kept, a JSON each.")] = Path("results"),
+    workers: Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster to run on: HOST:PORT, auto, or local.", metavar="ADDRESS"),
+    ] = None,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="Share of a GPU a run takes on Ray, such as 0.25.")] = 0,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="Cores a run takes on Ray.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the comparison, as JSON.")] = False,
+    **fields: Any,
+) -> None:
+    """Train several methods on your data, over folds or seeds, and say which one to use; stopped, it goes on where it was."""
+    from astune.experiments.compare import compare as compare_methods
+
+    settings = given(context, fields)
+    data = settings.pop("data")
+    how: dict[str, Any] = {"methods": methods, "seeds": seeds, "folds": folds or ()}
+    if dry_run:
+        _show_plan(store, as_json=as_json, data=data, **how, **settings)
+        return
+    found = compare_methods(
+        data, **how, store=store, workers=workers, shard=shard, ray=ray, gpus_per_run=gpus_per_run, cpus_per_run=cpus_per_run, **settings
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json_text(found.record()))
+    else:
+        from astune.experiments.live_table import table_of
+
+        results().print(table_of(found))
+        print_result(found.recommendation)
+    say(f"Tables, pictures and comparisons: astune report {shell_word(found.name)} --store {shell_word(store)}")
+    for failure in found.failures:
+        say(f"error: {failure}")
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
+    from astune.cli.reproduce import show_plan
+    from astune.experiments.compare import plan_comparison
+    from astune.experiments.plan import distinct
+    from astune.experiments.runner import fingerprints_of
+    from astune.experiments.store import Store
+
+    planned = plan_comparison(**wanted)
+    place, fingerprints = Store(store), fingerprints_of(planned.runs)
+    if as_json:
+        runs = [asdict(run.entry) | {"status": place.status(run, fingerprints)} for run in planned.runs]
+        typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))
+        return
+    for note in planned.plan.notes:
+        print_result(note)
+    show_plan([(planned.plan, planned.runs)], distinct(planned.runs), place, fingerprints, on_stderr=False)

@@ -1,0 +1,120 @@
+"""Means of runs and their differences, with intervals that allow for what the runs share.
+
+Runs of several folds: the seeds of a fold are averaged first, because they share their test clips. Student's interval over the folds
+would then be too narrow, because any two folds share most of their training clips. So the variance of the mean is not ``s^2 / n`` but
+``s^2 (1 / n + tested / others)``, with the clips that test and those that do not (C. Nadeau and Y. Bengio, Inference for the
+Generalization Error, Machine Learning 52, 2003; for folds R. Bouckaert and E. Frank, Evaluating the Replicability of Significance Tests,
+PAKDD 2004).
+
+Runs of one split: the seeds tell nothing of other test clips. Where each clip is right or wrong, the variance that so many clips leave is
+therefore added to that of the seeds. Of a difference it is the variance of two independent samples. That is more than that of the same
+clips heard twice: runs do not keep which clips were right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import NormalDist, mean, stdev
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LEVEL = 0.95
+Pair = tuple[int | None, int]
+"""Fold and seed."""
+_Pair = TypeVar("_Pair", bound=Pair)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its interval."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    """95 %; None where one run alone tells nothing of its spread."""
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval is."""
+        return self.interval is not None and self.interval[0] > 0
+
+    def within(self, low: float, high: float) -> Estimate:
+        """The same with the interval cut.
+
+        Args:
+            low: least value that there can be.
+            high: greatest.
+        """
+        return Estimate(self.mean, self.interval and (max(self.interval[0], low), min(self.interval[1], high)))
+
+
+def by_fold(values: Mapping[_Pair, float]) -> list[float]:
+    """What may be taken as independent: the mean of each fold's seeds, or the seeds themselves where there is one split.
+
+    Args:
+        values: one a run, by fold and seed.
+
+    Returns:
+        In the order of the folds' first runs.
+    """
+    folds: dict[int | None, list[float]] = defaultdict(list)
+    for (fold, _), value in values.items():
+        folds[fold].append(value)
+    return [mean(of_one) for of_one in folds.values()] if len(folds) > 1 else list(values.values())
+
+
+def estimate(values: Sequence[float], tested_share: float = 0.0, variance: float | None = None) -> Estimate:
+    """Mean of runs with its interval.
+
+    Args:
+        values: of :func:`by_fold`; one or more.
+        tested_share: clips that test by clips that do not, where folds rotate; 0 where all runs have one split.
+        variance: of the mean, as the test clips of one split leave it open; None where folds rotate, or nothing is known of it.
+
+    Returns:
+        The mean, and its 95 % interval.
+    """
+    middle = mean(values)
+    squares = []
+    if len(values) > 1:
+        from scipy.stats import t  # a second to import
+
+        spread = stdev(values) ** 2 * (1 / len(values) + tested_share)
+        squares.append(float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) ** 2 * spread)
+    if variance is not None:
+        squares.append(NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2 * variance)
+    reach = math.sqrt(sum(squares))
+    return Estimate(middle, (middle - reach, middle + reach) if squares else None)
+
+
+def share_variance(share: float, clips: int) -> float:
+    """Variance of a share of clips, with two right and two wrong ones added, so that it is not 0 where all are right.
+
+    Args:
+        share: right ones, 0 to 1.
+        clips: how many there are.
+
+    Returns:
+        ``p (1 - p) / (n + 4)`` (A. Agresti and B. Coull, Approximate is Better than Exact, The American Statistician 52, 1998).
+    """
+    shrunk = (share * clips + 2) / (clips + 4)
+    return shrunk * (1 - shrunk) / (clips + 4)
+
+
+def difference_variance(first: float, second: float, clips: int) -> float:
+    """Variance of the difference of two shares of equally many clips, with a right and a wrong one added to each.
+
+    Args:
+        first: right ones, 0 to 1.
+        second: likewise.
+        clips: how many there are.
+
+    Returns:
+        The sum of both ``p (1 - p) / (n + 2)`` (A. Agresti and B. Caffo, Simple and Effective Confidence Intervals for Proportions and
+        Differences of Proportions, The American Statistician 54, 2000).
+    """
+    shrunk = [(share * clips + 1) / (clips + 2) for share in (first, second)]
+    return sum(one * (1 - one) / (clips + 2) for one in shrunk)
