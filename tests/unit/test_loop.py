@@ -54,6 +54,7 @@ def test_a_run_from_data_to_adapter(generated: Path, tmp_path: Path) -> None:
         "adapter_config.json",
         "adapter_model.safetensors",
         "clips.csv",
+        "confusion.png",
         "metrics.jsonl",
         "results.json",
     ]
