@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
-from astune.errors import CheckpointError, Interrupted
+from astune.errors import CheckpointError, DataError, Interrupted
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.inference.worker_processes import end_with_parent
@@ -313,6 +313,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             return store.read(run.key)
         data = run.config["data"], DataOptions.among(run.config)
         refuse_changed(*data, run.clips, run.content)
+        _refuse_other_noise(run)
         if run.method is None:
             result = run_baseline(run.config)
         else:
@@ -320,6 +321,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             result = _trained(config)
             if run.keeps_tokens:
                 store.write_tokens(run.key, cls_tokens(config))
+        _refuse_other_noise(run)
         refuse_changed(*data, run.clips, run.content)  # else a record would stand for data that it was not made of
         record = RunRecord(
             key=run.key,
@@ -333,6 +335,22 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
         store.write(record)
         shutil.rmtree(work, ignore_errors=True)
     return record
+
+
+def _refuse_other_noise(run: PlannedRun) -> None:
+    """Look whether the background noise is still that which a run was planned with.
+
+    Raises:
+        DataError: it is not.
+    """
+    from astune.training.augmentation_settings import noise_digest
+
+    planned = run.identity.get("background_noise")
+    if planned is not None and noise_digest(run.config["background_noise"]) != planned:
+        raise DataError(
+            f"background_noise, {run.config['background_noise']}, has changed since this run was planned; start the same command again "
+            "to plan anew"
+        )
 
 
 def _trained(config: TrainConfig) -> TrainResult:

@@ -11,6 +11,7 @@ from astune.data.splits import SPLITS
 from astune.features import FrontEnd, build_cache
 from astune.plurals import number_of
 from astune.training.check import refuse_untrained
+from astune.training.materials import materials_of
 from astune.training.recipe import input_length
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def listen_to(
 
 
 def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = False) -> Listened:
-    """Listen to the clips as :func:`astune.training.loop.train` will; it then finds the features in the cache.
+    """Listen to the clips, and to background noise, as :func:`astune.training.loop.train` will; it then finds the features in the cache.
 
     Args:
         config: of the run.
@@ -87,15 +88,13 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
 
     Raises:
         AudioError: files cannot be read.
+        ConfigError: clips would be shifted by more than the input.
         DataError: a class loses all its training clips, or the cache cannot be written.
     """
     length = input_length(config, checked.dataset, checked.split, quiet=quiet)
-    front_end = load_front_end(config.backbone, length)
-    return listen_to(
-        checked.dataset,
-        checked.split,
-        front_end,
-        skip_broken=config.skip_broken,
-        balanced=config.balances_classes,
-        quiet=quiet,
+    front_end, dataset = load_front_end(config.backbone, length), checked.dataset
+    listened = listen_to(
+        dataset, checked.split, front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
     )
+    drawn_from = materials_of(config, dataset, listened.split, listened.features, front_end, quiet=quiet)
+    return replace(listened, notices=[*listened.notices, *drawn_from.notices])

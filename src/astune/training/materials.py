@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from astune.data.digests import UNREADABLE, content_digests
 from astune.data.recordings import passed_over
+from astune.data.splits import SPLITS
 from astune.features.long_cache import LONGEST_HEARD, LongFeatures, build_long_cache, frames_in
+from astune.features.time_shift import TimeShift
 from astune.features.waveform_augmentation import described
 from astune.plurals import number_of
 from astune.printable import printable
@@ -19,14 +21,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from astune.data import AudioDataset
+    from astune.data import AudioDataset, Split
     from astune.data.recordings import Found
     from astune.features import FeatureCache, FrontEnd
     from astune.features.augmentation import Augmentation
     from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.config import TrainConfig
-    from astune.training.data_record import DataRecord
-    from astune.training.listening import Listened
 
 _ROUNDING = 0.001  # seconds that a clip may be shorter than the cache says
 
@@ -67,8 +67,8 @@ class Materials:
 def materials_of(
     config: TrainConfig,
     dataset: AudioDataset,
-    listened: Listened,
-    record: DataRecord,
+    split: Split,
+    features: FeatureCache,
     front_end: FrontEnd,
     waveform: WaveformFunction | None = None,
     *,
@@ -79,9 +79,9 @@ def materials_of(
     Args:
         config: of the run.
         dataset: of the run.
-        listened: its features and split.
-        record: of its data.
-        front_end: that made the features.
+        split: without the clips that cannot be read.
+        features: of the data set.
+        front_end: that made them.
         waveform: the user's function.
         quiet: no progress bars.
 
@@ -90,27 +90,30 @@ def materials_of(
 
     Raises:
         AudioError: recordings of noise cannot be read.
-        DataError: there are none, or the cache cannot be written.
+        ConfigError: clips would be shifted by more than the input.
+        DataError: there is no noise, or the cache cannot be written.
     """
+    TimeShift(config.time_shift, front_end.max_length, config.seed)
     notices: list[str] = []
     longer: dict[int, int] = {}
     part = None
     if config.random_crop:
-        longer, part = _longer(dataset, listened, front_end, read=waveform is None, quiet=quiet)
-        notices.append(_cropped(longer, len(listened.split.train), front_end))
+        longer, part = _longer(dataset, split, features, front_end, read=waveform is None, quiet=quiet)
+        notices.append(_cropped(longer, len(split.train), front_end))
     noise = None
     if config.background_noise is not None:
         found = noise_recordings(config.background_noise)
         noise = build_long_cache(found.paths, front_end, skip_broken=config.skip_broken, quiet=quiet)
-        notices += _noise_notices(config, found, noise, record)
+        notices += _noise_notices(config, found, noise, dataset, split)
     if waveform is not None:
+        name = described(waveform).partition("(")[0].rstrip()
         notices.append(
-            f"Note: every epoch decodes the training clips and gives them to {described(waveform)}; their cached features are not used"
+            f"Note: every epoch decodes the training clips and gives them to {name}; their cached features are not used"
         )
     return Materials(
         dataset=dataset,
-        train=listened.split.train,
-        features=listened.features,
+        train=split.train,
+        features=features,
         front_end=front_end,
         longer=longer,
         part=part,
@@ -122,25 +125,26 @@ def materials_of(
 
 
 def _longer(
-    dataset: AudioDataset, listened: Listened, front_end: FrontEnd, *, read: bool, quiet: bool
+    dataset: AudioDataset, split: Split, features: FeatureCache, front_end: FrontEnd, *, read: bool, quiet: bool
 ) -> tuple[dict[int, int], Callable[[int, int], Tensor] | None]:
-    """Frames of the training clips that are longer than the input, and what gives their features where they are wanted."""
-    seconds = listened.features.seconds
-    longer = {clip: frames_in(float(seconds[clip]) - _ROUNDING) for clip in listened.split.train}
-    longer = {clip: frames for clip, frames in longer.items() if frames > front_end.max_length}
-    if not read or not longer:
-        return longer, None
-    clips = list(longer)
-    whole = build_long_cache(
-        [dataset.clips[clip] for clip in clips], front_end, [float(seconds[c]) for c in clips], quiet=quiet
-    )
-    rows = {clip: row for row, clip in enumerate(clips)}
-    counted = {clip: frames for clip, frames in zip(clips, whole.frames, strict=True) if frames > front_end.max_length}
+    """Frames of the training clips that are longer than the input, and what gives their features where they are wanted.
 
-    def part(clip: int, first: int) -> Tensor:
-        return whole.part(rows[clip], first)
+    All clips of the data set are computed, not those that train alone: folds and draws then share them.
+    """
+    seconds = [float(length) for length in features.seconds]
+    frames = {clip: frames_in(length - _ROUNDING) for clip, length in enumerate(seconds) if clip not in features.broken}
+    clips = [clip for clip, number in frames.items() if number > front_end.max_length]
+    part = None
+    if read and clips:
+        some, lengths = [dataset.clips[clip] for clip in clips], [seconds[clip] for clip in clips]
+        whole = build_long_cache(some, front_end, lengths, quiet=quiet)
+        frames |= dict(zip(clips, whole.frames, strict=True))
+        rows = {clip: row for row, clip in enumerate(clips)}
 
-    return counted, part
+        def part(clip: int, first: int) -> Tensor:
+            return whole.part(rows[clip], first)
+
+    return {clip: frames[clip] for clip in split.train if frames[clip] > front_end.max_length}, part
 
 
 def _cropped(longer: dict[int, int], clips: int, front_end: FrontEnd) -> str:
@@ -157,7 +161,9 @@ def _cropped(longer: dict[int, int], clips: int, front_end: FrontEnd) -> str:
     )
 
 
-def _noise_notices(config: TrainConfig, found: Found, noise: LongFeatures, record: DataRecord) -> list[str]:
+def _noise_notices(
+    config: TrainConfig, found: Found, noise: LongFeatures, dataset: AudioDataset, split: Split
+) -> list[str]:
     """What there is to say of the noise: what was passed over, cannot be read, is cut, or is in the data too."""
     folder = printable(str(config.background_noise))
     notices = [f"Note: background_noise: {one.sentence}" for one in passed_over(found.skipped)]
@@ -173,13 +179,15 @@ def _noise_notices(config: TrainConfig, found: Found, noise: LongFeatures, recor
         notices.append(
             f"Note: background_noise: of {number_of(capped, 'recording')} only the first {LONGEST_HEARD:.0f} s are used"
         )
-    used = {clip.content: (name, clip.split) for name, clip in record.clips.items() if clip.content != UNREADABLE}
-    shared = [used[content] for content in content_digests(found.paths) if content in used]
+    clips = [(dataset.clips[clip], name) for name in SPLITS for clip in split.named(name)]
+    contents = content_digests([clip.path for clip, _ in clips])
+    used = dict(zip(contents, clips, strict=True))
+    shared = [used[content] for content in content_digests(found.paths) if content in used and content != UNREADABLE]
     if shared:
-        name, split = shared[0]
+        clip, name = shared[0]
         verb = "is" if len(shared) == 1 else "are"
         notices.append(
             f"Warning: {len(shared):,} of {number_of(len(found.files), 'recording')} of {folder} {verb} in the data too, such as "
-            f"{printable(name)} ({split}): as noise it teaches that its label does not matter"
+            f"{printable(clip.name)} ({name}): as noise it teaches that its label does not matter"
         )
     return notices

@@ -126,7 +126,7 @@ def set_up(
     listened = listen_to(
         dataset, checked.split, model.front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
     )  # fmt: skip
-    materials = materials_of(config, dataset, listened, record, model.front_end, waveform, quiet=quiet)
+    materials = materials_of(config, dataset, listened.split, listened.features, model.front_end, waveform, quiet=quiet)
     weighing = weigh(config.class_weights, dataset, listened.split.train)
     sampler = Sampler(config.sampler, dataset, listened.split.train, config.seed)
     notices = [*listened.notices, *materials.notices, *weighing.notices, *filter(None, [sampler.notice])]
