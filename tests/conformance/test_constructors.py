@@ -94,6 +94,15 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "Backbone": {"model": load_backbone("random:tiny", 32).model, "origin": load_backbone("random:tiny", 32).origin},
     "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
+    "Comparison": {
+        "task": "single-label",
+        "methods": (),
+        "test_clips": 0,
+        "tested_share": 0.0,
+        "name": "compare-x",
+        "data": "x",
+        "design": (),
+    },
     "DataEntry": {"name": "esc50"},
     "Embeddings": {
         "values": np.zeros((1, 3), np.float32),
