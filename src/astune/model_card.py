@@ -71,7 +71,9 @@ def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) ->
 def _recalls(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str]) -> list[str]:
     """A table of the recall of each class, the lowest first: on test clips, or on validation clips where there are none."""
     split = "test" if "test" in metrics else "validation"
-    recalls = metrics.get(split, {}).get("recall") or [None] * len(labels)
+    recalls = metrics.get(split, {}).get("recall")
+    if not isinstance(recalls, list) or len(recalls) != len(labels):  # a caller's own figure of that name
+        return []
     found = sorted((recall, label) for recall, label in zip(recalls, labels, strict=True) if recall is not None)
     if not found:
         return []

@@ -98,6 +98,15 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "BackgroundNoise": {"noise": NOISE, "min_snr_db": 3.0, "max_snr_db": 30.0, "front_end": FrontEnd(16), "seed": 0},
     "Clip": {"name": "a", "path": Path("a.wav"), "labels": ("a",)},
     "ClipFeatures": {"features": np.zeros((2, 3)), "seconds": 1.0, "heard_seconds": 1.0, "doubts": ()},
+    "Comparison": {
+        "task": "single-label",
+        "methods": (),
+        "test_clips": 0,
+        "tested_share": 0.0,
+        "name": "compare-x",
+        "data": "x",
+        "design": (),
+    },
     "DataEntry": {"name": "esc50"},
     "Embeddings": {
         "values": np.zeros((1, 3), np.float32),

@@ -69,8 +69,8 @@ def test_an_adapter_folder_holds_no_matrix(tmp_path: Path) -> None:
     scores = scores_of(300)
     model.save_pretrained(tmp_path, metrics={"test": scores.record()})
     metrics = read_config(tmp_path / "adapter_config.json").metrics
-    assert metrics == {"test": scores.figures()}
-    assert set(metrics["test"]) == {"clips", "accuracy", "macro_f1", "loss"}
+    assert metrics == {"test": {**scores.figures(), "recall": scores.recall}}
+    assert set(scores.figures()) == {"clips", "accuracy", "macro_f1", "balanced_accuracy", "loss"}
     assert (tmp_path / "adapter_config.json").stat().st_size < 40 * 300
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "| test | 900 | 66.67% |" in card

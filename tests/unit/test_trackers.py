@@ -24,6 +24,7 @@ ADAPTER = {
     "adapter_config.json",
     "adapter_model.safetensors",
     "clips.csv",
+    "confusion.png",
     "metrics.jsonl",
     "results.json",
 }

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments, get_scheduler
+from transformers import TrainingArguments, get_scheduler
 
 from astune.errors import CheckpointError, ConfigError
 from astune.names import Scheduler
-from astune.tasks import SINGLE_LABEL
 from astune.training.callbacks import Callback
 from astune.training.check import check, check_file
 from astune.training.config import TrainConfig
-from astune.training.early_stopping import epochs_without_gain
 from astune.training.loop import train
 from astune.training.recipe import Recipe, resolve
-from astune.training.result import TrainResult, read_result
+from astune.training.result import TrainResult
 from astune.training.schedule import Schedule
 from astune.training.weight_average import WeightAverage, decay_of
 from tests.stopping import Call, PowerCut, StopAfter
@@ -313,151 +310,6 @@ def test_statistics_of_batch_norm_are_not_averaged_and_it_is_said(
     [said] = [notice for notice in result.notices if "ema_decay" in notice]
     assert "num_batches_tracked, running_mean, running_var of conformer" in said
     assert said in capsys.readouterr().err
-
-
-# Early stopping
-
-
-@given(
-    values=st.lists(st.integers(0, 6).map(lambda n: n / 6), min_size=1, max_size=25),
-    losses=st.lists(st.floats(0, 3), min_size=25, max_size=25),
-    threshold=st.sampled_from([0.0, 0.2, 0.5]),
-    metric=st.sampled_from([None, "macro_f1", "loss"]),
-)
-def test_patience_counts_as_transformers_does(
-    values: list[float], losses: list[float], threshold: float, metric: str | None
-) -> None:
-    name = metric or "accuracy"
-    figures = [
-        {"accuracy": 0.0, "macro_f1": 0.0, "loss": loss, name: v} for v, loss in zip(values, losses, strict=False)
-    ]
-    theirs = EarlyStoppingCallback(10**6, threshold)
-    state, control = TrainerState(), TrainerControl()
-    arguments = TrainingArguments(output_dir="unused", metric_for_best_model=name, greater_is_better=metric != "loss")
-    sign = -1 if metric == "loss" else 1
-    for value in values:
-        theirs.check_metric_value(arguments, state, control, value)  # type: ignore[no-untyped-call]
-        if state.best_metric is None or sign * value > sign * state.best_metric:
-            state.best_metric = value
-    history = [{"validation": entry} for entry in figures]
-    assert epochs_without_gain(history, SINGLE_LABEL, metric, threshold) == theirs.early_stopping_patience_counter
-
-
-LONG = {"method": "linear", "num_train_epochs": 30, "learning_rate": 0.01}
-
-
-def stopping_epoch(history: list[dict[str, Any]], patience: int) -> int:
-    """Epochs after which so many in a row have brought no accuracy above all before."""
-    for epochs in range(patience + 1, len(history) + 1):
-        accuracies = [entry["validation"]["accuracy"] for entry in history[:epochs]]
-        if max(accuracies[-patience:]) <= max(accuracies[:-patience]):
-            return epochs
-    return len(history)
-
-
-@pytest.mark.parametrize("selection", ["best-validation", "last"])
-def test_a_run_stops_when_the_validation_score_has_not_risen(
-    selection: str, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = train(quick(generated, tmp_path / "whole", **LONG), quiet=True)
-    assert not whole.stopped_early
-    expected = stopping_epoch(whole.history, 4)
-    assert 5 <= expected < 30
-    settings = quick(generated, tmp_path / "out", **LONG, early_stopping_patience=4, selection=selection)
-    capsys.readouterr()
-    result = train(settings)
-    said = capsys.readouterr().err
-    assert f"Trained {expected} of 30 epochs, stopped early, in" in said
-    assert "or until 4 epochs bring no higher validation score" in said
-    assert result.stopped_early
-    assert read_result(tmp_path / "out") == result
-    assert f"{expected} of 30 epochs, stopped early" in repr(result)
-    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == expected
-    for entry, other in zip(result.history, whole.history, strict=False):  # the schedule is that of all epochs
-        assert {**entry, "seconds": 0} == {**other, "seconds": 0}
-    if selection == "last":
-        assert result.best_epoch == expected - 1
-    else:
-        best = max(
-            range(expected),
-            key=lambda n: (result.history[n]["validation"]["accuracy"], -result.history[n]["validation"]["loss"]),
-        )
-        assert result.best_epoch == best
-    kept = result.history[result.best_epoch]["validation"]
-    assert result.scores["validation"]["loss"] == pytest.approx(kept["loss"], abs=1e-6)
-    adapter = json.loads((tmp_path / "out" / "adapter_config.json").read_text())["training"]
-    assert (adapter["epochs_trained"], adapter["num_train_epochs"], adapter["early_stopping_patience"]) == (
-        expected,
-        30,
-        4,
-    )
-
-
-def test_a_run_killed_after_it_stopped_early_is_finished_and_trains_no_more(generated: Path, tmp_path: Path) -> None:
-    fields = {**LONG, "early_stopping_patience": 3}
-    whole = train(quick(generated, tmp_path / "whole", **fields), quiet=True)
-    epochs = len(whole.history)
-    steps: list[int] = []
-    settings = quick(generated, tmp_path / "out", **fields)
-    with pytest.raises(PowerCut):
-        train(settings, quiet=True, callbacks=[StopAfter(epochs * 5)])
-    again = settings.model_copy(update={"resume": True})
-    result = train(again, quiet=True, callbacks=[Call(step=lambda progress: steps.append(progress.epoch))])
-    assert steps == []
-    assert result.stopped_early
-    assert result.scores == whole.scores
-    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "out"))
-
-
-def test_a_threshold_stops_earlier(generated: Path, tmp_path: Path) -> None:
-    fields = {**LONG, "early_stopping_patience": 2}
-    never = train(quick(generated, tmp_path / "never", **fields, early_stopping_threshold=1), quiet=True)
-    assert len(never.history) == 3  # no rise is above 1, so the first epoch is the best one
-    assert len(train(quick(generated, tmp_path / "any", **fields), quiet=True).history) > 3
-
-
-def test_a_callback_may_stop_a_run(generated: Path, tmp_path: Path) -> None:
-    class Stop(Callback):
-        def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
-            del engine
-            progress.stopped = progress.epoch == 2
-
-    result = train(quick(generated, tmp_path / "out", **LONG), quiet=True, callbacks=[Stop()])
-    assert (len(result.history), result.stopped_early) == (2, True)
-
-
-def test_the_last_epoch_is_no_early_one(generated: Path, tmp_path: Path) -> None:
-    fields = {**LONG, "num_train_epochs": 2, "early_stopping_patience": 1, "early_stopping_threshold": 1}
-    result = train(quick(generated, tmp_path / "out", **fields), quiet=True)
-    assert (len(result.history), result.stopped_early) == (2, False)
-
-
-def test_stopping_needs_validation_clips(generated: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(generated / "train", data)
-    settings = quick(data, tmp_path / "out", early_stopping_patience=3, selection="last")
-    with pytest.raises(
-        ConfigError, match=r"early_stopping_patience=3 needs validation clips.*selection=best-validation"
-    ):
-        check(settings)
-    assert check(settings.model_copy(update={"selection": "best-validation"})).split.validation
-    with pytest.raises(
-        ConfigError, match=r"early_stopping_threshold=0\.1 does nothing without early_stopping_patience"
-    ):
-        check(quick(generated, tmp_path / "out", early_stopping_threshold=0.1, early_stopping_patience=0))
-
-
-def test_validation_clips_that_cannot_be_read_end_early_stopping_and_it_is_said(
-    generated: Path, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(generated, data)
-    for clip in (data / "validation").rglob("*.wav"):
-        clip.write_bytes(b"no sound")
-    fields = {"skip_broken": True, "early_stopping_patience": 1, "num_train_epochs": 3, "method": "linear"}
-    result = train(quick(data, tmp_path / "out", **fields), quiet=True)
-    assert len(result.history) == 3
-    assert "Note: there are no validation clips, so all epochs are trained, without early stopping" in result.notices
 
 
 # Together

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from astune.data.dataset import AudioDataset
 
+_WAYS_OUT = (
+    "; class_weights=balanced or sampler=balanced makes all classes count alike, and metric_for_best_model=macro_f1 keeps the best epoch "
+    "by that score"
+)
 # Always answering one class is right as often as that class comes: from three of four clips on, that looks like learning. With many
 # classes half of the clips do, where that is three times an even share or more.
-_WAYS_OUT = (
-    "; class_weights=balanced or sampler=balanced makes all classes count alike, and metric_for_best_model=macro_f1 keeps the "
-    "epoch that is best by it"
-)
 _MOST, _HALF, _TIMES_EVEN = 0.75, 0.5, 3
 
 

@@ -14,7 +14,7 @@ from astune.console import say
 from astune.data.layouts.base import load_data
 from astune.data.made_folds import usual_folds, with_folds
 from astune.data.options import DataOptions
-from astune.errors import AstuneError, ConfigError, listing
+from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.experiments.comparison import Comparison
 from astune.experiments.live_table import live_table
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, saved, shard_of
@@ -34,6 +34,7 @@ from astune.training.listening import listen_as_trained
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
     from astune.experiments.records import SavedPlan
+    from astune.training.check import Checked
 
 NO_NETWORK = "baseline"
 """Stands among the methods for :mod:`astune.experiments.baseline`."""
@@ -276,26 +277,37 @@ def _look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool) ->
     rows: set[str] = set()
     parts: set[tuple[int | None, int]] = set()
     faults: dict[str, list[str]] = {}
-    told = False
     for run in waiting:
         part = run.fold, run.seed
         if run.method is None or (run.row in rows and part in parts):
             continue
         config = TrainConfig(**run.config, output_dir=store.work(run.key), overwrite_output_dir=True)
+        who = run.row
         try:
             checked = check(config)
             if listen and part not in parts:
-                listened = listen_as_trained(config, checked)
-                if not listened.split.test:
-                    where = "the test split" if run.fold is None else f"fold {run.fold}"
-                    faults.setdefault(f"no test clip of {where} can be read; repair or remove them", []).append(run.row)
-                for notice in () if told else listened.notices:
-                    say(notice)
-                told = True
+                who = run.dataset
+                _hear(config, checked, told=bool(parts))
         except AstuneError as fault:
-            faults.setdefault(str(fault), []).append(run.row)
+            faults.setdefault(str(fault), []).append(who)
+            listen = listen and who == run.row  # what is broken would be heard again for each fold
         rows.add(run.row)
         parts.add(part)
     if faults:
         named = [f"{', '.join(dict.fromkeys(some))}: {fault}" for fault, some in faults.items()]
         raise ConfigError(listing(named, "the methods cannot be compared"))
+
+
+def _hear(config: TrainConfig, checked: Checked, *, told: bool) -> None:
+    """Compute the features of a fold, which its runs then find.
+
+    Raises:
+        AudioError: recordings cannot be read.
+        DataError: what can be read leaves nothing to test, or nothing of a class to train on.
+    """
+    listened = listen_as_trained(config, checked)
+    for notice in () if told else listened.notices:
+        say(notice)
+    if not listened.split.test:
+        where = "the test split" if config.fold is None else f"fold {config.fold}"
+        raise DataError(f"no test clip of {where} can be read; repair or remove them")

@@ -69,9 +69,11 @@ def recommended(compared: Compared) -> ComparedMethod | None:
         where no network is finished.
     """
     networks = _networks(compared)
+    if not networks:
+        return None
     best = _best(networks)
     alike = [row for row in networks if row is best or not _better(compared, best, row)]
-    return min(alike, key=lambda row: row.cost, default=None)
+    return min(alike, key=lambda row: row.cost)
 
 
 def recommend(compared: Compared) -> str:

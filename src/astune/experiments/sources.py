@@ -92,7 +92,8 @@ def own_entry(source: str, **fields: Any) -> DataEntry:
     Raises:
         ConfigError: the name cannot be shown.
     """
-    path = Path(source.partition(":")[2] or source)
+    layout, _, rest = source.partition(":")
+    path = Path(rest if layout in LAYOUTS else source)
     path = path.parent if path.stem == "metadata" else path
     shown = path.name if path.name not in {"", ".."} else path.resolve().name or "data"
     try:

@@ -166,7 +166,9 @@ class Tracker(Callback):
         """
         del progress
         settings = {
-            key: json_text(value) if isinstance(value, dict) else value
+            key: value
+            if isinstance(value, int | float | str)
+            else json_text(value)  # trackers take no lists and mappings
             for key, value in engine.setup.settings.items()
             if value is not None
         }

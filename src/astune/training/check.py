@@ -139,18 +139,19 @@ def _metric(config: TrainConfig, method: Method, dataset: AudioDataset) -> None:
     """Refuse a score that chooses the epoch where there is no such score, or no choice.
 
     Raises:
-        ConfigError: it is unknown to the task, or the last epoch is kept whatever it scores.
+        ConfigError: it is unknown to the task, or the last epoch is kept whatever it scores and nothing stops before it.
     """
     metric = config.metric_for_best_model
     if metric is None:
         return
     if metric not in dataset.task.metrics:
         raise ConfigError(unknown("metric_for_best_model", metric, dataset.task.metrics))
-    if settle(config, method, dataset.recipe)["selection"] == "last":
-        whose = "" if config.selection else f", which {dataset.source} comes with"
+    settled = settle(config, method, dataset.recipe)
+    if settled["selection"] == "last" and not settled["early_stopping_patience"]:
+        whose = "" if config.selection else f", which {dataset.source} comes with,"
         raise ConfigError(
             f"metric_for_best_model={metric} chooses the best epoch, and selection=last{whose} keeps the last one; leave it out, or give "
-            "selection=best-validation"
+            "selection=best-validation, or early_stopping_patience, which goes by it too"
         )
 
 

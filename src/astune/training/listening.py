@@ -94,12 +94,7 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
     length = input_length(config, checked.dataset, checked.split, quiet=quiet)
     front_end, dataset = load_front_end(config.backbone, length), checked.dataset
     listened = listen_to(
-        dataset,
-        checked.split,
-        front_end,
-        skip_broken=config.skip_broken,
-        balanced=config.balances_classes,
-        quiet=quiet,
+        dataset, checked.split, front_end, skip_broken=config.skip_broken, balanced=config.balances_classes, quiet=quiet
     )
     drawn_from = materials_of(config, dataset, listened.split, listened.features, front_end, quiet=quiet)
     return replace(listened, notices=[*listened.notices, *drawn_from.notices])
