@@ -237,13 +237,18 @@ class AudioClassifier(Summarised, nn.Module):
             counted |= {name for name in parameters if name.startswith(("head.", "norm."))}
         return sum(parameters[name].numel() for name in counted)
 
+    def _figures(self, scores: dict[str, Any]) -> dict[str, Any]:
+        kept = self.task.by_class
+        return {name: value for name, value in scores.items() if name == kept or not isinstance(value, list | dict)}
+
     def to_adapter(self, *, compute_dtype: str = "float32", **about: Any) -> Adapter:
         """What was trained, as a value with copies of all tensors: training on does not change it.
 
         Args:
             compute_dtype: of training.
             about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix and figures of every class
-                among the metrics stay out, because they may be many times as large as the weights. They are in ``results.json``.
+                among the metrics stay out, but for :attr:`astune.tasks.Task.by_class`, because they may be many times as large as the
+                weights. They are in ``results.json``.
 
         Returns:
             The adapter.
@@ -254,7 +259,7 @@ class AudioClassifier(Summarised, nn.Module):
         unexpected = about.keys() - set(_ABOUT)
         if unexpected:
             raise AdapterError(unknown("entry", min(unexpected), _ABOUT))
-        about["metrics"] = {split: _figures(scores) for split, scores in about.get("metrics", {}).items()}
+        about["metrics"] = {split: self._figures(scores) for split, scores in about.get("metrics", {}).items()}
         config = AdapterConfig(
             format_version=FORMAT_VERSION,
             spec=self.method.spec,
@@ -366,10 +371,6 @@ def _loaded(backbone: object) -> Backbone:
             f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
         )
     raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
-
-
-def _figures(scores: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scores.items() if not isinstance(value, list | dict)}
 
 
 def _tree(modules: dict[str, nn.Module]) -> nn.Module:

@@ -54,8 +54,9 @@ def model_card(config: AdapterConfig) -> str:
     ]
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
-        lines += ["\n## Scores\n", *_scores(config.metrics, task_named(config.task).shares)]
-        lines += _recalls(config.metrics, config.labels)
+        task = task_named(config.task)
+        lines += ["\n## Scores\n", *_scores(config.metrics, task.shares)]
+        lines += _by_class(config.metrics, config.labels, task.by_class or "")
     lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
     return "\n".join(lines) + "\n"
 
@@ -68,18 +69,18 @@ def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) ->
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _recalls(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str]) -> list[str]:
-    """A table of the recall of each class, the lowest first: on test clips, or on validation clips where there are none."""
+def _by_class(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str], name: str) -> list[str]:
+    """A table of a figure of each class, the lowest first: of the test clips, or of the validation clips where there are none."""
     split = "test" if "test" in metrics else "validation"
-    recalls = metrics.get(split, {}).get("recall")
-    if not isinstance(recalls, list) or len(recalls) != len(labels):  # a caller's own figure of that name
+    values = metrics.get(split, {}).get(name)
+    if not isinstance(values, list) or len(values) != len(labels):  # a caller's own figure of that name
         return []
-    found = sorted((recall, label) for recall, label in zip(recalls, labels, strict=True) if recall is not None)
+    found = sorted((value, label) for value, label in zip(values, labels, strict=True) if value is not None)
     if not found:
         return []
     more = f", {_LABELS_SHOWN} lowest of {len(found):,}" if len(found) > _LABELS_SHOWN else ""
-    rows = [f"| {_cell(label)} | {recall:.2%} |" for recall, label in found[:_LABELS_SHOWN]]
-    return [f"\n| class | {split} recall{more} |\n| --- | --- |", *rows]
+    rows = [f"| {_cell(label)} | {value:.2%} |" for value, label in found[:_LABELS_SHOWN]]
+    return [f"\n| class | {split} {name.replace('_', ' ')}{more} |\n| --- | --- |", *rows]
 
 
 def _share(scores: dict[str, Any], name: str) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _WIDEST = 20.0  # inches of a matrix: a thousand classes at a line of text each would take gigabytes to draw
 _COUNTED = 15  # classes up to which a cell of a confusion matrix has room for its count
 _LINE = 0.22  # inches of a bar
-_BARS = 50  # as many as are read
 
 
 def draw_confusion(
@@ -98,36 +97,6 @@ def draw_confused_pairs(
         x_label="share of the clips of the true class (true → predicted)",
         title=title,
         nothing="no clip is confused",
-    )
-
-
-def draw_label_scores(scores: Sequence[float | None], labels: Sequence[str], x_label: str, title: str = "") -> Figure:
-    """Draw a figure of each label, the lowest first.
-
-    Args:
-        scores: from 0 to 1, (labels,); None for labels that have none, which are left out.
-        labels: their names, (labels,); of more than 50, those with the lowest scores.
-        x_label: what the figure is.
-        title: above the bars; which labels they are of is added where some are left out.
-
-    Returns:
-        matplotlib's figure, with an Agg canvas.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    known = [(score, label) for score, label in zip(scores, labels, strict=True) if score is not None]
-    lowest = sorted(known, key=lambda one: one[0])[:_BARS]
-    unknown = f", {len(labels) - len(known):,} without a score" if len(known) < len(labels) else ""
-    if len(lowest) < len(labels):
-        title = f"{title}\n{len(lowest):,} lowest of {len(labels):,} labels{unknown}"
-    return _draw_bars(
-        [score for score, _ in lowest],
-        [drawn(label) for _, label in lowest],
-        [f"{score:.1%}" for score, _ in lowest],
-        x_label=x_label,
-        title=title,
-        nothing="no label has a score",
     )
 
 

@@ -50,6 +50,8 @@ class Task(ABC):
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
     later_shares: ClassVar[frozenset[str]] = frozenset()
     """Those of the shares that records of older versions do not have."""
+    by_class: ClassVar[str | None] = None
+    """The figure of each class that summaries show, from 0 to 1, with underscores for spaces; it is None for a class that no clip has."""
     weight_bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     """Lowest and highest of the weights that balance classes; others are cut to these."""
     counts_clips: ClassVar[bool] = False
@@ -269,6 +271,7 @@ class SingleLabel(Task):
         "balanced_accuracy": "balanced accuracy",
     }
     later_shares: ClassVar[frozenset[str]] = frozenset({"balanced_accuracy"})
+    by_class: ClassVar[str | None] = "recall"
     counts_clips = True
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
@@ -321,6 +324,7 @@ class MultiLabel(Task):
     name = "multi-label"
     headline = "map"
     shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP", "macro_f1": "macro F1"}
+    by_class: ClassVar[str | None] = "average_precision"
     weight_bounds: ClassVar[tuple[float, float]] = (0.01, 100.0)
 
     def strata(self, clip: Clip) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from astune.class_scores import score_classes
 from astune.errors import ConfigError
 from astune.label_scores import score_labels
-from astune.score_plots import draw_confused_pairs, draw_label_scores
+from astune.score_plots import draw_confused_pairs
 from astune.training.loop import train
 from astune.training.score_picture import draw_scores, foreign_picture, write_score_picture
 from tests.unit.test_class_weights import settings, uneven
@@ -102,16 +102,12 @@ def test_of_several_labels_it_is_the_precision_of_each() -> None:
     assert name == "average_precision.png"
     (axes,) = figure.axes
     # Of a the first and the third of three are right, of b the second and the third; no clip has c.
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
-    assert widths(axes) == pytest.approx([(1 / 2 + 2 / 3) / 2, (1 + 2 / 3) / 2])
-    assert "2 lowest of 3 labels, 1 without a score" in title_of(figure)
-
-
-def test_of_many_labels_the_lowest_are_shown() -> None:
-    figure = draw_label_scores([n / 100 for n in range(80)], names(80), "average precision", "t")
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == names(50)
-    assert title_of(figure) == "t\n50 lowest of 80 labels"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert widths(axes) == pytest.approx([(1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2])
+    assert title_of(figure).splitlines()[0] == "x: 3 test clips"
+    assert title_of(figure).endswith("1 label without test clips")
+    none = {"clips": 3, "average_precision": [None, None]}
+    assert draw_scores({"test": none}, ["a", "b"], "multi-label", "x") is None
 
 
 def test_a_task_of_other_scores_has_no_picture() -> None:

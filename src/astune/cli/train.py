@@ -20,7 +20,7 @@ from astune.training.config import TrainConfig
 if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
-_LOWEST = 3  # classes whose recall is shown
+_LOWEST = 3  # classes that are shown, with the figure by which they do worst
 
 
 def register(app: typer.Typer) -> None:
@@ -106,9 +106,9 @@ def show(runs: list[TrainResult]) -> None:
             found = [100 * run.scores["test"][name] for run in runs if name in run.scores["test"]]
             if len(found) == len(runs):
                 print_result(f"test {heading} {mean(found):.1f} ± {stdev(found):.1f} % over {len(runs)} folds")
-    recalls = _lowest_recalls(runs)
-    if recalls:
-        print_result(recalls)
+    lowest = _lowest_classes(runs, task.by_class or "")
+    if lowest:
+        print_result(lowest)
     print_result(f"adapter: {first.output_dir}")
     print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 
@@ -118,14 +118,15 @@ def _percent(run: TrainResult, split: str, key: str) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _lowest_recalls(runs: list[TrainResult]) -> str | None:
-    """The classes that are found least, of the test clips or else the validation clips; means of the runs."""
+def _lowest_classes(runs: list[TrainResult], name: str) -> str | None:
+    """The classes that do worst by a figure such as the recall, on the test clips or else the validation clips; means of the runs."""
     split = "test" if "test" in runs[0].scores else "validation"
     found: dict[str, list[float]] = {}
     for run in runs:
-        for label, recall in zip(run.labels, run.scores.get(split, {}).get("recall", ()), strict=False):
-            if recall is not None:
-                found.setdefault(label, []).append(recall)
+        values = run.scores.get(split, {}).get(name, ())  # a run of an older version has none
+        for label, value in zip(run.labels, values, strict=False):
+            if value is not None:
+                found.setdefault(label, []).append(value)
     lowest = sorted(found, key=lambda label: mean(found[label]))[:_LOWEST]
     shown = ", ".join(f"{printable(label)} {mean(found[label]):.1%}" for label in lowest)
-    return f"lowest {split} recall by class: {shown}" if shown else None
+    return f"lowest {split} {name.replace('_', ' ')} by class: {shown}" if shown else None

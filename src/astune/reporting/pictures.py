@@ -12,8 +12,8 @@ from sklearn.manifold import TSNE
 from astune.console import say
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
+from astune.label_plots import draw_label_scores
 from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
-from astune.reporting.label_plots import draw_label_scores
 from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
 

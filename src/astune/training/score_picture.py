@@ -9,8 +9,10 @@ from astune.canvas import write_figure
 from astune.confusion import whole
 from astune.errors import ConfigError
 from astune.files import write_bytes
+from astune.label_plots import draw_label_scores
+from astune.plurals import number_of
 from astune.printable import printable
-from astune.score_plots import draw_confused_pairs, draw_confusion, draw_label_scores
+from astune.score_plots import draw_confused_pairs, draw_confusion
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def draw_scores(
         about: what was trained, for the title.
 
     Returns:
-        Name of the file, and matplotlib's figure; None where no clips were scored, or the task has nothing that is drawn.
+        Name of the file, and matplotlib's figure; None where no clips were scored, or the scores have nothing that is drawn.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -49,7 +51,7 @@ def draw_scores(
         return None
     of = scores[split]
     figures = ", ".join(f"{heading} {of[name]:.1%}" for name, heading in task_named(task).shares.items() if name in of)
-    title = f"{printable(about)}: {of['clips']:,} {split} {'clip' if of['clips'] == 1 else 'clips'}\n{figures}"
+    title = f"{printable(about)}: {number_of(of['clips'], f'{split} clip')}\n{figures}"
     if "confusion" in of:
         matrix = whole(of["confusion"])
         if len(labels) <= _WHOLE:
@@ -57,8 +59,11 @@ def draw_scores(
         return CONFUSION, draw_confused_pairs(
             matrix, labels, f"{title}\npairs of {len(labels):,} classes confused most"
         )
-    if "average_precision" in of:
-        return PRECISION, draw_label_scores(of["average_precision"], labels, "average precision", title)
+    precision = of.get("average_precision", [])
+    if any(value is not None for value in precision):
+        absent = sum(value is None for value in precision)
+        more = f"\n{number_of(absent, 'label')} without {split} clips" if absent else ""
+        return PRECISION, draw_label_scores(labels, [precision], title + more)
     return None
 
 

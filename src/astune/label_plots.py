@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astune.reporting.canvas import COLOURS, LABEL_SIZE, LETTER, drawn, new_figure
+from astune.canvas import COLOURS, LABEL_SIZE, LETTER, drawn, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
