@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import astune
 from astune.cli import app
-from astune.data import load_data
+from astune.data import LAYOUTS, load_data
 from astune.errors import ConfigError, DataError
 from astune.experiments.compare import compare, method_specs, plan_comparison
 from astune.experiments.compared import Compared, ComparedMethod
@@ -207,6 +207,19 @@ def test_data_with_splits_or_folds_are_tested_as_they_say(generated: Path, tmp_p
     one = plan_comparison(f"csv:{table / 'clips.csv'}", "linear,lora", folds=[2], **QUICK)
     assert one.plan.notes[1:3] == ("Fold 2 tests in every run", "Seeds: 3 runs of each method")
     assert {run.fold for run in one.runs} == {2}
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_data_in_every_layout_can_be_compared(name: str, tmp_path: Path) -> None:
+    try:
+        path = LAYOUTS[name].write_example(tmp_path / "data")
+    except ConfigError as absent:
+        pytest.skip(str(absent))
+    planned = plan_comparison(f"{name}:{path}", "linear,lora", **QUICK)
+    runs = {(run.fold, run.seed) for run in planned.runs}
+    assert len(planned.runs) == 2 * len(runs) >= 2 * 3
+    made = "make_folds" in planned.runs[0].identity
+    assert made is not bool(load_data(f"{name}:{path}").folds or load_data(f"{name}:{path}").split().test)
 
 
 def test_runs_are_those_of_any_other_experiment(clips: Path) -> None:
