@@ -138,12 +138,7 @@ def set_up(
     announce(_plan(model, config, recipe, listened.split))
     with writing(config.output_dir):
         _clear_folder(config, accelerator)
-    arithmetic = Arithmetic.of(
-        accelerator.device, in_bf16(config.bf16, accelerator.device), config.store_bf16,
-        attention_kernel=config.attention_kernel, matmul_precision=config.matmul_precision, compile=config.compile,
-    )  # fmt: skip
-    for notice in _slow_choices(config, arithmetic):
-        announce(notice)
+    arithmetic = _arithmetic(config, accelerator.device, announce)
     arithmetic.prepare(model.sites)
     return Setup(
         config=config,
@@ -218,6 +213,17 @@ def _clear_folder(config: TrainConfig, accelerator: Accelerator) -> None:
     if config.overwrite_output_dir and accelerator.is_main_process:
         clear(config.output_dir)
     accelerator.wait_for_everyone()
+
+
+def _arithmetic(config: TrainConfig, device: torch.device, announce: Callable[[str], None]) -> Arithmetic:
+    """How the run computes; what of it is slow is said."""
+    arithmetic = Arithmetic.of(
+        device, in_bf16(config.bf16, device), config.store_bf16,
+        attention_kernel=config.attention_kernel, matmul_precision=config.matmul_precision, compile=config.compile,
+    )  # fmt: skip
+    for notice in _slow_choices(config, arithmetic):
+        announce(notice)
+    return arithmetic
 
 
 def _slow_choices(config: TrainConfig, arithmetic: Arithmetic) -> list[str]:
