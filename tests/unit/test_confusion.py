@@ -71,7 +71,7 @@ def test_an_adapter_folder_holds_no_matrix(tmp_path: Path) -> None:
     metrics = read_config(tmp_path / "adapter_config.json").metrics
     assert metrics == {"test": {**scores.figures(), "recall": scores.recall}}
     assert set(scores.figures()) == {"clips", "accuracy", "macro_f1", "balanced_accuracy", "loss"}
-    assert (tmp_path / "adapter_config.json").stat().st_size < 40 * 300
+    assert (tmp_path / "adapter_config.json").stat().st_size < 60 * 300  # the name and the recall of each class
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "| test | 900 | 66.67% |" in card
     assert "class 19 and 280 more |" in card
