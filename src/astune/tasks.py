@@ -147,9 +147,24 @@ class Task(ABC):
             than: of the best so far; None where there is none.
             metric: name of the figure, such as ``loss``; the headline where None.
         """
+        if than is None:
+            return True
+        gain = self.gain(figures, than, metric)
+        return gain > 0 or (gain == 0 and figures["loss"] < than["loss"])
+
+    def gain(self, figures: Mapping[str, float], than: Mapping[str, float], metric: str | None = None) -> float:
+        """How much better one epoch's weights are than another's, by a figure alone.
+
+        Args:
+            figures: of the later epoch, on validation clips.
+            than: of the earlier one.
+            metric: name of the figure, such as ``loss``; the headline where None.
+
+        Returns:
+            Above 0 where they are better; of a loss, by how much it is lower.
+        """
         name = metric or self.headline
-        sign = -1 if name == "loss" else 1
-        return than is None or (sign * figures[name], -figures["loss"]) > (sign * than[name], -than["loss"])
+        return (than[name] - figures[name]) if name == "loss" else (figures[name] - than[name])
 
 
 class SingleLabel(Task):

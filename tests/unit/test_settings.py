@@ -115,7 +115,7 @@ def test_the_users_number_counts_then_the_methods_then_the_data_sets(
 
 def test_the_data_decide_what_is_left() -> None:
     settled = settle(CONFIG, parse_method("lora"), DataRecipe())
-    recipe = asdict(complete(settled, Facts(training_clips=1000, max_length=250, processes=2)))
+    recipe = asdict(complete(settled, Facts(training_clips=1000, max_length=250, batches=2)))
     assert (recipe["max_length"], recipe["time_mask"], recipe["num_train_epochs"]) == (
         250,
         40,

@@ -58,9 +58,11 @@ def _data_set(name: str, entries: Sequence[PlanEntry], done: Mapping[str, RunRec
     classes = max((len(record.result.labels) for record in finished), default=0)
     size = f"{classes} classes, {_range(tested)} test clips a run; " if finished else ""
     folds = sorted({entry.fold for entry in entries if entry.fold is not None})
+    early = [len(record.result.history) for record in finished if record.result.stopped_early]
+    stopped = f" ({number_of(len(early), 'run')} stopped early, after {_range(early)})" if early else ""
     return (
         f"{name}: {size}{f'folds {_listed(folds)}' if folds else 'its own split'}; "
-        f"epochs {_values(entries, done, 'num_train_epochs')}, frames {_values(entries, done, 'max_length')}, "
+        f"epochs {_values(entries, done, 'num_train_epochs')}{stopped}, frames {_values(entries, done, 'max_length')}, "
         f"selection {_values(entries, done, 'selection')}"
     )
 

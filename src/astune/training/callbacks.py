@@ -37,7 +37,7 @@ class Callback:
         """
 
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
-        """After each step.
+        """After each step of the optimiser, of one batch or of several whose gradients are added.
 
         Args:
             engine: of the run.
@@ -47,9 +47,11 @@ class Callback:
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """After each epoch, when its validation clips have been scored.
 
+        The model has the weights that training goes on with; ``with engine.kept_weights():`` has their average, where there is one.
+
         Args:
             engine: of the run.
-            progress: the last entry of its history is the epoch's.
+            progress: the last entry of its history is the epoch's; setting its ``stopped`` ends the run.
         """
 
     def on_save(self, engine: Engine, progress: Progress) -> None:
@@ -140,15 +142,15 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Say loss, the headline figure of the validation clips, and the training time so far."""
-        last = progress.epoch == engine.setup.recipe.num_train_epochs
-        if last or progress.epoch == 1 or time.perf_counter() - self._said >= self._seconds:
+        if engine.is_over(progress) or progress.epoch == 1 or time.perf_counter() - self._said >= self._seconds:
             self._say(engine, progress, progress.epoch, _told(engine, progress.history[-1]))
 
     def _say(self, engine: Engine, progress: Progress, epoch: int, figures: str) -> None:
         self._said = time.perf_counter()
         done = engine.global_step(progress)
         left = (engine.total_steps - done) * (self._said - self._began) / max(done - self._before, 1)
-        rest = f", about {duration(left)} left" if left else ""
+        most = "up to" if engine.setup.recipe.early_stopping_patience else "about"
+        rest = f", {most} {duration(left)} left" if left and not progress.stopped else ""
         epochs = engine.setup.recipe.num_train_epochs
         engine.setup.announce(f"Epoch {epoch} of {epochs}: {figures}, {progress.seconds:.0f} s{rest}")
 
@@ -177,7 +179,8 @@ class Tracker(Callback):
 
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """Send the scores of the test clips."""
-        engine.accelerator.log(_flat({"test": result.scores.get("test", {})}), step=engine.total_steps)
+        steps = len(result.history) * engine.steps_per_epoch
+        engine.accelerator.log(_flat({"test": result.scores.get("test", {})}), step=steps)
         # Not with end_training: it would part the processes, and the next fold needs them.
         for tracker in engine.accelerator.trackers:
             tracker.finish()
@@ -210,7 +213,7 @@ class Checkpoints(Callback):
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Save, unless this epoch was a short one and not the last."""
         setup = engine.setup
-        due = not engine.stage.cached_layers or progress.epoch == setup.recipe.num_train_epochs
+        due = not engine.stage.cached_layers or engine.is_over(progress)
         due |= self._at_a_multiple(engine, progress)
         # Only the main process's clock may decide for all.
         if due or broadcast_object_list([time.perf_counter() - self._saved > self._seconds])[0]:
@@ -226,7 +229,7 @@ class Checkpoints(Callback):
 
     def _save(self, engine: Engine, progress: Progress) -> None:
         setup = engine.setup
-        states = gather_object([checkpoint.random_states()])
+        random_states = gather_object([checkpoint.random_states()])
         if engine.accelerator.is_main_process:
             checkpoint.save(
                 setup.config.output_dir,
@@ -234,9 +237,8 @@ class Checkpoints(Callback):
                 progress,
                 setup.settings,
                 {"digest": setup.record.digest, "labels": list(setup.record.labels)},
-                engine.model,
-                engine.optimizer,
-                states,
+                engine.states(),
+                random_states,
             )
         engine.accelerator.wait_for_everyone()
         self._saved = time.perf_counter()

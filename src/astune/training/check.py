@@ -18,9 +18,13 @@ from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing
 from astune.methods import Method, parse_method
+from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
+from astune.training.processes import launched_processes
+from astune.training.recipe import Facts, complete, settle
+from astune.training.schedule import Schedule, steps_per_epoch
 
 _T = TypeVar("_T")
 
@@ -102,6 +106,9 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
         attempt(lambda: refuse_unusable(config, size.adapter_bytes if size else 0))
     attempt(lambda: _tracker(config))
     attempt(lambda: _compiler(config))
+    if method and parts:
+        attempt(lambda: _refuse_endless_warmup(config, method, *parts))
+        attempt(lambda: _refuse_blind_stopping(config, method, *parts))
     if method is None or parts is None or size is None or faults:
         return None, faults
     return Checked(method, *parts, size.parameters), []
@@ -117,6 +124,36 @@ def _compiler(config: TrainConfig) -> None:
     if config.compile and name and not torch.cuda.is_available():
         raise ConfigError(
             f"--compile wants the C++ compiler {name!r}, which is not there; install it, set CXX, or leave --compile out"
+        )
+
+
+def _refuse_endless_warmup(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
+    """Refuse a warm-up as long as the run.
+
+    Raises:
+        ConfigError: it is.
+    """
+    processes = launched_processes()
+    facts = Facts(len(split.train), LONGEST_INPUT, processes * config.gradient_accumulation_steps)
+    recipe = complete(settle(config, method, dataset.recipe), facts)
+    Schedule.of(recipe, recipe.num_train_epochs * steps_per_epoch(len(split.train), recipe, config, processes))
+
+
+def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
+    """Refuse early stopping that has no validation clips to go by, or a threshold without it.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if config.early_stopping_patience and not split.validation:
+        raise ConfigError(
+            f"early_stopping_patience={config.early_stopping_patience} needs validation clips, and {dataset.source} leaves none; "
+            "give selection=best-validation, which holds a tenth out, or data with a validation split"
+        )
+    if config.early_stopping_threshold and not settle(config, method, dataset.recipe)["early_stopping_patience"]:
+        raise ConfigError(
+            f"early_stopping_threshold={config.early_stopping_threshold:g} does nothing without early_stopping_patience; "
+            "give how many epochs to wait, such as 5"
         )
 
 

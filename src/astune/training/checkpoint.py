@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -21,15 +21,27 @@ from astune.json_text import json_text
 from astune.training.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
 
-    from astune.classifier import AudioClassifier
-
 _PREFIX = "checkpoint-"
 _STATE = "trainer_state.json"
+
+
+class Continued(Protocol):
+    """What a checkpoint continues; :class:`astune.training.engine.Engine` is one."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch."""
+
+    def states(self) -> dict[str, dict[str, Tensor]]:
+        """Everything that changes while it trains, by name."""
+
+    def load_states(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """The inverse of :meth:`states`; takes the weights of the best epoch too, as ``best``, and refuses others."""
 
 
 def latest(output_dir: Path) -> Path | None:
@@ -92,8 +104,7 @@ def save(
     progress: Progress,
     identity: dict[str, Any],
     data: dict[str, Any],
-    model: AudioClassifier,
-    optimizer: torch.optim.Optimizer,
+    states: Mapping[str, Mapping[str, Tensor]],
     random_states: list[dict[str, Tensor]],
 ) -> None:
     """Write a checkpoint and delete the ones before it.
@@ -104,8 +115,7 @@ def save(
         progress: where the run stands.
         identity: what the run was told; a checkpoint is used for nothing else.
         data: digest and labels of its data.
-        model: what is trained.
-        optimizer: over ``model.trained_parameters()``, in that order.
+        states: what continues it, as :meth:`astune.training.engine.Engine.states` gives it; a file each.
         random_states: torch's generators, a process an entry.
     """
     final = output_dir / f"{_PREFIX}{global_step}"
@@ -113,12 +123,12 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        save_tensors(partial / "trained.safetensors", _on_cpu(model.adapter_state()))
-        save_tensors(partial / "optimizer.safetensors", _on_cpu(_flatten(model, optimizer)))
+        for name, tensors in states.items():
+            save_tensors(partial / f"{name}.safetensors", _on_cpu(tensors))
         if progress.best is not None:
             save_tensors(partial / "best.safetensors", progress.best)
-        for rank, states in enumerate(random_states):
-            save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(states))
+        for rank, generators in enumerate(random_states):
+            save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(generators))
         state = {"progress": progress.record(), "identity": identity, "data": data}
         write_text(partial / _STATE, json_text(state, indent=2))
         if final.exists():
@@ -160,23 +170,14 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         raise CheckpointError(f"{checkpoint} is damaged: {reason}; start anew with --overwrite-output-dir") from fault
 
 
-def load(
-    checkpoint: Path,
-    identity: dict[str, Any],
-    model: AudioClassifier,
-    optimizer: torch.optim.Optimizer,
-    rank: int,
-    steps_per_epoch: int,
-) -> Progress:
+def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int) -> Progress:
     """Put a run back where it stood, torch's generators included.
 
     Args:
         checkpoint: its folder.
         identity: what the run is told now.
-        model: takes the trained weights.
-        optimizer: takes its state.
+        engine: of the run; takes what continues it.
         rank: of this process.
-        steps_per_epoch: of the run.
 
     Returns:
         How far the run has come.
@@ -184,7 +185,6 @@ def load(
     Raises:
         CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
     """
-    best = checkpoint / "best.safetensors"
     with _refusing_damage(checkpoint):
         record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         progress = Progress(**record["progress"])
@@ -192,16 +192,13 @@ def load(
         # are drawn where there are any.
         compared: dict[str, Any] = {name: identity[name] for name in ("data", "randomness_format") if name in identity}
         refuse_other_settings(checkpoint, {**record["identity"], **compared}, identity)
-        progress.refuse_impossible(steps_per_epoch)
-        files = [load_file(checkpoint / f"{name}.safetensors") for name in ("trained", "optimizer", f"random-{rank}")]
-        progress.best = load_file(best) if progress.best_epoch is not None else None
-        trained, moments, random = files
-        for state in (trained, progress.best):
-            if state is not None:
-                model.refuse_other_tensors(state)
-        _unflatten(model, optimizer, moments)
+        progress.refuse_impossible(engine.steps_per_epoch)
+        names = [*engine.states(), *(["best"] if progress.best_epoch is not None else [])]
+        random = load_file(checkpoint / f"random-{rank}.safetensors")
+        states = {name: load_file(checkpoint / f"{name}.safetensors") for name in names}
+        engine.load_states(states)
+        progress.best = states.get("best")
         set_random_states(random)
-    model.load_adapter_state(trained)
     return progress
 
 
@@ -250,20 +247,5 @@ def set_random_states(states: dict[str, Tensor]) -> None:
         torch.cuda.set_rng_state(states["cuda"])
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _flatten(model: AudioClassifier, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names = list(model.trained_parameters())
-    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
-    return {f"{names[index]}:{key}": value for index, entry in state.items() for key, value in entry.items()}
-
-
-def _unflatten(model: AudioClassifier, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    indices = {name: index for index, name in enumerate(model.trained_parameters())}
-    state: dict[int, dict[str, Tensor]] = {}
-    for flat, value in tensors.items():
-        name, _, key = flat.rpartition(":")
-        state.setdefault(indices[name], {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

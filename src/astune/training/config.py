@@ -83,10 +83,11 @@ class TrainConfig(DataOptions):
         None, gt=0, description="highest rate; the scheduler lowers it"
     )
     lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
-        None, description="how the rate falls after the warm-up; by default to 0 along a cosine"
+        None,
+        description="how the rate falls after the warm-up; by default to 0 at the end of all epochs, along a cosine",
     )
     warmup_steps: Annotated[float | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="steps in which the rate rises from 0; below 1 a share of all steps"
+        None, ge=0, description="steps in which the rate rises from 0; below 1, a share of all steps"
     )
     num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
         None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
@@ -95,16 +96,22 @@ class TrainConfig(DataOptions):
         None, ge=1, description="clips a step and process"
     )
     gradient_accumulation_steps: Annotated[int, Setting("result", "Training", since=2)] = Field(
-        1, ge=1, description="batches whose gradients are added up for one step of the optimiser"
+        1, ge=1, description="batches that make one step of the optimiser, as one batch so many times as large would"
     )
     max_grad_norm: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, description="longest gradient; longer ones are scaled down to it; 0 for no bound"
+        0.0, ge=0, description="largest norm of a step's gradient; larger ones are scaled down to it; 0 for no bound"
     )
     ema_decay: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, lt=1, description="score and keep a moving average of the weights with this decay a step; 0 for none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="score and keep a moving average of the weights, with this decay at each step; 0 for none",
     )
     early_stopping_patience: Annotated[int | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="stop after so many epochs without a better validation score; 0 to train all epochs"
+        None, ge=0, description="stop after so many epochs without a higher validation score; 0 to train all epochs"
+    )
+    early_stopping_threshold: Annotated[float, Setting("result", "Training", since=2)] = Field(
+        0.0, ge=0, description="rise of the validation score that early stopping takes for none, such as 0.01"
     )
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
@@ -205,6 +212,18 @@ class TrainConfig(DataOptions):
     @classmethod
     def _path_as_text(cls, value: object) -> object:
         return path_as_text(value)
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _whole_steps(cls, value: float | None) -> float | None:
+        """From 1 on it counts steps.
+
+        Raises:
+            ValueError: it is above 1 and not a whole number.
+        """
+        if value is not None and value >= 1 and not value.is_integer():
+            raise ValueError("give a whole number of steps, or a share of all steps below 1")
+        return value
 
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod

@@ -1,22 +1,28 @@
-"""One step and one scoring, by one process or many: the module that is trained, its optimiser and its augmentations."""
+"""One step and one scoring, by one process or many: the module that is trained, its optimiser, schedule, average and augmentations."""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from accelerate.utils import broadcast
+from torch.nn.utils import clip_grad_norm_
 
 from astune.adapter_file import unsound
 from astune.errors import NumericalError
 from astune.features.augmentation import TrainingBatch
 from astune.keyed import keyed_generator
+from astune.training.early_stopping import epochs_without_gain
 from astune.training.processes import batches, logits_of
+from astune.training.schedule import Schedule, steps_per_epoch
+from astune.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -28,16 +34,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A process's part of one step, on its device."""
+class MicroBatch:
+    """A process's part of one batch of a step, on its device."""
 
     inputs: Tensor
     targets: Tensor
     kept_patches: Tensor | None
     counts: bool
-    """Whether it has clips of this step; where not, it sends a gradient of zero."""
+    """Whether it has clips of this batch; where not, it sends a gradient of zero."""
     clips: int
-    """Of the step over all processes."""
+    """Of the batch over all processes."""
+    clips_of_step: int
+    """Of all batches of the step over all processes."""
+    ends_step: bool
+    """Whether it is the last one of its step."""
 
 
 class Engine:
@@ -64,9 +74,14 @@ class Engine:
             weight_decay=recipe.weight_decay,
         )
         self.prepared = setup.arithmetic.translated(self.accelerator.prepare_model(stage.module))
-        whole_batch = recipe.per_device_train_batch_size * self.accelerator.num_processes
-        self.steps_per_epoch: int = math.ceil(len(setup.split.train) / whole_batch)
+        self.steps_per_epoch = steps_per_epoch(
+            len(setup.split.train), recipe, setup.config, self.accelerator.num_processes
+        )
         self.total_steps: int = recipe.num_train_epochs * self.steps_per_epoch
+        self.schedule = Schedule.of(recipe, self.total_steps)
+        decay = setup.config.ema_decay
+        self.average = WeightAverage(self.model.trained_parameters(), decay) if decay else None
+        """Scored and kept in the place of the weights, where there is one."""
 
     def global_step(self, progress: Progress) -> int:
         """Optimiser steps taken since the beginning.
@@ -77,36 +92,35 @@ class Engine:
         return progress.epoch * self.steps_per_epoch + progress.step
 
     def rate(self, step: int) -> float:
-        """Learning rate: cosine annealing to zero, as a function of the step alone.
+        """Learning rate, a function of the step alone.
 
         Args:
             step: from 0, since the beginning.
         """
-        return self.setup.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
+        return self.schedule.rate(step)
 
-    def steps(self, epoch: int, first: int = 0) -> Iterator[Step]:
-        """This process's part of the steps of an epoch.
+    def steps(self, epoch: int, first: int = 0) -> Iterator[MicroBatch]:
+        """This process's part of the steps of an epoch, each of ``gradient_accumulation_steps`` batches.
 
         Args:
             epoch: decides the order of the clips and what augmentations draw.
             first: of the steps that are wanted.
 
         Yields:
-            The steps, each made and placed on the device when it is asked for.
+            The batches, each made and placed on the device when it is asked for. The last step may have fewer of them.
         """
         setup, accelerator = self.setup, self.accelerator
-        order = keyed_generator(setup.config.seed, "shuffle", epoch).permutation(np.asarray(setup.split.train))
-        shares = batches(
-            order.tolist(),
-            setup.recipe.per_device_train_batch_size,
-            accelerator.num_processes,
-            accelerator.process_index,
-        )
+        order = keyed_generator(setup.config.seed, "shuffle", epoch).permutation(np.asarray(setup.split.train)).tolist()
+        size = setup.recipe.per_device_train_batch_size
+        whole = size * accelerator.num_processes * setup.config.gradient_accumulation_steps
         self.prepared.train()
-        for share, whole in list(shares)[first:]:
-            yield self._placed(share, whole, epoch)
+        for start in range(first * whole, len(order), whole):
+            step = order[start : start + whole]
+            shares = list(batches(step, size, accelerator.num_processes, accelerator.process_index))
+            for number, (share, clips) in enumerate(shares, start=1):
+                yield self._placed(share, clips, epoch, len(step), ends_step=number == len(shares))
 
-    def _placed(self, share: list[int], whole: int, epoch: int) -> Step:
+    def _placed(self, share: list[int], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
         clips = share or [self.setup.split.train[0]]
         names = tuple(self.names[clip] for clip in clips)
         batch = TrainingBatch(self.stage.inputs.batch(clips), self.targets[clips], tuple(clips), names, epoch)
@@ -114,33 +128,106 @@ class Engine:
             batch = augmentation.augment(batch)
         place = self.setup.arithmetic.place
         kept = None if batch.kept_patches is None else place(batch.kept_patches)
-        return Step(place(batch.inputs), place(batch.targets), kept, bool(share), whole)
+        return MicroBatch(place(batch.inputs), place(batch.targets), kept, bool(share), whole, clips_of_step, ends_step)
 
-    def step(self, step: Step, number: int) -> Tensor:
-        """Take one optimiser step.
+    def backward(self, batch: MicroBatch) -> Tensor:
+        """Add the gradient of a batch to that of its step.
 
         DistributedDataParallel averages gradients over processes, so each one's summed loss is scaled by processes / clips: the step
-        is that of one process with the whole batch.
+        is that of one process with the whole batch. It averages them with the last batch of a step alone.
 
         Args:
-            step: this process's part.
+            batch: this process's part.
+
+        Returns:
+            The loss summed over the clips of this process, a scalar that a GPU may still be computing.
+        """
+        more = {} if batch.kept_patches is None else {"kept_patches": batch.kept_patches}
+        with nullcontext() if batch.ends_step else self.accelerator.no_sync(self.prepared):
+            with self.setup.arithmetic.computing():
+                logits = self.prepared(batch.inputs, **more).logits
+            loss = self.task.loss(logits.float(), batch.targets, "sum") * (1.0 if batch.counts else 0.0)
+            self.accelerator.backward(loss * (self.accelerator.num_processes / batch.clips_of_step))
+        return loss.detach()
+
+    def step(self, losses: Sequence[Tensor], number: int) -> Tensor:
+        """Take one optimiser step along the gradient of its batches.
+
+        Args:
+            losses: of the batches, as :meth:`backward` gave them.
             number: of the step, from 0, since the beginning.
 
         Returns:
-            The loss summed over the clips of all processes, a scalar that a GPU may still be computing.
+            The loss summed over the clips of all batches and processes, a scalar that a GPU may still be computing.
         """
         rate = self.rate(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        more = {} if step.kept_patches is None else {"kept_patches": step.kept_patches}
-        with self.setup.arithmetic.computing():
-            logits = self.prepared(step.inputs, **more).logits
-        loss = self.task.loss(logits.float(), step.targets, "sum") * (1.0 if step.counts else 0.0)
-        self.accelerator.backward(loss * (self.accelerator.num_processes / step.clips))
+        if self.setup.config.max_grad_norm:
+            clip_grad_norm_(self.model.trained_parameters().values(), self.setup.config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        reduced: Tensor = self.accelerator.reduce(loss.detach(), "sum")
+        if self.average:
+            self.average.update()
+        reduced: Tensor = self.accelerator.reduce(sum(losses[1:], losses[0]), "sum")
         return reduced
+
+    def kept_weights(self) -> AbstractContextManager[None]:
+        """The context in which the model has the weights that are scored and kept: their average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
+
+    def is_over(self, progress: Progress) -> bool:
+        """Whether the run has no further epoch.
+
+        Args:
+            progress: of the run, between two epochs.
+        """
+        return progress.stopped or progress.epoch >= self.setup.recipe.num_train_epochs
+
+    def has_lost_patience(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether early stopping ends the run.
+
+        Args:
+            history: one entry for each finished epoch.
+        """
+        config, patience = self.setup.config, self.setup.recipe.early_stopping_patience
+        threshold = config.early_stopping_threshold
+        return bool(patience) and (
+            epochs_without_gain(history, self.task, config.metric_for_best_model, threshold) >= patience
+        )
+
+    def states(self) -> dict[str, dict[str, Tensor]]:
+        """What continues the run, for a checkpoint: by name what is trained, the optimiser's moments, and the average if there is one."""
+        average = {"average": self.average.state()} if self.average else {}
+        return {"trained": self.model.adapter_state(), "optimizer": self._moments(), **average}
+
+    def load_states(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """The inverse of :meth:`states`.
+
+        Args:
+            states: as a checkpoint has them; where there is a best epoch, its weights are among them.
+
+        Raises:
+            AdapterError: the weights are of other tensors than those that are trained.
+            KeyError: a tensor of the optimiser or of the average is missing.
+            RuntimeError: one has another shape.
+        """
+        for name in {"trained", "best"} & set(states):
+            self.model.refuse_other_tensors(states[name])
+        indices = {name: index for index, name in enumerate(self.model.trained_parameters())}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for flat, value in states["optimizer"].items():
+            name, _, key = flat.rpartition(":")
+            moments.setdefault(indices[name], {})[key] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.average:
+            self.average.load_state(states["average"])
+        self.model.load_adapter_state(states["trained"])
+
+    def _moments(self) -> dict[str, Tensor]:
+        names = list(self.model.trained_parameters())
+        state: dict[int, dict[str, Tensor]] = self.optimizer.state_dict()["state"]
+        return {f"{names[index]}:{key}": value for index, entry in state.items() for key, value in entry.items()}
 
     def score(self, clips: Sequence[int]) -> Scores:
         """Score clips, all processes together.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from astune.tasks import Scores
     from astune.training.callbacks import Callback
     from astune.training.engine import Engine
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fit(engine: Engine, progress: Progress, callbacks: Sequence[Callback] = ()) -> None:
-    """Train to the end; all processes together.
+    """Train to the end, or until the validation score has not risen for long; all processes together.
 
     Args:
         engine: of the run.
@@ -27,7 +29,7 @@ def fit(engine: Engine, progress: Progress, callbacks: Sequence[Callback] = ()) 
     """
     for callback in callbacks:
         callback.on_train_begin(engine, progress)
-    while progress.epoch < engine.setup.recipe.num_train_epochs:
+    while not engine.is_over(progress):
         _fit_epoch(engine, progress, callbacks)
 
 
@@ -40,25 +42,31 @@ def _fit_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]
         progress.seconds += now - mark
         mark = now
 
-    steps = engine.steps(progress.epoch, progress.step)
-    step = next(steps, None)
-    while step is not None:
-        loss = engine.step(step, engine.global_step(progress))
-        following = next(steps, None)  # on its way to a GPU before reading the loss waits for it
-        progress.add_step(engine.finite(loss, progress), step.clips)
-        step = following
-        count_seconds()
-        for callback in callbacks:
-            callback.on_step_end(engine, progress)
+    batches = engine.steps(progress.epoch, progress.step)
+    batch = next(batches, None)
+    losses: list[Tensor] = []
+    while batch is not None:
+        losses.append(engine.backward(batch))
+        loss = engine.step(losses, engine.global_step(progress)) if batch.ends_step else None
+        following = next(batches, None)  # on its way to a GPU before reading the loss waits for it
+        if loss is not None:
+            progress.add_step(engine.finite(loss, progress), batch.clips_of_step)
+            losses.clear()
+            count_seconds()
+            for callback in callbacks:
+                callback.on_step_end(engine, progress)
+        batch = following
     engine.refuse_unsound(progress)
     entry: dict[str, Any] = {"epoch": progress.epoch, "train_loss": progress.loss_sum / progress.clips}
     if engine.setup.split.validation:
-        scores = engine.score(engine.setup.split.validation)
-        entry["validation"] = scores.figures()
-        _keep_if_best(engine, progress, scores)
+        with engine.kept_weights():
+            scores = engine.score(engine.setup.split.validation)
+            entry["validation"] = scores.figures()
+            _keep_if_best(engine, progress, scores)
     count_seconds()
     entry |= {"learning_rate": engine.rate(engine.global_step(progress) - 1), "seconds": round(progress.seconds, 3)}
     progress.end_epoch(entry)
+    progress.stopped |= engine.has_lost_patience(progress.history)
     for callback in callbacks:
         callback.on_epoch_end(engine, progress)
 
@@ -67,7 +75,7 @@ def _keep_if_best(engine: Engine, progress: Progress, scores: Scores) -> None:
     if engine.setup.recipe.selection != "best-validation":
         return
     best = None if progress.best_epoch is None else progress.history[progress.best_epoch]["validation"]
-    if engine.task.better(scores.figures(), best):
+    if engine.task.better(scores.figures(), best, engine.setup.config.metric_for_best_model):
         progress.best_epoch = progress.epoch
         # Copied: what a state dict holds changes with the next step.
         progress.best = {name: tensor.cpu().clone() for name, tensor in engine.model.adapter_state().items()}

@@ -25,7 +25,7 @@ from astune.plurals import number_of
 from astune.training import checkpoint
 from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
-from astune.training.config import TrainConfig
+from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.engine import Engine
 from astune.training.fit import fit
 from astune.training.output_folder import held, writing
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
     from astune.training.callbacks import Callback
     from astune.training.setup import Setup
+
+
+_LATER = {name for name in settings_where(kind="result") if SETTINGS[name].since > 1}
+"""Settings that an adapter names where they are not as by default."""
 
 
 def train(
@@ -108,7 +112,10 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
     with progress_bar("Training", engine.total_steps, quiet=setup.quiet or log) as advance:
         every = [ConsoleBar(advance), *lines, *tracker, *callbacks, Checkpoints(checkpoint_seconds, callbacks)]
         fit(engine, progress, every)
-    setup.announce(f"Trained {number_of(recipe.num_train_epochs, 'epoch')} in {progress.seconds:.0f} s")
+    epochs = number_of(recipe.num_train_epochs, "epoch")
+    early = progress.epoch < recipe.num_train_epochs
+    trained = f"{progress.epoch} of {epochs}, stopped early," if early else epochs
+    setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began)
     for callback in every:
         callback.on_train_end(engine, result)
@@ -122,14 +129,7 @@ def _resumed(engine: Engine) -> Progress | None:
     stopped = checkpoint.latest(setup.config.output_dir) if setup.config.resume else None
     if stopped is None:
         return None
-    progress = checkpoint.load(
-        stopped,
-        setup.settings,
-        engine.model,
-        engine.optimizer,
-        engine.accelerator.process_index,
-        engine.steps_per_epoch,
-    )
+    progress = checkpoint.load(stopped, setup.settings, engine, engine.accelerator.process_index)
     setup.announce(f"Resumed from {stopped}: epoch {progress.epoch + 1}, step {progress.step}")
     return progress
 
@@ -139,12 +139,14 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     setup, model = engine.setup, engine.model
     if progress.best is not None:
         model.load_adapter_state(progress.best)
+    elif engine.average:
+        model.load_adapter_state({**model.adapter_state(), **engine.average.tensors()})
     parts = {"validation": setup.split.validation, "test": setup.split.test}
     scores = {name: engine.score(clips).record() for name, clips in parts.items() if clips}
     folder, device = setup.config.output_dir, engine.accelerator.device
     if engine.accelerator.is_main_process:
         model.save_pretrained(
-            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup), metrics=scores
+            folder, compute_dtype=setup.arithmetic.compute_dtype, training=_how_trained(setup, progress), metrics=scores
         )
     result = TrainResult(
         output_dir=str(folder),
@@ -171,6 +173,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         data_digest=setup.record.digest,
         notices=list(setup.notices),
         task=engine.task.name,
+        stopped_early=progress.epoch < setup.recipe.num_train_epochs,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
@@ -178,13 +181,15 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
     return result
 
 
-def _how_trained(setup: Setup) -> dict[str, Any]:
+def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     """What the adapter says of its training."""
     config = setup.config
     named = {
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **({"patchout": config.patchout, "patchout_mode": config.patchout_mode} if config.patchout else {}),
+        **{name: value for name, value in config.identity().items() if name in _LATER},
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}
-    return {**told, **setup.recipe.record(), "data_digest": setup.record.digest}
+    stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}
+    return {**told, **setup.recipe.record(), **stopped, "data_digest": setup.record.digest}

@@ -28,6 +28,7 @@ LOCK = ".astune.lock"
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 _SLACK = 1 << 20  # bytes beside the weights: configuration, card, metrics
 _COPIES = 9  # of what is trained: the adapter, and twice weights, two moments and the best epoch, as one checkpoint replaces another
+_AVERAGES = 2  # more, where an average is kept too
 
 
 def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
@@ -47,7 +48,8 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
             raise ConfigError(f"the output folder {folder} is a file; give another one")
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"the output folder {folder} is a link to {folder.readlink()}, which is not there")
-        _try_to_write(folder, _COPIES * trained_bytes + _SLACK)
+        copies = _COPIES + (_AVERAGES if config.ema_decay else 0)
+        _try_to_write(folder, copies * trained_bytes + _SLACK)
     except OSError as fault:
         raise ConfigError(
             f"the output folder {folder} cannot be written: {fault.strerror or fault}; give another one"

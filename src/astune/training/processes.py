@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 def many_on_cpu() -> bool:
     """Whether this is one of several processes without an accelerator of their own; Accelerate joins those only when told so."""
     device = torch.accelerator.current_accelerator()
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and (device is None or device.type == "mps")
+    return launched_processes() > 1 and (device is None or device.type == "mps")
+
+
+def launched_processes() -> int:
+    """How many processes the launcher started for this run; known before they have found each other."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def batches(order: Sequence[int], size: int, processes: int, rank: int) -> Iterator[tuple[list[int], int]]:

@@ -24,6 +24,8 @@ class Progress:
     seconds: float = 0.0
     """Training time so far, over all interruptions."""
     best_epoch: int | None = None
+    stopped: bool = False
+    """Whether the run ends before its last epoch. A callback's ``on_epoch_end`` may set it too."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished epoch, as in metrics.jsonl."""
     best: dict[str, Tensor] | None = field(default=None, compare=False)

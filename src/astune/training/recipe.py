@@ -77,8 +77,8 @@ class Facts:
     training_clips: int
     max_length: int
     """Frames of 10 ms: the length that :func:`input_length` finds."""
-    processes: int = 1
-    """That share each step."""
+    batches: int = 1
+    """Of each step: one of every process, times those whose gradients are added."""
 
 
 def settle(config: TrainConfig, method: Method | None, stated: DataRecipe) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
     """
     length = settled["max_length"] or facts.max_length
     low, high = OWN_DATA_EPOCHS
-    epochs = math.ceil(OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.processes / facts.training_clips)
+    epochs = math.ceil(OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.batches / facts.training_clips)
     decided = {
         "max_length": length,
         "num_train_epochs": min(max(epochs, low), high),
@@ -139,7 +139,8 @@ def resolve(
     Returns:
         The recipe.
     """
-    facts = Facts(len(split.train), input_length(config, dataset, split, quiet=quiet), processes)
+    batches = processes * config.gradient_accumulation_steps
+    facts = Facts(len(split.train), input_length(config, dataset, split, quiet=quiet), batches)
     return complete(settle(config, method, dataset.recipe), facts)
 
 

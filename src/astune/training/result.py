@@ -55,6 +55,15 @@ class TrainResult(Summarised):
     """What the user was told about the data: passed over, cut, suspicious."""
     task: str = SINGLE_LABEL.name
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
+    stopped_early: bool = False
+    """Whether it ended before the last of ``recipe["num_train_epochs"]``: ``history`` has the epochs that were trained."""
+
+    @property
+    def epochs(self) -> str:
+        """The epochs that were trained, in words: ``3 epochs``, or ``3 of 40 epochs, stopped early``."""
+        if not self.stopped_early:
+            return number_of(len(self.history), "epoch")
+        return f"{len(self.history)} of {number_of(self.recipe['num_train_epochs'], 'epoch')}, stopped early"
 
     def _summary(self) -> Summary:
         figures = {split: numbers_among(scores) for split, scores in self.scores.items()}
@@ -63,7 +72,7 @@ class TrainResult(Summarised):
         reached = [
             f"{split} {headline} {numbers[headline]}" for split, numbers in figures.items() if headline in numbers
         ]
-        epochs = f"{number_of(len(self.history), 'epoch')} (the best one: {self.best_epoch + 1})"
+        epochs = f"{self.epochs} (the best one: {self.best_epoch + 1})"
         size = f"{self.adapter_bytes / 1e6:.2f} MB"
         rows = (
             ("method", self.spec), ("trained parameters", f"{self.trainable_parameters:,}"), ("adapter", size),

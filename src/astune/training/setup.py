@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +46,7 @@ class Setup:
     """Of the data, as it is written beside the adapter."""
     features: FeatureCache
     notices: tuple[str, ...]
-    """What the user was told about the data."""
+    """What the user was told about the data, and about settings that do less than they say."""
     model: AudioClassifier
     arithmetic: Arithmetic
     accelerator: Accelerator
@@ -56,8 +56,9 @@ class Setup:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the result; a checkpoint continues no run with other ones."""
+        settled = {field.name for field in fields(self.recipe)}
         return {
-            **self.config.identity(),
+            **{name: value for name, value in self.config.identity().items() if name not in settled},
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": self.accelerator.num_processes,
@@ -108,9 +109,12 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         torch.manual_seed(config.seed + accelerator.process_index)
     # Every process calls it: its lock lets one compute while the others wait.
     listened = listen_to(dataset, checked.split, model.front_end, skip_broken=config.skip_broken, quiet=quiet)
-    for notice in listened.notices:
+    notices = [*listened.notices, *_notices(config, recipe, listened.split, model)]
+    if not listened.split.validation:
+        recipe = replace(recipe, early_stopping_patience=0)
+    for notice in notices:
         announce(notice)
-    announce(_plan(model, recipe, listened.split))
+    announce(_plan(model, config, recipe, listened.split))
     with writing(config.output_dir):
         _clear_folder(config, accelerator)
     arithmetic = Arithmetic.of(
@@ -127,7 +131,7 @@ def set_up(config: TrainConfig, accelerator: Accelerator, *, quiet: bool = False
         split=listened.split,
         record=record,
         features=listened.features,
-        notices=tuple(listened.notices),
+        notices=tuple(notices),
         model=model,
         arithmetic=arithmetic,
         accelerator=accelerator,
@@ -156,14 +160,32 @@ def in_bf16(
     return wish if wish is not None else bool(from_main([faster(device)])[0])
 
 
-def _plan(model: AudioClassifier, recipe: Recipe, split: Split) -> str:
+def _plan(model: AudioClassifier, config: TrainConfig, recipe: Recipe, split: Split) -> str:
+    accumulated = config.gradient_accumulation_steps
+    batch = f"{recipe.per_device_train_batch_size}{f' x {accumulated}' if accumulated > 1 else ''}"
+    warmup = f" after a warm-up of {recipe.warmup_steps:g}" if recipe.warmup_steps else ""
+    schedule = f", {recipe.lr_scheduler_type}{warmup}" if warmup or recipe.lr_scheduler_type != "cosine" else ""
+    patience = recipe.early_stopping_patience
+    stops = f", or until {number_of(patience, 'epoch')} bring no higher validation score" if patience else ""
     return (
         f"{model.method.spec} ({model.parameter_count():,} parameters) on {model.origin.name}: {len(model.labels)} classes, "
         f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
         f"{recipe.max_length} frames; "
-        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {recipe.per_device_train_batch_size}, "
-        f"learning rate {recipe.learning_rate:g}"
+        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, learning rate {recipe.learning_rate:g}{schedule}{stops}"
     )
+
+
+def _notices(config: TrainConfig, recipe: Recipe, split: Split, model: AudioClassifier) -> list[str]:
+    """Settings that do less than they say."""
+    notices = []
+    if recipe.early_stopping_patience and not split.validation:
+        notices.append("Note: there are no validation clips, so all epochs are trained, without early stopping")
+    buffers = {name.rpartition(".")[2] for name, _ in model.added.named_buffers()}
+    if config.ema_decay and buffers:
+        notices.append(
+            f"Note: ema_decay averages weights; {', '.join(sorted(buffers))} of {model.method.spec} are as the last step left them"
+        )
+    return notices
 
 
 def _clear_folder(config: TrainConfig, accelerator: Accelerator) -> None:
