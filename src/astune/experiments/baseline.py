@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
-from astune.data.hold_out import belonging
 from astune.data.layouts.base import load_data
 from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
@@ -28,6 +27,7 @@ from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig, settings_where
 from astune.training.data_record import DataRecord
+from astune.training.inner_folds import groups_of, inner_folds
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from astune.data import AudioDataset
     from astune.data.clip import Clip
+    from astune.training.inner_folds import Folds
 
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
@@ -48,9 +49,6 @@ DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
 _LEAST = 1e-12  # probability, so that the loss stays finite
-Folds: TypeAlias = "list[tuple[NDArray[np.int64], NDArray[np.int64]]]"
-"""Places of the clips that train and of those that are held out, fold by fold."""
-_FOLDS = 3  # inside training, where there is no validation split
 
 
 def log_mel_statistics(
@@ -137,9 +135,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    groups = [name for _, name in belonging(dataset.clips, train).values()]
-    grouped = len(set(groups)) < len(train) or any(dataset.clips[clip].group is not None for clip in train)
-    inner = [] if validation else inner_folds(targets[train], groups if grouped else None)
+    inner = [] if validation else inner_folds(targets[train], groups_of(dataset.clips, train))
     model = _fitted(features[train], targets[train], features[validation], targets[validation], inner)
     seconds = time.perf_counter() - mark
 
@@ -172,28 +168,6 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         data_digest=DataRecord.of(dataset, split).digest,
         task=dataset.task.name,
     )
-
-
-def inner_folds(targets: NDArray[np.int64], groups: Sequence[str] | None) -> Folds:
-    """Folds of the training clips that choose the strength of the regularisation where there is no validation split.
-
-    Args:
-        targets: (clips,), of the training clips.
-        groups: of each clip; None where nothing tells which belong together.
-
-    Returns:
-        Of each fold the clips that train and those that are held out, no group on both sides, and every class among those that train;
-        none where that cannot be.
-    """
-    if np.bincount(targets).min() < _FOLDS:
-        return []
-    if groups is None:
-        return list(StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets))
-    if len(set(groups)) < _FOLDS:
-        return []
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets, groups)
-    kept = [(fit, held) for fit, held in folds if len(held) and set(targets[fit]) == set(targets)]
-    return kept if len(kept) > 1 else []
 
 
 def _fitted(

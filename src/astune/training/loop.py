@@ -28,6 +28,7 @@ from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Track
 from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.engine import Engine
 from astune.training.fit import fit
+from astune.training.head_start import start_head
 from astune.training.output_folder import held, writing
 from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
@@ -38,8 +39,10 @@ from astune.training.stage import stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from astune.training.callbacks import Callback
+    from astune.training.head_start import HeadStart
     from astune.training.setup import Setup
 
 
@@ -101,8 +104,12 @@ def _how_to_go_on(config: TrainConfig) -> str:
 def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float) -> TrainResult:
     config, recipe = setup.config, setup.recipe
     augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid)
-    engine = Engine(setup, stage_of(setup, augmentations), augmentations)
-    progress = _resumed(engine) or Progress()
+    stage = stage_of(setup, augmentations)
+    stopped = checkpoint.latest(config.output_dir) if config.resume else None
+    # Before the engine, which may keep an average of the weights. Those of a checkpoint take the place of a start.
+    start = None if stopped else start_head(setup, stage)
+    engine = Engine(setup, stage, augmentations)
+    progress = _resumed(engine, stopped) if stopped else _begun(setup, start)
     if engine.accelerator.is_main_process:
         config.output_dir.mkdir(parents=True, exist_ok=True)
         setup.record.write(config.output_dir)
@@ -115,7 +122,8 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
     epochs = number_of(recipe.num_train_epochs, "epoch")
     early = progress.epoch < recipe.num_train_epochs
     trained = f"{progress.epoch} of {epochs}, stopped early," if early else epochs
-    setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
+    if recipe.num_train_epochs:
+        setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began)
     for callback in every:
         callback.on_train_end(engine, result)
@@ -123,12 +131,20 @@ def _run(setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float,
     return result
 
 
-def _resumed(engine: Engine) -> Progress | None:
-    """Where the run was stopped, with weights, optimiser and generators as they were; None for a new run."""
+def _begun(setup: Setup, start: HeadStart | None) -> Progress:
+    """A new run."""
+    if start is None:
+        return Progress()
+    setup.announce(
+        f"Head start: logistic regression on the pooled features, strength {start.strength:g} chosen on {start.chosen_on}, "
+        f"{start.seconds:.1f} s"
+    )
+    return Progress(seconds=start.seconds, head_start=start.record())
+
+
+def _resumed(engine: Engine, stopped: Path) -> Progress:
+    """Where the run was stopped, with weights, optimiser and generators as they were."""
     setup = engine.setup
-    stopped = checkpoint.latest(setup.config.output_dir) if setup.config.resume else None
-    if stopped is None:
-        return None
     progress = checkpoint.load(stopped, setup.settings, engine, engine.accelerator.process_index)
     setup.announce(f"Resumed from {stopped}: epoch {progress.epoch + 1}, step {progress.step}")
     return progress
@@ -174,6 +190,7 @@ def _finish(engine: Engine, progress: Progress, began: float) -> TrainResult:
         notices=list(setup.notices),
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
+        head_start=progress.started,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
@@ -192,4 +209,5 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}
     stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}
-    return {**told, **setup.recipe.record(), **stopped, "data_digest": setup.record.digest}
+    start = {} if progress.head_start is None else {"head_start_strength": progress.head_start["strength"]}
+    return {**told, **setup.recipe.record(), **stopped, **start, "data_digest": setup.record.digest}
