@@ -145,8 +145,22 @@ class AudioClassifier(Summarised, nn.Module):
         Raises:
             ConfigError: features of another shape, or no floating point numbers.
         """
-        tokens = self.sites.embed(input_values, kept_patches)
-        return self.classify(self.pool(self.sites.output(tokens)), labels)
+        return self.classify(self.pooled(input_values, kept_patches), labels)
+
+    def pooled(self, input_values: Tensor, kept_patches: Tensor | None = None) -> Tensor:
+        """What the head is given.
+
+        Args:
+            input_values: as for :meth:`forward`.
+            kept_patches: as for :meth:`forward`.
+
+        Returns:
+            (batch, d).
+
+        Raises:
+            ConfigError: features of another shape, or no floating point numbers.
+        """
+        return self.pool(self.sites.output(self.sites.embed(input_values, kept_patches)))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """What of a clip's tokens is classified.

@@ -25,7 +25,7 @@ from astune.cli import app
 from astune.data import LAYOUTS, load_data
 from astune.data.audio import read_audio
 from astune.errors import ConfigError, DataError
-from astune.experiments.label_baseline import fitted, inner_label_folds
+from astune.experiments.label_baseline import fitted
 from astune.experiments.plan import PlanOptions, plan, saved
 from astune.experiments.results import Results
 from astune.experiments.runner import execute
@@ -42,6 +42,7 @@ from astune.reporting.report import write_report
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
+from astune.training.inner_folds import inner_folds
 from astune.training.loop import train
 from astune.training.result import TrainResult
 from tests.several_labels import RATE, SeveralLabels, sound, write_several
@@ -434,14 +435,14 @@ def test_the_baseline_takes_labels_that_all_training_clips_have_or_none() -> Non
 
 
 def test_folds_inside_training_keep_groups_whole_and_labels_trained() -> None:
-    targets = torch.eye(3).repeat(6, 1)
+    targets = np.tile(np.eye(3, dtype=np.float32), (6, 1))
     groups = [f"g{number // 3}" for number in range(18)]
-    for rest, held in inner_label_folds(targets, groups, 3):
+    for rest, held in inner_folds(targets, groups):
         assert not {groups[one] for one in rest} & {groups[one] for one in held}
-        assert bool(targets[rest].any(dim=0).all())
-    assert len(inner_label_folds(targets, None, 3)) == 3
-    assert inner_label_folds(targets, ["one"] * 9 + ["two"] * 9, 3) == []
-    assert inner_label_folds(torch.eye(3), None, 3) == []  # each fold would train without a label
+        assert targets[rest].any(axis=0).all()
+    assert len(inner_folds(targets, None)) == 3
+    assert inner_folds(targets, ["one"] * 9 + ["two"] * 9) == []
+    assert inner_folds(np.eye(3, dtype=np.float32), None) == []  # each fold would train without a label
 
 
 def test_cross_validation_summarises_map(several: str, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def show(runs: list[TrainResult]) -> None:
     for run in runs:
         table.add_row(
             str(run.fold) if run.fold is not None else "-",
-            f"{run.best_epoch + 1} of {len(run.history)}{', stopped early' if run.stopped_early else ''}",
+            f"{run.kept}{', stopped early' if run.stopped_early else ''}",
             *(_percent(run, *score) for score in scores.values()),
             f"{run.train_seconds:.0f} s",
             f"{run.adapter_bytes / 1e6:.2f} MB",

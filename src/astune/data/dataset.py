@@ -49,6 +49,11 @@ class DataRecipe:
     """SpecAugment, in frames."""
     selection: Selection = "best-validation"
 
+    @property
+    def published(self) -> bool:
+        """Whether the paper states it: it states the epochs of all its data sets."""
+        return self.num_train_epochs is not None
+
     def __post_init__(self) -> None:
         least = {
             "max_length": 16,

@@ -9,28 +9,28 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
-from astune.data.hold_out import belonging
 from astune.data.layouts.base import load_data
 from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
 from astune.errors import AudioError, DataError
-from astune.experiments.label_baseline import LEAST, LabelBaseline, chosen, inner_label_folds
+from astune.experiments.label_baseline import LEAST, LabelBaseline, chosen
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig, settings_where
 from astune.training.data_record import DataRecord
+from astune.training.inner_folds import groups_of, inner_folds
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from astune.data.clip import Clip
     from astune.tasks import Task
+    from astune.training.inner_folds import Folds
 
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
@@ -49,9 +50,6 @@ STATISTICS = 256
 DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
-Folds: TypeAlias = "list[tuple[NDArray[np.int64], NDArray[np.int64]]]"
-"""Places of the clips that train and of those that are held out, fold by fold."""
-_FOLDS = 3  # inside training, where there is no validation split
 
 
 def log_mel_statistics(
@@ -121,10 +119,8 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    groups = [name for _, name in belonging(dataset.clips, train).values()]
-    grouped = len(set(groups)) < len(train) or any(dataset.clips[clip].group is not None for clip in train)
     fit = _classes if targets.ndim == 1 else _labels  # several labels have a column each
-    model = fit(dataset.task, features, targets, train, validation, groups if grouped else None)
+    model = fit(dataset.task, features, targets, train, validation, groups_of(dataset.clips, train))
     seconds = time.perf_counter() - mark
     thresholds = dataset.task.default_thresholds(len(dataset.labels))
     if validation:
@@ -215,30 +211,8 @@ def _labels(
     def score(model: LabelBaseline, clips: list[int]) -> float:
         return float(task.score(model.logits(features[clips]), targets[clips]).figures()[task.headline])
 
-    inner = [] if validation else inner_label_folds(targets[train], groups, _FOLDS)
+    inner = [] if validation else inner_folds(targets[train].numpy(), groups)
     return chosen(features, targets, _STRENGTHS, score, train, validation, inner)
-
-
-def inner_folds(targets: NDArray[np.int64], groups: Sequence[str] | None) -> Folds:
-    """Folds of the training clips that choose the strength of the regularisation where there is no validation split.
-
-    Args:
-        targets: (clips,), of the training clips.
-        groups: of each clip; None where nothing tells which belong together.
-
-    Returns:
-        Of each fold the clips that train and those that are held out, no group on both sides, and every class among those that train;
-        none where that cannot be.
-    """
-    if np.bincount(targets).min() < _FOLDS:
-        return []
-    if groups is None:
-        return list(StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets))
-    if len(set(groups)) < _FOLDS:
-        return []
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0).split(targets, targets, groups)
-    kept = [(fit, held) for fit, held in folds if len(held) and set(targets[fit]) == set(targets)]
-    return kept if len(kept) > 1 else []
 
 
 def _fitted(

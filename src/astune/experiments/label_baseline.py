@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    from astune.training.inner_folds import Folds
 
 
 LEAST = 1e-12
@@ -104,27 +103,3 @@ def chosen(
         return float(np.mean(found))
 
     return fit(train, max(strengths, key=of_folds))
-
-
-def inner_label_folds(targets: torch.Tensor, groups: Sequence[str] | None, count: int) -> Folds:
-    """Folds of the training clips, where there is no validation split.
-
-    Args:
-        targets: (clips, classes), of the training clips.
-        groups: of each clip; None where nothing tells which belong together.
-        count: of folds.
-
-    Returns:
-        Of each fold the clips that train and those that are held out, no group on both sides, and every label among those that train;
-        none where that cannot be.
-    """
-    clips = np.arange(len(targets))
-    if len(set(groups) if groups else clips) < count:
-        return []
-    folds = (
-        KFold(count, shuffle=True, random_state=0).split(clips)
-        if groups is None
-        else GroupKFold(count, shuffle=True, random_state=0).split(clips, groups=list(groups))
-    )
-    kept = [(rest, held) for rest, held in folds if bool(targets[rest].any(dim=0).all()) and bool(targets[held].any())]
-    return kept if len(kept) > 1 else []

@@ -98,6 +98,8 @@ class Method(Validated):
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
     counts_head: ClassVar[bool] = False
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
+    on_frozen_layers: ClassVar[bool] = False
+    """Whether it trains nothing before the pooled output of the frozen layers, so that a convex fit can take the place of epochs."""
     augmented: ClassVar[bool] = True
     """Whether the data set's SpecAugment belongs to its recipe."""
     size_field: ClassVar[SizeField | None] = None

@@ -62,6 +62,7 @@ class LayerMix(Method):
     learning_rate: ClassVar[float] = 3e-3  # of 1e-3 to 3e-2 the best on ESC-10's and the digits' validation clips
     alone: ClassVar[str | None] = "it classifies what the frozen layers give, and another method would change them"
     counts_head: ClassVar[bool] = True
+    on_frozen_layers: ClassVar[bool] = True
     augmented: ClassVar[bool] = False
 
     @property

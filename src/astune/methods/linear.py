@@ -21,6 +21,7 @@ class Linear(Method):
     learning_rate: ClassVar[float] = 1e-3
     alone: ClassVar[str | None] = "every method trains head and final LayerNorm already"
     counts_head: ClassVar[bool] = True
+    on_frozen_layers: ClassVar[bool] = True
 
     @property
     def mergeable(self) -> bool:

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate.utils import broadcast
 from torch.nn.utils import clip_grad_norm_
 
@@ -66,9 +65,8 @@ class Engine:
         self.task = setup.dataset.task
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
         self.heard = HeardClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
-        self.class_weights: Tensor | None = None
-        if setup.weighing.weights:
-            self.class_weights = setup.arithmetic.place(torch.tensor(list(setup.weighing.weights.values())))
+        weights = setup.class_weights
+        self.class_weights = None if weights is None else setup.arithmetic.place(weights)
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,

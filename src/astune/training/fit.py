@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from astune.tasks import Scores
     from astune.training.callbacks import Callback
     from astune.training.engine import Engine
     from astune.training.progress import Progress
@@ -29,8 +28,17 @@ def fit(engine: Engine, progress: Progress, callbacks: Sequence[Callback] = ()) 
     """
     for callback in callbacks:
         callback.on_train_begin(engine, progress)
+    if engine.setup.recipe.head_start == "probe" and not (progress.epoch or progress.step):
+        _score_start(engine, progress)
     while not engine.is_over(progress):
         _fit_epoch(engine, progress, callbacks)
+
+
+def _score_start(engine: Engine, progress: Progress) -> None:
+    """Score what the head start gave: training may make it no better."""
+    if engine.setup.split.validation:
+        progress.start = engine.score(engine.setup.split.validation).figures()
+        _keep_if_best(engine, progress, progress.start, -1)
 
 
 def _fit_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]) -> None:
@@ -62,20 +70,19 @@ def _fit_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]
         with engine.kept_weights():
             scores, _ = engine.validate()
             entry["validation"] = scores.figures()
-            _keep_if_best(engine, progress, scores)
+            _keep_if_best(engine, progress, scores.figures(), progress.epoch)
     count_seconds()
     entry |= {"learning_rate": engine.rate(engine.global_step(progress) - 1), "seconds": round(progress.seconds, 3)}
     progress.end_epoch(entry)
-    progress.stopped |= engine.has_lost_patience(progress.history)
+    progress.stopped |= engine.has_lost_patience(progress.scored)
     for callback in callbacks:
         callback.on_epoch_end(engine, progress)
 
 
-def _keep_if_best(engine: Engine, progress: Progress, scores: Scores) -> None:
+def _keep_if_best(engine: Engine, progress: Progress, figures: dict[str, float], epoch: int) -> None:
     if engine.setup.recipe.selection != "best-validation":
         return
-    best = None if progress.best_epoch is None else progress.history[progress.best_epoch]["validation"]
-    if engine.task.better(scores.figures(), best, engine.setup.config.metric_for_best_model):
-        progress.best_epoch = progress.epoch
+    if engine.task.better(figures, progress.best_figures, engine.setup.config.metric_for_best_model):
+        progress.best_epoch = epoch
         # Copied: what a state dict holds changes with the next step.
         progress.best = {name: tensor.cpu().clone() for name, tensor in engine.model.adapter_state().items()}

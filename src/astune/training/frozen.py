@@ -57,7 +57,7 @@ class Upper(nn.Module):
         super().__init__()
         self.model = model
         self.depth = model.frozen_depth
-        self.pooled = self.depth == len(model.sites.layers)
+        self.of_all_layers = self.depth == len(model.sites.layers)
 
     def lower(self, input_values: Tensor) -> Tensor:
         """The frozen stretch.
@@ -70,7 +70,7 @@ class Upper(nn.Module):
         """
         sites = self.model.sites
         tokens = sites.embed(input_values)
-        if not self.pooled:
+        if not self.of_all_layers:
             return sites.run(tokens, 0, self.depth)
         return torch.stack([self.model.pool(level) for level in sites.levels(tokens)], dim=1)
 
@@ -84,10 +84,21 @@ class Upper(nn.Module):
         Returns:
             As the classifier's, to rounding.
         """
+        return self.model.classify(self.pooled(states), labels)
+
+    def pooled(self, states: Tensor) -> Tensor:
+        """What the head is given.
+
+        Args:
+            states: as :meth:`lower` gives them.
+
+        Returns:
+            (batch, d).
+        """
         sites = self.model.sites
-        if self.pooled:
-            return self.model.classify(sites.scaled(sites.mixed(states.unbind(1))), labels)
-        return self.model.classify(self.model.pool(sites.norm(sites.run(states, self.depth))), labels)
+        if self.of_all_layers:
+            return sites.scaled(sites.mixed(states.unbind(1)))
+        return self.model.pool(sites.norm(sites.run(states, self.depth)))
 
 
 @dataclass(frozen=True)
@@ -142,8 +153,8 @@ def frozen_states(
     model, origin = upper.model, upper.model.origin
     described = [
         _FORMAT, cache_key([dataset_clips[clip] for clip in wanted], model.front_end), origin.fingerprint,
-        origin.position_embeddings, upper.depth, model.pooling if upper.pooled else None,
-        upper.pooled and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
+        origin.position_embeddings, upper.depth, model.pooling if upper.of_all_layers else None,
+        upper.of_all_layers and model.sites.mixer is not None, arithmetic.compute_dtype, arithmetic.matmul_precision,
         arithmetic.attention_kernel, arithmetic.device.type, torch.__version__, transformers.__version__,
     ]  # fmt: skip
     folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]

@@ -32,6 +32,7 @@ from astune.training.config import SETTINGS, TrainConfig, settings_where
 from astune.training.engine import Engine
 from astune.training.final_scores import final_scores
 from astune.training.fit import fit
+from astune.training.head_start import start_head
 from astune.training.output_folder import held, writing
 from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from astune.features.waveform_augmentation import WaveformFunction
     from astune.training.callbacks import Callback
+    from astune.training.head_start import HeadStart
     from astune.training.setup import Setup
 
 
@@ -124,8 +126,12 @@ def _run(
 ) -> TrainResult:
     config, recipe = setup.config, setup.recipe
     augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid, setup.materials)
-    engine = Engine(setup, stage_of(setup, augmentations), augmentations)
-    progress = _resumed(engine) or Progress()
+    stage = stage_of(setup, augmentations)
+    stopped = checkpoint.latest(config.output_dir) if config.resume else None
+    # Before the engine, which may keep an average of the weights. Those of a checkpoint take the place of a start.
+    start = None if stopped else start_head(setup, stage)
+    engine = Engine(setup, stage, augmentations)
+    progress = _resumed(engine, stopped) if stopped else _begun(setup, start)
     if engine.accelerator.is_main_process:
         config.output_dir.mkdir(parents=True, exist_ok=True)
         setup.record.write(config.output_dir)
@@ -138,7 +144,8 @@ def _run(
     epochs = number_of(recipe.num_train_epochs, "epoch")
     early = progress.epoch < recipe.num_train_epochs
     trained = f"{progress.epoch} of {epochs}, stopped early," if early else epochs
-    setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
+    if recipe.num_train_epochs:
+        setup.announce(f"Trained {trained} in {progress.seconds:.0f} s")
     result = _finish(engine, progress, began, picture=picture)
     for callback in every:
         callback.on_train_end(engine, result)
@@ -146,12 +153,20 @@ def _run(
     return result
 
 
-def _resumed(engine: Engine) -> Progress | None:
-    """Where the run was stopped, with weights, optimiser and generators as they were; None for a new run."""
+def _begun(setup: Setup, start: HeadStart | None) -> Progress:
+    """A new run."""
+    if start is None:
+        return Progress()
+    setup.announce(
+        f"Head start: logistic regression on the pooled features, strength {start.strength:g} chosen on {start.chosen_on}, "
+        f"{start.seconds:.1f} s"
+    )
+    return Progress(seconds=start.seconds, head_start=start.record())
+
+
+def _resumed(engine: Engine, stopped: Path) -> Progress:
+    """Where the run was stopped, with weights, optimiser and generators as they were."""
     setup = engine.setup
-    stopped = checkpoint.latest(setup.config.output_dir) if setup.config.resume else None
-    if stopped is None:
-        return None
     progress = checkpoint.load(stopped, setup.settings, engine, engine.accelerator.process_index)
     setup.announce(f"Resumed from {stopped}: epoch {progress.epoch + 1}, step {progress.step}")
     return progress
@@ -206,6 +221,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
         beside_settings=setup.materials.identity,
+        head_start=progress.started,
     )
     if engine.accelerator.is_main_process:
         write_text(folder / RESULTS, json_text(asdict(result), indent=1) + "\n")
@@ -238,4 +254,5 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}
     stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}
-    return {**told, **setup.recipe.record(), **stopped, "data_digest": setup.record.digest}
+    start = {} if progress.head_start is None else {"head_start_strength": progress.head_start["strength"]}
+    return {**told, **setup.recipe.record(), **stopped, **start, "data_digest": setup.record.digest}

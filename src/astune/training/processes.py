@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -73,12 +73,38 @@ def logits_of(
     Raises:
         NumericalError: some are NaN or infinite.
     """
+    logits = shared_outputs(model, lambda batch: model(batch).logits, inputs, clips, size, accelerator, arithmetic)
+    refuse_non_finite(logits)
+    return logits
+
+
+def shared_outputs(
+    model: torch.nn.Module,
+    compute: Callable[[Tensor], Tensor],
+    inputs: Inputs,
+    clips: Sequence[int],
+    size: int,
+    accelerator: Accelerator,
+    arithmetic: Arithmetic,
+) -> Tensor:
+    """What a model gives of some clips, in their order, computed by all processes together.
+
+    Args:
+        model: what computes; not wrapped.
+        compute: gives the output (batch, ...) of a batch.
+        inputs: what it takes of each clip.
+        clips: indices.
+        size: clips a step and process.
+        accelerator: the processes.
+        arithmetic: of the run.
+
+    Returns:
+        (clips, ...), float32, on the CPU, the same in every process.
+    """
     positions = range(len(clips))
     shares = [share for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index)]
     fetching = fetched(inputs, ([clips[position] for position in share] for share in shares))
-    computed = outputs(model, lambda batch: model(batch).logits, fetching, arithmetic)
+    computed = outputs(model, compute, fetching, arithmetic)
     own = [pair for share, (_, some) in zip(shares, computed, strict=True) for pair in zip(share, some, strict=True)]
     gathered = sorted(gather_object(own), key=lambda item: int(item[0]))
-    logits = torch.stack([logits for _, logits in gathered])
-    refuse_non_finite(logits)
-    return logits
+    return torch.stack([output for _, output in gathered])

@@ -23,13 +23,40 @@ class Progress:
     """Clips seen in those steps."""
     seconds: float = 0.0
     """Training time so far, over all interruptions."""
+    head_start: dict[str, Any] | None = None
+    """How the head got its first weights, see :class:`astune.training.head_start.HeadStart`; None where they were drawn."""
+    start: dict[str, float] | None = None
+    """Figures of the validation clips before the first step, where the head started from a fit."""
     best_epoch: int | None = None
+    """The epoch whose weights are the best so far; -1 where they are those of the start."""
     stopped: bool = False
     """Whether the run ends before its last epoch. A callback's ``on_epoch_end`` may set it too."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished epoch, as in metrics.jsonl."""
     best: dict[str, Tensor] | None = field(default=None, compare=False)
-    """Weights of the best epoch; in a file of their own."""
+    """Weights of the best epoch, or of the start; in a file of their own."""
+
+    @property
+    def best_figures(self) -> dict[str, float] | None:
+        """Of the validation clips, with the best weights so far; None where there are none."""
+        if self.best_epoch is None:
+            return None
+        figures: dict[str, float] | None = (
+            self.start if self.best_epoch < 0 else self.history[self.best_epoch]["validation"]
+        )
+        return figures
+
+    @property
+    def started(self) -> dict[str, Any] | None:
+        """The head start with its figures, as results have it."""
+        if self.head_start is None:
+            return None
+        return self.head_start | ({} if self.start is None else {"validation": self.start})
+
+    @property
+    def scored(self) -> list[dict[str, Any]]:
+        """What was scored on validation clips, in order: the start where it was, and the epochs."""
+        return [*([] if self.start is None else [{"validation": self.start}]), *self.history]
 
     def record(self) -> dict[str, Any]:
         """As JSON: all but the weights."""
@@ -64,7 +91,10 @@ class Progress:
         Raises:
             ValueError: it cannot.
         """
-        if len(self.history) != self.epoch or (self.best_epoch is not None and not 0 <= self.best_epoch < self.epoch):
+        first = 0 if self.start is None else -1
+        if len(self.history) != self.epoch or (
+            self.best_epoch is not None and not first <= self.best_epoch < self.epoch
+        ):
             raise ValueError(f"it has {len(self.history)} of {self.epoch} epochs, the best being {self.best_epoch}")
         if not (0 <= self.step < steps_per_epoch and self.clips >= self.step):
             raise ValueError(

@@ -1,7 +1,11 @@
-"""Every number of a training run: the user's, else the paper's for the method, else the paper's for the data set, else by the data.
+"""Every number of a training run: the user's, else the method's, else the data set's, else by the data.
 
-AdamW, cosine annealing to zero stepped every batch, no warm-up, and the loss of the task (paper, section III, "Setup details"; the rest
-from its published configuration).
+``paper``: AdamW, cosine annealing to zero stepped every batch, no warm-up, and the loss of the task (paper, section III, "Setup details";
+the rest from its published configuration).
+
+``own``, for data that the paper does not cover: the head starts from a logistic regression, the rate is lower and warms up, and a third of
+the steps is enough. What lies on frozen layers alone is fitted to the end by the head start, without epochs. ``docs/own-recipe.md`` has
+the measurements.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
 OWN_DATA_STEPS = 1500  # of optimisation, about, for data the paper does not cover
 OWN_DATA_EPOCHS = (10, 75)  # bounds of the epochs that gives
 OWN_DATA_TIME_MASK = 0.16  # of the frames, as 80 is of ESC-50's 500
+SHORT_STEPS, SHORT_EPOCHS = 500, (4, 25)  # the same of the recipe ``own``
+HIGHEST_RATE = 1e-3  # of the recipe ``own``: from a head that is fitted, higher rates first lose what it knows
+WARMUP = 0.1  # of the steps
+PATIENCE = 0.4  # of the epochs
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,8 @@ class Facts:
 def settle(config: TrainConfig, method: Method | None, stated: DataRecipe) -> dict[str, Any]:
     """The one place where it is decided whose number counts: the user's, then the method's, then the data set's.
 
-    A method has a say in its learning rate, and in the masks where they do not belong to its recipe.
+    A method has a say in its learning rate, and in the masks where they do not belong to its recipe. The recipe ``own`` has its say after
+    both; with a head that starts from random numbers it has the paper's numbers, because its own were found for a fitted head.
 
     Args:
         config: what the user asked for.
@@ -95,11 +104,27 @@ def settle(config: TrainConfig, method: Method | None, stated: DataRecipe) -> di
         Each field of :class:`Recipe`; None where the data decide, see :func:`complete`.
     """
     numbers = {key: value for key, value in vars(stated).items() if value is not None}
+    recipe = config.recipe or ("paper" if stated.published else "own")
     if method:
         unmasked = {} if any(member.augmented for member in method.members) else {"freq_mask": 0, "time_mask": 0}
         numbers |= {"learning_rate": default_learning_rate(method), **unmasked}
+    if recipe == "own":
+        numbers |= {"recipe": "own", **(_own(method) if method and config.head_start != "random" else {})}
     asked = {field.name: getattr(config, field.name) for field in fields(Recipe)}
     return {name: numbers.get(name, LATER.get(name)) if value is None else value for name, value in asked.items()}
+
+
+def _own(method: Method) -> dict[str, Any]:
+    """What the recipe ``own`` says of a method; None where the data decide."""
+    if all(member.on_frozen_layers for member in method.members):
+        return {"head_start": "probe", "num_train_epochs": 0, "freq_mask": 0, "time_mask": 0}
+    return {
+        "head_start": "probe",
+        "learning_rate": min(default_learning_rate(method), HIGHEST_RATE),
+        "warmup_steps": WARMUP,
+        "num_train_epochs": None,
+        "early_stopping_patience": None,
+    }
 
 
 def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
@@ -113,12 +138,17 @@ def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
         The recipe.
     """
     length = settled["max_length"] or facts.max_length
-    low, high = OWN_DATA_EPOCHS
-    epochs = math.ceil(OWN_DATA_STEPS * settled["per_device_train_batch_size"] * facts.batches / facts.training_clips)
+    short = settled["recipe"] == "own" and settled["head_start"] == "probe"
+    steps, (low, high) = (SHORT_STEPS, SHORT_EPOCHS) if short else (OWN_DATA_STEPS, OWN_DATA_EPOCHS)
+    epochs = math.ceil(steps * settled["per_device_train_batch_size"] * facts.batches / facts.training_clips)
+    trained = settled["num_train_epochs"]
+    trained = min(max(epochs, low), high) if trained is None else trained
+    waits = settled["selection"] == "best-validation"
     decided = {
         "max_length": length,
-        "num_train_epochs": min(max(epochs, low), high),
+        "num_train_epochs": trained,
         "time_mask": int(OWN_DATA_TIME_MASK * length),
+        "early_stopping_patience": math.ceil(PATIENCE * trained) if waits else 0,
     }
     return Recipe(**{name: decided[name] if value is None else value for name, value in settled.items()})
 

@@ -34,13 +34,13 @@ class TrainResult(Summarised):
     compute_dtype: str
     device: str
     best_epoch: int
-    """From 0; the epoch whose weights are kept."""
+    """From 0; the epoch whose weights are kept. -1 where they are those of the start: no epoch was better, or there was none."""
     scores: dict[str, dict[str, Any]]
     """By split: validation where there is one, test where there is one; :func:`astune.confusion.whole` reads the matrices."""
     history: list[dict[str, Any]]
     skipped_clips: int
     train_seconds: float
-    """Of the epochs alone."""
+    """Of the head start and the epochs alone."""
     wall_seconds: float
     """Of everything since the command began or was resumed."""
     peak_memory_mib: float
@@ -59,6 +59,14 @@ class TrainResult(Summarised):
     """What was learned, a name that :func:`astune.tasks.task_named` knows; it decides which scores there are."""
     stopped_early: bool = False
     """Whether it ended before the last of ``recipe["num_train_epochs"]``: ``history`` has the epochs that were trained."""
+    head_start: dict[str, Any] | None = None
+    """How the head got its first weights, see :class:`astune.training.head_start.HeadStart`, and their figures on validation clips."""
+
+    @property
+    def kept(self) -> str:
+        """Which epoch's weights are kept, in words: ``3 of 12``, or ``start`` where they are those of the head start."""
+        best = "start" if self.best_epoch < 0 else str(self.best_epoch + 1)
+        return f"{best} of {len(self.history)}" if self.history else best
 
     beside_settings: dict[str, Any] = field(default_factory=dict)
     """What decided the result and is not in ``config``: a digest of the background noise, and the function that changed waveforms."""
@@ -77,7 +85,7 @@ class TrainResult(Summarised):
         reached = [
             f"{split} {headline} {numbers[headline]}" for split, numbers in figures.items() if headline in numbers
         ]
-        epochs = f"{self.epochs} (the best one: {self.best_epoch + 1})"
+        epochs = f"{self.epochs} (the best one: {self.kept.partition(' ')[0]})"
         size = f"{self.adapter_bytes / 1e6:.2f} MB"
         rows = (
             ("method", self.spec), ("trained parameters", f"{self.trainable_parameters:,}"), ("adapter", size),

@@ -78,6 +78,11 @@ class Setup:
             "randomness_format": keyed.FORMAT,
         }
 
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """How much each class counts in the training loss, (classes,); None where all count alike."""
+        return torch.tensor(list(self.weighing.weights.values())) if self.weighing.weights else None
+
     def announce(self, message: str) -> None:
         """Tell the user.
 
@@ -186,11 +191,13 @@ def _plan(model: AudioClassifier, config: TrainConfig, recipe: Recipe, split: Sp
     schedule = f", {recipe.lr_scheduler_type}{warmup}" if warmup or recipe.lr_scheduler_type != "cosine" else ""
     patience = recipe.early_stopping_patience
     stops = f", or until {number_of(patience, 'epoch')} bring no higher validation score" if patience else ""
+    trained = f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, learning rate {recipe.learning_rate:g}{schedule}{stops}"
+    if not recipe.num_train_epochs:
+        trained = "a head fitted to the end, no epochs"
     return (
         f"{model.method.spec} ({model.parameter_count():,} parameters) on {model.origin.name}: {len(model.labels)} classes, "
         f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips of "
-        f"{recipe.max_length} frames; "
-        f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, learning rate {recipe.learning_rate:g}{schedule}{stops}"
+        f"{recipe.max_length} frames; {trained}"
     )
 
 

@@ -17,8 +17,8 @@ from astune.data.limit import limited
 from astune.data.options import DataOptions
 from astune.data.regions import LabelledRegion, cut
 from astune.errors import ConfigError, DataError
-from astune.experiments.baseline import inner_folds
 from astune.inference.evaluation import as_trained
+from astune.training.inner_folds import inner_folds
 from tests.example_layouts import write_text, write_tone
 
 if TYPE_CHECKING:
