@@ -307,6 +307,11 @@ def test_a_comparison_in_a_file_has_one_data_set() -> None:
     rows = [{"name": "a", "method": "lora"}]
     with pytest.raises(ConfigError, match="a comparison has one data set, and nothing that varies"):
         Table(title="x", kind="comparison", datasets=["esc50", "urbansound8k"], rows=rows)
+    alone = Table(title="x", kind="comparison", datasets=["esc50"], rows=rows)
+    with pytest.raises(
+        ConfigError, match="x: a comparison has one data set, and nothing that varies; plan one for each"
+    ):
+        plan("x", alone, PlanOptions(vary={"selection": ["last", "best-validation"]}))
     plain = SavedPlan("x", "x", "table", None, ())
     assert SavedPlan.from_json(plain.to_json()) == plain
     assert SavedPlan.from_json(replace(plain, notes=("one",)).to_json()).notes == ("one",)

@@ -169,6 +169,8 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     known: dict[str, Row | None] = {row.name: row for row in table.rows}
     rows = _chosen("row", options.only, {**known, BASELINE_ROW: None} if options.with_baseline else known)
     entries = entries_of(table, options.datasets)
+    if table.kind == "comparison" and (options.vary or len(entries) > 1):
+        raise ConfigError(f"{name}: a comparison has one data set, and nothing that varies; plan one for each")
     shapes = _Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
