@@ -166,7 +166,7 @@ def _without(dataset: AudioDataset, negatives: Collection[str]) -> AudioDataset:
     """Take negative labels from clips: where a clip may have none of the labels, they say nothing more than that."""
     alone = sum(bool(clip.labels) and set(clip.labels) <= set(negatives) for clip in dataset.clips)
     beside = sum(0 < len(set(clip.labels) & set(negatives)) < len(clip.labels) for clip in dataset.clips)
-    shown = ", ".join(map(printable, negatives))
+    shown = " and ".join(map(printable, negatives))
     none = "1 clip has" if alone == 1 else f"{alone:,} clips have"
     what = "is no class" if len(negatives) == 1 else "are no classes"
     notes = [f"Note: {shown} {what}, because a clip may have no label (task multi-label): {none} none"]
