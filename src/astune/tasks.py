@@ -201,7 +201,10 @@ class Task(ABC):
             KeyError: something is missing.
             ValueError: it is of another number of classes.
         """
-        del scores, classes
+        from astune.confusion import refuse_other_shape
+
+        if self.counts_clips:
+            refuse_other_shape(scores["confusion"], classes)
 
     def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None, metric: str | None = None) -> bool:
         """Whether one epoch's weights are kept rather than another's: by a figure, and where that is equal by loss.
@@ -268,12 +271,6 @@ class SingleLabel(Task):
         from astune.class_scores import score_classes
 
         return score_classes(logits, targets)
-
-    def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
-        """Its confusion matrix is of so many classes."""
-        from astune.confusion import refuse_other_shape
-
-        refuse_other_shape(scores["confusion"], classes)
 
 
 class MultiLabel(Task):
