@@ -1,40 +1,65 @@
-"""The cells of the recipe search: clips that train, clips that choose, clips that score; and the frozen probe of each. No test clip.
+"""The cells of the recipe search: clips that train, clips that choose, clips that score, and the frozen probe of each.
 
-Put away, and never read: the digits' fourth speaker, ESC-10's fold 5, the keywords' official test split. Scoring clips are those of
-one other speaker, fold, or half of the official validation speakers; they choose nothing. Choosing clips are a tenth of the training
-clips, as ``astune train`` holds them out, or the other half of the official validation speakers.
+No test clip is read. Put away are one speaker of the digits, fold 5 of ESC-10, and the official test split of the keywords. The clips that
+score are those of another speaker or fold, or of half of the official validation speakers, and choose nothing. The clips that choose are a
+tenth of the training clips, as ``astune train`` holds them out, or the other half of the validation speakers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from astune import AudioClassifier, load_backbone, load_data
 from astune.data.dataset import Split
 from astune.data.few_shot import few_shot
 from astune.data.hold_out import hold_out
 from astune.features import build_cache
+from astune.inference.batches import slices
+from astune.tasks import SINGLE_LABEL
+from astune.training.head_start import Choice, Features, Head, choose_head
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
     from astune.data import AudioDataset
 
-DATA = {"digits": "spoken_digits", "esc10": "esc50:esc10", "arabic": "arabic_speech_commands"}
-FRAMES = {"digits": None, "esc10": 250, "arabic": None}
-AWAY = {"digits": 4, "esc10": 5}
-SIZES = (4, 16, 0)  # clips a class; 0 for all
-CAP = {"arabic": 50}  # clips a class that stand for all
-TAKES = {"arabic": 3}  # of each validation speaker and word
-STRENGTHS = (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+SIZES = (4, 16, 0)
+"""Training clips a class; 0 for all."""
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of the search."""
+
+    folder: str
+    layout: str = ""
+    frames: int | None = None
+    """Input length; what holds most clips whole where None."""
+    away: int | None = None
+    """The fold that is put away."""
+    cap: int | None = None
+    """Training clips a class that stand for all."""
+    takes: int | None = None
+    """Of each validation speaker and word."""
+
+
+SOURCES = {
+    "digits": Source("spoken_digits", away=4),
+    "esc10": Source("esc10", "esc50:", frames=250, away=5),
+    "keywords": Source("arabic_speech_commands", cap=50, takes=3),
+}
 
 
 @dataclass(frozen=True)
 class Cell:
+    """One training: which clips do what, as indices in the data set."""
+
     data: str
     size: int
     fold: str
@@ -43,69 +68,106 @@ class Cell:
     choose: tuple[int, ...]
     score: tuple[int, ...]
 
+    @property
+    def name(self) -> list[str | int]:
+        """As records have it."""
+        return [self.data, self.size, self.fold, self.seed]
 
-def source(root: Path, name: str) -> str:
-    layout, _, folder = DATA[name].rpartition(":")
-    return f"{layout}:{root / folder}" if layout else str(root / folder)
+
+@dataclass(frozen=True)
+class Study:
+    """A data set, ready."""
+
+    labels: tuple[str, ...]
+    frames: int
+    inputs: Tensor
+    """Features, (clips, frames, bins), float16."""
+    targets: Tensor
+    cells: list[Cell]
+    heads: list[Head]
+    """The frozen probe of each cell."""
+    probes: list[tuple[float, float]]
+    """Its accuracy on the clips that choose and on those that score."""
 
 
-def cells(dataset: AudioDataset, name: str, seeds: tuple[int, ...] = (0, 1)) -> list[Cell]:
-    found = []
+def study(root: Path, name: str, seeds: Sequence[int]) -> Study:
+    """Read a data set, and fit the probe of each cell.
+
+    Args:
+        root: folder of the data sets.
+        name: a key of :data:`SOURCES`.
+        seeds: of the draws of clips.
+
+    Returns:
+        The study, with the clips that are used alone.
+    """
+    source = SOURCES[name]
+    dataset = load_data(f"{source.layout}{root / source.folder}")
+    found = [cell for seed in seeds for cell in _cells(dataset, name, seed)]
+    used = sorted({clip for cell in found for part in (cell.train, cell.choose, cell.score) for clip in part})
+    place = {clip: number for number, clip in enumerate(used)}
+
+    def placed(clips: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(place[clip] for clip in clips)
+
+    found = [replace(c, train=placed(c.train), choose=placed(c.choose), score=placed(c.score)) for c in found]
+    frames = source.frames or dataset.length_percentile(used, quiet=True)
+    model = AudioClassifier(load_backbone("bundled", frames), "linear", dataset.labels).eval()
+    features = build_cache(dataset.clips, model.front_end, quiet=True)
+    inputs = torch.from_numpy(features.features[used])
+    with torch.inference_mode():
+        pooled = torch.cat([model.pooled(inputs[list(part)].float()) for part in slices(range(len(used)), _BATCH)])
+    every = Features(pooled.numpy(), torch.tensor(dataset.targets)[used].numpy())
+    probes = [_probe(every, cell, len(dataset.labels)) for cell in found]
+    return Study(
+        dataset.labels, frames, inputs, torch.from_numpy(every.targets), found, [head for head, _ in probes],
+        [figures for _, figures in probes],
+    )  # fmt: skip
+
+
+def _probe(every: Features, cell: Cell, classes: int) -> tuple[Head, tuple[float, float]]:
+    train, choose, score = (every.at(torch.tensor(part).numpy()) for part in (cell.train, cell.choose, cell.score))
+    head, _, _ = choose_head(train, choose, None, Choice(SINGLE_LABEL), classes)
+    one, other = (float((head.logits(c.pooled).argmax(1).numpy() == c.targets).mean()) for c in (choose, score))
+    return head, (one, other)
+
+
+def _cells(dataset: AudioDataset, name: str, seed: int) -> Iterator[Cell]:
     for fold, pool, choose, score in _parts(dataset, name):
-        for seed in seeds:
-            if choose:
-                train, chosen = list(pool), list(choose)
-            else:
-                held = hold_out(dataset.clips, pool, seed, dataset.task)
-                train, chosen = held.train, held.validation
-            whole = Split(tuple(train), tuple(chosen), tuple(score), None, None)
-            for size in SIZES:
-                part = few_shot(dataset, whole, size, seed) if size else whole
-                found.append(Cell(name, size, fold, seed, part.train, part.validation, part.test))
-    return found
+        if choose:
+            whole = Split(tuple(pool), tuple(choose), tuple(score))
+        else:
+            held = hold_out(dataset.clips, pool, seed, dataset.task)
+            whole = Split(tuple(held.train), tuple(held.validation), tuple(score))
+        for size in SIZES:
+            part = few_shot(dataset, whole, size, seed) if size else whole
+            yield Cell(name, size, fold, seed, part.train, part.validation, part.test)
 
 
-def _parts(dataset: AudioDataset, name: str):
-    clips = dataset.clips
-    if name == "arabic":
-        pool = [n for n, clip in enumerate(clips) if clip.split in (None, "train")]
-        whole = Split(tuple(pool), (), (), None, None)
-        pool = list(few_shot(dataset, whole, CAP[name], 0).train)
-        validation = [n for n, clip in enumerate(clips) if clip.split == "validation"]
-        validation = [n for n in validation if int(clips[n].path.stem.rsplit("_", 1)[1]) in sorted({int(clips[m].path.stem.rsplit("_", 1)[1]) for m in validation})[: TAKES[name]]]
-        speakers = sorted({clips[n].path.name[:8] for n in validation})
-        half = set(speakers[: len(speakers) // 2])
-        one = [n for n in validation if clips[n].path.name[:8] in half]
-        other = [n for n in validation if clips[n].path.name[:8] not in half]
-        yield "first", pool, one, other
-        yield "second", pool, other, one
+def _parts(dataset: AudioDataset, name: str) -> Iterator[tuple[str, list[int], list[int], list[int]]]:
+    """By fold: clips that may train, that choose (none where a tenth is to be held out), and that score."""
+    source, clips = SOURCES[name], dataset.clips
+    if source.away is not None:
+        folds = [fold for fold in dataset.folds if fold != source.away]
+        for fold in folds:
+            pool = [number for number, clip in enumerate(clips) if clip.fold in folds and clip.fold != fold]
+            yield str(fold), pool, [], [number for number, clip in enumerate(clips) if clip.fold == fold]
         return
-    folds = [fold for fold in dataset.folds if fold != AWAY[name]]
-    for fold in folds:
-        pool = [n for n, clip in enumerate(clips) if clip.fold in folds and clip.fold != fold]
-        yield str(fold), pool, [], [n for n, clip in enumerate(clips) if clip.fold == fold]
+    split = dataset.split()
+    pool = list(few_shot(dataset, split, source.cap, 0).train) if source.cap else list(split.train)
+    takes = sorted({_take(clips[number].path) for number in split.validation})[: source.takes]
+    heard = [number for number in split.validation if _take(clips[number].path) in takes]
+    speakers = sorted({_speaker(clips[number].path) for number in heard})
+    first = set(speakers[: len(speakers) // 2])
+    half = [number for number in heard if _speaker(clips[number].path) in first]
+    other = [number for number in heard if _speaker(clips[number].path) not in first]
+    yield "first", pool, half, other
+    yield "second", pool, other, half
 
 
-def probes(x: np.ndarray, y: np.ndarray, cell: Cell) -> list[dict[str, Any]]:
-    """The frozen probe at each strength: head in the scale of the features, and its figures."""
-    train, choose, score = (np.array(part) for part in (cell.train, cell.choose, cell.score))
-    mean, std = x[train].mean(0), x[train].std(0)
-    std[std == 0] = 1
-    z = (x - mean) / std
-    out = []
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=3000).fit(z[train], y[train])
-        coef, bias = model.coef_, model.intercept_
-        logits = torch.from_numpy(z @ coef.T + bias)
-        ce = torch.nn.functional.cross_entropy
-        figures = {}
-        for key, part in (("train", train), ("choose", choose), ("score", score)):
-            figures[key] = [float((logits[part].argmax(1).numpy() == y[part]).mean()), float(ce(logits[part], torch.from_numpy(y[part])))]
-        weight = coef / std
-        out.append({"C": strength, "weight": weight.astype(np.float32), "bias": (bias - weight @ mean).astype(np.float32), **figures})
-    return out
+def _speaker(path: Path) -> str:
+    return path.stem.partition("_")[0]
 
 
-def best(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """By accuracy on the choosing clips, then by their loss."""
-    return max(found, key=lambda one: (one["choose"][0], -one["choose"][1]))
+def _take(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])

@@ -1,209 +1,261 @@
-"""Many short trainings at once: replicas of one method that share shapes, stacked, each with its own clips, rates and start."""
+"""Many short trainings at once: runs of one method stacked, each with its own clips, rates and first weights.
+
+One run of so small a model leaves a GPU idle. Stacked, they share every kernel (``torch.func.vmap`` over what is trained), and AdamW is
+written out, so that each has its own rates. Masks are drawn as SpecAugment draws them, from one generator and not by clip.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from astune import AudioClassifier, load_backbone
+from astune.training.recipe import OWN_DATA_EPOCHS, OWN_DATA_STEPS, OWN_DATA_TIME_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from astune.training.head_start import Head
+    from benchmarks.recipe_cells import Cell, Study
+
 BATCH = 32
+EVALUATIONS = 8  # of a run, beside the one before its first step
+_BETAS, _EPSILON, _FREQ_MASK = (0.9, 0.98), 1e-6, 24
 
 
 @dataclass(frozen=True)
 class Candidate:
+    """A recipe that is tried."""
+
     name: str
     method: str = "lora"
     rate: float = 5e-3
     head_ratio: float = 1.0
+    """Rate of the head, as a share of the others'."""
     warmup: float = 0.0
-    share: float = 1.0  # of today's steps
-    start: str = "random"  # or probe
+    """As a share of the steps."""
+    share: float = 1.0
+    """Of the paper recipe's epochs."""
+    start: str = "random"
+    """Of the head: random or probe."""
     masks: bool = True
     smoothing: float = 0.0
     mixup: float = 0.0
     decay: float = 0.1
-    strength: float | None = None  # of the probe; None: chosen
+
+    def epochs(self, clips: int) -> int:
+        """Passes over so many training clips.
+
+        Args:
+            clips: that train.
+        """
+        low, high = OWN_DATA_EPOCHS
+        return max(1, round(self.share * min(max(math.ceil(OWN_DATA_STEPS * BATCH / clips), low), high)))
 
 
-def epochs(train: int, share: float) -> int:
-    today = min(max(math.ceil(1500 * BATCH / train), 10), 75)
-    return max(1, round(today * share))
-
-
-@dataclass
+@dataclass(frozen=True)
 class Replica:
+    """A run of a stack."""
+
     candidate: Candidate
-    cell: dict[str, Any]
-    head: tuple[Any, Any] | None  # weight and bias of the probe
+    cell: Cell
+    head: Head
+
+    def plan(self) -> list[list[int]]:
+        """The clips of each step."""
+        clips = torch.tensor(self.cell.train)
+        generator = torch.Generator().manual_seed(1000 + self.cell.seed)
+        orders = [
+            clips[torch.randperm(len(clips), generator=generator)] for _ in range(self.candidate.epochs(len(clips)))
+        ]
+        return [[int(clip) for clip in clips] for order in orders for clips in torch.split(order, BATCH)]
 
 
-def run(data: dict[str, Any], replicas: Sequence[Replica], device: torch.device, evals: int = 12, deadline: float = math.inf) -> list[dict[str, Any]] | None:
-    """Train all; each record has the figures on choosing and scoring clips at some steps."""
-    began = time.perf_counter()
-    classes, frames = len(data["labels"]), data["frames"]
-    model = AudioClassifier(load_backbone("bundled", frames), replicas[0].candidate.method, [f"c{n}" for n in range(classes)])
-    names = model.module_names
-    trained = {names[key]: p for key, p in model.trained_parameters().items()}
-    shapes = {key: p.shape for key, p in trained.items()}
-    starts, drawn = [], {}
-    for replica in replicas:
-        seed = replica.cell["seed"]
-        if seed not in drawn:
-            torch.manual_seed(seed)
-            own = AudioClassifier(load_backbone("bundled", frames), replica.candidate.method, [f"c{n}" for n in range(classes)])
-            drawn[seed] = {names[key]: p.detach().clone() for key, p in own.trained_parameters().items()}
-        values = dict(drawn[seed])
-        if replica.head is not None:
-            values["head.weight"], values["head.bias"] = (torch.as_tensor(part) for part in replica.head)
-        starts.append(torch.cat([values[key].reshape(-1) for key in shapes]))
-    flat = torch.stack(starts).to(device).requires_grad_()
-    model.to(device).train()
-    model.sites.set_kernel("math")
-    for p in model.parameters():
-        p.requires_grad_(False)
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    is_head = torch.cat([torch.full((size,), float(key.startswith("head."))) for key, size in zip(shapes, sizes)]).to(device)
+class Stack:
+    """Runs of one method on one data set, trained together.
 
-    def params() -> dict[str, Tensor]:
-        return {key: part.reshape(len(replicas), *shape) for (key, shape), part in zip(shapes.items(), flat.split(sizes, dim=1))}
+    Args:
+        study: the data set, its tensors on the device.
+        replicas: the runs.
+        device: where they run.
+    """
 
-    def logits_of(x: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            return vmap(lambda p, one: functional_call(model, p, (one,)).logits)(params(), x).float()
+    def __init__(self, study: Study, replicas: Sequence[Replica], device: torch.device) -> None:
+        self.study, self.replicas, self.device = study, replicas, device
+        drawn = {seed: self._drawn(seed) for seed in {replica.cell.seed for replica in replicas}}
+        self.model, trained = drawn[replicas[0].cell.seed]
+        self.shapes = {name: tensor.shape for name, tensor in trained.items()}
+        self.sizes = [math.prod(shape) for shape in self.shapes.values()]
+        starts = []
+        for replica in replicas:
+            values = dict(drawn[replica.cell.seed][1])
+            if replica.candidate.start == "probe":
+                values["head.weight"] = torch.from_numpy(replica.head.weight).float()
+                values["head.bias"] = torch.from_numpy(replica.head.bias).float()
+            starts.append(torch.cat([values[name].flatten() for name in self.shapes]))
+        self.flat = torch.stack(starts).to(device).requires_grad_()
+        self.model.requires_grad_(requires_grad=False).to(device).train()
+        self.model.sites.set_kernel("math")
+        self.moments = (torch.zeros_like(self.flat), torch.zeros_like(self.flat))
+        plans = [replica.plan() for replica in replicas]
+        self.lengths = torch.tensor([len(plan) for plan in plans])
+        self.steps = int(self.lengths.max())
+        clips = torch.full((self.steps, len(replicas), BATCH), -1)
+        for row, plan in enumerate(plans):
+            for step, batch in enumerate(plan):
+                clips[step, row, : len(batch)] = torch.tensor(batch)
+        self.clips = clips.to(device)
+        self.generator = torch.Generator(device=device).manual_seed(1)
 
-    features, targets = data["x"], data["y"]
-    plan = [_plan(replica) for replica in replicas]
-    totals = torch.tensor([len(one) for one in plan])
-    total = int(totals.max())
-    index = torch.full((total, len(replicas), BATCH), -1, dtype=torch.int64)
-    for r, one in enumerate(plan):
-        for s, batch in enumerate(one):
-            index[s, r, : len(batch)] = torch.tensor(batch)
-    index = index.to(device)
+    def _drawn(self, seed: int) -> tuple[AudioClassifier, dict[str, Tensor]]:
+        """A model, and what of it is trained, as a run with this seed draws it."""
+        torch.manual_seed(seed)
+        backbone = load_backbone("bundled", self.study.frames)
+        model = AudioClassifier(backbone, self.replicas[0].candidate.method, self.study.labels)
+        return model, {
+            model.module_names[name]: tensor.detach().clone() for name, tensor in model.trained_parameters().items()
+        }
 
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, device=device)[:, None]
+    def run(self) -> list[list[list[float]]]:
+        """Train all.
 
-    c = [replica.candidate for replica in replicas]
-    rate, warm, decay = column([x.rate for x in c]), column([x.warmup for x in c]), column([x.decay for x in c])
-    ratio = 1 + (column([x.head_ratio for x in c]) - 1) * is_head
-    smoothing, mix = column([x.smoothing for x in c]), [x.mixup for x in c]
-    masks = torch.tensor([x.masks for x in c], device=device)
-    span = totals.to(device)[:, None].float()
-    first, second = torch.zeros_like(flat), torch.zeros_like(flat)
-    beta1, beta2, eps = 0.9, 0.98, 1e-6
-    generator = torch.Generator(device=device).manual_seed(1)
-    mixes = None if not any(mix) else torch.distributions.Beta(torch.tensor([max(m, 1e-3) for m in mix]), torch.tensor([max(m, 1e-3) for m in mix]))
-    curve: list[dict[str, Any]] = [[] for _ in replicas]
-    at = sorted({0, *(round(total * k / evals) for k in range(1, evals + 1))})
-    losses = torch.zeros(len(replicas), device=device)
-    counted = 0
+        Returns:
+            Of each run some rows: step, accuracy and loss on the clips that choose, accuracy and loss on those that score.
+        """
+        points = {round(self.steps * part / EVALUATIONS) for part in range(1, EVALUATIONS + 1)}
+        curves = [[row] for row in self._evaluated(0)]
+        for step in range(self.steps):
+            self._step(step)
+            if step + 1 in points:
+                for curve, row in zip(curves, self._evaluated(step + 1), strict=True):
+                    curve.append(row)
+        return curves
 
-    def evaluate(step: int) -> None:
-        nonlocal losses, counted
-        found = {}
+    def _column(self, name: str) -> Tensor:
+        """A number of each run's candidate, (runs, 1)."""
+        return torch.tensor([float(getattr(replica.candidate, name)) for replica in self.replicas], device=self.device)[
+            :, None
+        ]
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """(runs, batch, classes) of (runs, batch, frames, bins)."""
+        parts = torch.split(self.flat, self.sizes, dim=1)
+        stacked = {
+            name: part.reshape(len(self.replicas), *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+        def one(trained: dict[str, Tensor], batch: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self.model, trained, (batch,)).logits
+            return logits
+
+        with torch.autocast(self.device.type, torch.bfloat16):
+            found: Tensor = vmap(one)(stacked, inputs)
+        return found.float()
+
+    def _evaluated(self, step: int) -> list[list[float]]:
+        rows = [[float(step)] for _ in self.replicas]
+        for part in ("choose", "score"):
+            lists = [getattr(replica.cell, part) for replica in self.replicas]
+            clips = torch.full((len(lists), max(map(len, lists))), -1)
+            for row, some in enumerate(lists):
+                clips[row, : len(some)] = torch.tensor(some)
+            clips = clips.to(self.device)
+            with torch.no_grad():
+                logits = torch.cat(
+                    [self._logits(self.study.inputs[some.clamp(min=0)].float()) for some in torch.split(clips, 64, dim=1)],
+                    dim=1,
+                )
+            targets, there = self.study.targets[clips.clamp(min=0)], clips >= 0
+            right = ((logits.argmax(-1) == targets) & there).sum(1) / there.sum(1)
+            each = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+            loss = (each * there).sum(1) / there.sum(1)
+            for found, share, nats in zip(rows, right.tolist(), loss.tolist(), strict=True):
+                found += [share, nats]
+        return rows
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets as shares of the classes, and which clips are there."""
+        clips = self.clips[step]
+        there = clips >= 0
+        inputs = self.study.inputs[clips.clamp(min=0)].float()
+        shares = one_hot(self.study.targets[clips.clamp(min=0)], len(self.study.labels)).float()
+        inputs = masked(inputs, self._column("masks")[:, 0] > 0, self.generator)
+        alpha = self._column("mixup")
+        if alpha.any():
+            own = torch.distributions.Beta(alpha.clamp(min=1e-3), alpha.clamp(min=1e-3)).sample((BATCH,))[..., 0].T
+            own = torch.where(alpha > 0, torch.maximum(own, 1 - own), torch.ones_like(own))
+            other = (torch.arange(BATCH, device=self.device)[None] + 1) % there.sum(1, keepdim=True).clamp(min=1)
+            second = torch.gather(inputs, 1, other[..., None, None].expand_as(inputs))
+            inputs = own[..., None, None] * inputs + (1 - own[..., None, None]) * second
+            shares = own[..., None] * shares + (1 - own[..., None]) * torch.gather(
+                shares, 1, other[..., None].expand_as(shares)
+            )
+        factor = self._column("smoothing")[..., None]
+        return inputs, shares * (1 - factor) + factor / shares.shape[-1], there
+
+    def _step(self, step: int) -> None:
+        inputs, shares, there = self._batch(step)
+        each = -(shares * self._logits(inputs).log_softmax(-1)).sum(-1) * there
+        loss = each.sum(1) / there.sum(1).clamp(min=1)
+        (gradient,) = torch.autograd.grad(loss.sum(), self.flat)
         with torch.no_grad():
-            for part in ("choose", "score"):
-                length = max(len(replica.cell[part]) for replica in replicas)
-                ids = torch.full((len(replicas), length), -1, dtype=torch.int64)
-                for r, replica in enumerate(replicas):
-                    ids[r, : len(replica.cell[part])] = torch.tensor(replica.cell[part])
-                ids = ids.to(device)
-                out = torch.cat([logits_of(features[ids[:, k : k + 64].clamp(min=0)].float()) for k in range(0, length, 64)], dim=1)
-                y, there = targets[ids.clamp(min=0)], ids >= 0
-                right = ((out.argmax(-1) == y) & there).sum(1) / there.sum(1)
-                ce = (cross_entropy(out.flatten(0, 1), y.flatten(), reduction="none").view(y.shape) * there).sum(1) / there.sum(1)
-                found[part] = torch.stack([right, ce], 1).cpu().tolist()
-        mean = (losses / max(counted, 1)).cpu().tolist()
-        losses, counted = torch.zeros_like(losses), 0
-        for r in range(len(replicas)):
-            curve[r].append([step, *[round(v, 4) for v in found["choose"][r]], *[round(v, 4) for v in found["score"][r]], round(mean[r], 4)])
+            rates = self._rates(step)
+            first, second = self.moments
+            first.lerp_(gradient, 1 - _BETAS[0])
+            second.lerp_(gradient.square(), 1 - _BETAS[1])
+            deviation = (second / (1 - _BETAS[1] ** (step + 1))).sqrt() + _EPSILON
+            move = first / (1 - _BETAS[0] ** (step + 1)) / deviation
+            self.flat.mul_(1 - rates * self._column("decay")).sub_(rates * move)
 
-    evaluate(0)
-    for step in range(total):
-        ids = index[step]
-        there = ids >= 0
-        x, y = features[ids.clamp(min=0)].float(), targets[ids.clamp(min=0)]
-        soft = torch.nn.functional.one_hot(y, classes).float()
-        x = _masked(x, masks, generator)
-        if mixes is not None:
-            lam = mixes.sample((BATCH,)).T.to(device)
-            lam = torch.where(torch.tensor([m > 0 for m in mix], device=device)[:, None], torch.maximum(lam, 1 - lam), torch.ones_like(lam))
-            partner = (torch.arange(BATCH, device=device)[None] + 1) % there.sum(1, keepdim=True).clamp(min=1)
-            px = torch.gather(x, 1, partner[:, :, None, None].expand_as(x))
-            ps = torch.gather(soft, 1, partner[:, :, None].expand_as(soft))
-            x, soft = lam[..., None, None] * x + (1 - lam[..., None, None]) * px, lam[..., None] * soft + (1 - lam[..., None]) * ps
-        soft = soft * (1 - smoothing[..., None]) + smoothing[..., None] / classes
-        out = logits_of(x)
-        ce = -(soft * out.log_softmax(-1)).sum(-1) * there
-        loss = ce.sum(1) / there.sum(1).clamp(min=1)
-        losses, counted = losses + loss.detach(), counted + 1
-        (gradient,) = torch.autograd.grad(loss.sum(), flat)
-        with torch.no_grad():
-            done = torch.tensor(step, device=device).float()
-            begin = (warm * span).clamp(min=1e-9)
-            now = rate * torch.where(done < warm * span, (done + 1) / (begin + 1), 0.5 * (1 + torch.cos(math.pi * (done - warm * span) / (span - warm * span))))
-            now = torch.where(done < span, now, torch.zeros_like(now)) * ratio
-            first.lerp_(gradient, 1 - beta1)
-            second.lerp_(gradient.square(), 1 - beta2)
-            move = (first / (1 - beta1 ** (step + 1))) / ((second / (1 - beta2 ** (step + 1))).sqrt() + eps)
-            flat.mul_(1 - now * decay).sub_(now * move)
-        if step + 1 in at:
-            evaluate(step + 1)
-            if time.time() > deadline:
-                return None
-    blends = {}
-    final, begun = flat.detach().clone(), torch.stack(starts).to(device)
-    for part in (0.25, 0.5, 0.75):
-        flat.data.copy_(begun + part * (final - begun))
-        evaluate(-1)
-        for r in range(len(replicas)):
-            blends.setdefault(r, {})[part] = curve[r].pop()[1:5]
-    seconds = time.perf_counter() - began
-    out = []
-    for r, replica in enumerate(replicas):
-        cell = {key: replica.cell[key] for key in ("data", "size", "fold", "seed")}
-        out.append({**cell, **asdict(replica.candidate), "steps": int(totals[r]), "curve": curve[r], "blends": blends[r], "group_seconds": round(seconds, 1), "replicas": len(replicas)})
-    return out
+    def _rates(self, step: int) -> Tensor:
+        """Of each number that is trained, (runs, numbers): a warm-up, then a cosine; 0 after the end of a run."""
+        length = self.lengths.to(self.device)[:, None].float()
+        warmup = self._column("warmup") * length
+        falling = 0.5 * (1 + torch.cos(math.pi * (step - warmup) / (length - warmup)))
+        share = torch.where(step < warmup, (step + 1) / (warmup + 1), falling)
+        rate = torch.where(step < length, self._column("rate") * share, torch.zeros_like(length))
+        in_head = [
+            torch.full((size,), name.startswith("head.")) for name, size in zip(self.shapes, self.sizes, strict=True)
+        ]
+        return torch.where(torch.cat(in_head).to(self.device), rate * self._column("head_ratio"), rate)
 
 
-def _plan(replica: Replica) -> list[list[int]]:
-    train = torch.tensor(replica.cell["train"])
-    generator = torch.Generator().manual_seed(1000 + replica.cell["seed"])
-    steps = []
-    for _ in range(epochs(len(train), replica.candidate.share)):
-        order = train[torch.randperm(len(train), generator=generator)]
-        steps += [part.tolist() for part in order.split(BATCH)]
-    return steps
+def masked(inputs: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """SpecAugment with the masks of the recipe for own data.
+
+    Args:
+        inputs: (runs, batch, frames, bins).
+        chosen: which runs are masked, (runs,).
+        generator: on the inputs' device.
+
+    Returns:
+        Of the same shape.
+    """
+    runs, batch, frames, bins = inputs.shape
+    draws = torch.rand((4, runs, batch), generator=generator, device=inputs.device)
+
+    def span(width: Tensor, start: Tensor, bound: int, size: int) -> Tensor:
+        wide = (width * bound).floor()
+        low = (start * (size - wide + 1)).floor()
+        place = torch.arange(size, device=inputs.device)
+        return (place >= low[..., None]) & (place < (low + wide)[..., None])
+
+    bands = span(draws[0], draws[1], _FREQ_MASK, bins)[:, :, None, :]
+    stretches = span(draws[2], draws[3], int(OWN_DATA_TIME_MASK * frames), frames)[..., None]
+    return inputs.masked_fill((bands | stretches) & chosen[:, None, None, None], 0.0)
 
 
-def _masked(x: Tensor, on: Tensor, generator: torch.Generator) -> Tensor:
-    """SpecAugment as today's recipe for own data: 24 bins, 0.16 of the frames."""
-    replicas, batch, frames, bins = x.shape
-    draw = torch.rand((4, replicas, batch), generator=generator, device=x.device)
+def settings(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as JSON.
 
-    def span(width: Tensor, place: Tensor, bound: int, length: int) -> Tensor:
-        wide = (width * bound).floor() if bound else torch.zeros_like(width)
-        low = (place * (length - wide)).floor()
-        steps = torch.arange(length, device=x.device)
-        return (steps >= low[..., None]) & (steps < (low + wide)[..., None])
-
-    hidden = span(draw[0], draw[1], 24, bins)[:, :, None, :] | span(draw[2], draw[3], int(0.16 * frames), frames)[..., None]
-    return x.masked_fill(hidden & on[:, None, None, None], 0.0)
-
-
-def append(path: str, records: list[dict[str, Any]]) -> None:
-    with open(path, "a") as file:
-        file.write("".join(json.dumps(one) + "\n" for one in records))
+    Args:
+        candidate: any.
+    """
+    return dict(vars(candidate))

@@ -348,12 +348,13 @@ def test_a_method_that_is_not_the_identity_starts_from_its_own_features(
 def test_a_head_start_can_be_asked_for_and_left_out(generated: Path, tmp_path: Path) -> None:
     begun: dict[str, Begin] = {}
     results: dict[str, TrainResult] = {}
-    for name, fields in {
+    ways: dict[str, dict[str, object]] = {
         "paper": {"recipe": "paper"},
         "paper with probe": {"recipe": "paper", "head_start": "probe", "ema_decay": 0.5},
         "own": {},
         "own without": {"head_start": "random"},
-    }.items():
+    }
+    for name, fields in ways.items():
         begun[name] = Begin()
         results[name] = train(own(generated, tmp_path / name, **fields), quiet=True, callbacks=[begun[name]])
     assert torch.equal(begun["paper"].head, begun["own without"].head)

@@ -352,11 +352,11 @@ def fit_mixture(
         logits = linear((mixed() - mean) / deviation, head[:, :-1], head[:, -1])
         summed = choice.task.loss(logits, targets, "sum", weights)
         held = head[:, :-1].square().sum() / (2 * _MIDDLE) + _MIX_PENALTY * mixing.square().sum() / 2
-        (summed + held).backward()
+        (summed + held).backward()  # type: ignore[no-untyped-call]
         return summed + held
 
     optimizer = torch.optim.LBFGS(
         [mixing, head], max_iter=200, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-4
     )
-    optimizer.step(objective)
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
     return [float(weight) for weight in mixing.detach()]
