@@ -19,7 +19,9 @@ _NARROWEST = 200  # columns where stdout is no terminal: tables are not broken f
 
 
 def measure(
-    name: Annotated[str | None, typer.Argument(help=f"{', '.join(BENCHMARKS)}; all if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help=f"{', '.join(BENCHMARKS)}; all but the slow ones if not given.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Another than the benchmark's own, such as random:tiny.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="In which contestants take turns.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of each contestant a round.")] = None,
@@ -51,7 +53,7 @@ def measure(
 
 def _chosen(name: str | None) -> list[Benchmark]:
     if name is None:
-        return list(BENCHMARKS.values())
+        return [benchmark for benchmark in BENCHMARKS.values() if not benchmark.slow]
     if name not in BENCHMARKS:
         raise ConfigError(unknown("benchmark", name, BENCHMARKS))
     return [BENCHMARKS[name]]

@@ -116,6 +116,8 @@ class Benchmark:
     claim: str
     """In a line."""
     run: Callable[[Options], Iterator[Report]]
+    slow: bool = False
+    """Whether it takes hours; such a one is run only by its name."""
 
 
 def environment(threads: int) -> dict[str, str]:

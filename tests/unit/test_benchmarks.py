@@ -30,7 +30,7 @@ from benchmarks.report import Finding, Options, Report, environment
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 TINY = "random:tiny"
-MACHINERY = {"__main__", "catalogue", "measure", "report", "worker"}
+MACHINERY = {"__main__", "catalogue", "measure", "recipe_cells", "recipe_search", "report", "worker"}
 
 
 def outcome(*wall: float, peak_mib: float = 1.0) -> Outcome:

@@ -43,7 +43,9 @@ LIMIT = 300  # seconds until a command that hangs is ended
 
 
 def config(data: Path, output_dir: Path, **fields: object) -> TrainConfig:
-    settings = {"backbone": "random:tiny", "method": "lora", "num_train_epochs": 2, "per_device_train_batch_size": 8}
+    settings = {
+        "backbone": "random:tiny", "method": "lora", "num_train_epochs": 2, "per_device_train_batch_size": 8, "recipe": "paper",
+    }  # fmt: skip
     return TrainConfig(data=str(data), output_dir=output_dir, **{**settings, **fields})
 
 

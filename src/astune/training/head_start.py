@@ -100,8 +100,8 @@ def start_head(setup: Setup, stage: Stage) -> HeadStart | None:
     targets = dataset.task.encode(dataset.clips, dataset.labels)
     choice = Choice(dataset.task, setup.config.metric_for_best_model, setup.class_weights)
     train, validation = list(split.train), list(split.validation)
-    if setup.model.sites.mixer is not None:
-        _mix(setup, stage, targets, choice)
+    if (mixer := setup.model.sites.mixer) is not None:
+        _mix(mixer.get_parameter("weights"), setup, stage, targets, choice)
     module, inputs = stage.module, stage.inputs
     pooled = _outputs(setup, module, module.pooled, inputs, train + validation).numpy()
     found: list[Any] = [None]
@@ -295,8 +295,8 @@ def _sigmoid(
     return fitted.coef_[0], float(fitted.intercept_[0])
 
 
-def _mix(setup: Setup, stage: Stage, targets: Tensor, choice: Choice) -> None:
-    """Fit the weights of the model's mixture of levels, in place."""
+def _mix(weights: Tensor, setup: Setup, stage: Stage, targets: Tensor, choice: Choice) -> None:
+    """Fit the weights of the model's mixture of levels, (levels,), in place."""
     model, train = setup.model, list(setup.split.train)
     step = math.ceil(len(train) / _MIX_CLIPS)
     some = train[::step]
@@ -311,11 +311,8 @@ def _mix(setup: Setup, stage: Stage, targets: Tensor, choice: Choice) -> None:
         norm = model.sites.norm
         scale, shift = norm.weight.detach().cpu(), norm.bias.detach().cpu()
         found = [fit_mixture(levels, scale, shift, targets[some], choice, len(model.labels))]
-    weights = broadcast_object_list(found)[0]
-    mixer = model.sites.mixer
-    assert mixer is not None
     with torch.no_grad():
-        mixer.weights.copy_(torch.as_tensor(weights))
+        weights.copy_(torch.as_tensor(broadcast_object_list(found)[0]))
 
 
 def fit_mixture(
@@ -354,11 +351,11 @@ def fit_mixture(
         logits = linear((mixed() - mean) / deviation, head[:, :-1], head[:, -1])
         summed = choice.task.loss(logits, targets, "sum", weights)
         held = head[:, :-1].square().sum() / (2 * _MIDDLE) + _MIX_PENALTY * mixing.square().sum() / 2
-        (summed + held).backward()
+        (summed + held).backward()  # type: ignore[no-untyped-call]
         return summed + held
 
     optimizer = torch.optim.LBFGS(
         [mixing, head], max_iter=200, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-4
     )
-    optimizer.step(objective)
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
     return [float(weight) for weight in mixing.detach()]
