@@ -169,7 +169,10 @@ class Stack:
             clips = clips.to(self.device)
             with torch.no_grad():
                 logits = torch.cat(
-                    [self._logits(self.study.inputs[some.clamp(min=0)].float()) for some in torch.split(clips, 64, dim=1)],
+                    [
+                        self._logits(self.study.inputs[some.clamp(min=0)].float())
+                        for some in torch.split(clips, 64, dim=1)
+                    ],
                     dim=1,
                 )
             targets, there = self.study.targets[clips.clamp(min=0)], clips >= 0
