@@ -108,13 +108,13 @@ def test_every_number_of_a_recipe_is_a_setting() -> None:
 def test_the_users_number_counts_then_the_methods_then_the_data_sets(
     asked: dict[str, object], method: str | None, stated: dict[str, object], expected: dict[str, object]
 ) -> None:
-    config = TrainConfig.build({"data": "x", "output_dir": "y", **asked})
+    config = TrainConfig.build({"data": "x", "output_dir": "y", "recipe": "paper", **asked})
     settled = settle(config, parse_method(method) if method else None, DataRecipe(**stated))  # type: ignore[arg-type]
     assert {name: settled[name] for name in expected} == expected
 
 
 def test_the_data_decide_what_is_left() -> None:
-    settled = settle(CONFIG, parse_method("lora"), DataRecipe())
+    settled = settle(CONFIG.model_copy(update={"recipe": "paper"}), parse_method("lora"), DataRecipe())
     recipe = asdict(complete(settled, Facts(training_clips=1000, max_length=250, batches=2)))
     assert (recipe["max_length"], recipe["time_mask"], recipe["num_train_epochs"]) == (
         250,
