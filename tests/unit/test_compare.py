@@ -317,6 +317,23 @@ def test_a_comparison_in_a_file_has_one_data_set() -> None:
     assert SavedPlan.from_json(replace(plain, notes=("one",)).to_json()).notes == ("one",)
 
 
+def test_what_tests_by_what_does_not(store: Path, clips: Path) -> None:
+    found = shared(clips, store)
+    saved = Store(store).read_plan(found.name)
+    place = Store(store)
+
+    def share(**changes: Any) -> float:
+        entries = [replace(entry, **changes) for entry in saved.entries]
+        return Comparison.of(Results.of(replace(saved, entries=tuple(entries)), place)).tested_share
+
+    assert share() == 8 / 8
+    assert share(dataset_clips=40) == 8 / 32
+    assert (
+        share(dataset_clips=40, settings={**saved.entries[0].settings, "limit_clips": 4}) == 1
+    )  # two folds: one by one
+    assert share(fold=1) == 0
+
+
 BETTER = dict(zip(FOLDS, [0.92, 0.95, 0.93, 0.94], strict=True))
 WORSE = {pair: score - 0.10 - 0.001 * fold for pair, score in BETTER.items() for fold, _ in [pair]}
 ALIKE = {(1, 0): 0.93, (2, 0): 0.94, (3, 0): 0.94, (4, 0): 0.922}

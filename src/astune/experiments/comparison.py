@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from astune.experiments.paired import Pair
-    from astune.experiments.records import PlanEntry, RunRecord
+    from astune.experiments.records import PlanEntry, RunRecord, SavedPlan
     from astune.experiments.results import Results
 
 
@@ -48,14 +48,12 @@ class Comparison(Compared, Summarised):
         plan, done = results.plan, results.records
         records = [done[key] for key in plan.keys if key in done]
         tested = round(mean(record.test["clips"] for record in records)) if records else 0
-        clips = plan.entries[0].dataset_clips or 0
-        rotating = len({entry.fold for entry in plan.entries}) > 1
         rows = [_row([entry for entry in plan.entries if entry.row == name], results) for name in plan.rows]
         return cls(
             task=records[0].result.task if records else None,
             methods=tuple(sorted(rows, key=lambda row: not row.is_baseline)),
             test_clips=tested,
-            tested_share=tested / (clips - tested) if rotating and clips > tested else 0.0,
+            tested_share=_tested_share(plan, tested),
             name=plan.name,
             data=plan.entries[0].dataset,
             design=plan.notes,
@@ -137,6 +135,17 @@ class Comparison(Compared, Summarised):
         return Summary(
             "Comparison", self.data, parts, rows, self.headings, self.cells(), (*self.failures, *self.notices)
         )
+
+
+def _tested_share(plan: SavedPlan, tested: int) -> float:
+    """Clips of a test fold by those of the others; 0 where there is one split or fold, or nothing is known yet."""
+    folds = {entry.fold for entry in plan.entries}
+    if len(folds) == 1:
+        return 0.0
+    clips = plan.entries[0].dataset_clips or 0
+    if plan.entries[0].settings.get("limit_clips") or not 0 < tested < clips:  # of which the runs hear a part
+        return 1 / (len(folds) - 1)
+    return tested / (clips - tested)
 
 
 def _row(entries: Sequence[PlanEntry], results: Results) -> ComparedMethod:
