@@ -35,6 +35,7 @@ def config(data: Path | str, output_dir: Path, **fields: object) -> TrainConfig:
         "per_device_train_batch_size": 8,
         "bf16": False,
         "max_length": 32,
+        "recipe": "paper",
     }
     return TrainConfig(data=str(data), output_dir=output_dir, **{**settings, **UNMASKED, **fields})
 
