@@ -11,7 +11,7 @@ from astune.experiments.paired import Estimate, Pair, by_fold, difference_varian
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 @dataclass(frozen=True)
