@@ -1,10 +1,8 @@
-"""What a task is: the class that every task derives from. ``tasks.py`` has the tasks that there are.
+"""What a task is: everything that differs between kinds of labels.
 
-Everything that differs between tasks is asked of it: how labels become targets, the loss, what turns logits into scores, the figures that are
-reported and the one that decides, and by what clips are divided when some are held out or drawn. The rest of the project asks the task of
-the data set, of the adapter or of the run.
-
-Reading a data set needs a task and no torch, so torch and scikit-learn are imported where a task computes.
+How labels become targets, the loss, what turns logits into scores, the figures that are reported and the one that decides, and by what
+clips are divided when some are held out or drawn. The rest of the project asks the task of the data set, of the adapter or of the run.
+The tasks themselves are in :mod:`astune.tasks`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The tasks that there are: one class for each, and one line in ``TASKS``. ``task.py`` says what a task is.
+"""What a clip's labels mean, and how they are learned and scored: one class per task, and one line in ``TASKS``.
 
-Reading a data set needs a task and no torch, so torch and scikit-learn are imported where a task computes.
+:class:`Task` says what each of them has. Reading a data set needs a task and no torch, so torch and scikit-learn are imported where a task
+computes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astune.errors import ConfigError, unknown
-from astune.task import Task
+from astune.task import Reduction, Scores, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from astune.data.clip import Clip
-    from astune.task import Reduction, Scores
+
+__all__ = [
+    "MULTI_LABEL",
+    "SINGLE_LABEL",
+    "TASKS",
+    "MultiLabel",
+    "Reduction",
+    "Scores",
+    "SingleLabel",
+    "Task",
+    "task_named",
+]
 
 
 class SingleLabel(Task):
@@ -85,6 +97,11 @@ class MultiLabel(Task):
     shares: ClassVar[dict[str, str]] = {"map": "mAP", "micro_map": "micro mAP", "macro_f1": "macro F1"}
     by_class: ClassVar[str | None] = "average_precision"
     weight_bounds: ClassVar[tuple[float, float]] = (0.01, 100.0)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Also those that stand in no table."""
+        return (*self.shares, "macro_auc", "micro_f1", "loss")
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """All its labels."""
