@@ -64,7 +64,7 @@ def probe(folder: str, backbone: str, epochs: int = EPOCHS) -> Subject:
     def run() -> None:
         config = TrainConfig(
             data=str(Path(folder) / "data"), method="linear", backbone=backbone, output_dir=output, max_length=FRAMES,
-            num_train_epochs=epochs, freq_mask=0, time_mask=0,
+            num_train_epochs=epochs, freq_mask=0, time_mask=0, recipe="paper",
         )  # fmt: skip
         results.append(train(config, quiet=True))
 

@@ -20,7 +20,8 @@ from astune.data.hold_out import hold_out
 from astune.features import build_cache
 from astune.inference.batches import slices
 from astune.tasks import SINGLE_LABEL
-from astune.training.head_start import Choice, Features, Head, choose_head
+from astune.training.head_start import Choice, Head, choose_head
+from astune.training.strength import Features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -46,7 +46,7 @@ def main() -> None:
         method = at_width(parse_method(name), width)
         rate = float(f"{factor * default_learning_rate(method):.2g}")
         folder = work / f"{dataset.name}-{name}-{rate:g}"
-        settings = {**table.settings, **dataset.settings, "learning_rate": rate}
+        settings = {"recipe": "paper", **table.settings, **dataset.settings, "learning_rate": rate}
         config = TrainConfig(
             data=f"csv:{clips[dataset.name]}", method=method.spec, output_dir=folder, resume=True, **settings
         )

@@ -20,7 +20,8 @@ from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
 from astune.summary import Summarised, Summary, here, of_model
-from astune.tasks import SINGLE_LABEL, TASKS, Task, task_named
+from astune.task import Task
+from astune.tasks import SINGLE_LABEL, TASKS, task_named
 from astune.validated import checked
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
 from astune.summary import Summarised, Summary, here, of_model
-from astune.tasks import SINGLE_LABEL, Task
+from astune.task import Task
+from astune.tasks import SINGLE_LABEL
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class AudioClassifier(Summarised, nn.Module):
         Args:
             compute_dtype: of training.
             about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix and figures of every class
-                among the metrics stay out, but for :attr:`astune.tasks.Task.by_class`, because they may be many times as large as the
+                among the metrics stay out, but for :attr:`astune.task.Task.by_class`, because they may be many times as large as the
                 weights. They are in ``results.json``.
 
         Returns:

@@ -24,7 +24,8 @@ from astune.experiments.runner import execute
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
 from astune.reporting.report import write_report
-from astune.tasks import SINGLE_LABEL, TASKS, Reduction, Task, task_named
+from astune.task import Reduction, Task
+from astune.tasks import SINGLE_LABEL, TASKS, task_named
 from astune.training.config import TrainConfig
 from astune.training.loop import train
 

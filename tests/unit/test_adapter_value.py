@@ -15,7 +15,8 @@ from astune import AudioClassifier, load_backbone
 from astune.adapter import Adapter
 from astune.adapter_file import read, write
 from astune.errors import AdapterError, ConfigError
-from astune.tasks import TASKS, Reduction, SingleLabel
+from astune.task import Reduction
+from astune.tasks import TASKS, SingleLabel
 
 VERSION_1 = Path(__file__).parent / "adapter_version_1"
 """LoRA of rank 1 at one layer of ``random:tiny``, 24 frames, written before adapters were values and had a task."""

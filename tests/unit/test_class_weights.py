@@ -24,7 +24,8 @@ from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.table import load_table
 from astune.features import build_cache
 from astune.keyed import keyed_generator
-from astune.tasks import MULTI_LABEL, SINGLE_LABEL, Task
+from astune.task import Task
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 from astune.training.check import check, check_file, split_of
 from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig

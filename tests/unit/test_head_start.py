@@ -22,10 +22,11 @@ from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 from astune.training.callbacks import Callback
 from astune.training.config import TrainConfig
 from astune.training.frozen import Upper
-from astune.training.head_start import STRENGTHS, Choice, Features, choose_head, fit_heads, fit_mixture, put_head
+from astune.training.head_start import STRENGTHS, Choice, choose_head, fit_heads, fit_mixture, put_head
 from astune.training.inner_folds import inner_folds
 from astune.training.loop import train
 from astune.training.result import TrainResult
+from astune.training.strength import Features
 from tests.stopping import StopAfter
 from tests.unit.test_loop import config
 from tests.unit.test_processes import forking, together

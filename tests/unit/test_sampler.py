@@ -18,7 +18,8 @@ from astune.data import AudioDataset
 from astune.features import SpecAugment
 from astune.features.augmentation import TrainingBatch
 from astune.keyed import keyed_generator
-from astune.tasks import MULTI_LABEL, SINGLE_LABEL, Reduction, SingleLabel
+from astune.task import Reduction
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL, SingleLabel
 from astune.training.callbacks import Callback
 from astune.training.engine import Engine
 from astune.training.loop import train

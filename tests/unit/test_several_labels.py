@@ -25,7 +25,7 @@ from astune.cli import app
 from astune.data import LAYOUTS, load_data
 from astune.data.audio import read_audio
 from astune.errors import ConfigError, DataError
-from astune.experiments.label_baseline import fitted
+from astune.experiments.baseline import fit_regressions
 from astune.experiments.plan import PlanOptions, plan, saved
 from astune.experiments.results import Results
 from astune.experiments.runner import execute
@@ -45,6 +45,7 @@ from astune.training.cross_validation import cross_validate
 from astune.training.inner_folds import inner_folds
 from astune.training.loop import train
 from astune.training.result import TrainResult
+from astune.training.strength import Features
 from tests.several_labels import RATE, SeveralLabels, sound, write_several
 from tests.stopping import PowerCut, StopAfter
 
@@ -435,7 +436,8 @@ def test_the_baseline_takes_labels_that_all_training_clips_have_or_none() -> Non
     draw = np.random.default_rng(0)
     features = draw.normal(size=(20, 256)).astype(np.float32)
     targets = torch.tensor(np.stack([np.ones(20), np.zeros(20), draw.integers(0, 2, 20)], axis=1), dtype=torch.float32)
-    logits = fitted(features, targets, 0.03).logits(features)
+    [model] = fit_regressions(Features(features, targets.numpy()), [0.03])
+    logits = model.logits(features)
     assert bool((logits[:, 0] > 20).all())
     assert bool((logits[:, 1] < -20).all())
     assert bool(logits.isfinite().all())

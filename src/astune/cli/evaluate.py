@@ -14,7 +14,7 @@ from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 def register(app: typer.Typer) -> None:

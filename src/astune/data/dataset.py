@@ -21,7 +21,8 @@ from astune.errors import ConfigError, DataError, listing, unknown
 from astune.names import FRAME, HOP, Selection
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, some, source_here
-from astune.tasks import SINGLE_LABEL, Task
+from astune.task import Task
+from astune.tasks import SINGLE_LABEL
 from astune.validated import checked
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from astune.data.clip import Clip
-    from astune.tasks import Task
+    from astune.task import Task
 
 VALIDATION_SHARE = 0.1
 _PARTS = round(1 / VALIDATION_SHARE)

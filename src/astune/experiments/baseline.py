@@ -1,20 +1,21 @@
 """The row nobody prints: logistic regression on the mean and the deviation of each clip's log-Mel energies, no network at all.
 
-Where clips have any number of labels, it is one regression a label (:mod:`astune.experiments.label_baseline`).
+Where clips have any number of labels, it is one regression for each label. The headline figure chooses the strength for all of them.
 What a method gains has to be read against it: random and badly positioned transformers lie below it.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -25,14 +26,14 @@ from astune.data.layouts.base import load_data
 from astune.data.threads import in_threads
 from astune.environment import peak_memory_mib, versions
 from astune.errors import AudioError, DataError
-from astune.experiments.label_baseline import LEAST, LabelBaseline, chosen
 from astune.features.log_mel import FrontEnd
 from astune.training.check import split_of
 from astune.training.config import TrainConfig, settings_where
 from astune.training.data_record import DataRecord
-from astune.training.inner_folds import groups_of, inner_folds
+from astune.training.inner_folds import groups_of
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
+from astune.training.strength import Features, choose_strength
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astune.data.clip import Clip
-    from astune.tasks import Task
-    from astune.training.inner_folds import Folds
 
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
@@ -50,6 +49,7 @@ STATISTICS = 256
 DECIDING = tuple(settings_where(kind="data"))
 """Fields of :class:`astune.TrainConfig` that the result depends on."""
 _STRENGTHS = (0.003, 0.03, 0.3)  # inverse regularisation, the weakest last
+_LEAST = 1e-12  # probability, so that the loss stays finite
 
 
 def log_mel_statistics(
@@ -119,8 +119,16 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    fit = _classes if targets.ndim == 1 else _labels  # several labels have a column each
-    model = fit(dataset.task, features, targets, train, validation, groups_of(dataset.clips, train))
+    clips = Features(features, targets.numpy())
+    known, held = (clips.at(np.asarray(part, np.int64)) for part in (train, validation))
+    groups = None if validation else groups_of(dataset.clips, train)
+
+    def score(model: LogMelRegression, some: Features) -> float:
+        figures = dataset.task.score(model.logits(some.pooled), torch.from_numpy(some.targets)).figures()
+        return figures[dataset.task.headline]
+
+    chosen = choose_strength(known, held, groups, _STRENGTHS, fit_regressions, score)
+    model = chosen.model
     seconds = time.perf_counter() - mark
     thresholds = dataset.task.default_thresholds(len(dataset.labels))
     if validation:
@@ -139,7 +147,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         backbone_fingerprint="",
         labels=list(dataset.labels),
         fold=split.fold,
-        recipe={"max_length": length, "inverse_regularisation": model.strength},
+        recipe={"max_length": length, "inverse_regularisation": chosen.strength},
         config=fields.model_dump(mode="json", include=set(DECIDING)),
         compute_dtype="float32",
         device="cpu",
@@ -157,78 +165,47 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     )
 
 
-class _Model(Protocol):
-    """A fitted baseline."""
-
-    @property
-    def strength(self) -> float:
-        """Inverse regularisation that was chosen."""
-
-    def logits(self, features: NDArray[np.float32]) -> torch.Tensor:
-        """Of features (clips, 256), logits (clips, classes)."""
-
-
 @dataclass(frozen=True)
-class _Classes:
-    """One regression for classes that compete."""
+class LogMelRegression:
+    """A fitted baseline: one regression for classes that compete, or one for each label."""
 
     model: Any
-
-    @property
-    def strength(self) -> float:
-        return float(self.model[-1].C)
+    """scikit-learn's pipeline."""
+    several: bool
+    """Whether a clip may have any number of labels."""
 
     def logits(self, features: NDArray[np.float32]) -> torch.Tensor:
+        """Logarithms of the probabilities of classes that compete, or log-odds of labels.
+
+        Args:
+            features: (clips, 256).
+
+        Returns:
+            (clips, classes).
+        """
         # split_of has seen to it that each class has training clips, and so a column.
-        return torch.from_numpy(self.model.predict_proba(features)).clamp(min=LEAST).log()
+        found = self.model.predict_proba(features)
+        if self.several:
+            return torch.logit(torch.from_numpy(found.astype(np.float64)), eps=_LEAST)
+        return torch.from_numpy(found).clamp(min=_LEAST).log()
 
 
-def _classes(
-    task: Task,
-    features: NDArray[np.float32],
-    targets: torch.Tensor,
-    train: list[int],
-    validation: list[int],
-    groups: Sequence[str] | None,
-) -> _Model:
-    """Of classes that compete; accuracy chooses the strength."""
-    del task
-    classes = targets.numpy()
-    inner = [] if validation else inner_folds(classes[train], groups)
-    return _Classes(_fitted(features[train], classes[train], features[validation], classes[validation], inner))
+def fit_regressions(train: Features, strengths: Sequence[float]) -> list[LogMelRegression]:
+    """Fit a baseline at each strength.
 
+    Args:
+        train: training clips; a label that all of them have, or none, is given so to every clip.
+        strengths: inverse regularisations.
 
-def _labels(
-    task: Task,
-    features: NDArray[np.float32],
-    targets: torch.Tensor,
-    train: list[int],
-    validation: list[int],
-    groups: Sequence[str] | None,
-) -> _Model:
-    """Of labels that do not; the task's headline figure chooses the strength."""
-
-    def score(model: LabelBaseline, clips: list[int]) -> float:
-        return float(task.score(model.logits(features[clips]), targets[clips]).figures()[task.headline])
-
-    inner = [] if validation else inner_folds(targets[train].numpy(), groups)
-    return chosen(features, targets, _STRENGTHS, score, train, validation, inner)
-
-
-def _fitted(
-    train: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    validation: NDArray[np.float32],
-    validation_targets: NDArray[np.int64],
-    inner: Folds,
-) -> Any:  # noqa: ANN401 - scikit-learn is not typed
-    def model(strength: float) -> Any:  # noqa: ANN401
-        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
-
-    if len(validation):
-        candidates = [model(strength).fit(train, targets) for strength in _STRENGTHS]
-        return max(candidates, key=lambda one: one.score(validation, validation_targets))
-    if not inner:  # a few shots or one recording, and nothing to choose by
-        return model(_STRENGTHS[1]).fit(train, targets)
-    search = GridSearchCV(model(1.0), {"logisticregression__C": _STRENGTHS}, cv=inner)
-    return search.fit(train, targets).best_estimator_
+    Returns:
+        As many baselines.
+    """
+    several = train.targets.ndim > 1  # a column for each label
+    fitted = []
+    for strength in strengths:
+        regression = LogisticRegression(C=strength, max_iter=2000)
+        model = make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if several else regression)
+        with warnings.catch_warnings():  # scikit-learn's about a label that all clips have, or none
+            warnings.filterwarnings("ignore", r"Label (not )?.* is present in all training examples", UserWarning)
+            fitted.append(LogMelRegression(model.fit(train.pooled, train.targets.astype(np.int64)), several))
+    return fitted

@@ -13,7 +13,7 @@ from astune.tasks import task_named
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from astune.tasks import task_named
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 class Wanted(Protocol):

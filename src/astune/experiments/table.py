@@ -10,7 +10,8 @@ The paper's tables lie in ``tables/``; a user's own file has the same form and r
       - {name: LoRA, method: lora}
       - {name: Full FT, method: full-ft}
 
-Settings are fields of :class:`astune.TrainConfig`; the nearest to a run wins: row, then data set, then table, then the recipe.
+Settings are fields of :class:`astune.TrainConfig`; the nearest to a run wins: row, then data set, then table, then the recipe
+(the paper's in its own tables, else that of ``astune train``).
 ``extends: table1`` starts from a table of the paper: what the file says stands in the place of what that table says, but its rows
 follow that table's.
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from astune.tasks import Task
+    from astune.task import Task
 
 ActsOn = Literal["waveform", "features", "patches", "targets"]
 """What is changed, in the order in which a batch passes. A batch holds features from the cache; what acts on waveforms makes others."""

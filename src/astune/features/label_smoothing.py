@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.errors import ConfigError
 from astune.features.augmentation import shares_of
-from astune.tasks import Task
+from astune.task import Task
 from astune.validated import checked
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 The share of the clip is λ ~ Beta(alpha, alpha); targets are λ y + (1 - λ) y'. The sounds are mixed as AST's recipe mixes waveforms,
 λ x + (1 - λ) x', in the energies of their features: λ² E + (1 - λ)² E'. The other clip is any training clip, drawn by the clip's own key,
-and not one of the batch: so several processes train as one does. It is heard as in this epoch, after what else changes features.
+and not one of the batch: so several processes train as one does. Balanced sampling (``sampler``) balances these draws too. The other clip
+is heard as in this epoch, after what else changes features.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
 from astune.errors import ConfigError
@@ -19,10 +22,11 @@ from astune.features.augmentation import TrainingBatch, shares_of
 from astune.features.log_mel import FrontEnd
 from astune.features.mel_energies import MelEnergies
 from astune.keyed import keyed_generator
-from astune.tasks import Task
+from astune.task import Task
 from astune.validated import checked
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from astune.features.augmentation import ActsOn
@@ -50,6 +54,8 @@ class Mixup:
     classes: int
     seed: int
     """Of the run."""
+    visits: Sequence[float] | None = None
+    """How often each partner is drawn, compared with the others; all alike where None."""
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
         "mixup mixes their input with another clip each time (--mixup-alpha 0 would not)"
@@ -77,7 +83,16 @@ class Mixup:
             Index of the other clip, and the share of the clip itself, from 0 to 1.
         """
         generator = keyed_generator(self.seed, "mixup", epoch, name)
-        return self.partners[int(generator.integers(len(self.partners)))], float(generator.beta(self.alpha, self.alpha))
+        if self.visits is None:
+            partner = int(generator.integers(len(self.partners)))
+        else:
+            partner = int(np.searchsorted(self._ends, generator.random() * self._ends[-1], side="right"))
+        return self.partners[partner], float(generator.beta(self.alpha, self.alpha))
+
+    @cached_property
+    def _ends(self) -> NDArray[np.float64]:
+        """Where the stretch of each partner ends, if they lie one after the other, each as long as it is visited often."""
+        return np.cumsum(self.visits or ())
 
     def augment(self, batch: TrainingBatch) -> TrainingBatch:
         """Mix the clips of a batch with others.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from astune.inference.listener import Listener
     from astune.inference.loading import Loaded
-    from astune.tasks import Scores
+    from astune.task import Scores
 
 ScoredSplit = DivisionName
 

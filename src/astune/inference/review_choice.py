@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from astune.tasks import Task
+    from astune.task import Task
 
 Criterion = Literal["unlike", "uncertain", "confident", "random"]
 _TINY = 1e-12  # instead of a range of scores that is empty

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from astune.errors import AstuneError
     from astune.inference.pieces import Piece
     from astune.inference.windows import Windows
-    from astune.tasks import Task
+    from astune.task import Task
 
     OnWindow: TypeAlias = Callable[[str, float], object]
 

@@ -43,6 +43,8 @@ def augmentations_of(
     """
     seed, front_end, noise = config.seed, materials.front_end, materials.noise
     task, classes = materials.dataset.task, len(materials.dataset.labels)
+    train = tuple(materials.sampler.train.tolist())
+    visits = materials.sampler.mean_visits
     alone = _active(
         RandomCrop(materials.longer, materials.part, front_end.max_length, seed),
         *([WaveformAugmentation(materials.waveform, materials.dataset.clips, front_end, seed)] if materials.waveform else []),
@@ -52,7 +54,16 @@ def augmentations_of(
     )  # fmt: skip
     return _active(
         *alone,
-        Mixup(recipe.mixup_alpha, materials.train, materials.heard(alone).batch, front_end, task, classes, seed),
+        Mixup(
+            recipe.mixup_alpha,
+            train,
+            materials.heard(alone).batch,
+            front_end,
+            task,
+            classes,
+            seed,
+            None if visits is None else tuple(visits[clip] for clip in train),
+        ),
         SpecAugment(recipe.freq_mask, recipe.time_mask, seed),
         LabelSmoothing(recipe.label_smoothing_factor, task, classes),
         Patchout(config.patchout, config.patchout_mode, grid, seed),

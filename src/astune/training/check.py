@@ -191,7 +191,11 @@ def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDa
             f"early_stopping_patience={config.early_stopping_patience} needs validation clips, and {dataset.source} leaves none; "
             "give selection=best-validation, which holds a tenth out, or data with a validation split"
         )
-    if config.early_stopping_threshold and not settle(config, method, dataset.recipe)["early_stopping_patience"]:
+    settled = settle(config, method, dataset.recipe)
+    patience = settled["early_stopping_patience"]
+    # Where the data decide the patience, the run waits if the best epoch is kept.
+    waits = settled["selection"] == "best-validation" if patience is None else patience > 0
+    if config.early_stopping_threshold and not waits:
         raise ConfigError(
             f"early_stopping_threshold={config.early_stopping_threshold:g} does nothing without early_stopping_patience; "
             "give how many epochs to wait, such as 5"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 def epochs_without_gain(

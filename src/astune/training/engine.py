@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from astune.features.augmentation import Augmentation
-    from astune.tasks import Scores
+    from astune.task import Scores
     from astune.training.progress import Progress
     from astune.training.sampler import Visit
     from astune.training.setup import Setup
@@ -234,7 +234,7 @@ class Engine:
 
         Args:
             clips: indices in the data set.
-            thresholds: of the classes, see :meth:`astune.tasks.Task.score`.
+            thresholds: of the classes, see :meth:`astune.task.Task.score`.
 
         Returns:
             Their scores.

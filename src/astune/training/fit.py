@@ -37,7 +37,8 @@ def fit(engine: Engine, progress: Progress, callbacks: Sequence[Callback] = ()) 
 def _score_start(engine: Engine, progress: Progress) -> None:
     """Score what the head start gave: training may make it no better."""
     if engine.setup.split.validation:
-        progress.start = engine.score(engine.setup.split.validation).figures()
+        scores, _ = engine.validate()
+        progress.start = scores.figures()
         _keep_if_best(engine, progress, progress.start, -1)
 
 

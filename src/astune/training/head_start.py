@@ -1,13 +1,14 @@
 """The head's first weights: a logistic regression on what the model gives of the training clips before anything is trained.
 
-The model's pooled output x (d numbers a clip) is standardised with the mean m and the deviation s of the training clips, scikit-learn's
+The model's pooled output x (d numbers per clip) is standardised with the mean m and the deviation s of the training clips, scikit-learn's
 ``LogisticRegression`` finds weights W and biases b for it, and the head computes the same from x itself::
 
     W (x - m) / s + b  =  (W / s) x  +  (b - W m / s)
 
 The strength of the regularisation is one of :data:`STRENGTHS`: the best on the validation clips, or over folds of the training clips where
 there is no validation split. Of equal ones the strongest is taken: clips of speakers that train are soon all right at any strength, and
-other speakers are not. Where a clip has several labels, each has a regression of its own.
+other speakers are not. Where a clip has several labels, each has a regression of its own. Class weights count in it as in the training
+loss, and with balanced sampling each clip counts as often as an epoch visits it.
 
 Where a method mixes levels, the mixture comes first: one fit of its weights together with a head, by L-BFGS (Liu and Nocedal, 1989).
 Methods that are not the identity at their start have their features as they are attached.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,23 +31,24 @@ from torch.nn.functional import linear
 from astune.errors import NumericalError
 from astune.plurals import number_of
 from astune.training.frozen import Upper
-from astune.training.inner_folds import groups_of, inner_folds
+from astune.training.inner_folds import groups_of
 from astune.training.processes import shared_outputs
+from astune.training.strength import Features, choose_strength
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from astune.inference.batches import Inputs
-    from astune.tasks import Task
+    from astune.task import Task
     from astune.training.setup import Setup
     from astune.training.stage import Stage
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Inverse regularisation that is tried, the strongest first."""
-_MIDDLE = 0.03  # where there is nothing to choose by
+_MIDDLE = 0.03  # of them; what a mixture is fitted with
 _ITERATIONS = 2000
 _MIX_CLIPS = 10_000  # that fit a mixture; its few weights need no more
 _MIX_PENALTY = 10.0  # on half the squared weights, in nats; of 0, 1, 10 and 100 the best on validation clips
@@ -77,6 +80,21 @@ class Choice:
     class_weights: Tensor | None = None
     """(classes,), as the loss takes them."""
 
+    def score(self, head: Head, clips: Features) -> float:
+        """The figure of a head on clips that fitted nothing, at the thresholds that are best for them.
+
+        Args:
+            head: of the classes.
+            clips: as the head sees them.
+
+        Returns:
+            The higher, the better: of the loss its negative.
+        """
+        logits, targets = head.logits(clips.pooled).float(), torch.from_numpy(clips.targets)
+        figures = self.task.score(logits, targets, self.task.thresholds(logits, targets)).figures()
+        metric = self.metric or self.task.headline
+        return -figures[metric] if metric == "loss" else figures[metric]
+
 
 def start_head(setup: Setup, stage: Stage) -> HeadStart | None:
     """Give the head its first weights, where the recipe says so; all processes together.
@@ -106,7 +124,9 @@ def start_head(setup: Setup, stage: Stage) -> HeadStart | None:
     pooled = _outputs(setup, module, module.pooled, inputs, train + validation).numpy()
     found: list[Any] = [None]
     if setup.accelerator.is_main_process:
-        known = Features(pooled[: len(train)], targets[train].numpy())
+        often = setup.sampler.mean_visits
+        visits = None if often is None else np.array([often[clip] for clip in train])
+        known = Features(pooled[: len(train)], targets[train].numpy(), visits)
         held = Features(pooled[len(train) :], targets[validation].numpy())
         groups = None if validation else groups_of(dataset.clips, train)
         found = [choose_head(known, held, groups, choice, len(dataset.labels))]
@@ -133,24 +153,6 @@ def _outputs(
             "use another backbone, or bf16=False"
         )
     return given
-
-
-@dataclass(frozen=True)
-class Features:
-    """Clips as a regression sees them."""
-
-    pooled: NDArray[np.float32]
-    """(clips, d)."""
-    targets: NDArray[Any]
-    """(clips, ...), as the task encodes them."""
-
-    def at(self, places: NDArray[np.int64]) -> Features:
-        """Some of them.
-
-        Args:
-            places: of the clips.
-        """
-        return Features(self.pooled[places], self.targets[places])
 
 
 @dataclass(frozen=True)
@@ -201,38 +203,12 @@ def choose_head(
     Returns:
         The head, its strength, and what chose it.
     """
-    if len(held.targets):
-        heads = fit_heads(train, STRENGTHS, choice, classes)
-        best = _best([_figures(head, held, choice) for head in heads], choice)
-        return heads[best], STRENGTHS[best], number_of(len(held.targets), "validation clip")
-    folds = inner_folds(train.targets, groups)
-    if not folds:
-        [head] = fit_heads(train, (_MIDDLE,), choice, classes)
-        return head, _MIDDLE, "nothing: there are too few training clips to hold some out"
-    by_fold = [
-        [_figures(head, train.at(held_out), choice) for head in fit_heads(train.at(fitted), STRENGTHS, choice, classes)]
-        for fitted, held_out in folds
-    ]
-    means = [
-        {name: float(np.mean([one[name] for one in each])) for name in each[0]} for each in zip(*by_fold, strict=True)
-    ]
-    best = _best(means, choice)
-    [head] = fit_heads(train, (STRENGTHS[best],), choice, classes)
-    grouped = "" if groups is None else " by group"
-    return head, STRENGTHS[best], f"{len(folds)} folds of the training clips{grouped}"
 
+    def fit(clips: Features, strengths: Sequence[float]) -> list[Head]:
+        return fit_heads(clips, strengths, choice, classes)
 
-def _figures(head: Head, clips: Features, choice: Choice) -> dict[str, float]:
-    return choice.task.score(head.logits(clips.pooled).float(), torch.from_numpy(clips.targets)).figures()
-
-
-def _best(figures: Sequence[Mapping[str, float]], choice: Choice) -> int:
-    """The place of the best; of equal ones the first."""
-    best = 0
-    for place in range(1, len(figures)):
-        if choice.task.gain(figures[place], figures[best], choice.metric) > 0:
-            best = place
-    return best
+    chosen = choose_strength(train, held, groups, STRENGTHS, fit, choice.score)
+    return chosen.model, chosen.strength, chosen.by
 
 
 def fit_heads(train: Features, strengths: Sequence[float], choice: Choice, classes: int) -> list[Head]:
@@ -254,14 +230,12 @@ def fit_heads(train: Features, strengths: Sequence[float], choice: Choice, class
     heads = []
     for strength in strengths:
         if train.targets.ndim == 1:
-            weight, bias = _softmax(standard, train.targets, strength, choice.class_weights)
+            weight, bias = _softmax(standard, train.targets, strength, choice.class_weights, train.visits)
         else:
+            weights = [None] * classes if choice.class_weights is None else choice.class_weights.tolist()
             rows = [
-                _sigmoid(
-                    standard, train.targets[:, label], strength, None if weights is None else float(weights[label])
-                )
-                for weights in (choice.class_weights,)
-                for label in range(classes)
+                _sigmoid(standard, has, strength, weight, train.visits)
+                for has, weight in zip(train.targets.T, weights, strict=True)
             ]
             weight, bias = np.stack([row for row, _ in rows]), np.array([one for _, one in rows])
         scaled = weight / deviation
@@ -270,11 +244,15 @@ def fit_heads(train: Features, strengths: Sequence[float], choice: Choice, class
 
 
 def _softmax(
-    standard: NDArray[np.float64], targets: NDArray[np.int64], strength: float, class_weights: Tensor | None
+    standard: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    strength: float,
+    class_weights: Tensor | None,
+    visits: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (classes, d) and biases (classes,) of clips with one label each."""
     weights = None if class_weights is None else dict(enumerate(class_weights.tolist()))
-    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights).fit(standard, targets)
+    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights).fit(standard, targets, visits)
     if len(fitted.classes_) > 2:
         return fitted.coef_, fitted.intercept_
     # Of two classes scikit-learn has the difference alone.
@@ -283,7 +261,11 @@ def _softmax(
 
 
 def _sigmoid(
-    standard: NDArray[np.float64], has: NDArray[np.float32], strength: float, weight: float | None
+    standard: NDArray[np.float64],
+    has: NDArray[np.float32],
+    strength: float,
+    weight: float | None,
+    visits: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], float]:
     """Weights (d,) and bias of one label among several."""
     clips, having = len(has), float(has.sum())
@@ -291,15 +273,17 @@ def _sigmoid(
         share = (having + 0.5) / (clips + 1)
         return np.zeros(standard.shape[1]), math.log(share / (1 - share))
     weights = None if weight is None else {0: 1.0, 1: weight}
-    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights).fit(standard, has.astype(int))
+    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights)
+    fitted.fit(standard, has.astype(int), visits)
     return fitted.coef_[0], float(fitted.intercept_[0])
 
 
 def _mix(weights: Tensor, setup: Setup, stage: Stage, targets: Tensor, choice: Choice) -> None:
     """Fit the weights of the model's mixture of levels, (levels,), in place."""
-    model, train = setup.model, list(setup.split.train)
-    step = math.ceil(len(train) / _MIX_CLIPS)
-    some = train[::step]
+    model = setup.model
+    visits = Counter(visit.clip for visit in setup.sampler.visits(0))
+    train = [clip for clip in setup.split.train for _ in range(visits[clip])]  # as often as the first epoch visits them
+    some = train[:: math.ceil(len(train) / _MIX_CLIPS)]
     module: nn.Module = stage.module
     if isinstance(module, Upper):
         levels = _outputs(setup, module, lambda states: states, stage.inputs, some)
@@ -332,7 +316,7 @@ def fit_mixture(
         classes: how many there are.
 
     Returns:
-        One number a level.
+        One number for each level.
     """
     every, factor, offset = levels.double(), scale.double(), shift.double()
     head = torch.zeros(classes, every.shape[2] + 1, dtype=torch.float64, requires_grad=True)

@@ -15,6 +15,7 @@ from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.augmentation_settings import identity_of_function, identity_of_noise, noise_recordings
 from astune.training.heard_clips import HeardClips
+from astune.training.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,8 +37,8 @@ class Materials:
     """What augmentations draw from."""
 
     dataset: AudioDataset
-    train: tuple[int, ...]
-    """Indices of the training clips."""
+    sampler: Sampler
+    """Which training clips each epoch visits."""
     features: FeatureCache
     front_end: FrontEnd
     longer: dict[int, int]
@@ -58,7 +59,7 @@ class Materials:
             augmentations: that they pass.
 
         Returns:
-            They.
+            The clips, with their targets.
         """
         targets = self.dataset.task.encode(self.dataset.clips, self.dataset.labels)
         return HeardClips(self.features, targets, [clip.name for clip in self.dataset.clips], augmentations)
@@ -112,7 +113,7 @@ def materials_of(
         )
     return Materials(
         dataset=dataset,
-        train=split.train,
+        sampler=Sampler(config.sampler, dataset, split.train, config.seed),
         features=features,
         front_end=front_end,
         longer=longer,

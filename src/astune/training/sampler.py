@@ -2,10 +2,12 @@
 
 Balanced sampling visits as many clips as there are, so an epoch has as many steps as before. With one label a clip, each of k classes gets
 n / k of the n visits, rounded up or down. A clip of a rare class is visited several times, and of a common class some clips are left out;
-which ones is drawn anew in each epoch, so that their number of visits differs by at most one within an epoch.
+they are drawn again in each epoch, so that their number of visits differs by at most one within an epoch.
 
-With several labels, a clip stands with its rarest label, and the clips of that group share what they would be drawn for if each clip's
-weight were one over the clips of its rarest label. Clips without a label are a group of their own.
+With several labels, a clip belongs to its rarest label. The clips of a label share the visits that they would get if each clip's weight
+were one over the number of clips that have the label. Clips without a label are a group of their own.
+
+A head that is fitted before training, and the second clips of mixup, follow the same shares (``mean_visits``).
 
 Everything is a function of the seed and the epoch. So a resumed run and several processes visit the same clips.
 """
@@ -39,7 +41,7 @@ class Visit(NamedTuple):
     clip: int
     """Index in the data set."""
     key: str
-    """Of everything random: its name, and where the epoch had the clip before, the number of the visit behind it."""
+    """Of everything random: its name, and where the epoch had the clip before, then the number of the visit."""
 
 
 class Sampler:
@@ -120,13 +122,23 @@ class Sampler:
         return [*clips * whole, *order[:rest].tolist()]
 
     @property
+    def mean_visits(self) -> dict[int, float] | None:
+        """Visits of each training clip in an epoch, on average; None where each clip is visited once."""
+        if self.sampling == "random":
+            return None
+        often = self._often()
+        return {clip: often[label] for label, clips in self.groups.items() for clip in clips}
+
+    def _often(self) -> dict[str, float]:
+        """Mean visits of a clip of each group."""
+        return {label: float(share * len(self.train) / len(self.groups[label])) for label, share in self.shares.items()}
+
+    @property
     def notice(self) -> str | None:
         """What the user is told; None where each clip is visited once."""
         if self.sampling == "random":
             return None
-        often = {
-            label: float(share * len(self.train) / len(self.groups[label])) for label, share in self.shares.items()
-        }
+        often = self._often()
         most, least = (pick(often, key=often.__getitem__) for pick in (max, min))
         return (
             f"Balanced sampling: an epoch visits {number_of(len(self.train), 'clip')}; on average one of {_shown(most)} comes "

@@ -14,7 +14,8 @@ from astune.errors import ConfigError
 from astune.features import LabelSmoothing, Mixup
 from astune.features.augmentation import TrainingBatch
 from astune.keyed import keyed_generator
-from astune.tasks import MULTI_LABEL, SINGLE_LABEL, Task
+from astune.task import Task
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 from tests.unit.augmentations.batches import FRONT_END, ROUNDING, batch_of, features, noise
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from astune.data.clip import Clip
     from astune.data.recordings import Skipped
-    from astune.tasks import Task
+    from astune.task import Task
 
 
 class Layout(ABC):
@@ -318,8 +318,8 @@ def dataset_of(
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
     groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
     ordered = _cleaned_clips(ordered, clean, groups)
-    names = list(dict.fromkeys(clean[label] for label in labels)) if labels is not None else None
-    names = names if names is not None else sorted({label for clip in ordered for label in clip.labels})
+    used = sorted({label for clip in ordered for label in clip.labels})
+    names = used if labels is None else list(dict.fromkeys(clean[label] for label in labels))
     ordered = _ordered_labels(ordered, names)
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
     stands = {clean.get(label) or cleaned(label): place for label, place in {**first, **(places or {})}.items()}
@@ -328,9 +328,7 @@ def dataset_of(
         return printable(stands.get(label, "no clip"))
 
     impossible = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
-    missing = next((clip for clip in ordered if clip.group is not None and is_missing(clip.group)), None)
-    if missing is not None:
-        impossible.append(f"a group is named {missing.group!r}, as a missing value is ({printable(missing.name)})")
+    impossible += _missing_group(ordered)
     if task.counts_clips:
         impossible += several_in_one(names, place_of, _way_out(layout))
     same, warnings = alike(names, place_of)
@@ -350,6 +348,14 @@ def dataset_of(
         group_like,
         task,
         window=window,
+    )
+
+
+def _missing_group(clips: Iterable[Clip]) -> list[str]:
+    """The fault of the first group that is named as a missing value is."""
+    first = next((clip for clip in clips if clip.group is not None and is_missing(clip.group)), None)
+    return (
+        [] if first is None else [f"a group is named {first.group!r}, as a missing value is ({printable(first.name)})"]
     )
 
 
