@@ -223,7 +223,8 @@ def choose_head(
 
 
 def _figures(head: Head, clips: Features, choice: Choice) -> dict[str, float]:
-    return choice.task.score(head.logits(clips.pooled).float(), torch.from_numpy(clips.targets)).figures()
+    logits, targets = head.logits(clips.pooled).float(), torch.from_numpy(clips.targets)
+    return choice.task.score(logits, targets, choice.task.thresholds(logits, targets)).figures()
 
 
 def _best(figures: Sequence[Mapping[str, float]], choice: Choice) -> int:

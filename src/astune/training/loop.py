@@ -125,7 +125,8 @@ def _run(
     setup: Setup, callbacks: Sequence[Callback], checkpoint_seconds: float, began: float, *, picture: bool
 ) -> TrainResult:
     config, recipe = setup.config, setup.recipe
-    augmentations = augmentations_of(config, recipe, setup.model.backbone.patch_grid, setup.materials)
+    grid = setup.model.backbone.patch_grid
+    augmentations = augmentations_of(config, recipe, grid, setup.materials) if recipe.num_train_epochs else ()
     stage = stage_of(setup, augmentations)
     stopped = checkpoint.latest(config.output_dir) if config.resume else None
     # Before the engine, which may keep an average of the weights. Those of a checkpoint take the place of a start.

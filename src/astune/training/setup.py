@@ -24,6 +24,7 @@ from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
 from astune.training.sampler import Sampler
+from astune.training.without_epochs import unused_without_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,8 +135,10 @@ def set_up(
     materials = materials_of(config, dataset, listened.split, listened.features, model.front_end, waveform, quiet=quiet)
     weighing = weigh(config.class_weights, dataset, listened.split.train)
     sampler = Sampler(config.sampler, dataset, listened.split.train, config.seed)
-    notices = [*listened.notices, *materials.notices, *weighing.notices, *filter(None, [sampler.notice])]
-    notices += _notices(config, recipe, listened.split, model)
+    of_epochs = [*materials.notices, *filter(None, [sampler.notice])]
+    if not recipe.num_train_epochs:
+        of_epochs = unused_without_epochs(config, model.method.spec, waveform)
+    notices = [*listened.notices, *of_epochs, *weighing.notices, *_notices(config, recipe, listened.split, model)]
     if not listened.split.validation:
         recipe = replace(recipe, early_stopping_patience=0)
     for notice in notices:
@@ -207,7 +210,7 @@ def _notices(config: TrainConfig, recipe: Recipe, split: Split, model: AudioClas
     if recipe.early_stopping_patience and not split.validation:
         notices.append("Note: there are no validation clips, so all epochs are trained, without early stopping")
     buffers = {name.rpartition(".")[2] for name, _ in model.added.named_buffers()}
-    if config.ema_decay and buffers:
+    if config.ema_decay and buffers and recipe.num_train_epochs:
         notices.append(
             f"Note: ema_decay averages weights; {', '.join(sorted(buffers))} of {model.method.spec} are as the last step left them"
         )
