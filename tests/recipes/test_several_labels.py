@@ -144,13 +144,7 @@ def test_two_sounds_at_once(real_audio: Path, tmp_path: Path, capsys: pytest.Cap
     data = load_data(f"csv:{table}")
     split = data.split()
     assert (len(data.labels), len(split.train), len(split.validation), len(split.test)) == (10, 240, 80, 80)
-    run = train(
-        TrainConfig(
-            data=f"csv:{table}", method="lora:layers=4-5", freq_mask=0, time_mask=0, num_train_epochs=15,
-            output_dir=tmp_path / "out",
-        ),
-        quiet=True,
-    )  # fmt: skip
+    run = train(TrainConfig(data=f"csv:{table}", method="layermix", output_dir=tmp_path / "out"), quiet=True)
     predictor = Predictor(tmp_path / "out")
     files = {name: [str(data.clips[clip].path) for clip in split.named(name)] for name in ("validation", "test")}
     logits = {name: predictor.logits(paths).double().numpy() for name, paths in files.items()}
@@ -170,10 +164,14 @@ def test_two_sounds_at_once(real_audio: Path, tmp_path: Path, capsys: pytest.Cap
     ]
     both = sum(set(data.clips[clip].labels) <= labels for clip, labels in zip(split.test, found, strict=True))
     exact = sum(set(data.clips[clip].labels) == labels for clip, labels in zip(split.test, found, strict=True))
-    probe = probe_map(data)
+    one = sum(bool(set(data.clips[clip].labels) & labels) for clip, labels in zip(split.test, found, strict=True))
+    probe, reached = probe_map(data), run.scores["test"]["map"]
     with capsys.disabled():
         print(
-            f"\nmAP {run.scores['test']['map']:.3f}, frozen probe {probe:.3f}; both sounds in {both} of 80, no other in {exact}"
+            f"\nmAP {reached:.3f}, frozen probe {probe:.3f}; of 80: a sound found in {one}, both in {both}, both alone in {exact}"
         )
-    assert run.scores["test"]["map"] > probe - 0.03
-    assert both >= 40
+    # Measured: 0.755, 0.727, 69, 31 and 14. Two labels of ten drawn blindly are both right in 2 of 80.
+    assert reached > probe - 0.02
+    assert one >= 60
+    assert both >= 20
+    assert exact >= 7

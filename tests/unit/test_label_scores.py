@@ -101,6 +101,8 @@ def test_the_task_passes_them_on() -> None:
     record = MULTI_LABEL.score(logits, targets, thresholds).record()
     assert record["thresholds"] == list(thresholds)
     assert record["macro_f1"] >= MULTI_LABEL.score(logits, targets).record()["macro_f1"]
+    figures = set(MULTI_LABEL.score(logits, targets).figures())
+    assert set(MULTI_LABEL.metrics) == figures - {"clips"}  # any of them can choose the epoch
     MULTI_LABEL.refuse_other_record(record, 4)
     with pytest.raises(ValueError, match="of 4 labels, not 5"):
         MULTI_LABEL.refuse_other_record(record, 5)

@@ -66,8 +66,13 @@ def test_test_clips_add_their_variance() -> None:
     assert seeds.interval
     assert both
     assert both[1] - 0.5 == pytest.approx(math.hypot(seeds.interval[1] - 0.5, 1.959964 * 0.1))
-    assert estimate([0.5]).interval is None
-    assert not estimate([0.5]).above_zero
+    assert estimate([0.4, 0.6], variance=0.01).error == pytest.approx(math.hypot(0.1, 0.1))  # s / sqrt(2) is 0.1
+    alone = estimate([0.5])
+    assert alone.interval is None
+    assert alone.error is None
+    assert alone.clear
+    assert not alone.above_zero
+    assert not estimate([-0.5]).clear
 
 
 def test_the_interval_of_one_split_holds_the_true_difference() -> None:

@@ -67,7 +67,14 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def config(data: str, folder: Path, **settings: object) -> TrainConfig:
-    fixed = {"backbone": "random:tiny", "method": "bitfit", "max_length": 64, "num_train_epochs": 6, "bf16": False}
+    fixed = {
+        "backbone": "random:tiny",
+        "method": "bitfit",
+        "max_length": 64,
+        "num_train_epochs": 6,
+        "bf16": False,
+        "recipe": "paper",
+    }
     return TrainConfig.build(
         {"data": data, "output_dir": str(folder), "learning_rate": 1e-2, **fixed, **settings}, "test"
     )

@@ -11,6 +11,8 @@ from astune.experiments.paired import Estimate, Pair, by_fold, difference_varian
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from astune.tasks import Task
 
 
@@ -114,7 +116,7 @@ class Compared:
     @property
     def knows_other_clips(self) -> bool:
         """Whether intervals allow for other test clips: folds have them, and so has a count of right and wrong ones."""
-        return self.rotating or self._counted
+        return self.rotating or (self._task is not None and self._task.counts_clips)
 
     @property
     def best(self) -> ComparedMethod | None:
@@ -133,8 +135,8 @@ class Compared:
             name: of a method with a finished run.
         """
         row = self._named(name)
-        spread = share_variance(row.mean, self.test_clips) if self._counted else None
-        return estimate(by_fold(row.scores), self.tested_share, spread).within(0.0, 1.0)
+        spread = share_variance(row.mean, self.test_clips) if self._counts(row.scores) else None
+        return estimate(by_fold(row.scores), self._share_of(row.scores), spread).within(0.0, 1.0)
 
     def difference(self, first: str, second: str) -> Difference | None:
         """How much better one method is than another, over the folds and seeds that both have.
@@ -151,8 +153,8 @@ class Compared:
         if not paired:
             return None
         ours, theirs = (mean(by_fold({pair: row.scores[pair] for pair in paired})) for row in (one, other))
-        spread = difference_variance(ours, theirs, self.test_clips) if self._counted else None
-        return Difference(first, second, estimate(by_fold(paired), self.tested_share, spread), len(paired))
+        spread = difference_variance(ours, theirs, self.test_clips) if self._counts(paired) else None
+        return Difference(first, second, estimate(by_fold(paired), self._share_of(paired), spread), len(paired))
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -171,10 +173,13 @@ class Compared:
     def _task(self) -> Task | None:
         return None if self.task is None else task_named(self.task)
 
-    @property
-    def _counted(self) -> bool:
+    def _share_of(self, runs: Iterable[Pair]) -> float:
+        """Clips that test by clips that do not, where the runs have several folds; 0 where they have one split or fold."""
+        return self.tested_share if len({fold for fold, _ in runs}) > 1 else 0.0
+
+    def _counts(self, runs: Iterable[Pair]) -> bool:
         """Whether the number of test clips says how far a figure can be trusted, because all runs have the same."""
-        return not self.rotating and self._task is not None and self._task.counts_clips and self.test_clips > 0
+        return not self._share_of(runs) and self._task is not None and self._task.counts_clips and self.test_clips > 0
 
     def _named(self, name: str) -> ComparedMethod:
         return next(row for row in self.methods if row.name == name)

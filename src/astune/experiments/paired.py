@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, mean, stdev
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LEVEL = 0.95
+_NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 Pair = tuple[int | None, int]
 """Fold and seed."""
 _Pair = TypeVar("_Pair", bound=Pair)
@@ -35,6 +36,17 @@ class Estimate:
     mean: float
     interval: tuple[float, float] | None
     """95 %; None where one run alone tells nothing of its spread."""
+    error: float | None
+    """Standard error of the mean; likewise."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the mean is more than 1.96 standard errors above zero; any above it, where nothing is known of the spread.
+
+        Where folds or seeds are few, Student's interval asks for more than that: of two for 12.7. That is right for a claim. It is too
+        much for a decision, which has to be made with the runs that there are.
+        """
+        return self.mean > (0.0 if self.error is None else _NORMAL * self.error)
 
     @property
     def above_zero(self) -> bool:
@@ -48,7 +60,7 @@ class Estimate:
             low: least value that there can be.
             high: greatest.
         """
-        return Estimate(self.mean, self.interval and (max(self.interval[0], low), min(self.interval[1], high)))
+        return replace(self, interval=self.interval and (max(self.interval[0], low), min(self.interval[1], high)))
 
 
 def by_fold(values: Mapping[_Pair, float]) -> list[float]:
@@ -78,16 +90,19 @@ def estimate(values: Sequence[float], tested_share: float = 0.0, variance: float
         The mean, and its 95 % interval.
     """
     middle = mean(values)
-    squares = []
+    variances, squares = [], []
     if len(values) > 1:
         from scipy.stats import t  # a second to import
 
-        spread = stdev(values) ** 2 * (1 / len(values) + tested_share)
-        squares.append(float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) ** 2 * spread)
+        variances.append(stdev(values) ** 2 * (1 / len(values) + tested_share))
+        squares.append(float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) ** 2 * variances[-1])
     if variance is not None:
-        squares.append(NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2 * variance)
+        variances.append(variance)
+        squares.append(_NORMAL**2 * variance)
+    if not squares:
+        return Estimate(middle, None, None)
     reach = math.sqrt(sum(squares))
-    return Estimate(middle, (middle - reach, middle + reach) if squares else None)
+    return Estimate(middle, (middle - reach, middle + reach), math.sqrt(sum(variances)))
 
 
 def share_variance(share: float, clips: int) -> float:

@@ -336,7 +336,8 @@ def _runs(
     for values in product(*varied.values()):
         setting = dict(zip(varied, values, strict=True))
         column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
-        settings = {"backbone": options.backbone} | table.settings | entry.settings | (row.settings if row else {})
+        usual = {"backbone": options.backbone} | ({"recipe": "paper"} if table.paper else {})
+        settings = usual | table.settings | entry.settings | (row.settings if row else {})
         fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
         settings |= {"data": data.source} | data.options.given_data_options

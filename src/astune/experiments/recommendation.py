@@ -65,8 +65,8 @@ def recommended(compared: Compared) -> ComparedMethod | None:
         compared: methods with their finished runs.
 
     Returns:
-        Of those whose difference from the best one has a 95 % interval that is not all above zero, the one with the smallest adapter; None
-        where no network is finished.
+        Of those that the best one leads by less than 1.96 standard errors, the one with the smallest adapter; None where no network is
+        finished.
     """
     networks = _networks(compared)
     if not networks:
@@ -109,9 +109,9 @@ def _best(networks: list[ComparedMethod]) -> ComparedMethod:
 
 
 def _better(compared: Compared, first: ComparedMethod, second: ComparedMethod) -> bool:
-    """Whether the first is shown to be: by an interval that is all above zero."""
+    """Whether the first one is clearly ahead, by its standard error."""
     found = compared.difference(first.name, second.name)
-    return found is not None and found.estimate.above_zero
+    return found is not None and found.estimate.clear
 
 
 def _why(compared: Compared, networks: list[ComparedMethod], chosen: ComparedMethod, *, needed: bool) -> list[str]:
@@ -124,7 +124,10 @@ def _why(compared: Compared, networks: list[ComparedMethod], chosen: ComparedMet
         simpler = [row for row in networks if row.cost < chosen.cost]
         rival = max(simpler or [row for row in networks if row is not chosen], key=lambda row: row.mean)
         found = compared.difference(chosen.name, rival.name)
-        sentences = [f"{reached}, {_above(found, rival.name)}." if found else f"{reached}."]
+        sentences = [
+            f"{reached}, {_above(found, rival.name)}." if found else f"{reached}.",
+            *_unproven(compared, found),
+        ]
         return sentences if simpler else [*sentences, "It is the simplest network and has the highest mean."]
     found = compared.difference(best.name, chosen.name)
     ahead = f", {_gap(found)} more{_ends(found)}" if found else ""
@@ -135,6 +138,14 @@ def _why(compared: Compared, networks: list[ComparedMethod], chosen: ComparedMet
     if not any(_better(compared, best, row) for row in networks):
         sentences.append(f"No network is shown to differ from the best one, and {chosen.name} is the simplest.")
     return sentences
+
+
+def _unproven(compared: Compared, found: Difference | None) -> list[str]:
+    """What to add where a lead decides that an interval does not prove."""
+    if found is None or not found.estimate.clear or found.estimate.above_zero or found.estimate.interval is None:
+        return []
+    few = number_of(compared.repeats, "fold" if compared.rotating else "seed")
+    return [f"That is more than two standard errors, but {few} cannot prove it."]
 
 
 def _what_it_takes(chosen: ComparedMethod) -> str:
@@ -158,7 +169,7 @@ def _against_no_network(compared: Compared, chosen: ComparedMethod) -> tuple[boo
     found = compared.difference(chosen.name, compared.baseline.name) if compared.baseline else None
     if compared.baseline is None or found is None:
         return True, []
-    if found.estimate.above_zero:
+    if _better(compared, chosen, compared.baseline):
         return True, [f"It is {_above(found, _NO_NETWORK)}."]
     score = _share(compared.estimate(compared.baseline.name))
     name = _NO_NETWORK[0].upper() + _NO_NETWORK[1:]

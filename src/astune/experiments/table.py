@@ -143,7 +143,8 @@ class Table(_Part):
 
     title: str
     paper: bool = False
-    """Whether reduction rates are meant for AST-base: on another width the bottlenecks stay as wide as the paper's."""
+    """Whether it is the paper's experiment: every data set gets the paper's recipe, and reduction rates are meant for AST-base, so that on
+    another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
     """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
     kind: Literal["table", "curve", "tsne", "comparison"] = "table"
