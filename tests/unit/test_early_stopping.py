@@ -169,6 +169,15 @@ def test_stopping_needs_validation_clips(generated: Path, tmp_path: Path) -> Non
         ConfigError, match=r"early_stopping_threshold=0\.1 does nothing without early_stopping_patience"
     ):
         check(quick(generated, tmp_path / "out", early_stopping_threshold=0.1, early_stopping_patience=0))
+    of_the_recipe = {
+        "early_stopping_threshold": 0.1,
+        "early_stopping_patience": None,
+        "recipe": "own",
+        "method": "lora",
+    }
+    assert check(quick(generated, tmp_path / "out", **of_the_recipe))
+    with pytest.raises(ConfigError, match="does nothing without early_stopping_patience"):
+        check(quick(generated, tmp_path / "out", **of_the_recipe, selection="last"))
 
 
 def test_validation_clips_that_cannot_be_read_end_early_stopping_and_it_is_said(

@@ -27,7 +27,8 @@ from astune.training.inner_folds import inner_folds
 from astune.training.loop import train
 from astune.training.result import TrainResult
 from astune.training.strength import Features
-from tests.stopping import StopAfter
+from tests.several_labels import write_several
+from tests.stopping import PowerCut, StopAfter
 from tests.unit.test_loop import config
 from tests.unit.test_processes import forking, together
 from tests.unit.test_training_options import assert_same_bits, weights
@@ -275,6 +276,44 @@ def test_a_linear_run_is_scikit_learns_regression(generated: Path, tmp_path: Pat
     assert adapter["head_start_strength"] == result.head_start["strength"]
 
 
+@pytest.mark.parametrize("method", ["linear", "lora"])
+def test_the_start_is_scored_at_the_thresholds_that_its_adapter_gets(method: str, tmp_path: Path) -> None:
+    settings = own(write_several(tmp_path), tmp_path / "out", method=method, learning_rate=1e-12, num_train_epochs=None)
+    result = train(settings.model_copy(update={"metric_for_best_model": "macro_f1"}), quiet=True)
+    assert (result.kept.partition(" ")[0], result.task) == ("start", "multi-label")
+    assert result.scores["validation"]["thresholds"] != [0.5] * 4
+    assert result.head_start is not None
+    for name, figure in result.head_start["validation"].items():
+        assert result.scores["validation"][name] == pytest.approx(figure), name
+
+
+_OF_EPOCHS: dict[str, object] = {
+    "learning_rate": 0.1, "gain": 6.0, "mixup_alpha": 0.2, "ema_decay": 0.9, "max_grad_norm": 1.0,
+    "early_stopping_patience": 3, "freq_mask": 8, "random_crop": True, "adam_beta1": 0.5, "per_device_train_batch_size": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["linear", "layermix"])
+def test_without_epochs_what_only_they_would_use_is_named(method: str, generated: Path, tmp_path: Path) -> None:
+    fields = {"method": method, "num_train_epochs": None}
+    plain = train(own(generated, tmp_path / "plain", per_device_train_batch_size=None, **fields), quiet=True)
+    assert not [notice for notice in plain.notices if "epoch" in notice]
+    for name, value in _OF_EPOCHS.items():
+        given = {"per_device_train_batch_size": None, name: value}
+        result = train(own(generated, tmp_path / name, **fields, **given), quiet=True)
+        [notice] = [notice for notice in result.notices if "epoch" in notice]
+        assert f"without epochs, so {name} does nothing" in notice
+        assert result.cached_layers == plain.cached_layers
+        assert_same_bits(weights(tmp_path / name), weights(tmp_path / "plain"))
+    every = own(generated, tmp_path / "every", **fields, **_OF_EPOCHS)
+    [notice] = [
+        notice
+        for notice in train(every, quiet=True, waveform_augmentation=lambda samples, _: -samples).notices
+        if "epoch" in notice
+    ]
+    assert all(name in notice for name in (*_OF_EPOCHS, "waveform_augmentation"))
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_layermix_run_is_a_regression_on_the_mixture_that_was_fitted(
     cached: bool, generated: Path, tmp_path: Path
@@ -374,7 +413,7 @@ def test_a_head_start_can_be_asked_for_and_left_out(generated: Path, tmp_path: P
 def test_a_resumed_run_does_not_start_its_head_again(after: int, generated: Path, tmp_path: Path) -> None:
     fields = {"num_train_epochs": 3, "save_steps": 1, "early_stopping_patience": 0}
     train(own(generated, tmp_path / "whole", **fields), quiet=True)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(PowerCut):
         train(own(generated, tmp_path / "part", **fields), quiet=True, callbacks=[StopAfter(after)])
     result = train(own(generated, tmp_path / "part", resume=True, **fields), quiet=True)
     assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "part"))

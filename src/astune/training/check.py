@@ -25,7 +25,7 @@ from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
 from astune.training.processes import launched_processes
-from astune.training.recipe import Facts, complete, settle
+from astune.training.recipe import Facts, Recipe, complete, settle
 from astune.training.schedule import Schedule, steps_per_epoch
 
 _T = TypeVar("_T")
@@ -174,10 +174,15 @@ def _refuse_endless_warmup(config: TrainConfig, method: Method, dataset: AudioDa
     Raises:
         ConfigError: it is.
     """
-    processes = launched_processes()
-    facts = Facts(len(split.train), LONGEST_INPUT, processes * config.gradient_accumulation_steps)
-    recipe = complete(settle(config, method, dataset.recipe), facts)
-    Schedule.of(recipe, recipe.num_train_epochs * steps_per_epoch(len(split.train), recipe, config, processes))
+    recipe = _recipe(config, method, dataset, split)
+    steps = recipe.num_train_epochs * steps_per_epoch(len(split.train), recipe, config, launched_processes())
+    Schedule.of(recipe, steps)
+
+
+def _recipe(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> Recipe:
+    """The numbers of a run, but for those that depend on the input length, which wants the audio."""
+    batches = launched_processes() * config.gradient_accumulation_steps
+    return complete(settle(config, method, dataset.recipe), Facts(len(split.train), LONGEST_INPUT, batches))
 
 
 def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
@@ -191,11 +196,7 @@ def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDa
             f"early_stopping_patience={config.early_stopping_patience} needs validation clips, and {dataset.source} leaves none; "
             "give selection=best-validation, which holds a tenth out, or data with a validation split"
         )
-    settled = settle(config, method, dataset.recipe)
-    patience = settled["early_stopping_patience"]
-    # Where the data decide the patience, the run waits if the best epoch is kept.
-    waits = settled["selection"] == "best-validation" if patience is None else patience > 0
-    if config.early_stopping_threshold and not waits:
+    if config.early_stopping_threshold and not _recipe(config, method, dataset, split).early_stopping_patience:
         raise ConfigError(
             f"early_stopping_threshold={config.early_stopping_threshold:g} does nothing without early_stopping_patience; "
             "give how many epochs to wait, such as 5"

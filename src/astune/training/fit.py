@@ -37,8 +37,7 @@ def fit(engine: Engine, progress: Progress, callbacks: Sequence[Callback] = ()) 
 def _score_start(engine: Engine, progress: Progress) -> None:
     """Score what the head start gave: training may make it no better."""
     if engine.setup.split.validation:
-        scores, _ = engine.validate()
-        progress.start = scores.figures()
+        progress.start = engine.validate()[0].figures()
         _keep_if_best(engine, progress, progress.start, -1)
 
 

@@ -15,16 +15,16 @@ from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import announcer
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
-from astune.training.augmentation_settings import FUNCTION
 from astune.training.check import check
 from astune.training.class_weights import Weighing, weigh
-from astune.training.config import TrainConfig, settings_where
+from astune.training.config import TrainConfig
 from astune.training.data_record import DataRecord
 from astune.training.listening import listen_to
 from astune.training.materials import materials_of
 from astune.training.output_folder import clear, writing
 from astune.training.recipe import resolve
 from astune.training.resume import refuse_other_run
+from astune.training.without_epochs import unused_without_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     from astune.training.materials import Materials
     from astune.training.recipe import Recipe
     from astune.training.sampler import Sampler
-
-_WITHOUT_EPOCHS = frozenset(
-    {"seed", "selection", "recipe", "head_start", "metric_for_best_model", "class_weights", "sampler"}
-)
-"""Settings of training that a head follows which is fitted without epochs."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +137,10 @@ def set_up(
     )  # fmt: skip
     materials = materials_of(config, dataset, listened.split, listened.features, model.front_end, waveform, quiet=quiet)
     weighing = weigh(config.class_weights, dataset, listened.split.train)
-    notices = [
-        *listened.notices,
-        *(materials.notices if recipe.num_train_epochs else ()),
-        *weighing.notices,
-        *filter(None, [materials.sampler.notice]),
-    ]
-    notices += _notices(config, recipe, listened.split, model, materials)
+    of_epochs = [*materials.notices, *filter(None, [materials.sampler.notice])]
+    if not recipe.num_train_epochs:
+        of_epochs = unused_without_epochs(config, model.method.spec, waveform)
+    notices = [*listened.notices, *of_epochs, *weighing.notices, *_notices(config, recipe, listened.split, model)]
     if not listened.split.validation:
         recipe = replace(recipe, early_stopping_patience=0)
     for notice in notices:
@@ -213,33 +205,17 @@ def _plan(model: AudioClassifier, config: TrainConfig, recipe: Recipe, split: Sp
     )
 
 
-def _notices(
-    config: TrainConfig, recipe: Recipe, split: Split, model: AudioClassifier, materials: Materials
-) -> list[str]:
+def _notices(config: TrainConfig, recipe: Recipe, split: Split, model: AudioClassifier) -> list[str]:
     """Settings that do less than they say."""
     notices = []
     if recipe.early_stopping_patience and not split.validation:
         notices.append("Note: there are no validation clips, so all epochs are trained, without early stopping")
-    idle = [] if recipe.num_train_epochs else _only_in_epochs(config, materials)
-    if idle:
-        notices.append(
-            f"Note: {model.method.spec} is fitted to the end without epochs (recipe own), so {', '.join(idle)} "
-            f"{'changes' if len(idle) == 1 else 'change'} nothing; num_train_epochs or recipe=paper would train it in epochs"
-        )
     buffers = {name.rpartition(".")[2] for name, _ in model.added.named_buffers()}
-    if config.ema_decay and buffers:
+    if config.ema_decay and buffers and recipe.num_train_epochs:
         notices.append(
             f"Note: ema_decay averages weights; {', '.join(sorted(buffers))} of {model.method.spec} are as the last step left them"
         )
     return notices
-
-
-def _only_in_epochs(config: TrainConfig, materials: Materials) -> list[str]:
-    """What the user changed and only epochs follow: settings, and the function that changes waveforms."""
-    followed = [*settings_where(panel="Augmentation"), *settings_where(panel="Training")]
-    changed = [name for name in followed if getattr(config, name) != TrainConfig.model_fields[name].default]
-    function = [] if materials.waveform is None else [FUNCTION]
-    return [*(name for name in changed if name not in _WITHOUT_EPOCHS), *function]
 
 
 def _clear_folder(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -1,0 +1,40 @@
+"""Runs that fit a head to the end and train no epochs: which of their settings do nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astune.training.augmentation_settings import FUNCTION
+from astune.training.config import TrainConfig, settings_where
+
+if TYPE_CHECKING:
+    from astune.features.waveform_augmentation import WaveformFunction
+
+_USED = {"recipe", "head_start", "num_train_epochs", "metric_for_best_model", "class_weights", "sampler"}
+"""Settings of the training that the fit goes by too."""
+_OF_EPOCHS = [
+    name for panel in ("Training", "Augmentation") for name in settings_where(kind="result", panel=panel) if name not in _USED
+]  # fmt: skip
+
+
+def unused_without_epochs(config: TrainConfig, spec: str, waveform: WaveformFunction | None = None) -> list[str]:
+    """What to say of settings that only epochs would use.
+
+    Args:
+        config: of a run without epochs.
+        spec: of its method.
+        waveform: the user's function that changes the samples of training clips.
+
+    Returns:
+        A sentence; none where every setting is used.
+    """
+    fields = TrainConfig.model_fields
+    given = [name for name in _OF_EPOCHS if getattr(config, name) not in (fields[name].default, None, 0)]
+    given += [FUNCTION] if waveform is not None else []
+    if not given:
+        return []
+    does = "does" if len(given) == 1 else "do"
+    return [
+        f"Note: {spec} is fitted to the end without epochs, so {' and '.join(given)} {does} nothing; give num_train_epochs, or "
+        f"recipe=paper, to train epochs with {'it' if len(given) == 1 else 'them'}"
+    ]
