@@ -28,7 +28,7 @@ OWN_DATA_TIME_MASK = 0.16  # of the frames, as 80 is of ESC-50's 500
 SHORT_STEPS, SHORT_EPOCHS = 500, (4, 25)  # the same of the recipe ``own``
 HIGHEST_RATE = 1e-3  # of the recipe ``own``: from a head that is fitted, higher rates first lose what it knows
 WARMUP = 0.1  # of the steps
-PATIENCE = 0.4  # of the epochs
+PATIENCE, LEAST_PATIENCE = 0.4, 3  # of the epochs, and at least so many
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def complete(settled: dict[str, Any], facts: Facts) -> Recipe:
         "max_length": length,
         "num_train_epochs": trained,
         "time_mask": int(OWN_DATA_TIME_MASK * length),
-        "early_stopping_patience": math.ceil(PATIENCE * trained) if waits else 0,
+        "early_stopping_patience": max(math.ceil(PATIENCE * trained), LEAST_PATIENCE) if waits else 0,
     }
     return Recipe(**{name: decided[name] if value is None else value for name, value in settled.items()})
 
