@@ -288,9 +288,14 @@ def test_the_start_is_scored_at_the_thresholds_that_its_adapter_gets(method: str
 
 
 _OF_EPOCHS: dict[str, object] = {
-    "learning_rate": 0.1, "gain": 6.0, "mixup_alpha": 0.2, "ema_decay": 0.9, "max_grad_norm": 1.0,
-    "early_stopping_patience": 3, "freq_mask": 8, "random_crop": True, "adam_beta1": 0.5, "per_device_train_batch_size": 4,
+    "learning_rate": 0.1, "gain": 6.0, "mixup_alpha": 0.2, "ema_decay": 0.9, "max_grad_norm": 1.0, "early_stopping_patience": 3,
+    "freq_mask": 8, "random_crop": True, "adam_beta1": 0.5, "warmup_steps": 5, "per_device_train_batch_size": 4,
 }  # fmt: skip
+
+
+def _turned(samples: Any, sample_rate: int) -> Any:  # noqa: ANN401 - NumPy's, as the contract has it
+    del sample_rate
+    return -samples
 
 
 @pytest.mark.parametrize("method", ["linear", "layermix"])
@@ -307,11 +312,12 @@ def test_without_epochs_what_only_they_would_use_is_named(method: str, generated
         assert_same_bits(weights(tmp_path / name), weights(tmp_path / "plain"))
     every = own(generated, tmp_path / "every", **fields, **_OF_EPOCHS)
     [notice] = [
-        notice
-        for notice in train(every, quiet=True, waveform_augmentation=lambda samples, _: -samples).notices
-        if "epoch" in notice
+        notice for notice in train(every, quiet=True, waveform_augmentation=_turned).notices if "epoch" in notice
     ]
     assert all(name in notice for name in (*_OF_EPOCHS, "waveform_augmentation"))
+    told = json.loads((tmp_path / "every" / "adapter_config.json").read_text())["training"]
+    assert not told.keys() & {*_OF_EPOCHS, "waveform_augmentation", "weight_decay", "time_mask"}
+    assert told["num_train_epochs"] == 0
 
 
 @pytest.mark.parametrize("cached", [True, False])

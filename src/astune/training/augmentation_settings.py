@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CHANGE_INPUTS = ("mixup_alpha", "gain", "time_shift", "random_crop", "background_noise")
 FUNCTION = "waveform_augmentation"
 """Names the user's function beside the settings of a run."""
+NOISE_DIGEST = "background_noise_digest"
+"""Names the content of the noise in an adapter."""
 DRAWN = ("freq_mask", "time_mask", "patchout", *_CHANGE_INPUTS, FUNCTION)
 """What draws random numbers for each clip."""
 _RATIOS = ("min_snr_db", "max_snr_db")
@@ -137,9 +139,7 @@ def augmentations_told(config: TrainConfig, beside: Mapping[str, object]) -> dic
     given = config.model_dump(mode="json", include=set(settings_where(panel="Augmentation")))
     changed = {name for name, value in given.items() if value != TrainConfig.model_fields[name].default}
     told = {name: value for name, value in given.items() if name in changed or _MORE_OF.get(name) in changed}
-    return told | {
-        "background_noise_digest" if name == "background_noise" else name: one for name, one in beside.items()
-    }
+    return told | {NOISE_DIGEST if name == "background_noise" else name: one for name, one in beside.items()}
 
 
 def noise_recordings(folder: str) -> Found:

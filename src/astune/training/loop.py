@@ -41,6 +41,7 @@ from astune.training.resume import finished
 from astune.training.score_picture import write_score_picture
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
+from astune.training.without_epochs import without_settings_of_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -256,4 +257,5 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
     told = {key: value for key, value in named.items() if value is not None}
     stopped = {"epochs_trained": progress.epoch} if progress.epoch < setup.recipe.num_train_epochs else {}
     start = {} if progress.head_start is None else {"head_start_strength": progress.head_start["strength"]}
-    return {**told, **setup.recipe.record(), **stopped, **start, "data_digest": setup.record.digest}
+    everything = {**told, **setup.recipe.record(), **stopped, **start, "data_digest": setup.record.digest}
+    return everything if setup.recipe.num_train_epochs else without_settings_of_epochs(everything)

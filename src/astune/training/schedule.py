@@ -61,7 +61,7 @@ class Schedule:
         """
         wanted = recipe.warmup_steps
         warmup = int(wanted) if wanted >= 1 else min(math.ceil(steps * wanted), max(0, steps - 1))
-        if wanted >= 1 and warmup >= steps:
+        if wanted >= 1 and 0 < steps <= warmup:
             raise ConfigError(
                 f"warmup_steps={warmup} never ends: the run has {number_of(steps, 'step')}; give fewer, or a share such as 0.1"
             )

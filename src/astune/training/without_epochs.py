@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from astune.training.augmentation_settings import FUNCTION
+from astune.training.augmentation_settings import FUNCTION, NOISE_DIGEST
 from astune.training.config import TrainConfig, settings_where
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from astune.features.waveform_augmentation import WaveformFunction
 
 _USED = {"recipe", "head_start", "num_train_epochs", "metric_for_best_model", "class_weights", "sampler"}
@@ -15,6 +17,19 @@ _USED = {"recipe", "head_start", "num_train_epochs", "metric_for_best_model", "c
 _OF_EPOCHS = [
     name for panel in ("Training", "Augmentation") for name in settings_where(kind="result", panel=panel) if name not in _USED
 ]  # fmt: skip
+
+
+def without_settings_of_epochs(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what only epochs would use, so that an adapter does not say that it was trained so.
+
+    Args:
+        told: of a run without epochs, by name.
+
+    Returns:
+        The rest.
+    """
+    unused = {*_OF_EPOCHS, FUNCTION, NOISE_DIGEST}
+    return {name: value for name, value in told.items() if name not in unused}
 
 
 def unused_without_epochs(config: TrainConfig, spec: str, waveform: WaveformFunction | None = None) -> list[str]:
