@@ -1,4 +1,4 @@
-"""Average precision of each label as a picture: a row a label, the easiest on top."""
+"""Average precision of each label as a picture: one row for each label, the easiest on top."""
 
 from __future__ import annotations
 

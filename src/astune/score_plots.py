@@ -22,7 +22,7 @@ _LINE = 0.22  # inches of a bar
 def draw_confusion(
     counts: Sequence[Sequence[int]] | NDArray[np.int64], labels: Sequence[str], title: str = ""
 ) -> Figure:
-    """Draw a confusion matrix, coloured by the share of each true class; white is no clip at all.
+    """Draw a confusion matrix, coloured by the share of each true class; a cell without clips is white.
 
     Args:
         counts: clips of true class (row) and predicted class (column), (classes, classes); a row may be all zeros.
@@ -103,7 +103,7 @@ def draw_confused_pairs(
 def _draw_bars(
     shares: Sequence[float], names: Sequence[str], notes: Sequence[str], *, x_label: str, title: str, nothing: str
 ) -> Figure:
-    """A horizontal bar a name, from the top; or a sentence where there is none."""
+    """A horizontal bar for each name, from the top; or a sentence where there is none."""
     width = 5.0 + LETTER * (max(map(len, names), default=0) + max(map(len, notes), default=0))
     figure = new_figure(width, 1.2 + _LINE * max(len(names), 3), title)
     axes = figure.subplots()

@@ -61,7 +61,14 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(data: Path, folder: Path, **fields: Any) -> TrainConfig:
-    common = {"backbone": "random:tiny", "method": "linear", "max_length": 32, "num_train_epochs": 2, "bf16": False}
+    common = {
+        "backbone": "random:tiny",
+        "method": "linear",
+        "max_length": 32,
+        "num_train_epochs": 2,
+        "bf16": False,
+        "recipe": "paper",
+    }
     return TrainConfig(
         **{**common, "data": str(data), "output_dir": folder, "per_device_train_batch_size": 6, **fields}
     )
@@ -147,17 +154,17 @@ def test_labels_are_text_in_yaml_too(uneven: Path, tmp_path: Path) -> None:
         ("w.csv", "label,weight\n,2\n", "line 2: a label is missing"),
         ("w.csv", "label,weight\nlow,1\n low ,2\n", "line 3: 'low' is there twice"),
         ("w.csv", "label,weight\nlow,-1\nhigh,x\n", "2 faults"),
-        ("w.csv", "low,1\n", "it wants the columns label and weight; its first line is 'low,1'"),
-        ("w.csv", "", "it wants the columns label and weight"),
+        ("w.csv", "low,1\n", "it needs the columns label and weight; its first line is 'low,1'"),
+        ("w.csv", "", "it needs the columns label and weight"),
         ("w.csv", "label,weight\n", "it has no weights"),
         ("w.yaml", "low: 1\nhigh: -2\n", "line 2: the weight of 'high' is '-2'"),
         ("w.yaml", "low: 1\nlow: 2\n", "line 2: 'low' is there twice"),
         ("w.yaml", "low: [1]\n", "line 1: the weight of 'low'"),
-        ("w.yaml", "- low\n", "it is no mapping of labels to weights"),
+        ("w.yaml", "- low\n", "it does not map labels to weights"),
         ("w.yaml", "low: 'x\n", "it cannot be read"),
         ("w.json", '{"low": 1, "low": 2}', "'low' is there twice"),
         ("w.json", '{"low": true}', "the weight of 'low' is 'True'"),
-        ("w.json", '[["low", 1]]', "it is no mapping of labels to weights"),
+        ("w.json", '[["low", 1]]', "it does not map labels to weights"),
         ("w.json", "{", "it cannot be read"),
         ("w.txt", "low 1", "unknown suffix of a file with class weights '.txt'; choose one of: .csv, .json, .yaml, .yml"),
     ],
@@ -175,7 +182,7 @@ def test_a_file_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("balnced", "it is neither 'balanced' nor a file"), ({True: 1.0}, "the label True is no text"),
+        ("balnced", "it is neither 'balanced' nor a file"), ({True: 1.0}, "the label True is not text"),
         ({"low": "x"}, "the weight of 'low' is 'x'"), (3, "class_weights"),
     ],
 )  # fmt: skip

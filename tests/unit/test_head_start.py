@@ -29,11 +29,14 @@ from astune.training.result import TrainResult
 from astune.training.strength import Features
 from tests.several_labels import write_several
 from tests.stopping import PowerCut, StopAfter
+from tests.unit.test_class_weights import uneven
 from tests.unit.test_loop import config
 from tests.unit.test_processes import forking, together
 from tests.unit.test_training_options import assert_same_bits, weights
 
-SINGLE, SEVERAL = Choice(SINGLE_LABEL), Choice(MULTI_LABEL)
+__all__ = ["uneven"]
+
+SINGLE, SEVERAL, SEVERAL_F1 = Choice(SINGLE_LABEL), Choice(MULTI_LABEL), Choice(MULTI_LABEL, "macro_f1")
 
 
 def clouds(classes: int, each: int, seed: int = 0, width: int = 12) -> Features:
@@ -447,3 +450,63 @@ def test_features_that_are_not_finite_are_refused(
     monkeypatch.setattr(AudioClassifier, "pool", lambda _, tokens: tokens.mean(dim=1) * torch.nan)
     with pytest.raises(NumericalError, match=r"the backbone gives 54 of 54 clips features that are not finite"):
         train(own(generated, tmp_path / "out"), quiet=True)
+
+
+# With other settings
+
+
+def test_clips_count_as_often_as_they_are_visited() -> None:
+    clips = clouds(3, 20)
+    visits = np.where(clips.targets == 1, 4.0, 0.5)
+    [head] = fit_heads(Features(clips.pooled, clips.targets, visits), (0.1,), SINGLE, 3)
+    [weighed] = fit_heads(clips, (0.1,), Choice(SINGLE_LABEL, class_weights=torch.tensor([0.5, 4.0, 0.5])), 3)
+    assert head.weight == pytest.approx(weighed.weight, abs=1e-6)
+    labels = several()
+    often = np.where(labels.targets[:, 2] > 0, 3.0, 1.0)
+    [head] = fit_heads(Features(labels.pooled, labels.targets, often), (0.03,), SEVERAL, 3)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=2000))
+    theirs.fit(labels.pooled.astype(np.float64), labels.targets[:, 0], logisticregression__sample_weight=often)
+    expected = theirs.decision_function(labels.pooled.astype(np.float64))
+    assert head.logits(labels.pooled)[:, 0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["linear", "layermix"])
+def test_balanced_sampling_and_balanced_weights_start_one_head_alike(method: str, uneven: Path, tmp_path: Path) -> None:
+    """With one label per clip, the mean visits of balanced sampling are scikit-learn's balanced weights."""
+    common = {"method": method, "num_train_epochs": None}
+    sampled, weighed, plain = (
+        weights(Path(train(own(uneven, tmp_path / name, **common, **fields), quiet=True).output_dir))
+        for name, fields in (("a", {"sampler": "balanced"}), ("b", {"class_weights": "balanced"}), ("c", {}))
+    )
+    for name, tensor in sampled.items():
+        torch.testing.assert_close(tensor, weighed[name], atol=2e-3, rtol=2e-3)
+    assert any(not torch.allclose(sampled[name], tensor, atol=2e-3, rtol=2e-3) for name, tensor in plain.items())
+
+
+def test_several_labels_choose_and_start_at_their_best_thresholds(tmp_path: Path) -> None:
+    """As every epoch is scored: else macro F1 at 0.5 would be compared with macro F1 at the best thresholds."""
+    data = write_several(tmp_path / "data")
+    run = train(
+        config(data, tmp_path / "run", recipe="own", metric_for_best_model="macro_f1", num_train_epochs=1, learning_rate=1e-12),
+        quiet=True,
+    )  # fmt: skip
+    assert run.head_start is not None
+    assert run.head_start["validation"]["macro_f1"] == pytest.approx(run.history[0]["validation"]["macro_f1"])
+    clips, held = several(8), several(3)
+    scores = [SEVERAL_F1.score(head, held) for head in fit_heads(clips, STRENGTHS, SEVERAL_F1, 3)]
+    assert choose_head(clips, held, None, SEVERAL_F1, 3)[1] == STRENGTHS[int(np.argmax(scores))]
+    [head] = fit_heads(clips, (0.003,), SEVERAL_F1, 3)
+    logits, targets = head.logits(held.pooled).float(), torch.from_numpy(held.targets)
+    best = MULTI_LABEL.score(logits, targets, MULTI_LABEL.thresholds(logits, targets)).figures()["macro_f1"]
+    assert SEVERAL_F1.score(head, held) == best > MULTI_LABEL.score(logits, targets).figures()["macro_f1"]
+
+
+def test_what_only_epochs_follow_changes_nothing_without_them(generated: Path, tmp_path: Path) -> None:
+    fitted = {
+        "method": "linear", "class_weights": "balanced", "num_train_epochs": None, "per_device_train_batch_size": None,
+    }  # fmt: skip
+    idle = {"learning_rate": 0.01, "ema_decay": 0.9, "mixup_alpha": 0.3, "freq_mask": 8}
+    run = train(own(generated, tmp_path / "idle", **fitted, **idle), quiet=True)
+    plain = train(own(generated, tmp_path / "plain", **fitted), quiet=True)
+    assert_same_bits(weights(tmp_path / "idle"), weights(tmp_path / "plain"))
+    assert run.cached_layers == plain.cached_layers > 0

@@ -199,3 +199,12 @@ def test_epochs_follow_from_the_seed() -> None:
     data = tones(a=20, b=3)
     epochs = [tuple(Sampler("balanced", data, range(23), seed).visits(0)) for seed in range(3)]
     assert all(one != other for one, other in pairwise(epochs))
+
+
+def test_mean_visits_are_what_epochs_visit_on_average() -> None:
+    data = tones(a=9, b=2, c=4)
+    assert Sampler("random", data, range(15), seed=0).mean_visits is None
+    sampler = Sampler("balanced", data, range(15), seed=0)
+    assert sampler.mean_visits == pytest.approx(
+        {clip: 5 / size for clip, size in enumerate([9] * 9 + [2] * 2 + [4] * 4)}
+    )

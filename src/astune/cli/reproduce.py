@@ -137,7 +137,7 @@ def show_plan(
     *,
     on_stderr: bool,
 ) -> None:
-    """Print what is planned, a row a line, and how many runs are missing.
+    """Print what is planned, one row in each line, and how many runs are missing.
 
     Args:
         plans: with their runs.

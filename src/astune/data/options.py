@@ -91,12 +91,12 @@ class DataOptions(Validated):
     )
     background: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="label for windows that no region touches; it is negative; with several labels a clip, such windows have none; by "
+        description="label for windows that no region touches; it is negative; with several labels per clip, such windows have none; by "
         "default there are no such windows",
     )
     negative: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="label that means none of the others: a class like them, and never an event; with several labels a clip, no class, "
+        description="label that means none of the others: a class like them, and never an event; with several labels per clip, no class, "
         "and its clips have no label; may be repeated",
     )
     group_by: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(

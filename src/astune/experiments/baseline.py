@@ -33,7 +33,7 @@ from astune.training.data_record import DataRecord
 from astune.training.inner_folds import groups_of
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
-from astune.training.strength import Features, choose_strength
+from astune.training.strength import Chosen, Features, choose_strength
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astune.data.clip import Clip
+    from astune.data.dataset import AudioDataset
 
 BASELINE = "log-mel-statistics"
 """Stands where other runs have a method's spec."""
@@ -119,15 +120,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
     train, validation, test = (
         [clip for clip in part if clip not in broken] for part in (split.train, split.validation, split.test)
     )
-    clips = Features(features, targets.numpy())
-    known, held = (clips.at(np.asarray(part, np.int64)) for part in (train, validation))
-    groups = None if validation else groups_of(dataset.clips, train)
-
-    def score(model: LogMelRegression, some: Features) -> float:
-        figures = dataset.task.score(model.logits(some.pooled), torch.from_numpy(some.targets)).figures()
-        return figures[dataset.task.headline]
-
-    chosen = choose_strength(known, held, groups, _STRENGTHS, fit_regressions, score)
+    chosen = _chosen(dataset, Features(features, targets.numpy()), train, validation)
     model = chosen.model
     seconds = time.perf_counter() - mark
     thresholds = dataset.task.default_thresholds(len(dataset.labels))
@@ -163,6 +156,20 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         task=dataset.task.name,
         notices=[*notices, *dataset.task.unchosen(scores.get("validation"), dataset.labels)],
     )
+
+
+def _chosen(
+    dataset: AudioDataset, clips: Features, train: list[int], validation: list[int]
+) -> Chosen[LogMelRegression]:
+    """The baseline at the strength whose headline figure is highest."""
+
+    def score(model: LogMelRegression, some: Features) -> float:
+        figures = dataset.task.score(model.logits(some.pooled), torch.from_numpy(some.targets)).figures()
+        return figures[dataset.task.headline]
+
+    known, held = (clips.at(np.asarray(part, np.int64)) for part in (train, validation))
+    groups = None if validation else groups_of(dataset.clips, train)
+    return choose_strength(known, held, groups, _STRENGTHS, fit_regressions, score)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Comparison(Compared, Summarised):
         return ("method", self.measure, *others, "time", "adapter", "parameters", "runs")
 
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The table as text, a row a method; shares are percent, with their 95 % intervals in brackets."""
+        """The table as text, one row for each method; shares are percent, with their 95 % intervals in brackets."""
         return tuple(self._cells(row) for row in self.methods)
 
     def _cells(self, row: ComparedMethod) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Weights of the classes in the training loss: read from a file, or made from how many training clips each class has.
 
-A file says a label and a weight a row, and every class of the data has one::
+A file has a label and its weight in each row, and every class of the data has one::
 
     label,weight
     cough,4
     speech,0.5
 
-or ``cough: 4`` a line in YAML, or the same mapping in JSON.
+or ``cough: 4`` in each line of a YAML file, or the same mapping in JSON.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _from_csv(text: str) -> list[_Entry]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
     header = rows.fieldnames or []
     if not set(header) >= _HEADER:
-        raise ValueError(f"it wants the columns label and weight; its first line is {','.join(header)!r}")
+        raise ValueError(f"it needs the columns label and weight; its first line is {','.join(header)!r}")
     return [_Entry(row["label"] or "", row["weight"] or "", rows.line_num) for row in rows]
 
 
@@ -103,7 +103,7 @@ def _from_json(text: str) -> list[_Entry]:
     # As pairs: a dict would drop the first of two entries of one label.
     content = json.loads(text, object_pairs_hook=tuple)
     if not isinstance(content, tuple):
-        raise ValueError('it is no mapping of labels to weights, such as {"cough": 4, "speech": 0.5}')
+        raise ValueError('it does not map labels to weights; give a mapping such as {"cough": 4, "speech": 0.5}')
     return [_Entry(*pair) for pair in content]
 
 
@@ -111,7 +111,7 @@ def _from_yaml(text: str) -> list[_Entry]:
     # Nodes, and not values: the label yes is True to YAML, and 01 is 1.
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
-        raise ValueError("it is no mapping of labels to weights, such as 'cough: 4'")
+        raise ValueError("it does not map labels to weights; give a mapping such as 'cough: 4'")
     return [_Entry(str(key.value), value.value, key.start_mark.line + 1) for key, value in node.value]
 
 
@@ -126,7 +126,7 @@ def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
     for given, weight, line in entries:
         place = "" if line is None else f"line {line}: "
         if isinstance(given, bool) or not isinstance(given, str | int):
-            faults.append(f"the label {printable(given)} is no text; put it in quotes")
+            faults.append(f"the label {printable(given)} is not text; put it in quotes")
             continue
         label = cleaned(str(given))
         number = _number(weight)

@@ -86,7 +86,7 @@ class TrainConfig(DataOptions):
     )
     lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
         None,
-        description="how the rate falls after the warm-up; by default to 0 at the end of all epochs, along a cosine",
+        description="how the rate falls to 0 after the warm-up: along a cosine (the default) or a line; constant: not at all",
     )
     warmup_steps: Annotated[float | None, Setting("result", "Training", since=2)] = Field(
         None, ge=0, description="steps in which the rate rises from 0; below 1, a share of all steps"
@@ -113,7 +113,7 @@ class TrainConfig(DataOptions):
         None, ge=0, description="stop after so many epochs without a higher validation score; 0 to train all epochs"
     )
     early_stopping_threshold: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, description="rise of the validation score that early stopping takes for none, such as 0.01"
+        0.0, ge=0, description="early stopping ignores rises of the validation score up to this, such as 0.01"
     )
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"

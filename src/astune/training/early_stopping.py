@@ -15,8 +15,8 @@ def epochs_without_gain(
 ) -> int:
     """Epochs since the validation score last rose above all scores before it; what transformers' ``EarlyStoppingCallback`` counts.
 
-    A lower loss at an equal score is no gain here, although it decides whose weights are kept: the loss may fall for many epochs
-    after every validation clip is right.
+    A lower loss at an equal score does not count as a gain here, although it decides whose weights are kept: the loss may fall for many
+    epochs after every validation clip is right.
 
     Args:
         history: one entry for each finished epoch, with figures of the validation clips.

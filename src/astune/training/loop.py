@@ -86,7 +86,7 @@ def train(
         Scores and figures of the run; read from the folder where it was finished before and ``resume`` is set.
 
     Raises:
-        ConfigError: it is no configuration, a callback is none, or ``waveform_augmentation`` cannot be called so.
+        ConfigError: ``config`` or a callback is of another type, or ``waveform_augmentation`` cannot be called so.
         AstuneError: whatever of the configuration, the data, the audio or the backbone cannot be used; training diverged; or the
             folder cannot be written.
         Interrupted: a KeyboardInterrupt that says what was kept.

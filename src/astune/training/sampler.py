@@ -1,8 +1,8 @@
 """Which clips an epoch visits, and in which order: each clip once, or each class equally often.
 
-Balanced sampling visits as many clips as there are, so an epoch has as many steps as before. With one label a clip, each of k classes gets
-n / k of the n visits, rounded up or down. A clip of a rare class is visited several times, and of a common class some clips are left out;
-they are drawn again in each epoch, so that their number of visits differs by at most one within an epoch.
+Balanced sampling visits as many clips as there are, so an epoch has as many steps as before. With one label per clip, each of k classes
+gets n / k of the n visits, rounded up or down. A clip of a rare class is visited several times, and of a common class some clips are left
+out; they are drawn again in each epoch, so that their number of visits differs by at most one within an epoch.
 
 With several labels, a clip belongs to its rarest label. The clips of a label share the visits that they would get if each clip's weight
 were one over the number of clips that have the label. Clips without a label are a group of their own.

@@ -145,3 +145,11 @@ def test_bad_values_are_refused() -> None:
         mixup(-1.0)
     with pytest.raises(ConfigError, match="label_smoothing_factor=1"):
         LabelSmoothing(1.0, SINGLE_LABEL, 4)
+
+
+def test_partners_are_drawn_as_often_as_they_are_visited() -> None:
+    augmentation = replace(mixup(0.5), visits=(0.5, 0.5, 2.0, 1.0))
+    drawn = [augmentation.drawn(f"{number}.wav", 0)[0] for number in range(4000)]
+    shares = np.bincount(drawn, minlength=4) / 4000
+    expected = np.array([0.125, 0.125, 0.5, 0.25])
+    assert np.all(np.abs(shares - expected) < 5 * np.sqrt(expected * (1 - expected) / 4000))

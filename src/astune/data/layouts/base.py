@@ -327,14 +327,10 @@ def dataset_of(
     def place_of(label: str) -> str:
         return printable(stands.get(label, "no clip"))
 
-    impossible = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
-    impossible += _missing_group(ordered)
-    if task.counts_clips:
-        impossible += several_in_one(names, place_of, _way_out(layout))
+    impossible = _impossible(names, ordered, task, layout, place_of)
     same, warnings = alike(names, place_of)
     warnings += [*doubtful(names, place_of), *alike_groups(list(dict.fromkeys(groups.values())))]
-    where = path.resolve() if path.exists() else path
-    source = f"{layout.name}:{where}"
+    source = f"{layout.name}:{path.resolve() if path.exists() else path}"
     if impossible or same:
         raise DataError(listing(impossible + same, printable(source)))
     return AudioDataset(
@@ -351,12 +347,17 @@ def dataset_of(
     )
 
 
-def _missing_group(clips: Iterable[Clip]) -> list[str]:
-    """The fault of the first group that is named as a missing value is."""
-    first = next((clip for clip in clips if clip.group is not None and is_missing(clip.group)), None)
-    return (
-        [] if first is None else [f"a group is named {first.group!r}, as a missing value is ({printable(first.name)})"]
-    )
+def _impossible(
+    names: Sequence[str], clips: Sequence[Clip], task: Task, layout: Layout, place_of: Callable[[str], str]
+) -> list[str]:
+    """Faults of labels and groups that cannot be used, each with its place."""
+    faults = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
+    missing = next((clip for clip in clips if clip.group is not None and is_missing(clip.group)), None)
+    if missing is not None:
+        faults.append(f"a group is named {missing.group!r}, as a missing value is ({printable(missing.name)})")
+    if task.counts_clips:
+        faults += several_in_one(names, place_of, _way_out(layout))
+    return faults
 
 
 def _way_out(layout: Layout) -> str:
