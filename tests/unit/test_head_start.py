@@ -27,6 +27,7 @@ from astune.training.inner_folds import inner_folds
 from astune.training.loop import train
 from astune.training.result import TrainResult
 from astune.training.strength import Features
+from tests.example_layouts import SEVERAL_FORMS
 from tests.several_labels import write_several
 from tests.stopping import PowerCut, StopAfter
 from tests.unit.test_class_weights import uneven
@@ -281,13 +282,23 @@ def test_a_linear_run_is_scikit_learns_regression(generated: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("method", ["linear", "lora"])
 def test_the_start_is_scored_at_the_thresholds_that_its_adapter_gets(method: str, tmp_path: Path) -> None:
-    settings = own(write_several(tmp_path), tmp_path / "out", method=method, learning_rate=1e-12, num_train_epochs=None)
-    result = train(settings.model_copy(update={"metric_for_best_model": "macro_f1"}), quiet=True)
+    data = SEVERAL_FORMS["semicolons"](tmp_path / "data")
+    fields = {"method": method, "learning_rate": 1e-12, "num_train_epochs": None, "metric_for_best_model": "macro_f1"}
+    result = train(own(Path(data), tmp_path / "out", **fields), quiet=True)
     assert (result.kept.partition(" ")[0], result.task) == ("start", "multi-label")
-    assert result.scores["validation"]["thresholds"] != [0.5] * 4
     assert result.head_start is not None
     for name, figure in result.head_start["validation"].items():
         assert result.scores["validation"][name] == pytest.approx(figure), name
+
+
+def test_the_strength_is_chosen_at_the_thresholds_that_a_head_would_get() -> None:
+    """Of a rare label no score reaches a half at the strongest regularisation, and the label is found as well at a lower threshold."""
+    position = np.arange(40, dtype=np.float32)[:, None]
+    rare = Features(position, (position > 29).astype(np.float32))
+    strongest, *_, weakest = fit_heads(rare, STRENGTHS, SEVERAL, 1)
+    assert strongest.logits(rare.pooled).max() < 0 < weakest.logits(rare.pooled).max()
+    _, strength, _ = choose_head(rare, rare, None, Choice(MULTI_LABEL, "macro_f1"), 1)
+    assert strength == STRENGTHS[0]
 
 
 _OF_EPOCHS: dict[str, object] = {
