@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from astune.methods import parse_method
 from astune.training.config import TrainConfig
 from astune.training.head_start import Head
 from astune.training.recipe import Facts, Recipe, complete, settle
-from benchmarks.recipe import gains, kept
+from benchmarks.recipe import gains, kept, tables
 from benchmarks.recipe_cells import Cell, Study
 from benchmarks.recipe_search import Candidate, Replica, Stack
 
@@ -148,3 +149,12 @@ def test_what_is_kept_is_chosen_on_the_choosing_clips_alone() -> None:
         "curve": curve,
     }
     assert gains([record])["lora", "c"]["digits", 4] == [pytest.approx(5.0)]
+
+
+def test_the_tables_of_the_page_are_those_of_the_recorded_runs() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    runs = [json.loads(line) for line in (docs / "own-recipe.jsonl").read_text(encoding="utf-8").splitlines()]
+    page = (docs / "own-recipe.md").read_text(encoding="utf-8").splitlines()
+    rows = [f"| {' | '.join(row)} |" for table in tables(runs) for row in table.rows]
+    assert len(rows) == 34
+    assert not [row for row in rows if row not in page]
