@@ -120,6 +120,8 @@ def test_many_weights_are_said_by_their_ends() -> None:
     data = data_of([(f"c{n}",) for n in range(12) for _ in range(n + 1)], SINGLE_LABEL)
     (line,) = weigh("balanced", data, range(78)).notices
     assert line == "Class weights, balanced over 78 training clips: 12 classes, from 0.542 (c11) to 6.5 (c0)"
+    even = data_of([(f"c{n}",) for n in range(12)], SINGLE_LABEL)
+    assert weigh("balanced", even, range(12)).notices[0].endswith(": 12 classes, all 1")
 
 
 FORMS = {

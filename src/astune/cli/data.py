@@ -137,9 +137,10 @@ def _table(report: Report) -> Table:
     table = results_table(["class"], [*report.parts, "all"])
     for label, counts in report.counts.items():
         table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
-    totals = [sum(counts[part] for counts in report.counts.values()) for part in report.parts]
+    summed = {part: sum(counts[part] for counts in report.counts.values()) for part in report.parts}
+    last = number_of(len(report.counts), "class") if summed == report.part_clips else "clips"
     table.add_section()
-    table.add_row(number_of(len(report.counts), "class"), *(str(total) for total in (*totals, report.clips)))
+    table.add_row(last, *map(str, [*report.part_clips.values(), report.clips]))
     return table
 
 

@@ -72,11 +72,13 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
     levels = [sound.quality.level_dbfs for sound in sounds.values() if sound.quality.level_dbfs is not None]
     seconds = [sound.seconds for sound in sounds.values()]
     lengths = _lengths(dataset, sounds)
+    part_clips = _part_clips(dataset)
     return Report(
         source=dataset.source,
         clips=len(dataset.clips),
         recordings=len({clip.path for clip in dataset.clips}),
-        counts=_counts(dataset),
+        counts=_counts(dataset, part_clips),
+        part_clips=part_clips,
         seconds=_figures(seconds, min=0.0, median=0.5, percentile_95=0.95, max=1.0),
         sampling_rates=_sorted_counts(sound.sampling_rate for sound in sounds.values()),
         channels=_sorted_counts(sound.channels for sound in sounds.values()),
@@ -258,11 +260,16 @@ def _parts(clips: Iterable[Clip]) -> set[str]:
     return {_part(clip) for clip in clips}
 
 
-def _counts(dataset: AudioDataset) -> dict[str, dict[str, int]]:
+def _counts(dataset: AudioDataset, parts: Iterable[str]) -> dict[str, dict[str, int]]:
     found = Counter((label, _part(clip)) for clip in dataset.clips for label in dataset.task.strata(clip))
-    parts = [f"fold {fold}" for fold in dataset.folds]
-    parts += [name for name in ("train", "validation", "test") if any(part == name for _, part in found)]
     return {label: {part: found[label, part] for part in parts} for label in dataset.labels}
+
+
+def _part_clips(dataset: AudioDataset) -> dict[str, int]:
+    found = Counter(map(_part, dataset.clips))
+    parts = [f"fold {fold}" for fold in dataset.folds]
+    parts += [name for name in ("train", "validation", "test") if found[name]]
+    return {part: found[part] for part in parts}
 
 
 def _figures(values: Sequence[float], **shares: float) -> dict[str, float]:

@@ -126,6 +126,8 @@ class Report:
     """Files that the clips are in."""
     counts: dict[str, dict[str, int]]
     """Clips by class and part; a part is a split, or a fold where folds rotate."""
+    part_clips: dict[str, int]
+    """Clips by part. One with several labels counts once here, and under each of its labels in ``counts``."""
     seconds: dict[str, float]
     """min, median, percentile_95 and max; empty where no file can be read."""
     sampling_rates: dict[int, int]
@@ -167,7 +169,7 @@ class Report:
     @property
     def parts(self) -> list[str]:
         """Names of the parts, in order."""
-        return list(next(iter(self.counts.values())))
+        return list(self.part_clips)
 
     def record(self) -> dict[str, Any]:
         """As JSON."""

@@ -91,7 +91,8 @@ def _described(dataset: AudioDataset) -> AudioDataset:
     split = next((label for label in dataset.labels if "|" in label), None)
     if split is not None:
         raise DataError(
-            f"{dataset.source}: label '{printable(split)}' has a vertical bar, which separates the labels of a clip in lists; rename it"
+            f"{dataset.source}: label '{printable(split)}' has a vertical bar, which separates the labels of a clip in lists; "
+            "rename it, or put the same sign between labels in all cells"
         )
     counts = Counter(len(clip.labels) for clip in dataset.clips)
     total = sum(count * clips for count, clips in counts.items())

@@ -100,7 +100,7 @@ class LabelColumn:
             label = _label(value, self.names)
             if self.several and (value is None or value == ""):
                 return ()
-            return None if label is None else self.cells.labels(label)
+            return None if label is None or self.cells.fault(label) else self.cells.labels(label)
         items = [] if value is None else list(value)
         if self.indicators:
             items = [place for place, one in enumerate(items) if one]  # places, which names name

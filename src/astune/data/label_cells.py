@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from astune.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -122,6 +124,20 @@ class LabelCells:
         if self.separator is not None:
             return parts_of(cell, self.separator)
         return (cell,) if cell.strip() else ()
+
+    def fault(self, cell: str) -> str | None:
+        """What is wrong with a cell that begins like a list where other cells are lists.
+
+        Args:
+            cell: of a table.
+
+        Returns:
+            A sentence without its subject; None where the cell can be read.
+        """
+        text = cell.strip()
+        if not self.lists or not text.startswith(("[", "{")) or listed(text) is not None:
+            return None
+        return f'is {printable(text)!r}, and no list of labels as other cells are; write ["dog", "rain"]'
 
 
 ONE_EACH = LabelCells(several=False)

@@ -323,7 +323,11 @@ class TableRows:
                 f"columns {', '.join(columns.labels[:_SHOWN])}",
             )
         else:
-            labels, shown = self.cells.labels(row[columns.labels[0]]), columns.labels[0]
+            shown = columns.labels[0]
+            if fault := self.cells.fault(row[shown]):
+                faults.append(f"line {line}: {printable(shown)} {fault}")
+                return ()
+            labels = self.cells.labels(row[shown])
         faults += [f"line {line}: {fault}" for label in labels if (fault := label_fault(cleaned(label)))]
         if not self.cells.several and len(labels) != 1:
             way = "; if a clip may have none, set task=multi-label" if columns.plural else ""

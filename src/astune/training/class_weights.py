@@ -209,6 +209,8 @@ def _line(weights: Mapping[str, float]) -> str:
     if len(weights) <= _SHOWN:
         return ", ".join(f"{printable(label)} {weight:.3g}" for label, weight in weights.items())
     least, most = (pick(weights, key=weights.__getitem__) for pick in (min, max))
+    if weights[least] == weights[most]:
+        return f"{len(weights)} classes, all {weights[least]:.3g}"
     return f"{len(weights)} classes, from {weights[least]:.3g} ({printable(least)}) to {weights[most]:.3g} ({printable(most)})"
 
 

@@ -138,3 +138,14 @@ def test_the_labels_of_a_row_are_its_ones() -> None:
     assert faults == []
     indicated(3, row, ("x",), faults)
     assert faults == ["line 3: x is '7', neither 0 nor 1"]
+
+
+@pytest.mark.parametrize("cell", ['["dog"', '["dog",null]', '[["dog"]]', '{"dog": 1}', "[dog]"])
+def test_a_cell_that_begins_like_a_list_is_no_class_among_lists(cell: str) -> None:
+    among_lists = how_read([cell, '["dog", "rain"]'], None, shown="column labels")
+    fault = among_lists.fault(f" {cell} ")
+    assert fault is not None
+    assert cell in fault
+    assert among_lists.fault("dog") is None
+    assert among_lists.fault("[]") is None
+    assert how_read([cell, "rain"], "multi-label").fault(cell) is None  # such as [noise], where no cell is a list

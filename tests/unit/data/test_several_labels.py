@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -438,6 +439,34 @@ def test_hub_texts_are_separated_where_several_labels_are_asked_for(tmp_path: Pa
         load_data(tmp_path / "d")
     dataset = load_data(tmp_path / "d", task="multi-label")
     assert [clip.labels for clip in dataset.clips] == [("dog", "rain"), (), ("rain",)]
+
+
+def test_lists_that_are_cut_short_are_refused(tmp_path: Path) -> None:
+    sounds(tmp_path, "ab", seconds=1)
+    with pytest.raises(
+        DataError, match=r"line 2: labels is '\[\"dog\"', and no list of labels as other cells are; write"
+    ):
+        read(tmp_path, "file_name\tlabels", 'a.wav\t["dog"', 'b.wav\t["dog", "rain"]')
+    tracks = tmp_path / "tracks"
+    write_tone(tracks / "a.wav", seconds=2)
+    write_text(tracks / "a.txt", '0\t1\t["dog"', '1\t2\t["dog", "rain"]')
+    with pytest.raises(DataError, match=r"a.txt.*label is '\[\"dog\"', and no list"):
+        load_data(tracks, task="multi-label")
+
+
+def test_check_totals_clips_and_not_labels(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from astune.cli import app
+    from astune.data.check import check
+
+    sounds(tmp_path, "abc")
+    data = read(tmp_path, "file_name,labels,split", "a.wav,dog;rain,train", "b.wav,rain,train", "c.wav,,test")
+    assert check(data, quiet=True).part_clips == {"train": 2, "test": 1}
+    shown = CliRunner().invoke(app, ["data", "check", str(tmp_path / "clips.csv")]).stdout
+    assert ["clips", "2", "1", "3"] in [re.findall(r"\w+", line) for line in shown.splitlines()]
+    unlabelled = read(tmp_path, "file_name,labels", "a.wav,", "b.wav,", "c.wav,", task="multi-label")
+    assert check(unlabelled, quiet=True).parts == ["train"]
 
 
 def test_check_counts_labels_and_sees_contradictions(tmp_path: Path) -> None:

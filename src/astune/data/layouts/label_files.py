@@ -223,6 +223,9 @@ class LabelFiles(Layout):
         if options.task == "multi-label":
             texts = {one.label for *_, one in tables.lines}
             cells = how_read(texts, options.task, shown="a label's text", separators=SURE_SEPARATORS)
+            refuse(
+                path, [f"{place}: label {fault}" for _, place, one in tables.lines if (fault := cells.fault(one.label))]
+            )
         regions = [
             LabelledRegion(
                 names[whose],
