@@ -94,7 +94,7 @@ class Request:
         if threshold == self.threshold or not isinstance(threshold, Mapping):
             return None
         low, high = min(threshold.values()), max(threshold.values())
-        return f"Note: a label counts from the threshold on that the adapter has for it, {low:.3g} to {high:.3g}"
+        return f"Note: each label has a threshold of its own in the adapter, from {low:.3g} to {high:.3g}"
 
     def note(self, front_end: FrontEnd) -> str | None:
         """What the user should know of its windows.

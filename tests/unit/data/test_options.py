@@ -15,7 +15,7 @@ from astune.errors import ConfigError
 from astune.experiments.plan import PlanOptions, plan
 from astune.experiments.table import Table
 from astune.inference.evaluation import as_trained
-from astune.setting import Setting
+from astune.setting import Panel, Setting
 from astune.training.check import check
 from astune.training.config import SETTINGS, TrainConfig
 from tests.example_layouts import write_folder
@@ -79,7 +79,8 @@ def test_every_option_is_read_by_some_layout_and_is_a_setting() -> None:
     assert read == set(DataOptions.model_fields)
     for name, info in DataOptions.model_fields.items():
         assert SETTINGS[name] in info.metadata
-        assert SETTINGS[name] == Setting("data", "Label tables", since=2, placed=True)
+        panel: Panel = "Data" if name == "make_folds" else "Label tables"
+        assert SETTINGS[name] == Setting("data", panel, since=2, placed=True)
 
 
 def test_a_run_reads_its_data_with_its_options(marked: Path, tmp_path: Path) -> None:
