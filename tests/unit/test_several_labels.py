@@ -232,7 +232,7 @@ def test_predict_writes_labels_that_reach_their_thresholds(several: str, trained
     def run(*options: str) -> str:
         done = CliRunner().invoke(app, ["predict", trained.output_dir, *files, *options])
         assert done.exit_code == 0, done.output
-        assert ("a label counts from the threshold" in done.stderr) == (not options or "k" not in options[0])
+        assert ("each label has a threshold of its own" in done.stderr) == (not options or "k" not in options[0])
         return done.stdout
 
     for line, labels in zip(run().splitlines(), reached, strict=True):
