@@ -54,7 +54,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def settings(data: Path | str, folder: Path, **more: Any) -> TrainConfig:
-    usual = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 2, "max_length": 24}
+    usual = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 2, "max_length": 24, "recipe": "paper"}
     return TrainConfig(data=str(data), output_dir=folder, **{**usual, **more})
 
 

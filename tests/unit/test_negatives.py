@@ -120,6 +120,7 @@ def test_from_training_to_events(
         TrainConfig(
             data=str(folder), backbone="bundled", method="linear", num_train_epochs=20, learning_rate=1e-2,
             per_device_train_batch_size=4, negative=["noise"], group_by="^[^/]+/[a-z]+[0-9]", output_dir=adapter, selection="last",
+            recipe="paper",
         ),
         quiet=True,
     )  # fmt: skip

@@ -29,7 +29,7 @@ NUMBERS = [name for name, field in TrainConfig.model_fields.items() if "float" i
 
 
 def settings(data: Path, folder: Path, **more: Any) -> TrainConfig:
-    usual = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 2, "max_length": 24}
+    usual = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 2, "max_length": 24, "recipe": "paper"}
     return TrainConfig(data=str(data), output_dir=folder, **{**usual, **more})
 
 

@@ -85,21 +85,18 @@ def show(runs: list[TrainResult]) -> None:
     """
     first = runs[0]
     task = task_named(first.task)
-    scores = {
-        f"{split}\n{heading}": (split, name)
-        for split in ("validation", "test")
-        for name, heading in task.shares.items()
-    }
+    folds = any(run.fold is not None for run in runs)
     print_result(f"{first.spec}: {first.trainable_parameters:,} trained parameters")
-    table = results_table(["fold", "best epoch"], [*scores, "train time", "adapter"])
+    figures = [heading.replace(" ", "\n") for heading in task.shares.values()]
+    table = results_table([*(["fold"] if folds else []), "clips", "best epoch"], [*figures, "time"])
     for run in runs:
-        table.add_row(
-            str(run.fold) if run.fold is not None else "-",
-            f"{run.kept}{', stopped early' if run.stopped_early else ''}",
-            *(_percent(run, *score) for score in scores.values()),
-            f"{run.train_seconds:.0f} s",
-            f"{run.adapter_bytes / 1e6:.2f} MB",
-        )
+        best = f"{run.kept}{', stopped early' if run.stopped_early else ''}"
+        for split in ("validation", "test"):
+            shown = [split, best, *(_percent(run, split, name) for name in task.shares), f"{run.train_seconds:.0f} s"]
+            if split == "test":  # the rest is said of both
+                shown[1] = shown[-1] = ""
+            fold = "" if split == "test" else "-" if run.fold is None else str(run.fold)
+            table.add_row(*([fold] if folds else []), *shown)
     results().print(table)
     if len(runs) > 1:
         for name, heading in task.shares.items():
@@ -109,7 +106,7 @@ def show(runs: list[TrainResult]) -> None:
     lowest = _lowest_classes(runs, task.by_class or "")
     if lowest:
         print_result(lowest)
-    print_result(f"adapter: {first.output_dir}")
+    print_result(f"adapter: {first.output_dir} ({first.adapter_bytes / 1e6:.2f} MB)")
     print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 
 
