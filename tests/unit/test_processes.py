@@ -275,12 +275,12 @@ def finish(command: list[str]) -> tuple[int, str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_launchers_train_as_one_process_and_speak_once(launcher: str, generated: Path, tmp_path: Path) -> None:
-    options = (generated, "--method", "lora", "--per-device-train-batch-size", "5", "--json")
+    options = (generated, "--method", "lora", "--recipe", "own", "--per-device-train-batch-size", "5", "--json")
     code, out, err = finish(launch(*options, output_dir=tmp_path / "many", launcher=launcher))
     assert code == 0, err
     assert json.loads(out)["output_dir"] == str(tmp_path / "many")
     assert err.count("Trained 2 epochs") == 1
-    train(config(generated, tmp_path / "one", bf16=False, per_device_train_batch_size=10), quiet=True)
+    train(config(generated, tmp_path / "one", bf16=False, per_device_train_batch_size=10, recipe="own"), quiet=True)
     assert_same_run(tmp_path / "one", tmp_path / "many")
 
 

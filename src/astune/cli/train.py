@@ -86,7 +86,8 @@ def show(runs: list[TrainResult]) -> None:
     first = runs[0]
     task = task_named(first.task)
     folds = any(run.fold is not None for run in runs)
-    print_result(f"{first.spec}: {first.trainable_parameters:,} trained parameters")
+    size = f"{first.trainable_parameters:,} trained parameters, an adapter of {first.adapter_bytes / 1e6:.2f} MB"
+    print_result(f"{first.spec}: {size}")
     figures = [heading.replace(" ", "\n") for heading in task.shares.values()]
     table = results_table([*(["fold"] if folds else []), "clips", "best epoch"], [*figures, "time"])
     for run in runs:
@@ -106,7 +107,7 @@ def show(runs: list[TrainResult]) -> None:
     lowest = _lowest_classes(runs, task.by_class or "")
     if lowest:
         print_result(lowest)
-    print_result(f"adapter: {first.output_dir} ({first.adapter_bytes / 1e6:.2f} MB)")
+    print_result(f"adapter: {first.output_dir}")
     print_result(f"next:    astune predict {shell_word(first.output_dir)} RECORDING")
 
 
