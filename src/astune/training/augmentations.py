@@ -52,18 +52,16 @@ def augmentations_of(
         Gain(config.gain, front_end, seed),
         *([BackgroundNoise(noise, config.min_snr_db, config.max_snr_db, front_end, seed)] if noise else []),
     )  # fmt: skip
+    # Made where it is asked for alone: what it draws from has a target of every clip.
+    mixup = [
+        Mixup(
+            recipe.mixup_alpha, train, materials.heard(alone).batch, front_end, task, classes, seed,
+            None if visits is None else tuple(visits[clip] for clip in train),
+        )
+    ] if recipe.mixup_alpha else []  # fmt: skip
     return _active(
         *alone,
-        Mixup(
-            recipe.mixup_alpha,
-            train,
-            materials.heard(alone).batch,
-            front_end,
-            task,
-            classes,
-            seed,
-            None if visits is None else tuple(visits[clip] for clip in train),
-        ),
+        *mixup,
         SpecAugment(recipe.freq_mask, recipe.time_mask, seed),
         LabelSmoothing(recipe.label_smoothing_factor, task, classes),
         Patchout(config.patchout, config.patchout_mode, grid, seed),

@@ -62,7 +62,7 @@ class Materials:
             The clips, with their targets.
         """
         targets = self.dataset.task.encode(self.dataset.clips, self.dataset.labels)
-        return HeardClips(self.features, targets, [clip.name for clip in self.dataset.clips], augmentations)
+        return HeardClips(self.features, targets, self.sampler.names, augmentations)
 
 
 def materials_of(
