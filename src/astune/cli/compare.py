@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from astune.cli.options import given, with_fields
+from astune.cli.options import (
+    CpusPerRunOption,
+    DryRunOption,
+    FoldsOption,
+    GpusPerRunOption,
+    RunsOnRayOption,
+    RunsSideBySideOption,
+    ShardOption,
+    StoreOption,
+    given,
+    with_fields,
+)
 from astune.console import print_result, results, say, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
@@ -45,19 +56,14 @@ def compare(
             help="Runs of each method and fold; by default 1 where there are folds, and 3 where there is one split.",
         ),
     ] = None,
-    folds: Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")] = None,
-    store: Annotated[Path, typer.Option(help="Where finished runs are kept, a JSON each.")] = Path("results"),
-    workers: Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")] = 1,
-    shard: Annotated[
-        str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster to run on: HOST:PORT, auto, or local.", metavar="ADDRESS"),
-    ] = None,
-    gpus_per_run: Annotated[float, typer.Option(min=0, help="Share of a GPU a run takes on Ray, such as 0.25.")] = 0,
-    cpus_per_run: Annotated[float, typer.Option(min=0, help="Cores a run takes on Ray.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    folds: FoldsOption = None,
+    store: StoreOption = Path("results"),
+    workers: RunsSideBySideOption = 1,
+    shard: ShardOption = None,
+    ray: RunsOnRayOption = None,
+    gpus_per_run: GpusPerRunOption = 0,
+    cpus_per_run: CpusPerRunOption = 1,
+    dry_run: DryRunOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the comparison, as JSON.")] = False,
     **fields: Any,
 ) -> None:

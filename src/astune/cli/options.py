@@ -37,6 +37,19 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Threads that decode files; by default one for each core.")
 ]
 
+StoreOption = Annotated[Path, typer.Option(help="Where finished runs are kept, a JSON each.")]
+FoldsOption = Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")]
+RunsSideBySideOption = Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")]
+ShardOption = Annotated[
+    str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
+]
+RunsOnRayOption = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster to run on: HOST:PORT, auto, or local.", metavar="ADDRESS")
+]
+GpusPerRunOption = Annotated[float, typer.Option(min=0, help="Share of a GPU a run takes on Ray, such as 0.25.")]
+CpusPerRunOption = Annotated[float, typer.Option(min=0, help="Cores a run takes on Ray.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")]
+
 
 def with_fields(
     model: type[BaseModel], arguments: Collection[str] = (), without: Collection[str] = ()

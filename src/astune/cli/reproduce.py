@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.options import (
+    CpusPerRunOption,
+    DryRunOption,
+    FoldsOption,
+    GpusPerRunOption,
+    RunsOnRayOption,
+    RunsSideBySideOption,
+    ShardOption,
+    StoreOption,
+)
 from astune.console import notices, print_result, results, results_table, say, shell_word
 from astune.json_text import json_text
 from astune.names import PUBLISHED_BACKBONE
@@ -39,7 +49,7 @@ def reproduce(
     ],
     *,
     data_root: Annotated[Path, typer.Option(help="Folder of the data sets, each under its name.")] = Path("data"),
-    store: Annotated[Path, typer.Option(help="Where finished runs are kept, a JSON each.")] = Path("results"),
+    store: StoreOption = Path("results"),
     backbone: Annotated[str, typer.Option(help="As for `astune train`.")] = PUBLISHED_BACKBONE,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, with seeds 0, 1, ...")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's, for all rows alike.")] = None,
@@ -63,18 +73,13 @@ def reproduce(
             "position_embeddings=fit,zero, selection=best-validation,last or init=identity,normal."
         ),
     ] = None,
-    folds: Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")] = 1,
-    shard: Annotated[
-        str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster to run on: HOST:PORT, auto, or local.", metavar="ADDRESS"),
-    ] = None,
-    gpus_per_run: Annotated[float, typer.Option(min=0, help="Share of a GPU a run takes on Ray, such as 0.25.")] = 0,
-    cpus_per_run: Annotated[float, typer.Option(min=0, help="Cores a run takes on Ray.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    folds: FoldsOption = None,
+    workers: RunsSideBySideOption = 1,
+    shard: ShardOption = None,
+    ray: RunsOnRayOption = None,
+    gpus_per_run: GpusPerRunOption = 0,
+    cpus_per_run: CpusPerRunOption = 1,
+    dry_run: DryRunOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the results, as JSON.")] = False,
 ) -> None:
     """Run what is missing of a table and show it; stopped, it goes on where it was."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from astune.experiments.store import Store
 from astune.experiments.table import Row, Table, check_settings
 from astune.methods import parse_method
 from astune.methods.full import FullFineTuning
+from astune.methods.registry import split_specs
 from astune.names import BUNDLED_BACKBONE, COMPARED_METHODS, PUBLISHED_BACKBONE
 from astune.plurals import number_of
 from astune.training.check import check
@@ -170,8 +170,7 @@ def method_specs(methods: str | Sequence[str]) -> list[str]:
         In the order given.
     """
     texts = [methods] if isinstance(methods, str) else list(methods)
-    found = [spec.strip() for text in texts for spec in re.split(r",(?!\s*\w+=)", text)]
-    return list(dict.fromkeys(spec for spec in found if spec))
+    return list(dict.fromkeys(spec for text in texts for spec in split_specs(text) if spec))
 
 
 def _rows(methods: str | Sequence[str], backbone: str, settings: dict[str, Any]) -> tuple[list[Row], bool, list[str]]:

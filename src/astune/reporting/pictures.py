@@ -18,7 +18,7 @@ from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -182,31 +182,28 @@ def _embedded(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(tokens), np.float32)
 
 
-def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
+def _best_cells(table: Grid, has: Callable[[Cell], object]) -> Iterator[tuple[int, str, str, Cell]]:
+    """Of each of the first columns its number, its name, and name and cell of the best finished row that has what is drawn."""
     for number, column in enumerate(table.plan.columns[:_MOST_CONFUSIONS], 1):
-        finished = (row for row in table.rows if column in row.cells and row.cells[column].finished)
-        rows = [row for row in finished if row.cells[column].confusions]
-        if rows:
-            best = max(rows, key=lambda row: row.cells[column].mean)
-            cell = best.cells[column]
-            about = f"{column}: confusion of the best row, {best.name}, all runs summed{warning}"
-            yield Picture(
-                f"confusion-{number}",
-                about,
-                draw_confusion(cell.confusion, cell.labels, f"{best.name}, {column}{warning}"),
-            )
+        cells = [(row.name, row.cells[column]) for row in table.rows if column in row.cells]
+        drawn = [(name, cell) for name, cell in cells if cell.finished and has(cell)]
+        if drawn:
+            best, cell = max(drawn, key=lambda one: one[1].mean)
+            yield number, column, best, cell
+
+
+def _confusions(table: Grid, warning: str) -> Iterator[Picture]:
+    for number, column, best, cell in _best_cells(table, lambda cell: cell.confusions):
+        about = f"{column}: confusion of the best row, {best}, all runs summed{warning}"
+        figure = draw_confusion(cell.confusion, cell.labels, f"{best}, {column}{warning}")
+        yield Picture(f"confusion-{number}", about, figure)
 
 
 def _label_scores(table: Grid, warning: str) -> Iterator[Picture]:
-    for number, column in enumerate(table.plan.columns[:_MOST_CONFUSIONS], 1):
-        finished = (row for row in table.rows if column in row.cells and row.cells[column].finished)
-        rows = [row for row in finished if row.cells[column].average_precision]
-        if rows:
-            best = max(rows, key=lambda row: row.cells[column].mean)
-            cell = best.cells[column]
-            about = f"{column}: average precision of each label, best row, {best.name}, mean of all runs{warning}"
-            figure = draw_label_scores(cell.labels, cell.average_precision, f"{best.name}, {column}{warning}")
-            yield Picture(f"labels-{number}", about, figure)
+    for number, column, best, cell in _best_cells(table, lambda cell: cell.average_precision):
+        about = f"{column}: average precision of each label, best row, {best}, mean of all runs{warning}"
+        figure = draw_label_scores(cell.labels, cell.average_precision, f"{best}, {column}{warning}")
+        yield Picture(f"labels-{number}", about, figure)
 
 
 def _training(results: Results, warning: str) -> Iterator[Picture]:
