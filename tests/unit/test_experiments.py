@@ -39,11 +39,11 @@ from astune.features.log_mel import FrontEnd
 from astune.reporting.aggregate import cells, compare, mean_interval
 
 
-def table_of(generated: Path, epochs: int = 1, **settings: object) -> Table:
+def table_of(generated: Path, epochs: int = 1, max_length: int = 32, **settings: object) -> Table:
     return Table.model_validate(
         {
             "title": "test",
-            "datasets": [{"name": "sounds", "data": f"folder:{generated}", "settings": {"max_length": 32}}],
+            "datasets": [{"name": "sounds", "data": f"folder:{generated}", "settings": {"max_length": max_length}}],
             "settings": {"num_train_epochs": epochs, **settings},
             "rows": [{"name": "linear", "method": "linear"}, {"name": "bitfit", "method": "bitfit"}],
         }
@@ -124,12 +124,20 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
     assert store.status(runs[1], {}) == "done"
 
 
+def long_table_of(generated: Path, epochs: int) -> Table:
+    """An epoch of it takes a tenth of a second and more on a fast machine too, so that it can be killed between two of them.
+
+    Masks are drawn in each epoch, so the frozen layers, which are all of ``linear``'s, are computed in each one.
+    """
+    # bfloat16 rounds other sums at other thread counts: 1e-3 of a loss, where the machine would choose it
+    return table_of(generated, epochs, max_length=100, freq_mask=16, bf16=False)
+
+
 @pytest.mark.slow
 def test_a_table_that_was_killed_goes_on(generated: Path, tmp_path: Path) -> None:
     """Killed with -9 in the middle of each of two runs: so ends who trains, what is finished stays, what was begun goes on."""
     file = tmp_path / "mine.yaml"
-    # bfloat16 rounds other sums at other thread counts: 1e-3 of a loss, where the machine would choose it
-    file.write_text(json.dumps(table_of(generated, epochs=30, bf16=False).model_dump(exclude_none=True)))
+    file.write_text(json.dumps(long_table_of(generated, epochs=30).model_dump(exclude_none=True)))
     store = Store(tmp_path / "store")
     arguments = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(store.folder)]
     runs = plan(*load_table(file), PlanOptions(backbone="random:tiny"))
@@ -377,7 +385,7 @@ def test_tokens_are_kept_where_a_picture_wants_them(generated: Path, tmp_path: P
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 def test_a_ray_worker_that_is_killed_loses_nothing(generated: Path, tmp_path: Path) -> None:
     """A local cluster; the worker of a run is killed with -9 once it has a checkpoint, and the table is whole in the end."""
-    content = table_of(generated, epochs=40).model_dump(exclude_none=True)
+    content = long_table_of(generated, epochs=40).model_dump(exclude_none=True)
     content["rows"] = content["rows"][:1]
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps(content))
