@@ -1,0 +1,68 @@
+"""What a user of an adapter asks of it, without its weights: labels, input, task. torch is not needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astune.names import FRAME, HOP
+from astune.validated import Validated
+
+if TYPE_CHECKING:
+    from astune.adapter import AdapterConfig
+
+_RATE = 16_000  # Hz
+
+
+class AdapterInfo(Validated):
+    """An adapter as predictors, exported graphs and the service describe it."""
+
+    name: str
+    """Under which it was loaded."""
+    labels: tuple[str, ...]
+    """Of the classes, in the order of the scores."""
+    task: str
+    """A key of :data:`astune.tasks.TASKS`."""
+    method: str
+    """Spec string."""
+    backbone: str
+    """Name, hub id or folder."""
+    max_length: int
+    """Frames of 10 ms that the model takes."""
+    num_mel_bins: int
+    mean: float
+    """Of the log-Mel energies, with which features are normalised."""
+    std: float
+    negatives: tuple[str, ...] = ()
+    """Labels that mean none of the others, and are never events."""
+    thresholds: dict[str, float] = {}
+    """The score from which on each label counts; empty where the labels compete."""
+
+    @classmethod
+    def of(cls, config: AdapterConfig, name: str) -> AdapterInfo:
+        """Of an adapter.
+
+        Args:
+            config: the adapter's.
+            name: under which it is known.
+        """
+        front_end = config.front_end
+        return cls(
+            name=name, labels=config.labels, task=config.task, method=config.spec,
+            backbone=config.backbone.name_or_path, max_length=front_end.max_length,
+            num_mel_bins=front_end.num_mel_bins, mean=front_end.mean, std=front_end.std,
+            negatives=config.negatives, thresholds=dict(config.thresholds),
+        )  # fmt: skip
+
+    @property
+    def samples(self) -> int:
+        """Samples at 16 kHz that fill the input; what lies behind them is not heard."""
+        return (self.max_length - 1) * HOP + FRAME
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that fill the input."""
+        return self.samples / _RATE
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return self.model_dump(mode="json")
