@@ -21,13 +21,14 @@ from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.model_card import model_card
+from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
 _CARD_MARK = "library_name: astune"
 
 
