@@ -1,4 +1,4 @@
-"""What an adapter computes with, in one short text. An exported graph has it, so that it is not used beside other weights. torch is not needed."""
+"""What an adapter computes with, in one short text: a graph remembers whose weights it has. torch is not needed."""
 
 from __future__ import annotations
 
