@@ -96,43 +96,54 @@ class Adapters:
                 one.uses -= 1
                 self._forget_unused(one)
 
-    async def load(self, name: str, path: str) -> Served:
-        """Serve an adapter, instead of the one of this name if there is one.
+    async def prepare(self, name: str, path: str) -> Served:
+        """Load an adapter and compute once with it; it is not served yet.
 
         Args:
-            name: under which it is served.
+            name: under which it will be.
             path: folder, hub id or graph.
 
         Returns:
-            The adapter, once it has computed.
+            The adapter, for :meth:`publish` or :meth:`drop`.
 
         Raises:
-            AstuneError: it cannot be used; one of this name that is served stays.
+            AstuneError: it cannot be used.
         """
         async with self._one_at_a_time:
-            served = await self._loader.load(name, path)
+            return await self._loader.load(name, path)
+
+    def publish(self, served: Served) -> None:
+        """Serve an adapter from now on, in the place of the one of its name if there is one.
+
+        Args:
+            served: from :meth:`prepare`.
+        """
+        name = served.info.name
         self._retire(name)
         self._served[name] = served
         self._broken.pop(name, None)
         self._measure()
-        return served
 
-    async def try_to_load(self, name: str, path: str) -> bool:
-        """As :meth:`load`; where the adapter cannot be used it is reported.
+    def drop(self, served: Served) -> None:
+        """Forget an adapter that was not published after all.
+
+        Args:
+            served: from :meth:`prepare`.
+        """
+        served.retired = True
+        self._forget_unused(served)
+
+    async def load_or_report(self, name: str, path: str) -> None:
+        """Serve an adapter; where it cannot be used, report it.
 
         Args:
             name: under which it is served.
-            path: folder, hub id or graph.
-
-        Returns:
-            Whether it is served.
+            path: folder or graph.
         """
         try:
-            await self.load(name, path)
+            self.publish(await self.prepare(name, path))
         except AstuneError as fault:
             self.report(name, str(fault))
-            return False
-        return True
 
     def report(self, name: str, fault: str) -> None:
         """Remember and announce why an adapter is not served, or not in its newest form.
