@@ -165,9 +165,10 @@ def predict(
     from astune.console import say
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
+    from astune.inference.model_digest import digest_of
     from astune.inference.predictor import Predictor
     from astune.inference.request import Request
-    from astune.inference.result_folder import digest_of, opened
+    from astune.inference.result_folder import opened
     from astune.inference.workers import Question, Workers
     from astune.inference.writers import WRITERS
 
@@ -196,7 +197,7 @@ def predict(
     kind: Any = "events" if events else "windows" if by_window else "recordings"
     asked = Request(kind, window, hop, top_k, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
     request = asked.settled(predictor)
-    for note in filter(None, (asked.note(predictor.front_end), asked.threshold_note(predictor))):
+    for note in filter(None, (asked.note(predictor), asked.threshold_note(predictor))):
         say(note)
     ask = _asking(predictor, Question(request, labels=not tables), shared, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]

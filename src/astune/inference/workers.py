@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-
 from astune.data.opening import is_pipe
 from astune.errors import ConfigError
 from astune.inference.findings import Findings
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from astune.errors import AstuneError
+    from astune.inference.labeller import Labeller
     from astune.inference.predictor import Predictor
     from astune.inference.request import Request
     from astune.inference.timeline import OnWindow
@@ -41,7 +40,7 @@ class Question:
     """Whether the answer is a :class:`Prediction`, else it is :class:`Findings`."""
 
     def answers(
-        self, predictor: Predictor, paths: Iterable[str | Path], on_window: OnWindow | None = None
+        self, predictor: Labeller, paths: Iterable[str | Path], on_window: OnWindow | None = None
     ) -> Iterator[Answer]:
         """Ask it.
 
@@ -114,6 +113,8 @@ class Workers:
         Returns:
             The predictor.
         """
+        import torch
+
         from astune.inference.predictor import Predictor
 
         torch.set_num_threads(cores)

@@ -1,0 +1,56 @@
+"""What labels recordings, whatever computes: a predictor with torch, or an exported graph without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from astune.inference.events import Thresholds
+    from astune.inference.inputs import Input
+    from astune.inference.prediction import Prediction
+    from astune.inference.timeline import OnWindow, Pool, Timeline
+
+
+class Labeller(Protocol):
+    """What a request, the command line and workers need of it; :class:`astune.Predictor` says what each does."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the classes, in the order of the scores."""
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """Labels that mean none of the others."""
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The score from which on each label counts; empty where the labels compete."""
+
+    @property
+    def seconds(self) -> float:
+        """That fill the input."""
+
+    def predictions(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = None,
+        pool: Pool = "mean",
+        threshold: Thresholds | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Prediction]:
+        """Label recordings one after the other."""
+
+    def timelines(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        sampling_rate: float | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Timeline]:
+        """Hear recordings window by window, one after the other."""
