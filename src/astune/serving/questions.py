@@ -131,7 +131,10 @@ class Asked:
         least = None if one.threshold is None else one.finder.least(labels, negatives)
         prediction = prediction_of(timeline, label_count(one.top_k, len(labels)), one.pool, least)
         found: dict[str, Any] = {"labels": [_rounded(entry["label"], entry["score"]) for entry in prediction.labels]}
-        found |= {"heard_seconds": round(timeline.heard_seconds, 3), "window": self.windows.window, "hop": self.windows.hop}
+        found |= {
+            "heard_seconds": timeline.heard_seconds, "window_count": len(timeline.starts), "window": self.windows.window,
+            "hop": self.windows.hop, "pool": one.pool,
+        }  # fmt: skip
         if self.note:
             found["note"] = self.note
         if self.by_window:
