@@ -10,17 +10,14 @@ export class Refusal extends Error {
   }
 }
 
-function refusal(status, text, retryAfter) {
-  let message = `The server answered with the status ${status} and no explanation.`;
-  try {
-    message = JSON.parse(text).error.message;
-  } catch {
-    // A proxy between the page and the server answers in HTML.
-  }
+function refusal(status, answer, retryAfter) {
+  // A proxy between the page and the server answers in HTML, which is no `answer`.
+  const message = answer?.error?.message ?? `The answer of the server cannot be read (status ${status}).`;
   return new Refusal(message, status === 429 ? Math.max(1, Number(retryAfter) || 1) : null);
 }
 
 const UNREACHABLE = "The server cannot be reached. Check that it runs and that this device is connected, then try again.";
+const BROKEN = "The connection broke while the sound was being sent. It may be larger than the server takes; try a shorter one, or try again.";
 
 /** The adapters that the server has, and those that it could not load: `{adapters: [...], broken: [...]}`. */
 export async function adapters() {
@@ -30,9 +27,9 @@ export async function adapters() {
   } catch {
     throw new Refusal(UNREACHABLE);
   }
-  const text = await answer.text();
-  if (!answer.ok) throw refusal(answer.status, text, null);
-  return JSON.parse(text);
+  const found = await answer.json().catch(() => null);
+  if (!answer.ok || !found) throw refusal(answer.status, found, null);
+  return found;
 }
 
 /** Send a form once. `fetch` does not say how much of an upload has gone. */
@@ -40,16 +37,21 @@ function send(form, onUpload, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const stop = () => request.abort();
+    let share = 0; // of the upload
     signal.addEventListener("abort", stop);
     request.open("POST", "v1/classify");
     request.setRequestHeader("accept", "application/json");
-    request.upload.onprogress = ({ loaded, total }) => onUpload(total ? loaded / total : 1);
+    request.responseType = "json";
+    request.upload.onprogress = ({ loaded, total }) => {
+      share = loaded / total;
+      onUpload(share);
+    };
     request.upload.onload = () => onUpload(1);
     request.onload = () => {
-      if (request.status === 200) resolve(JSON.parse(request.responseText));
-      else reject(refusal(request.status, request.responseText, request.getResponseHeader("retry-after")));
+      if (request.status === 200 && request.response) resolve(request.response);
+      else reject(refusal(request.status, request.response, request.getResponseHeader("retry-after")));
     };
-    request.onerror = () => reject(new Refusal(UNREACHABLE));
+    request.onerror = () => reject(new Refusal(share > 0 && share < 1 ? BROKEN : UNREACHABLE));
     request.onabort = () => reject(new DOMException("Stopped", "AbortError"));
     request.onloadend = () => signal.removeEventListener("abort", stop);
     request.send(form);

@@ -5,7 +5,7 @@ import { table, WRITERS } from "./tables.js";
 import { length, number, score } from "./words.js";
 
 /** How the scores of a recording were made, in words. */
-function heard({ seconds, heard_seconds: of, windows, pool }) {
+function heard(seconds, { heard_seconds: of, window_count: windows, pool }) {
   if (windows > 1) return `The ${pool} of ${number(windows, "window")} over ${length(of)}.`;
   return seconds - of > 0.011 ? `Of the first ${length(of)} of ${length(seconds)}.` : `Of all ${length(seconds)}.`;
 }
@@ -29,8 +29,8 @@ export function downloads(answer, name, kind, what) {
     element("a", { href: url, download: `${answer.file}.${name}${suffix}` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000); // the browser has read it by then
   };
-  const one = (writer) => button(writer.title, () => save(writer), { class: "plain", "aria-label": `Save ${what} of ${name} for ${writer.title}` });
-  return element("p", { class: "downloads" }, element("span", { class: "quiet" }, `Save ${what} as`), ...Object.values(WRITERS).map(one));
+  const one = (writer) => button(writer.title, () => save(writer), { class: "plain", "aria-label": `${what} ${writer.title} (${name})` });
+  return element("p", { class: "downloads" }, element("span", { class: "quiet", "aria-hidden": "true" }, what.replace(" labels", "")), ...Object.values(WRITERS).map(one));
 }
 
 /** The card of one adapter. `info` is what the server says of the adapter, if it still has it. */
@@ -42,7 +42,7 @@ export function card(answer, name, info) {
     "article", { class: "card", "aria-label": `Labels by ${name}` },
     element("h3", { dir: "auto" }, name),
     bars.length ? element("ol", { class: "scores" }, bars) : element("p", {}, "No label reaches its threshold."),
-    element("p", { class: "quiet" }, heard(result.heard)),
-    downloads(answer, name, "labels", "labels"),
+    element("p", { class: "quiet" }, heard(answer.seconds, result)),
+    downloads(answer, name, "labels", "Save labels as"),
   );
 }

@@ -127,7 +127,7 @@ export class Timeline {
     const count = kind === "events" ? number(rows.length, "event") : `${rows.length.toLocaleString("en")} ${rows.length === 1 ? singular : "labels of windows"}`;
     const grid = element("table", {}, element("caption", { class: "unseen" }, `${kind} found by ${this.name}`), element("thead", {}, element("tr", {}, headings)), body);
     const shown = element("details", { ontoggle: () => { if (shown.open && !body.childElementCount) more.click(); } }, element("summary", {}, `Table of ${count}`), grid, more);
-    return [shown, downloads(answer, this.name, kind, kind)];
+    return [element("div", { class: "part" }, shown, downloads(answer, this.name, kind, `Save ${kind} as`))];
   }
 
   /** Draw the lanes, each as high as its scores; a pixel shows the highest of its windows. */
