@@ -16,6 +16,7 @@ from astune.cli import (
     demo,
     embed,
     evaluate,
+    export,
     methods,
     plan,
     predict,
@@ -67,7 +68,22 @@ def _options(
     del version
 
 
-for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, plan, reproduce, report, demo):
+for verb in (
+    train,
+    compare,
+    validate,
+    evaluate,
+    predict,
+    embed,
+    export,
+    review,
+    data,
+    methods,
+    plan,
+    reproduce,
+    report,
+    demo,
+):
     verb.register(app)
 
 

@@ -1,0 +1,132 @@
+"""Adapters are loaded, each into the engine of its backbone, and compute."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astune.errors import NumericalError
+from astune.serving.adapters import Served
+from astune.serving.engines import OnnxEngine, PredictorEngine, opened_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from astune.serving.engines import Engine
+    from astune.serving.settings import ServeSettings
+
+_GRAPH = ".onnx"
+
+
+class Loader:
+    """Loads adapters, and lets go of them.
+
+    Args:
+        settings: of the service.
+        computing: the thread in which models compute.
+    """
+
+    def __init__(self, settings: ServeSettings, computing: Executor) -> None:
+        self._settings, self._computing = settings, computing
+        self._numbers = count(1)
+        self._predictors: dict[tuple[str, str], PredictorEngine] = {}
+
+    async def load(self, name: str, path: str) -> Served:
+        """Load an adapter and compute once with it.
+
+        Args:
+            name: under which it is served.
+            path: folder, hub id or graph.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            AstuneError: it cannot be used.
+        """
+        served = await asyncio.to_thread(self._load, name, path)
+        try:
+            row = served.engine.row(np.zeros(served.info.samples, np.float32), served.key)
+            loop = asyncio.get_running_loop()
+            (scores,) = await loop.run_in_executor(self._computing, compute, [row], [served])
+            if isinstance(scores, Exception):
+                raise scores
+            if not np.isfinite(scores).all():
+                raise NumericalError("its scores are not finite (NaN or infinity); is it, or its backbone, damaged?")
+        except BaseException:
+            await self.forget(served)
+            raise
+        return served
+
+    async def forget(self, one: Served) -> None:
+        """Let go of an adapter.
+
+        Args:
+            one: that nobody uses.
+        """
+        await asyncio.to_thread(self._forget, one)
+
+    def _load(self, name: str, path: str) -> Served:
+        key = f"{name}#{next(self._numbers)}"  # another one of the name may be there until its last request has ended
+        if path.endswith(_GRAPH):
+            engine: Engine = OnnxEngine(path, self._settings)
+            return Served(engine.info(key).model_copy(update={"name": name}), engine, key, path)
+        adapter = opened_adapter(path)
+        config = adapter.config
+        which = (config.backbone.fingerprint, self._settings.precision or config.compute_dtype)
+        found = self._predictors.get(which)
+        if found is None:
+            found = self._predictors[which] = PredictorEngine(adapter, key, self._settings)
+        else:
+            found.load(adapter, key)
+        return Served(found.info(key).model_copy(update={"name": name}), found, key, path)
+
+    def _forget(self, one: Served) -> None:
+        if one.engine.delete(one.key):
+            return
+        self._predictors = {which: engine for which, engine in self._predictors.items() if engine is not one.engine}
+
+
+def compute(rows: Sequence[NDArray[Any]], adapters: Sequence[Served]) -> list[NDArray[np.float32] | Exception]:
+    """Scores of rows of any adapters. Where those of an adapter cannot be computed, the others' are.
+
+    Args:
+        rows: as their engines take them.
+        adapters: of each row.
+
+    Returns:
+        (classes,) of each row, or why it has none.
+    """
+    found: dict[int, NDArray[np.float32] | Exception] = {}
+    for numbers in _grouped(adapters, lambda one: id(one.engine)):
+        try:
+            found |= _scores(rows, adapters, numbers)
+        except Exception:  # noqa: BLE001 - it may be the fault of one adapter alone
+            for own in _grouped([adapters[number] for number in numbers], id):
+                mine = [numbers[number] for number in own]
+                try:
+                    found |= _scores(rows, adapters, mine)
+                except Exception as fault:  # noqa: BLE001 - it is raised where the scores are awaited
+                    found |= dict.fromkeys(mine, fault)
+    return [found[number] for number in range(len(rows))]
+
+
+def _grouped(adapters: Sequence[Served], key: Any) -> Iterable[list[int]]:
+    groups: dict[Any, list[int]] = {}
+    for number, one in enumerate(adapters):
+        groups.setdefault(key(one), []).append(number)
+    return groups.values()
+
+
+def _scores(
+    rows: Sequence[NDArray[Any]], adapters: Sequence[Served], numbers: Sequence[int]
+) -> dict[int, NDArray[np.float32] | Exception]:
+    engine = adapters[numbers[0]].engine
+    found = engine.scores([rows[number] for number in numbers], [adapters[number].key for number in numbers])
+    return dict(zip(numbers, found, strict=True))
