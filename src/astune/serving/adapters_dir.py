@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of adapters that clients add
 _GRAPH = ".onnx"
 _FILES = (CONFIG, WEIGHTS, CARD)
-_LOOK, _DEBOUNCE = 5_000, 200  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
+_LOOK, _DEBOUNCE = (
+    5_000,
+    200,
+)  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
 _WAY_OUT = "free some disk, or let the service write there"
 
 
@@ -72,7 +75,9 @@ class AdaptersDir:
                     continue
                 self._seen[name] = entry
                 if name in self._taken:
-                    self._adapters.report(name, f"{printable(entry[0])}: the name is taken by an adapter of the command line")
+                    self._adapters.report(
+                        name, f"{printable(entry[0])}: the name is taken by an adapter of the command line"
+                    )
                 elif name in twice:
                     self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
                 else:
@@ -81,7 +86,12 @@ class AdaptersDir:
     async def watch(self) -> None:
         """Look whenever something may have changed, until it is cancelled."""
         changes = awatch(
-            self._folder, watch_filter=None, debounce=_DEBOUNCE, rust_timeout=_LOOK, yield_on_timeout=True, ignore_permission_denied=True
+            self._folder,
+            watch_filter=None,
+            debounce=_DEBOUNCE,
+            rust_timeout=_LOOK,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
         )
         async for _ in changes:
             await self.look()
@@ -98,6 +108,7 @@ class AdaptersDir:
 
         Raises:
             AstuneError: it cannot be used; the folder is as it was.
+            OutputError: the folder cannot be written.
             Problem: a name or files that cannot be used.
         """
         self._refuse(name)
@@ -150,10 +161,13 @@ class AdaptersDir:
     def _refuse(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith(_GRAPH):
             raise Problem(
-                422, f"adapter name {printable(name)!r}: give 1 to 100 letters, digits, dots, dashes and underscores; a letter or digit first"
+                422,
+                f"adapter name {printable(name)!r}: give 1 to 100 letters, digits, dots, dashes and underscores; a letter or digit first",
             )
         if name in self._taken:
-            raise Problem(409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name")
+            raise Problem(
+                409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name"
+            )
 
 
 def _entries(folder: Path) -> tuple[dict[str, tuple[Path, Signature]], set[str]]:
@@ -210,7 +224,11 @@ def _fill(made: Path, content: dict[str, Path] | Path) -> None:
 
 
 def _replace(folder: Path, name: str, made: Path, staging: Path) -> None:
-    """Give an adapter its name; the one before is put back where that fails."""
+    """Give an adapter its name; the one before is put back where that fails.
+
+    Raises:
+        OSError: it fails.
+    """
     _take_out(folder, name, staging)
     try:
         made.rename(folder / made.name)
