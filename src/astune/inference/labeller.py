@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from astune.inference.events import Thresholds
     from astune.inference.inputs import Input
-    from astune.inference.prediction import Prediction
+    from astune.inference.prediction import Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
 
@@ -36,6 +36,30 @@ class Labeller(Labels, Protocol):
     def seconds(self) -> float:
         """That fill the input."""
 
+    @property
+    def batch_size(self) -> int:
+        """Windows that it takes at a time."""
+
+    @property
+    def precision(self) -> str:
+        """Of the matrix products."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What decides its scores beside the precision, for the settings of a folder of tables."""
+
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = None,
+        errors: Literal["raise", "return"] = "raise",
+        pool: Pool = "mean",
+        threshold: Thresholds | None = None,
+    ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
+        """Label recordings."""
+
     def predictions(
         self,
         inputs: Input | Iterable[Input],
@@ -58,3 +82,6 @@ class Labeller(Labels, Protocol):
         on_window: OnWindow | None = None,
     ) -> Iterator[Timeline]:
         """Hear recordings window by window, one after the other."""
+
+    def notices(self, predictions: Sequence[Told]) -> list[str]:
+        """What the user should know of recordings."""

@@ -23,6 +23,7 @@ from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
 from astune.inference.loading import load, refuse_cast
 from astune.inference.machine import machine
+from astune.inference.model_digest import digest_of
 from astune.inference.prediction import answered, label_count, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
@@ -110,6 +111,11 @@ class Predictor(Summarised):
     def seconds(self) -> float:
         """Audio that fills the input."""
         return self.front_end.seconds
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides its scores beside the precision, for the settings of a folder of tables."""
+        return {"adapter": digest_of(self.model)}
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -381,23 +387,6 @@ class Predictor(Summarised):
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)
-
-
-def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
-    """Label recordings; for more than one call, make a :class:`Predictor` and keep it.
-
-    Args:
-        adapter: as for :class:`Predictor`.
-        inputs: as for :meth:`Predictor.predict`.
-        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``, ``threshold``) and of
-            :class:`Predictor`.
-
-    Returns:
-        As :meth:`Predictor.predict`.
-    """
-    names = ("sampling_rate", "top_k", "errors", "pool", "threshold")
-    own = {name: settings.pop(name) for name in names if name in settings}
-    return Predictor(adapter, **settings).predict(inputs, **own)
 
 
 def evaluate(adapter: str | Path | Adapter | AudioClassifier, data: str | AudioDataset, **settings: Any) -> Evaluation:

@@ -202,6 +202,9 @@ def _lines(record: Path) -> list[dict[str, Any]]:
 def _difference(line: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     before = line["settings"] if isinstance(line["settings"], dict) else {}
     other = [name for name in {**before, **made} if before.get(name) != made.get(name)]
+    if "runtime" in other:
+        runtimes = [one.get("runtime", "torch") for one in (before, made)]
+        return f"runtime {runtimes[0]}, whose scores differ from those of {runtimes[1]} by rounding"
     if "adapter" in other:
         return "another adapter"
     return "other settings: " + ", ".join(f"{name}={before.get(name)!r}, now {made.get(name)!r}" for name in other)
