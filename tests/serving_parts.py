@@ -37,8 +37,9 @@ def write_adapter(folder: Path, name: str, seed: int = 0) -> Path:
     labels = tuple(f"{name}-{number}" for number in range(3 + len(name) % 3))
     thresholds = {label: 0.4 + 0.05 * number for number, label in enumerate(labels)} if task == "multi-label" else {}
     model = AudioClassifier(
-        load_backbone("random:tiny", frames), spec, labels, task=TASKS[task], thresholds=thresholds, negatives=labels[:1]
+        load_backbone("random:tiny", frames), spec, labels, task=TASKS[task], negatives=labels[:1]
     )  # fmt: skip
+    model.thresholds = thresholds
     with torch.no_grad():
         for parameter in model.trained_parameters().values():
             parameter += 0.05 * torch.randn_like(parameter)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from astune.data import load_data
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
+    from astune.export import export_adapter
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -40,6 +41,7 @@ _HOMES = {
     "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
+    "export_adapter": "astune.export",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
@@ -61,6 +63,7 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "export_adapter",
     "load_backbone",
     "load_data",
     "parse_method",

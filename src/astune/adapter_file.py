@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
 _CARD_MARK = "library_name: astune"
+_ANSWERS = {
+    "peft_type": "this is an adapter of astune, and not of PEFT. Load it with astune.Predictor(FOLDER), or write one that PEFT "
+    "loads with 'astune export FOLDER --format peft -o DIR'",
+    "base_model_name_or_path": "this is an adapter of astune, and not a model. Load it with astune.Predictor(FOLDER), or write "
+    "a model that transformers loads with 'astune export FOLDER --format transformers -o DIR'",
+}
+"""What PEFT and transformers show of a folder with PEFT's file names. They take these keys for a registered name and for the place of a
+model, find neither, and quote the value; without the keys they end in a bare KeyError. Reading ignores them."""
 
 
 def write(folder: str | Path, adapter: Adapter) -> None:
@@ -52,9 +60,10 @@ def write(folder: str | Path, adapter: Adapter) -> None:
         )
     refuse_unsound(adapter.tensors, "this adapter cannot be saved")
     absent = {name for name in ("negatives", "thresholds") if not getattr(adapter.config, name)}  # as files were before
+    record = adapter.config.model_dump(mode="json", exclude=absent) | {"format_version": FORMAT_VERSION} | _ANSWERS
     texts = {
         CARD: model_card(adapter.config),
-        CONFIG: json_text(adapter.config.model_dump(mode="json", exclude=absent), indent=2, escaped=False) + "\n",
+        CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

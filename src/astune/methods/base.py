@@ -96,6 +96,8 @@ class Method(Validated):
     """What of the final LayerNorm it trains."""
     adds_keys: ClassVar[bool] = False
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
+    keeps_distillation: ClassVar[bool] = True
+    """Whether the distillation token is behind [CLS] in the output."""
     counts_head: ClassVar[bool] = False
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     on_frozen_layers: ClassVar[bool] = False
