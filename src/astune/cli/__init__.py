@@ -23,6 +23,7 @@ from astune.cli import (
     report,
     reproduce,
     review,
+    serve,
     train,
     validate,
 )
@@ -77,6 +78,7 @@ for verb in (
     embed,
     export,
     review,
+    serve,
     data,
     methods,
     plan,

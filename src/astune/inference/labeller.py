@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
 
-class Labeller(Protocol):
-    """What a request, the command line and workers need of it; :class:`astune.Predictor` says what each does."""
+class Labels(Protocol):
+    """What of an adapter decides how its scores become labels; the description of one has it too."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -27,6 +27,10 @@ class Labeller(Protocol):
     @property
     def thresholds(self) -> Mapping[str, float]:
         """The score from which on each label counts; empty where the labels compete."""
+
+
+class Labeller(Labels, Protocol):
+    """What a request, the command line and workers need of it; :class:`astune.Predictor` says what each does."""
 
     @property
     def seconds(self) -> float:

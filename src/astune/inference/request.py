@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from astune.inference.findings import Findings
     from astune.inference.inputs import Input
-    from astune.inference.labeller import Labeller
+    from astune.inference.labeller import Labeller, Labels
     from astune.inference.prediction import Prediction
     from astune.inference.timeline import OnWindow, Pool
     from astune.inference.windows import HasLength
@@ -64,7 +64,7 @@ class Request:
         """As JSON."""
         return asdict(self)
 
-    def settled(self, predictor: Labeller) -> Request:
+    def settled(self, predictor: Labels) -> Request:
         """What the user left open, filled in.
 
         Where labels compete, a recording or window has one label, and an event begins at 0.5. Where an adapter has thresholds of its
@@ -81,7 +81,7 @@ class Request:
         top_k = self.top_k or (len(predictor.labels) if own else 1)
         return replace(self, top_k=top_k, threshold=own if own and decides else self.threshold)
 
-    def threshold_note(self, predictor: Labeller) -> str | None:
+    def threshold_note(self, predictor: Labels) -> str | None:
         """What the user should know of thresholds that are not theirs.
 
         Args:

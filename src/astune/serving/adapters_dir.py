@@ -18,9 +18,9 @@ from watchfiles import awatch
 
 from astune.adapter_file import CARD, CONFIG, WEIGHTS
 from astune.console import say
-from astune.errors import ConfigError, OutputError, written
+from astune.errors import AstuneError, ConfigError, OutputError, written
 from astune.printable import printable
-from astune.serving.problems import Problem
+from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of adapters that clients add
 _GRAPH = ".onnx"
 _FILES = (CONFIG, WEIGHTS, CARD)
-_LOOK, _DEBOUNCE = 5_000, 200  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
+_LOOK, _DEBOUNCE = (
+    5_000,
+    200,
+)  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
 _WAY_OUT = "free some disk, or let the service write there"
 
 
@@ -72,7 +75,7 @@ class AdaptersDir:
                     continue
                 self._seen[name] = entry
                 if name in self._taken:
-                    self._adapters.report(name, f"{printable(entry[0])}: the name is taken by an adapter of the command line")
+                    self._adapters.report(name, f"{entry[0].name}: its name is taken by an adapter of the command line")
                 elif name in twice:
                     self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
                 else:
@@ -81,7 +84,12 @@ class AdaptersDir:
     async def watch(self) -> None:
         """Look whenever something may have changed, until it is cancelled."""
         changes = awatch(
-            self._folder, watch_filter=None, debounce=_DEBOUNCE, rust_timeout=_LOOK, yield_on_timeout=True, ignore_permission_denied=True
+            self._folder,
+            watch_filter=None,
+            debounce=_DEBOUNCE,
+            rust_timeout=_LOOK,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
         )
         async for _ in changes:
             await self.look()
@@ -97,8 +105,8 @@ class AdaptersDir:
             The adapter.
 
         Raises:
-            AstuneError: it cannot be used; the folder is as it was.
-            Problem: a name or files that cannot be used.
+            OutputError: the folder cannot be written.
+            Problem: a name, files or an adapter that cannot be used; the folder is as it was.
         """
         self._refuse(name)
         content = _content(uploads)
@@ -109,7 +117,7 @@ class AdaptersDir:
                 made = staging / (f"{name}{_GRAPH}" if isinstance(content, Path) else name)
                 with written(printable(made), _WAY_OUT):
                     await asyncio.to_thread(_fill, made, content)
-                served = await self._adapters.prepare(name, str(made))
+                served = await self._prepared(name, made)
                 try:
                     with written(printable(self._folder / made.name), _WAY_OUT):
                         await asyncio.to_thread(_replace, self._folder, name, made, staging)
@@ -147,13 +155,23 @@ class AdaptersDir:
             self._seen.pop(name, None)
             self._adapters.remove(name)
 
+    async def _prepared(self, name: str, made: Path) -> Served:
+        try:
+            return await self._adapters.prepare(name, str(made))
+        except AstuneError as fault:
+            problem = problem_of(fault)
+            raise Problem(problem.status, str(fault).replace(str(made), name)) from fault
+
     def _refuse(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith(_GRAPH):
             raise Problem(
-                422, f"adapter name {printable(name)!r}: give 1 to 100 letters, digits, dots, dashes and underscores; a letter or digit first"
+                422,
+                f"adapter name {printable(name)!r}: give 1 to 100 letters, digits, dots, dashes and underscores; a letter or digit first",
             )
         if name in self._taken:
-            raise Problem(409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name")
+            raise Problem(
+                409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name"
+            )
 
 
 def _entries(folder: Path) -> tuple[dict[str, tuple[Path, Signature]], set[str]]:
@@ -210,7 +228,11 @@ def _fill(made: Path, content: dict[str, Path] | Path) -> None:
 
 
 def _replace(folder: Path, name: str, made: Path, staging: Path) -> None:
-    """Give an adapter its name; the one before is put back where that fails."""
+    """Give an adapter its name; the one before is put back where that fails.
+
+    Raises:
+        OSError: it fails.
+    """
     _take_out(folder, name, staging)
     try:
         made.rename(folder / made.name)

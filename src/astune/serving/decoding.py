@@ -69,7 +69,9 @@ class Limits:
 
     def too_slow(self) -> Problem:
         """The answer where decoding takes too long."""
-        return Problem(422, f"decoding takes longer than {self.decode_seconds:g} s; convert the recording to .wav or .flac")
+        return Problem(
+            422, f"decoding takes longer than {self.decode_seconds:g} s; convert the recording to .wav or .flac"
+        )
 
 
 class Decoders:
@@ -112,7 +114,7 @@ class Decoders:
         if done:
             return step.result()
         self._count_stuck(1)
-        step.add_done_callback(lambda late: (self._count_stuck(-1), late.exception()))
+        step.add_done_callback(lambda _: self._count_stuck(-1))
         raise limits.too_slow()
 
     def close(self) -> None:

@@ -66,7 +66,9 @@ class Hearing:
     max_windows: int
     """Of a recording, those of all its adapters together."""
 
-    async def timelines(self, path: Path, name: str, one: Pass, places: Places, limits: Limits) -> list[Timeline]:
+    async def timelines(
+        self, path: Path, name: str, one: Pass, places: Places, limits: Limits
+    ) -> list[tuple[Served, Timeline]]:
         """Hear a recording.
 
         Args:
@@ -77,7 +79,7 @@ class Hearing:
             limits: of the recording.
 
         Returns:
-            A timeline for each adapter.
+            Each adapter, and its timeline.
 
         Raises:
             AudioError: it cannot be read.
@@ -89,7 +91,9 @@ class Hearing:
         with closing(_Cut(path, one, limits)) as cut:
             while found := await self.decoders.step(cut.step, limits):
                 if len(coming) + len(found) * len(one.adapters) > self.max_windows:
-                    raise Problem(413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording")
+                    raise Problem(
+                        413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording"
+                    )
                 self.batcher.take(places, len(found) * len(one.adapters))
                 for window in found:
                     spans.append((window.start, window.end))
@@ -98,7 +102,10 @@ class Hearing:
         scores = [await row for row in coming]
         starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
         return [
-            _timeline(name, served, one.windows, (starts, ends), scores[number :: len(one.adapters)], cut.known)
+            (
+                served,
+                _timeline(name, served, one.windows, (starts, ends), scores[number :: len(one.adapters)], cut.known),
+            )
             for number, served in enumerate(one.adapters)
         ]
 
@@ -113,7 +120,9 @@ def _timeline(
 ) -> Timeline:
     scores, info = np.stack(rows), served.info
     if not np.isfinite(scores).all():
-        raise NumericalError(f"{name}: its scores by {info.name!r} are no numbers; is the adapter or its backbone damaged?")
+        raise NumericalError(
+            f"{name}: its scores by {info.name!r} are no numbers; is the adapter or its backbone damaged?"
+        )
     return Timeline(
         name, info.labels, info.task, windows.window, windows.hop, *spans, scores, facts.seconds, facts.sampling_rate, facts.doubts,
         negatives=info.negatives,
@@ -182,8 +191,8 @@ class _Cut:
         made: dict[Any, NDArray[Any]] = {}
         rows = []
         for one in self._one.adapters:
-            kind = (id(one.engine), one.engine.kind(one.info))
+            kind = (id(one.engine), one.engine.kind(one.handle))
             if kind not in made:
-                made[kind] = one.engine.row(window.samples, one.key)
+                made[kind] = one.engine.row(window.samples, one.handle)
             rows.append(made[kind])
         return _Rows(window.start, window.end, tuple(rows))

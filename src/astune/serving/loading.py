@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astune.errors import NumericalError
 from astune.serving.adapters import Served
-from astune.serving.engines import OnnxEngine, PredictorEngine, opened_adapter
+from astune.serving.engines import OnnxEngine, PredictorEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ class Loader:
     def __init__(self, settings: ServeSettings, computing: Executor) -> None:
         self._settings, self._computing = settings, computing
         self._numbers = count(1)
+        self._lock = Lock()
         self._predictors: dict[tuple[str, str], PredictorEngine] = {}
 
     async def load(self, name: str, path: str) -> Served:
@@ -49,11 +51,12 @@ class Loader:
 
         Raises:
             AstuneError: it cannot be used.
+            NumericalError: its scores are NaN or infinite.
         """
         served = await asyncio.to_thread(self._load, name, path)
         try:
-            row = served.engine.row(np.zeros(served.info.samples, np.float32), served.key)
             loop = asyncio.get_running_loop()
+            row = served.engine.row(np.zeros(served.info.samples, np.float32), served.handle)
             (scores,) = await loop.run_in_executor(self._computing, compute, [row], [served])
             if isinstance(scores, Exception):
                 raise scores
@@ -65,32 +68,41 @@ class Loader:
         return served
 
     async def forget(self, one: Served) -> None:
-        """Let go of an adapter.
+        """Let go of an adapter. Requests that compute with it go on.
 
         Args:
-            one: that nobody uses.
+            one: that is not served any more.
         """
         await asyncio.to_thread(self._forget, one)
 
     def _load(self, name: str, path: str) -> Served:
-        key = f"{name}#{next(self._numbers)}"  # another one of the name may be there until its last request has ended
+        own_name = f"{name}#{next(self._numbers)}"  # another one of the name may be loaded until this one is served
         if path.endswith(_GRAPH):
-            engine: Engine = OnnxEngine(path, self._settings)
-            return Served(engine.info(key).model_copy(update={"name": name}), engine, key, path)
-        adapter = opened_adapter(path)
+            graph = OnnxEngine(path, self._settings)
+            return _served(name, own_name, graph, None, path)
+        from astune import adapter_file
+
+        adapter = adapter_file.read(path)
         config = adapter.config
         which = (config.backbone.fingerprint, self._settings.precision or config.compute_dtype)
-        found = self._predictors.get(which)
-        if found is None:
-            found = self._predictors[which] = PredictorEngine(adapter, key, self._settings)
-        else:
-            found.load(adapter, key)
-        return Served(found.info(key).model_copy(update={"name": name}), found, key, path)
+        with self._lock:
+            engine = self._predictors.get(which)
+            if engine is None:
+                engine = self._predictors[which] = PredictorEngine(adapter, own_name, self._settings)
+            else:
+                engine.load(adapter, own_name)
+        return _served(name, own_name, engine, engine.handle(own_name), path)
 
     def _forget(self, one: Served) -> None:
-        if one.engine.delete(one.key):
-            return
-        self._predictors = {which: engine for which, engine in self._predictors.items() if engine is not one.engine}
+        with self._lock:
+            if isinstance(one.engine, PredictorEngine) and not one.engine.forget(one.own_name):
+                self._predictors = {
+                    which: engine for which, engine in self._predictors.items() if engine is not one.engine
+                }
+
+
+def _served(name: str, own_name: str, engine: Engine, handle: Any, path: str) -> Served:  # noqa: ANN401 - the engine's own
+    return Served(engine.info(handle).model_copy(update={"name": name}), engine, handle, own_name, path)
 
 
 def compute(rows: Sequence[NDArray[Any]], adapters: Sequence[Served]) -> list[NDArray[np.float32] | Exception]:
@@ -117,8 +129,8 @@ def compute(rows: Sequence[NDArray[Any]], adapters: Sequence[Served]) -> list[ND
     return [found[number] for number in range(len(rows))]
 
 
-def _grouped(adapters: Sequence[Served], key: Any) -> Iterable[list[int]]:
-    groups: dict[Any, list[int]] = {}
+def _grouped(adapters: Sequence[Served], key: Callable[[Served], int]) -> Iterable[list[int]]:
+    groups: dict[int, list[int]] = {}
     for number, one in enumerate(adapters):
         groups.setdefault(key(one), []).append(number)
     return groups.values()
@@ -128,5 +140,5 @@ def _scores(
     rows: Sequence[NDArray[Any]], adapters: Sequence[Served], numbers: Sequence[int]
 ) -> dict[int, NDArray[np.float32] | Exception]:
     engine = adapters[numbers[0]].engine
-    found = engine.scores([rows[number] for number in numbers], [adapters[number].key for number in numbers])
+    found = engine.scores([rows[number] for number in numbers], [adapters[number].handle for number in numbers])
     return dict(zip(numbers, found, strict=True))
