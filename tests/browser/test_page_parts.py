@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_the_microphone_is_recorded_as_it_sounds(
     page = open_page(engine=engine)
     with page.expect_request("**/v1/classify"):
         page.get_by_role("button", name="Record").click()
-        expect(page.locator("#clock")).to_have_text("1.0 s", timeout=10_000)
+        expect(page.locator("#clock")).to_have_text(re.compile(r"^[1-9]\d*\.\d s$"))
         page.get_by_role("button", name="Stop recording").click()
         expect(page.get_by_role("status")).to_contain_text("Recorded ")
         expect(page.locator("#queue .name")).to_contain_text("recording ")
