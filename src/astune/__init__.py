@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
-    from astune.inference.predictor import Predictor, evaluate, predict
+    from astune.inference.onnx_predictor import OnnxPredictor
+    from astune.inference.predictor import Predictor, evaluate
     from astune.inference.review import review
+    from astune.inference.runtime import predict
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
     from astune.training.loop import train
@@ -32,6 +34,7 @@ _HOMES = {
     "Comparison": "astune.experiments.comparison",
     "Embeddings": "astune.inference.embeddings",
     "FeatureDataset": "astune.features",
+    "OnnxPredictor": "astune.inference.onnx_predictor",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
@@ -41,7 +44,7 @@ _HOMES = {
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
-    "predict": "astune.inference.predictor",
+    "predict": "astune.inference.runtime",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -51,6 +54,7 @@ __all__ = [
     "Comparison",
     "Embeddings",
     "FeatureDataset",
+    "OnnxPredictor",
     "Predictor",
     "TrainConfig",
     "__version__",

@@ -21,13 +21,14 @@ from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.model_card import model_card
+from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
 _CARD_MARK = "library_name: astune"
 
 
@@ -144,6 +145,11 @@ def read(name_or_path: str | Path) -> Adapter:
     Raises:
         AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
+    if Path(name_or_path).suffix == Path(ADAPTER_GRAPH).suffix and Path(name_or_path).is_file():
+        raise AdapterError(
+            f"{name_or_path} is an exported graph, which gives scores of recordings and nothing else: astune.OnnxPredictor and "
+            "`astune predict` take it. Give the adapter folder that it was exported from"
+        )
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:

@@ -37,6 +37,12 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
 
+ADAPTER_WEIGHTS, ADAPTER_CONFIG, ADAPTER_GRAPH = "adapter_model.safetensors", "adapter_config.json", "model.onnx"
+"""Files of an adapter folder; the last one is there where it was exported into it."""
+
+Runtime = Literal["torch", "onnx"]
+"""What computes: torch, or onnxruntime with an exported graph."""
+
 COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par", "full-ft")
 """What ``astune compare`` compares; the baseline has no network."""
 

@@ -57,15 +57,18 @@ def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
     assert found == [[f"{one:.6f}", f"{one:.3f}", repr(round(one, 6)), repr(round(one, 3))] for one in numbers]
 
 
+NASTY = 'a, "b" é🐦\ttab\nline\x1b[31m\x85\u2028\u202e.wav'
+
+
 @pytest.mark.parametrize("form", ["csv", "audacity", "raven"])
 @pytest.mark.parametrize("rate", [8_000, 11_025, 44_100])
 def test_tables_are_the_writers(page: Page, form: Format, rate: int) -> None:
-    rows = [(0.0, 1.5, "a", 0.75), (1.25, 10_801.123456, 'b "quoted", c', 1 / 3), (1 / 128, 2.0, "d=é", 1e-7)]
+    rows = [(0.0, 1.5, "a", 0.75), (1.25, 10_801.123456, 'b "quoted", c', 1 / 3), (1 / 128, 2.0, "d=é🐦", 1e-7)]
     answer = {
-        "file": 'a, "b" é.wav', "seconds": 10_802.123, "sampling_rate": rate,
+        "file": NASTY, "sampling_rate": rate,
         "results": {"x": {
             "events": [{"onset": a, "offset": b, "label": label, "score": score} for a, b, label, score in rows],
-            "heard_seconds": 10_802.0004, "window_count": 9, "window": 0.995, "hop": 1 / 3, "pool": "mean",
+            "heard": {"seconds": 10_802.123, "heard_seconds": 10_802.0004, "windows": 9, "window": 0.995, "hop": 1 / 3, "pool": "mean"},
         }},
     }  # fmt: skip
     text = page.evaluate(

@@ -22,6 +22,7 @@ from astune.cli import (
     report,
     reproduce,
     review,
+    serve,
     train,
     validate,
 )
@@ -67,7 +68,22 @@ def _options(
     del version
 
 
-for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, plan, reproduce, report, demo):
+for verb in (
+    train,
+    compare,
+    validate,
+    evaluate,
+    predict,
+    embed,
+    review,
+    serve,
+    data,
+    methods,
+    plan,
+    reproduce,
+    report,
+    demo,
+):
     verb.register(app)
 
 

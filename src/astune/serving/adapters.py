@@ -1,13 +1,11 @@
 """The adapters that are served, by name. They come and go while requests are answered, and no request notices.
 
-A request computes with the adapters that were there when it began: what is replaced or removed is forgotten when the last request that
-uses it has ended.
+A request computes with the adapters that were there when it began.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from astune.printable import printable
 from astune.serving.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from astune.adapter_info import AdapterInfo
     from astune.serving.engines import Engine
@@ -31,13 +29,15 @@ class Served:
 
     info: AdapterInfo
     engine: Engine
-    key: str
+    handle: Any
+    """Of the engine; it can be used for as long as somebody has it."""
+    own_name: str
     """Under which the engine knows it."""
     path: str
-    uses: int = 0
-    """Requests that compute with it."""
-    retired: bool = False
-    """Whether new requests do not find it."""
+
+    def record(self) -> dict[str, Any]:
+        """What clients see of it, as JSON."""
+        return {**self.info.record(), "seconds": self.info.seconds}
 
 
 class Adapters:
@@ -73,66 +73,67 @@ class Adapters:
         """
         return self._served.get(name)
 
-    @contextmanager
-    def use(self, names: Sequence[str]) -> Iterator[list[Served]]:
-        """Adapters for the time of a request.
+    def find(self, names: Sequence[str]) -> list[Served]:
+        """Adapters that a request asks for. It may use them until it ends, whatever comes and goes meanwhile.
 
         Args:
             names: of them; none for the only one.
 
-        Yields:
+        Returns:
             The adapters in this order, each once.
 
         Raises:
             Problem: one of them is not served, or none is named and there are several.
         """
-        found = [self._named(name) for name in dict.fromkeys(names)] or [self._only()]
-        for one in found:
-            one.uses += 1
-        try:
-            yield found
-        finally:
-            for one in found:
-                one.uses -= 1
-                self._forget_unused(one)
+        return [self._named(name) for name in dict.fromkeys(names)] or [self._only()]
 
-    async def load(self, name: str, path: str) -> Served:
-        """Serve an adapter, instead of the one of this name if there is one.
+    async def prepare(self, name: str, path: str) -> Served:
+        """Load an adapter and compute once with it; it is not served yet.
 
         Args:
-            name: under which it is served.
+            name: under which it will be.
             path: folder, hub id or graph.
 
         Returns:
-            The adapter, once it has computed.
+            The adapter, for :meth:`publish` or :meth:`drop`.
 
         Raises:
-            AstuneError: it cannot be used; one of this name that is served stays.
+            AstuneError: it cannot be used.
         """
         async with self._one_at_a_time:
-            served = await self._loader.load(name, path)
+            return await self._loader.load(name, path)
+
+    def publish(self, served: Served) -> None:
+        """Serve an adapter from now on, in the place of the one of its name if there is one.
+
+        Args:
+            served: from :meth:`prepare`.
+        """
+        name = served.info.name
         self._retire(name)
         self._served[name] = served
         self._broken.pop(name, None)
         self._measure()
-        return served
 
-    async def try_to_load(self, name: str, path: str) -> bool:
-        """As :meth:`load`; where the adapter cannot be used it is reported.
+    def drop(self, served: Served) -> None:
+        """Forget an adapter that was not published after all.
+
+        Args:
+            served: from :meth:`prepare`.
+        """
+        self._forget(served)
+
+    async def load_or_report(self, name: str, path: str) -> None:
+        """Serve an adapter; where it cannot be used, report it.
 
         Args:
             name: under which it is served.
-            path: folder, hub id or graph.
-
-        Returns:
-            Whether it is served.
+            path: folder or graph.
         """
         try:
-            await self.load(name, path)
+            self.publish(await self.prepare(name, path))
         except AstuneError as fault:
             self.report(name, str(fault))
-            return False
-        return True
 
     def report(self, name: str, fault: str) -> None:
         """Remember and announce why an adapter is not served, or not in its newest form.
@@ -167,10 +168,11 @@ class Adapters:
 
     def record(self) -> dict[str, Any]:
         """All of them, as JSON."""
-        served = [{**one.info.record(), "seconds": one.info.seconds} for _, one in sorted(self._served.items())]
         return {
-            "adapters": served,
-            "broken": [{"name": printable(name), "error": printable(fault, lines=True)} for name, fault in self.broken.items()],
+            "adapters": [one.record() for _, one in sorted(self._served.items())],
+            "broken": [
+                {"name": printable(name), "error": printable(fault, lines=True)} for name, fault in self.broken.items()
+            ],
         }
 
     def _named(self, name: str) -> Served:
@@ -191,17 +193,14 @@ class Adapters:
 
     def _retire(self, name: str) -> bool:
         old = self._served.pop(name, None)
-        if old is None:
-            return False
-        old.retired = True
-        self._forget_unused(old)
-        return True
+        if old is not None:
+            self._forget(old)
+        return old is not None
 
-    def _forget_unused(self, one: Served) -> None:
-        if one.retired and not one.uses:
-            task = asyncio.get_running_loop().create_task(self._loader.forget(one))
-            self._forgetting.add(task)
-            task.add_done_callback(self._forgetting.discard)
+    def _forget(self, one: Served) -> None:
+        task = asyncio.get_running_loop().create_task(self._loader.forget(one))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
     def _measure(self) -> None:
         self._metrics.adapters.set(len(self._served))

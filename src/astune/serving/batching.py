@@ -149,7 +149,9 @@ class Batcher:
         scores: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
         mine.pending.add(scores)
         scores.add_done_callback(mine.pending.discard)
-        scores.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though another row's may be raised
+        scores.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # seen, though another row's may be raised
         mine.waiting.append(_Waiting(row, adapter, time.monotonic(), scores))
         self._turns.setdefault(mine)
         self._waiting += 1

@@ -1,33 +1,25 @@
-"""Recordings become rows: decoded block by block in threads, with limits of length and time.
-
-A thread cannot be killed. So decoding goes in short steps, between which it can be stopped. A step that takes longer than a recording may
-is left alone, and its thread is missing until it ends.
-"""
+"""A recording becomes windows, rows of the model, scores and timelines, one for each adapter."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.streaming import stream
-from astune.errors import AudioError
+from astune.errors import NumericalError
 from astune.inference.timeline import Timeline
 from astune.serving.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from typing import TypeVar
 
     from numpy.typing import NDArray
 
@@ -35,109 +27,9 @@ if TYPE_CHECKING:
     from astune.inference.windows import Window, Windows
     from astune.serving.adapters import Served
     from astune.serving.batching import Batcher, Places
-    from astune.serving.metrics import Metrics
-
-    _Found = TypeVar("_Found")
+    from astune.serving.decoding import Decoders, Limits
 
 _STEP = 4  # windows that are cut in one step
-_SLACK = 0.01  # seconds: lengths are rounded
-_GRACE = 1.0  # seconds that a step may take to stop by itself
-
-
-@dataclass
-class Limits:
-    """Of one recording."""
-
-    seconds: float
-    """Of audio."""
-    decode_seconds: float
-    """Of work on it."""
-    spent: float = 0.0
-    _begun: float = field(default=0.0, init=False)
-
-    def begin(self) -> None:
-        """A step begins, in its thread."""
-        self._begun = time.monotonic()
-
-    def end(self) -> None:
-        """It ends."""
-        self.spent += time.monotonic() - self._begun
-
-    def refuse(self, heard: float) -> None:
-        """Refuse a recording that is past its limits.
-
-        Args:
-            heard: seconds of it that were decoded.
-
-        Raises:
-            Problem: it is.
-        """
-        if heard > self.seconds + _SLACK:
-            raise Problem(413, f"the recording is longer than {self.seconds:g} s; cut it into shorter files")
-        if self.spent + time.monotonic() - self._begun > self.decode_seconds:
-            raise self.too_slow()
-
-    def too_slow(self) -> Problem:
-        """The answer where decoding takes too long."""
-        return Problem(422, f"decoding the recording takes longer than {self.decode_seconds:g} s; convert it to .wav or .flac")
-
-
-class Decoders:
-    """Threads that decode.
-
-    Args:
-        threads: how many.
-        metrics: what is counted.
-    """
-
-    def __init__(self, threads: int, metrics: Metrics) -> None:
-        self._threads, self._metrics = threads, metrics
-        self._pool = ThreadPoolExecutor(threads, "decode")
-        self._free = asyncio.Semaphore(threads)
-        self.stuck = 0
-
-    async def step(self, work: Callable[[], _Found], limits: Limits) -> _Found:
-        """Do a step in a thread.
-
-        Args:
-            work: the step.
-            limits: of its recording.
-
-        Returns:
-            What it gives.
-
-        Raises:
-            Problem: it takes too long, or all threads are stuck.
-        """
-        if self.stuck >= self._threads:
-            raise Problem(503, "all decoding threads are busy with recordings that do not end", {"Retry-After": "30"})
-        await self._free.acquire()
-        step = asyncio.get_running_loop().run_in_executor(self._pool, _timed, work, limits)
-        step.add_done_callback(lambda _: self._free.release())
-        # Shielded: a step whose client is gone still occupies its thread.
-        done, _ = await asyncio.wait([asyncio.shield(step)], timeout=max(0.0, limits.decode_seconds - limits.spent) + _GRACE)
-        if done:
-            return await step
-        self._count_stuck(1)
-        step.add_done_callback(lambda _: self._count_stuck(-1))
-        step.add_done_callback(lambda late: late.exception())  # nobody waits for it any more
-        raise limits.too_slow()
-
-    def _count_stuck(self, more: int) -> None:
-        self.stuck += more
-        self._metrics.stuck.set(self.stuck)
-
-    def close(self) -> None:
-        """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _timed(work: Callable[[], _Found], limits: Limits) -> _Found:
-    limits.begin()
-    try:
-        return work()
-    finally:
-        limits.end()
 
 
 @dataclass(frozen=True)
@@ -148,9 +40,98 @@ class Pass:
     adapters: tuple[Served, ...]
 
 
+def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> Iterator[Pass]:
+    """Put together the adapters that hear a recording in the same windows: it is decoded once for each pass.
+
+    Args:
+        adapters: any.
+        windows: of each.
+
+    Yields:
+        The passes.
+    """
+    found: dict[Windows, list[Served]] = {}
+    for one in adapters:
+        found.setdefault(windows(one), []).append(one)
+    for key, some in found.items():
+        yield Pass(key, tuple(some))
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What hears recordings: threads that decode them and the queue of the model."""
+
+    decoders: Decoders
+    batcher: Batcher
+    max_windows: int
+    """Of a recording, those of all its adapters together."""
+
+    async def timelines(
+        self, path: Path, name: str, one: Pass, places: Places, limits: Limits
+    ) -> list[tuple[Served, Timeline]]:
+        """Hear a recording.
+
+        Args:
+            path: of the file.
+            name: of the recording, for people.
+            one: who hears it, in which windows.
+            places: of the request in the queue.
+            limits: of the recording.
+
+        Returns:
+            Each adapter, and its timeline.
+
+        Raises:
+            AudioError: it cannot be read.
+            NumericalError: scores are NaN or infinite.
+            Problem: it is too long, or takes too long.
+        """
+        spans: list[tuple[float, float]] = []
+        coming: list[asyncio.Future[NDArray[np.float32]]] = []
+        with closing(_Cut(path, one, limits)) as cut:
+            while found := await self.decoders.step(cut.step, limits):
+                if len(coming) + len(found) * len(one.adapters) > self.max_windows:
+                    raise Problem(
+                        413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording"
+                    )
+                self.batcher.take(places, len(found) * len(one.adapters))
+                for window in found:
+                    spans.append((window.start, window.end))
+                    for row, served in zip(window.rows, one.adapters, strict=True):
+                        coming.append(await self.batcher.submit(places, row, served))
+        scores = [await row for row in coming]
+        starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
+        return [
+            (
+                served,
+                _timeline(name, served, one.windows, (starts, ends), scores[number :: len(one.adapters)], cut.known),
+            )
+            for number, served in enumerate(one.adapters)
+        ]
+
+
+def _timeline(
+    name: str,
+    served: Served,
+    windows: Windows,
+    spans: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rows: list[NDArray[np.float32]],
+    facts: Facts,
+) -> Timeline:
+    scores, info = np.stack(rows), served.info
+    if not np.isfinite(scores).all():
+        raise NumericalError(
+            f"{name}: its scores by {info.name!r} are no numbers; is the adapter or its backbone damaged?"
+        )
+    return Timeline(
+        name, info.labels, info.task, windows.window, windows.hop, *spans, scores, facts.seconds, facts.sampling_rate, facts.doubts,
+        negatives=info.negatives,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Rows:
-    """A window, as each engine takes it."""
+    """A window, as the engine of each adapter takes it."""
 
     start: float
     end: float
@@ -158,44 +139,46 @@ class _Rows:
 
 
 class _Cut:
-    """A recording that is cut into windows, step by step."""
+    """A recording that is cut into windows, step by step, in any threads, one at a time."""
 
     def __init__(self, path: Path, one: Pass, limits: Limits) -> None:
-        self._stream = stream(path, pipes=False)
-        self._limits = limits
-        self._one = one
-        self._lock, self._stop = threading.Lock(), False
+        self._stream, self._one, self._limits = stream(path, pipes=False), one, limits
         self._windows = one.windows.over(self._blocks())
-        self.facts: Facts | None = None
+        self._busy, self._stop = Lock(), False
+
+    @property
+    def known(self) -> Facts:
+        """What is known of the recording, once its last window was cut."""
+        assert self._stream.facts is not None  # noqa: S101 - for type checkers: the stream was drawn to its end
+        return self._stream.facts
 
     def step(self) -> list[_Rows]:
-        """The next windows; none at the end.
+        """Cut the next windows.
 
         Returns:
-            Some of them.
+            Some of them; none at the end.
 
         Raises:
             AudioError: the recording cannot be read.
             Problem: it is past its limits.
         """
         try:
-            with self._lock:
-                found = [self._rows(window) for window in islice(self._windows, _STEP)]
+            with self._busy:
+                return [self._rows(window) for window in islice(self._windows, _STEP)]
         finally:
             if self._stop:
                 self.close()
-        if not found:
-            self.facts = self._stream.facts
-        return found
 
     def close(self) -> None:
-        """Close the file; where a step is at it, it stops soon and does so."""
+        """Close the file; where a step is under way, it stops at its next block and closes it."""
         self._stop = True
-        if self._lock.acquire(blocking=False):
-            with closing(self._stream):
-                self._lock.release()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._stream.close()
+            finally:
+                self._busy.release()
 
-    def _blocks(self) -> Generator[NDArray[np.float32], None, None]:
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
         heard = 0
         for block in self._stream:
             heard += len(block)
@@ -208,70 +191,8 @@ class _Cut:
         made: dict[Any, NDArray[Any]] = {}
         rows = []
         for one in self._one.adapters:
-            kind = (id(one.engine), one.engine.kind(one.info))
+            kind = (id(one.engine), one.engine.kind(one.handle))
             if kind not in made:
-                made[kind] = one.engine.row(window.samples, one.key)
+                made[kind] = one.engine.row(window.samples, one.handle)
             rows.append(made[kind])
         return _Rows(window.start, window.end, tuple(rows))
-
-
-@dataclass(frozen=True)
-class Hearing:
-    """What hears recordings: threads that decode them and the queue of the model."""
-
-    decoders: Decoders
-    batcher: Batcher
-
-    async def timelines(self, path: Path, name: str, one: Pass, places: Places, limits: Limits) -> list[Timeline]:
-        """Hear a recording.
-
-        Args:
-            path: of the file.
-            name: of the recording, for people.
-            one: who hears it, in which windows.
-            places: of the request in the queue.
-            limits: of the recording.
-
-        Returns:
-            A timeline for each adapter.
-
-        Raises:
-            AudioError: it cannot be read.
-            Problem: it is too long, or takes too long.
-        """
-        cut = _Cut(path, one, limits)
-        spans: list[tuple[float, float]] = []
-        scores: list[list[asyncio.Future[NDArray[Any]]]] = []
-        try:
-            while found := await self.decoders.step(cut.step, limits):
-                self.batcher.take(places, len(found) * len(one.adapters))
-                for rows in found:
-                    spans.append((rows.start, rows.end))
-                    scores.append(
-                        [
-                            await self.batcher.submit(places, row, served)
-                            for row, served in zip(rows.rows, one.adapters, strict=True)
-                        ]
-                    )
-            by_window = [[await one_score for one_score in window] for window in scores]
-        finally:
-            cut.close()
-        starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
-        assert cut.facts
-        return [
-            Timeline(
-                name, served.info.labels, served.info.task, one.windows.window, one.windows.hop, starts, ends,
-                np.stack([window[number] for window in by_window]), cut.facts.seconds, cut.facts.sampling_rate, cut.facts.doubts,
-                negatives=served.info.negatives,
-            )
-            for number, served in enumerate(one.adapters)
-        ]  # fmt: skip
-
-
-def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> Iterator[Pass]:
-    """Adapters by the windows in which they hear a recording: it is decoded once for each."""
-    found: dict[Windows, list[Served]] = {}
-    for one in adapters:
-        found.setdefault(windows(one), []).append(one)
-    for key, some in found.items():
-        yield Pass(key, tuple(some))

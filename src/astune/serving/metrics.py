@@ -20,16 +20,24 @@ class Metrics:
         self.registry = own = CollectorRegistry()
         self.requests = Counter("astune_requests", "Requests answered.", ("method", "route", "status"), registry=own)
         self.seconds = Histogram(
-            "astune_request_seconds", "From a request's first byte to its answer.", ("route",), registry=own, buckets=_SECONDS
+            "astune_request_seconds",
+            "From a request's first byte to its answer.",
+            ("route",),
+            registry=own,
+            buckets=_SECONDS,
         )
-        self.rejected = Counter("astune_rejected", "Requests refused before anything was computed.", ("reason",), registry=own)
+        self.rejected = Counter(
+            "astune_rejected", "Requests refused before anything was computed.", ("reason",), registry=own
+        )
         self.undecodable = Counter("astune_decode_failures", "Recordings that could not be read.", registry=own)
         self.gone = Counter("astune_clients_gone", "Requests whose client left before the answer.", registry=own)
         self.queue = Gauge("astune_queue_rows", "Windows that wait for the model.", registry=own)
         self.held = Gauge("astune_places_held", "Places of the queue that requests hold.", registry=own)
         self.adapters = Gauge("astune_adapters", "Adapters that are served.", registry=own)
         self.broken = Gauge("astune_adapters_broken", "Adapters that could not be loaded.", registry=own)
-        self.stuck = Gauge("astune_decoders_stuck", "Decoding threads that went past their time and do not stop.", registry=own)
+        self.stuck = Gauge(
+            "astune_decoders_stuck", "Decoding threads that went past their time and do not stop.", registry=own
+        )
         self._batches = Histogram("astune_batch_rows", "Windows of a batch.", registry=own, buckets=_ROWS)
         self._computing = Histogram("astune_batch_seconds", "Computing a batch.", registry=own, buckets=_SECONDS)
         self._waits = Histogram("astune_wait_seconds", "Windows waiting for the model.", registry=own, buckets=_SECONDS)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from astune.errors import AdapterError, AstuneError, AudioError, ConfigError
+from astune.errors import AdapterError, AudioError, ConfigError, NumericalError, OutputError
 from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from astune.errors import AstuneError
+
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "too_slow",
-    409: "conflict", 413: "too_large", 415: "unsupported_media_type", 422: "unprocessable", 429: "queue_full", 500: "internal_error",
-    503: "unavailable", 507: "no_space",
+    409: "conflict", 413: "too_large", 415: "unsupported_media_type", 422: "unprocessable", 429: "queue_full", 499: "client_gone",
+    500: "internal_error", 503: "unavailable", 507: "not_written",
 }  # fmt: skip
 """The word for each status, which programs may rely on."""
 
@@ -47,6 +49,12 @@ def problem_of(fault: AstuneError) -> Problem:
 
     Args:
         fault: the error.
+
+    Returns:
+        The answer.
     """
-    status = 422 if isinstance(fault, AudioError | AdapterError | ConfigError) else 500
-    return Problem(status, str(fault))
+    if isinstance(fault, NumericalError):
+        return Problem(500, str(fault))
+    if isinstance(fault, OutputError):
+        return Problem(507, str(fault))
+    return Problem(422 if isinstance(fault, AudioError | AdapterError | ConfigError) else 500, str(fault))

@@ -20,26 +20,37 @@ if TYPE_CHECKING:
 
     from astune.adapter_info import AdapterInfo
     from astune.inference.events import Thresholds
-    from astune.inference.findings import Findings, Row
+    from astune.inference.findings import Row
     from astune.inference.timeline import Timeline
 
 
 class Question(Validated):
     """The fields of a form beside its files."""
 
-    adapter: tuple[str, ...] = Field((), description="Name of an adapter; may be repeated. May be left out where there is one.")
+    adapter: tuple[str, ...] = Field(
+        (), description="Name of an adapter; may be repeated. May be left out where there is one."
+    )
     top_k: int | None = Field(
-        None, ge=1, description="Labels at most, the likeliest first; by default 1, or all that reach the adapter's thresholds."
+        None,
+        ge=1,
+        description="Labels at most, the likeliest first; by default 1, or all that reach the adapter's thresholds.",
     )
     pool: Pool = Field("mean", description="How scores of windows become those of the recording.")
-    window: float | None = Field(None, gt=0, description="Label every window of so many seconds; by default the adapter's input.")
-    hop: float | None = Field(None, gt=0, description="Seconds from one window to the next; by default those of a window.")
+    window: float | None = Field(
+        None, gt=0, description="Label every window of so many seconds; by default the adapter's input."
+    )
+    hop: float | None = Field(
+        None, gt=0, description="Seconds from one window to the next; by default those of a window."
+    )
     threshold: tuple[str, ...] = Field(
         (),
-        description="Least score of a label, such as 0.5 or robin=0.8; may be repeated. By default the adapter's thresholds, or 0.5 for events.",
+        description="Least score of a label, such as 0.5 or robin=0.8; may be repeated. By default the adapter's own thresholds, or "
+        "0.5 for events.",
     )
     events: bool = Field(False, description="Find events: what sounds from when to when.")
-    low: tuple[str, ...] = Field((), description="Score down to which an event goes on, such as 0.3 or robin=0.6; may be repeated.")
+    low: tuple[str, ...] = Field(
+        (), description="Score down to which an event goes on, such as 0.3 or robin=0.6; may be repeated."
+    )
     min_length: float = Field(0.0, ge=0, description="Seconds that an event lasts at least.")
     merge_gap: float = Field(0.0, ge=0, description="Seconds between two events of a label that are made one.")
 
@@ -52,6 +63,9 @@ class Question(Validated):
 
         Args:
             infos: of the adapters.
+
+        Returns:
+            One for each.
 
         Raises:
             ConfigError: something that cannot be asked of them.
@@ -69,17 +83,21 @@ class Question(Validated):
         ]
 
     def _asked(self, info: AdapterInfo, threshold: Thresholds | None, low: Thresholds | None) -> Asked:
-        windows: Any = info
-        fields: dict[str, Any] = {"window": self.window, "hop": self.hop, "top_k": self.top_k, "threshold": threshold}
-        recordings = Request("recordings", pool=self.pool, **fields).settled(windows)
-        by_window = Request("windows", **fields).settled(windows) if self.window or self.hop else None
-        about = {"low": low, "min_length": self.min_length, "merge_gap": self.merge_gap}
-        events = Request("events", **fields, **about).settled(windows) if self.events else None
-        if events:
-            events.finder.levels(info.labels, info.negatives)
-        if recordings.threshold is not None:
-            recordings.finder.levels(info.labels, info.negatives)
-        return Asked(info, Windows.of(windows, self.window, self.hop), recordings, by_window, events)
+        given: dict[str, Any] = {"window": self.window, "hop": self.hop, "top_k": self.top_k, "threshold": threshold}
+        asked = [Request("recordings", pool=self.pool, **given)]
+        by_window = self.window is not None or self.hop is not None
+        if by_window:
+            asked.append(Request("windows", **given))
+        if self.events:
+            about: dict[str, Any] = {"low": low, "min_length": self.min_length, "merge_gap": self.merge_gap}
+            asked.append(Request("events", **given, **about))
+        recording, *others = settled = [one.settled(info) for one in asked]
+        for one in settled:
+            one.finder.levels(info.labels, info.negatives)
+        return Asked(
+            info, Windows.of(info, self.window, self.hop), tuple(asked), recording, others[0] if by_window else None,
+            others[-1] if self.events else None,
+        )  # fmt: skip
 
 
 def _levels(texts: Sequence[str], infos: Sequence[AdapterInfo], *, negatives: bool) -> list[Thresholds | None]:
@@ -90,12 +108,12 @@ def _levels(texts: Sequence[str], infos: Sequence[AdapterInfo], *, negatives: bo
     """
     known = list(dict.fromkeys(label for info in infos for label in info.labels))
     thresholds_of(texts, known)
-    found = []
+    found: list[Thresholds | None] = []
     for info in infos:
         others = {f"{label}=" for label in known if label not in info.labels}
         mine = [text for text in texts if text[: text.rfind("=") + 1] not in others]
         if texts and not mine:
-            found.append(dict[str, float]())  # only labels of other adapters are looked for
+            found.append({})  # only labels of other adapters are looked for
         else:
             found.append(thresholds_of(mine, info.labels, info.negatives if negatives else ()))
     return found
@@ -107,14 +125,18 @@ class Asked:
 
     info: AdapterInfo
     windows: Windows
+    given: tuple[Request, ...]
+    """As the client has it; the others are settled."""
     recording: Request
     by_window: Request | None
     events: Request | None
 
     @property
-    def note(self) -> str | None:
-        """What a client should know of its windows."""
-        return self.windows.gap_note
+    def notes(self) -> list[str]:
+        """What a client should know of the answer: of windows, and of thresholds that are not its own."""
+        requests = [one for one in (self.recording, self.by_window, self.events) if one]
+        told = [*(one.note(self.info) for one in requests), *(one.threshold_note(self.info) for one in self.given)]
+        return list(dict.fromkeys(note for note in told if note))
 
     def answer(self, timeline: Timeline) -> dict[str, Any]:
         """The answer, as JSON.
@@ -122,42 +144,32 @@ class Asked:
         Args:
             timeline: of the recording.
 
-        Raises:
-            AstuneError: it has no scores.
+        Returns:
+            What :class:`astune.serving.answers.Result` describes.
         """
-        timeline.refuse()
-        labels, negatives = timeline.labels, timeline.negatives
-        one = self.recording
-        least = None if one.threshold is None else one.finder.least(labels, negatives)
+        labels, one = timeline.labels, self.recording
+        least = None if one.threshold is None else one.finder.least(labels, timeline.negatives)
         prediction = prediction_of(timeline, label_count(one.top_k, len(labels)), one.pool, least)
-        found: dict[str, Any] = {"labels": [_rounded(entry["label"], entry["score"]) for entry in prediction.labels]}
-        found |= {
-            "heard_seconds": timeline.heard_seconds, "window_count": len(timeline.starts), "window": self.windows.window,
-            "hop": self.windows.hop, "pool": one.pool,
-        }  # fmt: skip
-        if self.note:
-            found["note"] = self.note
+        found: dict[str, Any] = {"labels": list(prediction.labels)}
         if self.by_window:
-            rows = of_windows(timeline, self.by_window.top_k, self.by_window.threshold)
+            rows = of_windows(timeline, self.by_window.top_k, self.by_window.threshold).rows
             found["windows"] = _by_window(timeline, rows)
         if self.events:
-            found["events"] = [_event(row) for row in of_events(timeline, self.events.finder).rows]
-        return found
+            found["events"] = [
+                {"onset": row.start, "offset": row.end, "label": row.label, "score": row.score}
+                for row in of_events(timeline, self.events.finder).rows
+            ]
+        heard = {
+            "seconds": timeline.seconds, "heard_seconds": timeline.heard_seconds, "windows": len(timeline.starts),
+            "window": timeline.window, "hop": timeline.hop, "pool": one.pool,
+        }  # fmt: skip
+        return found | {"heard": heard, "notes": self.notes}
 
 
-def _rounded(label: str, score: float) -> dict[str, Any]:
-    return {"label": label, "score": score}
-
-
-def _by_window(timeline: Timeline, findings: Findings) -> list[dict[str, Any]]:
-    found: dict[float, list[dict[str, Any]]] = {float(start): [] for start in timeline.starts}
-    for row in findings.rows:
-        found[row.start].append(_rounded(row.label, row.score))
-    return [
-        {"start": float(start), "end": float(end), "labels": found[float(start)]}
-        for start, end in zip(timeline.starts, timeline.ends, strict=True)
-    ]
-
-
-def _event(row: Row) -> dict[str, Any]:
-    return {"onset": row.start, "offset": row.end, **_rounded(row.label, row.score)}
+def _by_window(timeline: Timeline, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Every window, also one without a label."""
+    labels: dict[float, list[dict[str, Any]]] = {float(start): [] for start in timeline.starts}
+    for row in rows:
+        labels[row.start].append({"label": row.label, "score": row.score})
+    ends = dict(zip(map(float, timeline.starts), map(float, timeline.ends), strict=True))
+    return [{"start": start, "end": ends[start], "labels": found} for start, found in labels.items()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-
 from pydantic import Field, SecretStr, field_validator
 
 from astune.environment import usable_cores
@@ -20,7 +19,9 @@ MIB = 2**20
 class ServeSettings(Validated):
     """How a service runs; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
 
-    adapters: tuple[str, ...] = Field((), description="adapter folders, hub ids or .onnx files; NAME=PATH gives one a name")
+    adapters: tuple[str, ...] = Field(
+        (), description="adapter folders, hub ids or .onnx files; NAME=PATH gives one a name"
+    )
     adapters_dir: Path | None = Field(
         None, description="folder of adapters that is watched: what is put into it is served, what is taken out is not"
     )
@@ -35,9 +36,18 @@ class ServeSettings(Validated):
     )
     max_upload_mb: float = Field(100.0, gt=0, description="MiB of a request at most; beyond, status 413")
     max_seconds: float = Field(3600.0, gt=0, description="seconds of a recording at most; beyond, status 413")
+    max_windows: int = Field(
+        20_000,
+        ge=1,
+        description="windows of a recording at most, those of all its adapters together; beyond, status 413",
+    )
     max_files: int = Field(64, ge=1, le=1000, description="files of one batch request at most")
-    decode_seconds: float = Field(60.0, gt=0, description="seconds that decoding one recording may take; beyond, status 422")
-    upload_seconds: float = Field(300.0, gt=0, description="seconds that a request may take to arrive; beyond, status 408")
+    decode_seconds: float = Field(
+        60.0, gt=0, description="seconds that decoding one recording may take; beyond, status 422"
+    )
+    upload_seconds: float = Field(
+        300.0, gt=0, description="seconds that a request may take to arrive; beyond, status 408"
+    )
     drain_seconds: int = Field(
         30, ge=0, description="seconds that a service that is told to stop goes on with what it has begun"
     )
@@ -49,7 +59,9 @@ class ServeSettings(Validated):
         (), description="web origin whose pages may call the service, such as https://example.org; may be repeated"
     )
     backbone: str | None = Field(None, description="where the backbone is, if not where the adapters say")
-    device: str | None = Field(None, description="where to compute, such as cpu or cuda:1; by default the GPU if there is one")
+    device: str | None = Field(
+        None, description="where to compute, such as cpu or cuda:1; by default the GPU if there is one"
+    )
     precision: Precision | None = Field(
         None, description="precision of matrix products; by default the one each adapter was trained with"
     )

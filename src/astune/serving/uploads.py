@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from astune.data.formats import UNREADABLE, readable_suffixes
 from astune.printable import printable
@@ -68,7 +68,9 @@ async def received(request: Request, settings: ServeSettings, max_files: int) ->
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         await _linger(request)
-        raise Problem(415, "send a form: multipart/form-data with a part named file, as `curl -F file=@recording.wav` does")
+        raise Problem(
+            415, "send a form: multipart/form-data with a part named file, as `curl -F file=@recording.wav` does"
+        )
     body = _Body(request, settings)
     await body.refuse_stated_length()
     try:
@@ -78,6 +80,8 @@ async def received(request: Request, settings: ServeSettings, max_files: int) ->
     except HTTPException as fault:
         await _linger(request)
         raise Problem(400, f"the form cannot be read: {fault.detail}") from fault
+    except ClientDisconnect as gone:
+        raise Problem(499, "the client went away") from gone
     except Problem:
         await _linger(request)
         raise
@@ -86,6 +90,19 @@ async def received(request: Request, settings: ServeSettings, max_files: int) ->
             yield await _kept(form.multi_items(), Path(folder))
     finally:
         await form.close()
+
+
+def refuse_fields(form: Form) -> None:
+    """Refuse fields beside the files of a form.
+
+    Args:
+        form: that has files alone.
+
+    Raises:
+        Problem: it has fields.
+    """
+    if form.fields:
+        raise Problem(422, f"unknown field {next(iter(form.fields))!r}; the form has files alone")
 
 
 class _Body:
@@ -126,7 +143,9 @@ class _Body:
 
     def _too_large(self) -> Problem:
         size = self._settings.max_upload_bytes / MIB
-        return Problem(413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE)
+        return Problem(
+            413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE
+        )
 
 
 _CLOSE = {"Connection": "close"}
