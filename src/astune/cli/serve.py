@@ -54,7 +54,7 @@ def serve(
     from astune.serving.settings import refuse_missing_packages
 
     refuse_missing_packages()
-    from astune.serving.server import serve as run
+    from astune.serving.server import Server
 
     settings = ServeSettings(
         adapters=tuple(adapters or ()),
@@ -62,4 +62,4 @@ def serve(
         cors_origin=tuple(cors_origin or ()),
         **given(context, fields),
     )
-    run(settings, typer.echo)
+    Server(settings).run(typer.echo)

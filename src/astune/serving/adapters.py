@@ -133,7 +133,7 @@ class Adapters:
         try:
             self.publish(await self.prepare(name, path))
         except AstuneError as fault:
-            self.report(name, str(fault))
+            self.report(name, str(fault).replace(path, name))  # clients do not see where it is
 
     def report(self, name: str, fault: str) -> None:
         """Remember and announce why an adapter is not served, or not in its newest form.

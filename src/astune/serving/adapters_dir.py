@@ -18,9 +18,9 @@ from watchfiles import awatch
 
 from astune.adapter_file import CARD, CONFIG, WEIGHTS
 from astune.console import say
-from astune.errors import ConfigError, OutputError, written
+from astune.errors import AstuneError, ConfigError, OutputError, written
 from astune.printable import printable
-from astune.serving.problems import Problem
+from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,9 +75,7 @@ class AdaptersDir:
                     continue
                 self._seen[name] = entry
                 if name in self._taken:
-                    self._adapters.report(
-                        name, f"{printable(entry[0])}: the name is taken by an adapter of the command line"
-                    )
+                    self._adapters.report(name, f"{entry[0].name}: its name is taken by an adapter of the command line")
                 elif name in twice:
                     self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
                 else:
@@ -107,9 +105,8 @@ class AdaptersDir:
             The adapter.
 
         Raises:
-            AstuneError: it cannot be used; the folder is as it was.
             OutputError: the folder cannot be written.
-            Problem: a name or files that cannot be used.
+            Problem: a name, files or an adapter that cannot be used; the folder is as it was.
         """
         self._refuse(name)
         content = _content(uploads)
@@ -120,7 +117,7 @@ class AdaptersDir:
                 made = staging / (f"{name}{_GRAPH}" if isinstance(content, Path) else name)
                 with written(printable(made), _WAY_OUT):
                     await asyncio.to_thread(_fill, made, content)
-                served = await self._adapters.prepare(name, str(made))
+                served = await self._prepared(name, made)
                 try:
                     with written(printable(self._folder / made.name), _WAY_OUT):
                         await asyncio.to_thread(_replace, self._folder, name, made, staging)
@@ -157,6 +154,13 @@ class AdaptersDir:
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
             self._seen.pop(name, None)
             self._adapters.remove(name)
+
+    async def _prepared(self, name: str, made: Path) -> Served:
+        try:
+            return await self._adapters.prepare(name, str(made))
+        except AstuneError as fault:
+            problem = problem_of(fault)
+            raise Problem(problem.status, str(fault).replace(str(made), name)) from fault
 
     def _refuse(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith(_GRAPH):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic.config import JsonDict
 
 from astune.adapter_info import AdapterInfo
@@ -109,10 +109,13 @@ class Batch(BaseModel):
     results: list[Classified | Unclassified]
 
 
-class AdapterRecord(AdapterInfo):
-    """An adapter that is served."""
-
-    seconds: float = Field(description="That fill the input.")
+_RECORD: dict[str, Any] = {name: (field.annotation, field) for name, field in AdapterInfo.model_fields.items()}
+AdapterRecord = create_model(
+    "AdapterRecord",
+    __doc__="An adapter that is served.",
+    seconds=(float, Field(description="That fill the input.")),
+    **_RECORD,
+)
 
 
 class BrokenAdapter(BaseModel):

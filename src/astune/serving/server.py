@@ -1,11 +1,11 @@
-"""The service behind a real socket: ``astune serve``."""
+"""The service behind a socket: ``astune serve``."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,32 +25,55 @@ _HEAD_SECONDS = 20.0  # that the head of a request may take to arrive
 _BACKLOG = 2048
 
 
-def serve(settings: ServeSettings, announce: Callable[[str], object]) -> None:
-    """Serve until the process is told to stop (SIGTERM, or Ctrl-C); then finish what has begun.
+class Server:
+    """The service behind a socket. It listens from the start; what connects before the service is ready waits.
 
     Args:
         settings: of the service.
-        announce: is given the address, once requests are answered.
 
     Raises:
-        AstuneError: an adapter cannot be used.
         ConfigError: the address cannot be used.
     """
-    app = create_app(settings)
-    with _listening(settings) as listener:
-        host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        asyncio.run(_serve(app, settings, listener, lambda: announce(address)))
 
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self.app = create_app(settings)
+        self._socket = _listening(settings)
+        self._uvicorn: _Uvicorn | None = None
 
-async def _serve(app: Any, settings: ServeSettings, listener: socket.socket, ready: Callable[[], object]) -> None:  # noqa: ANN401
-    service: Service = app.state.service
-    await service.start()  # here, so that what is wrong with an adapter is a sentence and no traceback in a log
-    config = uvicorn.Config(
-        app, http=_Protocol, ws="none", log_level="warning", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )  # fmt: skip
-    await _Server(config, service, ready).serve(sockets=[listener])
+    @property
+    def address(self) -> str:
+        """Such as ``http://127.0.0.1:8000``."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def run(self, announce: Callable[[str], object]) -> None:
+        """Serve until the process is told to stop (SIGTERM, or Ctrl-C), or :meth:`stop` is called; then finish what has begun.
+
+        Args:
+            announce: is given the address, once requests are answered.
+
+        Raises:
+            AstuneError: an adapter cannot be used.
+        """
+        address = self.address
+        with self._socket:
+            asyncio.run(self._serve(lambda: announce(address)))
+
+    def stop(self) -> None:
+        """Stop; any thread may call it."""
+        if self._uvicorn is not None:
+            self._uvicorn.handle_exit(signal.SIGTERM, None)
+
+    async def _serve(self, ready: Callable[[], object]) -> None:
+        service: Service = self.app.state.service
+        await service.start()  # here, so that what is wrong with an adapter is a sentence and no traceback in a log
+        config = uvicorn.Config(
+            self.app, http=_Protocol, ws="none", log_level="warning", access_log=False, server_header=False, lifespan="on",
+            timeout_graceful_shutdown=self._settings.drain_seconds,
+        )  # fmt: skip
+        self._uvicorn = _Uvicorn(config, service, ready)
+        await self._uvicorn.serve(sockets=[self._socket])
 
 
 def _listening(settings: ServeSettings) -> socket.socket:
@@ -69,7 +92,7 @@ def _listening(settings: ServeSettings) -> socket.socket:
         ) from fault
 
 
-class _Server(uvicorn.Server):
+class _Uvicorn(uvicorn.Server):
     """uvicorn's, that ends with exit code 0 when it is told to stop."""
 
     def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], object]) -> None:
