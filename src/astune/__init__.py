@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
     from astune.export import export_adapter
+    from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -42,6 +43,7 @@ _HOMES = {
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "export_adapter": "astune.export",
+    "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
@@ -64,6 +66,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export_adapter",
+    "import_peft",
     "load_backbone",
     "load_data",
     "parse_method",
