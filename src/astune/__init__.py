@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from astune.inference.predictor import Predictor, evaluate, predict
     from astune.inference.review import review
     from astune.methods import parse_method
+    from astune.sharing import push_to_hub
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
@@ -42,6 +43,7 @@ _HOMES = {
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
     "predict": "astune.inference.predictor",
+    "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "parse_method",
     "plan_methods",
     "predict",
+    "push_to_hub",
     "review",
     "train",
 ]

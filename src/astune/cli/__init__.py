@@ -19,6 +19,7 @@ from astune.cli import (
     methods,
     plan,
     predict,
+    push_to_hub,
     report,
     reproduce,
     review,
@@ -67,7 +68,22 @@ def _options(
     del version
 
 
-for verb in (train, compare, validate, evaluate, predict, embed, review, data, methods, plan, reproduce, report, demo):
+for verb in (
+    train,
+    compare,
+    validate,
+    evaluate,
+    predict,
+    embed,
+    review,
+    data,
+    methods,
+    plan,
+    reproduce,
+    report,
+    push_to_hub,
+    demo,
+):
     verb.register(app)
 
 
