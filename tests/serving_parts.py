@@ -63,7 +63,9 @@ def write_recordings(folder: Path) -> dict[str, Path]:
 class Client(httpx.Client):
     """Asks a running service."""
 
-    def classify(self, path: Path | bytes, *, status: int = 200, name: str | None = None, **fields: Any) -> dict[str, Any]:
+    def classify(
+        self, path: Path | bytes, *, status: int = 200, name: str | None = None, **fields: Any
+    ) -> dict[str, Any]:
         content = path if isinstance(path, bytes) else path.read_bytes()
         shown = name if name is not None else path.name if isinstance(path, Path) else "sound.wav"
         answer = self.post("/v1/classify", files={"file": (shown, content)}, data=fields)

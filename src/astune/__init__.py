@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from astune.inference.review import review
     from astune.inference.runtime import predict
     from astune.methods import parse_method
+    from astune.sharing import push_to_hub
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
@@ -49,6 +50,7 @@ _HOMES = {
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
     "predict": "astune.inference.runtime",
+    "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "parse_method",
     "plan_methods",
     "predict",
+    "push_to_hub",
     "review",
     "train",
 ]

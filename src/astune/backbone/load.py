@@ -18,7 +18,7 @@ from torch import nn
 from transformers import ASTConfig, ASTModel
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
-from astune.backbone.hub import find_files
+from astune.backbone.hub import at_revision, find_files
 from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
 from astune.features.log_mel import FrontEnd
@@ -50,25 +50,28 @@ def load_backbone(
     max_length: int | None = None,
     position_embeddings: PositionEmbeddings = "fit",
     dtype: str | torch.dtype = "float32",
+    *,
+    revision: str | None = None,
 ) -> Backbone:
     """Load a backbone and fit it to an input length.
 
     Args:
-        name_or_path: ``bundled``, small and in the package; a hub id; a local folder (bare model or with a classification head,
-            transformers 4 names too); or ``random:base``, ``random:small``, ``random:tiny``.
+        name_or_path: ``bundled``, small and in the package; a hub id, also as ``owner/name@revision``; a local folder (bare model or with
+            a classification head, transformers 4 names too); or ``random:base``, ``random:small``, ``random:tiny``.
         max_length: input length in frames of 10 ms; the backbone's own where None.
         position_embeddings: ``"fit"`` keeps the pretrained positions, cut or interpolated; ``"zero"`` sets them all to zero, as the
             paper's code did.
         dtype: of the weights returned, such as ``"float32"`` or ``torch.bfloat16``.
+        revision: branch, tag or commit of a hub id.
 
     Returns:
         The backbone in evaluation mode, taking (batch, max_length, 128); its ``model`` is transformers' ``ASTModel``.
 
     Raises:
         BackboneError: it cannot be found or reached, or is not an Audio Spectrogram Transformer.
-        ConfigError: a value outside of its choices.
+        ConfigError: a value outside of its choices, or a revision of what is on no hub.
     """
-    name = _checked_name(name_or_path)
+    name = _checked_name(at_revision(name_or_path, revision))
     torch_dtype = _torch_dtype(dtype)
     length = None if max_length is None else whole_frames(max_length)  # before the weights are read
     if name in RANDOM_BACKBONES:

@@ -56,7 +56,11 @@ def test_labels_are_those_of_predict(name: str, client: Client, alone: Alone, re
         expected = alone.labels(name, path)
         assert scores(answer["results"][name]) == pytest.approx(expected, abs=TOLERANCE)
         (told,) = alone.predictors[name].predictions([path])
-        assert (answer["file"], answer["seconds"], answer["sampling_rate"]) == (path.name, told.seconds, told.sampling_rate)
+        assert (answer["file"], answer["seconds"], answer["sampling_rate"]) == (
+            path.name,
+            told.seconds,
+            told.sampling_rate,
+        )
         assert answer["results"][name]["window_count"] == told.windows
         assert answer["results"][name]["heard_seconds"] == told.heard_seconds
 
@@ -118,7 +122,9 @@ def test_fifty_clients_on_five_adapters_each_get_what_their_adapter_alone_gives(
     after = client.counters()
     counted = "astune_requests_total,method=POST,route=/v1/classify,status=200"
     assert after[counted] - before.get(counted, 0) == 150
-    batches, rows = (after[f"astune_batch_rows_{kind}"] - before[f"astune_batch_rows_{kind}"] for kind in ("count", "sum"))
+    batches, rows = (
+        after[f"astune_batch_rows_{kind}"] - before[f"astune_batch_rows_{kind}"] for kind in ("count", "sum")
+    )
     assert rows > 1.5 * batches, "requests hardly shared batches"
     assert after["astune_queue_rows"] == after["astune_places_held"] == 0
 
@@ -129,7 +135,9 @@ def test_several_files_are_answered_in_order_and_a_broken_one_fails_alone(
     paths = list(recordings.values())
     files = [("file", (path.name, path.read_bytes())) for path in paths]
     files.insert(2, ("file", ("text.wav", b"no audio")))
-    answer = client.post("/v1/classify/batch", files=files, data={"adapter": "birds", "top_k": 100, "threshold": ["0", "birds-0=0"]})
+    answer = client.post(
+        "/v1/classify/batch", files=files, data={"adapter": "birds", "top_k": 100, "threshold": ["0", "birds-0=0"]}
+    )
     assert answer.status_code == 200
     results = answer.json()["results"]
     broken = results.pop(2)
@@ -181,8 +189,12 @@ def test_questions_that_cannot_be_asked(
     assert words in answer["error"]["message"]
 
 
-def test_a_threshold_of_a_label_counts_for_the_adapters_that_have_it(client: Client, recordings: dict[str, Path]) -> None:
-    found = client.classify(recordings["one.flac"], adapter=["birds", "frogs"], threshold="birds-1=0", top_k=10)["results"]
+def test_a_threshold_of_a_label_counts_for_the_adapters_that_have_it(
+    client: Client, recordings: dict[str, Path]
+) -> None:
+    found = client.classify(recordings["one.flac"], adapter=["birds", "frogs"], threshold="birds-1=0", top_k=10)[
+        "results"
+    ]
     assert [one["label"] for one in found["birds"]["labels"]] == ["birds-1"]
     assert found["frogs"]["labels"] == []
 
@@ -220,7 +232,10 @@ def test_what_is_no_recording(content: bytes, client: Client) -> None:
     assert client.counters()["astune_decode_failures_total"] == before + 1
 
 
-@pytest.mark.parametrize("name", ["../../../x.wav", "/etc/passwd", "уж.flac", "a\nb\x1b[31m.wav", "x" * 5000 + ".wav", "-", "a=b.wav", ".wav"])
+@pytest.mark.parametrize(
+    "name",
+    ["../../../x.wav", "/etc/passwd", "уж.flac", "a\nb\x1b[31m.wav", "x" * 5000 + ".wav", "-", "a=b.wav", ".wav"],
+)
 def test_a_client_s_name_for_a_file_is_a_name_alone(
     name: str, client: Client, recordings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +258,12 @@ def test_answers_have_headers_that_keep_browsers_careful(client: Client) -> None
         assert "access-control-allow-origin" not in headers
         assert "server" not in headers
     assert client.get("/v1/adapters").headers["cache-control"] == "no-store"
-    assert client.options("/v1/classify", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}).status_code == 405
+    assert (
+        client.options(
+            "/v1/classify", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        ).status_code
+        == 405
+    )
 
 
 def test_metrics_and_health(client: Client, recordings: dict[str, Path]) -> None:
@@ -259,7 +279,15 @@ def test_metrics_and_health(client: Client, recordings: dict[str, Path]) -> None
 
 def test_the_interface_is_described_with_examples(client: Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/health", "/health/live", "/metrics", "/v1/classify", "/v1/classify/batch", "/v1/adapters", "/v1/adapters/{name}"}
+    assert set(paths) == {
+        "/health",
+        "/health/live",
+        "/metrics",
+        "/v1/classify",
+        "/v1/classify/batch",
+        "/v1/adapters",
+        "/v1/adapters/{name}",
+    }
     form = paths["/v1/classify"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["example"]["file"] == "garden.wav"
     assert set(form["schema"]["properties"]) >= {"file", "adapter", "top_k", "window", "hop", "threshold", "events"}
