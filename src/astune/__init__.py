@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
-    from astune.inference.predictor import Predictor, evaluate, predict
+    from astune.inference.once import evaluate, predict
+    from astune.inference.predictor import Predictor
     from astune.inference.review import review
     from astune.methods import parse_method
     from astune.training.config import TrainConfig
@@ -36,12 +37,12 @@ _HOMES = {
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
-    "evaluate": "astune.inference.predictor",
+    "evaluate": "astune.inference.once",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
-    "predict": "astune.inference.predictor",
+    "predict": "astune.inference.once",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }

@@ -16,7 +16,7 @@ from astune.features import rounded_features
 from astune.inference.batches import ahead, outputs, refuse_non_finite
 from astune.inference.inputs import is_single, sources
 from astune.inference.pieces import Cutting, Piece, batched
-from astune.inference.windows import Windows
+from astune.inference.windows import Hearing, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,9 +59,9 @@ class Listener:
         Yields:
             The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
         """
-        cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
-        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
-        batches = cutting.batches(heard, single=is_single(inputs))
+        cutting, hearing = Cutting(self.threads, self.batch_size, beginning), Hearing(windows, self.front_end)
+        found = ((source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None))
+        batches = cutting.batches(found, single=is_single(inputs))
         return outputs(self.model, compute, batches, self.arithmetic)
 
     def clip_outputs(
@@ -76,15 +76,16 @@ class Listener:
         Yields:
             As :meth:`outputs`; a piece starts where its clip starts in the file.
         """
+        hearing = Hearing(Windows.of(self.front_end), self.front_end)
 
         def hear(clip: Clip) -> Piece:
             path, start, end = clip.region
             try:
                 heard = listen(path, start, self.front_end.seconds, end=end, pipes=False)
             except AudioError as fault:
-                return Piece(clip.name, error=fault)
+                return Piece(clip.name, hearing, error=fault)
             features = rounded_features(heard.samples, self.front_end)
-            return Piece(clip.name, start, round(start + heard.heard_seconds, 9), features, heard.facts)
+            return Piece(clip.name, hearing, start, round(start + heard.heard_seconds, 9), features, heard.facts)
 
         with closing(ahead(hear, clips, threads=self.threads, waiting=2 * self.batch_size)) as pieces:
             yield from outputs(self.model, compute, batched(pieces, self.batch_size), self.arithmetic)

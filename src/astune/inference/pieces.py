@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from astune.data.audio import Facts
-    from astune.features import FrontEnd
     from astune.inference.inputs import Source
-    from astune.inference.windows import Window, Windows
+    from astune.inference.windows import Hearing, Window
+
+    Heard = tuple[Source, Hearing]
 
 _GROUP = 4  # windows that are cut at a time
 
@@ -40,6 +41,8 @@ class Piece:
 
     name: str
     """Of the input."""
+    hearing: Hearing
+    """How it is heard."""
     start: float = 0.0
     """Seconds from the beginning of the recording."""
     end: float = 0.0
@@ -60,8 +63,6 @@ class Piece:
 class Cutting:
     """How inputs become pieces."""
 
-    windows: Windows
-    front_end: FrontEnd
     threads: int
     """That read short recordings, or compute the features of long ones."""
     size: int
@@ -69,7 +70,7 @@ class Cutting:
     beginning: bool = False
     """Whether the first window of each is all that is heard."""
 
-    def batches(self, found: Iterator[Source], *, single: bool) -> Generator[tuple[list[Piece], Tensor], None, None]:
+    def batches(self, found: Iterator[Heard], *, single: bool) -> Generator[tuple[list[Piece], Tensor], None, None]:
         """Read inputs for the model.
 
         Args:
@@ -81,11 +82,11 @@ class Cutting:
         """
         return batched(self.pieces(found, single=single), self.size)
 
-    def pieces(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
+    def pieces(self, found: Iterator[Heard], *, single: bool) -> Generator[Piece, None, None]:
         """Read inputs.
 
         Args:
-            found: the inputs; they are drawn in the caller's thread.
+            found: the inputs, and how each is heard; they are drawn in the caller's thread.
             single: whether there is one alone, for which no threads are started to read short ones.
 
         Yields:
@@ -93,19 +94,20 @@ class Cutting:
         """
         for long, some in groupby(found, self._fills_memory):
             if long:  # drawn one by one: several at a time would fill the memory
-                for source in some:
-                    yield from self._streamed(source)
+                for heard in some:
+                    yield from self._streamed(heard)
             else:
                 yield from self._read_ahead(some, single=single)
 
-    def _fills_memory(self, source: Source) -> bool:
+    def _fills_memory(self, heard: Heard) -> bool:
         """Whether it is a long recording in memory, all of which is heard."""
+        source, hearing = heard
         if self.beginning or source.samples is None:
             return False
-        return not self.windows.one_is_enough(len(source.samples) / source.sampling_rate)
+        return not hearing.windows.one_is_enough(len(source.samples) / source.sampling_rate)
 
-    def _read_ahead(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
-        met = (self._first(one) if self.beginning and one.read_once else one for one in found)
+    def _read_ahead(self, found: Iterator[Heard], *, single: bool) -> Iterator[Piece]:
+        met = (self._first(one) if self.beginning and one[0].read_once else one for one in found)
         begun = ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
         with closing(begun):
             for one in begun:
@@ -114,38 +116,35 @@ class Cutting:
                 else:
                     yield from self._streamed(one)
 
-    def _begin(self, one: Source | Piece) -> Piece | Source:
+    def _begin(self, one: Heard | Piece) -> Piece | Heard:
         """The only piece of a recording. One that has more comes back as it is, and so does a pipe: it is read where it is met."""
-        return one if isinstance(one, Piece) or one.read_once else self._first(one)
+        return one if isinstance(one, Piece) or one[0].read_once else self._first(one)
 
-    def _first(self, source: Source) -> Piece | Source:
+    def _first(self, heard: Heard) -> Piece | Heard:
+        source, hearing = heard
         try:
-            recording = source.beginning(self.windows.window)
-            if not (self.beginning or self.windows.one_is_enough(recording.seconds)):
-                return source
+            recording = source.beginning(hearing.windows.window)
+            if not (self.beginning or hearing.windows.one_is_enough(recording.seconds)):
+                return heard
             end = len(recording.samples) / SAMPLING_RATE
-            features = rounded_features(recording.samples, self.front_end)
-            return Piece(source.name, 0.0, end, features, recording.facts)
+            features = rounded_features(recording.samples, hearing.front_end)
+            return Piece(source.name, hearing, 0.0, end, features, recording.facts)
         except AudioError as fault:
-            return Piece(source.name, error=fault)
+            return Piece(source.name, hearing, error=fault)
 
-    def _streamed(self, source: Source) -> Iterator[Piece]:
+    def _streamed(self, heard: Heard) -> Iterator[Piece]:
         """The pieces of a long recording."""
+        source, hearing = heard
         stream = source.stream()
-        cut = partial(_some, self.windows.over(stream))
+        cut = partial(_some, hearing.windows.over(stream))
         with closing(stream), closing(ahead(cut, repeat(None), threads=1, waiting=2)) as groups:
-            heard = partial(self._piece, source.name)
-            with closing(ahead(heard, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
+            made = partial(_piece, source.name, hearing)
+            with closing(ahead(made, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
                 held = next(featured)
                 for piece in featured:
                     yield held
                     held = piece
                 yield replace(held, facts=stream.facts)
-
-    def _piece(self, name: str, window: Window | AudioError) -> Piece:
-        if isinstance(window, AudioError):
-            return Piece(name, error=window)
-        return Piece(name, window.start, window.end, rounded_features(window.samples, self.front_end))
 
 
 def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], Tensor], None, None]:
@@ -162,6 +161,12 @@ def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], 
     while batch := list(islice(left, size)):
         features = [torch.from_numpy(one.features).float() for one in batch if one.features is not None]
         yield batch, torch.stack(features) if features else torch.empty(0, 1)
+
+
+def _piece(name: str, hearing: Hearing, window: Window | AudioError) -> Piece:
+    if isinstance(window, AudioError):
+        return Piece(name, hearing, error=window)
+    return Piece(name, hearing, window.start, window.end, rounded_features(window.samples, hearing.front_end))
 
 
 def _some(windows: Iterator[Window], _: None) -> list[Window | AudioError]:

@@ -135,6 +135,16 @@ class Windows:
         return round(number * self.hop * SAMPLING_RATE)
 
 
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """How an input is heard, by the model that hears it."""
+
+    windows: Windows
+    """In which recordings are cut."""
+    front_end: FrontEnd
+    """How a window becomes features."""
+
+
 def _window(start: int, samples: NDArray[np.float32]) -> Window:
     return Window(start / SAMPLING_RATE, (start + len(samples)) / SAMPLING_RATE, samples)
 
