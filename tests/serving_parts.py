@@ -42,7 +42,7 @@ def write_adapter(folder: Path, name: str, seed: int = 0) -> Path:
     model.thresholds = thresholds
     with torch.no_grad():
         for parameter in model.trained_parameters().values():
-            parameter += 0.05 * torch.randn_like(parameter)
+            parameter.add_(0.05 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return folder
 
@@ -63,7 +63,9 @@ def write_recordings(folder: Path) -> dict[str, Path]:
 class Client(httpx.Client):
     """Asks a running service."""
 
-    def classify(self, path: Path | bytes, *, status: int = 200, name: str | None = None, **fields: Any) -> dict[str, Any]:
+    def classify(
+        self, path: Path | bytes, *, status: int = 200, name: str | None = None, **fields: Any
+    ) -> dict[str, Any]:
         content = path if isinstance(path, bytes) else path.read_bytes()
         shown = name if name is not None else path.name if isinstance(path, Path) else "sound.wav"
         answer = self.post("/v1/classify", files={"file": (shown, content)}, data=fields)

@@ -11,13 +11,6 @@ from astune.adapter_info import AdapterInfo
 
 _ROBIN: JsonDict = {"label": "robin", "score": 0.93}
 _HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
-    "seconds": 12.5,
-    "heard_seconds": 12.5,
-    "windows": 2,
-    "window": 10.255,
-    "hop": 10.255,
-    "pool": "mean",
-}
 
 
 class LabelScore(BaseModel):

@@ -30,7 +30,9 @@ class Model:
         self.busy.set()
         self.go.wait()
         self.batches.append([float(row[0]) for row in rows])
-        return [ValueError(adapter) if adapter == "broken" else row * 2 for row, adapter in zip(rows, adapters, strict=True)]
+        return [
+            ValueError(adapter) if adapter == "broken" else row * 2 for row, adapter in zip(rows, adapters, strict=True)
+        ]
 
 
 def in_loop(test: Callable[[Batcher, Model], Coroutine[Any, Any, None]], **limits: Any) -> Model:
@@ -39,7 +41,9 @@ def in_loop(test: Callable[[Batcher, Model], Coroutine[Any, Any, None]], **limit
 
     async def run() -> None:
         with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(model, executor, **{"max_batch": 4, "max_wait": 0.0, "max_queue": 8, "metrics": metrics, **limits})
+            batcher = Batcher(
+                model, executor, **{"max_batch": 4, "max_wait": 0.0, "max_queue": 8, "metrics": metrics, **limits}
+            )
             running = asyncio.create_task(batcher.run())
             try:
                 await test(batcher, model)
