@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
     from astune.export import export_adapter
+    from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from astune.inference.review import review
     from astune.inference.runtime import predict
     from astune.methods import parse_method
+    from astune.sharing import push_to_hub
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
@@ -42,11 +44,13 @@ _HOMES = {
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "export_adapter": "astune.export",
+    "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
     "predict": "astune.inference.runtime",
+    "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -64,11 +68,13 @@ __all__ = [
     "embed",
     "evaluate",
     "export_adapter",
+    "import_peft",
     "load_backbone",
     "load_data",
     "parse_method",
     "plan_methods",
     "predict",
+    "push_to_hub",
     "review",
     "train",
 ]

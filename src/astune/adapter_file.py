@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
+from astune.backbone.licence import licence_of
 from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
@@ -62,7 +63,7 @@ def write(folder: str | Path, adapter: Adapter) -> None:
     absent = {name for name in ("negatives", "thresholds") if not getattr(adapter.config, name)}  # as files were before
     record = adapter.config.model_dump(mode="json", exclude=absent) | {"format_version": FORMAT_VERSION} | _ANSWERS
     texts = {
-        CARD: model_card(adapter.config),
+        CARD: model_card(adapter.config, base_license=licence_of(adapter.config.backbone.name_or_path)),
         CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
     try:
@@ -146,7 +147,7 @@ def read(name_or_path: str | Path) -> Adapter:
     """Read an adapter folder.
 
     Args:
-        name_or_path: the folder, or the hub id of one.
+        name_or_path: the folder, or the hub id of one, also as ``user/name@revision``.
 
     Returns:
         The adapter.

@@ -16,6 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from astune import adapter_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference
 from astune.backbone import Backbone, load_backbone
+from astune.backbone.hub import at_revision
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, listing, unknown
@@ -24,6 +25,7 @@ from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
 from astune.names import Pooling
+from astune.sharing import Pushed, push_to_hub
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
 from astune.tasks import SINGLE_LABEL
@@ -347,20 +349,24 @@ class AudioClassifier(Summarised, nn.Module):
         return model.eval()
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, backbone: str | Path | Backbone | None = None) -> Self:
+    def from_pretrained(
+        cls, name_or_path: str | Path, backbone: str | Path | Backbone | None = None, *, revision: str | None = None
+    ) -> Self:
         """Load an adapter and the backbone it was trained on.
 
         Args:
-            name_or_path: an adapter folder, or the hub id of one.
+            name_or_path: an adapter folder, or the hub id of one, also as ``user/name@revision``.
             backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+            revision: branch, tag or commit of a hub id; the default branch where None.
 
         Returns:
             The classifier, in float32 and evaluation mode; its logits equal the saved one's bit for bit on the same machine.
 
         Raises:
             AdapterError: the folder is no adapter, or the backbone is another than the one it was trained on.
+            ConfigError: a revision of a folder, or one that is none.
         """
-        return cls.from_adapter(adapter_file.read(name_or_path), backbone)
+        return cls.from_adapter(adapter_file.read(at_revision(name_or_path, revision)), backbone)
 
     def save_pretrained(self, folder: str | Path, **about: Any) -> None:
         """Write an adapter folder: weights, configuration, model card.
@@ -370,6 +376,25 @@ class AudioClassifier(Summarised, nn.Module):
             about: as for :meth:`to_adapter`.
         """
         adapter_file.write(folder, self.to_adapter(**about))
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Share what was trained on the Hugging Face hub, see :func:`astune.push_to_hub`.
+
+        The folder that training wrote has its settings and scores too; :func:`astune.push_to_hub` shares it with them.
+
+        Args:
+            repo_id: ``user/name``; made if it is not there.
+            options: as for :func:`astune.push_to_hub`, and as for :meth:`to_adapter`.
+
+        Returns:
+            Where it is, and what was left out.
+
+        Raises:
+            ConfigError: a name, a licence or a revision that can be none.
+            HubError: there is no token, or the hub cannot be reached or refuses.
+        """
+        about = {name: options.pop(name) for name in ("compute_dtype", *_ABOUT) if name in options}
+        return push_to_hub(self.to_adapter(**about), repo_id, **options)
 
     def merge_and_unload(self) -> AudioClassifier:
         """Fold what was trained into a copy of the backbone.

@@ -56,5 +56,5 @@ FRAME, HOP = 400, 160
 LONGEST_INPUT = 360_000
 """Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""
 
-ExportFormat = Literal["onnx"]
+ExportFormat = Literal["onnx", "peft", "transformers"]
 """Formats that adapters are exported to; each is a file in ``astune/export/``."""

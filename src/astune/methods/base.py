@@ -6,7 +6,7 @@ A method is a frozen configuration (a field = a quantity of the paper) that know
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -64,6 +64,27 @@ def layer_indices(layers: str, n_layers: int) -> list[int]:
     if max(chosen) >= n_layers:
         raise ConfigError(f"layers={layers}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
     return sorted(chosen)
+
+
+def layers_text(indices: Collection[int], n_layers: int) -> str:
+    """The inverse of :func:`layer_indices`.
+
+    Args:
+        indices: of layers, at least one.
+        n_layers: layers of the backbone.
+
+    Returns:
+        ``all``, or indices and ranges joined by ``|``.
+    """
+    if len(set(indices)) == n_layers:
+        return "all"
+    spans: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if spans and index == spans[-1][-1] + 1:
+            spans[-1].append(index)
+        else:
+            spans.append([index])
+    return "|".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
 
 
 @checked

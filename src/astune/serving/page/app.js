@@ -101,7 +101,9 @@ async function analyseOne(sound, asked, signal) {
   };
   on.upload(0);
   try {
-    [sound.answer, sound.fault] = [await classify(sound.file, sound.name, asked, on, signal), null];
+    const answer = await classify(sound.file, sound.name, asked, on, signal);
+    // The name as the user knows it: forms have no quotes and line breaks in names, and send escapes of them.
+    [sound.answer, sound.fault] = [{ ...answer, file: sound.name }, null];
     sound.say("done", "done");
     announce(`${sound.name} is done. ${spoken(sound.answer)}`);
   } catch (fault) {

@@ -11,7 +11,7 @@ class Sound {
 
   constructor(file, name) {
     [this.file, this.name] = [file, name];
-    this.state = element("span", { class: "state" }, "not analysed");
+    this.state = element("span", { class: "state" }, "new");
     this.show = element("button", { type: "button", class: "show" }, element("span", { class: "name", dir: "auto" }, name), element("span", { class: "quiet" }, size(file.size)), this.state);
     this.remove = button("×", null, { class: "remove", "aria-label": `Remove ${name}` });
     this.line = element("li", {}, this.show, this.remove);

@@ -1,5 +1,5 @@
 // Results as files that others open, byte for byte as `astune predict --format` writes them: CSV, Audacity's label tracks, Raven's
-// selection tables. tests/browser compares them. Names of files come from the server, which has made them printable.
+// selection tables. tests/browser compares them.
 
 const COLUMNS = ["file_name", "start", "end", "label", "score", "seconds", "heard_seconds", "windows", "window", "hop", "pool"];
 const SELECTION = [
@@ -23,13 +23,25 @@ export function shortest(value, decimals) {
   return Math.abs(rounded) >= 1e-4 ? `${rounded}` : rounded.toExponential().replace(/e-(\d)$/, "e-0$1");
 }
 
+// As in printable.py: control characters, marks of direction, line separators, halves of letters.
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+const ESCAPES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/** Text in which what would be obeyed or cannot be shown is an escape. */
+export function printable(text) {
+  return text.replace(UNPRINTABLE, (letter) => {
+    const code = letter.charCodeAt(0).toString(16);
+    return ESCAPES[letter] ?? (code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`);
+  });
+}
+
 const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 const commas = (cells) => `${cells.map((cell) => quoted(String(cell))).join(",")}\n`;
-const tabs = (cells) => `${cells.join("\t")}\n`;
+const tabs = (cells) => `${cells.map((cell) => printable(String(cell))).join("\t")}\n`;
 
-function csv({ file, rows, seconds, result, pool }) {
+function csv({ file, rows, heard, pool }) {
   const known = [
-    shortest(seconds, 3), shortest(result.heard_seconds, 3), result.window_count, shortest(result.window, 6), shortest(result.hop, 6), pool,
+    shortest(heard.seconds, 3), shortest(heard.heard_seconds, 3), heard.windows, shortest(heard.window, 6), shortest(heard.hop, 6), pool,
   ];
   const cells = (row) => [file, shortest(row.start, 6), shortest(row.end, 6), row.label, shortest(row.score, 6), ...known];
   return commas(COLUMNS) + rows.map((row) => commas(cells(row))).join("");
@@ -39,9 +51,9 @@ function audacity({ rows }) {
   return rows.map((row) => tabs([fixed(row.start, 6), fixed(row.end, 6), row.label])).join("");
 }
 
-function raven({ file, rows, result, pool, rate }) {
+function raven({ file, rows, heard, pool, rate }) {
   const highest = Number(Math.min(HIGHEST, rate / 2).toPrecision(6));
-  const known = [fixed(result.heard_seconds, 3), result.window_count, pool];
+  const known = [fixed(heard.heard_seconds, 3), heard.windows, pool];
   const cells = (row, place) => [
     place + 1, "Spectrogram 1", 1, fixed(row.start, 6), fixed(row.end, 6), 0, highest, file, file.split("/").at(-1), row.label,
     fixed(row.score, 6), ...known,
@@ -62,8 +74,8 @@ export function table(answer, name, kind) {
   const rows = {
     events: () => result.events.map(({ onset, offset, label, score }) => ({ start: onset, end: offset, label, score })),
     windows: () => result.windows.flatMap(({ start, end, labels }) => labels.map((one) => ({ start, end, ...one }))),
-    labels: () => result.labels.map((one) => ({ start: 0, end: result.heard_seconds, ...one })),
+    labels: () => result.labels.map((one) => ({ start: 0, end: result.heard.heard_seconds, ...one })),
   }[kind]();
-  const pool = kind === "labels" ? result.pool : ""; // windows and events are not pooled
-  return { file: answer.file, seconds: answer.seconds, rate: answer.sampling_rate, result, rows, pool };
+  const pool = kind === "labels" ? result.heard.pool : ""; // windows and events are not pooled
+  return { file: answer.file, rows, heard: result.heard, pool, rate: answer.sampling_rate };
 }
