@@ -179,7 +179,7 @@ def test_a_timeline_is_played_by_a_click_and_with_the_keyboard(page: Page, recor
     tables.get_by_text(re.compile(r"^Table of \d+ labels of windows$")).click()
     rows = tables.get_by_role("table", name="windows found by birds").get_by_role("row")
     total = sum(len(one["labels"]) for one in answer["windows"])
-    assert rows.count() == 1 + min(100, total)
+    expect(rows).to_have_count(1 + min(100, total))
     rows.nth(5).get_by_role("button").click()
     page.wait_for_timeout(200)
     assert not paused()
