@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from astune.data import load_data
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
+    from astune.export import export_adapter
+    from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from astune.inference.review import review
     from astune.inference.runtime import predict
     from astune.methods import parse_method
+    from astune.sharing import push_to_hub
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
@@ -40,11 +43,14 @@ _HOMES = {
     "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
+    "export_adapter": "astune.export",
+    "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
     "predict": "astune.inference.runtime",
+    "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -61,11 +67,14 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "export_adapter",
+    "import_peft",
     "load_backbone",
     "load_data",
     "parse_method",
     "plan_methods",
     "predict",
+    "push_to_hub",
     "review",
     "train",
 ]

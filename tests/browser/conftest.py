@@ -37,7 +37,9 @@ MOST_SECONDS = 60.0
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
     """Tones that come and go in noise; (samples,)."""
     draw, times = np.random.default_rng(seed), np.arange(round(seconds * RATE)) / RATE
-    tones = sum(np.sin(2 * np.pi * f * times) * (np.sin(2 * np.pi * times / p) > 0) for f, p in ((440, 1.7), (2500, 2.9)))
+    tones = sum(
+        np.sin(2 * np.pi * f * times) * (np.sin(2 * np.pi * times / p) > 0) for f, p in ((440, 1.7), (2500, 2.9))
+    )
     samples: np.ndarray = 0.15 * tones + 0.01 * draw.standard_normal(len(times))
     return samples
 
@@ -122,7 +124,10 @@ def open_page(browser: Browser, server: str) -> Iterator[Open]:
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: None if request.url.startswith((address, "blob:")) else elsewhere.append(request.url))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((address, "blob:")) else elsewhere.append(request.url),
+        )
         page.goto(address)
         page.locator("#adapters input").first.wait_for()
         return page
@@ -144,9 +149,16 @@ def page(open_page: Open) -> Page:
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Sounds by what they are for."""
     folder = tmp_path_factory.mktemp("sounds")
-    named = {"short": "robin.wav", "long": 'garden, "dawn" é.wav', "html": "<b>bold<img src=x onerror=window.hacked=1>.wav"}
+    named = {
+        "short": "robin.wav",
+        "long": 'garden, "dawn" é.wav',
+        "html": "<b>bold<img src=x onerror=window.hacked=1>.wav",
+    }
     for number, (kind, name) in enumerate(named.items()):
         soundfile.write(folder / name, sound(9.3 if kind == "long" else 0.6, number), RATE)
     (folder / "broken.wav").write_bytes(b"this is no sound" * 50)
     soundfile.write(folder / "endless.flac", sound(MOST_SECONDS + 5), RATE)
-    return {kind: folder / name for kind, name in named.items()} | {"broken": folder / "broken.wav", "endless": folder / "endless.flac"}
+    return {kind: folder / name for kind, name in named.items()} | {
+        "broken": folder / "broken.wav",
+        "endless": folder / "endless.flac",
+    }

@@ -44,9 +44,7 @@ def analyse(page: Page) -> dict[str, Any]:
 
 def bars(page: Page, name: str) -> list[tuple[str, float]]:
     lines = page.get_by_role("article", name=f"Labels by {name}").get_by_role("listitem")
-    return [
-        (line.locator(".label").inner_text(), float(line.locator(".score").inner_text())) for line in lines.all()
-    ]
+    return [(line.locator(".label").inner_text(), float(line.locator(".score").inner_text())) for line in lines.all()]
 
 
 def test_an_uploaded_sound_has_the_labels_of_each_adapter(page: Page, recordings: Recordings, adapters: Path) -> None:
@@ -58,15 +56,19 @@ def test_an_uploaded_sound_has_the_labels_of_each_adapter(page: Page, recordings
         shown = bars(page, name)
         assert {label for label, _ in shown} == set(labels)
         assert [label for label, _ in shown] == [one["label"] for one in expected]
-        assert [score for _, score in shown] == pytest.approx([one["score"] for one in expected], abs=0.0005 + TOLERANCE)
-        widths = page.get_by_role("article", name=f"Labels by {name}").locator(".fill").all()
-        assert [float((bar.get_attribute("style") or "").split()[1].rstrip("%;")) / 100 for bar in widths] == pytest.approx(
-            [one["score"] for one in expected], abs=TOLERANCE
+        assert [score for _, score in shown] == pytest.approx(
+            [one["score"] for one in expected], abs=0.0005 + TOLERANCE
         )
+        widths = page.get_by_role("article", name=f"Labels by {name}").locator(".fill").all()
+        assert [
+            float((bar.get_attribute("style") or "").split()[1].rstrip("%;")) / 100 for bar in widths
+        ] == pytest.approx([one["score"] for one in expected], abs=TOLERANCE)
     marks = page.get_by_role("article", name="Labels by weather").locator(".threshold").all()
     assert {mark.get_attribute("title") for mark in marks} == {"Threshold 0.300", "Threshold 0.500", "Threshold 0.700"}
     expect(page.get_by_role("status")).to_contain_text("robin.wav is done. birds: ")
-    expect(page.locator("#picture")).to_have_attribute("aria-label", re.compile(r"^Waveform and spectrogram of 0\.6 s: loudest at "))
+    expect(page.locator("#picture")).to_have_attribute(
+        "aria-label", re.compile(r"^Waveform and spectrogram of 0\.6 s: loudest at ")
+    )
 
 
 def findings(file: str, answer: dict[str, Any], name: str, kind: str) -> Findings:
@@ -122,7 +124,16 @@ def test_a_saved_table_is_what_the_command_prints(
     page.get_by_label("Events").check()
     analyse(page)
     monkeypatch.chdir(recordings["long"].parent)
-    command = ["astune", "predict", str(adapters / "birds"), recordings["long"].name, "--window", "0.5", "--threshold", "0.3"]
+    command = [
+        "astune",
+        "predict",
+        str(adapters / "birds"),
+        recordings["long"].name,
+        "--window",
+        "0.5",
+        "--threshold",
+        "0.3",
+    ]
     monkeypatch.setattr(sys, "argv", [*command, "--device", "cpu", *options])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -170,7 +181,9 @@ def test_a_timeline_is_played_by_a_click_and_with_the_keyboard(page: Page, recor
         start = answer["windows"][step]["start"]
         expect(slider).to_have_attribute("aria-valuenow", f"{start:.1f}")
         best = answer["windows"][step]["labels"][0]
-        expect(slider).to_have_attribute("aria-valuetext", re.compile(re.escape(f"{best['label']} {best['score']:.3f}")))
+        expect(slider).to_have_attribute(
+            "aria-valuetext", re.compile(re.escape(f"{best['label']} {best['score']:.3f}"))
+        )
         page.wait_for_timeout(50)
         assert time() == pytest.approx(start, abs=0.01)
     assert paused()
@@ -199,7 +212,9 @@ def test_several_sounds_are_analysed_one_after_the_other(page: Page, recordings:
     expect(page.get_by_role("button", name=re.compile("^Analyse"))).to_be_disabled()
     page.get_by_role("button", name="broken.wav").first.click()
     expect(page.locator("#answer .fault")).to_contain_text("broken.wav")
-    expect(page.locator("#picture-note")).to_have_text("This browser cannot play or draw this file. The server may read it all the same.")
+    expect(page.locator("#picture-note")).to_have_text(
+        "This browser cannot play or draw this file. The server may read it all the same."
+    )
     page.get_by_role("button", name="Remove broken.wav").click()
     expect(page.locator("#queue li")).to_have_count(2)
     expect(page.locator(".file .name")).to_have_text(recordings["long"].name)
@@ -215,7 +230,9 @@ def test_what_the_server_refuses_is_said_in_its_words(page: Page, recordings: Re
     choose(page, "birds")
     page.get_by_role("button", name="Analyse").click()
     with recordings["endless"].open("rb") as stream:
-        answer = httpx.post(f"{server}/v1/classify", data={"adapter": "birds"}, files={"file": ("endless.flac", stream)})
+        answer = httpx.post(
+            f"{server}/v1/classify", data={"adapter": "birds"}, files={"file": ("endless.flac", stream)}
+        )
     assert answer.status_code == 413
     expect(page.locator("#answer .fault")).to_have_text(f"endless.flac: {answer.json()['error']['message']}")
     page.get_by_text("Settings").click()
@@ -251,7 +268,11 @@ def test_a_busy_server_is_asked_again(page: Page, recordings: Recordings) -> Non
         if len(refused) > 1:
             route.continue_()
             return
-        route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": {"code": "queue_full", "message": "the queue is full"}})
+        route.fulfill(
+            status=429,
+            headers={"retry-after": "1"},
+            json={"error": {"code": "queue_full", "message": "the queue is full"}},
+        )
 
     page.route("**/v1/classify", once)
     add(page, recordings["short"])

@@ -39,12 +39,34 @@ def test_log_mel_energies_are_the_front_ends(page: Page, samples: int) -> None:
     assert np.abs(np.array(found) - exact).max() < 1e-5  # of what both compute in float64
 
 
-NUMBERS = [0.0, 0.5, 1.0, 1 / 3, 1e-7, 5e-7, 1e-6, 1.5e-6, 9.9e-5, 1e-4, 1 / 128, 3 / 128, 5 / 128, 127 / 128, 0.9999995, 0.99999949]
+NUMBERS = [
+    0.0,
+    0.5,
+    1.0,
+    1 / 3,
+    1e-7,
+    5e-7,
+    1e-6,
+    1.5e-6,
+    9.9e-5,
+    1e-4,
+    1 / 128,
+    3 / 128,
+    5 / 128,
+    127 / 128,
+    0.9999995,
+    0.99999949,
+]
 
 
 def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
     draw = np.random.default_rng(0)
-    numbers = [*NUMBERS, *draw.uniform(0, 1, 2000), *draw.uniform(0, 20_000, 2000), *(draw.integers(0, 10**7, 2000) / 16_000)]
+    numbers = [
+        *NUMBERS,
+        *draw.uniform(0, 1, 2000),
+        *draw.uniform(0, 20_000, 2000),
+        *(draw.integers(0, 10**7, 2000) / 16_000),
+    ]
     numbers += [float(np.float32(one)) for one in draw.uniform(0, 1, 2000)] + list(draw.integers(0, 10**6, 2000) / 128)
     numbers = [float(one) for one in numbers]
     found = page.evaluate(
@@ -78,7 +100,9 @@ def test_tables_are_the_writers(page: Page, form: Format, rate: int) -> None:
         }""",
         [answer, form],
     )
-    found = Findings(str(answer["file"]), tuple(Row(*row) for row in rows), 10_802.123, 10_802.0004, 9, 0.995, 1 / 3, None, rate)
+    found = Findings(
+        str(answer["file"]), tuple(Row(*row) for row in rows), 10_802.123, 10_802.0004, 9, 0.995, 1 / 3, None, rate
+    )
     assert text == WRITERS[form].text(found)
 
 

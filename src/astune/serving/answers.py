@@ -10,14 +10,7 @@ from pydantic.config import JsonDict
 from astune.adapter_info import AdapterInfo
 
 _ROBIN: JsonDict = {"label": "robin", "score": 0.93}
-_HEARD: JsonDict = {
-    "seconds": 12.5,
-    "heard_seconds": 12.5,
-    "windows": 2,
-    "window": 10.255,
-    "hop": 10.255,
-    "pool": "mean",
-}
+_HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
 
 
 class LabelScore(BaseModel):
@@ -42,24 +35,17 @@ class FoundEvent(LabelScore):
     offset: float
 
 
-class Heard(BaseModel):
-    """What was heard of a recording."""
-
-    seconds: float = Field(description="Of the recording.")
-    heard_seconds: float = Field(description="Of it, that lie in some window.")
-    windows: int
-    window: float = Field(description="Seconds of each.")
-    hop: float = Field(description="Seconds from the start of one to the start of the next.")
-    pool: str = Field(description="How scores of windows became those of the recording.")
-
-
 class Result(BaseModel):
     """What one adapter says of a recording."""
 
     labels: list[LabelScore] = Field(description="Of the whole recording, the likeliest first.")
     windows: list[WindowLabels] | None = Field(None, description="Where window or hop was given.")
     events: list[FoundEvent] | None = Field(None, description="Where events were asked for.")
-    heard: Heard
+    heard_seconds: float = Field(description="Of the recording, that lie in some window.")
+    window_count: int = Field(description="Windows that were heard.")
+    window: float = Field(description="Seconds of each.")
+    hop: float = Field(description="Seconds from the start of one to the start of the next.")
+    pool: Literal["mean", "max", "first"] = Field(description="How scores of windows became those of the recording.")
     notes: list[str] = Field(description="What to know of this answer, such as where thresholds come from.")
 
 
@@ -77,7 +63,7 @@ class Classified(BaseModel):
             "examples": [
                 {
                     "file": "garden.wav", "seconds": 12.5, "sampling_rate": 44100, "doubts": [],
-                    "results": {"birds": {"labels": [_ROBIN], "heard": _HEARD, "notes": []}},
+                    "results": {"birds": {"labels": [_ROBIN], **_HEARD, "notes": []}},
                 }
             ]
         }

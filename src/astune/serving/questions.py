@@ -160,10 +160,10 @@ class Asked:
                 for row in of_events(timeline, self.events.finder).rows
             ]
         heard = {
-            "seconds": timeline.seconds, "heard_seconds": timeline.heard_seconds, "windows": len(timeline.starts),
-            "window": timeline.window, "hop": timeline.hop, "pool": one.pool,
+            "heard_seconds": timeline.heard_seconds, "window_count": len(timeline.starts), "window": timeline.window,
+            "hop": timeline.hop, "pool": one.pool,
         }  # fmt: skip
-        return found | {"heard": heard, "notes": self.notes}
+        return found | heard | {"notes": self.notes}
 
 
 def _by_window(timeline: Timeline, rows: Sequence[Row]) -> list[dict[str, Any]]:
