@@ -1,5 +1,7 @@
-"""The Hugging Face hub on this machine: what its client asks over HTTP to make, read and write repositories, and a second server that keeps
-large files, as on the hub. Nothing here leaves the machine."""
+"""The Hugging Face hub on this machine: what its client asks over HTTP to make, read and write repositories.
+
+A second server keeps large files, as on the hub. Nothing here leaves the machine.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from huggingface_hub.repocard_data import model_index_to_eval_results
@@ -120,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _content(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _send(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def _send(self, status: int, body: bytes = b"", /, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -155,7 +157,11 @@ class _Hub(_Handler):
                 self._json({"error": "as the test wants it"}, status, **headers)
                 return
         if token not in {None, WRITER, READER}:
-            self._json({"error": "Invalid username or password."}, 401, X_Error_Message="Invalid credentials in Authorization header")
+            self._json(
+                {"error": "Invalid username or password."},
+                401,
+                X_Error_Message="Invalid credentials in Authorization header",
+            )
         elif path == "/api/repos/create":
             self._create(json.loads(body), token)
         elif path == "/api/validate-yaml":
@@ -268,10 +274,14 @@ class _Hub(_Handler):
             self._json({"error": "Entry not found"}, 404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
         else:
             content = repository.commits[commit][file]
-            etag = {"X_Repo_Commit": commit, "X_Linked_Etag": f'"{_oid(file, content)}"', "X_Linked_Size": str(len(content))}
+            etag = {
+                "X_Repo_Commit": commit,
+                "X_Linked_Etag": f'"{_oid(file, content)}"',
+                "X_Linked_Size": str(len(content)),
+            }
             if _is_large(file):
                 where = f"{self.hub.storage}/objects/{hashlib.sha256(content).hexdigest()}"
-                self._send(302, Location=where, **etag)
+                self._send(302, b"", Location=where, **etag)
             else:
                 self._send(200, content, ETag=etag.pop("X_Linked_Etag"), **etag)
 

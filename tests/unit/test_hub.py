@@ -85,7 +85,9 @@ def test_a_model_without_what_is_asked_for(hub: LocalHub) -> None:
 
 def test_a_gated_model(hub: LocalHub, backbone: Files) -> None:
     hub.add(REPO, backbone, gated=True)
-    with pytest.raises(BackboneError, match=rf"gated; ask for access on {hub.endpoint}/{REPO}, and log in with 'hf auth"):
+    with pytest.raises(
+        BackboneError, match=rf"gated; ask for access on {hub.endpoint}/{REPO}, and log in with 'hf auth"
+    ):
         load_backbone(REPO)
 
 
@@ -156,13 +158,13 @@ def test_all_files_are_of_one_commit(hub: LocalHub, monkeypatch: pytest.MonkeyPa
     repository = hub.add(REPO, {"config.json": b"1", "model.safetensors": b"1"})
     from huggingface_hub import hf_hub_download
 
-    def download(repo: str, name: str, **options: str) -> str:
-        path = hf_hub_download(repo, name, **options)
+    def download(repo: str, name: str, revision: str) -> str:
+        path = hf_hub_download(repo, name, revision=revision)
         repository.write({"config.json": b"2", "model.safetensors": b"2"})
         hub.objects.update(
             {"d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35": b"2"}  # SHA-256 of "2"
         )
-        return str(path)
+        return path
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     for _ in range(2):  # from the hub, then from the cache
@@ -217,7 +219,7 @@ def test_what_is_no_name_of_a_revision_is_not_asked_for(hub: LocalHub, name: str
 def test_a_download_that_is_cut_off_leaves_nothing_that_is_trusted(
     hub: LocalHub, backbone: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits between its tries
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its tries
     hub.add(REPO, backbone)
     hub.cut_after = 1000
     with pytest.raises(BackboneError, match="cannot be had from the hub"):
@@ -260,7 +262,9 @@ def test_a_cache_that_may_lack_an_optional_file_is_used_offline_and_says_so(
     find_files(REPO, ["config.json"])
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert find_files(REPO, ["config.json"], OPTIONAL).keys() == {"config.json"}
-    assert "from the cache without preprocessor_config.json, which it may have: HF_HUB_OFFLINE" in capsys.readouterr().err
+    assert (
+        "from the cache without preprocessor_config.json, which it may have: HF_HUB_OFFLINE" in capsys.readouterr().err
+    )
 
 
 def test_a_failure_while_an_optional_file_is_fetched_is_not_taken_for_its_absence(hub: LocalHub) -> None:
@@ -272,7 +276,7 @@ def test_a_failure_while_an_optional_file_is_fetched_is_not_taken_for_its_absenc
 
 def test_a_server_that_is_no_hub(monkeypatch: pytest.MonkeyPatch, hub: LocalHub) -> None:
     hub.add(REPO, {"config.json": b"1"})
-    monkeypatch.setattr("tests.local_hub._Hub._resolve", lambda self, path, token: self._send(200, b"hello"))
+    monkeypatch.setattr("tests.local_hub._Hub._resolve", lambda self, _, __: self._send(200, b"hello"))
     with pytest.raises(BackboneError, match=r"names no commit \(X-Repo-Commit\); is HF_ENDPOINT a hub\?"):
         find_files(REPO, ["config.json"])
 
