@@ -21,6 +21,7 @@ LAYERS = (
     ("training", "inference"),
     ("experiments",),
     ("reporting",),
+    ("export", "serving"),
     ("cli",),
 )
 """Folders from the lowest to the highest; docs/architecture.md states them."""

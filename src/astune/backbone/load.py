@@ -7,12 +7,13 @@ Whatever the file holds, the model comes back in float32 unless asked otherwise,
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
@@ -124,6 +125,29 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
     return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
+def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
+    """The classification head that a backbone's file has beside the backbone.
+
+    Args:
+        name_or_path: as for :func:`load_backbone`.
+
+    Returns:
+        Tensors as transformers names them, such as ``classifier.dense.weight``; none of a bare backbone.
+
+    Raises:
+        BackboneError: the file cannot be found or read.
+    """
+    name = _checked_name(name_or_path)
+    if name in RANDOM_BACKBONES:
+        return {}
+    path = find_files(_source(name), [_WEIGHTS])[_WEIGHTS]
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key).float() for key in file.keys() if key.startswith("classifier.")}  # noqa: SIM118
+    except (SafetensorError, OSError) as fault:
+        raise BackboneError(f"{path} cannot be loaded: {fault}") from fault
+
+
 def _checked_name(name_or_path: str | Path) -> str:
     name = str(name_or_path)
     if name.startswith("random:") and name not in RANDOM_BACKBONES:
@@ -157,7 +181,7 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
     files = find_files(_source(name), [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
     _checked_config(files[_CONFIG], name)
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             loaded: Any = ASTModel.from_pretrained(
                 files[_WEIGHTS].parent,
                 dtype="auto",
@@ -207,15 +231,17 @@ def _checked_config(path: Path, name: str) -> ASTConfig:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without its loading bar and its list of unused head weights: what matters of either is checked here."""
+def quiet_transformers() -> Iterator[None]:
+    """Without its bars, its list of unused head weights and its remarks on mel filters: what matters of them is checked here."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -129,6 +129,20 @@ def mel_filters(num_mel_bins: int) -> Tensor:
     return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
 
+def frame_spectra() -> Tensor:
+    """The spectrum of a frame as a product with its samples: DC removal, pre-emphasis and window are linear, as the transform is.
+
+    Returns:
+        (400, 257), complex128: row n is the spectrum of a frame that is 1 at sample n and 0 elsewhere.
+    """
+    frames = torch.eye(FRAME, dtype=torch.float64)
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    window = torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
+    emphasised = frames[:, 1:] - _PREEMPHASIS * frames[:, :-1]  # the window is zero at the first sample
+    spectra: Tensor = torch.fft.rfft(F.pad(emphasised, (1, 0)) * window, _FFT)
+    return spectra
+
+
 @checked
 class LogMel(nn.Module):
     """Samples to log-Mel energies, not normalised; ``.double()`` gives float64.

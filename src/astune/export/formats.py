@@ -1,0 +1,175 @@
+"""The registry of export formats, and the one function that all exports go through.
+
+A format is a function of a :class:`Source` and a path, which writes what is then at that path whole or not at all. Its keyword parameters
+are the options that it takes::
+
+    @register_format("onnx", ending=".onnx")
+    def export_onnx(source: Source, path: Path, *, int8: bool = False) -> Exported: ...
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astune import adapter_file
+from astune.adapter import Adapter
+from astune.classifier import AudioClassifier
+from astune.errors import ConfigError, unknown, written
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from astune.backbone import Backbone
+
+_UNNAMED = "adapter"  # what is in memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported."""
+
+    name: str
+    """Of the adapter: its folder's, without the folders above."""
+    adapter: Adapter
+    """Configuration and tensors."""
+    model: AudioClassifier
+    """The adapter on its backbone: on the CPU, in float32, in evaluation mode, and nobody else's."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    format: str
+    path: Path
+    size: int
+    """Bytes; of a folder, those of all its files."""
+    sentences: tuple[str, ...] = ()
+    """What the user should know: what was checked, and how it differs from the adapter."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The same as data."""
+    faults: tuple[str, ...] = ()
+    """Why files that it was to be compared on could not be read."""
+    files: int = 0
+    """Files that it was to be compared on."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        record = {"format": self.format, "path": str(self.path), "bytes": self.size, **self.facts}
+        return record | ({"unreadable": list(self.faults)} if self.files else {})
+
+
+Writer = Callable[..., Exported]
+"""Takes a source, a path and options; writes, and says what."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that adapters are exported to."""
+
+    name: str
+    ending: str
+    """Of the file or folder, behind the adapter's name, where the user gives no path."""
+    write: Writer
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of its options."""
+        parameters = inspect.signature(self.write).parameters.values()
+        return tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def register_format(name: str, ending: str) -> Callable[[Writer], Writer]:
+    """Decorator that makes a format known to :func:`export_adapter` and the command line.
+
+    Args:
+        name: as users write it.
+        ending: of its file or folder.
+
+    Returns:
+        The decorator.
+    """
+
+    def add(write: Writer) -> Writer:
+        if name in FORMATS:
+            raise ValueError(f"two formats are named {name!r}")
+        FORMATS[name] = Format(name, ending, write)
+        return write
+
+    return add
+
+
+def export_adapter(
+    adapter: str | Path | Adapter | AudioClassifier,
+    path: str | Path | None = None,
+    format: str = "onnx",  # noqa: A002 - the option's name
+    *,
+    backbone: str | Path | Backbone | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Exported:
+    """Write an adapter, with or without its backbone, in the format of another program.
+
+    Args:
+        adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is copied.
+        path: file or folder to write; it is whole or not there. Where None, the adapter's name and the format's ending, in the current
+            folder.
+        format: a key of :data:`FORMATS`.
+        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+        overwrite: replace what is there.
+        options: of the format, such as ``int8`` and ``clips`` of ``onnx``, see :func:`astune.export.onnx.export_onnx`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        AdapterError: it is no adapter, or the format cannot hold its method.
+        BackboneError: the backbone cannot be found.
+        ConfigError: an unknown format or option, a path that is there already, or a package that is not installed.
+        OutputError: it cannot be written.
+    """
+    if format not in FORMATS:
+        raise ConfigError(unknown("format", format, FORMATS))
+    chosen = FORMATS[format]
+    for name in options:
+        if name not in chosen.options:
+            takers = [one.name for one in FORMATS.values() if name in one.options]
+            if takers:
+                raise ConfigError(f"{name} is no option of the format {format}; it is one of {', '.join(takers)}")
+            raise ConfigError(unknown(f"option of the format {format}", name, chosen.options))
+    target = None if path is None else _free(Path(path), overwrite=overwrite)
+    source = _source(adapter, backbone)
+    target = target or _free(Path(source.name + chosen.ending), overwrite=overwrite)
+    with written(printable(target), "free some disk, or give another path"):
+        return chosen.write(source, target, **options)
+
+
+def _free(path: Path, *, overwrite: bool) -> Path:
+    """A path that may be written.
+
+    Raises:
+        ConfigError: it is taken, or its folder is not there.
+    """
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{printable(path)} is there already; give another path, or overwrite=True")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{printable(path.parent)} is not a folder; make it, or give another path")
+    return path
+
+
+def _source(adapter: str | Path | Adapter | AudioClassifier, backbone: str | Path | Backbone | None) -> Source:
+    if isinstance(adapter, AudioClassifier):
+        if backbone is not None:
+            raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+        return Source(_UNNAMED, adapter.to_adapter(), copy.deepcopy(adapter).cpu().eval())
+    if isinstance(adapter, Adapter):
+        return Source(_UNNAMED, adapter, AudioClassifier.from_adapter(adapter, backbone))
+    value = adapter_file.read(adapter)
+    return Source(Path(adapter).resolve().name, value, AudioClassifier.from_adapter(value, backbone))

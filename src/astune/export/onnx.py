@@ -1,0 +1,219 @@
+"""``onnx``: one graph from samples at 16 kHz to scores, which onnxruntime runs without torch and without this package.
+
+Inputs: ``samples`` (batch, samples that fill the input), float32 in -1 to 1, filled up with zeros; ``lengths`` (batch,), int64, how many
+of them are real. Output: ``scores`` (batch, classes), float32. The file's metadata has one key, ``astune``, with JSON: labels, task,
+thresholds, front end, and what was checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from astune.adapter_info import AdapterInfo
+from astune.errors import AdapterError, ConfigError
+from astune.export.formats import Exported, Source, register_format
+from astune.export.onnx_check import Graph, Scored, Scorer, Torch, scored
+from astune.export.onnx_graph import WaveformScorer
+from astune.export.onnx_int8 import with_int8_weights
+from astune.files import write_bytes
+from astune.json_text import json_text
+from astune.names import FRAME, HOP
+from astune.plurals import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from onnx import ModelProto
+
+    from astune.classifier import AudioClassifier
+
+METADATA = "astune"
+"""Key of the file's metadata."""
+_FORMAT = 1  # of the metadata, raised when readers must change
+_OPSET = 20  # the first with Gelu
+_MOST_APART = 1e-4  # of scores, from torch's
+_MOST_BYTES = 2**31 - 2**20  # of a protobuf, less what stands around the weights
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+@register_format("onnx", ending=".onnx")
+def export_onnx(
+    source: Source, path: Path, *, int8: bool = False, clips: str | Path | Iterable[str | Path] = ()
+) -> Exported:
+    """Write an adapter and its backbone as one ONNX graph, after its scores were compared with torch's.
+
+    Args:
+        source: what is exported.
+        path: of the file.
+        int8: quantise the weights, see :func:`astune.export.onnx_int8.with_int8_weights`.
+        clips: an audio file or a folder, or several, on which the graph is compared too; the beginning of each is heard. With ``int8``,
+            give some hundred of your own.
+
+    Returns:
+        What was written, and how its scores compare.
+
+    Raises:
+        AdapterError: its scores differ from torch's by more than 1e-4, or the model is too large for one file.
+        AudioError: clips are given, and none can be read.
+        ConfigError: a package is not installed.
+        NumericalError: scores are NaN or infinite.
+    """
+    _refuse_missing_packages()
+    _refuse_large(source.model)
+    info = AdapterInfo.of(source.adapter.config, source.name)
+    graph = translated(source.model)
+    scorers: dict[str, Scorer] = {
+        "torch": Torch(source.model),
+        "float32": Graph(graph.SerializeToString(), info.samples),
+    }
+    written = with_int8_weights(graph) if int8 else graph
+    if int8:
+        scorers["int8"] = Graph(written.SerializeToString(), info.samples)
+    given = [clips] if isinstance(clips, str | os.PathLike) else clips
+    found = scored(scorers, source.model.front_end, given)
+    apart = found.largest("torch", "float32")
+    if not apart <= _MOST_APART:
+        raise AdapterError(
+            f"the graph's scores differ from torch's by up to {apart:.1e}, where {_MOST_APART:.0e} is allowed, so no file was written"
+        )
+    facts = {
+        "precision": "int8" if int8 else "float32",
+        "float32_bytes": graph.ByteSize(),
+        **_figures(found, int8=int8),
+    }
+    about = {
+        "format": _FORMAT, "adapter": info.record(), "opset": _OPSET, **facts,
+        "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
+        "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
+    }  # fmt: skip
+    write_bytes(path, _described(written, about).SerializeToString())
+    sentences = _sentences(facts, found, source.adapter.config.compute_dtype)
+    return Exported("onnx", path, path.stat().st_size, sentences, facts, found.broken, found.files)
+
+
+def translated(model: AudioClassifier) -> ModelProto:
+    """A classifier as an ONNX graph, with its front end in front and its task's scores behind; merged where its method can be.
+
+    Args:
+        model: on the CPU, in float32, in evaluation mode; it is not changed.
+
+    Returns:
+        The graph, weights inside, without the places in source code that torch notes in it.
+    """
+    plain = model.merge_and_unload() if model.method.mergeable else model
+    samples = (model.front_end.max_length - 1) * HOP + FRAME
+    # Two, because a batch of one would become a constant.
+    example = torch.zeros(2, samples), torch.full((2,), samples)
+    batch = torch.export.Dim("batch")
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            WaveformScorer(plain).eval(), example, dynamo=True, opset_version=_OPSET, verbose=False,
+            input_names=["samples", "lengths"], output_names=["scores"],
+            dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
+        )  # fmt: skip
+    assert program is not None  # noqa: S101 - for type checkers; it is without dynamo
+    graph: ModelProto = program.model_proto
+    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer,
+                 *graph.graph.input, *graph.graph.output):  # fmt: skip
+        del part.metadata_props[:]
+    return graph
+
+
+def _described(graph: ModelProto, about: dict[str, Any]) -> ModelProto:
+    """A graph with its metadata, and with words for people who open it in a viewer."""
+    import onnx
+
+    graph.producer_name, graph.producer_version = "astune", version("astune")
+    graph.doc_string = f"Scores of {', '.join(about['adapter']['labels'])}"
+    onnx.helper.set_model_props(graph, {METADATA: json_text(about)})
+    samples, lengths = graph.graph.input
+    samples.doc_string = "samples at 16 kHz, mono, -1 to 1, filled up with zeros"
+    lengths.doc_string = "how many samples are real"
+    return graph
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of operators and axis names, none of which concerns the user."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _refuse_missing_packages() -> None:
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the format onnx needs {' and '.join(missing)}, which cannot be imported; pip install 'astune[onnx]'"
+        )
+
+
+def _refuse_large(model: AudioClassifier) -> None:
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if size > _MOST_BYTES:
+        raise AdapterError(
+            f"the model has {size / 2**30:.1f} GiB of weights, and an ONNX file with its weights inside holds 2 GiB at most"
+        )
+
+
+def _figures(found: Scored, *, int8: bool) -> dict[str, Any]:
+    """What was compared: the graph with torch and, of an int8 graph, int8 with float32."""
+    sounds, clips = (len(part["torch"]) for part in (found.made, found.clips))
+    figures: dict[str, Any] = {
+        "parity": {"sounds": sounds, "clips": clips, "largest_difference": found.largest("torch", "float32")},
+    }
+    if int8:
+        on = found.clips if clips else found.made
+        apart = np.abs(on["int8"] - on["float32"])
+        same = on["int8"].argmax(axis=1) == on["float32"].argmax(axis=1)
+        figures["int8"] = {
+            "measured_on": "clips" if clips else "sounds", "inputs": len(same), "same_first_label": float(same.mean()),
+            "mean_difference": float(apart.mean()), "largest_difference": float(apart.max()),
+        }  # fmt: skip
+    return figures
+
+
+def _sentences(facts: dict[str, Any], found: Scored, compute_dtype: str) -> tuple[str, ...]:
+    parity = facts["parity"]
+    clips = f" and {number_of(parity['clips'], 'clip')}" if parity["clips"] else ""
+    sentences = [
+        f"In float32, scores differ from torch's by {parity['largest_difference']:.1e} at most, on "
+        f"{number_of(parity['sounds'], 'generated sound')}{clips}; {_MOST_APART:.0e} is allowed"
+    ]
+    if "int8" in facts:
+        figures = facts["int8"]
+        on = number_of(figures["inputs"], "clip" if parity["clips"] else "generated sound")
+        sentences.append(
+            f"In int8, {figures['same_first_label']:.1%} of {on} have the same first label as in float32; scores differ by "
+            f"{figures['mean_difference']:.1e} on average and {figures['largest_difference']:.1e} at most"
+        )
+        sentences.append(f"float32 would take {facts['float32_bytes'] / 1e6:.1f} MB")
+        if not parity["clips"]:
+            sentences.append(
+                "Note: int8 was not compared on recordings; give clips of your own to know how often it agrees there"
+            )
+    if compute_dtype != "float32":
+        sentences.append(
+            f"Note: the adapter was trained in {compute_dtype}, and the graph computes in float32; scores of the adapter differ from "
+            "the graph's by rounding"
+        )
+    if found.longer:
+        longer = f"{number_of(found.longer, 'clip')} {'is' if found.longer == 1 else 'are'} longer than the input"
+        sentences.append(f"Note: {longer}, and only the beginning was compared")
+    return (*sentences, *found.remarks)

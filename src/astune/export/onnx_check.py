@@ -1,0 +1,225 @@
+"""Whether a graph gives the scores of the adapter that it was made of, on sounds made for this and on the user's clips."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from astune.console import progress
+from astune.data.audio import SAMPLING_RATE, listen
+from astune.data.heard import TOLERANCE
+from astune.environment import usable_cores
+from astune.errors import AudioError, NumericalError
+from astune.features import rounded_features
+from astune.inference.batches import ahead
+from astune.inference.inputs import expand
+from astune.names import FRAME, HOP
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from astune.classifier import AudioClassifier
+    from astune.data.audio import Recording
+    from astune.features import FrontEnd
+
+    Samples = NDArray[np.float32]
+    Scores = NDArray[np.float32]
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of the same inputs by several scorers."""
+
+    made: dict[str, Scores]
+    """Of the sounds made for this, in one batch, by scorer, (sounds, classes)."""
+    alone: dict[str, Scores]
+    """Of the same sounds, one by one."""
+    clips: dict[str, Scores]
+    """Of the user's clips, likewise."""
+    broken: tuple[str, ...]
+    """Why clips could not be read."""
+    files: int
+    """Clips that were to be read."""
+    longer: int
+    """Clips of which the beginning alone was heard."""
+    remarks: tuple[str, ...]
+    """What to say of folders."""
+
+    def largest(self, one: str, other: str) -> float:
+        """Largest difference of two scorers' scores.
+
+        Args:
+            one: a scorer.
+            other: a scorer.
+        """
+        parts = (self.made, self.alone, self.clips)
+        return max(float(np.abs(part[one] - part[other]).max(initial=0.0)) for part in parts)
+
+
+class Scorer(Protocol):
+    """What gives scores of sounds."""
+
+    def scores(self, sounds: Sequence[Samples]) -> Scores:
+        """Scores of a batch.
+
+        Args:
+            sounds: (samples,) each at 16 kHz, at most those that fill the input.
+
+        Returns:
+            (sounds, classes).
+        """
+
+
+class Graph:
+    """A graph in onnxruntime.
+
+    Args:
+        content: the file, as bytes or where it is.
+        samples: that fill its input.
+    """
+
+    def __init__(self, content: bytes | str, samples: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors: it warns of what it optimises
+        options.intra_op_num_threads = usable_cores()
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._samples = samples
+
+    def scores(self, sounds: Sequence[Samples]) -> Scores:
+        """As :meth:`Scorer.scores`.
+
+        Args:
+            sounds: (samples,) each.
+        """
+        batch = np.zeros((len(sounds), self._samples), np.float32)
+        for row, sound in zip(batch, sounds, strict=True):
+            row[: len(sound)] = sound
+        lengths = np.array([len(sound) for sound in sounds], np.int64)
+        found: Scores = self._session.run(["scores"], {"samples": batch, "lengths": lengths})[0]
+        return found
+
+
+class Torch:
+    """The adapter in torch, as predictors run it.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+    """
+
+    def __init__(self, model: AudioClassifier) -> None:
+        self._model = model
+
+    @torch.inference_mode()
+    def scores(self, sounds: Sequence[Samples]) -> Scores:
+        """As :meth:`Scorer.scores`.
+
+        Args:
+            sounds: (samples,) each.
+        """
+        features = np.stack([rounded_features(sound, self._model.front_end) for sound in sounds])
+        logits = self._model(torch.from_numpy(features).float()).logits
+        found: Scores = self._model.task.activate(logits).numpy()
+        return found
+
+
+def made_sounds(samples: int) -> list[Samples]:
+    """Sounds on which front ends go wrong, if they do: tones, silence, an offset, and all lengths down to less than a frame.
+
+    Args:
+        samples: that fill the input.
+
+    Returns:
+        (samples,) each, at 16 kHz.
+    """
+    random = np.random.default_rng(0)
+    time = np.arange(samples) / SAMPLING_RATE
+    noise = random.normal(0, 0.1, samples)
+    sweep = 0.5 * np.sin(2 * np.pi * (100 + 3_500 * time / time[-1]) * time)
+    lengths = [samples // 2, HOP + FRAME, FRAME, FRAME // 4, 1]
+    sounds = [
+        noise, 1e-3 * noise, 0.9 * np.sin(2 * np.pi * 440 * time), sweep, np.clip(20 * noise, -1, 1), 0.5 + 0.01 * noise,
+        np.zeros(samples), np.zeros(samples // 3 + 1), *(noise[:length] for length in lengths),
+    ]  # fmt: skip
+    return [sound.astype(np.float32) for sound in sounds]
+
+
+def scored(
+    scorers: dict[str, Scorer], front_end: FrontEnd, clips: Iterable[str | Path], *, quiet: bool = False
+) -> Scored:
+    """Score the same sounds with several scorers: those made for this one by one and as a batch, then the user's clips.
+
+    Args:
+        scorers: by name.
+        front_end: of the adapter.
+        clips: audio files, and folders of them; the beginning of each is heard.
+        quiet: no progress bar.
+
+    Returns:
+        All scores.
+
+    Raises:
+        AudioError: clips are given, and none can be read.
+        NumericalError: scores are NaN or infinite.
+    """
+    samples = (front_end.max_length - 1) * HOP + FRAME
+    sounds = made_sounds(samples)
+    made = {name: scorer.scores(sounds) for name, scorer in scorers.items()}
+    alone = {name: np.concatenate([scorer.scores([sound]) for sound in sounds]) for name, scorer in scorers.items()}
+    found = expand(clips)
+    heard = _Heard([one.reason for one in found.left_out if not one.harmless])
+    rows: dict[str, list[Scores]] = {name: [] for name in scorers}
+    with (
+        progress("Comparing scores", len(found.paths), quiet=quiet) as advance,
+        closing(heard.beginnings(found.paths, front_end.seconds)) as batches,
+    ):
+        for batch in batches:
+            for name, scorer in scorers.items() if batch else ():
+                rows[name].append(scorer.scores(batch))
+            advance(len(batch), "")
+    if heard.broken and not heard.readable:
+        raise AudioError(f"none of the clips can be read: {heard.broken[0]}")
+    nothing = next(iter(made.values()))[:0]
+    joined = {name: np.concatenate([nothing, *parts]) for name, parts in rows.items()}
+    for name, part in [*made.items(), *alone.items(), *joined.items()]:
+        if not np.isfinite(part).all():
+            raise NumericalError(f"scores of {name} are NaN or infinite; is the adapter or its backbone damaged?")
+    files = heard.readable + len(heard.broken)
+    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(found.remarks))
+
+
+@dataclass
+class _Heard:
+    """What was met while clips were read."""
+
+    broken: list[str]
+    readable: int = 0
+    longer: int = 0
+
+    def beginnings(self, paths: Sequence[Path], seconds: float) -> Generator[list[Samples]]:
+        """Beginnings of clips in batches, without those that cannot be read."""
+
+        def hear(path: Path) -> Recording | AudioError:
+            try:
+                return listen(path, seconds=seconds)
+            except AudioError as fault:
+                return fault
+
+        with closing(ahead(hear, paths, threads=usable_cores(), waiting=2 * _BATCH)) as recordings:
+            while some := list(islice(recordings, _BATCH)):
+                readable = [one for one in some if not isinstance(one, AudioError)]
+                self.broken += [str(one) for one in some if isinstance(one, AudioError)]
+                self.longer += sum(one.seconds - seconds > TOLERANCE for one in readable)
+                self.readable += len(readable)
+                yield [one.samples for one in readable]
