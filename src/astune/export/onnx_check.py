@@ -43,7 +43,7 @@ class Scored:
     made: dict[str, Scores]
     """Of the sounds made for this, in one batch, by scorer, (sounds, classes)."""
     alone: dict[str, Scores]
-    """Of the same sounds, one by one."""
+    """Of some of them, one by one."""
     clips: dict[str, Scores]
     """Of the user's clips, likewise."""
     broken: tuple[str, ...]
@@ -176,7 +176,7 @@ def scored(
     samples = (front_end.max_length - 1) * HOP + FRAME
     sounds = made_sounds(samples)
     made = {name: scorer.scores(sounds) for name, scorer in scorers.items()}
-    alone = {name: np.concatenate([scorer.scores([sound]) for sound in sounds]) for name, scorer in scorers.items()}
+    alone = {name: np.concatenate([scorer.scores([sound]) for sound in sounds[:: len(sounds) - 1]]) for name, scorer in scorers.items()}
     found = expand(clips)
     heard = _Heard([one.reason for one in found.left_out if not one.harmless])
     rows: dict[str, list[Scores]] = {name: [] for name in scorers}
