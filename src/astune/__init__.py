@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
     from astune.export import export_adapter
+    from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
-    from astune.inference.predictor import Predictor, evaluate, predict
+    from astune.inference.onnx_predictor import OnnxPredictor
+    from astune.inference.predictor import Predictor, evaluate
     from astune.inference.review import review
+    from astune.inference.runtime import predict
     from astune.methods import parse_method
+    from astune.sharing import push_to_hub
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
@@ -33,17 +37,20 @@ _HOMES = {
     "Comparison": "astune.experiments.comparison",
     "Embeddings": "astune.inference.embeddings",
     "FeatureDataset": "astune.features",
+    "OnnxPredictor": "astune.inference.onnx_predictor",
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.predictor",
     "export_adapter": "astune.export",
+    "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
     "parse_method": "astune.methods",
     "plan_methods": "astune.budget",
-    "predict": "astune.inference.predictor",
+    "predict": "astune.inference.runtime",
+    "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
     "train": "astune.training.loop",
 }
@@ -53,6 +60,7 @@ __all__ = [
     "Comparison",
     "Embeddings",
     "FeatureDataset",
+    "OnnxPredictor",
     "Predictor",
     "TrainConfig",
     "__version__",
@@ -60,11 +68,13 @@ __all__ = [
     "embed",
     "evaluate",
     "export_adapter",
+    "import_peft",
     "load_backbone",
     "load_data",
     "parse_method",
     "plan_methods",
     "predict",
+    "push_to_hub",
     "review",
     "train",
 ]

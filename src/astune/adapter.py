@@ -19,6 +19,7 @@ from astune.data.labels import label_faults
 from astune.errors import AdapterError, unknown
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
+from astune.names import Pooling
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
 from astune.tasks import SINGLE_LABEL, TASKS, task_named
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from astune.backbone import Backbone
     from astune.methods import Method
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of the files written; 2 has the keys that PEFT and transformers look for, and the pooling ``special``."""
 _FAULTS_SHOWN = 3
 
 
@@ -55,7 +57,7 @@ class AdapterConfig(BaseModel):
     task: str = SINGLE_LABEL.name
     """A key of :data:`astune.tasks.TASKS`; files from before there were several have none."""
     labels: tuple[str, ...]
-    pooling: Literal["all", "cls"]
+    pooling: Pooling
     position_embeddings: Literal["fit", "zero"]
     front_end: FrontEnd
     compute_dtype: str

@@ -17,18 +17,28 @@ from safetensors.torch import load_file
 
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
+from astune.backbone.licence import licence_of
 from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.model_card import model_card
+from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
 _CARD_MARK = "library_name: astune"
+_ANSWERS = {
+    "peft_type": "this is an adapter of astune, and not of PEFT. Load it with astune.Predictor(FOLDER), or write one that PEFT "
+    "loads with 'astune export FOLDER --format peft -o DIR'",
+    "base_model_name_or_path": "this is an adapter of astune, and not a model. Load it with astune.Predictor(FOLDER), or write "
+    "a model that transformers loads with 'astune export FOLDER --format transformers -o DIR'",
+}
+"""What PEFT and transformers show of a folder with PEFT's file names. They take these keys for a registered name and for the place of a
+model, find neither, and quote the value; without the keys they end in a bare KeyError. Reading ignores them."""
 
 
 def write(folder: str | Path, adapter: Adapter) -> None:
@@ -51,9 +61,10 @@ def write(folder: str | Path, adapter: Adapter) -> None:
         )
     refuse_unsound(adapter.tensors, "this adapter cannot be saved")
     absent = {name for name in ("negatives", "thresholds") if not getattr(adapter.config, name)}  # as files were before
+    record = adapter.config.model_dump(mode="json", exclude=absent) | {"format_version": FORMAT_VERSION} | _ANSWERS
     texts = {
-        CARD: model_card(adapter.config),
-        CONFIG: json_text(adapter.config.model_dump(mode="json", exclude=absent), indent=2, escaped=False) + "\n",
+        CARD: model_card(adapter.config, base_license=licence_of(adapter.config.backbone.name_or_path)),
+        CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +147,7 @@ def read(name_or_path: str | Path) -> Adapter:
     """Read an adapter folder.
 
     Args:
-        name_or_path: the folder, or the hub id of one.
+        name_or_path: the folder, or the hub id of one, also as ``user/name@revision``.
 
     Returns:
         The adapter.
@@ -144,6 +155,11 @@ def read(name_or_path: str | Path) -> Adapter:
     Raises:
         AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
+    if Path(name_or_path).suffix == Path(ADAPTER_GRAPH).suffix and Path(name_or_path).is_file():
+        raise AdapterError(
+            f"{name_or_path} is an exported graph, which gives scores of recordings and nothing else: astune.OnnxPredictor and "
+            "`astune predict` take it. Give the adapter folder that it was exported from"
+        )
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from astune.names import FRAME, HOP
 from astune.validated import Validated
 
@@ -34,7 +36,7 @@ class AdapterInfo(Validated):
     std: float
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others, and are never events."""
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, float] = Field(default_factory=dict)
     """The score from which on each label counts; empty where the labels compete."""
 
     @classmethod

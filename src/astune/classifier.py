@@ -1,20 +1,22 @@
 """A frozen backbone with a method attached, a pooling and a head: what is trained, saved and served.
 
 Head (paper, section III, "Setup details"): the mean over all output tokens after the final LayerNorm, then one linear layer;
-``pooling="cls"`` takes the [CLS] token alone.
+``pooling="cls"`` takes the [CLS] token alone, and ``"special"`` pools as transformers' ``ASTForAudioClassification``.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from astune import adapter_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference
 from astune.backbone import Backbone, load_backbone
+from astune.backbone.hub import at_revision
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, listing, unknown
@@ -22,6 +24,8 @@ from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
+from astune.names import Pooling
+from astune.sharing import Pushed, push_to_hub
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
 from astune.tasks import SINGLE_LABEL
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 
     from astune.backbone import Origin
 
-Pooling = Literal["all", "cls"]
 _ABOUT = ("training", "metrics")  # entries of an adapter's configuration that callers give
 
 
@@ -49,13 +52,14 @@ class AudioClassifier(Summarised, nn.Module):
         backbone: from :func:`astune.load_backbone`; it is changed in place (frozen, hooks added), so give each classifier its own.
         method: a method or its spec string, such as ``"lora"`` or ``"bottleneck:configuration=houlsby"``.
         labels: names of the classes, in the order of the logits.
-        pooling: ``"all"`` output tokens (the paper's) or ``"cls"``.
+        pooling: ``"all"`` output tokens (the paper's), ``"cls"``, or ``"special"``, see :data:`astune.names.Pooling`.
         task: what is learned of each clip; decides the loss.
         outer_spaces: take labels with spaces around them, which adapters of older versions have.
 
     Raises:
-        ConfigError: labels that are fewer than two, no text, not as they can be shown, or the same; an unknown pooling, a method that
-            cannot be attached, or a backbone that is none, another classifier's or not in float32.
+        ConfigError: labels that are fewer than two, no text, not as they can be shown, or the same; an unknown pooling, or
+            ``"special"`` with a method that replaces the distillation token; a method that cannot be attached, or a backbone that is
+            none, another classifier's or not in float32.
     """
 
     def __init__(
@@ -76,6 +80,11 @@ class AudioClassifier(Summarised, nn.Module):
         self.pooling = pooling
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
+        replacing = [member.spec for member in self.method.members if not member.keeps_distillation]
+        if pooling == "special" and replacing:
+            raise ConfigError(
+                f"pooling='special' takes the distillation token, which {replacing[0]} replaces; use pooling='all' or 'cls'"
+            )
         self.task = task
         self.thresholds = dict(zip(self.labels, task.default_thresholds(len(self.labels)) or (), strict=False))
         """The score from which on each label counts; empty for a task whose labels compete. Training chooses them."""
@@ -161,10 +170,10 @@ class AudioClassifier(Summarised, nn.Module):
         Raises:
             ConfigError: features of another shape, or no floating point numbers.
         """
-        return self.pool(self.sites.output(self.sites.embed(input_values, kept_patches)))
+        return self.normalised(self.pool(self.sites.output(self.sites.embed(input_values, kept_patches))))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """What of a clip's tokens is classified.
+        """The mean of the tokens that are classified; the final LayerNorm's weight and bias commute with it.
 
         Args:
             tokens: (batch, N, d).
@@ -172,7 +181,18 @@ class AudioClassifier(Summarised, nn.Module):
         Returns:
             (batch, d).
         """
-        return tokens[:, 0] if self.pooling == "cls" else tokens.mean(dim=1)
+        if self.pooling == "all":
+            return tokens.mean(dim=1)
+        return tokens[:, 0] if self.pooling == "cls" else tokens[:, : self.sites.special_tokens].mean(dim=1)
+
+    def normalised(self, pooled: Tensor) -> Tensor:
+        """What the head is given of a mean over tokens: itself, or with mean 0 and variance 1 where the pooling says so.
+
+        Args:
+            pooled: (batch, d), after the final LayerNorm.
+        """
+        special = self.pooling == "special"  # whose LayerNorm has its weight and bias in the head
+        return F.layer_norm(pooled, pooled.shape[-1:], eps=self.sites.norm.eps) if special else pooled
 
     def classify(self, pooled: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
         """The head.
@@ -329,20 +349,24 @@ class AudioClassifier(Summarised, nn.Module):
         return model.eval()
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, backbone: str | Path | Backbone | None = None) -> Self:
+    def from_pretrained(
+        cls, name_or_path: str | Path, backbone: str | Path | Backbone | None = None, *, revision: str | None = None
+    ) -> Self:
         """Load an adapter and the backbone it was trained on.
 
         Args:
-            name_or_path: an adapter folder, or the hub id of one.
+            name_or_path: an adapter folder, or the hub id of one, also as ``user/name@revision``.
             backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+            revision: branch, tag or commit of a hub id; the default branch where None.
 
         Returns:
             The classifier, in float32 and evaluation mode; its logits equal the saved one's bit for bit on the same machine.
 
         Raises:
             AdapterError: the folder is no adapter, or the backbone is another than the one it was trained on.
+            ConfigError: a revision of a folder, or one that is none.
         """
-        return cls.from_adapter(adapter_file.read(name_or_path), backbone)
+        return cls.from_adapter(adapter_file.read(at_revision(name_or_path, revision)), backbone)
 
     def save_pretrained(self, folder: str | Path, **about: Any) -> None:
         """Write an adapter folder: weights, configuration, model card.
@@ -352,6 +376,25 @@ class AudioClassifier(Summarised, nn.Module):
             about: as for :meth:`to_adapter`.
         """
         adapter_file.write(folder, self.to_adapter(**about))
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Share what was trained on the Hugging Face hub, see :func:`astune.push_to_hub`.
+
+        The folder that training wrote has its settings and scores too; :func:`astune.push_to_hub` shares it with them.
+
+        Args:
+            repo_id: ``user/name``; made if it is not there.
+            options: as for :func:`astune.push_to_hub`, and as for :meth:`to_adapter`.
+
+        Returns:
+            Where it is, and what was left out.
+
+        Raises:
+            ConfigError: a name, a licence or a revision that can be none.
+            HubError: there is no token, or the hub cannot be reached or refuses.
+        """
+        about = {name: options.pop(name) for name in ("compute_dtype", *_ABOUT) if name in options}
+        return push_to_hub(self.to_adapter(**about), repo_id, **options)
 
     def merge_and_unload(self) -> AudioClassifier:
         """Fold what was trained into a copy of the backbone.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -225,3 +225,12 @@ def one_core(usual: int) -> None:
     restoring = Thread(target=torch.set_num_threads, args=(usual,))
     restoring.start()
     restoring.join()
+
+
+def one_core_each() -> Callable[[], None]:
+    """What threads that compute begin with: :func:`one_core`, with the number of threads that torch has now.
+
+    Returns:
+        To be called once in each thread.
+    """
+    return partial(one_core, torch.get_num_threads())

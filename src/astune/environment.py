@@ -1,4 +1,4 @@
-"""What a run ran with: versions, device, cores, memory."""
+"""What a run ran with: versions, device, cores, memory. torch is imported where it is asked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from astune.compute import cpu_capabilities
+if TYPE_CHECKING:
+    import torch
 
 
 def versions() -> dict[str, str]:
@@ -34,6 +34,10 @@ def device_name(device: torch.device) -> str:
     Returns:
         A GPU's own name; of a CPU ``cpu (Intel Xeon)``, because seconds on another processor are others; else the device's type.
     """
+    import torch
+
+    from astune.compute import cpu_capabilities
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = cpu_capabilities().get("cpu_name")
@@ -55,6 +59,8 @@ def peak_memory_mib(device: torch.device) -> float:
         MiB.
     """
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes here
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

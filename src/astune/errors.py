@@ -60,6 +60,10 @@ class AdapterError(AstuneError):
     """An adapter folder cannot be read, or does not fit what it is used with."""
 
 
+class HubError(AstuneError):
+    """Something cannot be shared on the Hugging Face hub, or the hub refuses it."""
+
+
 @contextmanager
 def written(path: object, way_out: str) -> Iterator[None]:
     """Turn what the system refuses while something is written into a sentence.

@@ -8,8 +8,6 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -26,6 +24,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         path: the file.
         tensors: contiguous, by name.
     """
+    from safetensors.torch import save  # which imports torch
+
     with replacing(path) as partial:
         # save_file would make it readable by its owner alone
         partial.write_bytes(save(tensors, metadata=_METADATA))

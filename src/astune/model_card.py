@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from astune import markdown
+from astune.card_data import BEGIN, END, card_data
+from astune.card_front import with_front
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
@@ -19,29 +18,29 @@ if TYPE_CHECKING:
 _LABELS_SHOWN, _CELL = 20, 200  # names and letters of a cell
 
 
-def model_card(config: AdapterConfig) -> str:
+def model_card(
+    config: AdapterConfig, *, repo_id: str | None = None, license_id: str | None = None, base_license: str | None = None
+) -> str:
     """Describe an adapter for people.
 
     Args:
         config: of the adapter.
+        repo_id: of the repository that it is shared in.
+        license_id: of the adapter, where its author has chosen one.
+        base_license: of the backbone's weights, where it is known.
 
     Returns:
         Markdown, with the hub's YAML in front.
     """
     name = config.backbone.name_or_path
-    about = {"library_name": "astune", "pipeline_tag": "audio-classification"}
-    if "/" in name and not Path(name).is_absolute():
-        about["base_model"] = name
-    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
+    own = repo_id.rpartition("/")[2] if repo_id else config.spec
     lines = [
-        f"---\n{front}---\n",
-        f"# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
-        f"An adapter for the Audio Spectrogram Transformer, made by [astune]: {config.trainable_parameters:,} trained parameters",
-        f"(counted without head and final LayerNorm, as in arXiv 2312.03694) on the backbone {markdown.code(name)}",
+        BEGIN,
+        f"\n# {markdown.text(config.spec)} on {markdown.text(Path(name).name)}, {len(config.labels)} classes\n",
+        f"An adapter for the Audio Spectrogram Transformer, made by astune: {config.trainable_parameters:,} trained parameters",
+        f"({_counted(config)}) on the backbone {markdown.code(name)}",
         f"(fingerprint {markdown.code(config.backbone.fingerprint[:12])}).\n",
-        "```console",
-        "$ astune predict PATH_OF_THIS_FOLDER recording.wav",
-        "```\n",
+        *_use(repo_id or "PATH_OF_THIS_FOLDER"),
         "| | |\n| --- | --- |",
         f"| method | {markdown.code(config.spec, in_table=True)} |",
         f"| input | {config.front_end.max_length} frames of 10 ms ({config.front_end.seconds:.2f} s) |",
@@ -55,10 +54,62 @@ def model_card(config: AdapterConfig) -> str:
     lines += [f"| {markdown.text(key)} | {_cell(value)} |" for key, value in sorted(config.training.items())]
     if config.metrics:
         task = task_named(config.task)
-        lines += ["\n## Scores\n", *_scores(config.metrics, task.shares)]
+        lines += ["\n## Scores\n", *_scores(config.metrics, task.shares), *_measured(config)]
         lines += _by_class(config.metrics, config.labels, task.by_class or "")
-    lines.append(f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}")
-    return "\n".join(lines) + "\n"
+    lines += [*_limits(config), *_licences(name, license_id, base_license)]
+    lines += [f"\n{', '.join(f'{package} {number}' for package, number in config.versions.items())}\n", END]
+    return with_front(card_data(config, own, license_id), "\n" + "\n".join(lines) + "\n")
+
+
+def _counted(config: AdapterConfig) -> str:
+    """What the number of trained parameters counts."""
+    if any(member.counts_head for member in config.read_method().members):
+        return "counted with head and final LayerNorm, as arXiv 2312.03694 counts a linear probe"
+    return "counted without head and final LayerNorm, as in arXiv 2312.03694"
+
+
+def _use(name: str) -> list[str]:
+    return [
+        "```console", f"$ astune predict {name} recording.wav", "```\n",
+        "```python", "import astune\n", f'predictor = astune.Predictor("{name}")', 'print(predictor.predict("recording.wav"))', "```\n",
+    ]  # fmt: skip
+
+
+def _measured(config: AdapterConfig) -> list[str]:
+    """How training measured the scores; nothing of scores that came from elsewhere."""
+    selection = config.training.get("selection")
+    if selection is None:
+        return []
+    chosen = ["the epoch"] if selection == "best-validation" else []
+    chosen += ["the thresholds"] if config.thresholds else []
+    chosen += ["the strength of the head start"] if "head_start_strength" in config.training else []
+    lines = ["\nScores are of the weights in this folder, on clips that they were not trained on."]
+    if "test" in config.metrics:
+        lines.append("The test clips were scored once, after training.")
+    if "validation" in config.metrics and chosen:
+        lines.append(f"Validation clips chose {' and '.join(chosen)}, so their scores are a little too good.")
+    return lines
+
+
+def _limits(config: AdapterConfig) -> list[str]:
+    one = task_named(config.task).counts_clips
+    lines = [
+        "\n## Limits\n",
+        f"The model hears {config.front_end.seconds:.2f} s at a time; longer recordings are labelled window by window.",
+    ]
+    if one and not config.negatives:
+        lines.append("Every recording gets one of the labels, even if it holds none of these sounds.")
+    lines.append("Scores are not calibrated probabilities. Recordings unlike those of its training were not tested.")
+    return lines
+
+
+def _licences(name: str, license_id: str | None, base_license: str | None) -> list[str]:
+    ours = markdown.code(license_id) if license_id else "not stated; ask its author"
+    weights = f"the backbone's weights ({markdown.code(name)})"
+    if name.startswith("random:"):
+        return ["\n## Licence\n", f"This adapter: {ours}. Its backbone has random weights, which need none."]
+    theirs = markdown.code(base_license) if base_license else "unknown; see where they come from"
+    return ["\n## Licence\n", f"This adapter: {ours}. Licence of {weights}: {theirs}."]
 
 
 def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) -> list[str]:

@@ -28,6 +28,10 @@ TaskName = Literal["single-label", "multi-label"]
 HeadStart = Literal["random", "probe"]
 """The first weights of a head."""
 
+Pooling = Literal["all", "cls", "special"]
+"""What of a clip's output tokens is classified: the mean of all, [CLS] alone, or, as transformers' ``ASTForAudioClassification`` does it,
+the mean of [CLS] and the distillation token with mean 0 and variance 1."""
+
 AttentionKernel = Literal["auto", "fused", "math"]
 """How attention multiplies: whatever is faster, torch's fused kernel, or score by score."""
 
@@ -36,6 +40,12 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
+
+ADAPTER_WEIGHTS, ADAPTER_CONFIG, ADAPTER_GRAPH = "adapter_model.safetensors", "adapter_config.json", "model.onnx"
+"""Files of an adapter folder; the last one is there where it was exported into it."""
+
+Runtime = Literal["torch", "onnx"]
+"""What computes: torch, or onnxruntime with an exported graph."""
 
 COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par", "full-ft")
 """What ``astune compare`` compares; the baseline has no network."""
@@ -46,5 +56,5 @@ FRAME, HOP = 400, 160
 LONGEST_INPUT = 360_000
 """Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""
 
-ExportFormat = Literal["onnx"]
+ExportFormat = Literal["onnx", "peft", "transformers"]
 """Formats that adapters are exported to; each is a file in ``astune/export/``."""

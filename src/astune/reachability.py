@@ -5,22 +5,20 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 
 PROBE_SECONDS = 10.0  # the longest wait for the first answer
 
 
-def ask(url: str, headers: Mapping[str, str] | None = None) -> int | str:
-    """Ask for an address's headers, once.
+def ask(url: str) -> int | str:
+    """Ask for an address's headers, once and without a token: a redirect would take it to another server.
 
     Args:
         url: of a hub.
-        headers: to send.
 
     Returns:
         The status the server answered, whatever it is; or why there was no answer.
     """
-    request = urllib.request.Request(url, method="HEAD", headers=dict(headers or {}))  # noqa: S310 - the hub's own address
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the hub's own address
     try:
         with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as answer:  # noqa: S310
             return int(answer.status)

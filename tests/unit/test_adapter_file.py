@@ -55,7 +55,7 @@ def test_the_configuration_is_complete(saved: Path) -> None:
         "all",
         "fit",
         "float32",
-        1,
+        2,
     )
     assert config.training == {"seed": 3}
     raw = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
@@ -124,8 +124,8 @@ def test_zeroed_positions_and_pooling_come_back(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(saved: Path) -> None:
     file = saved / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 2}))
-    with pytest.raises(AdapterError, match=r"has format 2; astune .* reads up to 1. Upgrade astune"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 3}))
+    with pytest.raises(AdapterError, match=r"has format 3; astune .* reads up to 2. Upgrade astune"):
         AudioClassifier.from_pretrained(saved)
 
 

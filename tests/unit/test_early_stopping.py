@@ -194,7 +194,7 @@ def test_validation_clips_that_cannot_be_read_end_early_stopping_and_it_is_said(
 
 
 def test_an_experiment_says_which_of_its_runs_stopped(generated: Path, tmp_path: Path) -> None:
-    settings = {"early_stopping_patience": 1, "early_stopping_threshold": 1, "ema_decay": 0.5}
+    settings: dict[str, Any] = {"early_stopping_patience": 1, "early_stopping_threshold": 1, "ema_decay": 0.5}
     options = PlanOptions(backbone="random:tiny", settings={"recipe": "paper"})
     run = plan("stops", table_of(generated, 9, **settings), options)
     plain = plan("stops", table_of(generated, 9), options)

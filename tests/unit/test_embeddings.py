@@ -23,8 +23,8 @@ from astune.cli import app
 from astune.data import AudioDataset, Clip, DataRecipe
 from astune.errors import AdapterError, AudioError, ConfigError, DataError, OutputError
 from astune.features import build_cache
+from astune.folder_lock import held
 from astune.inference.embed import load_embedder, write_embeddings
-from astune.training.output_folder import held
 
 RATE = 16_000  # Hz
 LENGTH = 48  # frames: 0.495 s

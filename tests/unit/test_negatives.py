@@ -16,8 +16,8 @@ from astune.adapter_file import read
 from astune.errors import AdapterError, ConfigError, DataError
 from astune.inference.events import Finder
 from astune.inference.findings import of_events, of_windows, thresholds_of
+from astune.inference.model_digest import digest_of
 from astune.inference.request import Request
-from astune.inference.result_folder import digest_of
 from astune.inference.timeline import Timeline
 from astune.training.config import TrainConfig
 from astune.training.loop import train

@@ -22,11 +22,11 @@ from filelock import FileLock
 
 from astune import AudioClassifier, load_backbone
 from astune.errors import AdapterError, ConfigError, Interrupted, OutputError
+from astune.folder_lock import LOCK
 from astune.training import checkpoint
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.loop import train
-from astune.training.output_folder import LOCK
 from tests.stopping import Call, StopAfter
 
 LIMIT = 120  # seconds until a command that hangs is ended

@@ -23,11 +23,11 @@ from astune import AudioClassifier, Predictor, TrainConfig, load_data
 from astune.cli import app
 from astune.data.generated import write_generated
 from astune.errors import AudioError, ConfigError, DataError, OutputError
+from astune.folder_lock import held
 from astune.inference import review as review_module
 from astune.inference import review_folder
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.review import Review, review
-from astune.training.output_folder import held
 
 RATE = 16_000  # Hz
 SLOT = 0.5  # seconds of a generated clip

@@ -32,8 +32,8 @@ from astune.experiments.runner import execute
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
 from astune.features.log_mel import FrontEnd
+from astune.inference.model_digest import digest_of
 from astune.inference.request import Request
-from astune.inference.result_folder import digest_of
 from astune.inference.review import review
 from astune.inference.review_choice import uncertainty
 from astune.inference.review_folder import SETTINGS

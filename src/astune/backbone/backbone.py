@@ -115,6 +115,11 @@ class Backbone(Summarised, nn.Module):
         return self.sites.max_length
 
     @property
+    def native_length(self) -> int:
+        """Input length of the pretraining, in frames of 10 ms."""
+        return self._native_length
+
+    @property
     def front_end(self) -> FrontEnd:
         """How audio becomes its input."""
         return FrontEnd(self.max_length, self.sites.num_mel_bins, self.origin.mean, self.origin.std)

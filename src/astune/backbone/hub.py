@@ -1,19 +1,75 @@
 """Files of a model: in a local folder, in the Hugging Face cache, or on the hub, and a quick, plain answer where they are not.
 
 ``from_pretrained`` retries for most of a minute before it says that there is no network; a user at a prompt should know in
-seconds. So: the local folder if there is one, else the cache without asking anybody, else one short question to the hub.
+seconds. So: the local folder if there is one, else the cache without asking anybody, else one short question to the hub. The
+answer names a commit, and all files are of that commit.
 """
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.errors import AstuneError, BackboneError
-from astune.reachability import ask
+from astune.console import say
+from astune.errors import AstuneError, BackboneError, ConfigError
+from astune.files import write_text
+from astune.hub_faults import hub_exceptions, hub_fault
+from astune.reachability import PROBE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+DEFAULT_REVISION = "main"
+_COMMIT = re.compile("[0-9a-f]{40}")
+_REVISION = re.compile(
+    r"(?!.*(?:\.\.|//|/\.|@\{))[\w][\w./+-]*(?<![./])"
+)  # as git names branches and tags; becomes a path in the cache
+
+
+def at_revision(name_or_path: str | Path, revision: str | None) -> str:
+    """The name of a repository's revision, ``user/name@revision``, which is taken wherever a hub id is.
+
+    Args:
+        name_or_path: a hub id; or a folder, where there is no revision.
+        revision: branch, tag or commit; the default branch where None.
+
+    Returns:
+        One name.
+
+    Raises:
+        ConfigError: the revision is of a folder, is none, or is given twice.
+    """
+    name = str(name_or_path)
+    if revision is None:
+        return name
+    if "@" in name and _repository(name):
+        raise ConfigError(f"revision={revision!r} is given beside {name!r}, which names one; leave one of them out")
+    if not is_hub_id(name):
+        raise ConfigError(f"revision={revision!r} is given, and {name!r} is not a hub id 'owner/name'; leave it out")
+    if not isinstance(revision, str) or not is_revision(revision):
+        raise ConfigError(f"revision={revision!r} is not a branch, a tag or a commit, such as 'main' or 'v1.0'")
+    return f"{name}@{revision}"
+
+
+def is_hub_id(name: str, *, here: bool = True) -> bool:
+    """Whether a name can be a repository's, ``owner/name``, with or without ``@revision``.
+
+    Args:
+        name: of a model.
+        here: whether a folder of this name comes before it, as where models are loaded.
+    """
+    return _repository(name) is not None and not (here and Path(name).expanduser().is_dir())
+
+
+def is_revision(name: str) -> bool:
+    """Whether a name can be a branch, a tag or a commit.
+
+    Args:
+        name: any.
+    """
+    return _REVISION.fullmatch(name) is not None
 
 
 def find_files(
@@ -22,13 +78,13 @@ def find_files(
     """Find, or fetch, the files of a model or an adapter.
 
     Args:
-        name_or_path: a local folder, or a hub id ``owner/name``.
+        name_or_path: a local folder, or a hub id ``owner/name`` or ``owner/name@revision``.
         required: file names that must be there.
         optional: file names that are taken along when they are there.
         error: what to raise.
 
     Returns:
-        The path of each file found.
+        The path of each file found; those from the hub are of one commit.
 
     Raises:
         AstuneError: as ``error``, the folder lacks a required file, or the hub cannot be reached or has no such repository.
@@ -39,12 +95,38 @@ def find_files(
         if missing:
             raise error(f"{folder} has no {' and no '.join(missing)}; {_contents(folder)}")
         return {name: folder / name for name in (*required, *optional) if (folder / name).is_file()}
-    if not _looks_like_hub_id(name_or_path):
+    found = _repository(name_or_path)
+    if found is None:
         raise error(
             f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look for in HF_HOME "
             "or on the hub; give a folder that is there, a hub id, or, for a backbone, bundled"
         )
-    return _cached(name_or_path, required, optional) or _download(name_or_path, required, optional, error)
+    return _of_repository(name_or_path, *found, required, optional, error)
+
+
+def find_cached(name: str, filename: str) -> Path | None:
+    """A file of a repository, if it is in the cache; nobody is asked.
+
+    Args:
+        name: a hub id.
+        filename: of the file.
+
+    Returns:
+        Where it is; None where it is not there.
+    """
+    found = _repository(name)
+    commit = _cached_commit(*found) if found else None
+    return _cached(found[0], commit, [filename])[0].get(filename) if found and commit else None
+
+
+def forget_revision(repo: str, revision: str) -> None:
+    """Let the cache ask for a branch again, after it was changed from here.
+
+    Args:
+        repo: a hub id.
+        revision: the branch.
+    """
+    _reference(repo, revision).unlink(missing_ok=True)
 
 
 def _contents(folder: Path) -> str:
@@ -52,58 +134,104 @@ def _contents(folder: Path) -> str:
     return f"it holds {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "it is empty"
 
 
-def _looks_like_hub_id(name: str) -> bool:
+def _repository(name: str) -> tuple[str, str] | None:
+    """Hub id and revision of a name; None where it is neither."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
+    repo, at, revision = name.partition("@")
     try:
-        validate_repo_id(name)
+        validate_repo_id(repo)
     except HFValidationError:
-        return False
-    return name.count("/") == 1
+        return None
+    if repo.count("/") != 1 or (at and not _REVISION.fullmatch(revision)):
+        return None
+    return repo, revision or DEFAULT_REVISION
 
 
-def _cached(repo: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Path] | None:
-    from huggingface_hub import try_to_load_from_cache
+def _of_repository(
+    name: str, repo: str, revision: str, required: Sequence[str], optional: Sequence[str], error: type[AstuneError]
+) -> dict[str, Path]:
+    """Files of one commit: of the cached one if the cache has all that is asked for, else of the one the hub names."""
+    commit = _cached_commit(repo, revision)
+    paths, absent = _cached(repo, commit, [*required, *optional]) if commit else ({}, set())
+    usable = all(file in paths for file in required)
+    unknown = [file for file in optional if file not in paths and file not in absent]
+    if usable and not unknown:
+        return paths
+    try:
+        # What is usable but for an optional file is completed, and not replaced by a newer commit.
+        return _fetch(repo, commit if usable and commit else revision, revision, required, optional)
+    except hub_exceptions() as fault:
+        why = hub_fault(fault, name)
+        if usable:
+            say(f"Note: {name} is taken from the cache without {', '.join(unknown)}, which it may have: {why}")
+            return paths
+        raise error(_unavailable(name, why)) from fault
 
-    found = {name: try_to_load_from_cache(repo, name) for name in (*required, *optional)}
-    paths = {name: Path(path) for name, path in found.items() if isinstance(path, str)}
-    return paths if all(name in paths for name in required) else None
 
+def _unavailable(name: str, why: str) -> str:
+    from huggingface_hub import constants
 
-def _download(repo: str, required: Sequence[str], optional: Sequence[str], error: type[AstuneError]) -> dict[str, Path]:
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    ways_out = (
+    return (
+        f"{name!r} is no local folder, and cannot be had from the hub {constants.ENDPOINT}: {why}. "
         f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy the repository's files to a "
         "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as bundled"
     )
-    fault = _why_unreachable(repo, required[0])
-    if fault:
-        raise error(
-            f"{repo!r} is no local folder, and cannot be had from the hub {constants.ENDPOINT}: {fault}. {ways_out}"
-        )
+
+
+def _reference(repo: str, revision: str) -> Path:
+    """Where the cache notes the commit of a branch or tag."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"), "refs", revision)
+
+
+def _cached_commit(repo: str, revision: str) -> str | None:
+    if _COMMIT.fullmatch(revision):
+        return revision
+    try:
+        return _reference(repo, revision).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _cached(repo: str, commit: str, names: Sequence[str]) -> tuple[dict[str, Path], set[str]]:
+    """Files of a commit in the cache, and those that the commit is known not to have."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = {name: try_to_load_from_cache(repo, name, revision=commit) for name in names}
+    paths = {name: Path(path) for name, path in found.items() if isinstance(path, str)}
+    return paths, {name for name, path in found.items() if path is not None} - paths.keys()
+
+
+def _fetch(repo: str, asked: str, revision: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Path]:
+    """Ask the hub once, briefly, which commit it is, and fetch the files of that commit.
+
+    Raises:
+        OSError: the hub refuses, or is none.
+        RemoteEntryNotFoundError: the commit lacks a required file.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    url = hf_hub_url(repo, required[0], revision=asked)
+    commit = get_hf_file_metadata(url, timeout=PROBE_SECONDS).commit_hash
+    if commit is None:
+        raise OSError("its answer names no commit (X-Repo-Commit); is HF_ENDPOINT a hub?")
     paths: dict[str, Path] = {}
     for name in (*required, *optional):
         try:
-            paths[name] = Path(hf_hub_download(repo, name))
-        except (HfHubHTTPError, OSError) as problem:
+            paths[name] = Path(hf_hub_download(repo, name, revision=commit))
+        except RemoteEntryNotFoundError:  # which no answer at all is not
             if name in required:
-                raise error(f"could not fetch {name} of {repo!r} from {constants.ENDPOINT}: {problem}") from problem
+                raise
+    if not _COMMIT.fullmatch(
+        revision
+    ):  # noted when all is there: a download that was cut off leaves the branch as it was
+        reference = _reference(repo, revision)
+        with suppress(OSError):  # of a cache that may only be read: then the hub is asked again next time
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            write_text(reference, commit)
     return paths
-
-
-def _why_unreachable(repo: str, filename: str) -> str | None:
-    """Ask the hub for one file's headers, once."""
-    from huggingface_hub import constants, hf_hub_url
-    from huggingface_hub.utils._headers import build_hf_headers
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    answer = ask(hf_hub_url(repo, filename), build_hf_headers())
-    if isinstance(answer, str):
-        return f"no answer ({answer})"
-    if answer in (401, 403):
-        return f"it has no {repo!r} that you may read (check the name, or log in with 'hf auth login')"
-    return f"it answered {answer} when asked for {filename}" if answer >= 400 else None

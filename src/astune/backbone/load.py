@@ -7,17 +7,18 @@ Whatever the file holds, the model comes back in float32 unless asked otherwise,
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
-from astune.backbone.hub import find_files
+from astune.backbone.hub import at_revision, find_files
 from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
 from astune.features.log_mel import FrontEnd
@@ -49,25 +50,28 @@ def load_backbone(
     max_length: int | None = None,
     position_embeddings: PositionEmbeddings = "fit",
     dtype: str | torch.dtype = "float32",
+    *,
+    revision: str | None = None,
 ) -> Backbone:
     """Load a backbone and fit it to an input length.
 
     Args:
-        name_or_path: ``bundled``, small and in the package; a hub id; a local folder (bare model or with a classification head,
-            transformers 4 names too); or ``random:base``, ``random:small``, ``random:tiny``.
+        name_or_path: ``bundled``, small and in the package; a hub id, also as ``owner/name@revision``; a local folder (bare model or with
+            a classification head, transformers 4 names too); or ``random:base``, ``random:small``, ``random:tiny``.
         max_length: input length in frames of 10 ms; the backbone's own where None.
         position_embeddings: ``"fit"`` keeps the pretrained positions, cut or interpolated; ``"zero"`` sets them all to zero, as the
             paper's code did.
         dtype: of the weights returned, such as ``"float32"`` or ``torch.bfloat16``.
+        revision: branch, tag or commit of a hub id.
 
     Returns:
         The backbone in evaluation mode, taking (batch, max_length, 128); its ``model`` is transformers' ``ASTModel``.
 
     Raises:
         BackboneError: it cannot be found or reached, or is not an Audio Spectrogram Transformer.
-        ConfigError: a value outside of its choices.
+        ConfigError: a value outside of its choices, or a revision of what is on no hub.
     """
-    name = _checked_name(name_or_path)
+    name = _checked_name(at_revision(name_or_path, revision))
     torch_dtype = _torch_dtype(dtype)
     length = None if max_length is None else whole_frames(max_length)  # before the weights are read
     if name in RANDOM_BACKBONES:
@@ -121,6 +125,29 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
     return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
+def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
+    """The classification head that a backbone's file has beside the backbone.
+
+    Args:
+        name_or_path: as for :func:`load_backbone`.
+
+    Returns:
+        Tensors as transformers names them, such as ``classifier.dense.weight``; none of a bare backbone.
+
+    Raises:
+        BackboneError: the file cannot be found or read.
+    """
+    name = _checked_name(name_or_path)
+    if name in RANDOM_BACKBONES:
+        return {}
+    path = find_files(_source(name), [_WEIGHTS])[_WEIGHTS]
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key).float() for key in file.keys() if key.startswith("classifier.")}  # noqa: SIM118
+    except (SafetensorError, OSError) as fault:
+        raise BackboneError(f"{path} cannot be loaded: {fault}") from fault
+
+
 def _checked_name(name_or_path: str | Path) -> str:
     name = str(name_or_path)
     if name.startswith("random:") and name not in RANDOM_BACKBONES:
@@ -154,7 +181,7 @@ def _pretrained(name: str) -> tuple[ASTModel, float, float]:
     files = find_files(_source(name), [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
     _checked_config(files[_CONFIG], name)
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             loaded: Any = ASTModel.from_pretrained(
                 files[_WEIGHTS].parent,
                 dtype="auto",
@@ -204,15 +231,17 @@ def _checked_config(path: Path, name: str) -> ASTConfig:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without its loading bar and its list of unused head weights: what matters of either is checked here."""
+def quiet_transformers() -> Iterator[None]:
+    """Without its bars, its list of unused head weights and its remarks on mel filters: what matters of them is checked here."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -37,6 +37,13 @@ _NAMES = (  # transformers >= 5.9, ours
     (r"^layers\.(\d+)\.mlp\.fc([12])\.", r"layers.\1.ffn.w\2."),
     (r"^layernorm\.", "norm."),
 )
+_FORMER_NAMES = (  # transformers < 5.9, >= 5.9
+    (r"^encoder\.layer\.(\d+)\.", r"layers.\1."),
+    (r"\.attention\.attention\.(query|key|value)\b", lambda match: f".attention.{match[1][0]}_proj"),
+    (r"\.attention\.output\.dense\b", ".attention.o_proj"),
+    (r"\.intermediate\.dense\b", ".mlp.fc1"),
+    (r"\.output\.dense\b", ".mlp.fc2"),
+)
 _ARCHITECTURE = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
     "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
@@ -60,6 +67,20 @@ def our_name(name: str) -> str:
         if found:
             return ours
     raise KeyError(f"transformers' parameter {name!r} has no name in astune.backbone.sites")
+
+
+def current_name(name: str) -> str:
+    """A name of transformers' model, of a parameter or a module, as transformers has it since 5.9.
+
+    Args:
+        name: of any version, such as ``encoder.layer.0.attention.attention.query.weight``.
+
+    Returns:
+        Such as ``layers.0.attention.q_proj.weight``; names that have not changed are returned as they are.
+    """
+    for pattern, replacement in _FORMER_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 class Sites:

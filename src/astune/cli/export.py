@@ -13,7 +13,12 @@ from astune.names import ExportFormat
 from astune.printable import printable
 
 Format = Annotated[
-    ExportFormat, typer.Option("--format", help="onnx: one graph from samples to scores, for onnxruntime.")
+    ExportFormat,
+    typer.Option(
+        "--format",
+        help="onnx: one graph from samples to scores, for onnxruntime; peft: a folder for PeftModel, of LoRA; transformers: a folder for "
+        "pipeline, of methods that merge.",
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LONG_RECORDINGS = "Long recordings"
 """Panel of ``--help``."""
-AdapterArgument = Annotated[str, typer.Argument(help="Adapter folder, or its hub id.")]
+AdapterArgument = Annotated[str, typer.Argument(help="Adapter folder, or its hub id: user/name or user/name@revision.")]
 BackboneOption = Annotated[str | None, typer.Option(help="Where the backbone is, if not where the adapter says.")]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where to compute, such as cpu or cuda:1; by default the GPU if there is one.")

@@ -10,7 +10,6 @@ import typer
 
 from astune.cli.options import (
     LONG_RECORDINGS,
-    AdapterArgument,
     BackboneOption,
     DeviceOption,
     HopOption,
@@ -20,6 +19,7 @@ from astune.cli.options import (
 )
 from astune.errors import ConfigError
 from astune.json_text import json_text
+from astune.names import Runtime
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from astune.inference.findings import Findings
     from astune.inference.inputs import Expanded
+    from astune.inference.labeller import Labeller
     from astune.inference.prediction import Prediction
-    from astune.inference.predictor import Predictor
     from astune.inference.result_folder import ResultFolder
     from astune.inference.timeline import OnWindow
     from astune.inference.workers import Question, Workers
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Ask: TypeAlias = Callable[[Sequence[Path], OnWindow], Iterator[Any]]
 
 _ARCHIVES = "Archives"
+Adapter = Annotated[str, typer.Argument(help="Adapter folder, its hub id, or an ONNX file from `astune export`.")]
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Audio files, folders of them, or - for standard input.")
 ]
@@ -107,7 +108,15 @@ OutputDir = Annotated[
         rich_help_panel=LONG_RECORDINGS,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Files or windows that the model takes at a time.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Files or windows that the model takes at a time, by default 16.")
+]
+RuntimeOption = Annotated[
+    Runtime | None,
+    typer.Option(
+        help="What computes; by default onnxruntime for an exported graph, also one in the adapter's folder, else torch."
+    ),
+]
 WorkerCount = Annotated[
     int | None,
     typer.Option(
@@ -139,7 +148,7 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    adapter: AdapterArgument,
+    adapter: Adapter,
     files: Files,
     top_k: TopK = None,
     pool: Pooling = None,
@@ -156,7 +165,8 @@ def predict(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = None,
+    runtime: RuntimeOption = None,
     workers: WorkerCount = None,
     ray: RayAddress = None,
     as_json: AsJson = False,
@@ -165,9 +175,9 @@ def predict(
     from astune.console import say
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
-    from astune.inference.predictor import Predictor
     from astune.inference.request import Request
-    from astune.inference.result_folder import digest_of, opened
+    from astune.inference.result_folder import opened
+    from astune.inference.runtime import labeller
     from astune.inference.workers import Question, Workers
     from astune.inference.writers import WRITERS
 
@@ -181,14 +191,14 @@ def predict(
     writer = WRITERS[table or "csv"]
     if output_dir is None and tables and not writer.several and len(found.paths) > 1:
         raise ConfigError(f"--format {table} has a file for each recording; give --output-dir")
-    shared = (
-        Workers(adapter, backbone, device, precision, threads, batch_size, workers, ray) if workers or ray else None
-    )
+    shared = Workers(adapter, backbone, device, precision, threads, count=workers, ray=ray) if workers or ray else None
     if shared:
         shared.refuse(found.paths)
     for line in found.remarks:
         say(line)
-    predictor = Predictor(adapter, backbone, device=device, precision=precision, threads=threads, batch_size=batch_size)
+    predictor = labeller(
+        adapter, runtime=runtime, backbone=backbone, device=device, precision=precision, threads=threads, batch_size=batch_size
+    )  # fmt: skip
     if top_k and top_k > len(predictor.labels):
         raise ConfigError(f"--top-k {top_k}: the adapter has {len(predictor.labels)} labels")
     high = thresholds_of(threshold or (), predictor.labels, predictor.negatives)
@@ -196,7 +206,7 @@ def predict(
     kind: Any = "events" if events else "windows" if by_window else "recordings"
     asked = Request(kind, window, hop, top_k, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
     request = asked.settled(predictor)
-    for note in filter(None, (asked.note(predictor.front_end), asked.threshold_note(predictor))):
+    for note in filter(None, (asked.note(predictor), asked.threshold_note(predictor))):
         say(note)
     ask = _asking(predictor, Question(request, labels=not tables), shared, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]
@@ -205,13 +215,18 @@ def predict(
     elif output_dir is None:
         told = _print_table(ask, writer, found.paths)
     else:
-        settings = {"format": table or "csv", "precision": predictor.precision, **request.record()}
-        folder = opened(Path(output_dir), {"adapter": digest_of(predictor.model), **settings}, writer, found.paths)
+        settings = {
+            **predictor.identity,
+            "format": table or "csv",
+            "precision": predictor.precision,
+            **request.record(),
+        }
+        folder = opened(Path(output_dir), settings, writer, found.paths)
         told = _write_tables(ask, folder, found.paths)
     _end(predictor, told, found)
 
 
-def _end(predictor: Predictor, told: Sequence[Prediction | Findings], found: Expanded) -> None:
+def _end(predictor: Labeller, told: Sequence[Prediction | Findings], found: Expanded) -> None:
     """Say what could not be labelled, and what to know of the rest."""
     from astune.console import say
 
@@ -240,11 +255,10 @@ def _refuse(events: bool, by_window: bool, tables: bool, given: dict[str, object
             raise ConfigError("--json has labels of whole files; for windows, events and tables give --format jsonl")
 
 
-def _asking(predictor: Predictor, question: Question, workers: Workers | None, *, ordered: bool) -> Ask:
+def _asking(predictor: Labeller, question: Question, workers: Workers | None, *, ordered: bool) -> Ask:
     from astune.inference.worker_processes import ask_workers
 
-    precision: Any = predictor.precision  # given, it is not announced again
-    shared = replace(workers, precision=precision) if workers else None
+    shared = workers.like(predictor) if workers else None
 
     def ask(paths: Sequence[Path], on_window: OnWindow) -> Iterator[Any]:
         if shared is None:

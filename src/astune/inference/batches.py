@@ -5,22 +5,24 @@ Threads prepare what comes next while the model computes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from astune.compute import one_core
+from astune.compute import one_core_each
+from astune.data.threads import ahead as threads_ahead
 from astune.errors import NumericalError
 from astune.shared_change import evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from astune.compute import Arithmetic
+    from astune.inference.pieces import Piece
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -94,31 +96,34 @@ def slices(clips: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 def ahead(
     work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int
 ) -> Generator[_Result, None, None]:
-    """Do something with many things in threads, in their order, a limited number of them ahead of the caller.
+    """:func:`astune.data.threads.ahead`, each thread with one core for torch.
 
     Args:
         work: what is done with each.
         items: the things; they are drawn in the caller's thread.
-        threads: how many work at a time, each with one core for torch; 0 to work in the caller's thread.
+        threads: how many work at a time; 0 to work in the caller's thread.
         waiting: results that may be ready, or in work, before the caller asks for them.
 
-    Yields:
-        The results. When the caller stops early, so does the work.
+    Returns:
+        Gives the results in order. When the caller stops early, so does the work.
     """
-    if not threads:
-        yield from map(work, items)
-        return
-    pool = ThreadPoolExecutor(threads, initializer=one_core, initargs=(torch.get_num_threads(),))
-    pending: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > waiting:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return threads_ahead(work, items, threads=threads, waiting=waiting, begin=one_core_each())
+
+
+def stacked(
+    batches: Iterable[tuple[list[Piece], list[NDArray[Any]]]],
+) -> Generator[tuple[list[Piece], Tensor], None, None]:
+    """Batches of pieces for the model.
+
+    Args:
+        batches: pieces, and the rows of those that could be read, all of one shape.
+
+    Yields:
+        The pieces, and their rows: (rows, ...), float32.
+    """
+    for batch, rows in batches:
+        features = [torch.from_numpy(row).float() for row in rows]
+        yield batch, torch.stack(features) if features else torch.empty(0, 1)
 
 
 def refuse_non_finite(logits: Tensor) -> None:

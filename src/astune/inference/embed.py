@@ -20,17 +20,18 @@ from astune.console import progress, say, showing
 from astune.data import AudioDataset
 from astune.data.dataset import frames_of
 from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, written
+from astune.folder_lock import held
 from astune.inference import array_files
 from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
 from astune.inference.embeddings import Embeddings, columns_of, rows_of_chunk
 from astune.inference.listener import Listener
-from astune.inference.loading import bare_backbone, machine
+from astune.inference.loading import bare_backbone
+from astune.inference.machine import machine
+from astune.inference.model_digest import digest_of
 from astune.inference.predictor import Predictor
-from astune.inference.result_folder import digest_of
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
 from astune.printable import printable
-from astune.training.output_folder import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -54,7 +54,7 @@ embeddings for 0, else the output of the k-th layer."""
 TokenPool = Literal["mean", "cls"]
 """``mean`` over all tokens of the level, or the [CLS] token alone."""
 _TABLES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx"))
-_POOLS: dict[str, TokenPool] = {"all": "mean", "cls": "cls"}  # as adapters name them
+_POOLS = {"all": "mean"}  # which adapters name otherwise
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,9 @@ class Embedder:
     """What the adapter says of its training."""
 
     @property
-    def usual_pool(self) -> TokenPool:
-        """How it pools where nothing else is wanted."""
-        return "mean" if self.classifier is None else _POOLS[self.classifier.pooling]
+    def usual_pool(self) -> str:
+        """How it pools where nothing else is wanted: as the adapter does."""
+        return "mean" if self.classifier is None else _POOLS.get(self.classifier.pooling, self.classifier.pooling)
 
     def compute(self, wanted: Wanted) -> Callable[[Tensor], Tensor]:
         """What is computed of features.
@@ -233,14 +233,16 @@ class Embedder:
         """
         sites = self.backbone.sites
         wanted.refuse(len(sites.layers))
-        level, pool = wanted.level, wanted.pool or self.usual_pool
+        level, adapter = wanted.level, None if wanted.pool else self.classifier
 
         def computed(features: Tensor) -> Tensor:
             found = sites.embed(features)
             found = sites.output(found) if isinstance(level, str) else sites.run(found, 0, level)
             if wanted.tokens:
                 return found
-            return found[:, 0] if pool == "cls" else found.mean(dim=1)
+            if adapter is not None:
+                return adapter.normalised(adapter.pool(found))
+            return found[:, 0] if wanted.pool == "cls" else found.mean(dim=1)
 
         return computed
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-from torch import Tensor
 
 from astune.data.audio import frames_needed, listen, listen_to_samples
 from astune.data.opening import is_pipe
@@ -20,12 +20,13 @@ from astune.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from astune.data.audio import Recording
     from astune.data.streaming import Stream
 
-Waveform = np.ndarray[Any, Any] | Tensor
-Input = str | os.PathLike[str] | Waveform | Mapping[str, Any]
+Waveform: TypeAlias = "np.ndarray[Any, Any] | Tensor"
+Input: TypeAlias = "str | os.PathLike[str] | Waveform | Mapping[str, Any]"
 """A path (``-`` for standard input), a waveform, or a dictionary of ``array`` (or ``raw``) and ``sampling_rate``."""
 
 _CHANNELS = 8  # the most that recordings come with
@@ -81,9 +82,13 @@ def is_single(inputs: object) -> bool:
     Args:
         inputs: what was given.
     """
-    return isinstance(inputs, str | bytes | os.PathLike | np.ndarray | Tensor | Mapping) or not isinstance(
-        inputs, Iterable
-    )
+    one = isinstance(inputs, str | bytes | os.PathLike | np.ndarray | Mapping)
+    return one or _is_tensor(inputs) or not isinstance(inputs, Iterable)
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is torch's: nobody has one who has not imported torch, and a graph is run without."""
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))
 
 
 def sources(
@@ -131,7 +136,7 @@ def _source(one: object, sampling_rate: float | None, name: str) -> Source:
 
 
 def _of_array(array: object, sampling_rate: object, name: str) -> Source:
-    if isinstance(array, Tensor):
+    if _is_tensor(array):
         array = _numpy(array, name)
     if not isinstance(array, np.ndarray):
         raise ConfigError(f"{name} is of type {type(array).__name__}; {_WHAT}")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from astune.compute import one_core_each
 from astune.data.audio import listen
 from astune.data.heard import warn_of
 from astune.errors import AudioError
 from astune.features import rounded_features
-from astune.inference.batches import ahead, outputs, refuse_non_finite
+from astune.inference.batches import ahead, outputs, refuse_non_finite, stacked
 from astune.inference.inputs import is_single, sources
 from astune.inference.pieces import Cutting, Piece, batched
 from astune.inference.windows import Windows
@@ -59,10 +61,11 @@ class Listener:
         Yields:
             The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
         """
-        cutting = Cutting(windows, self.front_end, self.threads, self.batch_size, beginning)
+        hear = partial(rounded_features, front_end=self.front_end)
+        cutting = Cutting(windows, hear, self.threads, self.batch_size, beginning, one_core_each())
         heard = sources(inputs, sampling_rate, windows.window if beginning else None)
         batches = cutting.batches(heard, single=is_single(inputs))
-        return outputs(self.model, compute, batches, self.arithmetic)
+        return outputs(self.model, compute, stacked(batches), self.arithmetic)
 
     def clip_outputs(
         self, clips: Sequence[Clip], compute: Callable[[Tensor], Tensor]
@@ -87,7 +90,7 @@ class Listener:
             return Piece(clip.name, start, round(start + heard.heard_seconds, 9), features, heard.facts)
 
         with closing(ahead(hear, clips, threads=self.threads, waiting=2 * self.batch_size)) as pieces:
-            yield from outputs(self.model, compute, batched(pieces, self.batch_size), self.arithmetic)
+            yield from outputs(self.model, compute, stacked(batched(pieces, self.batch_size)), self.arithmetic)
 
     def beginnings(
         self,

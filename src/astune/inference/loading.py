@@ -12,10 +12,8 @@ from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic
-from astune.environment import usable_cores
 from astune.errors import AdapterError, ConfigError, unknown
 from astune.names import Precision
-from astune.validated import fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,25 +99,6 @@ def bare_backbone(
     refuse_cast(backbone, precision or "float32")
     place = _device(device) if device is not None else _best_device()
     return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)
-
-
-def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
-    """How many threads decode, and how many windows the model takes at a time.
-
-    Args:
-        threads: one for each usable core where None.
-        batch_size: as given.
-
-    Returns:
-        Both.
-
-    Raises:
-        ConfigError: one of them is not a whole number of 1 or more.
-    """
-    for name, number in (("threads", 1 if threads is None else threads), ("batch_size", batch_size)):
-        if not (fits(number, int) and number >= 1):
-            raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")
-    return int(threads or usable_cores()), int(batch_size)
 
 
 def _best_device() -> torch.device:

@@ -1,7 +1,7 @@
 """Recordings of any length, in pieces that the model takes at a time.
 
 Short recordings are read in threads, many at a time. A long one is decoded by one thread, which cuts it into windows; others turn
-windows into features, and the model computes meanwhile. How much is held at a time is limited.
+windows into what the model takes, such as features, and the model computes meanwhile. How much is held at a time is limited.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice, repeat
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astune.data.audio import SAMPLING_RATE
+from astune.data.threads import ahead
 from astune.errors import AudioError
-from astune.features import rounded_features
-from astune.inference.batches import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from astune.data.audio import Facts
-    from astune.features import FrontEnd
     from astune.inference.inputs import Source
     from astune.inference.windows import Window, Windows
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _GROUP = 4  # windows that are cut at a time
 
@@ -43,8 +41,8 @@ class Piece:
     start: float = 0.0
     """Seconds from the beginning of the recording."""
     end: float = 0.0
-    features: NDArray[np.float16] | None = None
-    """(max_length, num_mel_bins); None where the input cannot be read."""
+    features: NDArray[Any] | None = None
+    """What the model takes, one row of a batch; None where the input cannot be read."""
     facts: Facts | None = None
     """Of the whole recording, with its last piece."""
     error: AudioError | None = None
@@ -61,15 +59,20 @@ class Cutting:
     """How inputs become pieces."""
 
     windows: Windows
-    front_end: FrontEnd
+    hear: Callable[[NDArray[np.float32]], NDArray[Any]]
+    """Makes what the model takes of samples at 16 kHz, (samples,); in several threads."""
     threads: int
     """That read short recordings, or compute the features of long ones."""
     size: int
     """Pieces of a batch; those of two more may be ready before they are asked for."""
     beginning: bool = False
     """Whether the first window of each is all that is heard."""
+    begin: Callable[[], object] | None = None
+    """Is called once in each thread before it works."""
 
-    def batches(self, found: Iterator[Source], *, single: bool) -> Generator[tuple[list[Piece], Tensor], None, None]:
+    def batches(
+        self, found: Iterator[Source], *, single: bool
+    ) -> Generator[tuple[list[Piece], list[NDArray[Any]]], None, None]:
         """Read inputs for the model.
 
         Args:
@@ -106,7 +109,7 @@ class Cutting:
 
     def _read_ahead(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
         met = (self._first(one) if self.beginning and one.read_once else one for one in found)
-        begun = ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
+        begun = self._ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
         with closing(begun):
             for one in begun:
                 if isinstance(one, Piece):
@@ -124,8 +127,7 @@ class Cutting:
             if not (self.beginning or self.windows.one_is_enough(recording.seconds)):
                 return source
             end = len(recording.samples) / SAMPLING_RATE
-            features = rounded_features(recording.samples, self.front_end)
-            return Piece(source.name, 0.0, end, features, recording.facts)
+            return Piece(source.name, 0.0, end, self.hear(recording.samples), recording.facts)
         except AudioError as fault:
             return Piece(source.name, error=fault)
 
@@ -133,22 +135,27 @@ class Cutting:
         """The pieces of a long recording."""
         stream = source.stream()
         cut = partial(_some, self.windows.over(stream))
-        with closing(stream), closing(ahead(cut, repeat(None), threads=1, waiting=2)) as groups:
+        with closing(stream), closing(self._ahead(cut, repeat(None), threads=1, waiting=2)) as groups:
             heard = partial(self._piece, source.name)
-            with closing(ahead(heard, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
+            with closing(self._ahead(heard, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
                 held = next(featured)
                 for piece in featured:
                     yield held
                     held = piece
                 yield replace(held, facts=stream.facts)
 
+    def _ahead(
+        self, work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int
+    ) -> Generator[_Result, None, None]:
+        return ahead(work, items, threads=threads, waiting=waiting, begin=self.begin)
+
     def _piece(self, name: str, window: Window | AudioError) -> Piece:
         if isinstance(window, AudioError):
             return Piece(name, error=window)
-        return Piece(name, window.start, window.end, rounded_features(window.samples, self.front_end))
+        return Piece(name, window.start, window.end, self.hear(window.samples))
 
 
-def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], Tensor], None, None]:
+def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], list[NDArray[Any]]], None, None]:
     """Put pieces together for the model.
 
     Args:
@@ -156,12 +163,11 @@ def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], 
         size: pieces of a batch.
 
     Yields:
-        Pieces, and the features of those that could be read: (rows, max_length, num_mel_bins), float32.
+        Pieces, and what the model takes of those that could be read.
     """
     left = iter(pieces)
     while batch := list(islice(left, size)):
-        features = [torch.from_numpy(one.features).float() for one in batch if one.features is not None]
-        yield batch, torch.stack(features) if features else torch.empty(0, 1)
+        yield batch, [one.features for one in batch if one.features is not None]
 
 
 def _some(windows: Iterator[Window], _: None) -> list[Window | AudioError]:

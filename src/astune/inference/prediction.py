@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
-import torch
 
-from astune.data.heard import TOLERANCE, heard_notices
-from astune.errors import ConfigError
+from astune.data.heard import TOLERANCE, heard_notices, warn_of
+from astune.errors import ConfigError, unknown
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, score_rows
 from astune.validated import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from astune.errors import AstuneError
     from astune.inference.timeline import Pool, Timeline
@@ -119,12 +118,46 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int
     if timeline.error is not None:
         return known
     scores = timeline.pool(pool)
-    indices: list[int] = torch.from_numpy(scores).topk(count).indices.tolist()
+    indices: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()  # of equal ones the first, as in windows
     if least is not None:  # float32 is compared with float32, as in windows and events
         indices = [one for one in indices if one in least and scores[one] >= np.float32(least[one])]
     return replace(
         known, labels=tuple(LabelScore(label=timeline.labels[one], score=float(scores[one])) for one in indices)
     )
+
+
+def answered(
+    predictions: Iterable[Prediction], errors: Literal["raise", "return"], stacklevel: int
+) -> list[list[LabelScore] | AstuneError]:
+    """Labels alone, with a warning of recordings that are suspicious.
+
+    Args:
+        predictions: of them.
+        errors: whether to raise the first error, or to give errors in the place of labels.
+        stacklevel: of the warning, counted from the caller.
+
+    Returns:
+        One entry a recording.
+
+    Raises:
+        AudioError: a recording cannot be read.
+        ConfigError: ``errors`` is another word.
+        NumericalError: scores are NaN or infinite.
+
+    Warns:
+        AudioWarning: a recording is suspicious.
+    """
+    if errors not in ("raise", "return"):
+        raise ConfigError(unknown("errors", errors, ("raise", "return")))
+    found: list[list[LabelScore] | AstuneError] = []
+    doubts: list[tuple[str, str]] = []
+    for prediction in predictions:
+        if prediction.error and errors == "raise":
+            raise prediction.error
+        found.append(prediction.error or list(prediction.labels))
+        doubts += [(prediction.name, doubt) for doubt in prediction.doubts]
+    warn_of(doubts, len(found), stacklevel=stacklevel + 1)
+    return found
 
 
 class Told(Protocol):

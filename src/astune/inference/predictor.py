@@ -15,15 +15,16 @@ from torch import Tensor
 from astune.compute import Arithmetic, gains_from_bf16
 from astune.console import say
 from astune.data import AudioDataset
-from astune.data.heard import warn_of
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError
 from astune.inference.embedder import Embedder, Wanted
 from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
 from astune.inference.events import Finder, Thresholds
 from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
-from astune.inference.loading import load, machine, refuse_cast
-from astune.inference.prediction import label_count, notices_of, prediction_of
+from astune.inference.loading import load, refuse_cast
+from astune.inference.machine import machine
+from astune.inference.model_digest import digest_of
+from astune.inference.prediction import answered, label_count, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Windows
 from astune.names import Precision
@@ -37,11 +38,10 @@ if TYPE_CHECKING:
     from astune.adapter import Adapter
     from astune.backbone import Backbone
     from astune.classifier import AudioClassifier
-    from astune.errors import AstuneError
     from astune.inference.embedder import Level, TokenPool
     from astune.inference.inputs import Input
     from astune.inference.loading import Loaded
-    from astune.inference.prediction import LabelScore, Prediction, Told
+    from astune.inference.prediction import Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
 
 _TOP_K = 5  # as transformers' pipeline has it
@@ -108,6 +108,16 @@ class Predictor(Summarised):
         return self._loaded.training
 
     @property
+    def seconds(self) -> float:
+        """Audio that fills the input."""
+        return self.front_end.seconds
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides its scores beside the precision, for the settings of a folder of tables."""
+        return {"adapter": digest_of(self.model)}
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """The score from which on each label counts, chosen on validation clips; empty where the labels compete."""
         return dict(self.model.thresholds)
@@ -168,19 +178,9 @@ class Predictor(Summarised):
         Warns:
             AudioWarning: a recording is suspicious, such as silent or cut short.
         """
-        if errors not in ("raise", "return"):
-            raise ConfigError(unknown("errors", errors, ("raise", "return")))
-        found: list[list[LabelScore] | AstuneError] = []
-        doubts: list[tuple[str, str]] = []
-        for prediction in self.predictions(
-            inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold
-        ):
-            if prediction.error and errors == "raise":
-                raise prediction.error
-            found.append(prediction.error or list(prediction.labels))
-            doubts += [(prediction.name, doubt) for doubt in prediction.doubts]
-        warn_of(doubts, len(found), stacklevel=2)
-        return found[0] if is_single(inputs) else found
+        found = self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold)
+        answers = answered(found, errors, stacklevel=2)
+        return answers[0] if is_single(inputs) else answers
 
     def predictions(
         self,
@@ -370,7 +370,8 @@ class Predictor(Summarised):
         computed = self.listener.outputs(
             inputs, self._logits, windows, sampling_rate=sampling_rate, beginning=beginning
         )
-        return timelines(computed, windows, self.labels, self.task, on_window, self.negatives)
+        scored = ((batch, self.task.activate(logits).numpy()) for batch, logits in computed)
+        return timelines(scored, windows, self.labels, self.task.name, on_window, self.negatives)
 
     def scored_tokens(self, features: Tensor) -> Tensor:
         """Logits and what they are computed from, in one pass.
@@ -386,23 +387,6 @@ class Predictor(Summarised):
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)
-
-
-def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Iterable[Input], **settings: Any) -> Any:  # noqa: ANN401 - as Predictor.predict's
-    """Label recordings; for more than one call, make a :class:`Predictor` and keep it.
-
-    Args:
-        adapter: as for :class:`Predictor`.
-        inputs: as for :meth:`Predictor.predict`.
-        settings: of :meth:`Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``, ``threshold``) and of
-            :class:`Predictor`.
-
-    Returns:
-        As :meth:`Predictor.predict`.
-    """
-    names = ("sampling_rate", "top_k", "errors", "pool", "threshold")
-    own = {name: settings.pop(name) for name in names if name in settings}
-    return Predictor(adapter, **settings).predict(inputs, **own)
 
 
 def evaluate(adapter: str | Path | Adapter | AudioClassifier, data: str | AudioDataset, **settings: Any) -> Evaluation:

@@ -14,12 +14,12 @@ from astune.validated import checked_but_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from astune.features import FrontEnd
     from astune.inference.findings import Findings
     from astune.inference.inputs import Input
+    from astune.inference.labeller import Labeller, Labels
     from astune.inference.prediction import Prediction
-    from astune.inference.predictor import Predictor
     from astune.inference.timeline import OnWindow, Pool
+    from astune.inference.windows import HasLength
 
 Kind = Literal["recordings", "windows", "events"]
 _THRESHOLD = 0.5  # of events
@@ -64,7 +64,7 @@ class Request:
         """As JSON."""
         return asdict(self)
 
-    def settled(self, predictor: Predictor) -> Request:
+    def settled(self, predictor: Labels) -> Request:
         """What the user left open, filled in.
 
         Where labels compete, a recording or window has one label, and an event begins at 0.5. Where an adapter has thresholds of its
@@ -81,7 +81,7 @@ class Request:
         top_k = self.top_k or (len(predictor.labels) if own else 1)
         return replace(self, top_k=top_k, threshold=own if own and decides else self.threshold)
 
-    def threshold_note(self, predictor: Predictor) -> str | None:
+    def threshold_note(self, predictor: Labels) -> str | None:
         """What the user should know of thresholds that are not theirs.
 
         Args:
@@ -96,11 +96,11 @@ class Request:
         low, high = min(threshold.values()), max(threshold.values())
         return f"Note: each label has a threshold of its own in the adapter, from {low:.3g} to {high:.3g}"
 
-    def note(self, front_end: FrontEnd) -> str | None:
+    def note(self, model: HasLength) -> str | None:
         """What the user should know of its windows.
 
         Args:
-            front_end: of the adapter.
+            model: that hears them.
 
         Returns:
             A sentence where something between two windows is not heard, or where events are timed by whole windows.
@@ -108,13 +108,13 @@ class Request:
         Raises:
             ConfigError: the model cannot hear such windows.
         """
-        windows = Windows.of(front_end, self.window, self.hop)
+        windows = Windows.of(model, self.window, self.hop)
         if self.kind == "events" and self.hop is None:
             return f"Note: events begin and end in steps of {windows.hop:.3g} s, the window; a shorter hop has finer steps and is slower"
         return windows.gap_note
 
     def findings(
-        self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None
+        self, predictor: Labeller, inputs: Iterable[Input], on_window: OnWindow | None = None
     ) -> Iterator[Findings]:
         """Answer it for recordings, one after the other.
 
@@ -132,7 +132,7 @@ class Request:
         asked = self.settled(predictor)
         if self.kind == "recordings":
             for prediction in asked.predictions(predictor, inputs, on_window):
-                yield of_recording(prediction, predictor.front_end.seconds)
+                yield of_recording(prediction, predictor.seconds)
             return
         finder = asked.finder
         finder.levels(predictor.labels, predictor.negatives)
@@ -143,7 +143,7 @@ class Request:
                 yield of_windows(timeline, asked.top_k, asked.threshold)
 
     def predictions(
-        self, predictor: Predictor, inputs: Iterable[Input], on_window: OnWindow | None = None
+        self, predictor: Labeller, inputs: Iterable[Input], on_window: OnWindow | None = None
     ) -> Iterator[Prediction]:
         """The labels of whole recordings, one after the other.
 

@@ -6,7 +6,6 @@ there, whole, with what was heard. So a run that was killed at any moment knows 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -14,21 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from astune.data.opening import is_pipe
 from astune.data.predicted import RECORD as RECORD
 from astune.data.predicted import STATE as _STATE
 from astune.errors import ConfigError, written
 from astune.files import write_text
+from astune.folder_lock import held
 from astune.json_text import json_text
 from astune.printable import printable
-from astune.training.output_folder import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from astune.classifier import AudioClassifier
     from astune.inference.findings import Findings
     from astune.inference.writers import Writer
 
@@ -136,34 +132,6 @@ def opened(
         yield results
 
 
-def digest_of(model: AudioClassifier) -> str:
-    """What a model computes with: all that its adapter holds, and its backbone.
-
-    Args:
-        model: any.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    adapter = model.to_adapter()
-    config = adapter.config
-    described = [
-        config.labels,
-        config.spec,
-        repr(config.front_end),
-        config.pooling,
-        config.task,
-        config.backbone.fingerprint,
-        *([config.negatives] if config.negatives else []),  # older folders were begun without them
-        *([config.thresholds] if config.thresholds else []),
-    ]
-    digest = hashlib.sha256(json.dumps(described).encode())
-    for name, tensor in sorted(adapter.tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]
-
-
 def table_names(recordings: Sequence[Path], suffix: str) -> dict[Path, Path]:
     """Where the tables of recordings are, in the folder of results: as the recordings are below the folder that they share.
 
@@ -234,6 +202,9 @@ def _lines(record: Path) -> list[dict[str, Any]]:
 def _difference(line: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     before = line["settings"] if isinstance(line["settings"], dict) else {}
     other = [name for name in {**before, **made} if before.get(name) != made.get(name)]
+    if "runtime" in other:
+        runtimes = [one.get("runtime", "torch") for one in (before, made)]
+        return f"runtime {runtimes[0]}, whose scores differ from those of {runtimes[1]} by rounding"
     if "adapter" in other:
         return "another adapter"
     return "other settings: " + ", ".join(f"{name}={before.get(name)!r}, now {made.get(name)!r}" for name in other)

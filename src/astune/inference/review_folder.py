@@ -29,9 +29,9 @@ import soundfile
 from astune.data.opening import opened
 from astune.errors import AudioError, ConfigError, DataError, written
 from astune.files import write_text
+from astune.folder_lock import LOCK, held
 from astune.json_text import json_text
 from astune.printable import printable
-from astune.training.output_folder import LOCK, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from astune.errors import AstuneError
     from astune.inference.pieces import Piece
     from astune.inference.windows import Windows
-    from astune.task import Task
 
     OnWindow: TypeAlias = Callable[[str, float], object]
 
@@ -180,20 +178,20 @@ def refuse_pool(how: object) -> None:
 
 
 def timelines(
-    computed: Iterable[tuple[Sequence[Piece], Tensor]],
+    computed: Iterable[tuple[Sequence[Piece], NDArray[np.float32]]],
     windows: Windows,
     labels: tuple[str, ...],
-    task: Task,
+    task: str,
     on_window: OnWindow | None = None,
     negatives: tuple[str, ...] = (),
 ) -> Iterator[Timeline]:
     """Put the pieces of recordings together.
 
     Args:
-        computed: batches of pieces with their logits, a row for each piece that could be read, in order.
+        computed: batches of pieces with their scores, (rows, classes), a row for each piece that could be read, in order.
         windows: that the pieces are.
         labels: of the classes.
-        task: what turns logits into scores.
+        task: such as ``single-label``: what the scores are.
         on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
         negatives: those labels that mean none of the others.
 
@@ -202,14 +200,14 @@ def timelines(
     """
     spans: list[tuple[float, float]] = []
     rows: list[NDArray[np.float32]] = []
-    for batch, logits in computed:
-        scores = iter(task.activate(logits).numpy())
+    for batch, found in computed:
+        scores = iter(found)
         for piece in batch:
             if piece.features is not None:
                 spans.append((piece.start, piece.end))
                 rows.append(next(scores))
             if piece.last:
-                yield replace(_timeline(piece, spans, rows, windows, labels, task.name), negatives=negatives)
+                yield replace(_timeline(piece, spans, rows, windows, labels, task), negatives=negatives)
                 spans, rows = [], []
         if on_window and spans:
             on_window(batch[-1].name, spans[-1][1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from astune.features import FrontEnd
-
 _SHORTEST = FRAME / SAMPLING_RATE  # seconds of a window: one frame of features
 _CLOSEST = 0.01  # seconds from one window to the next: features come no closer
+
+
+class HasLength(Protocol):
+    """What has an input of fixed length: a front end, a predictor, the description of an adapter."""
+
+    @property
+    def seconds(self) -> float:
+        """That fill the input."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,11 @@ class Windows:
     """Seconds from the start of one to the start of the next."""
 
     @classmethod
-    def of(cls, front_end: FrontEnd, window: float | None = None, hop: float | None = None) -> Windows:
+    def of(cls, model: HasLength, window: float | None = None, hop: float | None = None) -> Windows:
         """Windows that a model can hear.
 
         Args:
-            front_end: of the model.
+            model: it, or its front end.
             window: seconds; the input length where None, and at most that.
             hop: seconds; those of ``window`` where None. More than those leaves gaps that are not heard.
 
@@ -66,7 +72,7 @@ class Windows:
         Raises:
             ConfigError: a window longer than the input or shorter than a frame, or a hop below 10 ms.
         """
-        longest = front_end.seconds
+        longest = model.seconds
         window = longest if window is None else _seconds("window", window)
         # What is less than a step longer gives no frame more: clips of 1 s train an input of 0.995 s.
         if window >= longest + _CLOSEST:

@@ -21,8 +21,6 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-import torch
-
 from astune.environment import usable_cores
 from astune.errors import AstuneError, AudioError, ConfigError
 from astune.inference.ray_workers import on_ray
@@ -162,9 +160,9 @@ def _processes(workers: Workers, question: Question, count: int) -> Iterator[lis
 
 def _started(workers: Workers, question: Question, number: int, count: int) -> _Worker:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["astune.inference.predictor"])
+    context.set_forkserver_preload([workers.preloaded])
     ours, theirs = context.Pipe()
-    cores = max(1, torch.get_num_threads() // count)
+    cores = max(1, workers.cores // count)
     process = context.Process(target=_work, args=(workers, question, number, cores, Path.cwd(), theirs))
     process.start()
     theirs.close()  # else reading would wait for ever where the worker dies

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from astune.data.opening import is_pipe
+from astune.environment import usable_cores
 from astune.errors import ConfigError
 from astune.inference.findings import Findings
+from astune.inference.onnx_predictor import OnnxPredictor
 from astune.inference.prediction import Prediction
+from astune.inference.runtime import is_graph
 from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from astune.errors import AstuneError
-    from astune.inference.predictor import Predictor
+    from astune.inference.labeller import Labeller
     from astune.inference.request import Request
     from astune.inference.timeline import OnWindow
     from astune.names import Precision
@@ -41,7 +42,7 @@ class Question:
     """Whether the answer is a :class:`Prediction`, else it is :class:`Findings`."""
 
     def answers(
-        self, predictor: Predictor, paths: Iterable[str | Path], on_window: OnWindow | None = None
+        self, predictor: Labeller, paths: Iterable[str | Path], on_window: OnWindow | None = None
     ) -> Iterator[Answer]:
         """Ask it.
 
@@ -75,7 +76,7 @@ class Workers:
     """How many workers there are, where, and what each of them loads."""
 
     adapter: str | Path
-    """A folder or a hub id."""
+    """A folder, a hub id, or an exported graph."""
     backbone: str | Path | None = None
     device: str | None = None
     """Of all workers; where None, they share out the GPUs, if there are any."""
@@ -104,16 +105,45 @@ class Workers:
                 what = "standard input" if path == "-" else f"{printable(path)}, a pipe,"
                 raise ConfigError(f"{what} cannot be shared out to workers; leave out workers, or save it to a file")
 
-    def predictor(self, number: int, cores: int) -> Predictor:
+    def like(self, predictor: Labeller) -> Workers:
+        """These workers, each with what was loaded here: the same graph, or the same precision, which is not announced again.
+
+        Args:
+            predictor: that was loaded here, for what they are asked.
+        """
+        if isinstance(predictor, OnnxPredictor):
+            return replace(self, adapter=predictor.path, device=None, batch_size=predictor.batch_size)
+        precision: Any = predictor.precision
+        return replace(self, precision=precision, batch_size=predictor.batch_size)
+
+    @property
+    def preloaded(self) -> str:
+        """The module that takes the time of their start."""
+        return f"astune.inference.{'onnx_predictor' if is_graph(self.adapter) else 'predictor'}"
+
+    @property
+    def cores(self) -> int:
+        """That they share."""
+        if is_graph(self.adapter):
+            return usable_cores()
+        import torch
+
+        return torch.get_num_threads()
+
+    def predictor(self, number: int, cores: int) -> Labeller:
         """Load what one worker hears with.
 
         Args:
             number: of the worker, from 0.
-            cores: threads that torch computes with in this process from now on, and that decode where their number is open.
+            cores: threads that compute in this process from now on, and that decode where their number is open.
 
         Returns:
             The predictor.
         """
+        if is_graph(self.adapter):
+            return OnnxPredictor(self.adapter, threads=self.threads or cores, batch_size=self.batch_size, cores=cores)
+        import torch
+
         from astune.inference.predictor import Predictor
 
         torch.set_num_threads(cores)

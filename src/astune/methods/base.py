@@ -6,7 +6,7 @@ A method is a frozen configuration (a field = a quantity of the paper) that know
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -66,6 +66,27 @@ def layer_indices(layers: str, n_layers: int) -> list[int]:
     return sorted(chosen)
 
 
+def layers_text(indices: Collection[int], n_layers: int) -> str:
+    """The inverse of :func:`layer_indices`.
+
+    Args:
+        indices: of layers, at least one.
+        n_layers: layers of the backbone.
+
+    Returns:
+        ``all``, or indices and ranges joined by ``|``.
+    """
+    if len(set(indices)) == n_layers:
+        return "all"
+    spans: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if spans and index == spans[-1][-1] + 1:
+            spans[-1].append(index)
+        else:
+            spans.append([index])
+    return "|".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
+
+
 @checked
 @dataclass
 class Attachment:
@@ -96,6 +117,8 @@ class Method(Validated):
     """What of the final LayerNorm it trains."""
     adds_keys: ClassVar[bool] = False
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
+    keeps_distillation: ClassVar[bool] = True
+    """Whether the distillation token is behind [CLS] in the output."""
     counts_head: ClassVar[bool] = False
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     on_frozen_layers: ClassVar[bool] = False

@@ -65,6 +65,7 @@ class PromptTuning(Method):
 
     learning_rate: ClassVar[float] = 1e-2
     size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step)
+    keeps_distillation: ClassVar[bool] = False
     depth: ClassVar[int | None] = None
 
     tokens: int = Field(25, ge=1, description="prompts in front of a layer")

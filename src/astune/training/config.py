@@ -21,6 +21,7 @@ from astune.names import (
     AttentionKernel,
     HeadStart,
     MatmulPrecision,
+    Pooling,
     RecipeName,
     Sampling,
     Scheduler,
@@ -67,8 +68,9 @@ class TrainConfig(DataOptions):
     position_embeddings: Annotated[Literal["fit", "zero"], Setting("result", "Model")] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"
     )
-    pooling: Annotated[Literal["all", "cls"], Setting("result", "Model")] = Field(
-        "all", description="mean of all output tokens, or [CLS] alone"
+    pooling: Annotated[Pooling, Setting("result", "Model")] = Field(
+        "all",
+        description="mean of all output tokens, [CLS] alone, or [CLS] and distillation as ASTForAudioClassification",
     )
     selection: Annotated[Selection | None, Setting("data", "Training")] = Field(
         None, description="whose weights are kept: best-validation epoch, or last"

@@ -97,8 +97,10 @@ class Upper(nn.Module):
         """
         sites = self.model.sites
         if self.of_all_layers:
-            return sites.scaled(sites.mixed(states.unbind(1)))
-        return self.model.pool(sites.norm(sites.run(states, self.depth)))
+            mean = sites.scaled(sites.mixed(states.unbind(1)))
+        else:
+            mean = self.model.pool(sites.norm(sites.run(states, self.depth)))
+        return self.model.normalised(mean)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, Interrupted
 from astune.files import write_text
+from astune.folder_lock import held
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.tasks import MULTI_LABEL
@@ -33,7 +34,7 @@ from astune.training.engine import Engine
 from astune.training.final_scores import final_scores
 from astune.training.fit import fit
 from astune.training.head_start import start_head
-from astune.training.output_folder import held, writing
+from astune.training.output_folder import writing
 from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
 from astune.training.result import RESULTS, TrainResult

@@ -1,4 +1,4 @@
-"""The output folder of a run: whether it can take one, what in it is ours to replace, and that one run at a time writes into it."""
+"""The output folder of a run: whether it can take one, and what in it is ours to replace."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from astune import adapter_file
 from astune.errors import ConfigError, OutputError
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
     from astune.training.config import TrainConfig
 
-LOCK = ".astune.lock"
 TRACKED = "astune"  # the project's name for trackers; TensorBoard's folder in the output folder
 _SLACK = 1 << 20  # bytes beside the weights: configuration, card, metrics
 _COPIES = 9  # of what is trained: the adapter, and twice weights, two moments and the best epoch, as one checkpoint replaces another
@@ -144,49 +141,6 @@ def clear(folder: Path) -> None:
     for pattern in ("*tfevents*", "hparams.yml"):
         for tracked in (folder / TRACKED).rglob(pattern):
             tracked.unlink()
-
-
-@contextmanager
-def held(folder: Path, file: str | None = None) -> Iterator[None]:
-    """Keep other runs out of a folder, or off a file, for the time of a block; the lock ends with the process, however that ends.
-
-    Args:
-        folder: made if it is not there, and removed again where nothing was written into it.
-        file: name in the folder, where that file alone is written.
-
-    Raises:
-        ConfigError: another run writes into it.
-    """
-    path = folder / (LOCK if file is None else f".{file}.lock")
-    lock, made = FileLock(path, timeout=0), _missing(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as fault:
-        raise ConfigError(
-            f"another run is writing into {folder}; wait until it ends, or give another output folder"
-            if file is None
-            else f"another run is writing {folder / file}; wait until it ends, or give another file"
-        ) from fault
-    except OSError:  # refuse_unusable says it among the other faults; or a finished run is in a folder nobody may write
-        pass
-    try:
-        yield
-    finally:
-        if lock.is_locked:
-            path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
-            lock.release()
-        for place in made:
-            with suppress(OSError):  # something was written, or it was never made
-                place.rmdir()
-
-
-def _missing(folder: Path) -> list[Path]:
-    """Folders that would have to be made, the innermost first."""
-    try:
-        return [place for place in (folder, *folder.absolute().parents) if not place.exists()]
-    except OSError:
-        return []
 
 
 @contextmanager

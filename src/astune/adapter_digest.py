@@ -1,0 +1,40 @@
+"""What an adapter computes with, in one short text: a graph remembers whose weights it has. torch is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from astune.errors import AdapterError
+from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from astune.printable import printable
+
+_WITHOUT_EFFECT = ("training", "metrics", "versions", "trainable_parameters")  # fields that change no score
+_STEP = 2**20  # bytes
+
+
+def adapter_digest(folder: str | Path) -> str:
+    """SHA-256 of an adapter's weights, and of all in its configuration that decides scores and labels.
+
+    Args:
+        folder: of the adapter, on this machine.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        AdapterError: a file is missing, or the configuration is damaged.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8-sig"))
+        decisive = {name: value for name, value in dict(record).items() if name not in _WITHOUT_EFFECT}
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+        with (folder / ADAPTER_WEIGHTS).open("rb") as stream:
+            while part := stream.read(_STEP):
+                digest.update(part)
+    except (OSError, ValueError, TypeError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        raise AdapterError(f"{printable(folder)} is no adapter folder that can be read: {reason}") from fault
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""What the Hugging Face hub reads of a model card: base model, tags, data set, figures, licence. And cards that others have edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astune.backbone.hub import is_hub_id
+from astune.card_front import body_of, front_of, with_front
+from astune.methods.full import FullFineTuning
+from astune.public import hub_dataset, public_data
+from astune.tasks import task_named
+
+if TYPE_CHECKING:
+    from astune.adapter import AdapterConfig
+
+LIBRARY = "astune"
+BEGIN, END = "<!-- written by astune; text outside of these two lines is kept -->", "<!-- end of what astune wrote -->"
+_METRICS = {"macro_f1": "f1", "map": "mAP"}  # of our figures whose name is not the hub's
+_PIPELINE = "audio-classification"
+
+
+def card_data(config: AdapterConfig, name: str, license_id: str | None = None) -> dict[str, Any]:
+    """What the hub reads of an adapter.
+
+    Args:
+        config: of the adapter.
+        name: of the model.
+        license_id: of the adapter, such as ``"cc-by-4.0"``; left out where None.
+
+    Returns:
+        Values by the hub's keys, without paths.
+    """
+    members = config.read_method().members
+    backbone = config.backbone.name_or_path.partition("@")[0]
+    source = config.training.get("data")
+    dataset = hub_dataset(source) if isinstance(source, str) else None
+    data: dict[str, Any] = {"library_name": LIBRARY, "pipeline_tag": _PIPELINE}
+    if license_id:
+        data["license"] = license_id
+    if is_hub_id(backbone):
+        whole = any(isinstance(member, FullFineTuning) for member in members)
+        data |= {"base_model": backbone, "base_model_relation": "finetune" if whole else "adapter"}
+    data["tags"] = list(
+        dict.fromkeys([_PIPELINE, LIBRARY, "audio-spectrogram-transformer", *(member.family for member in members)])
+    )
+    if dataset:
+        data["datasets"] = [dataset]
+    figures = task_named(config.task).shares
+    metrics = [_METRICS.get(name, name) for name in figures if any(name in of for of in config.metrics.values())]
+    if metrics:
+        data["metrics"] = metrics
+    if metrics and isinstance(source, str):
+        data["model-index"] = _model_index(config, name, source, dataset)
+    return data
+
+
+def _model_index(config: AdapterConfig, name: str, source: str, dataset: str | None) -> list[dict[str, Any]]:
+    """Figures of each split, as the hub shows them."""
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    layout, colon, shown = public_data(source).partition(":")
+    configuration = shown.partition(":")[2] if dataset else ""
+    results = [
+        EvalResult(
+            task_type=_PIPELINE,
+            dataset_type=dataset or (layout if colon else "audiofolder"),
+            dataset_name=dataset or (shown if colon else layout),
+            dataset_config=configuration or None,
+            dataset_split=split,
+            metric_type=_METRICS.get(figure, figure),
+            metric_name=heading,
+            metric_value=scores[figure],
+        )
+        for split, scores in config.metrics.items()
+        for figure, heading in task_named(config.task).shares.items()
+        if figure in scores
+    ]
+    return eval_results_to_model_index(name, results)
+
+
+def merged_card(ours: str, theirs: str | None) -> str:
+    """A card of ours that keeps what people wrote into the one before.
+
+    Args:
+        ours: as :func:`astune.model_card.model_card` makes it.
+        theirs: the card in the repository; None where there is none.
+
+    Returns:
+        Ours, with their other keys in front, their tags beside ours, and their text around it. A card that an older version wrote is
+        replaced.
+    """
+    if theirs is None:
+        return ours
+    front, before = front_of(ours), front_of(theirs)
+    tags = list(dict.fromkeys([*front.get("tags", []), *_list(before.get("tags"))]))
+    both = {**front, **{key: value for key, value in before.items() if key not in front}, "tags": tags}
+    return with_front(both, _body(body_of(ours), body_of(theirs), written=before.get("library_name")))
+
+
+def own_text(card: str) -> str:
+    """What people wrote around our part of a card; all of a card that is not ours.
+
+    Args:
+        card: Markdown.
+    """
+    body = body_of(card)
+    if BEGIN in body and END in body:
+        return (body.partition(BEGIN)[0] + body.partition(END)[2]).strip()
+    return "" if front_of(card).get("library_name") == LIBRARY else body.strip()
+
+
+def _body(ours: str, theirs: str, written: object) -> str:
+    if BEGIN in theirs and END in theirs:
+        return theirs.partition(BEGIN)[0] + ours.strip() + theirs.partition(END)[2]
+    if written == LIBRARY or not theirs.strip():
+        return ours
+    return f"{theirs.rstrip()}\n\n{ours.lstrip()}"
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

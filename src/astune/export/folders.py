@@ -1,0 +1,101 @@
+"""What exports that are folders share: they are whole or not there, and what is in them is compared with the adapter."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from astune.errors import ConfigError, NumericalError
+from astune.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from astune.features import FrontEnd
+
+_MADE = 4  # inputs on which models are compared
+_SEED = 0
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder to write into, whose files are moved to another one when all are there.
+
+    Args:
+        folder: where they belong. Files of the same names are replaced, and others stay.
+
+    Yields:
+        An empty folder on the same disk.
+
+    Raises:
+        ConfigError: there is a file in the folder's place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{printable(folder)} is a file; give a folder")
+    with TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}-") as partial:
+        inner = folder.absolute().parent / partial / "files"
+        inner.mkdir()
+        yield inner
+        if not folder.exists():
+            inner.rename(folder)
+            return
+        for path in sorted(inner.rglob("*")):
+            target = folder / path.relative_to(inner)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files of a folder.
+
+    Args:
+        folder: it is there.
+    """
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def made_inputs(front_end: FrontEnd) -> Tensor:
+    """Inputs on which two models are compared, the same every time.
+
+    Args:
+        front_end: of the models.
+
+    Returns:
+        (4, max_length, num_mel_bins): noise, louder from one to the next, and the second half of the last one is padding.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    inputs = torch.randn(_MADE, front_end.max_length, front_end.num_mel_bins, generator=generator)
+    inputs *= torch.linspace(0.25, 1, _MADE)[:, None, None]
+    inputs[-1, front_end.max_length // 2 :] = -front_end.mean / (2 * front_end.std)
+    return inputs
+
+
+def largest_difference(ours: Tensor, theirs: Tensor, allowed: float, what: str) -> float:
+    """Compare what two models give.
+
+    Args:
+        ours: of the adapter.
+        theirs: of what was exported.
+        allowed: the largest difference that rounding explains.
+        what: they are, in the plural, such as ``scores``.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        NumericalError: it is larger than allowed.
+    """
+    found = float((ours - theirs).abs().max())
+    if not found <= allowed:  # NaN too
+        raise NumericalError(
+            f"its {what} differ from the adapter's by {found:.1e}, more than the {allowed:.0e} that rounding explains, so nothing was "
+            "written. Export to onnx instead, and report this with the adapter"
+        )
+    return found

@@ -1,0 +1,356 @@
+"""LoRA adapters that PEFT trained on an Audio Spectrogram Transformer, as adapters of astune.
+
+The names in the weights file say which projections are updated, and its shapes say their ranks. So of PEFT's configuration only the scale
+is read, and what changes the computation without leaving a tensor in the file. Each name has a place in an adapter of ours, or is refused.
+Names may be those of transformers before 5.9. Projections with other ranks or scales make a sum of LoRAs, and trained biases add BitFit.
+
+``ASTForAudioClassification`` has a LayerNorm in front of its dense layer. With ``pooling="special"`` the classifier takes its mean and
+variance, and its weight and bias are multiplied into the dense layer, which is exact.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from astune.adapter_file import refuse_unsound
+from astune.backbone import load_backbone, load_config
+from astune.backbone.hub import find_files
+from astune.backbone.load import load_classifier
+from astune.backbone.sites import current_name, our_name
+from astune.classifier import AudioClassifier
+from astune.console import say
+from astune.errors import AdapterError, ConfigError, listing
+from astune.export.as_peft import HEAD, HEAD_FACTS, PREFIX
+from astune.methods.base import Method, Sum, layers_text
+from astune.methods.bitfit import BitFit
+from astune.methods.lora import LoRA
+from astune.methods.size import reduction_rate_of
+from astune.plurals import number_of
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL, task_named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from astune.adapter import Adapter
+    from astune.backbone import Backbone
+
+_CONFIG, _WEIGHTS, _FORMER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+_READ = frozenset((
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout",
+    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "target_modules", "task_type", "use_rslora",
+))  # fmt: skip
+"""Fields of PEFT's configuration that are read, or that the tensors in the file stand for."""
+_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
+_PLACE = re.compile(r"layers\.(\d+)\.mhsa\.([qkvo])\.weight")
+_UPDATE = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
+_WRAPPING = re.compile(r"\b(?:modules_to_save\.(?:default\.)?|base_layer\.|audio_spectrogram_transformer\.)")
+_DENSE = "classifier.dense"
+_UNNAMED = re.compile(r"LABEL_\d+")  # as transformers names classes that have no name
+
+
+class _Scaled(NamedTuple):
+    """How large an update is."""
+
+    rank: int
+    scale: float
+
+
+@dataclass
+class _Content:
+    """The tensors of a folder of PEFT, by what they are."""
+
+    downs: dict[str, Tensor] = field(default_factory=dict)
+    """A of each module that is updated, (rank, in), by the module's name in the version of transformers that it was trained with."""
+    ups: dict[str, Tensor] = field(default_factory=dict)
+    """B, (out, rank)."""
+    backbone: dict[str, Tensor] = field(default_factory=dict)
+    """Parameters of the backbone, under our names."""
+    classifier: dict[str, Tensor] = field(default_factory=dict)
+    """Parameters of transformers' head, under their names."""
+
+
+def import_peft(
+    folder: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    task: str | None = None,
+    max_length: int | None = None,
+) -> Adapter:
+    """Read a LoRA adapter that PEFT trained on ``ASTForAudioClassification``, or one that was exported to PEFT.
+
+    What is not given and had to be chosen is said on standard error.
+
+    Args:
+        folder: what ``PeftModel.save_pretrained`` wrote, or its hub id.
+        backbone: where the model is that was adapted, as for :func:`astune.load_backbone`; where the folder says if None.
+        labels: names of the classes, in the order of the logits; where None, those of the folder or of the model that was adapted.
+        task: ``single-label`` or ``multi-label``; where None, as the folder or the model that was adapted says.
+        max_length: input length in frames of 10 ms; where None, the folder's or the backbone's.
+
+    Returns:
+        The adapter, whose logits are those of PEFT to rounding; ``astune.adapter_file.write`` writes it.
+
+    Raises:
+        AdapterError: it is no LoRA of PEFT, it is damaged, or it trains something that an adapter of astune has no place for.
+        BackboneError: the backbone cannot be found.
+        ConfigError: labels, a length or a backbone have to be given, or do not fit.
+    """
+    files = find_files(str(folder), [_CONFIG], [_WEIGHTS, _FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
+    record, facts = _read_config(files[_CONFIG]), _read_facts(files.get(HEAD_FACTS))
+    content = _sorted(_read_weights(files, str(folder)))
+    name = str(backbone or facts.get("backbone") or record.get("base_model_name_or_path") or "")
+    if not name:
+        raise ConfigError(f"{folder} does not say which model it adapts; give backbone")
+    fitted = _fitted(name, max_length or facts.get("max_length"), content.backbone.pop("embeddings.positions", None))
+    updates = _scales(content, record)
+    head = _head(content, updates, files.get(HEAD), name)
+    method = _method(content, updates, fitted)
+    model = AudioClassifier(
+        fitted, method, _labels(labels, facts, name, len(head["head.bias"])), facts.get("pooling", "special"),
+        task_named(task or facts.get("task") or _task(name)), outer_spaces=True,
+    )  # fmt: skip
+    tensors = model.adapter_state()
+    tensors |= {ours: tensor for ours, tensor in content.backbone.items() if ours in tensors} | head
+    for module in updates:
+        place = _place(module)
+        if place:
+            tensors |= {f"{place}.down.weight": content.downs[module], f"{place}.up.weight": content.ups[module]}
+    model.load_adapter_state(tensors)
+    return model.to_adapter(training={"imported from": f"PEFT {record.get('peft_version', '')}".strip()})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """PEFT's configuration.
+
+    Raises:
+        AdapterError: it is damaged, of another method, or says something that is not read.
+    """
+    try:
+        record = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as fault:
+        raise AdapterError(f"{path} is no configuration of PEFT's: {fault}") from fault
+    if "format_version" in record:
+        raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
+    if record.get("peft_type") != "LORA":
+        raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
+    faults = [f"{name}={value!r} is not supported" for name, value in record.items() if value and name not in _READ]
+    begin = record.get("init_lora_weights")
+    if begin not in _STARTS:
+        faults.append(
+            f"init_lora_weights={begin!r} changes the weights of the backbone too; convert it with PEFT's "
+            "path_initial_model_for_weight_conversion first"
+        )
+    if faults:
+        raise AdapterError(listing(faults, f"{path} cannot be imported"))
+    return record
+
+
+def _read_facts(path: Path | None) -> dict[str, Any]:
+    """What an export of ours says beside PEFT's files; nothing of other folders.
+
+    Raises:
+        AdapterError: it is damaged.
+    """
+    if path is None:
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as fault:
+        raise AdapterError(f"{path} is damaged: {fault}") from fault
+
+
+def _read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:
+    """PEFT's tensors.
+
+    Raises:
+        AdapterError: there is no file, it is damaged, or it holds values that are not finite.
+    """
+    path = files.get(_WEIGHTS) or files.get(_FORMER_WEIGHTS)
+    if path is None:
+        raise AdapterError(f"{folder} has no {_WEIGHTS} and no {_FORMER_WEIGHTS}")
+    try:
+        tensors: dict[str, Tensor] = (
+            load_file(path) if path.name == _WEIGHTS else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError) as fault:
+        raise AdapterError(f"{path} is damaged: {fault}") from fault
+    refuse_unsound(tensors, f"{path} cannot be used")
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
+    """Tensors by what they are.
+
+    Raises:
+        AdapterError: some have no place in an adapter of astune.
+    """
+    content, faults = _Content(), []
+    for name, tensor in tensors.items():
+        inner = _WRAPPING.sub("", name.removeprefix(PREFIX))
+        update = _UPDATE.fullmatch(inner)
+        if update:
+            (content.downs if update[2] == "A" else content.ups)[update[1]] = tensor
+            if not _place(update[1]) and update[1] != _DENSE:
+                faults.append(f"it updates {update[1]}, and LoRA of astune updates the attention's q, k, v and o alone")
+        elif inner.startswith("classifier."):
+            content.classifier[inner] = tensor
+        else:
+            try:
+                content.backbone[our_name(current_name(inner))] = tensor
+            except KeyError:
+                faults.append(f"it holds {inner}, which has no place in an adapter of astune")
+    faults += [f"it holds half of the update of {module}" for module in content.downs.keys() ^ content.ups.keys()]
+    if not any(_place(module) for module in content.downs):
+        faults.append("it updates no projection of the attention")
+    if faults:
+        raise AdapterError(listing(sorted(set(faults)), "the adapter of PEFT cannot be imported"))
+    return content
+
+
+def _place(module: str) -> str | None:
+    """Where ours has the update of a module of transformers'; None where it has none."""
+    try:
+        found = _PLACE.fullmatch(our_name(f"{current_name(module)}.weight"))
+    except KeyError:
+        return None
+    return f"layers.{found[1]}.mhsa.{found[2]}.lora" if found else None
+
+
+def _scales(content: _Content, record: Mapping[str, Any]) -> dict[str, _Scaled]:
+    """Rank and scale of each update, by its module; PEFT's patterns are regular expressions that match the end of a module's name."""
+    patterns: dict[str, float] = record.get("alpha_pattern") or {}
+    found = {}
+    for module, down in content.downs.items():
+        matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module))
+        alpha, rank = next(matching, record.get("lora_alpha", 8)), len(down)
+        found[module] = _Scaled(rank, alpha / (rank**0.5 if record.get("use_rslora") else rank))
+    return found
+
+
+def _fitted(name: str, max_length: int | None, table: Tensor | None) -> Backbone:
+    """The backbone, at the adapter's input length.
+
+    Raises:
+        AdapterError: its position embeddings were trained.
+        ConfigError: the length has to be given.
+    """
+    native = load_backbone(name)
+    length = max_length or native.max_length
+    if max_length is None:
+        say(
+            f"The input has the backbone's {native.max_length} frames; give max_length if the adapter was trained with others"
+        )
+    for positions in ("fit", "zero"):
+        fitted = native.fit(length, positions)
+        own = fitted.sites.positions
+        if table is None or (table.shape == own.shape and torch.allclose(table, own, rtol=0, atol=1e-6)):
+            return fitted.eval()
+        if table.shape != own.shape:
+            raise ConfigError(
+                f"the adapter has {number_of(table.shape[1], 'position')}, and an input of {length} frames has {own.shape[1]}; give "
+                "the max_length that it was trained with"
+            )
+    raise AdapterError(
+        "the position embeddings in the adapter are neither the backbone's nor zero: they were trained, and LoRA of astune does not "
+        "train them"
+    )
+
+
+def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, backbone: str) -> dict[str, Tensor]:
+    """Our head: an exported one, or transformers', whose LayerNorm's weight and bias are multiplied into the dense layer.
+
+    Raises:
+        AdapterError: there is none, or a part of it is missing.
+    """
+    if own is not None:
+        return {f"head.{name}": tensor for name, tensor in load_file(own).items()}
+    tensors = load_classifier(backbone) | content.classifier
+    names = [f"{_DENSE}.weight", f"{_DENSE}.bias", "classifier.layernorm.weight", "classifier.layernorm.bias"]
+    absent = [name for name in names if name not in tensors]
+    if absent:
+        raise AdapterError(
+            f"neither the adapter nor the backbone {backbone} has {absent[0]}; train ASTForAudioClassification with "
+            'modules_to_save=["classifier"]'
+        )
+    weight, bias, factor, shift = (tensors[name].double() for name in names)
+    if _DENSE in updates:
+        weight = weight + updates[_DENSE].scale * content.ups[_DENSE].double() @ content.downs[_DENSE].double()
+    return {"head.weight": (weight * factor).float(), "head.bias": (bias + weight @ shift).float()}
+
+
+def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbone) -> Method:
+    """The method that trains what the adapter has: one LoRA for all projections of equal rank, scale and layers.
+
+    Raises:
+        AdapterError: something else was trained, or belongs to another backbone.
+    """
+    own, faults, biases = backbone.sites.parameters(), [], False
+    for name, tensor in content.backbone.items():
+        if name not in own or own[name].shape != tensor.shape:
+            faults.append(f"{name} has the shape {tuple(tensor.shape)}, which does not fit the backbone")
+        elif name.startswith("layers.") and name.endswith(".bias"):
+            biases = biases or not torch.equal(own[name], tensor)
+        elif not name.startswith("norm.") and not torch.equal(own[name], tensor):
+            faults.append(f"{name} was trained, and LoRA of astune does not train it")
+    placed: dict[tuple[_Scaled, str], list[int]] = {}
+    for module, scaled in updates.items():
+        place = _place(module)
+        if place:
+            _, layer, _, target, _ = place.split(".")
+            placed.setdefault((scaled, target), []).append(int(layer))
+            if int(layer) >= backbone.n_layers:
+                faults.append(f"it updates layer {layer}, and the backbone has {number_of(backbone.n_layers, 'layer')}")
+    if faults:
+        raise AdapterError(listing(faults, "the adapter of PEFT cannot be imported"))
+    targets: dict[tuple[_Scaled, tuple[int, ...]], str] = {}
+    for (scaled, target), indices in placed.items():
+        key = scaled, tuple(sorted(indices))
+        targets[key] = targets.get(key, "") + target
+    parts: list[Method] = []
+    for ((rank, scale), layers), letters in sorted(targets.items()):
+        rate = reduction_rate_of(rank, backbone.width)
+        where = layers_text(layers, backbone.n_layers)
+        parts.append(LoRA(reduction_rate=rate, alpha=scale * rate, targets=letters, layers=where))
+    parts += [BitFit()] if biases else []
+    return parts[0] if len(parts) == 1 else Sum(parts=tuple(parts))
+
+
+def _labels(labels: Sequence[str] | None, facts: Mapping[str, Any], backbone: str, classes: int) -> Sequence[str]:
+    """Names of the classes.
+
+    Raises:
+        ConfigError: they have to be given, or are not as many as there are classes.
+    """
+    found = labels or facts.get("labels")
+    if found is None:
+        found = [label for _, label in sorted((load_config(backbone).id2label or {}).items())]
+        if len(found) != classes or any(_UNNAMED.fullmatch(label) for label in found):
+            raise ConfigError(
+                f"neither the adapter nor the backbone {backbone} names its {number_of(classes, 'class')}; give labels, in the "
+                "order of the classifier's rows"
+            )
+    if len(found) != classes:
+        raise ConfigError(f"{number_of(len(found), 'label')} for {number_of(classes, 'class')}; give one for each")
+    return found
+
+
+def _task(backbone: str) -> str:
+    """As the configuration of the model that was adapted says."""
+    if load_config(backbone).problem_type == "multi_label_classification":
+        return MULTI_LABEL.name
+    say(f"The task is taken to be {SINGLE_LABEL.name}; give task if a clip may have several labels")
+    return SINGLE_LABEL.name

@@ -1,0 +1,162 @@
+"""A repository of the Hugging Face hub that files are written to, in one commit on what was read of it."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from astune.backbone.hub import DEFAULT_REVISION, forget_revision
+from astune.errors import HubError
+from astune.hub_faults import LOG_IN, hub_exceptions, hub_fault
+from astune.reachability import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from huggingface_hub import HfApi
+
+_CARD = "README.md"
+_OF_THE_HUB = {".gitattributes"}  # written by the hub itself
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository as it was found; :meth:`commit` refuses one that has changed since."""
+
+    api: HfApi
+    repo_id: str
+    """``user/name``."""
+    revision: str
+    """The branch."""
+    head: str
+    """Its commit."""
+    private: bool
+    files: tuple[str, ...]
+    """That it has."""
+
+    @classmethod
+    def opened(cls, repo_id: str, revision: str | None, token: str | None, *, private: bool) -> HubRepository:
+        """Find a repository, or make it.
+
+        Args:
+            repo_id: ``user/name``.
+            revision: the branch, which is made if it is not there; ``main`` where None.
+            token: of the hub; the user's own where None.
+            private: make a new repository private.
+
+        Returns:
+            The repository.
+
+        Raises:
+            HubError: there is no token, the hub cannot be reached or refuses, or the repository is there and public.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=_token(token), library_name="astune", library_version=version("astune"))
+        with _explained(repo_id):
+            # None leaves a new repository to the organisation's own default.
+            api.create_repo(repo_id, private=private or None, exist_ok=True)
+            if revision and not revision.startswith("refs/"):
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            info = api.model_info(repo_id, revision=revision or DEFAULT_REVISION)
+        if private and not info.private:
+            raise HubError(
+                f"{repo_id} is there already and public, which private=True does not change; nothing was uploaded. Make it private on "
+                f"{api.endpoint}/{repo_id}/settings, or give another name"
+            )
+        files = tuple(one.rfilename for one in info.siblings or ())
+        return cls(api, repo_id, revision or DEFAULT_REVISION, str(info.sha), bool(info.private), files)
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"{self.api.endpoint}/{self.repo_id}"
+
+    def card(self, folder: Path) -> str | None:
+        """Its model card.
+
+        Args:
+            folder: where it is fetched to.
+
+        Returns:
+            Markdown; None where it has none.
+
+        Raises:
+            HubError: it cannot be fetched.
+        """
+        if _CARD not in self.files:
+            return None
+        with _explained(self.repo_id):
+            path = self.api.hf_hub_download(self.repo_id, _CARD, revision=self.head, local_dir=folder)
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:  # noqa: PTH123 - text as it is, on every system
+            return stream.read()
+
+    def others(self, names: Mapping[str, Path]) -> list[str]:
+        """Files that it has beside those of a commit.
+
+        Args:
+            names: of the commit.
+        """
+        return [name for name in self.files if name not in names and name not in _OF_THE_HUB]
+
+    def commit(self, files: Mapping[str, Path], message: str) -> tuple[str, list[str]]:
+        """Write files, all or none of them.
+
+        Args:
+            files: by their names there.
+            message: the first line.
+
+        Returns:
+            The commit, and what the hub remarked.
+
+        Raises:
+            HubError: the hub cannot be reached or refuses, or the branch has changed in the meantime.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+        with _explained(self.repo_id), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            done = self.api.create_commit(
+                self.repo_id, operations, commit_message=message, revision=self.revision, parent_commit=self.head
+            )
+        forget_revision(self.repo_id, self.revision)
+        return done.oid, [" ".join(str(one.message).split()) for one in caught]
+
+
+def _token(given: str | None) -> str:
+    """The user's token; after a short question, because the hub's client waits for an answer without end.
+
+    Raises:
+        HubError: there is none, or nobody answers.
+    """
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("nothing was uploaded: HF_HUB_OFFLINE is set; unset it to ask the hub")
+    token = given or get_token()
+    if not token:
+        raise HubError(f"nothing was uploaded: there is no token of the hub; {LOG_IN}, with a token that may write")
+    answer = ask(constants.ENDPOINT)
+    if isinstance(answer, str):
+        raise HubError(
+            f"nothing was uploaded: no answer from the hub {constants.ENDPOINT} ({answer}); check the network and HF_ENDPOINT"
+        )
+    return token
+
+
+@contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    """Turn what the hub refuses into a sentence.
+
+    Raises:
+        HubError: it refused.
+    """
+    try:
+        yield
+    except hub_exceptions() as fault:
+        raise HubError(f"nothing was uploaded to {repo_id}: {hub_fault(fault, repo_id, writing=True)}") from fault

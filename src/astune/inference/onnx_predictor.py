@@ -1,0 +1,322 @@
+"""An exported adapter put to use by onnxruntime: labels of recordings, without torch. It starts in a fraction of the time and memory.
+
+How recordings become windows, scores become labels, and what is said of them is the code of :class:`astune.Predictor`. A window reaches
+the graph as samples, because the front end is in the graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from astune.errors import ConfigError
+from astune.inference.events import Finder
+from astune.inference.inputs import is_single, sources
+from astune.inference.machine import machine, refuse_other_number
+from astune.inference.onnx_graph import INT8, open_graph
+from astune.inference.pieces import Cutting
+from astune.inference.prediction import answered, label_count, notices_of, prediction_of
+from astune.inference.timeline import refuse_pool, timelines
+from astune.inference.windows import Windows
+from astune.summary import Summarised, Summary, here, input_of, some
+from astune.tasks import task_named
+from astune.validated import checked_but_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from astune.adapter_info import AdapterInfo
+    from astune.inference.events import Thresholds
+    from astune.inference.inputs import Input
+    from astune.inference.pieces import Piece
+    from astune.inference.prediction import Prediction, Told
+    from astune.inference.timeline import OnWindow, Pool, Timeline
+    from astune.task import Task
+
+_TOP_K = 5  # as Predictor has it
+_DIGITS = 32  # hexadecimal ones
+
+
+@checked_but_for("threads", "batch_size", "cores")
+class OnnxPredictor(Summarised):
+    """An adapter that ``astune export --format onnx`` wrote with its backbone into one file, ready to label recordings.
+
+    Args:
+        path: of the ONNX file.
+        threads: number of threads that decode recordings while the graph computes; one for each usable core where None.
+        batch_size: number of recordings or windows that the graph takes at a time.
+        cores: number of threads that the graph computes with; one for each usable core where None.
+
+    Raises:
+        AdapterError: there is no such file, it is damaged, another program's, or of a newer version.
+        ConfigError: onnxruntime is not installed, or a number is below 1.
+    """
+
+    def __init__(
+        self, path: str | Path, *, threads: int | None = None, batch_size: int = 16, cores: int | None = None
+    ) -> None:
+        self.threads, self.batch_size = machine(threads, batch_size)
+        if cores is not None:
+            refuse_other_number("cores", cores)
+        self._graph = open_graph(path, cores)
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._graph.path
+
+    @property
+    def info(self) -> AdapterInfo:
+        """What the adapter is."""
+        return self._graph.info
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the classes, in the order of the scores."""
+        return self.info.labels
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """Labels that mean none of the others."""
+        return self.info.negatives
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score from which on each label counts; empty where the labels compete."""
+        return dict(self.info.thresholds)
+
+    @property
+    def task(self) -> Task:
+        """What the scores are."""
+        return task_named(self.info.task)
+
+    @property
+    def seconds(self) -> float:
+        """Audio that fills the input."""
+        return self.info.seconds
+
+    @property
+    def precision(self) -> str:
+        """Of the matrix products: ``float32`` or ``int8``."""
+        return self._graph.precision
+
+    @property
+    def adapter_digest(self) -> str | None:
+        """Of the adapter folder that was exported, see :func:`astune.adapter_digest.adapter_digest`; None where there was none."""
+        return self._graph.adapter_digest
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides its scores, for the settings of a folder of tables."""
+        with self.path.open("rb") as stream:
+            return {"adapter": hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGITS], "runtime": "onnx"}
+
+    def _summary(self) -> Summary:
+        info, heard, classes = self.info, input_of(self.info.max_length), some(self.labels, "class")
+        line = (f"{info.method} on {info.backbone}", classes, heard, "onnxruntime", self.precision)
+        rows = {
+            "method": info.method, "backbone": info.backbone, "task": info.task, "runtime": "onnxruntime",
+            "precision": self.precision, "classes": classes, "input": heard.removeprefix("input of "),
+        }  # fmt: skip
+        return Summary("OnnxPredictor", here(self.path), line, tuple(rows.items()))
+
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = _TOP_K,
+        errors: Literal["raise", "return"] = "raise",
+        pool: Pool = "mean",
+        threshold: Thresholds | None = None,
+    ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
+        """Label recordings, as :meth:`astune.Predictor.predict`, which says what the arguments are.
+
+        Args:
+            inputs: a path, a waveform, numpy or torch, a dictionary, or a list of these.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+            top_k: how many labels of each; all where None.
+            errors: ``"raise"`` or ``"return"``.
+            pool: how scores of windows become those of a recording.
+            threshold: leave out labels below.
+
+        Returns:
+            Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: an input, ``top_k`` or a threshold cannot be used.
+            NumericalError: scores are NaN or infinite.
+
+        Warns:
+            AudioWarning: a recording is suspicious.
+        """
+        found = self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold)
+        answers = answered(found, errors, stacklevel=2)
+        return answers[0] if is_single(inputs) else answers
+
+    def predictions(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        sampling_rate: float | None = None,
+        top_k: int | None = _TOP_K,
+        pool: Pool = "mean",
+        threshold: Thresholds | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Prediction]:
+        """Label recordings one after the other, as :meth:`astune.Predictor.predictions`.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            sampling_rate: as for :meth:`predict`.
+            top_k: as for :meth:`predict`.
+            pool: as for :meth:`predict`.
+            threshold: as for :meth:`predict`.
+            on_window: as for :meth:`timelines`.
+
+        Yields:
+            One prediction an input, in order; one that cannot be read says why.
+
+        Raises:
+            ConfigError: an input cannot be labelled, ``top_k`` is below 1, or a threshold cannot be used.
+        """
+        count = label_count(top_k, len(self.labels))
+        refuse_pool(pool)
+        least = None if threshold is None else Finder(threshold).least(self.labels, self.negatives)
+        for timeline in self._timelines(inputs, sampling_rate, Windows.of(self), on_window, beginning=pool == "first"):
+            yield prediction_of(timeline, count, pool, least)
+
+    def timelines(
+        self,
+        inputs: Input | Iterable[Input],
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        sampling_rate: float | None = None,
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Timeline]:
+        """Hear recordings of any length window by window, as :meth:`astune.Predictor.timelines`.
+
+        Args:
+            inputs: as for :meth:`predict`.
+            window: seconds of a window, at most those of the input, which is the default.
+            hop: seconds from the start of a window to that of the next; the window's where None.
+            sampling_rate: Hz, of waveforms that do not come with their own.
+            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+
+        Yields:
+            One timeline an input, in order; one that cannot be read says why.
+
+        Raises:
+            ConfigError: an input cannot be read, or the graph cannot take such windows.
+        """
+        yield from self._timelines(inputs, sampling_rate, Windows.of(self, window, hop), on_window)
+
+    def timeline(
+        self,
+        recording: Input,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        sampling_rate: float | None = None,
+    ) -> Timeline:
+        """Hear a recording of any length window by window, as :meth:`astune.Predictor.timeline`.
+
+        Args:
+            recording: a path, a waveform or a dictionary.
+            window: as for :meth:`timelines`.
+            hop: as for :meth:`timelines`.
+            sampling_rate: as for :meth:`timelines`.
+
+        Returns:
+            Scores of its windows, from which follow events and scores of the whole.
+
+        Raises:
+            AudioError: it cannot be read.
+            ConfigError: as of :meth:`timelines`, or it is a list.
+            NumericalError: scores are NaN or infinite.
+        """
+        if not is_single(recording):
+            raise ConfigError("timeline takes one recording; give several to timelines")
+        (found,) = self.timelines(recording, window=window, hop=hop, sampling_rate=sampling_rate)
+        found.refuse()
+        return found
+
+    def notices(self, predictions: Sequence[Told]) -> list[str]:
+        """What the user should know of recordings, as :meth:`astune.Predictor.notices`.
+
+        Args:
+            predictions: from :meth:`predictions`.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        return notices_of(predictions, self.seconds)
+
+    def scores(self, samples: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Scores of recordings that are decoded; from any thread.
+
+        Args:
+            samples: (samples,) each, floats at 16 kHz in -1 to 1; of one that is longer than the input, the beginning is heard.
+
+        Returns:
+            (recordings, classes), from 0 to 1; NaN where an input has them.
+
+        Raises:
+            ConfigError: one of them is of another shape or type, or empty.
+        """
+        rows = [self._row(_samples(one, number)) for number, one in enumerate(samples)]
+        # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the clips beside it.
+        size = 1 if self.precision == INT8 else self.batch_size
+        parts = [self._computed(rows[start : start + size]) for start in range(0, len(rows), size)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
+
+    def _computed(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        batch = np.zeros((len(rows), self.info.samples), np.float32)
+        for padded, row in zip(batch, rows, strict=True):
+            padded[: len(row)] = row
+        return self._graph.scores(batch, np.array([len(row) for row in rows], np.int64))
+
+    def _row(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is heard of a window; a copy, so that it does not hold the block of the recording that it lies in."""
+        return np.array(samples[: self.info.samples], np.float32)
+
+    def _timelines(
+        self,
+        inputs: Input | Iterable[Input],
+        sampling_rate: float | None,
+        windows: Windows,
+        on_window: OnWindow | None,
+        *,
+        beginning: bool = False,
+    ) -> Iterator[Timeline]:
+        cutting = Cutting(windows, self._row, self.threads, self.batch_size, beginning)
+        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
+
+        def computed() -> Iterator[tuple[list[Piece], NDArray[np.float32]]]:
+            with closing(cutting.batches(heard, single=is_single(inputs))) as batches:
+                for batch, rows in batches:
+                    yield batch, self.scores(rows)
+
+        return timelines(computed(), windows, self.labels, self.info.task, on_window, self.negatives)
+
+
+def _samples(samples: NDArray[Any], number: int) -> NDArray[np.float32]:
+    """Samples that can be computed with.
+
+    Raises:
+        ConfigError: another shape or type, or none.
+    """
+    found = np.asarray(samples)
+    if found.ndim != 1 or found.dtype.kind != "f" or not len(found):
+        raise ConfigError(
+            f"samples[{number}] is {found.dtype} of shape {found.shape}; give floats at 16 kHz in -1 to 1, (samples,), at least one"
+        )
+    return found

@@ -1,0 +1,249 @@
+"""A folder of adapters that is watched: what is put into it is served, what is taken out of it is not.
+
+A folder ``NAME`` is an adapter, and so is a graph ``NAME.onnx``; names that begin with a dot are left alone. What is there is looked at
+whenever something changes, and every few seconds, for file systems that do not report changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, TypeAlias
+
+from watchfiles import awatch
+
+from astune.adapter_file import CARD, CONFIG, WEIGHTS
+from astune.console import say
+from astune.errors import AstuneError, ConfigError, OutputError, written
+from astune.printable import printable
+from astune.serving.problems import Problem, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from astune.serving.adapters import Adapters, Served
+    from astune.serving.uploads import Upload
+
+    Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of adapters that clients add
+_GRAPH = ".onnx"
+_FILES = (CONFIG, WEIGHTS, CARD)
+_LOOK, _DEBOUNCE = (
+    5_000,
+    200,
+)  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
+_WAY_OUT = "free some disk, or let the service write there"
+
+
+class AdaptersDir:
+    """The adapters of a folder.
+
+    Args:
+        folder: of them.
+        adapters: that are served.
+        taken: names that the folder's adapters cannot have.
+
+    Raises:
+        ConfigError: it is no folder.
+    """
+
+    def __init__(self, folder: Path, adapters: Adapters, taken: Iterable[str]) -> None:
+        if not folder.is_dir():
+            raise ConfigError(f"adapters_dir={printable(folder)} is not a folder; make it, or give another")
+        self._folder, self._adapters, self._taken = folder.resolve(), adapters, frozenset(taken)
+        self._seen: dict[str, tuple[Path, Signature]] = {}
+        self._changing = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Serve what is there now."""
+        async with self._changing:
+            try:
+                found, twice = await asyncio.to_thread(_entries, self._folder)
+            except OSError as fault:
+                say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                return
+            for name in self._seen.keys() - found.keys():
+                del self._seen[name]
+                self._adapters.remove(name)
+            for name, entry in found.items():
+                if self._seen.get(name) == entry:
+                    continue
+                self._seen[name] = entry
+                if name in self._taken:
+                    self._adapters.report(name, f"{entry[0].name}: its name is taken by an adapter of the command line")
+                elif name in twice:
+                    self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
+                else:
+                    await self._adapters.load_or_report(name, str(entry[0]))
+
+    async def watch(self) -> None:
+        """Look whenever something may have changed, until it is cancelled."""
+        changes = awatch(
+            self._folder,
+            watch_filter=None,
+            debounce=_DEBOUNCE,
+            rust_timeout=_LOOK,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        async for _ in changes:
+            await self.look()
+
+    async def put(self, name: str, uploads: Sequence[Upload]) -> Served:
+        """Add an adapter that a client sent, in the place of the one of its name if there is one; it is served when this returns.
+
+        Args:
+            name: of it.
+            uploads: ``adapter_config.json`` and ``adapter_model.safetensors``, or one ``.onnx`` file.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            OutputError: the folder cannot be written.
+            Problem: a name, files or an adapter that cannot be used; the folder is as it was.
+        """
+        self._refuse(name)
+        content = _content(uploads)
+        async with self._changing:
+            with written(printable(self._folder), _WAY_OUT):
+                staging = Path(await asyncio.to_thread(mkdtemp, prefix=".adding-", dir=self._folder))
+            try:
+                made = staging / (f"{name}{_GRAPH}" if isinstance(content, Path) else name)
+                with written(printable(made), _WAY_OUT):
+                    await asyncio.to_thread(_fill, made, content)
+                served = await self._prepared(name, made)
+                try:
+                    with written(printable(self._folder / made.name), _WAY_OUT):
+                        await asyncio.to_thread(_replace, self._folder, name, made, staging)
+                except OutputError:
+                    self._adapters.drop(served)
+                    raise
+            finally:
+                await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+            served.path = str(self._folder / made.name)
+            self._adapters.publish(served)
+            entries, _ = await asyncio.to_thread(_entries, self._folder)
+            if name in entries:
+                self._seen[name] = entries[name]
+            return served
+
+    async def delete(self, name: str) -> None:
+        """Delete an adapter of the folder.
+
+        Args:
+            name: of it.
+
+        Raises:
+            OutputError: it cannot be deleted.
+            Problem: there is none of this name.
+        """
+        self._refuse(name)
+        async with self._changing:
+            entries, _ = await asyncio.to_thread(_entries, self._folder)
+            if name not in entries:
+                raise Problem(404, f"there is no adapter {printable(name)!r}")
+            with written(printable(entries[name][0]), "let the service write there"):
+                staging = Path(await asyncio.to_thread(mkdtemp, prefix=".deleting-", dir=self._folder))
+                await asyncio.to_thread(_take_out, self._folder, name, staging)
+            await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+            self._seen.pop(name, None)
+            self._adapters.remove(name)
+
+    async def _prepared(self, name: str, made: Path) -> Served:
+        try:
+            return await self._adapters.prepare(name, str(made))
+        except AstuneError as fault:
+            problem = problem_of(fault)
+            raise Problem(problem.status, str(fault).replace(str(made), name)) from fault
+
+    def _refuse(self, name: str) -> None:
+        if not _NAME.fullmatch(name) or name.endswith(_GRAPH):
+            raise Problem(
+                422,
+                f"adapter name {printable(name)!r}: give 1 to 100 letters, digits, dots, dashes and underscores; a letter or digit first",
+            )
+        if name in self._taken:
+            raise Problem(
+                409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name"
+            )
+
+
+def _entries(folder: Path) -> tuple[dict[str, tuple[Path, Signature]], set[str]]:
+    """Adapters of a folder by name, with what tells whether they changed; and names that two of them have."""
+    found: dict[str, tuple[Path, Signature]] = {}
+    twice = set()
+    for path in sorted(folder.iterdir()):
+        graph = path.suffix == _GRAPH and path.is_file()
+        if path.name.startswith(".") or not (graph or path.is_dir()):
+            continue
+        name = path.stem if graph else path.name
+        if name in found:
+            twice.add(name)
+        files = [path] if graph else sorted(path.iterdir())
+        found[name] = path, found.get(name, (path, ()))[1] + tuple(_signature(files))
+    return found, twice
+
+
+def _signature(files: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:
+    for file in files:
+        with suppress(OSError):  # it is gone meanwhile: the next look sees that
+            state = file.stat()
+            yield file.name, state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def _content(uploads: Sequence[Upload]) -> dict[str, Path] | Path:
+    """Files by our names for them, or the one graph.
+
+    Raises:
+        Problem: they are no adapter.
+    """
+    names = [upload.name for upload in uploads]
+    if len(uploads) == 1 and names[0].endswith(_GRAPH):
+        return uploads[0].path
+    wanted = f"send {CONFIG} and {WEIGHTS}, each as a part named file ({CARD} may come too), or one {_GRAPH} file"
+    if len(set(names)) != len(names):
+        raise Problem(422, f"a file is there twice; {wanted}")
+    strange = sorted(set(names) - set(_FILES))
+    missing = sorted({CONFIG, WEIGHTS} - set(names))
+    if strange or missing:
+        fault = f"{strange[0]!r} is not a file of an adapter" if strange else f"{missing[0]} is missing"
+        raise Problem(422, f"{fault}; {wanted}")
+    return {name: upload.path for name, upload in zip(names, uploads, strict=True)}
+
+
+def _fill(made: Path, content: dict[str, Path] | Path) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, made)
+        return
+    made.mkdir()
+    for name in _FILES:
+        if name in content:
+            shutil.copyfile(content[name], made / name)
+
+
+def _replace(folder: Path, name: str, made: Path, staging: Path) -> None:
+    """Give an adapter its name; the one before is put back where that fails.
+
+    Raises:
+        OSError: it fails.
+    """
+    _take_out(folder, name, staging)
+    try:
+        made.rename(folder / made.name)
+    except OSError:
+        for old in (staging / "old").iterdir():
+            old.rename(folder / old.name)
+        raise
+
+
+def _take_out(folder: Path, name: str, staging: Path) -> None:
+    (staging / "old").mkdir()
+    for old in (folder / name, folder / f"{name}{_GRAPH}"):
+        if old.exists() or old.is_symlink():
+            old.rename(staging / "old" / old.name)

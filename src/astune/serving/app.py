@@ -1,0 +1,249 @@
+"""The service as a web application (ASGI): routes, and what becomes of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi import Path as InPath
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from astune import __version__
+from astune.errors import AstuneError
+from astune.serving.answers import AdapterList, AdapterRecord, Batch, Classified, Health, errors
+from astune.serving.batching import QueueFull
+from astune.serving.forms import ADAPTER_FORM, BATCH_FORM, CLASSIFY_FORM, question_of
+from astune.serving.front import Front
+from astune.serving.problems import Problem, problem_of
+from astune.serving.service import Service
+from astune.serving.settings import ServeSettings
+from astune.serving.uploads import received, refuse_fields
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from astune.serving.adapters_dir import AdaptersDir
+
+PAGE = Path(__file__).with_name("page")
+_ABOUT = (
+    "Labels, windows and events of audio recordings, by many adapters over one Audio Spectrogram Transformer. Send a recording as a form: "
+    "`curl -F file=@garden.wav -F adapter=birds http://127.0.0.1:8000/v1/classify`."
+)
+_REFUSALS = (400, 404, 408, 413, 415, 422, 429, 500, 503)
+_UNCHANGED = (401, 403, 404, 409, 422, 500, 507)
+Name = Annotated[str, InPath(description="Of the adapter.", examples=["birds"])]
+
+
+def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastAPI:
+    """The service, for a server such as uvicorn. One process has one: the adapters are in its memory.
+
+    Args:
+        settings: of the service.
+        fields: those of :class:`ServeSettings`, in its place.
+
+    Returns:
+        The application. Its adapters are loaded when the server starts it.
+
+    Raises:
+        ConfigError: settings that cannot be used.
+    """
+    settings = settings or ServeSettings(**fields)
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="astune", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )  # fmt: skip
+    app.state.service = service
+    _add_errors(app)
+    _add_state(app, service)
+    _add_classify(app, service)
+    _add_adapters(app, service)
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    if settings.cors_origin:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization"], expose_headers=["Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(Front, metrics=service.metrics)
+    return app
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get(
+        "/health",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "It is not ready."}},
+        tags=["state"],
+    )
+    async def health() -> JSONResponse:
+        """Whether requests can be answered: status 200, or 503 while the service starts, ends or is stuck."""
+        found = service.health()
+        return JSONResponse(found, 200 if found["status"] == "ready" else 503)
+
+    @app.get("/health/live", response_model=Health, tags=["state"])
+    async def live() -> JSONResponse:
+        """Whether the process answers at all: always status 200."""
+        return JSONResponse(service.health())
+
+    text = {"text/plain": {"schema": {"type": "string"}}}
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": text}}, tags=["state"])
+    async def metrics() -> Response:
+        """Counters, as Prometheus reads them."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_classify(app: FastAPI, service: Service) -> None:
+    settings = service.settings
+
+    async def answer(request: Request, max_files: int) -> JSONResponse:
+        if request.query_params:
+            raise Problem(422, "send fields in the form, not in the address")
+        with service.batcher.places() as places:
+            async with received(request, settings, max_files) as form:
+                question = question_of(form.fields)
+                adapters = service.adapters.find(question.adapter)
+                asked = list(zip(adapters, question.of([one.info for one in adapters]), strict=True))
+                service.batcher.take(places, len(form.files) * len(asked))
+                several = max_files > 1
+                work = (
+                    service.classify_all(form.files, asked, places)
+                    if several
+                    else service.classify(form.files[0], asked, places)
+                )
+                return JSONResponse(await _unless_gone(request, work, service))
+
+    @app.post(
+        "/v1/classify",
+        response_model=Classified,
+        responses=errors(*_REFUSALS),
+        openapi_extra=CLASSIFY_FORM,
+        tags=["classify"],
+    )
+    async def classify(request: Request) -> JSONResponse:
+        """Label a recording, its windows, or find events in it, by one or several adapters."""
+        return await answer(request, 1)
+
+    @app.post(
+        "/v1/classify/batch",
+        response_model=Batch,
+        responses=errors(*_REFUSALS),
+        openapi_extra=BATCH_FORM,
+        tags=["classify"],
+    )
+    async def classify_batch(request: Request) -> JSONResponse:
+        """Label several recordings. One that cannot be read has an error in the place of its results."""
+        return await answer(request, settings.max_files)
+
+
+def _add_adapters(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/adapters", response_model=AdapterList, tags=["adapters"])
+    async def adapters() -> JSONResponse:
+        """The adapters that are served, and those that cannot be."""
+        return JSONResponse(service.adapters.record())
+
+    @app.put(
+        "/v1/adapters/{name}", response_model=AdapterRecord, openapi_extra=ADAPTER_FORM, tags=["adapters"],
+        responses=errors(400, 408, 413, 415, *_UNCHANGED),
+    )  # fmt: skip
+    async def put_adapter(request: Request, name: Name) -> JSONResponse:
+        """Add an adapter, or replace it. It is loaded and has computed once before it is served; until then the old one is."""
+        folder = _folder(request, service)
+        async with received(request, service.settings, 3) as form:
+            refuse_fields(form)
+            await folder.put(name, form.files)
+        served = service.adapters.find([name])[0]
+        return JSONResponse(served.record())
+
+    @app.delete("/v1/adapters/{name}", status_code=204, responses=errors(*_UNCHANGED), tags=["adapters"])
+    async def delete_adapter(request: Request, name: Name) -> Response:
+        """Delete an adapter from the folder. Requests that use it are still answered."""
+        await _folder(request, service).delete(name)
+        return Response(status_code=204)
+
+
+def _folder(request: Request, service: Service) -> AdaptersDir:
+    """The folder of adapters, for those who may change it.
+
+    Raises:
+        Problem: this client may not, or nobody.
+    """
+    token = service.settings.token
+    if token is None:
+        raise Problem(403, "adapters cannot be changed: the service was started without a token; see --token")
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    known = hmac.compare_digest(given.strip().encode(), token.get_secret_value().encode())
+    if kind.lower() != "bearer" or not known:
+        raise Problem(401, "send the service's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+    if service.folder is None:
+        raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; see --adapters-dir")
+    return service.folder
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any], service: Service) -> Any:  # noqa: ANN401 - what work gives
+    """Do something for a client for as long as it is there.
+
+    Raises:
+        Problem: it went away.
+    """
+    task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        service.metrics.gone.inc()
+        raise Problem(499, "the client went away")
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _add_errors(app: FastAPI) -> None:
+    def answer(request: Request, problem: Problem) -> JSONResponse:
+        headers = dict(problem.headers)
+        if "expect" in request.headers:  # whether its body comes now, nobody knows
+            headers["Connection"] = "close"
+        return JSONResponse(problem.body, problem.status, headers)
+
+    async def ours(request: Request, fault: Exception) -> JSONResponse:
+        if isinstance(fault, Problem):
+            return answer(request, fault)
+        if isinstance(fault, QueueFull):
+            full = f"the queue is full; try again in {fault.retry_after} s"
+            return answer(request, Problem(429, full, {"Retry-After": str(fault.retry_after)}))
+        if isinstance(fault, AstuneError):
+            return answer(request, problem_of(fault))
+        if isinstance(fault, HTTPException):
+            return answer(request, Problem(fault.status_code, _sentence(fault), fault.headers))
+        return answer(
+            request, Problem(500, "the service failed; its log says why")
+        )  # starlette raises it again, for the log
+
+    for kind in (Problem, QueueFull, AstuneError, HTTPException, Exception):
+        app.add_exception_handler(kind, ours)
+
+
+def _sentence(fault: HTTPException) -> str:
+    return {404: "there is nothing at this address", 405: "this address does not take this method"}.get(
+        fault.status_code, fault.detail
+    )

@@ -1,0 +1,236 @@
+"""What computes the scores of rows: predictors with many adapters, and exported graphs.
+
+torch is imported where an adapter needs it: a service of graphs alone starts without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from threading import Lock, local
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from astune.adapter import Adapter
+    from astune.adapter_info import AdapterInfo
+    from astune.inference.predictor import Predictor
+    from astune.serving.settings import ServeSettings
+
+Row = np.ndarray[Any, Any]
+"""What an engine takes of a window."""
+
+
+class Engine(ABC):
+    """Computes the scores of rows by adapters that it has loaded.
+
+    A handle stands for an adapter of the engine. It can be used for as long as somebody has it, whatever is forgotten meanwhile.
+    """
+
+    @abstractmethod
+    def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - the engine's own
+        """What an adapter is.
+
+        Args:
+            handle: of it.
+        """
+
+    @abstractmethod
+    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401 - the engine's own
+        """What the engine takes of a window; in any thread.
+
+        Args:
+            samples: (samples,) at 16 kHz.
+            handle: of an adapter.
+        """
+
+    @abstractmethod
+    def kind(self, handle: Any) -> Hashable:  # noqa: ANN401 - the engine's own
+        """What adapters have in common whose rows of a window are the same.
+
+        Args:
+            handle: of an adapter.
+        """
+
+    @abstractmethod
+    def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+        """Scores of rows, of any adapters of the engine; in the thread that computes.
+
+        Args:
+            rows: from :meth:`row`.
+            handles: of the adapter of each.
+
+        Returns:
+            (classes,) of each, from 0 to 1.
+        """
+
+
+class PredictorEngine(Engine):
+    """Adapters of one backbone, in torch.
+
+    Args:
+        adapter: the first one.
+        name: under which the predictor knows it.
+        settings: of the service.
+
+    Raises:
+        AstuneError: it cannot be loaded.
+    """
+
+    def __init__(self, adapter: Adapter, name: str, settings: ServeSettings) -> None:
+        from astune.inference.predictor import Predictor
+
+        self._predictor: Predictor = Predictor(
+            adapter, settings.backbone, device=settings.device, precision=settings.precision, threads=1,
+            batch_size=settings.max_batch, adapter_name=name,
+        )  # fmt: skip
+        self._prepared = local()
+        self._changing = Lock()
+
+    def load(self, adapter: Adapter, name: str) -> None:
+        """Load one more adapter.
+
+        Args:
+            adapter: of the same backbone.
+            name: under which the predictor knows it.
+
+        Raises:
+            AstuneError: it cannot be loaded.
+        """
+        self._predictor.load_adapter(adapter, name)
+
+    def handle(self, name: str) -> Any:  # noqa: ANN401 - the predictor's own
+        """The handle of an adapter.
+
+        Args:
+            name: under which the predictor knows it.
+        """
+        return self._predictor.adapter(name)
+
+    def forget(self, name: str) -> bool:
+        """Forget an adapter.
+
+        Args:
+            name: under which the predictor knows it.
+
+        Returns:
+            Whether there are others. The last one is not forgotten: its predictor is.
+        """
+        with self._changing:
+            others = [other for other in self._predictor.adapters if other != name]
+            if others:
+                if self._predictor.active_adapter == name:
+                    self._predictor.set_adapter(others[0])
+                self._predictor.delete_adapter(name)
+            return bool(others)
+
+    def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - as of Engine
+        """What an adapter is.
+
+        Args:
+            handle: of it.
+        """
+        found: AdapterInfo = handle.info
+        return found
+
+    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401 - as of Engine
+        """Features.
+
+        Args:
+            samples: (samples,) at 16 kHz.
+            handle: of an adapter.
+
+        Returns:
+            (max_length, num_mel_bins), float16.
+        """
+        if not hasattr(self._prepared, "done"):
+            import torch
+
+            from astune.compute import one_core
+
+            one_core(torch.get_num_threads())
+            self._prepared.done = True
+        found: Row = handle.features(samples)
+        return found
+
+    def kind(self, handle: Any) -> Hashable:  # noqa: ANN401 - as of Engine
+        """The front end.
+
+        Args:
+            handle: of an adapter.
+        """
+        return (handle.info.max_length, handle.info.num_mel_bins, handle.info.mean, handle.info.std)
+
+    def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
+        """Scores of rows.
+
+        Args:
+            rows: features.
+            handles: of the adapter of each.
+
+        Returns:
+            (classes,) of each.
+        """
+        return self._predictor.scores(rows, handles)
+
+
+class OnnxEngine(Engine):
+    """One exported graph.
+
+    Args:
+        path: of the file.
+        settings: of the service.
+
+    Raises:
+        AdapterError: it is no graph of ours.
+        ConfigError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: str, settings: ServeSettings) -> None:
+        from astune.inference.onnx_predictor import OnnxPredictor
+
+        self._predictor = OnnxPredictor(path, threads=1, batch_size=settings.max_batch)
+
+    def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401, ARG002 - as of Engine
+        """What the adapter is.
+
+        Args:
+            handle: any: there is one.
+        """
+        return self._predictor.info
+
+    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401, ARG002 - as of Engine
+        """Samples, as many as the graph hears.
+
+        Args:
+            samples: (samples,) at 16 kHz.
+            handle: any: there is one.
+
+        Returns:
+            A copy, which does not hold the block of the recording that it lies in.
+        """
+        return samples[: self._predictor.info.samples].copy()
+
+    def kind(self, handle: Any) -> Hashable:  # noqa: ANN401, ARG002 - as of Engine
+        """The length.
+
+        Args:
+            handle: any: there is one.
+        """
+        return self._predictor.info.samples
+
+    def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:  # noqa: ARG002 - as of Engine
+        """Scores of rows.
+
+        Args:
+            rows: samples.
+            handles: one each; there is one graph.
+
+        Returns:
+            (classes,) of each.
+        """
+        return list(self._predictor.scores(rows))

@@ -1,0 +1,198 @@
+"""A recording becomes windows, rows of the model, scores and timelines, one for each adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astune.data.audio import SAMPLING_RATE
+from astune.data.streaming import stream
+from astune.errors import NumericalError
+from astune.inference.timeline import Timeline
+from astune.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from astune.data.audio import Facts
+    from astune.inference.windows import Window, Windows
+    from astune.serving.adapters import Served
+    from astune.serving.batching import Batcher, Places
+    from astune.serving.decoding import Decoders, Limits
+
+_STEP = 4  # windows that are cut in one step
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Adapters that hear a recording in the same windows."""
+
+    windows: Windows
+    adapters: tuple[Served, ...]
+
+
+def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> Iterator[Pass]:
+    """Put together the adapters that hear a recording in the same windows: it is decoded once for each pass.
+
+    Args:
+        adapters: any.
+        windows: of each.
+
+    Yields:
+        The passes.
+    """
+    found: dict[Windows, list[Served]] = {}
+    for one in adapters:
+        found.setdefault(windows(one), []).append(one)
+    for key, some in found.items():
+        yield Pass(key, tuple(some))
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What hears recordings: threads that decode them and the queue of the model."""
+
+    decoders: Decoders
+    batcher: Batcher
+    max_windows: int
+    """Of a recording, those of all its adapters together."""
+
+    async def timelines(
+        self, path: Path, name: str, one: Pass, places: Places, limits: Limits
+    ) -> list[tuple[Served, Timeline]]:
+        """Hear a recording.
+
+        Args:
+            path: of the file.
+            name: of the recording, for people.
+            one: who hears it, in which windows.
+            places: of the request in the queue.
+            limits: of the recording.
+
+        Returns:
+            Each adapter, and its timeline.
+
+        Raises:
+            AudioError: it cannot be read.
+            NumericalError: scores are NaN or infinite.
+            Problem: it is too long, or takes too long.
+        """
+        spans: list[tuple[float, float]] = []
+        coming: list[asyncio.Future[NDArray[np.float32]]] = []
+        with closing(_Cut(path, one, limits)) as cut:
+            while found := await self.decoders.step(cut.step, limits):
+                if len(coming) + len(found) * len(one.adapters) > self.max_windows:
+                    raise Problem(
+                        413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording"
+                    )
+                self.batcher.take(places, len(found) * len(one.adapters))
+                for window in found:
+                    spans.append((window.start, window.end))
+                    for row, served in zip(window.rows, one.adapters, strict=True):
+                        coming.append(await self.batcher.submit(places, row, served))
+        scores = [await row for row in coming]
+        starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
+        return [
+            (
+                served,
+                _timeline(name, served, one.windows, (starts, ends), scores[number :: len(one.adapters)], cut.known),
+            )
+            for number, served in enumerate(one.adapters)
+        ]
+
+
+def _timeline(
+    name: str,
+    served: Served,
+    windows: Windows,
+    spans: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rows: list[NDArray[np.float32]],
+    facts: Facts,
+) -> Timeline:
+    scores, info = np.stack(rows), served.info
+    if not np.isfinite(scores).all():
+        raise NumericalError(
+            f"{name}: its scores by {info.name!r} are no numbers; is the adapter or its backbone damaged?"
+        )
+    return Timeline(
+        name, info.labels, info.task, windows.window, windows.hop, *spans, scores, facts.seconds, facts.sampling_rate, facts.doubts,
+        negatives=info.negatives,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A window, as the engine of each adapter takes it."""
+
+    start: float
+    end: float
+    rows: tuple[NDArray[Any], ...]
+
+
+class _Cut:
+    """A recording that is cut into windows, step by step, in any threads, one at a time."""
+
+    def __init__(self, path: Path, one: Pass, limits: Limits) -> None:
+        self._stream, self._one, self._limits = stream(path, pipes=False), one, limits
+        self._windows = one.windows.over(self._blocks())
+        self._busy, self._stop = Lock(), False
+
+    @property
+    def known(self) -> Facts:
+        """What is known of the recording, once its last window was cut."""
+        assert self._stream.facts is not None  # noqa: S101 - for type checkers: the stream was drawn to its end
+        return self._stream.facts
+
+    def step(self) -> list[_Rows]:
+        """Cut the next windows.
+
+        Returns:
+            Some of them; none at the end.
+
+        Raises:
+            AudioError: the recording cannot be read.
+            Problem: it is past its limits.
+        """
+        try:
+            with self._busy:
+                return [self._rows(window) for window in islice(self._windows, _STEP)]
+        finally:
+            if self._stop:
+                self.close()
+
+    def close(self) -> None:
+        """Close the file; where a step is under way, it stops at its next block and closes it."""
+        self._stop = True
+        if self._busy.acquire(blocking=False):
+            try:
+                self._stream.close()
+            finally:
+                self._busy.release()
+
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        heard = 0
+        for block in self._stream:
+            heard += len(block)
+            if self._stop:
+                return
+            self._limits.refuse(heard / SAMPLING_RATE)
+            yield block
+
+    def _rows(self, window: Window) -> _Rows:
+        made: dict[Any, NDArray[Any]] = {}
+        rows = []
+        for one in self._one.adapters:
+            kind = (id(one.engine), one.engine.kind(one.handle))
+            if kind not in made:
+                made[kind] = one.engine.row(window.samples, one.handle)
+            rows.append(made[kind])
+        return _Rows(window.start, window.end, tuple(rows))

@@ -1,0 +1,136 @@
+"""The service behind a socket: ``astune serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from astune.console import say
+from astune.errors import ConfigError
+from astune.serving.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from astune.serving.service import Service
+    from astune.serving.settings import ServeSettings
+
+_HEAD_SECONDS = 20.0  # that the head of a request may take to arrive
+_BACKLOG = 2048
+
+
+class Server:
+    """The service behind a socket. It listens from the start; what connects before the service is ready waits.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self.app = create_app(settings)
+        self._socket = _listening(settings)
+        self._uvicorn: _Uvicorn | None = None
+
+    @property
+    def address(self) -> str:
+        """Such as ``http://127.0.0.1:8000``."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def run(self, announce: Callable[[str], object]) -> None:
+        """Serve until the process is told to stop (SIGTERM, or Ctrl-C), or :meth:`stop` is called; then finish what has begun.
+
+        Args:
+            announce: is given the address, once requests are answered.
+
+        Raises:
+            AstuneError: an adapter cannot be used.
+        """
+        address = self.address
+        with self._socket:
+            asyncio.run(self._serve(lambda: announce(address)))
+
+    def stop(self) -> None:
+        """Stop; any thread may call it."""
+        if self._uvicorn is not None:
+            self._uvicorn.handle_exit(signal.SIGTERM, None)
+
+    async def _serve(self, ready: Callable[[], object]) -> None:
+        service: Service = self.app.state.service
+        await service.start()  # here, so that what is wrong with an adapter is a sentence and no traceback in a log
+        config = uvicorn.Config(
+            self.app, http=_Protocol, ws="none", log_level="warning", access_log=False, server_header=False, lifespan="on",
+            timeout_graceful_shutdown=self._settings.drain_seconds,
+        )  # fmt: skip
+        self._uvicorn = _Uvicorn(config, service, ready)
+        await self._uvicorn.serve(sockets=[self._socket])
+
+
+def _listening(settings: ServeSettings) -> socket.socket:
+    """A socket that listens; what connects before the service is ready waits.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as fault:
+        raise ConfigError(
+            f"host={settings.host}, port={settings.port} cannot be listened on: {fault.strerror or fault}; give another port, or 0 for any "
+            "that is free"
+        ) from fault
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's, that ends with exit code 0 when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._service, self._ready = service, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own
+        """Stop; a second Ctrl-C does so at once. uvicorn's own would raise the signal again behind it."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        elif not self.should_exit:
+            say(f"stopping: what has begun is finished, for up to {self._service.settings.drain_seconds} s")
+            self._service.draining = self.should_exit = True
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, that closes connections on which the head of a request does not arrive."""
+
+    _impatient: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._impatient = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        waiting = self.cycle is None or self.cycle.response_complete
+        if not waiting and self._impatient is not None:
+            self._impatient.cancel()
+            self._impatient = None
+        elif waiting and self._impatient is None:
+            self._impatient = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._impatient is not None:
+            self._impatient.cancel()
+        super().connection_lost(exc)

@@ -1,0 +1,193 @@
+"""The service without HTTP: its adapters, its queue and its threads, and how a recording is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astune import __version__
+from astune.console import say
+from astune.errors import AstuneError, AudioError, ConfigError
+from astune.printable import printable
+from astune.serving.adapters import Adapters
+from astune.serving.adapters_dir import AdaptersDir
+from astune.serving.batching import Batcher
+from astune.serving.decoding import Decoders, Limits
+from astune.serving.hearing import Hearing, passes
+from astune.serving.loading import Loader, compute
+from astune.serving.metrics import Metrics
+from astune.serving.problems import Problem, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astune.serving.adapters import Served
+    from astune.serving.batching import Places
+    from astune.serving.questions import Asked
+    from astune.serving.settings import ServeSettings
+    from astune.serving.uploads import Upload
+
+
+class Service:
+    """What a web server gives requests to.
+
+    Args:
+        settings: of the service.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings, self.metrics = settings, Metrics()
+        self._computing = ThreadPoolExecutor(1, "compute")
+        self.adapters = Adapters(Loader(settings, self._computing), self.metrics)
+        self.batcher = Batcher(
+            compute, self._computing, max_batch=settings.max_batch, max_wait=settings.max_wait_ms / 1000,
+            max_queue=settings.max_queue, metrics=self.metrics,
+        )  # fmt: skip
+        self.folder: AdaptersDir | None = None
+        self.draining = False
+        self._ready = self._begun = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the adapters, and begin to compute; once, however often it is called.
+
+        Raises:
+            AstuneError: an adapter that was named cannot be used, or the folder is none.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        self.decoders = Decoders(self.settings.decoders, self.metrics)
+        self.hearing = Hearing(self.decoders, self.batcher, self.settings.max_windows)
+        given = names_of(self.settings.adapters)
+        if self.settings.adapters_dir is not None:
+            self.folder = AdaptersDir(self.settings.adapters_dir, self.adapters, given)
+        for name, path in given.items():
+            self.adapters.publish(await self.adapters.prepare(name, path))
+        self._tasks.append(asyncio.create_task(self.batcher.run()))
+        if self.folder:
+            await self.folder.look()
+            self._tasks.append(asyncio.create_task(self.folder.watch()))
+        self._ready = True
+
+    async def stop(self) -> None:
+        """End what runs."""
+        self.draining = True
+        for task in self._tasks:
+            task.cancel()
+        for fault in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(fault, Exception):
+                say(f"a part of the service had failed: {fault!r}")
+        await self.adapters.close()
+        self.decoders.close()
+        self._computing.shutdown(wait=False, cancel_futures=True)
+
+    def health(self) -> dict[str, Any]:
+        """How the service is, as JSON; ``status`` is ``ready`` where requests can be answered."""
+        status = "ready" if self._ready else "starting"
+        if self._ready and self.decoders.stuck >= self.settings.decoders:
+            status = "stuck"
+        if any(task.done() for task in self._tasks):
+            status = "failed"
+        if self.draining:
+            status = "draining"
+        return {
+            "status": status, "version": __version__, "adapters": len(self.adapters.names), "broken": len(self.adapters.broken),
+            "queue": self.batcher.rows, "decoders_stuck": self.decoders.stuck if self._begun else 0,
+        }  # fmt: skip
+
+    async def classify(self, upload: Upload, asked: Sequence[tuple[Served, Asked]], places: Places) -> dict[str, Any]:
+        """Answer questions about a recording.
+
+        Args:
+            upload: the recording.
+            asked: what is asked of each adapter.
+            places: of the request in the queue.
+
+        Returns:
+            The answer, as JSON.
+
+        Raises:
+            Problem: the recording cannot be read, is too long, or takes too long.
+        """
+        name = upload.name or "the recording"
+        limits = Limits(self.settings.max_seconds, self.settings.decode_seconds)
+        questions = {id(served): one for served, one in asked}
+        results: dict[str, Any] = {}
+        about: dict[str, Any] = {}
+        try:
+            for some in passes([served for served, _ in asked], lambda one: questions[id(one)].windows):
+                for served, timeline in await self.hearing.timelines(upload.path, name, some, places, limits):
+                    about = {
+                        "seconds": timeline.seconds,
+                        "sampling_rate": timeline.sampling_rate,
+                        "doubts": list(timeline.doubts),
+                    }
+                    results[served.info.name] = questions[id(served)].answer(timeline)
+        except AstuneError as fault:
+            if isinstance(fault, AudioError):
+                self.metrics.undecodable.inc()
+            problem = problem_of(fault)
+            raise Problem(problem.status, str(fault).replace(printable(upload.path), name)) from fault
+        return {
+            "file": upload.name,
+            **about,
+            "results": {served.info.name: results[served.info.name] for served, _ in asked},
+        }
+
+    async def classify_all(
+        self, uploads: Sequence[Upload], asked: Sequence[tuple[Served, Asked]], places: Places
+    ) -> dict[str, Any]:
+        """Answer questions about several recordings; one that cannot be read has an error in the place of its results.
+
+        Args:
+            uploads: the recordings.
+            asked: as for :meth:`classify`.
+            places: likewise.
+
+        Returns:
+            The answers in order, as JSON.
+        """
+
+        async def answer(upload: Upload) -> dict[str, Any]:
+            try:
+                return await self.classify(upload, asked, places)
+            except Problem as problem:
+                return {"file": upload.name, **problem.body}
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer(upload)) for upload in uploads]
+        return {"results": [task.result() for task in tasks]}
+
+
+def names_of(texts: Sequence[str]) -> dict[str, str]:
+    """The paths of adapters by their names, as they are typed.
+
+    Args:
+        texts: paths, whose last part is the name, or ``NAME=PATH``.
+
+    Returns:
+        Paths by names.
+
+    Raises:
+        ConfigError: a name or path is empty, or two adapters have one name.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, path = _named(text)
+        if name in found:
+            raise ConfigError(f"adapters has two that are called {name!r}; name one of them, such as {name}-2={path}")
+        found[name] = path
+    return found
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, given, path = text.partition("=")
+    if not given or "/" in name or Path(text).exists():  # an equals sign may be part of a path
+        path = text
+        name = (Path(text).resolve().name if Path(text).exists() else text.rpartition("/")[2]).removesuffix(".onnx")
+    if not name.strip() or not path or printable(name) != name:
+        raise ConfigError(f"adapter {text!r}: give a folder, a hub id or an .onnx file, or NAME=PATH")
+    return name, path
