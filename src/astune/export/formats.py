@@ -38,6 +38,8 @@ class Source:
     """Configuration and tensors."""
     model: AudioClassifier
     """The adapter on its backbone: on the CPU, in float32, in evaluation mode, and nobody else's."""
+    folder: Path | None = None
+    """Of the adapter, where it is on this machine."""
 
 
 @dataclass(frozen=True)
@@ -172,4 +174,6 @@ def _source(adapter: str | Path | Adapter | AudioClassifier, backbone: str | Pat
     if isinstance(adapter, Adapter):
         return Source(_UNNAMED, adapter, AudioClassifier.from_adapter(adapter, backbone))
     value = adapter_file.read(adapter)
-    return Source(Path(adapter).resolve().name, value, AudioClassifier.from_adapter(value, backbone))
+    folder = Path(adapter).expanduser()
+    model = AudioClassifier.from_adapter(value, backbone)
+    return Source(folder.resolve().name, value, model, folder if folder.is_dir() else None)
