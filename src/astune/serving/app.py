@@ -76,7 +76,9 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     _add_state(app, service)
     _add_classify(app, service)
     _add_adapters(app, service)
-    app.router.default = _Page(directory=PAGE, html=True)  # behind all routes, so that a wrong method is 405 and not 404
+    app.router.default = _Page(
+        directory=PAGE, html=True
+    )  # behind all routes, so that a wrong method is 405 and not 404
     if settings.cors_origin:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST", "PUT", "DELETE"],

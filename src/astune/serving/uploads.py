@@ -157,7 +157,9 @@ class _Body:
 
     def _too_large(self) -> Problem:
         size = self._settings.max_upload_bytes / MIB
-        return Problem(413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE)
+        return Problem(
+            413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE
+        )
 
 
 async def _kept(items: list[tuple[str, Any]], folder: Path) -> Form:

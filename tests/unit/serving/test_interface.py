@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from schemathesis import GenerationMode
+from schemathesis import BaseSchema, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.serving_parts import Client, running, write_adapter, write_recordings
 
-TOKEN = "a token of some length"
+TOKEN = "a token of some length"  # noqa: S105 - of this test
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ROUTES = [
     ("GET", "/health"), ("GET", "/health/live"), ("GET", "/metrics"), ("GET", "/v1/adapters"), ("POST", "/v1/classify"),
@@ -38,25 +38,25 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def schema(client: Client) -> Any:
+def schema(client: Client) -> BaseSchema:
     return schemathesis.openapi.from_dict(client.get("/openapi.json").json())
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_requests_that_follow_the_description_and_requests_that_do_not(
-    method: str, path: str, mode: GenerationMode, client: Client, schema: Any
+    method: str, path: str, mode: GenerationMode, client: Client, schema: BaseSchema
 ) -> None:
     operation = schema[path][method]
     asked = 0
 
     @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
     @given(operation.as_strategy(generation_mode=mode))
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         nonlocal asked
         asked += 1
-        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {TOKEN}"}
-        case.validate_response(case.call(base_url=str(client.base_url)), checks=CHECKS)
+        answer = case.call(base_url=str(client.base_url), headers={"Authorization": f"Bearer {TOKEN}"})
+        case.validate_response(answer, checks=CHECKS)
 
     try:
         ask()
@@ -71,7 +71,7 @@ def test_every_route_is_asked(client: Client) -> None:
     assert {(method.upper(), path) for path, methods in described.items() for method in methods} == set(ROUTES)
 
 
-def test_a_question_that_the_description_allows_is_answered(client: Client, tmp_path: Path, schema: Any) -> None:
+def test_a_question_that_the_description_allows_is_answered(client: Client, tmp_path: Path, schema: BaseSchema) -> None:
     """As schemathesis does not have recordings, its checks of answers are run on answers that have all parts."""
     recordings = write_recordings(tmp_path)
     fields = {"adapter": "birds", "window": 0.5, "events": "true", "threshold": ["0.1", "birds-1=0.2"], "top_k": 2}

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
-import time
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
-import soundfile
 
 from astune.inference.findings import Findings
 from astune.inference.request import Request
@@ -227,7 +221,7 @@ def test_what_is_no_recording(content: bytes, client: Client) -> None:
     before = client.counters()["astune_decode_failures_total"]
     message = client.classify(content, status=422, adapter="birds")["error"]["message"]
     assert message.startswith("sound.wav: ")
-    assert "/tmp" not in message
+    assert tempfile.gettempdir() not in message
     assert client.counters()["astune_decode_failures_total"] == before + 1
 
 
