@@ -5,7 +5,7 @@ import { table, WRITERS } from "./tables.js";
 import { length, number, score } from "./words.js";
 
 /** How the scores of a recording were made, in words. */
-function heard({ seconds, heard_seconds: of, windows, pool }) {
+function heard(seconds, { heard_seconds: of, window_count: windows, pool }) {
   if (windows > 1) return `The ${pool} of ${number(windows, "window")} over ${length(of)}.`;
   return seconds - of > 0.011 ? `Of the first ${length(of)} of ${length(seconds)}.` : `Of all ${length(seconds)}.`;
 }
@@ -42,7 +42,7 @@ export function card(answer, name, info) {
     "article", { class: "card", "aria-label": `Labels by ${name}` },
     element("h3", { dir: "auto" }, name),
     bars.length ? element("ol", { class: "scores" }, bars) : element("p", {}, "No label reaches its threshold."),
-    element("p", { class: "quiet" }, heard(result.heard)),
+    element("p", { class: "quiet" }, heard(answer.seconds, result)),
     ...result.notes.map((note) => element("p", { class: "quiet" }, note.replace(/^Note: /, ""))),
     downloads(answer, name, "labels", "Save labels as"),
   );
