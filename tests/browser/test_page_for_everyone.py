@@ -16,24 +16,10 @@ from tests.browser.test_page import Recordings, add, analyse, choose
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TOUCH = 44  # pixels
 CLICKED = "button, select, summary, input[type=number], input[type=search], label.check, .slider, audio, .lane canvas"
-NAMED = set(
-    [
-        "button",
-        "checkbox",
-        "slider",
-        "spinbutton",
-        "combobox",
-        "searchbox",
-        "img",
-        "image",
-        "meter",
-        "progressbar",
-        "table",
-        "article",
-        "region",
-        "figure",
-    ]
-)
+NAMED = {
+    "button", "checkbox", "slider", "spinbutton", "combobox", "searchbox", "img", "image", "meter", "progressbar", "table", "article",
+    "region", "figure",
+}  # fmt: skip
 
 
 def full(page: Page, recordings: Recordings) -> None:

@@ -10,6 +10,9 @@ function heard(seconds, { heard_seconds: of, window_count: windows, pool }) {
   return seconds - of > 0.011 ? `Of the first ${length(of)} of ${length(seconds)}.` : `Of all ${length(seconds)}.`;
 }
 
+/** A remark of the server without the word that the command line puts before it. */
+const sentence = (note) => note.replace(/^Note: (.)/, (_, first) => first.toUpperCase()).replace(/[^.]$/, "$&.");
+
 function bar({ label, score: value }, threshold) {
   const fill = element("span", { class: "fill" });
   fill.style.width = `${100 * value}%`;
@@ -43,7 +46,7 @@ export function card(answer, name, info) {
     element("h3", { dir: "auto" }, name),
     bars.length ? element("ol", { class: "scores" }, bars) : element("p", {}, "No label reaches its threshold."),
     element("p", { class: "quiet" }, heard(answer.seconds, result)),
-    ...result.notes.map((note) => element("p", { class: "quiet" }, note.replace(/^Note: /, ""))),
+    ...result.notes.map((note) => element("p", { class: "quiet" }, sentence(note))),
     downloads(answer, name, "labels", "Save labels as"),
   );
 }
