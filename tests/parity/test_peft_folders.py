@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,13 @@ def test_a_backbone_in_a_folder_is_named_and_not_copied(tmp_path: Path) -> None:
     in_memory = AudioClassifier(Backbone.of(load_backbone("random:tiny").model), "lora", ["a", "b"])
     with pytest.raises(ConfigError, match="is in memory alone; save it with"):
         export_adapter(in_memory, tmp_path / "other", "peft")
+
+
+def test_without_peft_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ConfigError, match=r"needs the package peft: pip install 'astune\[peft\]'"):
+        export_adapter(trained(), tmp_path / "peft", "peft")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
