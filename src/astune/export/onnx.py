@@ -25,6 +25,7 @@ from astune.export.onnx_check import Graph, Scored, Scorer, Torch, scored
 from astune.export.onnx_graph import WaveformScorer
 from astune.export.onnx_int8 import with_int8_weights
 from astune.files import write_bytes
+from astune.inference.onnx_graph import FORMAT, METADATA
 from astune.json_text import json_text
 from astune.names import FRAME, HOP
 from astune.plurals import number_of
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
     from astune.classifier import AudioClassifier
 
-METADATA = "astune"
-"""Key of the file's metadata."""
-_FORMAT = 1  # of the metadata, raised when readers must change
 _OPSET = 20  # the first with Gelu
 _MOST_APART = 1e-4  # of scores, from torch's
 _MOST_BYTES = 2**31 - 2**20  # of a protobuf, less what stands around the weights
@@ -92,7 +90,7 @@ def export_onnx(
         **_figures(found, int8=int8),
     }
     about = {
-        "format": _FORMAT, "adapter": info.record(), "opset": _OPSET, **facts,
+        "format": FORMAT, "adapter": info.record(), "adapter_digest": source.digest, "opset": _OPSET, **facts,
         "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
         "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
     }  # fmt: skip
