@@ -257,7 +257,9 @@ def test_a_file_that_is_too_large_is_refused_while_it_is_sent(open_page: Open, a
         add(page, tmp_path / "large.wav")
         page.get_by_role("button", name="Analyse").click()
         expect(page.locator("#queue .state")).to_have_text("failed")
-        expect(page.locator("#answer .fault")).to_have_text("large.wav: the request is larger than 1 MiB; send a shorter recording, or one that is compressed")
+        expect(page.locator("#answer .fault")).to_have_text(
+            "large.wav: the request is larger than 1 MiB; send a shorter recording, or one that is compressed"
+        )
 
 
 def test_a_busy_server_is_asked_again(page: Page, recordings: Recordings) -> None:

@@ -15,7 +15,22 @@ from tests.browser.test_page import Recordings, add, analyse, choose
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 TOUCH = 44  # pixels
 CLICKED = "button, select, summary, input[type=number], input[type=search], label.check, .slider, audio, .lane canvas"
-NAMED = {"button", "checkbox", "slider", "spinbutton", "combobox", "searchbox", "img", "image", "meter", "progressbar", "table", "article", "region", "figure"}
+NAMED = {
+    "button",
+    "checkbox",
+    "slider",
+    "spinbutton",
+    "combobox",
+    "searchbox",
+    "img",
+    "image",
+    "meter",
+    "progressbar",
+    "table",
+    "article",
+    "region",
+    "figure",
+}
 
 
 def full(page: Page, recordings: Recordings) -> None:
@@ -54,8 +69,12 @@ def test_a_keyboard_is_enough(page: Page, recordings: Recordings) -> None:
     def tab_to(wanted: str) -> None:
         for _ in range(60):
             page.keyboard.press("Tab")
-            focused = page.evaluate("document.activeElement.matches('audio') ? 'audio' : document.activeElement.outerHTML.slice(0, 300)")
-            assert page.evaluate("document.activeElement.matches('audio, body') || parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2"), focused
+            focused = page.evaluate(
+                "document.activeElement.matches('audio') ? 'audio' : document.activeElement.outerHTML.slice(0, 300)"
+            )
+            assert page.evaluate(
+                "document.activeElement.matches('audio, body') || parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2"
+            ), focused
             if page.locator(f"{wanted}:focus").count():
                 return
         pytest.fail(f"Tab does not reach {wanted}")
@@ -102,7 +121,9 @@ def test_everything_has_a_name(page: Page, recordings: Recordings) -> None:
         if not node["ignored"]:
             roles.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
     assert {"button", "checkbox", "slider", "spinbutton", "table", "article", "region", "figure"} <= roles.keys()
-    nameless = {role for role, names in roles.items() if role.lower() in NAMED and not all(name.strip() for name in names)}
+    nameless = {
+        role for role, names in roles.items() if role.lower() in NAMED and not all(name.strip() for name in names)
+    }
     assert nameless == set()
     for role in ("slider", "article", "region", "table"):
         assert len(set(roles[role])) == len(roles[role]), f"two of one name: {roles[role]}"
@@ -144,7 +165,9 @@ CONTRAST = """() => {
 def test_text_can_be_read_in_the_light_and_in_the_dark(open_page: Open, recordings: Recordings, scheme: Any) -> None:
     page = open_page(color_scheme=scheme)
     full(page, recordings)
-    page.evaluate("for (const one of document.querySelectorAll('.fault, .stale')) { one.hidden = false; one.textContent = 'shown'; }")
+    page.evaluate(
+        "for (const one of document.querySelectorAll('.fault, .stale')) { one.hidden = false; one.textContent = 'shown'; }"
+    )
     found = page.evaluate(CONTRAST)
     assert len(found) > 50
     assert [one for one in found if one[0] < 4.5] == []  # WCAG's AA
@@ -166,7 +189,9 @@ def test_nothing_is_kept_and_no_script_comes_from_elsewhere(page: Page, recordin
     add(page, recordings["short"])
     analyse(page)
     assert page.context.cookies() == []
-    stored = page.evaluate("(async () => [localStorage.length, sessionStorage.length, (await indexedDB.databases()).length, (await caches.keys()).length])()")
+    stored = page.evaluate(
+        "(async () => [localStorage.length, sessionStorage.length, (await indexedDB.databases()).length, (await caches.keys()).length])()"
+    )
     assert stored == [0, 0, 0, 0]
     answer = page.request.get(server)
     policy = answer.headers["content-security-policy"]
@@ -176,4 +201,6 @@ def test_nothing_is_kept_and_no_script_comes_from_elsewhere(page: Page, recordin
     assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=|https?://", html)
     folder = Path(__file__).parents[2] / "src" / "astune" / "serving" / "page"
     for path in folder.glob("*.js"):
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://[a-z]", path.read_text()), path.name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|https?://[a-z]", path.read_text()
+        ), path.name

@@ -10,29 +10,32 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import tempfile
 import warnings
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from astune.adapter_digest import adapter_digest
 from astune.adapter_info import AdapterInfo
 from astune.errors import AdapterError, ConfigError
 from astune.export.formats import Exported, Source, register_format
-from astune.export.onnx_check import Graph, Scored, Scorer, Torch, scored
+from astune.export.onnx_check import Scored, Scorer, Torch, scored
 from astune.export.onnx_graph import WaveformScorer
 from astune.export.onnx_int8 import with_int8_weights
 from astune.files import write_bytes
-from astune.inference.onnx_graph import FORMAT, METADATA
+from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
+from astune.inference.onnx_predictor import OnnxPredictor
 from astune.json_text import json_text
 from astune.names import FRAME, HOP
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from onnx import ModelProto
 
@@ -68,35 +71,41 @@ def export_onnx(
     """
     _refuse_missing_packages()
     _refuse_large(source.model)
-    info = AdapterInfo.of(source.adapter.config, source.name)
-    graph = translated(source.model)
-    scorers: dict[str, Scorer] = {
-        "torch": Torch(source.model),
-        "float32": Graph(graph.SerializeToString(), info.samples),
-    }
-    written = with_int8_weights(graph) if int8 else graph
+    graphs = {"float32": translated(source.model)}
     if int8:
-        scorers["int8"] = Graph(written.SerializeToString(), info.samples)
+        graphs[INT8] = with_int8_weights(graphs["float32"])
+    about = _about(source, next(reversed(graphs)))
     given = [clips] if isinstance(clips, str | os.PathLike) else clips
-    found = scored(scorers, source.model.front_end, given)
+    with tempfile.TemporaryDirectory() as folder:
+        scorers: dict[str, Scorer] = {"torch": Torch(source.model)}
+        for precision, graph in graphs.items():
+            tried = Path(folder) / f"{precision}.onnx"
+            tried.write_bytes(_described(graph, about).SerializeToString())
+            scorers[precision] = OnnxPredictor(tried)
+        found = scored(scorers, source.model.front_end, given)
     apart = found.largest("torch", "float32")
     if not apart <= _MOST_APART:
         raise AdapterError(
             f"the graph's scores differ from torch's by up to {apart:.1e}, where {_MOST_APART:.0e} is allowed, so no file was written"
         )
-    facts = {
-        "precision": "int8" if int8 else "float32",
-        "float32_bytes": graph.ByteSize(),
-        **_figures(found, int8=int8),
-    }
-    about = {
-        "format": FORMAT, "adapter": info.record(), "adapter_digest": source.digest, "opset": _OPSET, **facts,
-        "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
-        "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
-    }  # fmt: skip
-    write_bytes(path, _described(written, about).SerializeToString())
-    sentences = _sentences(facts, found, source.adapter.config.compute_dtype)
+    figures = {"float32_bytes": graphs["float32"].ByteSize(), **_figures(found)}
+    write_bytes(path, _described(graphs[about["precision"]], about | figures).SerializeToString())
+    facts = {"precision": about["precision"], **figures}
+    sentences = _sentences(figures, found, source.adapter.config.compute_dtype)
     return Exported("onnx", path, path.stat().st_size, sentences, facts, found.broken, found.files)
+
+
+def _about(source: Source, precision: str) -> dict[str, Any]:
+    """What a file says of itself."""
+    return {
+        "format": FORMAT,
+        "adapter": AdapterInfo.of(source.adapter.config, source.name).record(),
+        "adapter_digest": None if source.folder is None else adapter_digest(source.folder),
+        "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
+        "precision": precision,
+        "opset": _OPSET,
+        "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
+    }
 
 
 def translated(model: AudioClassifier) -> ModelProto:
@@ -116,7 +125,7 @@ def translated(model: AudioClassifier) -> ModelProto:
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             WaveformScorer(plain).eval(), example, dynamo=True, opset_version=_OPSET, verbose=False,
-            input_names=["samples", "lengths"], output_names=["scores"],
+            input_names=[SAMPLES, LENGTHS], output_names=[SCORES],
             dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
         )  # fmt: skip
     assert program is not None  # noqa: S101 - for type checkers; it is without dynamo
@@ -170,17 +179,17 @@ def _refuse_large(model: AudioClassifier) -> None:
         )
 
 
-def _figures(found: Scored, *, int8: bool) -> dict[str, Any]:
+def _figures(found: Scored) -> dict[str, Any]:
     """What was compared: the graph with torch and, of an int8 graph, int8 with float32."""
     sounds, clips = (len(part["torch"]) for part in (found.made, found.clips))
     figures: dict[str, Any] = {
         "parity": {"sounds": sounds, "clips": clips, "largest_difference": found.largest("torch", "float32")},
     }
-    if int8:
+    if INT8 in found.made:
         on = found.clips if clips else found.made
-        apart = np.abs(on["int8"] - on["float32"])
-        same = on["int8"].argmax(axis=1) == on["float32"].argmax(axis=1)
-        figures["int8"] = {
+        apart = np.abs(on[INT8] - on["float32"])
+        same = on[INT8].argmax(axis=1) == on["float32"].argmax(axis=1)
+        figures[INT8] = {
             "measured_on": "clips" if clips else "sounds", "inputs": len(same), "same_first_label": float(same.mean()),
             "mean_difference": float(apart.mean()), "largest_difference": float(apart.max()),
         }  # fmt: skip
@@ -194,8 +203,8 @@ def _sentences(facts: dict[str, Any], found: Scored, compute_dtype: str) -> tupl
         f"In float32, scores differ from torch's by {parity['largest_difference']:.1e} at most, on "
         f"{number_of(parity['sounds'], 'generated sound')}{clips}; {_MOST_APART:.0e} is allowed"
     ]
-    if "int8" in facts:
-        figures = facts["int8"]
+    if INT8 in facts:
+        figures = facts[INT8]
         on = number_of(figures["inputs"], "clip" if parity["clips"] else "generated sound")
         sentences.append(
             f"In int8, {figures['same_first_label']:.1%} of {on} have the same first label as in float32; scores differ by "
