@@ -42,7 +42,7 @@ def write_adapter(folder: Path, name: str, seed: int = 0) -> Path:
     model.thresholds = thresholds
     with torch.no_grad():
         for parameter in model.trained_parameters().values():
-            parameter += 0.05 * torch.randn_like(parameter)
+            parameter.add_(0.05 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return folder
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from astune.features import FeatureDataset
     from astune.inference.embed import embed
     from astune.inference.embeddings import Embeddings
+    from astune.inference.once import evaluate
     from astune.inference.onnx_predictor import OnnxPredictor
-    from astune.inference.predictor import Predictor, evaluate
+    from astune.inference.predictor import Predictor
     from astune.inference.review import review
     from astune.inference.runtime import predict
     from astune.methods import parse_method
@@ -42,7 +43,7 @@ _HOMES = {
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
     "embed": "astune.inference.embed",
-    "evaluate": "astune.inference.predictor",
+    "evaluate": "astune.inference.once",
     "export_adapter": "astune.export",
     "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",

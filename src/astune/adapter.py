@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor
 
 from astune.data.labels import label_faults
-from astune.errors import AdapterError, unknown
+from astune.errors import AdapterError, listing, unknown
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
 from astune.names import Pooling
@@ -26,7 +26,9 @@ from astune.tasks import SINGLE_LABEL, TASKS, task_named
 from astune.validated import checked
 
 if TYPE_CHECKING:
-    from astune.backbone import Backbone
+    from collections.abc import Mapping
+
+    from astune.backbone import Backbone, Origin
     from astune.methods import Method
 
 FORMAT_VERSION = 2
@@ -215,12 +217,7 @@ class Adapter(Summarised):
             AdapterError: other weights, another length or another position setting.
         """
         config, origin = self.config, backbone.origin
-        if origin.fingerprint != config.backbone.fingerprint:
-            raise AdapterError(
-                f"{self.name} was trained on the backbone {config.backbone.name_or_path} (fingerprint "
-                f"{config.backbone.fingerprint[:12]}), and {origin.name} is another ({origin.fingerprint[:12]}); an adapter means "
-                "nothing on other weights. Give the right one as backbone"
-            )
+        self.refuse_other_weights(origin)
         if origin.position_embeddings != config.position_embeddings:
             raise AdapterError(
                 f"{self.name} was trained with position_embeddings={config.position_embeddings}; the backbone given has "
@@ -230,6 +227,45 @@ class Adapter(Summarised):
             raise AdapterError(
                 f"{self.name} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.max_length}"
             )
+
+    def refuse_other_weights(self, origin: Origin) -> None:
+        """Refuse a backbone with other weights than those it was trained on, at whatever input length.
+
+        Args:
+            origin: of the candidate.
+
+        Raises:
+            AdapterError: it has other weights.
+        """
+        trained_on = self.config.backbone
+        if origin.fingerprint != trained_on.fingerprint:
+            raise AdapterError(
+                f"{self.name} was trained on the backbone {trained_on.name_or_path} (fingerprint {trained_on.fingerprint[:12]}), and "
+                f"{origin.name} is another ({origin.fingerprint[:12]}); an adapter means nothing on other weights. Give the right one as "
+                "backbone"
+            )
+
+
+def refuse_other_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], method: str) -> None:
+    """Look whether an adapter's tensors are those of a method.
+
+    Args:
+        state: tensors by their names in the file.
+        shapes: that they must have, by name.
+        method: spec, for the message.
+
+    Raises:
+        AdapterError: a tensor is missing, unknown, or of another shape.
+    """
+    faults = [f"{name} is missing" for name in shapes if name not in state]
+    faults += [f"{name} is unknown to {method}" for name in state if name not in shapes]
+    faults += [
+        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in state and state[name].shape != shape
+    ]
+    if faults:
+        raise AdapterError(listing(faults, "its tensors do not fit"))
 
 
 def _own_copy(tensor: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from astune import adapter_file
-from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference
+from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference, refuse_other_shapes
 from astune.backbone import Backbone, load_backbone
 from astune.backbone.hub import at_revision
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
-from astune.errors import AdapterError, ConfigError, listing, unknown
+from astune.errors import AdapterError, ConfigError, unknown
 from astune.methods import Method, parse_method
 from astune.methods.base import trained_final_norm
 from astune.methods.full import FullFineTuning
@@ -28,7 +28,7 @@ from astune.names import Pooling
 from astune.sharing import Pushed, push_to_hub
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
-from astune.tasks import SINGLE_LABEL
+from astune.tasks import SINGLE_LABEL, task_named
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class AudioClassifier(Summarised, nn.Module):
         self.task = task
         self.thresholds = dict(zip(self.labels, task.default_thresholds(len(self.labels)) or (), strict=False))
         """The score from which on each label counts; empty for a task whose labels compete. Training chooses them."""
-        _loaded(backbone).claim()
+        loaded_backbone(backbone).claim()
         self.backbone = backbone
         self.sites = backbone.sites
         self.sites.set_kernel("auto")
@@ -252,16 +252,8 @@ class AudioClassifier(Summarised, nn.Module):
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
         """
-        own = self.adapter_state()
-        faults = [f"{name} is missing" for name in own if name not in state]
-        faults += [f"{name} is unknown to {self.method.spec}" for name in state if name not in own]
-        faults += [
-            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
-        ]
-        if faults:
-            raise AdapterError(listing(faults, "its tensors do not fit"))
+        shapes = {name: tensor.shape for name, tensor in self.adapter_state().items()}
+        refuse_other_shapes(state, shapes, self.method.spec)
 
     def parameter_count(self) -> int:
         """Trained parameters, counted as the paper counts them: head and final LayerNorm left out, but for its two exceptions."""
@@ -333,19 +325,37 @@ class AudioClassifier(Summarised, nn.Module):
         if not isinstance(backbone, nn.Module):
             name = backbone or config.backbone.name_or_path
             backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
-        adapter.refuse_other_backbone(_loaded(backbone))
-        model = cls(
-            backbone, adapter.method, adapter.labels, config.pooling, adapter.task, outer_spaces=True,
-            negatives=adapter.negatives,
-        )  # fmt: skip
-        # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
-        model.front_end = config.front_end
-        model.thresholds |= config.thresholds
+        adapter.refuse_other_backbone(loaded_backbone(backbone))
+        model = cls.for_adapter(config, backbone)
         try:
             model.load_adapter_state(adapter.tensors)
         except AdapterError:
             backbone.release()
             raise
+        return model
+
+    @classmethod
+    def for_adapter(cls, config: AdapterConfig, backbone: Backbone) -> Self:
+        """What an adapter is put into: a classifier as its configuration says, untrained.
+
+        Args:
+            config: the adapter's.
+            backbone: fitted to its input length.
+
+        Returns:
+            The classifier, in evaluation mode.
+
+        Raises:
+            AdapterError: this version does not know the adapter's method.
+            ConfigError: the backbone is another classifier's.
+        """
+        model = cls(
+            backbone, config.read_method(), config.labels, config.pooling, task_named(config.task), outer_spaces=True,
+            negatives=config.negatives,
+        )  # fmt: skip
+        # The adapter's own normalisation: a copy of the backbone may have come without its preprocessor_config.json.
+        model.front_end = config.front_end
+        model.thresholds |= config.thresholds
         return model.eval()
 
     @classmethod
@@ -416,8 +426,11 @@ class AudioClassifier(Summarised, nn.Module):
         return plain.train(self.training)
 
 
-def _loaded(backbone: object) -> Backbone:
+def loaded_backbone(backbone: object) -> Backbone:
     """A backbone, where anything may have been given.
+
+    Args:
+        backbone: whatever was given as one.
 
     Raises:
         ConfigError: it is none.

@@ -6,9 +6,11 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from logging import ERROR
 from typing import TYPE_CHECKING
 
 from astune.backbone.hub import DEFAULT_REVISION, forget_revision
+from astune.console import is_terminal
 from astune.errors import HubError
 from astune.hub_faults import LOG_IN, hub_exceptions, hub_fault
 from astune.reachability import ask
@@ -103,12 +105,13 @@ class HubRepository:
         """
         return [name for name in self.files if name not in names and name not in _OF_THE_HUB]
 
-    def commit(self, files: Mapping[str, Path], message: str) -> tuple[str, list[str]]:
+    def commit(self, files: Mapping[str, Path], message: str, *, quiet: bool = False) -> tuple[str, list[str]]:
         """Write files, all or none of them.
 
         Args:
             files: by their names there.
             message: the first line.
+            quiet: no progress bars; there are none where stderr is no terminal either.
 
         Returns:
             The commit, and what the hub remarked.
@@ -119,13 +122,34 @@ class HubRepository:
         from huggingface_hub import CommitOperationAdd
 
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
-        with _explained(self.repo_id), warnings.catch_warnings(record=True) as caught:
+        bars = is_terminal() and not quiet
+        with _explained(self.repo_id), _quiet_client(bars=bars), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             done = self.api.create_commit(
                 self.repo_id, operations, commit_message=message, revision=self.revision, parent_commit=self.head
             )
         forget_revision(self.repo_id, self.revision)
         return done.oid, [" ".join(str(one.message).split()) for one in caught]
+
+
+@contextmanager
+def _quiet_client(*, bars: bool) -> Iterator[None]:
+    """Without the client's own lines, which :class:`astune.sharing.Pushed` has as notices, and its bars where there is no terminal."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hide = not (bars or are_progress_bars_disabled()) and constants.HF_HUB_DISABLE_PROGRESS_BARS is None
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(ERROR)
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if hide:
+            enable_progress_bars()
 
 
 def _token(given: str | None) -> str:

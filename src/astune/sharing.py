@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from astune import adapter_file
 from astune.adapter import Adapter, AdapterConfig
@@ -26,7 +27,7 @@ from astune.summary import Summarised, Summary
 from astune.validated import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 OURS = (adapter_file.CARD, adapter_file.CONFIG, adapter_file.WEIGHTS)
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # as the hub writes them: apache-2.0, cc-by-4.0, other
@@ -109,18 +110,18 @@ def push_to_hub(
     folder = None if isinstance(adapter, Adapter) else Path(adapter).expanduser()
     further = _further(folder, include)
     written = _card_of_people(folder)
-    _refuse_private({**further, **({adapter_file.CARD: written} if written else {})}, private_paths(value.config))
+    _refuse_private(further, own_text(written or ""), private_paths(value.config))
     config, notices = public_config(_on(value.config, base_model))
     with tempfile.TemporaryDirectory() as place:
         copies = Path(place)
         adapter_file.write(copies, replace(value, config=config))
         repository = HubRepository.opened(repo_id, revision, token, private=private)
-        theirs = repository.card(copies / "before") or (_text(written) if written else None)
+        theirs = repository.card(copies / "before") or written
         card = _card(config, repository.repo_id, license, theirs)
         write_text(copies / adapter_file.CARD, card)
         files = {**{name: copies / name for name in OURS}, **further}
         notices += [*_missing(config, card), *_left(repository, files)]
-        commit, remarks = repository.commit(files, commit_message)
+        commit, remarks = repository.commit(files, commit_message, quiet=quiet)
     if commit == repository.head:
         remarks.append("nothing has changed since the last commit, so there is no new one")
     notices += remarks
@@ -184,14 +185,11 @@ def _further(folder: Path | None, include: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _card_of_people(folder: Path | None) -> Path | None:
+def _card_of_people(folder: Path | None) -> str | None:
     """The folder's card, if somebody wrote into it."""
     card = folder / adapter_file.CARD if folder else None
-    return card if card and card.is_file() and own_text(_text(card)) else None
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+    text = card.read_text(encoding="utf-8", errors="replace") if card and card.is_file() else ""
+    return text if own_text(text) else None
 
 
 def _card(config: AdapterConfig, repo_id: str, license_id: str | None, theirs: str | None) -> str:
@@ -225,13 +223,15 @@ def _left(repository: HubRepository, files: Mapping[str, Path]) -> list[str]:
     ]
 
 
-def _refuse_private(files: Mapping[str, Path], paths: Sequence[str]) -> None:
-    """Refuse files as they are that hold a path of this machine.
+def _refuse_private(files: Mapping[str, Path], card: str, paths: Sequence[str]) -> None:
+    """Refuse files as they are, and what people wrote into the card, that hold a path of this machine.
 
     Raises:
         HubError: one does.
     """
-    faults = [f"{name} holds {path!r}" for name, file in files.items() for path in _found_in(file, paths)]
+    held = {name: _held(file.open("rb"), paths) for name, file in files.items()}
+    held[adapter_file.CARD] = _held(io.BytesIO(card.encode()), paths)
+    faults = [f"{name} holds {path!r}" for name, some in held.items() for path in some]
     if faults:
         raise HubError(
             listing(faults, "nothing was uploaded, because everybody would read a path of this machine")
@@ -239,13 +239,13 @@ def _refuse_private(files: Mapping[str, Path], paths: Sequence[str]) -> None:
         )
 
 
-def _found_in(file: Path, paths: Iterable[str]) -> list[str]:
-    """The paths that a file holds, as they are or as JSON writes them."""
+def _held(stream: BinaryIO, paths: Sequence[str]) -> list[str]:
+    """The paths that a file holds, as they are or as JSON writes them; of those within another, the longest."""
     wanted = {path: {path.encode(), json.dumps(path)[1:-1].encode()} for path in paths}
     longest = max((len(form) for forms in wanted.values() for form in forms), default=0)
     found, tail = set(), b""
-    with file.open("rb") as stream:
+    with stream:
         while block := stream.read(_BLOCK):
             tail = tail[-longest:] + block
             found |= {path for path, forms in wanted.items() if any(form in tail for form in forms)}
-    return sorted(found)
+    return sorted(path for path in found if not any(path != other and path in other for other in found))

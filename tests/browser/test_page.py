@@ -192,7 +192,7 @@ def test_a_timeline_is_played_by_a_click_and_with_the_keyboard(page: Page, recor
     tables.get_by_text(re.compile(r"^Table of \d+ labels of windows$")).click()
     rows = tables.get_by_role("table", name="windows found by birds").get_by_role("row")
     total = sum(len(one["labels"]) for one in answer["windows"])
-    assert rows.count() == 1 + min(100, total)
+    expect(rows).to_have_count(1 + min(100, total))
     rows.nth(5).get_by_role("button").click()
     page.wait_for_timeout(200)
     assert not paused()
@@ -248,6 +248,18 @@ def test_what_the_server_refuses_is_said_in_its_words(page: Page, recordings: Re
     page.context.set_offline(False)
     page.get_by_role("button", name="Refresh").click()
     expect(page.locator("#adapters-fault")).to_be_hidden()
+
+
+def test_a_file_that_is_too_large_is_refused_while_it_is_sent(open_page: Open, adapters: Path, tmp_path: Path) -> None:
+    (tmp_path / "large.wav").write_bytes(bytes(30_000_000))
+    with running(adapters=(str(adapters / "birds"),), max_upload_mb=1.0, device="cpu") as address:
+        page = open_page(address)
+        add(page, tmp_path / "large.wav")
+        page.get_by_role("button", name="Analyse").click()
+        expect(page.locator("#queue .state")).to_have_text("failed")
+        expect(page.locator("#answer .fault")).to_have_text(
+            "large.wav: the request is larger than 1 MiB; send a shorter recording, or one that is compressed"
+        )
 
 
 def test_a_busy_server_is_asked_again(page: Page, recordings: Recordings) -> None:

@@ -46,9 +46,14 @@ class Origin:
 
 @dataclass
 class _Claim:
-    """Whether a classifier has taken a set of weights; shared by all backbones that share the weights."""
+    """Who uses a set of weights; shared by all backbones that :meth:`Backbone.fit` made of one another."""
 
     taken: bool = False
+    """Whether a classifier has them, which may train some of them."""
+    lent: int = 0
+    """How many read them, and rely on them to stay as they are."""
+    reads: bool = False
+    """Whether they are another backbone's, which lent them."""
 
 
 @checked
@@ -167,42 +172,90 @@ class Backbone(Summarised, nn.Module):
             raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
         max_length = whole_frames(max_length)
         self._refuse_if_taken()
+        table = self._positions(max_length)
+        fitted = self._twin({id(one): one for one in self.model.parameters()}, position_embeddings)
+        fitted.sites.set_positions(
+            torch.zeros_like(table) if position_embeddings == "zero" else table.clone(), max_length
+        )
+        fitted._claim = self._claim
+        return fitted
+
+    def _positions(self, max_length: int) -> Tensor:
+        """The pretrained table at an input length; not always a copy.
+
+        Raises:
+            ConfigError: it has another size than the model's configuration says, or the input is shorter than a patch.
+        """
         table, (rows, native) = self._native_positions, self.sites.patch_grid(self._native_length)
         asked = self.special_tokens + rows * native
         if table.shape[1] != asked:
             raise ConfigError(f"the backbone holds {table.shape[1]} positions, its configuration asks for {asked}")
-        if max_length != self._native_length:
-            table = fit_table(table, *self.sites.patch_grid(max_length))
-        shared = {id(parameter): parameter for parameter in self.model.parameters()}
-        fitted = Backbone(
-            copy.deepcopy(self.model, shared), replace(self.origin, position_embeddings=position_embeddings)
-        )
-        fitted.sites.set_positions(
-            torch.zeros_like(table) if position_embeddings == "zero" else table.clone(), max_length
-        )
-        fitted._native_length, fitted._native_positions = self._native_length, self._native_positions
-        fitted._claim = self._claim
-        return fitted.train(self.training)
+        return table if max_length == self._native_length else fit_table(table, *self.sites.patch_grid(max_length))
+
+    def _twin(self, parameters: dict[int, nn.Parameter], position_embeddings: PositionEmbeddings) -> Backbone:
+        """Modules of its own around other parameters, by the ``id`` of those that they replace."""
+        origin = replace(self.origin, position_embeddings=position_embeddings)
+        twin = Backbone(copy.deepcopy(self.model, dict[int, object](parameters)), origin)
+        twin._native_length, twin._native_positions = self._native_length, self._native_positions
+        return twin.train(self.training)
+
+    def reader(self) -> Backbone:
+        """The same weights for one classifier more, which never writes to them.
+
+        It puts parameters of its own in the place of those that it trained. However many readers there are, the weights are in memory
+        once.
+
+        Returns:
+            A backbone with modules and parameters of its own, whose values are those of this one's memory.
+        """
+        own = {id(one): nn.Parameter(one.detach(), requires_grad=False) for one in self.model.parameters()}
+        twin = self._twin(own, self.origin.position_embeddings)
+        twin._claim.reads = True
+        return twin
+
+    def lend(self) -> None:
+        """Promise the weights to one who makes readers of them: no classifier can have them then.
+
+        Raises:
+            ConfigError: a classifier has them, or they are not in float32.
+        """
+        self._refuse_if_taken()
+        self._refuse_other_types()
+        self._claim.lent += 1
+
+    def give_back(self) -> None:
+        """Take back a promise of :meth:`lend`."""
+        self._claim.lent -= 1
 
     def claim(self) -> None:
         """Take the weights for one classifier, which freezes and hooks them and may train some of them.
 
         Raises:
-            ConfigError: another classifier has them, or they are not in float32, in which alone they are trained against.
+            ConfigError: another classifier or a predictor has them, or they are not in float32, in which alone they are trained
+                against.
         """
         self._refuse_if_taken()
+        if self._claim.lent:
+            raise ConfigError(
+                "this backbone serves a Predictor, whose scores would change with its weights; load one for the classifier, or give a "
+                "copy.deepcopy of a fresh one"
+            )
+        if not self._claim.reads:
+            self._refuse_other_types()
+        self._claim.taken = True
+
+    def release(self) -> None:
+        """Take away all that was attached, and let another classifier have the weights."""
+        self.sites.detach()
+        self._claim.taken = self._claim.reads = False
+
+    def _refuse_other_types(self) -> None:
         dtypes = {parameter.dtype for parameter in self.parameters()}
         if dtypes != {torch.float32}:
             held = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
             raise ConfigError(
                 f"load the backbone in float32, not {held}; cast the classifier, or let training compute in bfloat16"
             )
-        self._claim.taken = True
-
-    def release(self) -> None:
-        """Take away all that was attached, and let another classifier have the weights."""
-        self.sites.detach()
-        self._claim.taken = False
 
     def _refuse_if_taken(self) -> None:
         if self._claim.taken:

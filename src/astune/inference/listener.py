@@ -18,7 +18,7 @@ from astune.features import rounded_features
 from astune.inference.batches import ahead, outputs, refuse_non_finite, stacked
 from astune.inference.inputs import is_single, sources
 from astune.inference.pieces import Cutting, Piece, batched
-from astune.inference.windows import Windows
+from astune.inference.windows import Hearing, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,10 +61,10 @@ class Listener:
         Yields:
             The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
         """
-        hear = partial(rounded_features, front_end=self.front_end)
-        cutting = Cutting(windows, hear, self.threads, self.batch_size, beginning, one_core_each())
-        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
-        batches = cutting.batches(heard, single=is_single(inputs))
+        hearing = Hearing(windows, partial(rounded_features, front_end=self.front_end))
+        cutting = Cutting(self.threads, self.batch_size, beginning, one_core_each())
+        found = ((source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None))
+        batches = cutting.batches(found, single=is_single(inputs))
         return outputs(self.model, compute, stacked(batches), self.arithmetic)
 
     def clip_outputs(
@@ -79,15 +79,16 @@ class Listener:
         Yields:
             As :meth:`outputs`; a piece starts where its clip starts in the file.
         """
+        hearing = Hearing(Windows.of(self.front_end), partial(rounded_features, front_end=self.front_end))
 
         def hear(clip: Clip) -> Piece:
             path, start, end = clip.region
             try:
                 heard = listen(path, start, self.front_end.seconds, end=end, pipes=False)
             except AudioError as fault:
-                return Piece(clip.name, error=fault)
-            features = rounded_features(heard.samples, self.front_end)
-            return Piece(clip.name, start, round(start + heard.heard_seconds, 9), features, heard.facts)
+                return Piece(clip.name, hearing, error=fault)
+            features = hearing.hear(heard.samples)
+            return Piece(clip.name, hearing, start, round(start + heard.heard_seconds, 9), features, heard.facts)
 
         with closing(ahead(hear, clips, threads=self.threads, waiting=2 * self.batch_size)) as pieces:
             yield from outputs(self.model, compute, stacked(batched(pieces, self.batch_size)), self.arithmetic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -10,14 +11,13 @@ from torch import nn
 
 from astune import adapter_file
 from astune.adapter import Adapter
-from astune.classifier import AudioClassifier
+from astune.backbone import load_backbone
+from astune.classifier import AudioClassifier, loaded_backbone
 from astune.compute import Arithmetic
 from astune.errors import AdapterError, ConfigError, unknown
 from astune.names import Precision
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from astune.adapter import AdapterConfig
     from astune.backbone import Backbone
 
@@ -41,41 +41,78 @@ class Loaded:
         return self.config.training if self.config else {}
 
 
-def load(
-    adapter: str | Path | Adapter | AudioClassifier,
-    backbone: str | Path | Backbone | None,
-    device: str | torch.device | None,
-) -> Loaded:
-    """Find an adapter and its backbone, and bring them to their device.
+def read_adapter(adapter: str | Path | Adapter) -> Adapter:
+    """Find an adapter.
 
     Args:
-        adapter: a folder, the hub id of one, an adapter in memory, or a classifier.
-        backbone: where the backbone is, or the loaded model; where the adapter says if None.
-        device: where the model shall compute. Where None, the GPU if there is one; a classifier stays where it is.
+        adapter: a folder, the hub id of one, or an adapter in memory.
 
     Returns:
-        The classifier, and what is known of it.
+        The adapter.
 
     Raises:
-        AdapterError: it is no adapter, or does not fit the backbone.
-        ConfigError: the device is not there, or a backbone is given beside a classifier.
+        AdapterError: it is no adapter, is damaged, or has values that are not finite.
+        ConfigError: it is a classifier.
     """
-    chosen = None if device is None else _device(device)
-    if isinstance(adapter, AudioClassifier):
-        if backbone is not None:
-            raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
-        place = chosen or next(adapter.parameters()).device
-        return Loaded(adapter.method.spec, adapter.to(place), place, "float32", None, own=False)
-    value = adapter if isinstance(adapter, Adapter) else adapter_file.read(adapter)
+    if isinstance(adapter, nn.Module):
+        raise ConfigError(
+            f"adapter is a {type(adapter).__name__}; give an adapter folder, a hub id, or classifier.to_adapter()"
+        )
+    if isinstance(adapter, Adapter):
+        value = adapter
+        adapter_file.refuse_unsound(value.tensors, f"{value.name} cannot be used")
+    else:
+        value = adapter_file.read(adapter)
     config = value.config
     if config.compute_dtype not in get_args(Precision):
         raise AdapterError(
             f"the adapter's configuration is damaged: compute_dtype is {config.compute_dtype!r}, neither float32 nor bfloat16"
         )
-    model = AudioClassifier.from_adapter(value, backbone)
-    place = chosen or _best_device()
-    own = not isinstance(backbone, nn.Module)
-    return Loaded(value.name, model.to(place), place, config.compute_dtype, config, own)
+    return value
+
+
+def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> tuple[Backbone, bool]:
+    """Find the backbone that an adapter was trained on.
+
+    Args:
+        adapter: any.
+        backbone: where the backbone is, or the loaded model; where the adapter says if None.
+
+    Returns:
+        The backbone, fitted to the adapter's input and lent, and whether it was loaded here, so that nobody else has it.
+
+    Raises:
+        AdapterError: the backbone is another than the one it was trained on.
+        BackboneError: it cannot be found.
+        ConfigError: it is no backbone, a classifier has it, or it is not in float32.
+    """
+    config, own = adapter.config, not isinstance(backbone, nn.Module)
+    if not isinstance(backbone, nn.Module):
+        name = backbone or config.backbone.name_or_path
+        backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
+    found = loaded_backbone(backbone)
+    adapter.refuse_other_backbone(found)
+    found.lend()
+    return found, own
+
+
+def default_name(adapter: str | Path | Adapter | AudioClassifier) -> str:
+    """Under which an adapter is known, where nobody says.
+
+    Args:
+        adapter: a folder, the hub id of one, an adapter in memory, or a classifier.
+
+    Returns:
+        The name of its folder; ``default``, as PEFT has it, where it has none.
+    """
+    if isinstance(adapter, Adapter):
+        where = "" if adapter.name == Adapter.name else adapter.name
+    else:
+        where = "" if isinstance(adapter, nn.Module) else str(adapter)
+    if not where:
+        return "default"
+    folder = Path(where)
+    return folder.resolve().name if folder.exists() else folder.name
 
 
 def bare_backbone(
@@ -97,11 +134,12 @@ def bare_backbone(
     if precision not in {None, *get_args(Precision)}:
         raise ConfigError(unknown("precision", precision, get_args(Precision)))
     refuse_cast(backbone, precision or "float32")
-    place = _device(device) if device is not None else _best_device()
+    place = usable_device(device) if device is not None else best_device()
     return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)
 
 
-def _best_device() -> torch.device:
+def best_device() -> torch.device:
+    """The GPU, if there is one."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
@@ -125,8 +163,11 @@ def refuse_cast(model: nn.Module, precision: str) -> None:
         )
 
 
-def _device(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """A device that is there.
+
+    Args:
+        device: as the user has it.
 
     Raises:
         ConfigError: it is not, or it is none.

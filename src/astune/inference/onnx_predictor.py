@@ -20,7 +20,7 @@ from astune.inference.onnx_graph import INT8, open_graph
 from astune.inference.pieces import Cutting
 from astune.inference.prediction import answered, label_count, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
-from astune.inference.windows import Windows
+from astune.inference.windows import Hearing, Windows
 from astune.summary import Summarised, Summary, here, input_of, some
 from astune.tasks import task_named
 from astune.validated import checked_but_for
@@ -297,15 +297,15 @@ class OnnxPredictor(Summarised):
         *,
         beginning: bool = False,
     ) -> Iterator[Timeline]:
-        cutting = Cutting(windows, self._row, self.threads, self.batch_size, beginning)
-        heard = sources(inputs, sampling_rate, windows.window if beginning else None)
+        cutting, hearing = Cutting(self.threads, self.batch_size, beginning), Hearing(windows, self._row)
+        heard = ((source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None))
 
         def computed() -> Iterator[tuple[list[Piece], NDArray[np.float32]]]:
             with closing(cutting.batches(heard, single=is_single(inputs))) as batches:
                 for batch, rows in batches:
                     yield batch, self.scores(rows)
 
-        return timelines(computed(), windows, self.labels, self.info.task, on_window, self.negatives)
+        return timelines(computed(), {hearing: self.info}, on_window)
 
 
 def _samples(samples: NDArray[Any], number: int) -> NDArray[np.float32]:

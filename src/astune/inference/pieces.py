@@ -19,12 +19,13 @@ from astune.errors import AudioError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from astune.data.audio import Facts
     from astune.inference.inputs import Source
-    from astune.inference.windows import Window, Windows
+    from astune.inference.windows import Hearing, Window
+
+    Heard = tuple[Source, Hearing]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -38,6 +39,8 @@ class Piece:
 
     name: str
     """Of the input."""
+    hearing: Hearing
+    """How it is heard."""
     start: float = 0.0
     """Seconds from the beginning of the recording."""
     end: float = 0.0
@@ -58,9 +61,6 @@ class Piece:
 class Cutting:
     """How inputs become pieces."""
 
-    windows: Windows
-    hear: Callable[[NDArray[np.float32]], NDArray[Any]]
-    """Makes what the model takes of samples at 16 kHz, (samples,); in several threads."""
     threads: int
     """That read short recordings, or compute the features of long ones."""
     size: int
@@ -71,7 +71,7 @@ class Cutting:
     """Is called once in each thread before it works."""
 
     def batches(
-        self, found: Iterator[Source], *, single: bool
+        self, found: Iterator[Heard], *, single: bool
     ) -> Generator[tuple[list[Piece], list[NDArray[Any]]], None, None]:
         """Read inputs for the model.
 
@@ -84,11 +84,11 @@ class Cutting:
         """
         return batched(self.pieces(found, single=single), self.size)
 
-    def pieces(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
+    def pieces(self, found: Iterator[Heard], *, single: bool) -> Generator[Piece, None, None]:
         """Read inputs.
 
         Args:
-            found: the inputs; they are drawn in the caller's thread.
+            found: the inputs, and how each is heard; they are drawn in the caller's thread.
             single: whether there is one alone, for which no threads are started to read short ones.
 
         Yields:
@@ -96,19 +96,20 @@ class Cutting:
         """
         for long, some in groupby(found, self._fills_memory):
             if long:  # drawn one by one: several at a time would fill the memory
-                for source in some:
-                    yield from self._streamed(source)
+                for heard in some:
+                    yield from self._streamed(heard)
             else:
                 yield from self._read_ahead(some, single=single)
 
-    def _fills_memory(self, source: Source) -> bool:
+    def _fills_memory(self, heard: Heard) -> bool:
         """Whether it is a long recording in memory, all of which is heard."""
+        source, hearing = heard
         if self.beginning or source.samples is None:
             return False
-        return not self.windows.one_is_enough(len(source.samples) / source.sampling_rate)
+        return not hearing.windows.one_is_enough(len(source.samples) / source.sampling_rate)
 
-    def _read_ahead(self, found: Iterator[Source], *, single: bool) -> Iterator[Piece]:
-        met = (self._first(one) if self.beginning and one.read_once else one for one in found)
+    def _read_ahead(self, found: Iterator[Heard], *, single: bool) -> Iterator[Piece]:
+        met = (self._first(one) if self.beginning and one[0].read_once else one for one in found)
         begun = self._ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
         with closing(begun):
             for one in begun:
@@ -117,27 +118,29 @@ class Cutting:
                 else:
                     yield from self._streamed(one)
 
-    def _begin(self, one: Source | Piece) -> Piece | Source:
+    def _begin(self, one: Heard | Piece) -> Piece | Heard:
         """The only piece of a recording. One that has more comes back as it is, and so does a pipe: it is read where it is met."""
-        return one if isinstance(one, Piece) or one.read_once else self._first(one)
+        return one if isinstance(one, Piece) or one[0].read_once else self._first(one)
 
-    def _first(self, source: Source) -> Piece | Source:
+    def _first(self, heard: Heard) -> Piece | Heard:
+        source, hearing = heard
         try:
-            recording = source.beginning(self.windows.window)
-            if not (self.beginning or self.windows.one_is_enough(recording.seconds)):
-                return source
+            recording = source.beginning(hearing.windows.window)
+            if not (self.beginning or hearing.windows.one_is_enough(recording.seconds)):
+                return heard
             end = len(recording.samples) / SAMPLING_RATE
-            return Piece(source.name, 0.0, end, self.hear(recording.samples), recording.facts)
+            return Piece(source.name, hearing, 0.0, end, hearing.hear(recording.samples), recording.facts)
         except AudioError as fault:
-            return Piece(source.name, error=fault)
+            return Piece(source.name, hearing, error=fault)
 
-    def _streamed(self, source: Source) -> Iterator[Piece]:
+    def _streamed(self, heard: Heard) -> Iterator[Piece]:
         """The pieces of a long recording."""
+        source, hearing = heard
         stream = source.stream()
-        cut = partial(_some, self.windows.over(stream))
+        cut = partial(_some, hearing.windows.over(stream))
         with closing(stream), closing(self._ahead(cut, repeat(None), threads=1, waiting=2)) as groups:
-            heard = partial(self._piece, source.name)
-            with closing(self._ahead(heard, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
+            made = partial(_piece, source.name, hearing)
+            with closing(self._ahead(made, _joined(groups), threads=self.threads, waiting=2 * self.size)) as featured:
                 held = next(featured)
                 for piece in featured:
                     yield held
@@ -148,11 +151,6 @@ class Cutting:
         self, work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int, waiting: int
     ) -> Generator[_Result, None, None]:
         return ahead(work, items, threads=threads, waiting=waiting, begin=self.begin)
-
-    def _piece(self, name: str, window: Window | AudioError) -> Piece:
-        if isinstance(window, AudioError):
-            return Piece(name, error=window)
-        return Piece(name, window.start, window.end, self.hear(window.samples))
 
 
 def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], list[NDArray[Any]]], None, None]:
@@ -168,6 +166,12 @@ def batched(pieces: Iterable[Piece], size: int) -> Generator[tuple[list[Piece], 
     left = iter(pieces)
     while batch := list(islice(left, size)):
         yield batch, [one.features for one in batch if one.features is not None]
+
+
+def _piece(name: str, hearing: Hearing, window: Window | AudioError) -> Piece:
+    if isinstance(window, AudioError):
+        return Piece(name, hearing, error=window)
+    return Piece(name, hearing, window.start, window.end, hearing.hear(window.samples))
 
 
 def _some(windows: Iterator[Window], _: None) -> list[Window | AudioError]:

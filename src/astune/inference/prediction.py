@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
@@ -9,15 +10,20 @@ import numpy as np
 
 from astune.data.heard import TOLERANCE, heard_notices, warn_of
 from astune.errors import ConfigError, unknown
+from astune.inference.events import Finder, Thresholds
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, score_rows
 from astune.validated import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from astune.adapter_info import AdapterInfo
     from astune.errors import AstuneError
     from astune.inference.timeline import Pool, Timeline
+
+AdapterThresholds = Thresholds | Mapping[str, Thresholds]
+"""As :data:`Thresholds`, for all adapters; or by adapter."""
 
 _NAMED = 3  # labels in a line
 
@@ -51,6 +57,10 @@ class Prediction(Summarised):
     """Hz, as the file has it."""
     error: AstuneError | None = None
     """Why it has no labels."""
+    adapter: str = ""
+    """Name of the adapter that heard it."""
+    window: float = 0.0
+    """Seconds of a window: those of the adapter's input."""
 
     def record(self) -> dict[str, Any]:
         """As JSON, under ``file`` what it is of."""
@@ -98,6 +108,60 @@ def label_count(top_k: object, labels: int) -> int:
     return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # likewise
 
 
+@dataclass(frozen=True)
+class LabelChoice:
+    """Which labels of a recording are given."""
+
+    count: int
+    """At most."""
+    least: Mapping[int, float] | None
+    """The score that a label has at least, by the number of its class; others are left out. All count where None."""
+
+
+def label_choices(
+    adapters: Sequence[AdapterInfo], top_k: object, threshold: AdapterThresholds | None, loaded: Iterable[str]
+) -> dict[str, LabelChoice]:
+    """Which labels each adapter gives.
+
+    Args:
+        adapters: that hear something.
+        top_k: how many labels at most; all where None, or where it is more than an adapter has.
+        threshold: one score for all; one for each label, which may be any adapter's; or by adapter, and the labels of an adapter that is
+            not in there all count. None where all count.
+        loaded: names of all adapters there are.
+
+    Returns:
+        The choice, by the name of the adapter.
+
+    Raises:
+        ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+    """
+    counts = {one.name: label_count(top_k, len(one.labels)) for one in adapters}
+    if not isinstance(threshold, Mapping):
+        given: dict[str, Any] = dict.fromkeys(counts, threshold)
+    elif any(isinstance(one, Mapping) for one in threshold.values()):
+        stranger = next((name for name in threshold if name not in set(loaded)), None)
+        if stranger is not None:
+            raise ConfigError(f"threshold: {unknown('adapter', stranger, loaded)}")
+        given = {name: threshold.get(name) for name in counts}
+        given = {
+            name: None if one == {} else one for name, one in given.items()
+        }  # as of an adapter whose labels compete
+    else:
+        labels = dict.fromkeys(label for one in adapters for label in one.labels)
+        stranger = next((label for label in threshold if label not in labels), None)
+        if stranger is not None:
+            raise ConfigError(unknown("label", stranger, labels))
+        given = {
+            one.name: {label: least for label, least in threshold.items() if label in one.labels} for one in adapters
+        }
+    leasts = {
+        one.name: None if given[one.name] is None else Finder(given[one.name]).least(one.labels, one.negatives)
+        for one in adapters
+    }
+    return {name: LabelChoice(count, leasts[name]) for name, count in counts.items()}
+
+
 def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int, float] | None = None) -> Prediction:
     """The likeliest labels of a recording.
 
@@ -113,7 +177,8 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int
     known = Prediction(
         timeline.name, seconds=timeline.seconds, heard_seconds=None if timeline.seconds is None else timeline.heard_seconds,
         windows=len(timeline.starts), pool=pool, doubts=timeline.doubts,
-        sampling_rate=timeline.sampling_rate, error=timeline.error,
+        sampling_rate=timeline.sampling_rate, error=timeline.error, adapter=timeline.adapter,
+        window=timeline.window,
     )  # fmt: skip
     if timeline.error is not None:
         return known
@@ -182,6 +247,10 @@ class Told(Protocol):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is suspicious of it."""
+
+    @property
+    def window(self) -> float:
+        """Seconds of each window."""
 
 
 def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:

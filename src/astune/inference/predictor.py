@@ -7,67 +7,76 @@ the model computes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
 
-from astune.compute import Arithmetic, gains_from_bf16
-from astune.console import say
+from astune.compute import one_core_each
 from astune.data import AudioDataset
 from astune.errors import ConfigError
+from astune.inference.adapter_set import AdapterSet
 from astune.inference.embedder import Embedder, Wanted
 from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
-from astune.inference.events import Finder, Thresholds
+from astune.inference.hearers import AdapterNames, Hearers
 from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
-from astune.inference.loading import load, refuse_cast
 from astune.inference.machine import machine
-from astune.inference.model_digest import digest_of
-from astune.inference.prediction import answered, label_count, notices_of, prediction_of
+from astune.inference.pieces import Cutting
+from astune.inference.prediction import answered, label_choices, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
-from astune.inference.windows import Windows
 from astune.names import Precision
-from astune.summary import Summarised, Summary, here, of_model
+from astune.plurals import number_of
+from astune.summary import Summary, here, of_model, some
 from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from astune.adapter import Adapter
     from astune.backbone import Backbone
     from astune.classifier import AudioClassifier
     from astune.inference.embedder import Level, TokenPool
     from astune.inference.inputs import Input
-    from astune.inference.loading import Loaded
-    from astune.inference.prediction import Prediction, Told
+    from astune.inference.loaded_adapter import LoadedAdapter
+    from astune.inference.pieces import Piece
+    from astune.inference.prediction import AdapterThresholds, Prediction, Told
     from astune.inference.timeline import OnWindow, Pool, Timeline
+    from astune.inference.windows import Hearing
 
 _TOP_K = 5  # as transformers' pipeline has it
 
 
-@checked_but_for("adapter", "backbone", "threads", "batch_size")
-class Predictor(Summarised):
-    """A backbone with an adapter, ready to label recordings.
+@checked_but_for("adapter", "backbone", "threads", "batch_size", "adapter_name")
+class Predictor(AdapterSet):
+    """A backbone with one adapter or many, ready to label recordings.
 
-    Attributes that matter to users: ``labels``, ``negatives`` (those that mean none of the others), ``thresholds`` (from which score on a
-    label counts, where several may), ``model``, ``front_end``, ``device``, ``precision``.
+    One adapter is active: calls that name none use it. Attributes that matter to users: ``labels``, ``negatives`` (those that mean none
+    of the others), ``thresholds`` (from which score on a label counts, where several may), ``model``, ``front_end``, all of the active
+    adapter; and ``adapters``, ``device``, ``precision``.
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
-        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, which is not changed. Several
+            predictors may share it.
         device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
             where it is.
         precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
             float32.
         threads: number of threads that decode recordings while the model computes; one for each usable core where None.
         batch_size: number of recordings that the model takes at a time.
+        adapter_name: under which the adapter is known; the name of its folder where None, or ``default`` where it has none.
 
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
         BackboneError: the backbone cannot be found.
-        ConfigError: an unknown device or precision, a number below 1, or a classifier that was cast.
+        ConfigError: an unknown device or precision, a number below 1, a name that cannot be used, or a classifier that was cast.
     """
 
     def __init__(
@@ -79,61 +88,21 @@ class Predictor(Summarised):
         precision: Precision | None = None,
         threads: int | None = None,
         batch_size: int = 16,
+        adapter_name: str | None = None,
     ) -> None:
-        self.threads, self.batch_size = machine(threads, batch_size)
-        self._loaded = loaded = load(adapter, backbone, device)
-        self.model, self.labels, self.device = loaded.model, loaded.model.labels, loaded.device
-        self.negatives, self.task = loaded.model.negatives, loaded.model.task
-        self.front_end = loaded.model.front_end
-        refuse_cast(self.model, precision or loaded.precision)
-        half = (precision or loaded.precision) == "bfloat16"
-        # Storing changes the weights, which belong to whoever made the model.
-        self.arithmetic = Arithmetic.of(self.device, half, loaded.own and half)
-        if loaded.own:
-            self.arithmetic.prepare(self.model.sites)
-        if half and precision is None and not gains_from_bf16(self.device):
-            say(
-                f"Note: {loaded.name} computes in bfloat16, as it was trained; this device is slow at it. With precision float32 it is "
-                "faster, and its scores differ by rounding"
-            )
-
-    @property
-    def precision(self) -> str:
-        """Of the matrix products: ``float32`` or ``bfloat16``."""
-        return self.arithmetic.compute_dtype
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """What the adapter says of its training: data, fold, seed and settings; nothing for a classifier in memory."""
-        return self._loaded.training
-
-    @property
-    def seconds(self) -> float:
-        """Audio that fills the input."""
-        return self.front_end.seconds
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """What decides its scores beside the precision, for the settings of a folder of tables."""
-        return {"adapter": digest_of(self.model)}
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """The score from which on each label counts, chosen on validation clips; empty where the labels compete."""
-        return dict(self.model.thresholds)
+        self.threads, size = machine(threads, batch_size)
+        super().__init__(adapter, backbone, device, precision, adapter_name, size)
 
     def _summary(self) -> Summary:
         model, device = self.model, str(self.device)
+        others = len(self.adapters) - 1
+        more = (f"and {number_of(others, 'other adapter')}",) if others else ()
         return of_model(
-            "Predictor", here(self._loaded.name), labels=self.labels, frames=self.front_end.max_length,
-            parameters=model.parameter_count(), also=(device, self.precision), method=model.method.spec,
+            "Predictor", here(self.loaded.name), labels=self.labels, frames=self.front_end.max_length,
+            parameters=model.parameter_count(), also=(device, self.precision, *more), method=model.method.spec,
             backbone=here(model.origin.name), task=self.task.name, device=device, precision=self.precision,
+            **({"adapters": some(self.adapters, "adapter")} if others else {}),
         )  # fmt: skip
-
-    @property
-    def loaded(self) -> Loaded:
-        """Where it comes from: name, configuration and model."""
-        return self._loaded
 
     @property
     def listener(self) -> Listener:
@@ -143,7 +112,7 @@ class Predictor(Summarised):
     @property
     def embedder(self) -> Embedder:
         """What embeds with it."""
-        return Embedder(self.listener, self.model.backbone, self._loaded.name, self.model, self.training)
+        return Embedder(self.listener, self.model.backbone, self.loaded.name, self.model, self.training)
 
     def predict(
         self,
@@ -153,7 +122,8 @@ class Predictor(Summarised):
         top_k: int | None = _TOP_K,
         errors: Literal["raise", "return"] = "raise",
         pool: Pool = "mean",
-        threshold: Thresholds | None = None,
+        threshold: AdapterThresholds | None = None,
+        adapter_names: AdapterNames | None = None,
     ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
         """Label recordings. One that is longer than the input is heard in consecutive windows of its length.
 
@@ -166,19 +136,30 @@ class Predictor(Summarised):
             pool: how scores of windows become those of a recording, as :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
                 only its beginning is heard, as in training.
             threshold: leave out labels below this score, or ``{label: score}``, such as :attr:`thresholds`; others are left out too.
+                Where several adapters are named, a label may be any one's; or give ``{adapter: threshold}``, and nothing of the adapters
+                that are not in it is left out.
+            adapter_names: which adapter hears: a name for all inputs, or a list with one name for each; the active one where None.
 
         Returns:
             Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none of the above, lacks its rate, ``top_k`` is below 1, or a threshold cannot be used.
+            ConfigError: an input is none of the above, lacks its rate, ``top_k`` is below 1, a threshold cannot be used, an adapter is
+                unknown, or there are more or fewer names than inputs.
             NumericalError: scores are NaN or infinite.
 
         Warns:
             AudioWarning: a recording is suspicious, such as silent or cut short.
         """
-        found = self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold)
+        found = self.predictions(
+            inputs,
+            sampling_rate=sampling_rate,
+            top_k=top_k,
+            pool=pool,
+            threshold=threshold,
+            adapter_names=adapter_names,
+        )
         answers = answered(found, errors, stacklevel=2)
         return answers[0] if is_single(inputs) else answers
 
@@ -189,8 +170,9 @@ class Predictor(Summarised):
         sampling_rate: float | None = None,
         top_k: int | None = _TOP_K,
         pool: Pool = "mean",
-        threshold: Thresholds | None = None,
+        threshold: AdapterThresholds | None = None,
         on_window: OnWindow | None = None,
+        adapter_names: AdapterNames | None = None,
     ) -> Iterator[Prediction]:
         """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
 
@@ -201,19 +183,21 @@ class Predictor(Summarised):
             pool: as for :meth:`predict`.
             threshold: as for :meth:`predict`.
             on_window: as for :meth:`timelines`.
+            adapter_names: as for :meth:`predict`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input cannot be labelled, ``top_k`` is below 1, or a threshold cannot be used.
+            ConfigError: as of :meth:`predict`.
         """
-        count = label_count(top_k, len(self.labels))
         refuse_pool(pool)
-        least = None if threshold is None else Finder(threshold).least(self.labels, self.negatives)
-        windows = Windows.of(self.front_end)
-        for timeline in self._timelines(inputs, sampling_rate, windows, on_window, beginning=pool == "first"):
-            yield prediction_of(timeline, count, pool, least)
+        hearers = self._hearers(inputs, adapter_names)
+        hearings = hearers.hearings()
+        chosen = label_choices([one.info for one in hearings], top_k, threshold, self.adapters)
+        for timeline in self._timelines(inputs, sampling_rate, hearers, hearings, on_window, beginning=pool == "first"):
+            choice = chosen[timeline.adapter]
+            yield prediction_of(timeline, choice.count, pool, choice.least)
 
     def timelines(
         self,
@@ -223,6 +207,7 @@ class Predictor(Summarised):
         hop: float | None = None,
         sampling_rate: float | None = None,
         on_window: OnWindow | None = None,
+        adapter_names: AdapterNames | None = None,
     ) -> Iterator[Timeline]:
         """Hear recordings of any length window by window, one after the other; how long they are costs time and hardly any memory.
 
@@ -232,14 +217,17 @@ class Predictor(Summarised):
             hop: seconds from the start of a window to that of the next; where None, the window's, so that they follow each other.
             sampling_rate: Hz, of waveforms that do not come with their own.
             on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+            adapter_names: as for :meth:`predict`.
 
         Yields:
             One timeline an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: an input cannot be read, or the model cannot take such windows.
+            ConfigError: an input cannot be read, an adapter cannot take such windows or is unknown, or there are more or fewer names
+                than inputs.
         """
-        yield from self._timelines(inputs, sampling_rate, Windows.of(self.front_end, window, hop), on_window)
+        hearers = self._hearers(inputs, adapter_names)
+        yield from self._timelines(inputs, sampling_rate, hearers, hearers.hearings(window, hop), on_window)
 
     def timeline(
         self,
@@ -248,6 +236,7 @@ class Predictor(Summarised):
         window: float | None = None,
         hop: float | None = None,
         sampling_rate: float | None = None,
+        adapter_name: str | None = None,
     ) -> Timeline:
         """Hear a recording of any length window by window.
 
@@ -256,6 +245,7 @@ class Predictor(Summarised):
             window: as for :meth:`timelines`.
             hop: as for :meth:`timelines`.
             sampling_rate: as for :meth:`timelines`.
+            adapter_name: which adapter hears it; the active one where None.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.
@@ -267,7 +257,9 @@ class Predictor(Summarised):
         """
         if not is_single(recording):
             raise ConfigError("timeline takes one recording; give several to timelines")
-        (found,) = self.timelines(recording, window=window, hop=hop, sampling_rate=sampling_rate)
+        (found,) = self.timelines(
+            recording, window=window, hop=hop, sampling_rate=sampling_rate, adapter_names=adapter_name
+        )
         found.refuse()
         return found
 
@@ -280,7 +272,10 @@ class Predictor(Summarised):
         Returns:
             Sentences; none where there is nothing to say.
         """
-        return notices_of(predictions, self.front_end.seconds)
+        inputs: dict[float, list[Told]] = {}
+        for one in predictions:
+            inputs.setdefault(one.window, []).append(one)
+        return [note for seconds, told in inputs.items() for note in notices_of(told, seconds)]
 
     def logits(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
         """Logits of recordings. Of one that is longer than the input, only the beginning is heard.
@@ -356,22 +351,36 @@ class Predictor(Summarised):
             DataError: the data cannot be read, have classes that the adapter does not know, or nothing in that split.
             NumericalError: scores are NaN or infinite.
         """
-        return evaluated(self._loaded, self.listener, data, split, fold, skip_broken=skip_broken)
+        return evaluated(self.loaded, self.listener, data, split, fold, skip_broken=skip_broken)
+
+    def _hearers(self, inputs: Input | Iterable[Input], adapter_names: AdapterNames | None) -> Hearers:
+        return Hearers.of(inputs, adapter_names, self.adapter(self.active_adapter), self.adapter)
 
     def _timelines(
         self,
         inputs: Input | Iterable[Input],
         sampling_rate: float | None,
-        windows: Windows,
+        hearers: Hearers,
+        hearings: dict[LoadedAdapter, Hearing],
         on_window: OnWindow | None,
         *,
         beginning: bool = False,
     ) -> Iterator[Timeline]:
-        computed = self.listener.outputs(
-            inputs, self._logits, windows, sampling_rate=sampling_rate, beginning=beginning
-        )
-        scored = ((batch, self.task.activate(logits).numpy()) for batch, logits in computed)
-        return timelines(scored, windows, self.labels, self.task.name, on_window, self.negatives)
+        found = hearers.assigned(inputs, hearings, sampling_rate, beginning=beginning)
+        cutting = Cutting(self.threads, self.batch_size, beginning, one_core_each())
+        pieces = cutting.pieces(found, single=is_single(inputs))
+        heard_by = {hearing: adapter for adapter, hearing in hearings.items()}
+        infos = {hearing: adapter.info for hearing, adapter in heard_by.items()}
+        with closing(pieces):  # else its threads wait for as long as somebody keeps the model's exception
+            yield from timelines(self._scored(pieces, heard_by), infos, on_window)
+
+    def _scored(
+        self, pieces: Iterator[Piece], heard_by: Mapping[Hearing, LoadedAdapter]
+    ) -> Iterator[tuple[list[Piece], list[NDArray[np.float32]]]]:
+        """Batches of pieces, of whichever adapters, and the scores of those that could be read."""
+        while batch := list(islice(pieces, self.batch_size)):
+            read = {number: one.features for number, one in enumerate(batch) if one.features is not None}
+            yield batch, self.scores(list(read.values()), [heard_by[batch[number].hearing] for number in read])
 
     def scored_tokens(self, features: Tensor) -> Tensor:
         """Logits and what they are computed from, in one pass.
@@ -387,18 +396,3 @@ class Predictor(Summarised):
 
     def _logits(self, features: Tensor) -> Tensor:
         return cast(Tensor, self.model(features).logits)
-
-
-def evaluate(adapter: str | Path | Adapter | AudioClassifier, data: str | AudioDataset, **settings: Any) -> Evaluation:
-    """Score an adapter on labelled audio.
-
-    Args:
-        adapter: as for :class:`Predictor`.
-        data: as for :meth:`Predictor.evaluate`.
-        settings: of :meth:`Predictor.evaluate` (``split``, ``fold``, ``skip_broken``) and of :class:`Predictor`.
-
-    Returns:
-        As :meth:`Predictor.evaluate`.
-    """
-    own = {name: settings.pop(name) for name in ("split", "fold", "skip_broken") if name in settings}
-    return Predictor(adapter, **settings).evaluate(data, **own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -13,14 +13,15 @@ from astune.printable import printable
 from astune.summary import Summarised, Summary, here, some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
+    from astune.adapter_info import AdapterInfo
     from astune.errors import AstuneError
     from astune.inference.pieces import Piece
-    from astune.inference.windows import Windows
+    from astune.inference.windows import Hearing
 
     OnWindow: TypeAlias = Callable[[str, float], object]
 
@@ -60,6 +61,8 @@ class Timeline(Summarised):
     """Why there are no windows."""
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others."""
+    adapter: str = ""
+    """Name of the adapter that heard it."""
 
     @property
     def heard_seconds(self) -> float:
@@ -178,58 +181,48 @@ def refuse_pool(how: object) -> None:
 
 
 def timelines(
-    computed: Iterable[tuple[Sequence[Piece], NDArray[np.float32]]],
-    windows: Windows,
-    labels: tuple[str, ...],
-    task: str,
+    computed: Iterable[tuple[Sequence[Piece], Iterable[NDArray[np.float32]]]],
+    heard_by: Mapping[Hearing, AdapterInfo],
     on_window: OnWindow | None = None,
-    negatives: tuple[str, ...] = (),
 ) -> Iterator[Timeline]:
     """Put the pieces of recordings together.
 
     Args:
-        computed: batches of pieces with their scores, (rows, classes), a row for each piece that could be read, in order.
-        windows: that the pieces are.
-        labels: of the classes.
-        task: such as ``single-label``: what the scores are.
+        computed: batches of pieces with their scores (classes,), one for each piece that could be read, in order.
+        heard_by: the adapter behind each way of hearing.
         on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
-        negatives: those labels that mean none of the others.
 
     Yields:
         One timeline a recording.
     """
     spans: list[tuple[float, float]] = []
     rows: list[NDArray[np.float32]] = []
-    for batch, found in computed:
-        scores = iter(found)
+    for batch, scores in computed:
+        left = iter(scores)
         for piece in batch:
             if piece.features is not None:
                 spans.append((piece.start, piece.end))
-                rows.append(next(scores))
+                rows.append(next(left))
             if piece.last:
-                yield replace(_timeline(piece, spans, rows, windows, labels, task), negatives=negatives)
+                yield _timeline(piece, spans, rows, heard_by[piece.hearing])
                 spans, rows = [], []
         if on_window and spans:
             on_window(batch[-1].name, spans[-1][1])
 
 
 def _timeline(
-    last: Piece,
-    spans: list[tuple[float, float]],
-    rows: list[NDArray[np.float32]],
-    windows: Windows,
-    labels: tuple[str, ...],
-    task: str,
+    last: Piece, spans: list[tuple[float, float]], rows: list[NDArray[np.float32]], adapter: AdapterInfo
 ) -> Timeline:
     error: AstuneError | None = last.error
-    scores = np.stack(rows) if rows and error is None else np.empty((0, len(labels)), np.float32)
+    scores = np.stack(rows) if rows and error is None else np.empty((0, len(adapter.labels)), np.float32)
     if not np.isfinite(scores).all():
         error = NumericalError(
             f"{printable(last.name)}: its scores are no numbers; is the adapter or its backbone damaged?"
         )
     starts, ends = np.array(spans if error is None else [], np.float64).reshape(-1, 2).T
-    facts = last.facts
+    facts, windows = last.facts, last.hearing.windows
     return Timeline(
-        last.name, labels, task, windows.window, windows.hop, starts, ends, scores[: len(starts)],
+        last.name, adapter.labels, adapter.task, windows.window, windows.hop, starts, ends, scores[: len(starts)],
         facts.seconds if facts else None, facts.sampling_rate if facts else None, facts.doubts if facts else (), error,
+        adapter.negatives, adapter.name,
     )  # fmt: skip

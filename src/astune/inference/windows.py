@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from astune.names import FRAME, LONGEST_INPUT
 from astune.validated import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -139,6 +139,16 @@ class Windows:
     def _first(self, number: int) -> int:
         """The sample that a window begins with, by its number from 0: rounded each time, so that errors do not add up."""
         return round(number * self.hop * SAMPLING_RATE)
+
+
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """How an input is heard, by the model that hears it."""
+
+    windows: Windows
+    """In which recordings are cut."""
+    hear: Callable[[NDArray[np.float32]], NDArray[Any]]
+    """Makes what the model takes of samples at 16 kHz, (samples,); in several threads."""
 
 
 def _window(start: int, samples: NDArray[np.float32]) -> Window:

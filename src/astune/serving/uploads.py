@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FIELDS = 1000  # of a form at most: one for each adapter and threshold
 _FIELD_BYTES = 64 * 1024
 _LINGER = 10.0  # seconds that the rest of a refused body is thrown away for: clients read the answer only then
+_TOO_SLOW = 408
+_CLOSE = {"Connection": "close"}
 _NAME_SHOWN = 255  # letters of a client's name for a file
 
 
@@ -82,8 +84,9 @@ async def received(request: Request, settings: ServeSettings, max_files: int) ->
         raise Problem(400, f"the form cannot be read: {fault.detail}") from fault
     except ClientDisconnect as gone:
         raise Problem(499, "the client went away") from gone
-    except Problem:
-        await _linger(request)
+    except Problem as problem:
+        if problem.status != _TOO_SLOW:
+            await _linger(request)
         raise
     try:
         with TemporaryDirectory(prefix="astune-") as folder:
@@ -135,7 +138,7 @@ class _Body:
                 message = await self._request.receive()
         except TimeoutError:
             seconds = self._settings.upload_seconds
-            raise Problem(408, f"the request did not arrive within {seconds:g} s", {"Connection": "close"}) from None
+            raise Problem(_TOO_SLOW, f"the request did not arrive within {seconds:g} s", _CLOSE) from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._settings.max_upload_bytes:
             raise self._too_large()
@@ -146,9 +149,6 @@ class _Body:
         return Problem(
             413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE
         )
-
-
-_CLOSE = {"Connection": "close"}
 
 
 async def _linger(request: Request) -> None:

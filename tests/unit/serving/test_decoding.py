@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from threading import Event
 
 import pytest
@@ -81,8 +82,14 @@ def test_a_client_that_is_gone_gives_its_thread_back_when_its_step_ends() -> Non
 def test_limits_count_the_work_of_all_steps() -> None:
     limits = Limits(10, 0.05)
     limits.timed(lambda: time.sleep(0.03))
+
+    def work() -> None:
+        time.sleep(0.03)
+        limits.refuse(1.0)
+
     with pytest.raises(Problem, match="decoding takes longer"):
-        limits.timed(lambda: (time.sleep(0.03), limits.refuse(1.0)))
+        limits.timed(work)
+    other = Limits(10, 5)
     with pytest.raises(Problem, match="longer than 10 s") as long:
-        Limits(10, 5).timed(lambda: Limits(10, 5).refuse(10.5))
+        other.timed(partial(other.refuse, 10.5))
     assert long.value.status == 413

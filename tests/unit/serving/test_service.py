@@ -18,6 +18,7 @@ import soundfile
 
 from astune.inference.findings import Findings
 from astune.inference.request import Request
+from astune.printable import printable
 from tests.serving_parts import SPECS, Alone, Client, running, write_adapter, write_recordings
 
 TOLERANCE = 1e-5  # rows of other batches are rounded otherwise
@@ -88,13 +89,12 @@ def test_windows_and_events_are_those_of_predict(
         (found,) = request.findings(predictor, [path])
         return [(row.start, row.end, row.label, pytest.approx(row.score, abs=TOLERANCE)) for row in found.rows]
 
-    asked = {"window": 0.5, "hop": 0.3}
-    own = {"threshold": 0.35, "low": 0.3, "min_length": 0.4, "merge_gap": 0.2}
+    asked: dict[str, Any] = {"window": 0.5, "hop": 0.3}
+    own: dict[str, Any] = {"threshold": 0.35, "low": 0.3, "min_length": 0.4, "merge_gap": 0.2}
     answer = client.classify(path, adapter=name, events=True, **asked, **own)["results"][name]
     windows = [(w["start"], w["end"], one["label"], one["score"]) for w in answer["windows"] for one in w["labels"]]
     events = [(one["onset"], one["offset"], one["label"], one["score"]) for one in answer["events"]]
-    threshold: Any = own["threshold"]
-    assert windows == rows(Request("windows", **asked, threshold=threshold))
+    assert windows == rows(Request("windows", **asked, threshold=own["threshold"]))
     assert events == rows(Request("events", **asked, **own))
     assert len(answer["windows"]) == answer["window_count"] == 31
 
@@ -211,7 +211,7 @@ def test_requests_that_are_no_form(client: Client, recordings: dict[str, Path]) 
         (client.post("/v1/classify", content=b"x", headers={"Content-Type": "multipart/form-data"}), 400, "boundary"),
         (client.post("/v1/classify?adapter=birds", files={"file": content}), 422, "not in the address"),
         (client.get("/v1/classify"), 405, "method"),
-        (client.post("/v1/nothing"), 405, "method"),
+        (client.post("/v1/nothing"), 404, "nothing"),
         (client.get("/nothing"), 404, "nothing"),
         (client.put("/v1/adapters/new", files={"file": content}), 403, "without a token"),
         (client.delete("/v1/adapters/birds"), 403, "without a token"),
@@ -234,7 +234,7 @@ def test_what_is_no_recording(content: bytes, client: Client) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../../x.wav", "/etc/passwd", "уж.flac", "a\nb\x1b[31m.wav", "x" * 5000 + ".wav", "-", "a=b.wav", ".wav"],
+    ["../../../x.wav", "/etc/passwd", "уж.flac", "a\nb\x1b[31m.wav", "x" * 1000 + ".wav", "-", "a=b.wav", ".wav"],
 )
 def test_a_client_s_name_for_a_file_is_a_name_alone(
     name: str, client: Client, recordings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +244,8 @@ def test_a_client_s_name_for_a_file_is_a_name_alone(
     answer = client.classify(recordings["short.wav"], name=name, adapter="birds")
     assert len(answer["file"]) <= 255
     assert answer["file"].isprintable()
-    assert answer["file"][:20] in json.loads(json.dumps(name.replace("\n", "\\n").replace("\x1b", "\\x1b")))
+    sent = name.replace("\n", "%0A")  # as httpx, like browsers, writes it in the form
+    assert answer["file"] == printable(sent)[:255]
     assert list(tmp_path.iterdir()) == []
 
 

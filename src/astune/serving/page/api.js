@@ -17,7 +17,6 @@ function refusal(status, answer, retryAfter) {
 }
 
 const UNREACHABLE = "The server cannot be reached. Check that it runs and that this device is connected, then try again.";
-const BROKEN = "The connection broke while the sound was being sent. It may be larger than the server takes; try a shorter one, or try again.";
 
 /** The adapters that the server has, and those that it could not load: `{adapters: [...], broken: [...]}`. */
 export async function adapters() {
@@ -37,21 +36,17 @@ function send(form, onUpload, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const stop = () => request.abort();
-    let share = 0; // of the upload
     signal.addEventListener("abort", stop);
     request.open("POST", "v1/classify");
     request.setRequestHeader("accept", "application/json");
     request.responseType = "json";
-    request.upload.onprogress = ({ loaded, total }) => {
-      share = loaded / total;
-      onUpload(share);
-    };
+    request.upload.onprogress = ({ loaded, total }) => onUpload(loaded / total);
     request.upload.onload = () => onUpload(1);
     request.onload = () => {
       if (request.status === 200 && request.response) resolve(request.response);
       else reject(refusal(request.status, request.response, request.getResponseHeader("retry-after")));
     };
-    request.onerror = () => reject(new Refusal(share > 0 && share < 1 ? BROKEN : UNREACHABLE));
+    request.onerror = () => reject(new Refusal(UNREACHABLE));
     request.onabort = () => reject(new DOMException("Stopped", "AbortError"));
     request.onloadend = () => signal.removeEventListener("abort", stop);
     request.send(form);

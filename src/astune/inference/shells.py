@@ -1,0 +1,154 @@
+"""Adapters over one backbone's weights, which are in memory once.
+
+A *shell* is a classifier without tensors of its own: the modules of a method around the shared weights. An adapter's tensors enter it for
+one call (``torch.func.functional_call``), so hundreds of adapters of one method need one shell, and nothing shared is ever written.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from astune.adapter import refuse_other_shapes
+from astune.classifier import AudioClassifier
+from astune.inference.loaded_adapter import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from astune.adapter import Adapter, AdapterConfig
+    from astune.backbone import Backbone
+    from astune.inference.loaded_adapter import LoadedAdapter
+
+
+@dataclass(frozen=True)
+class _Shell:
+    model: AudioClassifier
+    shapes: dict[str, torch.Size]
+    """Of the tensors that enter it, by their names in an adapter; the head's first size is another adapter's number of classes."""
+
+
+class Shells:
+    """Makes classifiers and shells over one backbone, for any number of threads.
+
+    Args:
+        backbone: on its device, and stored as it shall be; nobody may write to it.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._device = next(backbone.parameters()).device
+        self._lock = Lock()
+        self._idle: dict[Kind, list[_Shell]] = {}
+        self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
+
+    @property
+    def backbone(self) -> Backbone:
+        """Whose weights are shared."""
+        return self._backbone
+
+    def classifier(self, adapter: LoadedAdapter) -> AudioClassifier:
+        """An adapter's own classifier.
+
+        Args:
+            adapter: on the backbone's device; its tensors become parameters and are not copied.
+
+        Returns:
+            The classifier, in evaluation mode.
+
+        Raises:
+            ConfigError: the backbone cannot be fitted to the adapter.
+        """
+        assert adapter.config is not None  # noqa: S101 - for type checkers: no classifier in memory comes here
+        model = self._bare(adapter.config)
+        _put(model, adapter.tensors)
+        return model
+
+    def refuse_misfit(self, adapter: Adapter) -> None:
+        """Look whether an adapter fits the backbone.
+
+        Args:
+            adapter: any.
+
+        Raises:
+            AdapterError: it was trained on another backbone, its method is unknown, or a tensor is missing, unknown, or of another
+                shape.
+            ConfigError: the backbone cannot be fitted to its input.
+        """
+        adapter.refuse_other_weights(self._backbone.origin)
+        with self._borrowed(adapter.config, Kind.of(adapter.config)) as shell:
+            shapes = shell.shapes
+        head = {name: (len(adapter.labels), *shapes[name][1:]) for name in ("head.weight", "head.bias")}
+        refuse_other_shapes(adapter.tensors, {**shapes, **head}, adapter.config.spec)
+
+    def logits(self, adapter: LoadedAdapter, features: Tensor) -> Tensor:
+        """What an adapter says of clips.
+
+        Args:
+            adapter: on the backbone's device.
+            features: (batch, max_length, num_mel_bins), there too.
+
+        Returns:
+            (batch, classes).
+        """
+        assert adapter.config is not None and adapter.kind is not None  # noqa: S101, PT018 - as in classifier()
+        with self._borrowed(adapter.config, adapter.kind) as shell:
+            names = shell.model.module_names
+            given = {names[name]: tensor for name, tensor in adapter.tensors.items()}
+            found: Tensor = functional_call(shell.model, given, (features,), tie_weights=False).logits
+            return found
+
+    def keep(self, kinds: Collection[Kind | None]) -> None:
+        """Forget the shells of all other kinds.
+
+        Args:
+            kinds: that some adapter has.
+        """
+        with self._lock:
+            self._idle = {kind: idle for kind, idle in self._idle.items() if kind in kinds}
+
+    @contextmanager
+    def _borrowed(self, config: AdapterConfig, kind: Kind) -> Iterator[_Shell]:
+        """A shell for one thread: tensors enter its modules for the time of a call, so two threads need two."""
+        with self._lock:
+            idle = self._idle.get(kind)
+            shell = idle.pop() if idle else None
+        if shell is None:
+            shell = self._new(config)
+        yield shell  # one in which a call failed is not kept
+        with self._lock:
+            self._idle.setdefault(kind, []).append(shell)
+
+    def _new(self, config: AdapterConfig) -> _Shell:
+        model = self._bare(config)
+        state = model.adapter_state()
+        _put(model, {name: tensor.new_empty(0) for name, tensor in state.items()})
+        return _Shell(model, {name: tensor.shape for name, tensor in state.items()})
+
+    def _bare(self, config: AdapterConfig) -> AudioClassifier:
+        return AudioClassifier.for_adapter(config, self._fit(config).reader())
+
+    def _fit(self, config: AdapterConfig) -> Backbone:
+        """The backbone at an adapter's input length; all of one length share one table of positions."""
+        length, positions = config.front_end.max_length, config.position_embeddings
+        with self._lock:
+            if (length, positions) not in self._fitted:
+                self._fitted[length, positions] = self._backbone.fit(length, positions).to(self._device)
+            return self._fitted[length, positions]
+
+
+def _put(model: AudioClassifier, tensors: Mapping[str, Tensor]) -> None:
+    """Have tensors in the place of those that a classifier trains; those before are not written to."""
+    for name, tensor in tensors.items():
+        path, _, last = model.module_names[name].rpartition(".")
+        module = model.get_submodule(path)
+        if last in dict(module.named_parameters(recurse=False)):
+            setattr(module, last, nn.Parameter(tensor))
+        else:
+            module.register_buffer(last, tensor)
