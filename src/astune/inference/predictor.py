@@ -354,7 +354,7 @@ class Predictor(AdapterSet):
         return evaluated(self.loaded, self.listener, data, split, fold, skip_broken=skip_broken)
 
     def _hearers(self, inputs: Input | Iterable[Input], adapter_names: AdapterNames | None) -> Hearers:
-        return Hearers.of(inputs, adapter_names, self.adapter(self.active_adapter), self.adapter)
+        return Hearers.of(inputs, adapter_names, self.active, self.adapter)
 
     def _timelines(
         self,
