@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -33,7 +34,7 @@ def test_the_commands_of_the_guide(tmp_path: Path) -> None:
     with running(
         adapters=tuple(map(str, adapters)), adapters_dir=tmp_path / "watched", token=SecretStr(TOKEN)
     ) as client:
-        told = []
+        told: list[Any] = []
         for command in COMMANDS:
             line = command.replace("http://127.0.0.1:8000", str(client.base_url).rstrip("/"))
             ended = subprocess.run(
