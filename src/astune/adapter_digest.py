@@ -10,7 +10,9 @@ from astune.errors import AdapterError
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 
-_WITHOUT_EFFECT = ("training", "metrics", "versions", "trainable_parameters")  # fields that change no score
+_WITHOUT_EFFECT = frozenset((
+    "training", "metrics", "versions", "trainable_parameters", "format_version", "peft_type", "base_model_name_or_path",
+))  # fmt: skip # fields that change no score
 _STEP = 2**20  # bytes
 
 

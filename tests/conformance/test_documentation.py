@@ -80,6 +80,10 @@ def test_example_cannot_run(example: Example) -> None:
 
 @pytest.mark.parametrize("page", dict.fromkeys(example.page for example in RUN))
 @pytest.mark.usefixtures("place")
+@pytest.mark.filterwarnings(
+    "ignore:At least one mel filter has all zero values"
+)  # transformers' own, of its own front end
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft 0.21 reads it
 def test_the_examples_of_a_page_run(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ thresholds, front end, and what was checked.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import logging
 import os
 import tempfile
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from astune.adapter_digest import adapter_digest
 from astune.adapter_info import AdapterInfo
@@ -28,6 +29,7 @@ from astune.export.onnx_check import Scored, Scorer, Torch, scored
 from astune.export.onnx_graph import WaveformScorer
 from astune.export.onnx_int8 import with_int8_weights
 from astune.files import write_bytes
+from astune.inference.inputs import expand
 from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
 from astune.inference.onnx_predictor import OnnxPredictor
 from astune.json_text import json_text
@@ -71,18 +73,18 @@ def export_onnx(
     """
     _refuse_missing_packages()
     _refuse_large(source.model)
+    compared = expand([clips] if isinstance(clips, str | os.PathLike) else clips)
     graphs = {"float32": translated(source.model)}
     if int8:
         graphs[INT8] = with_int8_weights(graphs["float32"])
     about = _about(source, next(reversed(graphs)))
-    given = [clips] if isinstance(clips, str | os.PathLike) else clips
     with tempfile.TemporaryDirectory() as folder:
         scorers: dict[str, Scorer] = {"torch": Torch(source.model)}
         for precision, graph in graphs.items():
             tried = Path(folder) / f"{precision}.onnx"
             tried.write_bytes(_described(graph, about).SerializeToString())
             scorers[precision] = OnnxPredictor(tried)
-        found = scored(scorers, source.model.front_end, given)
+        found = scored(scorers, source.model.front_end, compared)
     apart = found.largest("torch", "float32")
     if not apart <= _MOST_APART:
         raise AdapterError(
@@ -115,25 +117,35 @@ def translated(model: AudioClassifier) -> ModelProto:
         model: on the CPU, in float32, in evaluation mode; it is not changed.
 
     Returns:
-        The graph, weights inside, without the places in source code that torch notes in it.
+        The graph, weights inside.
     """
     plain = model.merge_and_unload() if model.method.mergeable else model
-    samples = (model.front_end.max_length - 1) * HOP + FRAME
-    # Two, because a batch of one would become a constant.
-    example = torch.zeros(2, samples), torch.full((2,), samples)
+    return graph_of(WaveformScorer(plain).eval(), (model.front_end.max_length - 1) * HOP + FRAME)
+
+
+def graph_of(module: nn.Module, samples: int) -> ModelProto:
+    """A module as an ONNX graph for batches of any size, without the places in source code that torch notes in it.
+
+    Args:
+        module: takes samples and lengths, as :class:`astune.export.onnx_graph.WaveformFrontEnd`; gives one tensor.
+        samples: that fill its input.
+
+    Returns:
+        The graph, weights inside.
+    """
+    example = torch.zeros(2, samples), torch.full((2,), samples)  # two, because a batch of one would become a constant
     batch = torch.export.Dim("batch")
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            WaveformScorer(plain).eval(), example, dynamo=True, opset_version=_OPSET, verbose=False,
-            input_names=[SAMPLES, LENGTHS], output_names=[SCORES],
-            dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
+            module, example, dynamo=True, opset_version=_OPSET, verbose=False, input_names=[SAMPLES, LENGTHS],
+            output_names=[SCORES], dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
         )  # fmt: skip
     assert program is not None  # noqa: S101 - for type checkers; it is without dynamo
-    graph: ModelProto = program.model_proto
-    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer,
-                 *graph.graph.input, *graph.graph.output):  # fmt: skip
+    model: ModelProto = program.model_proto
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
-    return graph
+    return model
 
 
 def _described(graph: ModelProto, about: dict[str, Any]) -> ModelProto:
@@ -164,11 +176,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _refuse_missing_packages() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"the format onnx needs {' and '.join(missing)}, which cannot be imported; pip install 'astune[onnx]'"
-        )
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as fault:
+            raise ConfigError(
+                f"the format onnx needs {name}, which cannot be imported ({fault}); pip install 'astune[onnx]'"
+            ) from fault
 
 
 def _refuse_large(model: AudioClassifier) -> None:

@@ -17,11 +17,10 @@ from astune.environment import usable_cores
 from astune.errors import AudioError, NumericalError
 from astune.features import rounded_features
 from astune.inference.batches import ahead
-from astune.inference.inputs import expand
 from astune.names import FRAME, HOP
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
     from astune.data.audio import Recording
     from astune.features import FrontEnd
+    from astune.inference.inputs import Expanded
 
     Samples = NDArray[np.float32]
     Scores = NDArray[np.float32]
@@ -124,15 +124,13 @@ def made_sounds(samples: int) -> list[Samples]:
     return [sound.astype(np.float32) for sound in sounds]
 
 
-def scored(
-    scorers: dict[str, Scorer], front_end: FrontEnd, clips: Iterable[str | Path], *, quiet: bool = False
-) -> Scored:
+def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, quiet: bool = False) -> Scored:
     """Score the same sounds with several scorers: those made for this one by one and as a batch, then the user's clips.
 
     Args:
         scorers: by name.
         front_end: of the adapter.
-        clips: audio files, and folders of them; the beginning of each is heard.
+        clips: of the user; the beginning of each is heard.
         quiet: no progress bar.
 
     Returns:
@@ -149,12 +147,11 @@ def scored(
         name: np.concatenate([scorer.scores([sound]) for sound in sounds[:: len(sounds) - 1]])
         for name, scorer in scorers.items()
     }
-    found = expand(clips)
-    heard = _Heard([one.reason for one in found.left_out if not one.harmless])
+    heard = _Heard([one.reason for one in clips.left_out if not one.harmless])
     rows: dict[str, list[Scores]] = {name: [] for name in scorers}
     with (
-        progress("Comparing scores", len(found.paths), quiet=quiet) as advance,
-        closing(heard.beginnings(found.paths, front_end.seconds)) as batches,
+        progress("Comparing scores", len(clips.paths), quiet=quiet) as advance,
+        closing(heard.beginnings(clips.paths, front_end.seconds)) as batches,
     ):
         for batch in batches:
             for name, scorer in scorers.items() if batch else ():
@@ -168,7 +165,7 @@ def scored(
         if not np.isfinite(part).all():
             raise NumericalError(f"scores of {name} are NaN or infinite; is the adapter or its backbone damaged?")
     files = heard.readable + len(heard.broken)
-    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(found.remarks))
+    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(clips.remarks))
 
 
 @dataclass
