@@ -16,15 +16,16 @@ import torch
 from rich.console import Console
 
 import benchmarks
-from astune.errors import ConfigError
+from astune.errors import AstuneError, ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import front_end, inference, linear_probe, one_clip, scale, timeline, train_step
+    from benchmarks import front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
 from benchmarks.report import Finding, Options, Report, environment
+from tests.serving_parts import running
 
 # peft 0.21 reads a property that transformers 5.23 renamed
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -240,3 +241,19 @@ def test_a_timeline_and_the_plain_loops_give_the_same_scores(tmp_path: Path) -> 
     for batch in (1, 16):
         theirs = after_one_step(timeline.loop(TINY, recording, batch)).evidence["scores"]
         torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+
+
+def test_clients_of_services_are_answered_as_by_each_adapter_alone(tmp_path: Path) -> None:
+    adapters = serving.write_adapters(tmp_path / "adapters", TINY, 2)
+    recording = tmp_path / "a.wav"
+    soundfile.write(recording, np.random.default_rng(0).normal(0, 0.1, 14_400), 16_000)
+    with running(adapters=tuple(map(str, adapters.values()))) as client:
+        address = str(client.base_url)
+        assert serving._apart(address, adapters, recording) < 1e-5
+        seen = serving.load([address, address], [["task0"], ["task1"]], recording.read_bytes(), clients=3, requests=20)
+        assert len(seen.latencies) == 20
+        assert seen.rate == 20 / seen.seconds
+        counters = client.counters()
+        assert counters["astune_requests_total,method=POST,route=/v1/classify,status=200"] == 22
+        with pytest.raises(AstuneError, match="unknown adapter"):
+            serving.load([address], [["task2"]], recording.read_bytes(), clients=1, requests=1)
