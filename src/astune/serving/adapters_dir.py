@@ -25,7 +25,8 @@ from astune.serving.problems import Problem, problem_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from astune.serving.adapters import Adapters, Served
+    from astune.serving.adapters import Adapters
+    from astune.serving.served import Served
     from astune.serving.uploads import Upload
 
     Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]

@@ -11,8 +11,8 @@ import numpy as np
 
 from astune.errors import NumericalError
 from astune.inference.runtime import graph_of
-from astune.serving.adapters import Served
 from astune.serving.engines import OnnxEngine, PredictorEngine
+from astune.serving.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

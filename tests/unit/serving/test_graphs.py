@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from astune import OnnxPredictor
 from tests.graphs import info, write_graph
@@ -29,7 +30,7 @@ def test_a_graph_beside_an_adapter_in_torch(tmp_path: Path, recordings: dict[str
     with running(
         adapters=(str(birds), str(graph)),
         adapters_dir=tmp_path / "watched",
-        token="12345678",
+        token=SecretStr(TOKEN),
         device=None,
         runtime=None,
     ) as client:
