@@ -148,7 +148,7 @@ def test_the_tree_in_the_readme_names_every_file() -> None:
 
 
 WRITTEN = ("results/",)  # where `astune reproduce` writes, in the user's folder
-_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|md|html|json|csv|cff|toml)|(?:[\w.-]+/)+")
+_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|md|html|js|json|csv|cff|toml)|(?:[\w.-]+/)+")
 _NAME = re.compile(r"@?[A-Za-z_][\w.]*(?:\(.*\))?")
 
 

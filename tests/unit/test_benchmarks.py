@@ -20,7 +20,7 @@ from astune.errors import AstuneError, ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import front_end, inference, linear_probe, scale, serving, timeline, train_step
+    from benchmarks import front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
@@ -109,7 +109,7 @@ def test_options_complete_a_benchmarks_own_numbers() -> None:
 def test_the_header_names_machine_and_versions() -> None:
     header = environment(2)
     assert list(header) == ["CPU", "arithmetic", "threads", "versions", "commit"]
-    assert all(name in header["versions"] for name in ("astune", "torch", "transformers", "peft"))
+    assert all(name in header["versions"] for name in ("astune", "torch", "transformers", "peft", "onnxruntime"))
     assert header["threads"] == "2 a contestant"
 
 
@@ -170,6 +170,26 @@ def test_forms_of_a_classifier_agree(form: inference.Form, most: float) -> None:
     plain = inference.logits(TINY, 32, 2, "unmerged").evidence()["logits"]
     assert plain.std() > 1e-3
     assert (inference.logits(TINY, 32, 2, form).evidence()["logits"] - plain).abs().max() < most
+
+
+def test_graphs_have_the_scores_of_their_classifier(tmp_path: Path) -> None:
+    plain = inference.logits(TINY, 32, 2, "unmerged").evidence()["scores"]
+    for form, path in inference._export(TINY, 32, tmp_path).items():
+        apart = (inference.graph(path, 2, 32).evidence()["scores"] - plain).abs().max()
+        assert apart < (1e-5 if form == "onnx, float32" else 0.01)
+
+
+@pytest.mark.slow
+def test_commands_that_label_one_clip_give_the_same_scores(tmp_path: Path) -> None:
+    outcomes = {
+        contestant.name: after_one_step(contestant.make(**contestant.settings))
+        for contestant in one_clip.prepare(tmp_path, TINY, 32)
+    }
+    report = one_clip.report(TINY, outcomes, [])
+    assert len(report.rows) == len(report.checks) + 1 == 4
+    assert all(check.holds for check in report.checks), report.checks
+    peaks = {name: float(outcome.evidence["peak_mib"]) for name, outcome in outcomes.items()}
+    assert 30 < peaks["astune predict graph.onnx"] < peaks["astune predict ADAPTER"]
 
 
 def test_stages_of_scale_do_what_they_say(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from astune.errors import ConfigError
 from astune.methods import parse_method
 from astune.training.frozen import Upper
 from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier
+from tests.unit.test_cli import run
 
 WITHOUT = [spec for spec in SPECS if not all(one.keeps_distillation for one in parse_method(spec).members)]
 
@@ -37,6 +38,18 @@ def test_methods_that_replace_the_distillation_token_are_refused(spec: str) -> N
     ):
         AudioClassifier(backbone, spec, LABELS, "special")
     AudioClassifier(backbone, spec, LABELS, "cls")  # the backbone is still free
+
+
+def test_validate_says_so_before_anything_is_heard(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (
+        f"data: {generated}\nmethod: dpt-25\npooling: special\nbackbone: random:tiny\noutput_dir: {tmp_path / 'out'}\n"
+    )
+    (tmp_path / "run.yaml").write_text(settings)
+    code, _, err = run(capsys, monkeypatch, "validate", tmp_path / "run.yaml")
+    assert code == 1
+    assert "pooling='special' takes the distillation token, which dpt replaces; use pooling='all' or 'cls'" in err
 
 
 @pytest.mark.parametrize("method", ["linear", "layermix", "lora:layers=3"])

@@ -15,7 +15,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, Predictor, load_backbone
 from astune.adapter import Adapter
 from astune.adapter_digest import adapter_digest
 from astune.adapter_file import read, write
@@ -277,6 +277,12 @@ def test_a_branch_is_made_and_read(hub: LocalHub, adapter: Path) -> None:
     assert not torch.equal(
         logits(AudioClassifier.from_pretrained(NAME)), logits(AudioClassifier.from_pretrained(NAME, revision="v2"))
     )
+    predictor = Predictor(NAME, revision="v2")
+    assert predictor.load_adapter(f"{NAME}@{done.commit}") == f"birds@{done.commit}"
+    assert predictor.load_adapter(NAME) == "birds"
+    assert list(predictor.adapters) == ["birds@v2", f"birds@{done.commit}", "birds"]
+    with pytest.raises(ConfigError, match="beside what is in memory already, which has none; leave it out"):
+        Predictor(changed, revision="v2")
 
 
 def test_what_was_pushed_again_is_read_again(hub: LocalHub, adapter: Path) -> None:

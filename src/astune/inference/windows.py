@@ -164,6 +164,6 @@ def _seconds(name: str, value: float) -> float:
     """
     if not fits(value, float) or not 0 < value < math.inf:
         raise ConfigError(f"{name}={value!r}: give seconds, a number above 0")
-    if value > _LONGEST:  # its samples could not be counted
+    if float(value) > _LONGEST:  # its samples could not be counted
         raise ConfigError(f"{name}={value:g}: give at most {_LONGEST:g} seconds")
     return float(value)
