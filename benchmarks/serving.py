@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -31,6 +31,7 @@ _FRAMES, _SECONDS = 98, 0.9
 _ADAPTERS, _CLIENTS, _BATCHES = (1, 16), (1, 8, 32), (1, 16)
 _TASKS = 4  # of the comparison with a process for each
 _REQUESTS = 160  # of each row
+_PATIENCE = 600  # seconds
 _MOST_APART = 1e-5  # of scores, in float32
 _LABELS = ("a", "b", "c")
 
@@ -162,16 +163,15 @@ def load(
     turns = count()
 
     def client(_: int) -> list[float]:
-        connections = [http.client.HTTPConnection(urlsplit(one).netloc, timeout=600) for one in addresses]
         seen = []
-        while (turn := next(turns)) < requests:
-            own = turn % len(addresses)
-            name = adapters[own][turn // len(addresses) % len(adapters[own])]
-            begun = time.perf_counter()
-            ask(connections[own], name, recording)
-            seen.append(time.perf_counter() - begun)
-        for connection in connections:
-            connection.close()
+        with ExitStack() as stack:
+            connections = [stack.enter_context(_connected(one)) for one in addresses]
+            while (turn := next(turns)) < requests:
+                own = turn % len(addresses)
+                name = adapters[own][turn // len(addresses) % len(adapters[own])]
+                begun = time.perf_counter()
+                ask(connections[own], name, recording)
+                seen.append(time.perf_counter() - begun)
         return seen
 
     begun = time.perf_counter()
@@ -270,18 +270,18 @@ def beside_others(adapters: dict[str, Path], recording: Path, requests: int, thr
     )
 
 
+def _connected(address: str) -> closing[http.client.HTTPConnection]:
+    return closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=_PATIENCE))
+
+
 def _apart(address: str, adapters: dict[str, Path], recording: Path) -> float:
     """The largest difference of a score from that of the adapter alone."""
-    connection, content, largest = (
-        http.client.HTTPConnection(urlsplit(address).netloc, timeout=600),
-        recording.read_bytes(),
-        0.0,
-    )
-    for name, path in adapters.items():
-        found = ask(connection, name, content)
-        for one in Predictor(path, device="cpu", threads=1).predict(recording, top_k=None):
-            largest = max(largest, abs(found[one["label"]] - one["score"]))
-    connection.close()
+    content, largest = recording.read_bytes(), 0.0
+    with _connected(address) as connection:
+        for name, path in adapters.items():
+            found = ask(connection, name, content)
+            for one in Predictor(path, device="cpu", threads=1).predict(recording, top_k=None):
+                largest = max(largest, abs(found[one["label"]] - one["score"]))
     return largest
 
 
