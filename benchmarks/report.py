@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Outcome
 
-_PACKAGES = ("astune", "torch", "transformers", "peft")
+_PACKAGES = ("astune", "torch", "transformers", "peft", "onnxruntime")
 CPU = torch.device("cpu")
 
 

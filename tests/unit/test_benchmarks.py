@@ -16,15 +16,16 @@ import torch
 from rich.console import Console
 
 import benchmarks
-from astune.errors import ConfigError
+from astune.errors import AstuneError, ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import adapters, front_end, inference, linear_probe, scale, timeline, train_step
+    from benchmarks import adapters, front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
 from benchmarks.report import Finding, Options, Report, environment
+from tests.serving_parts import running
 
 # peft 0.21 reads a property that transformers 5.23 renamed
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -108,7 +109,7 @@ def test_options_complete_a_benchmarks_own_numbers() -> None:
 def test_the_header_names_machine_and_versions() -> None:
     header = environment(2)
     assert list(header) == ["CPU", "arithmetic", "threads", "versions", "commit"]
-    assert all(name in header["versions"] for name in ("astune", "torch", "transformers", "peft"))
+    assert all(name in header["versions"] for name in ("astune", "torch", "transformers", "peft", "onnxruntime"))
     assert header["threads"] == "2 a contestant"
 
 
@@ -169,6 +170,26 @@ def test_forms_of_a_classifier_agree(form: inference.Form, most: float) -> None:
     plain = inference.logits(TINY, 32, 2, "unmerged").evidence()["logits"]
     assert plain.std() > 1e-3
     assert (inference.logits(TINY, 32, 2, form).evidence()["logits"] - plain).abs().max() < most
+
+
+def test_graphs_have_the_scores_of_their_classifier(tmp_path: Path) -> None:
+    plain = inference.logits(TINY, 32, 2, "unmerged").evidence()["scores"]
+    for form, path in inference._export(TINY, 32, tmp_path).items():
+        apart = (inference.graph(path, 2, 32).evidence()["scores"] - plain).abs().max()
+        assert apart < (1e-5 if form == "onnx, float32" else 0.01)
+
+
+@pytest.mark.slow
+def test_commands_that_label_one_clip_give_the_same_scores(tmp_path: Path) -> None:
+    outcomes = {
+        contestant.name: after_one_step(contestant.make(**contestant.settings))
+        for contestant in one_clip.prepare(tmp_path, TINY, 32)
+    }
+    report = one_clip.report(TINY, outcomes, [])
+    assert len(report.rows) == len(report.checks) + 1 == 4
+    assert all(check.holds for check in report.checks), report.checks
+    peaks = {name: float(outcome.evidence["peak_mib"]) for name, outcome in outcomes.items()}
+    assert 30 < peaks["astune predict graph.onnx"] < peaks["astune predict ADAPTER"]
 
 
 def test_stages_of_scale_do_what_they_say(tmp_path: Path) -> None:
@@ -240,3 +261,19 @@ def test_a_timeline_and_the_plain_loops_give_the_same_scores(tmp_path: Path) -> 
     for batch in (1, 16):
         theirs = after_one_step(timeline.loop(TINY, recording, batch)).evidence["scores"]
         torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+
+
+def test_clients_of_services_are_answered_as_by_each_adapter_alone(tmp_path: Path) -> None:
+    adapters = serving.write_adapters(tmp_path / "adapters", TINY, 2)
+    recording = tmp_path / "a.wav"
+    soundfile.write(recording, np.random.default_rng(0).normal(0, 0.1, 14_400), 16_000)
+    with running(adapters=tuple(map(str, adapters.values()))) as client:
+        address = str(client.base_url)
+        assert serving._apart(address, adapters, recording) < 1e-5
+        seen = serving.load([address, address], [["task0"], ["task1"]], recording.read_bytes(), clients=3, requests=20)
+        assert len(seen.latencies) == 20
+        assert seen.rate == 20 / seen.seconds
+        counters = client.counters()
+        assert counters["astune_requests_total,method=POST,route=/v1/classify,status=200"] == 22
+        with pytest.raises(AstuneError, match="unknown adapter"):
+            serving.load([address], [["task2"]], recording.read_bytes(), clients=1, requests=1)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from astune import adapter_file
 from astune.adapter import Adapter
-from astune.adapter_digest import adapter_digest
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
 from astune.printable import printable
@@ -39,8 +38,8 @@ class Source:
     """Configuration and tensors."""
     model: AudioClassifier
     """The adapter on its backbone: on the CPU, in float32, in evaluation mode, and nobody else's."""
-    digest: str | None = None
-    """Of its folder, see :func:`astune.adapter_digest.adapter_digest`; None of one that is in memory or on the hub."""
+    folder: Path | None = None
+    """Of the adapter, where it is on this machine."""
 
 
 @dataclass(frozen=True)
@@ -175,5 +174,6 @@ def _source(adapter: str | Path | Adapter | AudioClassifier, backbone: str | Pat
     if isinstance(adapter, Adapter):
         return Source(_UNNAMED, adapter, AudioClassifier.from_adapter(adapter, backbone))
     value = adapter_file.read(adapter)
-    digest = adapter_digest(adapter) if Path(adapter).is_dir() else None
-    return Source(Path(adapter).resolve().name, value, AudioClassifier.from_adapter(value, backbone), digest)
+    folder = Path(adapter).expanduser()
+    model = AudioClassifier.from_adapter(value, backbone)
+    return Source(folder.resolve().name, value, model, folder if folder.is_dir() else None)

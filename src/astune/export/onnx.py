@@ -7,32 +7,37 @@ thresholds, front end, and what was checked.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import logging
 import os
+import tempfile
 import warnings
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from astune.adapter_digest import adapter_digest
 from astune.adapter_info import AdapterInfo
 from astune.errors import AdapterError, ConfigError
 from astune.export.formats import Exported, Source, register_format
-from astune.export.onnx_check import Graph, Scored, Scorer, Torch, scored
+from astune.export.onnx_check import Scored, Scorer, Torch, scored
 from astune.export.onnx_graph import WaveformScorer
 from astune.export.onnx_int8 import with_int8_weights
 from astune.files import write_bytes
-from astune.inference.onnx_graph import FORMAT, METADATA
+from astune.inference.inputs import expand
+from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
+from astune.inference.onnx_predictor import OnnxPredictor
 from astune.json_text import json_text
 from astune.names import FRAME, HOP
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from onnx import ModelProto
 
@@ -68,35 +73,41 @@ def export_onnx(
     """
     _refuse_missing_packages()
     _refuse_large(source.model)
-    info = AdapterInfo.of(source.adapter.config, source.name)
-    graph = translated(source.model)
-    scorers: dict[str, Scorer] = {
-        "torch": Torch(source.model),
-        "float32": Graph(graph.SerializeToString(), info.samples),
-    }
-    written = with_int8_weights(graph) if int8 else graph
+    compared = expand([clips] if isinstance(clips, str | os.PathLike) else clips)
+    graphs = {"float32": translated(source.model)}
     if int8:
-        scorers["int8"] = Graph(written.SerializeToString(), info.samples)
-    given = [clips] if isinstance(clips, str | os.PathLike) else clips
-    found = scored(scorers, source.model.front_end, given)
+        graphs[INT8] = with_int8_weights(graphs["float32"])
+    about = _about(source, next(reversed(graphs)))
+    with tempfile.TemporaryDirectory() as folder:
+        scorers: dict[str, Scorer] = {"torch": Torch(source.model)}
+        for precision, graph in graphs.items():
+            tried = Path(folder) / f"{precision}.onnx"
+            tried.write_bytes(_described(graph, about).SerializeToString())
+            scorers[precision] = OnnxPredictor(tried)
+        found = scored(scorers, source.model.front_end, compared)
     apart = found.largest("torch", "float32")
     if not apart <= _MOST_APART:
         raise AdapterError(
             f"the graph's scores differ from torch's by up to {apart:.1e}, where {_MOST_APART:.0e} is allowed, so no file was written"
         )
-    facts = {
-        "precision": "int8" if int8 else "float32",
-        "float32_bytes": graph.ByteSize(),
-        **_figures(found, int8=int8),
-    }
-    about = {
-        "format": FORMAT, "adapter": info.record(), "adapter_digest": source.digest, "opset": _OPSET, **facts,
-        "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
-        "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
-    }  # fmt: skip
-    write_bytes(path, _described(written, about).SerializeToString())
-    sentences = _sentences(facts, found, source.adapter.config.compute_dtype)
+    figures = {"float32_bytes": graphs["float32"].ByteSize(), **_figures(found)}
+    write_bytes(path, _described(graphs[about["precision"]], about | figures).SerializeToString())
+    facts = {"precision": about["precision"], **figures}
+    sentences = _sentences(figures, found, source.adapter.config.compute_dtype)
     return Exported("onnx", path, path.stat().st_size, sentences, facts, found.broken, found.files)
+
+
+def _about(source: Source, precision: str) -> dict[str, Any]:
+    """What a file says of itself."""
+    return {
+        "format": FORMAT,
+        "adapter": AdapterInfo.of(source.adapter.config, source.name).record(),
+        "adapter_digest": None if source.folder is None else adapter_digest(source.folder),
+        "backbone_fingerprint": source.adapter.config.backbone.fingerprint,
+        "precision": precision,
+        "opset": _OPSET,
+        "versions": {name: version(name) for name in ("astune", "torch", "transformers", *_PACKAGES)},
+    }
 
 
 def translated(model: AudioClassifier) -> ModelProto:
@@ -106,25 +117,35 @@ def translated(model: AudioClassifier) -> ModelProto:
         model: on the CPU, in float32, in evaluation mode; it is not changed.
 
     Returns:
-        The graph, weights inside, without the places in source code that torch notes in it.
+        The graph, weights inside.
     """
     plain = model.merge_and_unload() if model.method.mergeable else model
-    samples = (model.front_end.max_length - 1) * HOP + FRAME
-    # Two, because a batch of one would become a constant.
-    example = torch.zeros(2, samples), torch.full((2,), samples)
+    return graph_of(WaveformScorer(plain).eval(), (model.front_end.max_length - 1) * HOP + FRAME)
+
+
+def graph_of(module: nn.Module, samples: int) -> ModelProto:
+    """A module as an ONNX graph for batches of any size, without the places in source code that torch notes in it.
+
+    Args:
+        module: takes samples and lengths, as :class:`astune.export.onnx_graph.WaveformFrontEnd`; gives one tensor.
+        samples: that fill its input.
+
+    Returns:
+        The graph, weights inside.
+    """
+    example = torch.zeros(2, samples), torch.full((2,), samples)  # two, because a batch of one would become a constant
     batch = torch.export.Dim("batch")
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            WaveformScorer(plain).eval(), example, dynamo=True, opset_version=_OPSET, verbose=False,
-            input_names=["samples", "lengths"], output_names=["scores"],
-            dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
+            module, example, dynamo=True, opset_version=_OPSET, verbose=False, input_names=[SAMPLES, LENGTHS],
+            output_names=[SCORES], dynamic_shapes={"samples": {0: batch}, "lengths": {0: batch}},
         )  # fmt: skip
     assert program is not None  # noqa: S101 - for type checkers; it is without dynamo
-    graph: ModelProto = program.model_proto
-    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer,
-                 *graph.graph.input, *graph.graph.output):  # fmt: skip
+    model: ModelProto = program.model_proto
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
-    return graph
+    return model
 
 
 def _described(graph: ModelProto, about: dict[str, Any]) -> ModelProto:
@@ -155,11 +176,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _refuse_missing_packages() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"the format onnx needs {' and '.join(missing)}, which cannot be imported; pip install 'astune[onnx]'"
-        )
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as fault:
+            raise ConfigError(
+                f"the format onnx needs {name}, which cannot be imported ({fault}); pip install 'astune[onnx]'"
+            ) from fault
 
 
 def _refuse_large(model: AudioClassifier) -> None:
@@ -170,17 +193,17 @@ def _refuse_large(model: AudioClassifier) -> None:
         )
 
 
-def _figures(found: Scored, *, int8: bool) -> dict[str, Any]:
+def _figures(found: Scored) -> dict[str, Any]:
     """What was compared: the graph with torch and, of an int8 graph, int8 with float32."""
     sounds, clips = (len(part["torch"]) for part in (found.made, found.clips))
     figures: dict[str, Any] = {
         "parity": {"sounds": sounds, "clips": clips, "largest_difference": found.largest("torch", "float32")},
     }
-    if int8:
+    if INT8 in found.made:
         on = found.clips if clips else found.made
-        apart = np.abs(on["int8"] - on["float32"])
-        same = on["int8"].argmax(axis=1) == on["float32"].argmax(axis=1)
-        figures["int8"] = {
+        apart = np.abs(on[INT8] - on["float32"])
+        same = on[INT8].argmax(axis=1) == on["float32"].argmax(axis=1)
+        figures[INT8] = {
             "measured_on": "clips" if clips else "sounds", "inputs": len(same), "same_first_label": float(same.mean()),
             "mean_difference": float(apart.mean()), "largest_difference": float(apart.max()),
         }  # fmt: skip
@@ -194,8 +217,8 @@ def _sentences(facts: dict[str, Any], found: Scored, compute_dtype: str) -> tupl
         f"In float32, scores differ from torch's by {parity['largest_difference']:.1e} at most, on "
         f"{number_of(parity['sounds'], 'generated sound')}{clips}; {_MOST_APART:.0e} is allowed"
     ]
-    if "int8" in facts:
-        figures = facts["int8"]
+    if INT8 in facts:
+        figures = facts[INT8]
         on = number_of(figures["inputs"], "clip" if parity["clips"] else "generated sound")
         sentences.append(
             f"In int8, {figures['same_first_label']:.1%} of {on} have the same first label as in float32; scores differ by "

@@ -17,11 +17,10 @@ from astune.environment import usable_cores
 from astune.errors import AudioError, NumericalError
 from astune.features import rounded_features
 from astune.inference.batches import ahead
-from astune.inference.inputs import expand
 from astune.names import FRAME, HOP
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from astune.classifier import AudioClassifier
     from astune.data.audio import Recording
     from astune.features import FrontEnd
+    from astune.inference.inputs import Expanded
 
     Samples = NDArray[np.float32]
     Scores = NDArray[np.float32]
@@ -43,7 +43,7 @@ class Scored:
     made: dict[str, Scores]
     """Of the sounds made for this, in one batch, by scorer, (sounds, classes)."""
     alone: dict[str, Scores]
-    """Of the same sounds, one by one."""
+    """Of some of them, one by one."""
     clips: dict[str, Scores]
     """Of the user's clips, likewise."""
     broken: tuple[str, ...]
@@ -78,37 +78,6 @@ class Scorer(Protocol):
         Returns:
             (sounds, classes).
         """
-
-
-class Graph:
-    """A graph in onnxruntime.
-
-    Args:
-        content: the file, as bytes or where it is.
-        samples: that fill its input.
-    """
-
-    def __init__(self, content: bytes | str, samples: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors: it warns of what it optimises
-        options.intra_op_num_threads = usable_cores()
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._samples = samples
-
-    def scores(self, sounds: Sequence[Samples]) -> Scores:
-        """As :meth:`Scorer.scores`.
-
-        Args:
-            sounds: (samples,) each.
-        """
-        batch = np.zeros((len(sounds), self._samples), np.float32)
-        for row, sound in zip(batch, sounds, strict=True):
-            row[: len(sound)] = sound
-        lengths = np.array([len(sound) for sound in sounds], np.int64)
-        found: Scores = self._session.run(["scores"], {"samples": batch, "lengths": lengths})[0]
-        return found
 
 
 class Torch:
@@ -155,15 +124,13 @@ def made_sounds(samples: int) -> list[Samples]:
     return [sound.astype(np.float32) for sound in sounds]
 
 
-def scored(
-    scorers: dict[str, Scorer], front_end: FrontEnd, clips: Iterable[str | Path], *, quiet: bool = False
-) -> Scored:
+def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, quiet: bool = False) -> Scored:
     """Score the same sounds with several scorers: those made for this one by one and as a batch, then the user's clips.
 
     Args:
         scorers: by name.
         front_end: of the adapter.
-        clips: audio files, and folders of them; the beginning of each is heard.
+        clips: of the user; the beginning of each is heard.
         quiet: no progress bar.
 
     Returns:
@@ -176,13 +143,15 @@ def scored(
     samples = (front_end.max_length - 1) * HOP + FRAME
     sounds = made_sounds(samples)
     made = {name: scorer.scores(sounds) for name, scorer in scorers.items()}
-    alone = {name: np.concatenate([scorer.scores([sound]) for sound in sounds]) for name, scorer in scorers.items()}
-    found = expand(clips)
-    heard = _Heard([one.reason for one in found.left_out if not one.harmless])
+    alone = {
+        name: np.concatenate([scorer.scores([sound]) for sound in sounds[:: len(sounds) - 1]])
+        for name, scorer in scorers.items()
+    }
+    heard = _Heard([one.reason for one in clips.left_out if not one.harmless])
     rows: dict[str, list[Scores]] = {name: [] for name in scorers}
     with (
-        progress("Comparing scores", len(found.paths), quiet=quiet) as advance,
-        closing(heard.beginnings(found.paths, front_end.seconds)) as batches,
+        progress("Comparing scores", len(clips.paths), quiet=quiet) as advance,
+        closing(heard.beginnings(clips.paths, front_end.seconds)) as batches,
     ):
         for batch in batches:
             for name, scorer in scorers.items() if batch else ():
@@ -196,7 +165,7 @@ def scored(
         if not np.isfinite(part).all():
             raise NumericalError(f"scores of {name} are NaN or infinite; is the adapter or its backbone damaged?")
     files = heard.readable + len(heard.broken)
-    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(found.remarks))
+    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(clips.remarks))
 
 
 @dataclass

@@ -97,6 +97,19 @@ class Attachment:
     backbone_parameters: set[str] = field(default_factory=set)
     """Names of the backbone's own parameters that it trains, beside the final LayerNorm."""
 
+    def tree(self) -> nn.Module:
+        """The new modules as one, each at its place, so that parameters are named by place."""
+        root = nn.Module()
+        for path, module in self.modules.items():
+            node = root
+            *parents, last = path.split(".")
+            for name in parents:
+                if name not in dict(node.named_children()):
+                    node.add_module(name, nn.Module())
+                node = node.get_submodule(name)
+            node.add_module(last, module)
+        return root
+
 
 class Method(Validated):
     """Base of all methods. Subclasses add fields, :meth:`places` and :meth:`attach`."""
@@ -299,6 +312,23 @@ def trained_final_norm(method: Method) -> set[str]:
         A subset of ``weight`` and ``bias``.
     """
     return {name for member in method.members for name in member.final_norm}
+
+
+def refuse_pooling(method: Method, pooling: str) -> None:
+    """Refuse a pooling of tokens that a method replaces.
+
+    Args:
+        method: a method.
+        pooling: see :data:`astune.names.Pooling`.
+
+    Raises:
+        ConfigError: it replaces one of them.
+    """
+    replacing = [member.spec for member in method.members if not member.keeps_distillation]
+    if pooling == "special" and replacing:
+        raise ConfigError(
+            f"pooling='special' takes the distillation token, which {replacing[0]} replaces; use pooling='all' or 'cls'"
+        )
 
 
 def default_learning_rate(method: Method) -> float:

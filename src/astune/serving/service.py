@@ -21,11 +21,11 @@ from astune.serving.metrics import Metrics
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from astune.serving.adapters import Served
     from astune.serving.batching import Places
     from astune.serving.questions import Asked
+    from astune.serving.served import Served
     from astune.serving.settings import ServeSettings
     from astune.serving.uploads import Upload
 
@@ -66,20 +66,29 @@ class Service:
             self.folder = AdaptersDir(self.settings.adapters_dir, self.adapters, given)
         for name, path in given.items():
             self.adapters.publish(await self.adapters.prepare(name, path))
-        self._tasks.append(asyncio.create_task(self.batcher.run()))
+        self._run(self.batcher.run())
         if self.folder:
             await self.folder.look()
-            self._tasks.append(asyncio.create_task(self.folder.watch()))
+            self._run(self.folder.watch())
         self._ready = True
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin what goes on until the service ends."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception():
+                say(f"a part of the service failed, and /health says so; start it again: {task.exception()!r}")
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
         """End what runs."""
         self.draining = True
         for task in self._tasks:
             task.cancel()
-        for fault in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(fault, Exception):
-                say(f"a part of the service had failed: {fault!r}")
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.adapters.close()
         self.decoders.close()
         self._computing.shutdown(wait=False, cancel_futures=True)
