@@ -10,7 +10,9 @@ from astune.errors import AdapterError
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 
-_WITHOUT_EFFECT = ("training", "metrics", "versions", "trainable_parameters")  # fields that change no score
+_WITHOUT_EFFECT = frozenset((
+    "training", "metrics", "versions", "trainable_parameters", "format_version", "peft_type", "base_model_name_or_path",
+))  # fmt: skip # fields that change no score
 _STEP = 2**20  # bytes
 
 
@@ -30,11 +32,12 @@ def adapter_digest(folder: str | Path) -> str:
     try:
         record = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8-sig"))
         decisive = {name: value for name, value in dict(record).items() if name not in _WITHOUT_EFFECT}
+        decisive["backbone"] = record["backbone"]["fingerprint"]  # wherever it is, and whatever it is called there
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         with (folder / ADAPTER_WEIGHTS).open("rb") as stream:
             while part := stream.read(_STEP):
                 digest.update(part)
-    except (OSError, ValueError, TypeError) as fault:
+    except (OSError, ValueError, TypeError, KeyError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise AdapterError(f"{printable(folder)} is no adapter folder that can be read: {reason}") from fault
     return digest.hexdigest()

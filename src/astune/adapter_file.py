@@ -155,7 +155,7 @@ def read(name_or_path: str | Path) -> Adapter:
     Raises:
         AdapterError: files are missing or damaged, hold values that are not finite, or were written by a newer version.
     """
-    if Path(name_or_path).suffix == Path(ADAPTER_GRAPH).suffix and Path(name_or_path).is_file():
+    if str(name_or_path).endswith(Path(ADAPTER_GRAPH).suffix) and Path(name_or_path).is_file():
         raise AdapterError(
             f"{name_or_path} is an exported graph, which gives scores of recordings and nothing else: astune.OnnxPredictor and "
             "`astune predict` take it. Give the adapter folder that it was exported from"

@@ -27,7 +27,7 @@ class AdapterInfo(Validated):
     method: str
     """Spec string."""
     backbone: str
-    """Name, hub id or folder."""
+    """Name or hub id; of a folder its name alone: graphs and services go to other machines, which have no use for its path."""
     max_length: int
     """Frames of 10 ms that the model takes."""
     num_mel_bins: int
@@ -47,10 +47,12 @@ class AdapterInfo(Validated):
             config: the adapter's.
             name: under which it is known.
         """
+        from astune.public import public_backbone  # imports torch, as whoever has a configuration did
+
         front_end = config.front_end
         return cls(
             name=name, labels=config.labels, task=config.task, method=config.spec,
-            backbone=config.backbone.name_or_path, max_length=front_end.max_length,
+            backbone=public_backbone(config.backbone.name_or_path), max_length=front_end.max_length,
             num_mel_bins=front_end.num_mel_bins, mean=front_end.mean, std=front_end.std,
             negatives=config.negatives, thresholds=dict(config.thresholds),
         )  # fmt: skip

@@ -21,7 +21,7 @@ from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, unknown
 from astune.methods import Method, parse_method
-from astune.methods.base import trained_final_norm
+from astune.methods.base import refuse_pooling, trained_final_norm
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
 from astune.names import Pooling
@@ -80,11 +80,7 @@ class AudioClassifier(Summarised, nn.Module):
         self.pooling = pooling
         if pooling not in get_args(Pooling):
             raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
-        replacing = [member.spec for member in self.method.members if not member.keeps_distillation]
-        if pooling == "special" and replacing:
-            raise ConfigError(
-                f"pooling='special' takes the distillation token, which {replacing[0]} replaces; use pooling='all' or 'cls'"
-            )
+        refuse_pooling(self.method, pooling)
         self.task = task
         self.thresholds = dict(zip(self.labels, task.default_thresholds(len(self.labels)) or (), strict=False))
         """The score from which on each label counts; empty for a task whose labels compete. Training chooses them."""

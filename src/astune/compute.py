@@ -213,6 +213,18 @@ def attends_by_hand(query: Tensor) -> bool:
     return low_precision and batch * heads * tokens * tokens <= _MOST_SCORES
 
 
+def stacks_adapters(device: torch.device) -> bool:
+    """Whether clips of different adapters go through the model in one batch, with the adapters' tensors stacked, or adapter by adapter.
+
+    A CPU computes a clip alone as fast as in a batch, and torch attends clip by clip there when tensors are stacked. A GPU waits for the
+    kernels of small batches to be started.
+
+    Args:
+        device: that computes.
+    """
+    return device.type == "cuda"
+
+
 def one_core(usual: int) -> None:
     """Let torch use one core in this thread: each thread that computes would start a team as large as the main one's.
 

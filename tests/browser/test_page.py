@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from astune import Predictor
 from astune.cli import main
@@ -74,16 +74,16 @@ def test_an_uploaded_sound_has_the_labels_of_each_adapter(page: Page, recordings
 def findings(file: str, answer: dict[str, Any], name: str, kind: str) -> Findings:
     """What an answer says, as the command line's tables have it."""
     result = answer["results"][name]
-    heard = result["heard"]
-    rows = {
-        "labels": lambda: [(0.0, heard["heard_seconds"], one) for one in result["labels"]],
-        "windows": lambda: [(w["start"], w["end"], one) for w in result["windows"] for one in w["labels"]],
-        "events": lambda: [(event["onset"], event["offset"], event) for event in result["events"]],
-    }[kind]()
+    if kind == "labels":
+        rows = [(0.0, result["heard_seconds"], one) for one in result["labels"]]
+    elif kind == "windows":
+        rows = [(window["start"], window["end"], one) for window in result["windows"] for one in window["labels"]]
+    else:
+        rows = [(event["onset"], event["offset"], event) for event in result["events"]]
     return Findings(
-        file, tuple(Row(start, end, one["label"], one["score"]) for start, end, one in rows), heard["seconds"],
-        heard["heard_seconds"], heard["windows"], heard["window"], heard["hop"],
-        heard["pool"] if kind == "labels" else None, answer["sampling_rate"],
+        file, tuple(Row(start, end, one["label"], one["score"]) for start, end, one in rows), answer["seconds"],
+        result["heard_seconds"], result["window_count"], result["window"], result["hop"],
+        result["pool"] if kind == "labels" else None, answer["sampling_rate"],
     )  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def test_a_file_that_is_too_large_is_refused_while_it_is_sent(open_page: Open, a
 def test_a_busy_server_is_asked_again(page: Page, recordings: Recordings) -> None:
     refused = []
 
-    def once(route: Any) -> None:
+    def once(route: Route) -> None:
         refused.append(route)
         if len(refused) > 1:
             route.continue_()
@@ -285,7 +285,7 @@ def test_a_busy_server_is_asked_again(page: Page, recordings: Recordings) -> Non
 
 
 def test_an_analysis_is_stopped(page: Page, recordings: Recordings) -> None:
-    page.route("**/v1/classify", lambda route: None)  # an answer that never comes
+    page.route("**/v1/classify", lambda _: None)  # an answer that never comes
     add(page, recordings["short"], recordings["long"])
     page.get_by_role("button", name="Analyse 2 sounds").click()
     expect(page.locator("#queue .state")).to_have_text([re.compile("uploading|computing"), "waiting"])

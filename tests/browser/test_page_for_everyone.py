@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -16,21 +17,9 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
 TOUCH = 44  # pixels
 CLICKED = "button, select, summary, input[type=number], input[type=search], label.check, .slider, audio, .lane canvas"
 NAMED = {
-    "button",
-    "checkbox",
-    "slider",
-    "spinbutton",
-    "combobox",
-    "searchbox",
-    "img",
-    "image",
-    "meter",
-    "progressbar",
-    "table",
-    "article",
-    "region",
-    "figure",
-}
+    "button", "checkbox", "slider", "spinbutton", "combobox", "searchbox", "img", "image", "meter", "progressbar", "table", "article",
+    "region", "figure",
+}  # fmt: skip
 
 
 def full(page: Page, recordings: Recordings) -> None:
@@ -130,7 +119,7 @@ def test_everything_has_a_name(page: Page, recordings: Recordings) -> None:
     headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))")
     assert headings[0] == 1
     assert headings.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(headings, headings[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(headings))
     assert page.evaluate("document.documentElement.lang") == "en"
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(ids) == len(set(ids))
@@ -145,7 +134,8 @@ CONTRAST = """() => {
         return `rgb(${r}, ${g}, ${b})`;
     };
     const light = colour => {
-        const [r, g, b] = colour.match(/\\d+/g).map(one => one / 255).map(one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+        const linear = one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = colour.match(/\\d+/g).map(one => linear(one / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const behind = one => one ? over(getComputedStyle(one).backgroundColor, behind(one.parentElement)) : "rgb(255, 255, 255)";
@@ -162,7 +152,9 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_the_light_and_in_the_dark(open_page: Open, recordings: Recordings, scheme: Any) -> None:
+def test_text_can_be_read_in_the_light_and_in_the_dark(
+    open_page: Open, recordings: Recordings, scheme: Literal["light", "dark"]
+) -> None:
     page = open_page(color_scheme=scheme)
     full(page, recordings)
     page.evaluate(
@@ -176,7 +168,9 @@ def test_text_can_be_read_in_the_light_and_in_the_dark(open_page: Open, recordin
 
 
 @pytest.mark.parametrize(("motion", "moves"), [("reduce", False), ("no-preference", True)])
-def test_nothing_moves_where_that_is_not_wanted(open_page: Open, motion: Any, moves: bool) -> None:
+def test_nothing_moves_where_that_is_not_wanted(
+    open_page: Open, motion: Literal["reduce", "no-preference"], moves: bool
+) -> None:
     page = open_page(reduced_motion=motion)
     page.get_by_role("button", name="Record").click()
     expect(page.get_by_role("button", name="Stop recording")).to_be_visible()
@@ -190,7 +184,9 @@ def test_nothing_is_kept_and_no_script_comes_from_elsewhere(page: Page, recordin
     analyse(page)
     assert page.context.cookies() == []
     stored = page.evaluate(
-        "(async () => [localStorage.length, sessionStorage.length, (await indexedDB.databases()).length, (await caches.keys()).length])()"
+        """async () => [
+            localStorage.length, sessionStorage.length, (await indexedDB.databases()).length, (await caches.keys()).length,
+        ]"""
     )
     assert stored == [0, 0, 0, 0]
     answer = page.request.get(server)

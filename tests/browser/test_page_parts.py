@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from numpy.typing import NDArray
 from playwright.sync_api import Page, Playwright, expect
 
 from astune.features import FrontEnd
@@ -21,9 +23,12 @@ from tests.browser.conftest import Open, launched, sound
 TOLERANCE = 1e-3  # of log energies, where float32 rounds: 0.004 dB; the page computes in float64
 
 
-@pytest.mark.parametrize("samples", [0, 1, 399, 400, 560, 16_000])
-def test_log_mel_energies_are_the_front_ends(page: Page, samples: int) -> None:
-    heard = sound(1.0)[:samples].astype(np.float32)
+def test_log_mel_energies_are_the_front_ends(page: Page) -> None:
+    for samples in (0, 1, 399, 400, 560, 16_000):
+        compare_energies(page, sound(1.0)[:samples].astype(np.float32))
+
+
+def compare_energies(page: Page, heard: NDArray[np.float32]) -> None:
     found = page.evaluate(
         """async samples => {
             const {LogMel} = await import(new URL("log_mel.js", document.baseURI));
@@ -39,36 +44,17 @@ def test_log_mel_energies_are_the_front_ends(page: Page, samples: int) -> None:
     assert np.abs(np.array(found) - exact).max() < 1e-5  # of what both compute in float64
 
 
-NUMBERS = [
-    0.0,
-    0.5,
-    1.0,
-    1 / 3,
-    1e-7,
-    5e-7,
-    1e-6,
-    1.5e-6,
-    9.9e-5,
-    1e-4,
-    1 / 128,
-    3 / 128,
-    5 / 128,
-    127 / 128,
-    0.9999995,
-    0.99999949,
-]
+SMALL = (0.0, 0.5, 1.0, 1 / 3, 1e-7, 5e-7, 1e-6, 1.5e-6, 9.9e-5, 1e-4, 0.9999995, 0.99999949)
 
 
 def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
     draw = np.random.default_rng(0)
-    numbers = [
-        *NUMBERS,
-        *draw.uniform(0, 1, 2000),
-        *draw.uniform(0, 20_000, 2000),
-        *(draw.integers(0, 10**7, 2000) / 16_000),
-    ]
-    numbers += [float(np.float32(one)) for one in draw.uniform(0, 1, 2000)] + list(draw.integers(0, 10**6, 2000) / 128)
-    numbers = [float(one) for one in numbers]
+    several = [draw.uniform(0, 1, 2000), draw.uniform(0, 20_000, 2000), draw.integers(0, 10**7, 2000) / 16_000]
+    several += [
+        draw.uniform(0, 1, 2000).astype(np.float32),
+        draw.integers(0, 10**6, 2000) / 128,
+    ]  # the last: half are in the middle
+    numbers = [float(one) for one in (*SMALL, *np.concatenate(several))]
     found = page.evaluate(
         """async numbers => {
             const {fixed, shortest} = await import(new URL("tables.js", document.baseURI));
@@ -82,15 +68,19 @@ def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
 NASTY = 'a, "b" é🐦\ttab\nline\x1b[31m\x85\u2028\u202e.wav'
 
 
-@pytest.mark.parametrize("form", ["csv", "audacity", "raven"])
-@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100])
-def test_tables_are_the_writers(page: Page, form: Format, rate: int) -> None:
+def test_tables_are_the_writers(page: Page) -> None:
+    formats: tuple[Format, ...] = ("csv", "audacity", "raven")
+    for form, rate in product(formats, (8_000, 11_025, 44_100)):
+        compare_tables(page, form, rate)
+
+
+def compare_tables(page: Page, form: Format, rate: int) -> None:
     rows = [(0.0, 1.5, "a", 0.75), (1.25, 10_801.123456, 'b "quoted", c', 1 / 3), (1 / 128, 2.0, "d=é🐦", 1e-7)]
     answer = {
-        "file": NASTY, "sampling_rate": rate,
+        "file": NASTY, "seconds": 10_802.123, "sampling_rate": rate,
         "results": {"x": {
             "events": [{"onset": a, "offset": b, "label": label, "score": score} for a, b, label, score in rows],
-            "heard": {"seconds": 10_802.123, "heard_seconds": 10_802.0004, "windows": 9, "window": 0.995, "hop": 1 / 3, "pool": "mean"},
+            "heard_seconds": 10_802.0004, "window_count": 9, "window": 0.995, "hop": 1 / 3, "pool": "mean",
         }},
     }  # fmt: skip
     text = page.evaluate(
@@ -120,11 +110,9 @@ def test_a_wav_file_is_what_soundfile_reads(page: Page) -> None:
     assert read.tolist() == [0, 16_384, -16_384, 32_767, -32_768, 32_767, -32_768, 1]
 
 
-@pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_the_microphone_is_recorded_as_it_sounds(
-    playwright: Playwright, open_page: Open, tmp_path: Path, rate: int
-) -> None:
+def test_the_microphone_is_recorded_as_it_sounds(playwright: Playwright, open_page: Open, tmp_path: Path) -> None:
     """A tone of 1 kHz comes in, and a WAV file of 1 kHz at its level goes out; then it is labelled as any sound."""
+    rate = 48_000  # Hz
     tone = 0.25 * np.sin(2 * np.pi * 1000 * np.arange(20 * rate) / rate)
     soundfile.write(tmp_path / "tone.wav", tone, rate, subtype="PCM_16")
     engine = launched(playwright, f"--use-file-for-fake-audio-capture={tmp_path / 'tone.wav'}")

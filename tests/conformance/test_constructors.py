@@ -37,6 +37,7 @@ from astune.methods.base import Sum
 from astune.tasks import SINGLE_LABEL
 from astune.training.config import TrainConfig
 from astune.validated import Validated
+from tests.graphs import write_graph
 
 # What attaches methods to a backbone is made by AudioClassifier alone; users and methods are given it.
 NOT_CONSTRUCTED = {"Sites", "SubLayer"}
@@ -89,6 +90,13 @@ def sounds() -> AudioDataset:
     return load_data(write_generated(folder, clips_per_class=(1, 0, 0), seconds=0.2))
 
 
+def graph() -> Path:
+    """A small exported graph."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return write_graph(folder / "made.onnx")
+
+
 NOISE = LongFeatures(np.zeros((1, 16, 128), np.float16), (0,), (16,), {})
 
 EXAMPLES: dict[str, dict[str, object]] = {
@@ -130,6 +138,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "classes": 3,
         "seed": 0,
     },
+    "OnnxPredictor": {"path": graph()},
     "Origin": {"name": "mine", "fingerprint": "0", "position_embeddings": "fit"},
     "PassedOver": {"kind": "files", "count": 1, "examples": ("a",)},
     "Patchout": {"share": 0.5, "mode": "structured", "grid": (12, 3), "seed": 0},

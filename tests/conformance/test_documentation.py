@@ -80,6 +80,10 @@ def test_example_cannot_run(example: Example) -> None:
 
 @pytest.mark.parametrize("page", dict.fromkeys(example.page for example in RUN))
 @pytest.mark.usefixtures("place")
+@pytest.mark.filterwarnings(
+    "ignore:At least one mel filter has all zero values"
+)  # transformers' own, of its own front end
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft 0.21 reads it
 def test_the_examples_of_a_page_run(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,7 +148,7 @@ def test_the_tree_in_the_readme_names_every_file() -> None:
 
 
 WRITTEN = ("results/",)  # where `astune reproduce` writes, in the user's folder
-_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|md|html|json|csv|cff|toml)|(?:[\w.-]+/)+")
+_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|md|html|js|json|csv|cff|toml)|(?:[\w.-]+/)+")
 _NAME = re.compile(r"@?[A-Za-z_][\w.]*(?:\(.*\))?")
 
 

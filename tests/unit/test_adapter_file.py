@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +230,37 @@ def test_what_cannot_be_saved_leaves_nothing(saved: Path, tmp_path: Path) -> Non
         model.save_pretrained(tmp_path / "file")
     model.save_pretrained(tmp_path / "new", metrics={"test": {"accuracy": 0.5}})
     assert "| test | - | 50.00% | - |" in (tmp_path / "new" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter", "ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_peft_and_transformers_say_what_the_folder_is_and_what_to_do(saved: Path) -> None:
+    """Where they end in a bare KeyError without the keys that format 2 has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import peft
+    import transformers
+
+    def model() -> transformers.ASTModel:
+        return load_backbone("random:tiny", 64).model
+
+    for load in (
+        lambda: peft.PeftConfig.from_pretrained(str(saved)),
+        lambda: peft.LoraConfig.from_pretrained(str(saved)),
+        lambda: peft.PeftModel.from_pretrained(model(), saved),
+        lambda: peft.AutoPeftModel.from_pretrained(saved),
+        lambda: model().load_adapter(str(saved)),
+    ):
+        with pytest.raises(
+            KeyError, match=r"an adapter of astune, and not of PEFT\. Load .* export FOLDER --format peft -o"
+        ):
+            load()
+    for load in (
+        lambda: transformers.AutoModel.from_pretrained(saved),
+        lambda: transformers.AutoModelForAudioClassification.from_pretrained(saved),
+        lambda: transformers.ASTForAudioClassification.from_pretrained(saved),
+        lambda: transformers.pipeline("audio-classification", str(saved)),
+    ):
+        with pytest.raises(
+            OSError, match=r"an adapter of astune, and not a model\. Load .* FOLDER --format transformers -o"
+        ):
+            load()

@@ -15,9 +15,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, Predictor, load_backbone
 from astune.adapter import Adapter
+from astune.adapter_digest import adapter_digest
 from astune.adapter_file import read, write
+from astune.adapter_info import AdapterInfo
 from astune.backbone.hub import find_files
 from astune.card_data import BEGIN, END
 from astune.errors import AdapterError, ConfigError, HubError
@@ -128,6 +130,10 @@ def test_a_backbone_of_a_folder_keeps_its_name_alone(hub: LocalHub, tmp_path: Pa
     assert str(tmp_path) not in texts(hub.repositories[NAME])
     assert any("others have no backbone of the name 'my-ast'" in notice for notice in done.notices)
     assert any("backbone is a path of this machine" in notice for notice in done.notices)
+    assert AdapterInfo.of(model.to_adapter().config, "birds").backbone == "my-ast"  # in graphs and services too
+    model.save_pretrained(tmp_path / "here")  # a graph of the adapter is one of the pushed copy
+    pushed = find_files(NAME, list(OURS))["adapter_config.json"].parent
+    assert adapter_digest(pushed) == adapter_digest(tmp_path / "here")
 
     backbone = {path.name: path.read_bytes() for path in (tmp_path / "private" / "my-ast").iterdir()}
     hub.add("lab/ast", {**backbone, "README.md": b"---\nlicense: bsd-3-clause\n---\n"})
@@ -271,6 +277,12 @@ def test_a_branch_is_made_and_read(hub: LocalHub, adapter: Path) -> None:
     assert not torch.equal(
         logits(AudioClassifier.from_pretrained(NAME)), logits(AudioClassifier.from_pretrained(NAME, revision="v2"))
     )
+    predictor = Predictor(NAME, revision="v2")
+    assert predictor.load_adapter(f"{NAME}@{done.commit}") == f"birds@{done.commit}"
+    assert predictor.load_adapter(NAME) == "birds"
+    assert list(predictor.adapters) == ["birds@v2", f"birds@{done.commit}", "birds"]
+    with pytest.raises(ConfigError, match="beside what is in memory already, which has none; leave it out"):
+        Predictor(changed, revision="v2")
 
 
 def test_what_was_pushed_again_is_read_again(hub: LocalHub, adapter: Path) -> None:

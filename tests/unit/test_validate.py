@@ -128,7 +128,7 @@ def test_all_faults_come_at_once(
         "unknown field 'learning_rat'",
         "did you mean 'learning_rate'?",
         "num_train_epochs=many: Input should be a valid integer",
-        "unknown pooling 'al'; choose one of: all, cls; did you mean 'all'?",
+        "unknown pooling 'al'; choose one of: all, cls, special; did you mean 'all'?",
         "weight_decay=-1: Input should be greater than or equal to 0",
         "unknown method 'lara'",
         f"there is no '{tmp_path / 'nowhere'}'",

@@ -84,6 +84,8 @@ def test_what_is_not_told_follows_the_input() -> None:
         (0.5, 0, "hop=0: give seconds"),
         (0.5, -1, "hop=-1"),
         (0.5, float("inf"), "hop=inf"),
+        (0.5, 1e300, r"hop=1e\+300: give at most 1e\+09"),
+        (1e300, None, r"window=1e\+300: give at most"),
         (0.5, 1e-9, r"hop=1e-09: give at least 0\.01 seconds"),
     ],
 )

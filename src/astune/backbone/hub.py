@@ -28,11 +28,11 @@ _REVISION = re.compile(
 )  # as git names branches and tags; becomes a path in the cache
 
 
-def at_revision(name_or_path: str | Path, revision: str | None) -> str:
+def at_revision(name_or_path: object, revision: str | None) -> str:
     """The name of a repository's revision, ``user/name@revision``, which is taken wherever a hub id is.
 
     Args:
-        name_or_path: a hub id; or a folder, where there is no revision.
+        name_or_path: a hub id; or a folder or a value in memory, where there is no revision.
         revision: branch, tag or commit; the default branch where None.
 
     Returns:
@@ -44,6 +44,10 @@ def at_revision(name_or_path: str | Path, revision: str | None) -> str:
     name = str(name_or_path)
     if revision is None:
         return name
+    if not isinstance(name_or_path, str | Path):
+        raise ConfigError(
+            f"revision={revision!r} is given beside what is in memory already, which has none; leave it out"
+        )
     if "@" in name and _repository(name):
         raise ConfigError(f"revision={revision!r} is given beside {name!r}, which names one; leave one of them out")
     if not is_hub_id(name):

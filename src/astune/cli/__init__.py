@@ -1,36 +1,47 @@
-"""The ``astune`` command: one file a verb; torch is imported when a verb runs, not before."""
+"""The ``astune`` command: one file a verb, imported when it is wanted; torch is imported when a verb runs, not before."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
-from typing import Annotated, Any, NoReturn
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from astune import __version__
-from astune.cli import (
-    compare,
-    data,
-    demo,
-    embed,
-    evaluate,
-    export,
-    import_peft,
-    methods,
-    plan,
-    predict,
-    push_to_hub,
-    report,
-    reproduce,
-    review,
-    serve,
-    train,
-    validate,
-)
 from astune.console import notices, say
 from astune.errors import AstuneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VERBS = (
+    "train",
+    "compare",
+    "validate",
+    "evaluate",
+    "predict",
+    "embed",
+    "export",
+    "import-peft",
+    "push-to-hub",
+    "review",
+    "serve",
+    "data",
+    "methods",
+    "plan",
+    "reproduce",
+    "report",
+    "demo",
+)
+"""A file each, in the order of ``--help``."""
+
+if TYPE_CHECKING:
+    app: typer.Typer
+    """With every verb; made when it is first used."""
 
 
 class _Verbs(TyperGroup):
@@ -44,25 +55,12 @@ class _Verbs(TyperGroup):
             raise typer.Exit(130) from stop
 
 
-app = typer.Typer(
-    name="astune",
-    cls=_Verbs,
-    help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"astune {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and stop.")
@@ -71,26 +69,29 @@ def _options(
     del version
 
 
-for verb in (
-    train,
-    compare,
-    validate,
-    evaluate,
-    predict,
-    embed,
-    export,
-    import_peft,
-    push_to_hub,
-    review,
-    serve,
-    data,
-    methods,
-    plan,
-    reproduce,
-    report,
-    demo,
-):
-    verb.register(app)
+def _command_line(verbs: Iterable[str]) -> typer.Typer:
+    """The command line with some verbs. Each is imported here: all of them take most of the time of a short command."""
+    made = typer.Typer(
+        name="astune",
+        cls=_Verbs,
+        help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    for verb in verbs:
+        importlib.import_module(f"astune.cli.{verb.replace('-', '_')}").register(made)
+    return made
+
+
+@cache
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - one name, of a type that is stated above
+    if name != "app":
+        raise AttributeError(f"module 'astune.cli' has no attribute {name!r}")
+    return _command_line(VERBS)
 
 
 def _end(message: str) -> NoReturn:
@@ -104,8 +105,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an encoding may lack what a name holds
             stream.reconfigure(errors="backslashreplace")
+    verb = sys.argv[1:2]
     try:
-        app()
+        _command_line(verb if set(verb) & set(VERBS) else VERBS)()
     except AstuneError as error:
         _end(str(error))
     except OSError as fault:  # a full disk, a folder that may not be written

@@ -109,7 +109,11 @@ OutputDir = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Files or windows that the model takes at a time, by default 16.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Files or windows that the model takes at a time; by default 16, or fewer of an ONNX file with a long input.",
+    ),
 ]
 RuntimeOption = Annotated[
     Runtime | None,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from transformers import ASTForAudioClassification
 
 from astune.adapter_file import refuse_unsound
 from astune.backbone import load_backbone, load_config
@@ -56,7 +57,8 @@ _READ = frozenset((
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
 _PLACE = re.compile(r"layers\.(\d+)\.mhsa\.([qkvo])\.weight")
 _UPDATE = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
-_WRAPPING = re.compile(r"\b(?:modules_to_save\.(?:default\.)?|base_layer\.|audio_spectrogram_transformer\.)")
+_WRAPPING = re.compile(r"\b(?:modules_to_save\.(?:default\.)?|base_layer\.)")
+_OUTER = f"{ASTForAudioClassification.base_model_prefix}."
 _DENSE = "classifier.dense"
 _UNNAMED = re.compile(r"LABEL_\d+")  # as transformers names classes that have no name
 
@@ -147,7 +149,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
     if record.get("peft_type") != "LORA":
         raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
-    faults = [f"{name}={value!r} is not supported" for name, value in record.items() if value and name not in _READ]
+    faults = [
+        f"{name}={value!r} changes what is computed, and LoRA of astune has no such thing"
+        for name, value in record.items()
+        if value and name not in _READ
+    ]
     begin = record.get("init_lora_weights")
     if begin not in _STARTS:
         faults.append(
@@ -205,15 +211,20 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
         if update:
             (content.downs if update[2] == "A" else content.ups)[update[1]] = tensor
             if not _place(update[1]) and update[1] != _DENSE:
-                faults.append(f"it updates {update[1]}, and LoRA of astune updates the attention's q, k, v and o alone")
+                faults.append(
+                    f"it updates {update[1].removeprefix(_OUTER)}, and LoRA of astune updates the attention's q, k, v and o alone"
+                )
         elif inner.startswith("classifier."):
             content.classifier[inner] = tensor
         else:
             try:
-                content.backbone[our_name(current_name(inner))] = tensor
+                content.backbone[_our_name(inner)] = tensor
             except KeyError:
                 faults.append(f"it holds {inner}, which has no place in an adapter of astune")
-    faults += [f"it holds half of the update of {module}" for module in content.downs.keys() ^ content.ups.keys()]
+    faults += [
+        f"it holds half of the update of {module.removeprefix(_OUTER)}"
+        for module in content.downs.keys() ^ content.ups.keys()
+    ]
     if not any(_place(module) for module in content.downs):
         faults.append("it updates no projection of the attention")
     if faults:
@@ -221,10 +232,19 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
     return content
 
 
+def _our_name(name: str) -> str:
+    """Our name of a parameter of the backbone, alone or in ``ASTForAudioClassification``, in any version of transformers.
+
+    Raises:
+        KeyError: the backbone has none of that name.
+    """
+    return our_name(current_name(name.removeprefix(_OUTER)))
+
+
 def _place(module: str) -> str | None:
     """Where ours has the update of a module of transformers'; None where it has none."""
     try:
-        found = _PLACE.fullmatch(our_name(f"{current_name(module)}.weight"))
+        found = _PLACE.fullmatch(_our_name(f"{module}.weight"))
     except KeyError:
         return None
     return f"layers.{found[1]}.mhsa.{found[2]}.lora" if found else None

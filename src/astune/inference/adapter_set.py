@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from astune.classifier import AudioClassifier
-from astune.compute import Arithmetic, gains_from_bf16
+from astune.compute import Arithmetic, gains_from_bf16, stacks_adapters
 from astune.console import say
 from astune.errors import ConfigError, unknown
 from astune.inference.loaded_adapter import LoadedAdapter
@@ -45,8 +45,11 @@ if TYPE_CHECKING:
     from astune.adapter_info import AdapterInfo
     from astune.backbone import Backbone
     from astune.features import FrontEnd
+    from astune.inference.loaded_adapter import Kind
     from astune.names import Precision
     from astune.task import Task
+
+_SMALL = 10  # times smaller than the backbone is an adapter that is stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +204,14 @@ class AdapterSet(Summarised):
         return self.loaded.training
 
     @property
+    def active(self) -> LoadedAdapter:
+        """The adapter that calls without names use."""
+        return self._active.adapter
+
+    @property
     def active_adapter(self) -> str:
-        """Name of the active adapter."""
-        return self._active.adapter.name
+        """Name of that adapter."""
+        return self.active.name
 
     @property
     def adapters(self) -> Mapping[str, AdapterInfo]:
@@ -335,31 +343,41 @@ class AdapterSet(Summarised):
                 f"adapter_names has {len(adapter_names)} entries for {len(features)} rows of features; give one for each"
             )
         held, active = self._adapters, self._active
-        rows: dict[LoadedAdapter, list[int]] = {}
-        for number, one in enumerate(adapter_names):
-            adapter = one if isinstance(one, LoadedAdapter) else _named(held, one)
+        adapters = [one if isinstance(one, LoadedAdapter) else _named(held, one) for one in adapter_names]
+        groups: dict[LoadedAdapter | Kind | None, list[int]] = {}
+        for number, adapter in enumerate(adapters):
             adapter.refuse_other_features(features[number])
-            rows.setdefault(adapter, []).append(number)
+            groups.setdefault(adapter.kind if self._stacks(adapter) else adapter, []).append(number)
         found: dict[int, NDArray[np.float32]] = {}
-        for adapter, numbers in rows.items():
+        for numbers in groups.values():
             for first in range(0, len(numbers), self.batch_size):
                 some = numbers[first : first + self.batch_size]
                 batch = torch.stack([torch.from_numpy(features[number]).float() for number in some])
-                scores = adapter.task.activate(self._computed(adapter, active, batch)).numpy()
-                found |= zip(some, scores, strict=True)
+                found |= zip(some, self._computed([adapters[number] for number in some], active, batch), strict=True)
         return [found[number] for number in range(len(features))]
 
-    def _computed(self, adapter: LoadedAdapter, active: _Active, features: Tensor) -> Tensor:
-        """(batch, classes), float32, on the CPU."""
-        model: nn.Module = active.loaded.model
+    def _stacks(self, adapter: LoadedAdapter) -> bool:
+        """Whether it shares batches with others of its kind; a large one would be copied for each row."""
+        return (
+            stacks_adapters(self.device) and self._shells is not None and adapter.bytes <= self._shells.bytes // _SMALL
+        )
+
+    def _computed(
+        self, adapters: Sequence[LoadedAdapter], active: _Active, features: Tensor
+    ) -> list[NDArray[np.float32]]:
+        """Scores (classes,) of each row; adapters are of one kind, and where it is not stacked, one and the same."""
+        model, shells, first = active.loaded.model, self._shells, adapters[0]
         # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
         with evaluating(model), torch.inference_mode(), self.arithmetic.products(), self.arithmetic.computing():
             placed = self.arithmetic.place(features)
-            if adapter is active.adapter or self._shells is None:
-                logits = cast(Tensor, model(placed).logits)
+            if shells is not None and any(one is not first for one in adapters):
+                rows = [logits.float().cpu() for logits in shells.stacked_logits(adapters, placed)]
+                return [one.task.activate(row[None]).numpy()[0] for one, row in zip(adapters, rows, strict=True)]
+            if first is active.adapter or shells is None:
+                logits = cast(Tensor, model(placed).logits).float().cpu()
             else:
-                logits = self._shells.logits(adapter, placed)
-            return logits.float().cpu()
+                logits = shells.logits(first, placed).float().cpu()
+        return list(first.task.activate(logits).numpy())
 
 
 def _named(adapters: Mapping[str, LoadedAdapter], name: str) -> LoadedAdapter:

@@ -106,6 +106,11 @@ class LoadedAdapter:
         """Under which it is known."""
         return self.info.name
 
+    @property
+    def bytes(self) -> int:
+        """Of its tensors."""
+        return sum(one.nbytes for one in self.tensors.values())
+
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """Its input, of audio; may be called by any thread.
 

@@ -12,6 +12,7 @@ from torch import nn
 from astune import adapter_file
 from astune.adapter import Adapter
 from astune.backbone import load_backbone
+from astune.backbone.hub import is_hub_id
 from astune.classifier import AudioClassifier, loaded_backbone
 from astune.compute import Arithmetic
 from astune.errors import AdapterError, ConfigError, unknown
@@ -103,7 +104,7 @@ def default_name(adapter: str | Path | Adapter | AudioClassifier) -> str:
         adapter: a folder, the hub id of one, an adapter in memory, or a classifier.
 
     Returns:
-        The name of its folder; ``default``, as PEFT has it, where it has none.
+        The name of its folder or repository, with its revision where one was asked for; ``default``, as PEFT has it, where it has none.
     """
     if isinstance(adapter, Adapter):
         where = "" if adapter.name == Adapter.name else adapter.name
@@ -112,6 +113,8 @@ def default_name(adapter: str | Path | Adapter | AudioClassifier) -> str:
     if not where:
         return "default"
     folder = Path(where)
+    if is_hub_id(where):  # a revision may have a slash
+        return where.partition("/")[2]
     return folder.resolve().name if folder.exists() else folder.name
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +28,6 @@ from astune.validated import checked_but_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from astune.task import Task
 
 _TOP_K = 5  # as Predictor has it
+_FRAMES, _MOST = 2_048, 16  # of a batch; rows of one
 _DIGITS = 32  # hexadecimal ones
 
 
@@ -50,7 +51,8 @@ class OnnxPredictor(Summarised):
     Args:
         path: of the ONNX file.
         threads: number of threads that decode recordings while the graph computes; one for each usable core where None.
-        batch_size: number of recordings or windows that the graph takes at a time.
+        batch_size: number of recordings or windows that the graph takes at a time; where None, as many as have 2,048 frames together,
+            at most 16: a long input fills the memory, and gains nothing from company.
         cores: number of threads that the graph computes with; one for each usable core where None.
 
     Raises:
@@ -59,12 +61,13 @@ class OnnxPredictor(Summarised):
     """
 
     def __init__(
-        self, path: str | Path, *, threads: int | None = None, batch_size: int = 16, cores: int | None = None
+        self, path: str | Path, *, threads: int | None = None, batch_size: int | None = None, cores: int | None = None
     ) -> None:
-        self.threads, self.batch_size = machine(threads, batch_size)
+        self.threads, size = machine(threads, 1 if batch_size is None else batch_size)
         if cores is not None:
             refuse_other_number("cores", cores)
         self._graph = open_graph(path, cores)
+        self.batch_size = size if batch_size is not None else min(_MOST, max(1, _FRAMES // self.info.max_length))
 
     @property
     def path(self) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from torch import Tensor
 
+from astune.backbone.hub import at_revision
 from astune.compute import one_core_each
 from astune.data import AudioDataset
 from astune.errors import ConfigError
@@ -72,11 +73,13 @@ class Predictor(AdapterSet):
         threads: number of threads that decode recordings while the model computes; one for each usable core where None.
         batch_size: number of recordings that the model takes at a time.
         adapter_name: under which the adapter is known; the name of its folder where None, or ``default`` where it has none.
+        revision: branch, tag or commit of a hub id, which may also be given as ``user/name@revision``.
 
     Raises:
         AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
         BackboneError: the backbone cannot be found.
-        ConfigError: an unknown device or precision, a number below 1, a name that cannot be used, or a classifier that was cast.
+        ConfigError: an unknown device or precision, a number below 1, a name that cannot be used, a revision of what is on no hub, or a
+            classifier that was cast.
     """
 
     def __init__(
@@ -89,8 +92,11 @@ class Predictor(AdapterSet):
         threads: int | None = None,
         batch_size: int = 16,
         adapter_name: str | None = None,
+        revision: str | None = None,
     ) -> None:
         self.threads, size = machine(threads, batch_size)
+        if revision is not None:
+            adapter = at_revision(adapter, revision)
         super().__init__(adapter, backbone, device, precision, adapter_name, size)
 
     def _summary(self) -> Summary:
@@ -354,7 +360,7 @@ class Predictor(AdapterSet):
         return evaluated(self.loaded, self.listener, data, split, fold, skip_broken=skip_broken)
 
     def _hearers(self, inputs: Input | Iterable[Input], adapter_names: AdapterNames | None) -> Hearers:
-        return Hearers.of(inputs, adapter_names, self.adapter(self.active_adapter), self.adapter)
+        return Hearers.of(inputs, adapter_names, self.active, self.adapter)
 
     def _timelines(
         self,

@@ -59,7 +59,7 @@ def labeller(
     if runtime is not None and runtime not in get_args(Runtime):
         raise ConfigError(unknown("runtime", runtime, get_args(Runtime)))
     given = {name: value for name, value in settings.items() if value is not None}
-    found = _graph(adapter, runtime, given)
+    found = graph_of(adapter, runtime, given)
     if found is not None:
         return found
     from astune.inference.predictor import Predictor
@@ -83,8 +83,16 @@ def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Ite
     return labeller(adapter, **settings).predict(inputs, **own)
 
 
-def _graph(adapter: object, runtime: Runtime | None, given: Mapping[str, Any]) -> OnnxPredictor | None:
-    """The graph that computes; None where torch does.
+def graph_of(adapter: object, runtime: Runtime | None, given: Mapping[str, Any]) -> OnnxPredictor | None:
+    """The graph that computes an adapter, if one does.
+
+    Args:
+        adapter: as for :func:`labeller`.
+        runtime: as for :func:`labeller`.
+        given: settings that were given.
+
+    Returns:
+        The graph; None where torch computes.
 
     Raises:
         AdapterError: the graph cannot be used, and nothing else was asked for.

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
 from astune.adapter import refuse_other_shapes
 from astune.classifier import AudioClassifier
 from astune.inference.loaded_adapter import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from astune.adapter import Adapter, AdapterConfig
     from astune.backbone import Backbone
     from astune.inference.loaded_adapter import LoadedAdapter
+
+_HEAD = "head."
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class _Shell:
     model: AudioClassifier
     shapes: dict[str, torch.Size]
     """Of the tensors that enter it, by their names in an adapter; the head's first size is another adapter's number of classes."""
+
+
+class _Body(nn.Module):
+    """A classifier without its head."""
+
+    def __init__(self, classifier: AudioClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, max_length, num_mel_bins) to (batch, d)."""
+        return self.classifier.pooled(features)
 
 
 class Shells:
@@ -52,6 +67,11 @@ class Shells:
     def backbone(self) -> Backbone:
         """Whose weights are shared."""
         return self._backbone
+
+    @property
+    def bytes(self) -> int:
+        """Of the backbone."""
+        return sum(one.nbytes for one in self._backbone.parameters())
 
     def classifier(self, adapter: LoadedAdapter) -> AudioClassifier:
         """An adapter's own classifier.
@@ -97,12 +117,45 @@ class Shells:
         Returns:
             (batch, classes).
         """
+        with self._of_loaded(adapter) as shell:
+            found: Tensor = functional_call(
+                shell.model, _given(shell, adapter.tensors), (features,), tie_weights=False
+            ).logits
+            return found
+
+    def stacked_logits(self, adapters: Sequence[LoadedAdapter], features: Tensor) -> list[Tensor]:
+        """What each adapter says of its clip, with all clips in one batch.
+
+        Products with the backbone's weights are made once for all clips, and those with the adapters' own tensors as batches.
+
+        Args:
+            adapters: of one kind, one for each clip.
+            features: (batch, max_length, num_mel_bins), on the backbone's device.
+
+        Returns:
+            (classes,) for each clip; adapters may have different numbers of them.
+        """
+        own = [name for name in adapters[0].tensors if not name.startswith(_HEAD)]
+        stacks = {name: torch.stack([one.tensors[name] for one in adapters]) for name in own}
+        with self._of_loaded(adapters[0]) as shell:
+            body = _Body(shell.model)
+
+            def pooled(tensors: dict[str, Tensor], clip: Tensor) -> Tensor:
+                given = {f"classifier.{name}": tensor for name, tensor in tensors.items()}
+                found: Tensor = functional_call(body, given, (clip[None],), tie_weights=False)
+                return found[0]
+
+            rows = vmap(pooled)(_given(shell, stacks), features)
+        return [
+            F.linear(row, one.tensors["head.weight"], one.tensors["head.bias"])
+            for row, one in zip(rows, adapters, strict=True)
+        ]
+
+    @contextmanager
+    def _of_loaded(self, adapter: LoadedAdapter) -> Iterator[_Shell]:
         assert adapter.config is not None and adapter.kind is not None  # noqa: S101, PT018 - as in classifier()
         with self._borrowed(adapter.config, adapter.kind) as shell:
-            names = shell.model.module_names
-            given = {names[name]: tensor for name, tensor in adapter.tensors.items()}
-            found: Tensor = functional_call(shell.model, given, (features,), tie_weights=False).logits
-            return found
+            yield shell
 
     def keep(self, kinds: Collection[Kind | None]) -> None:
         """Forget the shells of all other kinds.
@@ -132,7 +185,10 @@ class Shells:
         return _Shell(model, {name: tensor.shape for name, tensor in state.items()})
 
     def _bare(self, config: AdapterConfig) -> AudioClassifier:
-        return AudioClassifier.for_adapter(config, self._fit(config).reader())
+        backbone = self._fit(config).reader()
+        # Adapters bring all values. Drawing some would take memory, and random numbers from whoever trains or draws in another thread.
+        with torch.device("meta"):
+            return AudioClassifier.for_adapter(config, backbone)
 
     def _fit(self, config: AdapterConfig) -> Backbone:
         """The backbone at an adapter's input length; all of one length share one table of positions."""
@@ -141,6 +197,11 @@ class Shells:
             if (length, positions) not in self._fitted:
                 self._fitted[length, positions] = self._backbone.fit(length, positions).to(self._device)
             return self._fitted[length, positions]
+
+
+def _given(shell: _Shell, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An adapter's tensors by their names in a shell."""
+    return {shell.model.module_names[name]: tensor for name, tensor in tensors.items()}
 
 
 def _put(model: AudioClassifier, tensors: Mapping[str, Tensor]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHORTEST = FRAME / SAMPLING_RATE  # seconds of a window: one frame of features
+_LONGEST = 1e9  # seconds: more than 30 years
 _CLOSEST = 0.01  # seconds from one window to the next: features come no closer
 
 
@@ -163,4 +164,6 @@ def _seconds(name: str, value: float) -> float:
     """
     if not fits(value, float) or not 0 < value < math.inf:
         raise ConfigError(f"{name}={value!r}: give seconds, a number above 0")
+    if float(value) > _LONGEST:  # its samples could not be counted
+        raise ConfigError(f"{name}={value:g}: give at most {_LONGEST:g} seconds")
     return float(value)

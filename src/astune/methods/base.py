@@ -301,6 +301,23 @@ def trained_final_norm(method: Method) -> set[str]:
     return {name for member in method.members for name in member.final_norm}
 
 
+def refuse_pooling(method: Method, pooling: str) -> None:
+    """Refuse a pooling of tokens that a method replaces.
+
+    Args:
+        method: a method.
+        pooling: see :data:`astune.names.Pooling`.
+
+    Raises:
+        ConfigError: it replaces one of them.
+    """
+    replacing = [member.spec for member in method.members if not member.keeps_distillation]
+    if pooling == "special" and replacing:
+        raise ConfigError(
+            f"pooling='special' takes the distillation token, which {replacing[0]} replaces; use pooling='all' or 'cls'"
+        )
+
+
 def default_learning_rate(method: Method) -> float:
     """The paper's rate; of a sum the smallest, since a rate too high loses more than one too low.
 

@@ -6,7 +6,6 @@ A request computes with the adapters that were there when it began.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astune.console import say
@@ -17,27 +16,9 @@ from astune.serving.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from astune.adapter_info import AdapterInfo
-    from astune.serving.engines import Engine
     from astune.serving.loading import Loader
     from astune.serving.metrics import Metrics
-
-
-@dataclass(eq=False)
-class Served:
-    """An adapter that is served."""
-
-    info: AdapterInfo
-    engine: Engine
-    handle: Any
-    """Of the engine; it can be used for as long as somebody has it."""
-    own_name: str
-    """Under which the engine knows it."""
-    path: str
-
-    def record(self) -> dict[str, Any]:
-        """What clients see of it, as JSON."""
-        return {**self.info.record(), "seconds": self.info.seconds}
+    from astune.serving.served import Served
 
 
 class Adapters:

@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from watchfiles import awatch
 
-from astune.adapter_file import CARD, CONFIG, WEIGHTS
 from astune.console import say
 from astune.errors import AstuneError, ConfigError, OutputError, written
+from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from astune.serving.adapters import Adapters, Served
+    from astune.serving.adapters import Adapters
+    from astune.serving.served import Served
     from astune.serving.uploads import Upload
 
     Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of adapters that clients add
 _GRAPH = ".onnx"
-_FILES = (CONFIG, WEIGHTS, CARD)
+_CARD = "README.md"
+_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, _CARD)
 _LOOK, _DEBOUNCE = (
     5_000,
     200,
@@ -206,11 +208,11 @@ def _content(uploads: Sequence[Upload]) -> dict[str, Path] | Path:
     names = [upload.name for upload in uploads]
     if len(uploads) == 1 and names[0].endswith(_GRAPH):
         return uploads[0].path
-    wanted = f"send {CONFIG} and {WEIGHTS}, each as a part named file ({CARD} may come too), or one {_GRAPH} file"
+    wanted = f"send {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, each as a part named file ({_CARD} may come too), or one {_GRAPH} file"
     if len(set(names)) != len(names):
         raise Problem(422, f"a file is there twice; {wanted}")
     strange = sorted(set(names) - set(_FILES))
-    missing = sorted({CONFIG, WEIGHTS} - set(names))
+    missing = sorted({ADAPTER_CONFIG, ADAPTER_WEIGHTS} - set(names))
     if strange or missing:
         fault = f"{strange[0]!r} is not a file of an adapter" if strange else f"{missing[0]} is missing"
         raise Problem(422, f"{fault}; {wanted}")

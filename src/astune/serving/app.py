@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from astune import __version__
-from astune.errors import AstuneError
+from astune.errors import AstuneError, ConfigError
 from astune.serving.answers import AdapterList, AdapterRecord, Batch, Classified, Health, errors
 from astune.serving.batching import QueueFull
 from astune.serving.forms import ADAPTER_FORM, BATCH_FORM, CLASSIFY_FORM, question_of
@@ -28,6 +28,8 @@ from astune.serving.uploads import received, refuse_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
+
+    from starlette.types import Scope
 
     from astune.serving.adapters_dir import AdaptersDir
 
@@ -52,9 +54,11 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
         The application. Its adapters are loaded when the server starts it.
 
     Raises:
-        ConfigError: settings that cannot be used.
+        ConfigError: settings that cannot be used, or that name no adapters.
     """
     settings = settings or ServeSettings(**fields)
+    if not settings.adapters and settings.adapters_dir is None:
+        raise ConfigError("there is nothing to serve; give adapters, or adapters_dir, a folder of them")
     service = Service(settings)
 
     @asynccontextmanager
@@ -72,7 +76,9 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     _add_state(app, service)
     _add_classify(app, service)
     _add_adapters(app, service)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.router.default = _Page(
+        directory=PAGE, html=True
+    )  # behind all routes, so that a wrong method is 405 and not 404
     if settings.cors_origin:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST", "PUT", "DELETE"],
@@ -192,6 +198,27 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
     if service.folder is None:
         raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; see --adapters-dir")
     return service.folder
+
+
+class _Page(StaticFiles):
+    """The files of the page."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The answer for a file.
+
+        Args:
+            path: of it.
+            scope: of the request.
+
+        Returns:
+            The answer.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise HTTPException(404)
+        return await super().get_response(path, scope)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any], service: Service) -> Any:  # noqa: ANN401 - what work gives

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from astune.adapter import Adapter
     from astune.adapter_info import AdapterInfo
+    from astune.inference.onnx_predictor import OnnxPredictor
     from astune.inference.predictor import Predictor
     from astune.serving.settings import ServeSettings
 
@@ -182,18 +183,11 @@ class OnnxEngine(Engine):
     """One exported graph.
 
     Args:
-        path: of the file.
-        settings: of the service.
-
-    Raises:
-        AdapterError: it is no graph of ours.
-        ConfigError: onnxruntime is not installed.
+        predictor: that runs it.
     """
 
-    def __init__(self, path: str, settings: ServeSettings) -> None:
-        from astune.inference.onnx_predictor import OnnxPredictor
-
-        self._predictor = OnnxPredictor(path, threads=1, batch_size=settings.max_batch)
+    def __init__(self, predictor: OnnxPredictor) -> None:
+        self._predictor = predictor
 
     def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401, ARG002 - as of Engine
         """What the adapter is.

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from astune.data.audio import Facts
     from astune.inference.windows import Window, Windows
-    from astune.serving.adapters import Served
     from astune.serving.batching import Batcher, Places
     from astune.serving.decoding import Decoders, Limits
+    from astune.serving.served import Served
 
 _STEP = 4  # windows that are cut in one step
 

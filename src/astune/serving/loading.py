@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astune.errors import NumericalError
-from astune.serving.adapters import Served
+from astune.inference.runtime import graph_of
 from astune.serving.engines import OnnxEngine, PredictorEngine
+from astune.serving.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from astune.serving.engines import Engine
     from astune.serving.settings import ServeSettings
-
-_GRAPH = ".onnx"
 
 
 class Loader:
@@ -77,18 +76,21 @@ class Loader:
 
     def _load(self, name: str, path: str) -> Served:
         own_name = f"{name}#{next(self._numbers)}"  # another one of the name may be loaded until this one is served
-        if path.endswith(_GRAPH):
-            graph = OnnxEngine(path, self._settings)
-            return _served(name, own_name, graph, None, path)
+        settings = self._settings
+        chosen = {"backbone": settings.backbone, "device": settings.device, "precision": settings.precision}
+        given = {key: value for key, value in chosen.items() if value is not None}
+        graph = graph_of(path, settings.runtime, {**given, "threads": 1, "batch_size": settings.max_batch})
+        if graph is not None:
+            return _served(name, own_name, OnnxEngine(graph), None, path)
         from astune import adapter_file
 
         adapter = adapter_file.read(path)
         config = adapter.config
-        which = (config.backbone.fingerprint, self._settings.precision or config.compute_dtype)
+        which = (config.backbone.fingerprint, settings.precision or config.compute_dtype)
         with self._lock:
             engine = self._predictors.get(which)
             if engine is None:
-                engine = self._predictors[which] = PredictorEngine(adapter, own_name, self._settings)
+                engine = self._predictors[which] = PredictorEngine(adapter, own_name, settings)
             else:
                 engine.load(adapter, own_name)
         return _served(name, own_name, engine, engine.handle(own_name), path)

@@ -23,9 +23,9 @@ from astune.serving.problems import Problem, problem_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from astune.serving.adapters import Served
     from astune.serving.batching import Places
     from astune.serving.questions import Asked
+    from astune.serving.served import Served
     from astune.serving.settings import ServeSettings
     from astune.serving.uploads import Upload
 

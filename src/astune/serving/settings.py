@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from astune.environment import usable_cores
 from astune.errors import ConfigError
-from astune.names import Precision
+from astune.names import Precision, Runtime
 from astune.validated import Validated
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "watchfiles")
@@ -57,6 +57,9 @@ class ServeSettings(Validated):
     )
     cors_origin: tuple[str, ...] = Field(
         (), description="web origin whose pages may call the service, such as https://example.org; may be repeated"
+    )
+    runtime: Runtime | None = Field(
+        None, description="what computes; by default onnx for adapters that were exported, and torch for all others"
     )
     backbone: str | None = Field(None, description="where the backbone is, if not where the adapters say")
     device: str | None = Field(

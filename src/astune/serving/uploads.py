@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _FIELDS = 1000  # of a form at most: one for each adapter and threshold
 _FIELD_BYTES = 64 * 1024
 _LINGER = 10.0  # seconds that the rest of a refused body is thrown away for: clients read the answer only then
-_TOO_SLOW = 408
 _CLOSE = {"Connection": "close"}
 _NAME_SHOWN = 255  # letters of a client's name for a file
 
@@ -68,25 +67,19 @@ async def received(request: Request, settings: ServeSettings, max_files: int) ->
     Raises:
         Problem: it is no form, too large, too slow, or its client went away.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        await _linger(request)
-        raise Problem(
-            415, "send a form: multipart/form-data with a part named file, as `curl -F file=@recording.wav` does"
-        )
     body = _Body(request, settings)
-    await body.refuse_stated_length()
     try:
+        body.refuse_unread()
         form = await Request(request.scope, body.receive).form(
             max_files=max_files, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
         )
-    except HTTPException as fault:
-        await _linger(request)
-        raise Problem(400, f"the form cannot be read: {fault.detail}") from fault
     except ClientDisconnect as gone:
         raise Problem(499, "the client went away") from gone
-    except Problem as problem:
-        if problem.status != _TOO_SLOW:
-            await _linger(request)
+    except HTTPException as fault:
+        await body.linger()
+        raise Problem(400, f"the form cannot be read: {fault.detail}") from fault
+    except Problem:
+        await body.linger()
         raise
     try:
         with TemporaryDirectory(prefix="astune-") as folder:
@@ -113,22 +106,29 @@ class _Body:
 
     def __init__(self, request: Request, settings: ServeSettings) -> None:
         self._request, self._settings = request, settings
-        self._bytes = 0
+        self._bytes, self._ended = 0, False
         self._deadline = asyncio.get_running_loop().time() + settings.upload_seconds
 
-    async def refuse_stated_length(self) -> None:
-        """Refuse a body that says it is too large, before any of it is kept.
+    def refuse_unread(self) -> None:
+        """Refuse a body that says that it is no form, or too large.
 
         Raises:
-            Problem: it is.
+            Problem: it does.
         """
-        stated = self._request.headers.get("content-length", "")
+        headers = self._request.headers
+        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise Problem(
+                415, "send a form: multipart/form-data with a part named file, as `curl -F file=@recording.wav` does"
+            )
+        stated = headers.get("content-length", "")
         if stated.isdigit() and int(stated) > self._settings.max_upload_bytes:
-            await _linger(self._request)
             raise self._too_large()
 
     async def receive(self) -> Message:
-        """The next part of it, as ASGI has it.
+        """The next part of it.
+
+        Returns:
+            As ASGI has it.
 
         Raises:
             Problem: it is too large, or too slow.
@@ -137,32 +137,29 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._request.receive()
         except TimeoutError:
+            self._ended = True  # as far as we are concerned
             seconds = self._settings.upload_seconds
-            raise Problem(_TOO_SLOW, f"the request did not arrive within {seconds:g} s", _CLOSE) from None
+            raise Problem(408, f"the request did not arrive within {seconds:g} s", _CLOSE) from None
+        self._ended = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._settings.max_upload_bytes:
             raise self._too_large()
         return message
+
+    async def linger(self) -> None:
+        """Throw away what else arrives, for a while; a client that waits to be asked for its body is not asked."""
+        if self._request.headers.get("expect", "").lower() == "100-continue" and not self._bytes:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while not self._ended:
+                    self._ended = not (await self._request.receive()).get("more_body", False)
 
     def _too_large(self) -> Problem:
         size = self._settings.max_upload_bytes / MIB
         return Problem(
             413, f"the request is larger than {size:g} MiB; send a shorter recording, or one that is compressed", _CLOSE
         )
-
-
-async def _linger(request: Request) -> None:
-    """Throw away what else arrives, for a while; a client that waits to be asked for its body is not asked."""
-    if request.headers.get("expect", "").lower() == "100-continue":
-        return
-    try:
-        async with asyncio.timeout(_LINGER):
-            while True:
-                message = await request.receive()
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
 
 
 async def _kept(items: list[tuple[str, Any]], folder: Path) -> Form:

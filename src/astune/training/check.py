@@ -18,6 +18,7 @@ from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
 from astune.methods import Method, parse_method
+from astune.methods.base import refuse_pooling
 from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
 from astune.training.augmentation_settings import refuse_unusable_augmentations
@@ -95,6 +96,8 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
             return None
 
     method = attempt(lambda: parse_method(config.method))
+    if method and "pooling" not in unusable:
+        attempt(lambda: refuse_pooling(method, config.pooling))
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data, config.data_options))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     if parts and "class_weights" not in unusable:

@@ -294,13 +294,19 @@ def _mix(weights: Tensor, setup: Setup, stage: Stage, targets: Tensor, choice: C
     if setup.accelerator.is_main_process:
         norm = model.sites.norm
         scale, shift = norm.weight.detach().cpu(), norm.bias.detach().cpu()
-        found = [fit_mixture(levels, scale, shift, targets[some], choice, len(model.labels))]
+        found = [fit_mixture(levels, scale, shift, targets[some], choice, len(model.labels), model.normalised)]
     with torch.no_grad():
         weights.copy_(torch.as_tensor(broadcast_object_list(found)[0]))
 
 
 def fit_mixture(
-    levels: Tensor, scale: Tensor, shift: Tensor, targets: Tensor, choice: Choice, classes: int
+    levels: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    targets: Tensor,
+    choice: Choice,
+    classes: int,
+    normalised: Callable[[Tensor], Tensor] = lambda pooled: pooled,
 ) -> list[float]:
     """Weights of a mixture of levels, before softmax, fitted together with a head that is then forgotten.
 
@@ -314,6 +320,7 @@ def fit_mixture(
         targets: (clips, ...), as the task encodes them.
         choice: of the task and the class weights.
         classes: how many there are.
+        normalised: what the head is given of a mixture, (clips, d) both.
 
     Returns:
         One number for each level.
@@ -324,7 +331,7 @@ def fit_mixture(
     weights = None if choice.class_weights is None else choice.class_weights.cpu().double()
 
     def mixed() -> Tensor:
-        return torch.einsum("l,nld->nd", mixing.softmax(0), every) * factor + offset
+        return normalised(torch.einsum("l,nld->nd", mixing.softmax(0), every) * factor + offset)
 
     with torch.no_grad():
         deviation, mean = torch.std_mean(mixed(), dim=0, correction=0)

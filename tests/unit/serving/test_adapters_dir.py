@@ -11,12 +11,13 @@ from threading import Event
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from astune.errors import ConfigError
 from astune.serving import ServeSettings
 from tests.serving_parts import Alone, Client, running, write_adapter, write_recordings
 
-TOKEN = "a token of some length"
+TOKEN = "a token of some length"  # noqa: S105 - of this test
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 _FOREVER = 60.0  # seconds that a test waits at most
 
@@ -158,8 +159,10 @@ def test_clients_with_the_token_add_replace_and_delete(
 @pytest.mark.parametrize(
     "given", [None, "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9".encode()]
 )
-def test_without_the_token_nothing_changes(given: Any, client: Client, adapters: dict[str, Path], folder: Path) -> None:
-    headers = {} if given is None else {"Authorization": given}
+def test_without_the_token_nothing_changes(
+    given: str | bytes | None, client: Client, adapters: dict[str, Path], folder: Path
+) -> None:
+    headers: dict[str, Any] = {} if given is None else {"Authorization": given}
     answer = client.put("/v1/adapters/songs", files=files_of(adapters["frogs"]), headers=headers)
     assert answer.status_code == client.delete("/v1/adapters/songs", headers=headers).status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -250,7 +253,7 @@ def test_settings_that_cannot_be_used(tmp_path: Path, adapters: dict[str, Path])
     ):
         pass
     with pytest.raises(ConfigError, match="at least 8 characters"):
-        ServeSettings(token="short")
+        ServeSettings(token=SecretStr("short"))
 
 
 def test_a_service_without_adapters_says_so(tmp_path: Path, recordings: dict[str, Path]) -> None:

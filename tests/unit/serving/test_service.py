@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
-import time
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
-import soundfile
 
 from astune.inference.findings import Findings
 from astune.inference.request import Request
@@ -108,20 +102,19 @@ def test_fifty_clients_on_five_adapters_each_get_what_their_adapter_alone_gives(
 
     def ask(number: int) -> None:
         with Client(base_url=client.base_url, timeout=120) as own:
-            for turn in range(3):
-                path = files[(number + turn) % len(files)]
-                mine = [names[(number + step) % len(names)] for step in range(1 + number % 3)]
-                zero = ["0", *(f"{name}-0=0" for name in mine)]
-                found = own.classify(path, adapter=mine, top_k=100, threshold=zero)
-                assert list(found["results"]) == mine
-                for name in mine:
-                    assert scores(found["results"][name]) == pytest.approx(expected[name, path], abs=TOLERANCE)
+            path = files[number % len(files)]
+            mine = [names[(number + step) % len(names)] for step in range(1 + number % 3)]
+            zero = ["0", *(f"{name}-0=0" for name in mine)]
+            found = own.classify(path, adapter=mine, top_k=100, threshold=zero)
+            assert list(found["results"]) == mine
+            for name in mine:
+                assert scores(found["results"][name]) == pytest.approx(expected[name, path], abs=TOLERANCE)
 
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(ask, range(50)))
     after = client.counters()
     counted = "astune_requests_total,method=POST,route=/v1/classify,status=200"
-    assert after[counted] - before.get(counted, 0) == 150
+    assert after[counted] - before.get(counted, 0) == 50
     batches, rows = (
         after[f"astune_batch_rows_{kind}"] - before[f"astune_batch_rows_{kind}"] for kind in ("count", "sum")
     )
@@ -228,7 +221,7 @@ def test_what_is_no_recording(content: bytes, client: Client) -> None:
     before = client.counters()["astune_decode_failures_total"]
     message = client.classify(content, status=422, adapter="birds")["error"]["message"]
     assert message.startswith("sound.wav: ")
-    assert "/tmp" not in message
+    assert tempfile.gettempdir() not in message
     assert client.counters()["astune_decode_failures_total"] == before + 1
 
 

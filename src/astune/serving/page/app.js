@@ -139,13 +139,15 @@ async function analyse() {
       await analyseOne(sound, asked, running.signal);
     }
     if (sounds.length > 1) announce(`${number(sounds.length, "sound")} done${failures(sounds)}`);
-  } catch {
+  } catch (fault) {
+    if (!running.signal.aborted) throw fault;
     announce("Stopped.");
     sounds.filter((sound) => sound.madeWith !== JSON.stringify(asked)).forEach((sound) => sound.say("stopped"));
+  } finally {
+    running = null;
+    byId("stop").hidden = byId("progress").hidden = true;
+    refresh();
   }
-  running = null;
-  byId("stop").hidden = byId("progress").hidden = true;
-  refresh();
 }
 
 function failures(sounds) {

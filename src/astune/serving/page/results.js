@@ -5,10 +5,13 @@ import { table, WRITERS } from "./tables.js";
 import { length, number, score } from "./words.js";
 
 /** How the scores of a recording were made, in words. */
-function heard({ seconds, heard_seconds: of, windows, pool }) {
+function heard(seconds, { heard_seconds: of, window_count: windows, pool }) {
   if (windows > 1) return `The ${pool} of ${number(windows, "window")} over ${length(of)}.`;
   return seconds - of > 0.011 ? `Of the first ${length(of)} of ${length(seconds)}.` : `Of all ${length(seconds)}.`;
 }
+
+/** A remark of the server without the word that the command line puts before it. */
+const sentence = (note) => note.replace(/^Note: (.)/, (_, first) => first.toUpperCase()).replace(/[^.]$/, "$&.");
 
 function bar({ label, score: value }, threshold) {
   const fill = element("span", { class: "fill" });
@@ -42,8 +45,8 @@ export function card(answer, name, info) {
     "article", { class: "card", "aria-label": `Labels by ${name}` },
     element("h3", { dir: "auto" }, name),
     bars.length ? element("ol", { class: "scores" }, bars) : element("p", {}, "No label reaches its threshold."),
-    element("p", { class: "quiet" }, heard(result.heard)),
-    ...result.notes.map((note) => element("p", { class: "quiet" }, note.replace(/^Note: /, ""))),
+    element("p", { class: "quiet" }, heard(answer.seconds, result)),
+    ...result.notes.map((note) => element("p", { class: "quiet" }, sentence(note))),
     downloads(answer, name, "labels", "Save labels as"),
   );
 }

@@ -39,9 +39,9 @@ const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"
 const commas = (cells) => `${cells.map((cell) => quoted(String(cell))).join(",")}\n`;
 const tabs = (cells) => `${cells.map((cell) => printable(String(cell))).join("\t")}\n`;
 
-function csv({ file, rows, heard, pool }) {
+function csv({ file, rows, seconds, result, pool }) {
   const known = [
-    shortest(heard.seconds, 3), shortest(heard.heard_seconds, 3), heard.windows, shortest(heard.window, 6), shortest(heard.hop, 6), pool,
+    shortest(seconds, 3), shortest(result.heard_seconds, 3), result.window_count, shortest(result.window, 6), shortest(result.hop, 6), pool,
   ];
   const cells = (row) => [file, shortest(row.start, 6), shortest(row.end, 6), row.label, shortest(row.score, 6), ...known];
   return commas(COLUMNS) + rows.map((row) => commas(cells(row))).join("");
@@ -51,9 +51,9 @@ function audacity({ rows }) {
   return rows.map((row) => tabs([fixed(row.start, 6), fixed(row.end, 6), row.label])).join("");
 }
 
-function raven({ file, rows, heard, pool, rate }) {
+function raven({ file, rows, result, pool, rate }) {
   const highest = Number(Math.min(HIGHEST, rate / 2).toPrecision(6));
-  const known = [fixed(heard.heard_seconds, 3), heard.windows, pool];
+  const known = [fixed(result.heard_seconds, 3), result.window_count, pool];
   const cells = (row, place) => [
     place + 1, "Spectrogram 1", 1, fixed(row.start, 6), fixed(row.end, 6), 0, highest, file, file.split("/").at(-1), row.label,
     fixed(row.score, 6), ...known,
@@ -74,8 +74,8 @@ export function table(answer, name, kind) {
   const rows = {
     events: () => result.events.map(({ onset, offset, label, score }) => ({ start: onset, end: offset, label, score })),
     windows: () => result.windows.flatMap(({ start, end, labels }) => labels.map((one) => ({ start, end, ...one }))),
-    labels: () => result.labels.map((one) => ({ start: 0, end: result.heard.heard_seconds, ...one })),
+    labels: () => result.labels.map((one) => ({ start: 0, end: result.heard_seconds, ...one })),
   }[kind]();
-  const pool = kind === "labels" ? result.heard.pool : ""; // windows and events are not pooled
-  return { file: answer.file, rows, heard: result.heard, pool, rate: answer.sampling_rate };
+  const pool = kind === "labels" ? result.pool : ""; // windows and events are not pooled
+  return { file: answer.file, seconds: answer.seconds, rate: answer.sampling_rate, result, rows, pool };
 }

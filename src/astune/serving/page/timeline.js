@@ -11,6 +11,7 @@ const ZOOMS = [1, 2, 4, 8];
 const SAME = 1e-6; // seconds
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600]; // seconds between two marks of the axis
 const MARKS = 6; // at most, in the width of the page
+const LAST_MARK = 0.9; // share of the width: later ones would be cut
 
 /** Labels with what each scores, those that come highest first. */
 function lanesOf({ windows = [], events = [] }) {
@@ -37,6 +38,14 @@ function stepsOf({ windows = [], events = [] }) {
   return events.map((event) => ({ start: event.onset, end: event.offset, labels: labels(event) }));
 }
 
+/** What the drawing means. */
+function key({ windows, events }) {
+  const parts = [];
+  if (windows) parts.push(element("span", {}, "score of a window, by its height"));
+  if (events) parts.push(element("span", { class: "event" }, "event"));
+  return element("p", { class: "key quiet", "aria-hidden": "true" }, parts);
+}
+
 /** The timeline of one adapter. `player` has `play(seconds)`, `toggle()` and `time`. */
 export class Timeline {
   constructor(answer, name, player) {
@@ -55,7 +64,7 @@ export class Timeline {
     this.element = element(
       "article", { class: "timeline", "aria-label": `Timeline by ${name}` },
       element("div", { class: "row" }, element("h3", { dir: "auto" }, name), this.#zoom()),
-      ...(this.lanes.length ? [element("div", { class: "scroller" }, this.slider), this.readout, this.#more()] : [element("p", {}, "Nothing reaches the threshold.")]),
+      ...(this.lanes.length ? [element("div", { class: "scroller" }, this.slider), key(result), this.readout, this.#more()] : [element("p", {}, "Nothing reaches the threshold.")]),
       ...tables,
     );
     this.#fill();
@@ -72,7 +81,7 @@ export class Timeline {
 
   #axis() {
     const step = STEPS.find((one) => this.seconds / one <= MARKS) ?? this.seconds / MARKS;
-    const marks = Array.from({ length: Math.floor(this.seconds / step) + 1 }, (_, n) => {
+    const marks = Array.from({ length: Math.floor((this.seconds * LAST_MARK) / step) + 1 }, (_, n) => {
       const mark = element("span", {}, clock(n * step).replace(/\.0$/, ""));
       mark.style.left = `${(100 * n * step) / this.seconds}%`;
       return mark;
