@@ -26,11 +26,14 @@ def measure(
     rounds: Annotated[int | None, typer.Option(min=1, help="In which contestants take turns.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of each contestant a round.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of each contestant.")] = 1,
+    device: Annotated[
+        str, typer.Option(help="Where it computes, such as cuda; for benchmarks that can choose.")
+    ] = "cpu",
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all rounds to this file.")] = None,
 ) -> None:
     """Measure what we claim about speed and memory; fails only where contestants do not compute the same."""
-    chosen = _chosen(name)
-    options = Options(backbone, rounds, steps, threads)
+    chosen = _chosen(name, device)
+    options = Options(backbone, rounds, steps, threads, device)
     console = Console(highlight=False)
     console.width = console.width if console.is_terminal else _NARROWEST
     machine = environment(threads)
@@ -51,12 +54,15 @@ def measure(
     _refuse(wrong)
 
 
-def _chosen(name: str | None) -> list[Benchmark]:
-    if name is None:
-        return [benchmark for benchmark in BENCHMARKS.values() if not benchmark.slow]
-    if name not in BENCHMARKS:
+def _chosen(name: str | None, device: str) -> list[Benchmark]:
+    if name is not None and name not in BENCHMARKS:
         raise ConfigError(unknown("benchmark", name, BENCHMARKS))
-    return [BENCHMARKS[name]]
+    chosen = [one for one in BENCHMARKS.values() if not one.slow] if name is None else [BENCHMARKS[name]]
+    fixed = [one.name for one in chosen if not one.any_device]
+    if device != "cpu" and fixed:
+        able = ", ".join(one.name for one in BENCHMARKS.values() if one.any_device)
+        raise ConfigError(f"--device {device}: {', '.join(fixed)} measures the CPU alone; name one of: {able}")
+    return chosen
 
 
 def _refuse(wrong: list[str]) -> None:

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from benchmarks import front_end, inference, linear_probe, one_clip, recipe, scale, serving, timeline, train_step
+from benchmarks import (
+    adapters,
+    front_end,
+    inference,
+    linear_probe,
+    one_clip,
+    recipe,
+    scale,
+    serving,
+    timeline,
+    train_step,
+)
 
 BENCHMARKS = {
     module.BENCHMARK.name: module.BENCHMARK
-    for module in (train_step, front_end, linear_probe, inference, one_clip, timeline, scale, serving, recipe)
+    for module in (
+        train_step,
+        front_end,
+        linear_probe,
+        inference,
+        one_clip,
+        adapters,
+        timeline,
+        scale,
+        serving,
+        recipe,
+    )
 }

@@ -35,6 +35,7 @@ class Options:
     rounds: int | None = None
     steps: int | None = None
     threads: int = 1
+    device: str = "cpu"
 
     def plan(self, rounds: int, steps: int, warm_up: int = 1) -> Plan:
         """A plan, of a benchmark's own numbers where the command line has none.
@@ -118,6 +119,8 @@ class Benchmark:
     run: Callable[[Options], Iterator[Report]]
     slow: bool = False
     """Whether it takes hours; such a one is run only by its name."""
+    any_device: bool = False
+    """Whether it can measure another device than the CPU."""
 
 
 def environment(threads: int) -> dict[str, str]:

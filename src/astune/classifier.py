@@ -16,6 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from astune import adapter_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference, refuse_other_shapes
 from astune.backbone import Backbone, load_backbone
+from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import at_revision
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
@@ -97,7 +98,7 @@ class AudioClassifier(Summarised, nn.Module):
             backbone.release()
             raise
         self.modules_by_place = attached.modules
-        self.added = _tree(attached.modules)
+        self.added = attached.tree()
         """What the method added; the names of its parameters and buffers are those of the adapter file."""
         self.head = nn.Linear(self.sites.width, len(self.labels))
         self._counted_backbone_names = attached.backbone_parameters
@@ -420,35 +421,3 @@ class AudioClassifier(Summarised, nn.Module):
         )  # fmt: skip
         plain.front_end, plain.head, plain.thresholds = self.front_end, merged.head, dict(self.thresholds)
         return plain.train(self.training)
-
-
-def loaded_backbone(backbone: object) -> Backbone:
-    """A backbone, where anything may have been given.
-
-    Args:
-        backbone: whatever was given as one.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if isinstance(backbone, Backbone):
-        return backbone
-    if isinstance(backbone, nn.Module):
-        raise ConfigError(
-            f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
-        )
-    raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
-
-
-def _tree(modules: dict[str, nn.Module]) -> nn.Module:
-    """Hang modules at dotted paths, so that their parameters are named by place."""
-    root = nn.Module()
-    for path, module in modules.items():
-        node = root
-        *parents, last = path.split(".")
-        for name in parents:
-            if name not in dict(node.named_children()):
-                node.add_module(name, nn.Module())
-            node = node.get_submodule(name)
-        node.add_module(last, module)
-    return root

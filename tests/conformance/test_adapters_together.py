@@ -128,7 +128,8 @@ def test_rows_of_one_method_may_be_one_batch(
 
     original = Shells.stacked_logits
     monkeypatch.setattr(Shells, "stacked_logits", counted)
-    monkeypatch.setattr(adapter_set, "stacks_adapters", lambda _: True)
+    assert not together.stacks_rows  # a CPU gains nothing
+    monkeypatch.setattr(together, "stacks_rows", True)
     monkeypatch.setattr(adapter_set, "_SMALL", 1)
     for number, spec in enumerate(SPECS):  # a second adapter of each kind, with more labels
         twin = adapter(number + 12 * len(SPECS), spec, classes=7, pooling=adapters[number].config.pooling)
@@ -139,7 +140,7 @@ def test_rows_of_one_method_may_be_one_batch(
         together.batch_size = size
         found = together.scores(features, names)
         assert sum(stacked) > len(SPECS)
-        monkeypatch.setattr(adapter_set, "stacks_adapters", lambda _: False)
+        monkeypatch.setattr(together, "stacks_rows", False)
         expected = together.scores(features, names)
         for name, one, other in zip(names, found, expected, strict=True):
             np.testing.assert_allclose(one, other, atol=MOST_APART, rtol=0, err_msg=SPECS[int(name.split()[0])])

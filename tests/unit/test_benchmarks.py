@@ -20,7 +20,7 @@ from astune.errors import AstuneError, ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
+    from benchmarks import adapters, front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
@@ -209,6 +209,26 @@ def test_stages_of_scale_do_what_they_say(tmp_path: Path) -> None:
     report = scale.report(outcomes)
     assert len(report.rows) == len(scale.STAGES)
     assert all(check.holds for check in report.checks), report.checks
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet implemented the batching rule")
+def test_adapters_are_loaded_and_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 3
+    assert adapters.write(tmp_path, TINY, count) > 30_000
+    few, many = (after_one_step(adapters.loaded(str(tmp_path), number)).evidence for number in (1, count))
+    assert torch.equal(few["scores"], many["scores"])
+    assert 50 < few["loaded"] <= many["resident"] * 1.5
+    monkeypatch.setattr(adapters, "_ROWS", (2, 4))
+    monkeypatch.setattr(adapters, "_ADAPTERS", (1, 4))
+    evidence = after_one_step(adapters.mixed(TINY, "lora", "cpu", "float32", 2)).evidence
+    assert {key for key in evidence if "apart" not in key} == {"2 1", "4 1", "4 4"}
+    assert evidence["4 4"].shape == (2, 2)
+    assert max(float(value) for key, value in evidence.items() if "apart" in key) < 1e-5
+
+
+def test_a_device_is_for_benchmarks_that_can_choose() -> None:
+    with pytest.raises(ConfigError, match="--device cuda: timeline measures the CPU alone; name one of: adapters"):
+        measure("timeline", device="cuda")
 
 
 def test_contestants_run_in_processes_of_their_own() -> None:

@@ -264,6 +264,24 @@ class Backbone(Summarised, nn.Module):
             )
 
 
+def loaded_backbone(backbone: object) -> Backbone:
+    """A backbone, where anything may have been given.
+
+    Args:
+        backbone: whatever was given as one.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(backbone, Backbone):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        raise ConfigError(
+            f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
+        )
+    raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
+
+
 def whole_frames(max_length: object) -> int:
     """An input length as Python's own number.
 

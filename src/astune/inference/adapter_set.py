@@ -11,6 +11,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from astune.adapter import Adapter
@@ -95,6 +95,8 @@ class AdapterSet(Summarised):
         else:
             self._active = self._of_adapter(read_adapter(adapter), backbone, chosen, precision, name)
         self._adapters: Mapping[str, LoadedAdapter] = MappingProxyType({name: self._active.adapter})
+        self.stacks_rows = stacks_adapters(self.device)
+        """Whether rows of different adapters go through the model in one batch, or adapter by adapter."""
 
     def _of_classifier(
         self,
@@ -255,7 +257,7 @@ class AdapterSet(Summarised):
         _refuse_taken(name, self._adapters)
         value = read_adapter(adapter)
         self._shells.refuse_misfit(value)
-        loaded = LoadedAdapter.of(value, name, self.device)
+        loaded = LoadedAdapter.of(value, name, self.device, self._adapters.values())
         with self._lock:
             _refuse_taken(name, self._adapters)
             self._adapters = MappingProxyType({**self._adapters, name: loaded})
@@ -371,8 +373,11 @@ class AdapterSet(Summarised):
         with evaluating(model), torch.inference_mode(), self.arithmetic.products(), self.arithmetic.computing():
             placed = self.arithmetic.place(features)
             if shells is not None and any(one is not first for one in adapters):
-                rows = [logits.float().cpu() for logits in shells.stacked_logits(adapters, placed)]
-                return [one.task.activate(row[None]).numpy()[0] for one, row in zip(adapters, rows, strict=True)]
+                rows = shells.stacked_logits(adapters, placed)
+                values = torch.cat(rows).float().cpu()  # once: each copy from a GPU waits for its kernels
+                ends = np.cumsum([len(row) for row in rows]).tolist()
+                own = [values[None, end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
+                return [one.task.activate(row).numpy()[0] for one, row in zip(adapters, own, strict=True)]
             if first is active.adapter or shells is None:
                 logits = cast(Tensor, model(placed).logits).float().cpu()
             else:

@@ -16,7 +16,7 @@ from astune.features import rounded_features
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Self
 
     from numpy.typing import NDArray
@@ -68,21 +68,23 @@ class LoadedAdapter:
     """By the names of the file, on the device that computes; empty for a classifier in memory."""
 
     @classmethod
-    def of(cls, adapter: Adapter, name: str, device: torch.device) -> Self:
+    def of(cls, adapter: Adapter, name: str, device: torch.device, others: Iterable[LoadedAdapter] = ()) -> Self:
         """Copy an adapter.
 
         Args:
             adapter: any.
             name: under which it is known.
             device: that computes.
+            others: that are loaded already; those with an equal front end share it, because its filters are half as large as an adapter.
 
         Raises:
             ConfigError: its task is unknown.
         """
         config = adapter.config
         tensors = own_copies(adapter.tensors, device)
+        front_end = next((one.front_end for one in others if one.front_end == config.front_end), config.front_end)
         return cls(
-            AdapterInfo.of(config, name), task_named(config.task), config.front_end, adapter.name, config, Kind.of(config), tensors
+            AdapterInfo.of(config, name), task_named(config.task), front_end, adapter.name, config, Kind.of(config), tensors
         )  # fmt: skip
 
     @classmethod

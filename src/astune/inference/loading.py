@@ -12,8 +12,9 @@ from torch import nn
 from astune import adapter_file
 from astune.adapter import Adapter
 from astune.backbone import load_backbone
+from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import is_hub_id
-from astune.classifier import AudioClassifier, loaded_backbone
+from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic
 from astune.errors import AdapterError, ConfigError, unknown
 from astune.names import Precision

@@ -97,6 +97,19 @@ class Attachment:
     backbone_parameters: set[str] = field(default_factory=set)
     """Names of the backbone's own parameters that it trains, beside the final LayerNorm."""
 
+    def tree(self) -> nn.Module:
+        """The new modules as one, each at its place, so that parameters are named by place."""
+        root = nn.Module()
+        for path, module in self.modules.items():
+            node = root
+            *parents, last = path.split(".")
+            for name in parents:
+                if name not in dict(node.named_children()):
+                    node.add_module(name, nn.Module())
+                node = node.get_submodule(name)
+            node.add_module(last, module)
+        return root
+
 
 class Method(Validated):
     """Base of all methods. Subclasses add fields, :meth:`places` and :meth:`attach`."""
