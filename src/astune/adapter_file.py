@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -20,7 +20,7 @@ from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)  # the last for what a norm counts
 _CARD_MARK = "library_name: astune"
 _ANSWERS = {
     "peft_type": "this is an adapter of astune, and not of PEFT. Load it with astune.Predictor(FOLDER), or write one that PEFT "
@@ -130,7 +131,7 @@ def _text(path: Path) -> str:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(_text(path)))
+        return dict(json_value(_text(path)))
     except (ValueError, TypeError):
         return {}
 
@@ -167,6 +168,9 @@ def read(name_or_path: str | Path) -> Adapter:
         tensors = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
+    strange = [f"{name} holds {tensor.dtype}" for name, tensor in tensors.items() if tensor.dtype not in _DTYPES]
+    if strange:
+        raise AdapterError(f"{files[WEIGHTS]} cannot be used: {strange[0]}; save the adapter again, in torch.float32")
     refuse_unsound(tensors, f"{files[WEIGHTS]} cannot be used")
     return Adapter(config, tensors, str(name_or_path))
 
@@ -184,14 +188,14 @@ def read_config(path: Path) -> AdapterConfig:
         AdapterError: it is damaged, or was written by a newer version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
+        record = json_value(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
             raise AdapterError(
                 f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune"
             )
         return AdapterConfig(**record)
-    except (ValueError, KeyError, TypeError) as fault:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, ValidationError):
             fault = ValueError(
                 "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors())

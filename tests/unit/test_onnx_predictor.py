@@ -241,6 +241,18 @@ def _no_object(path: Path) -> None:
     onnx.save(model, path)
 
 
+def _deep(path: Path) -> None:
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"astune": "[" * 100_000})
+    onnx.save(model, path)
+
+
+def _endless(path: Path) -> None:
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"astune": '{"format": 1e999}'})
+    onnx.save(model, path)
+
+
 def _missing(path: Path) -> None:
     path.unlink()
 

@@ -10,7 +10,6 @@ variance, and its weight and bias are multiplied into the dense layer, which is 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from astune.classifier import AudioClassifier
 from astune.console import say
 from astune.errors import AdapterError, ConfigError, listing
 from astune.export.as_peft import HEAD, HEAD_FACTS, PREFIX
+from astune.json_text import json_value
 from astune.methods.base import Method, Sum, layers_text
 from astune.methods.bitfit import BitFit
 from astune.methods.lora import LoRA
@@ -142,7 +142,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         AdapterError: it is damaged, of another method, or says something that is not read.
     """
     try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
+        record = dict(json_value(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as fault:
         raise AdapterError(f"{path} is no configuration of PEFT's: {fault}") from fault
     if "format_version" in record:
@@ -174,7 +174,7 @@ def _read_facts(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json_value(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as fault:
         raise AdapterError(f"{path} is damaged: {fault}") from fault
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,13 @@ class Shells:
         self._lock = Lock()
         self._idle: dict[Kind, list[_Shell]] = {}
         self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which have a lock and shells of their own."""
+        return {name: value for name, value in vars(self).items() if name not in {"_lock", "_idle"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock(), _idle={})
 
     @property
     def backbone(self) -> Backbone:
