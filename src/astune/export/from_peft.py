@@ -23,7 +23,7 @@ from transformers import ASTForAudioClassification
 
 from astune.adapter_file import refuse_unsound
 from astune.backbone import load_backbone, load_config
-from astune.backbone.hub import find_files
+from astune.backbone.hub import at_revision, find_files, is_hub_id
 from astune.backbone.load import load_classifier
 from astune.backbone.sites import current_name, our_name
 from astune.classifier import AudioClassifier
@@ -114,7 +114,7 @@ def import_peft(
     files = find_files(str(folder), [_CONFIG], [_WEIGHTS, _FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
     record, facts = _read_config(files[_CONFIG]), _read_facts(files.get(HEAD_FACTS))
     content = _sorted(_read_weights(files, str(folder)))
-    name = str(backbone or facts.get("backbone") or record.get("base_model_name_or_path") or "")
+    name = str(backbone or facts.get("backbone") or _adapted(record))
     if not name:
         raise ConfigError(f"{folder} does not say which model it adapts; give backbone")
     fitted = _fitted(name, max_length or facts.get("max_length"), content.backbone.pop("embeddings.positions", None))
@@ -163,6 +163,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     if faults:
         raise AdapterError(listing(faults, f"{path} cannot be imported"))
     return record
+
+
+def _adapted(record: Mapping[str, Any]) -> str:
+    """The model that was adapted, as PEFT names it; empty where it does not."""
+    name, revision = str(record.get("base_model_name_or_path") or ""), record.get("revision")
+    return at_revision(name, revision) if revision and is_hub_id(name) else name
 
 
 def _read_facts(path: Path | None) -> dict[str, Any]:
