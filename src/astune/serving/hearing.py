@@ -57,8 +57,8 @@ def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> 
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """What hears recordings: threads that decode them and the queue of the model."""
+class RecordingScorer:
+    """Threads that decode recordings, and the queue of the model that scores their windows."""
 
     decoders: Decoders
     batcher: Batcher

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astune.inference.timeline import Timeline
 
 
-class Question(Validated):
+class FormFields(Validated):
     """The fields of a form beside its files."""
 
     adapter: tuple[str, ...] = Field(
