@@ -33,7 +33,6 @@ from astune.inference.inputs import expand
 from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
 from astune.inference.onnx_predictor import OnnxPredictor
 from astune.json_text import json_text
-from astune.names import FRAME, HOP
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def translated(model: AudioClassifier) -> ModelProto:
         The graph, weights inside.
     """
     plain = model.merge_and_unload() if model.method.mergeable else model
-    return as_onnx(WaveformScorer(plain).eval(), (model.front_end.max_length - 1) * HOP + FRAME)
+    return as_onnx(WaveformScorer(plain).eval(), model.front_end.samples)
 
 
 def as_onnx(module: nn.Module, samples: int) -> ModelProto:
