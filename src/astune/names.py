@@ -41,6 +41,9 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
 
+Pool = Literal["mean", "max", "first"]
+"""How scores of windows become those of the recording."""
+
 ADAPTER_WEIGHTS, ADAPTER_CONFIG, ADAPTER_GRAPH = "adapter_model.safetensors", "adapter_config.json", "model.onnx"
 """Files of an adapter folder; the last one is there where it was exported into it."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from astune.errors import ConfigError, NumericalError, unknown
 from astune.inference.events import Event, Finder, Thresholds
+from astune.names import Pool
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, some
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from astune.inference.windows import Hearing, Windows
 
     OnWindow: TypeAlias = Callable[[str, float], object]
-
-Pool = Literal["mean", "max", "first"]
-"""How scores of windows become those of the recording."""
 
 _ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to samples at 16 kHz
 
