@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from astune.inference.inputs import Expanded
     from astune.inference.labeller import Labeller
     from astune.inference.prediction import Prediction
+    from astune.inference.request import Request
     from astune.inference.result_folder import ResultFolder
     from astune.inference.timeline import OnWindow
     from astune.inference.workers import Question, Workers
@@ -191,8 +192,7 @@ def predict(
     by_window = window is not None or hop is not None or bool(threshold) or events
     tables = by_window or table is not None or output_dir is not None
     _refuse(events, by_window, tables, {"top-k": top_k, "pool": pool, "json": as_json or None, **about_events})
-    found = expand(files)
-    writer = WRITERS[table or "csv"]
+    found, writer = expand(files), WRITERS[table or "csv"]
     if output_dir is None and tables and not writer.several and len(found.paths) > 1:
         raise ConfigError(f"--format {table} has a file for each recording; give --output-dir")
     shared = Workers(adapter, backbone, device, precision, threads, count=workers, ray=ray) if workers or ray else None
@@ -209,9 +209,7 @@ def predict(
     lower = thresholds_of(low or (), predictor.labels)
     kind: Any = "events" if events else "windows" if by_window else "recordings"
     asked = Request(kind, window, hop, top_k, pool or "mean", high, lower, min_length or 0.0, merge_gap or 0.0)
-    request = asked.settled(predictor)
-    for note in filter(None, (asked.note(predictor), asked.threshold_note(predictor))):
-        say(note)
+    request = _settled(asked, predictor)
     ask = _asking(predictor, Question(request, labels=not tables), shared, ordered=output_dir is None)
     told: Sequence[Prediction | Findings]
     if not tables:
@@ -219,15 +217,20 @@ def predict(
     elif output_dir is None:
         told = _print_table(ask, writer, found.paths)
     else:
-        settings = {
-            **predictor.identity,
-            "format": table or "csv",
-            "precision": predictor.precision,
-            **request.record(),
-        }
-        folder = opened(Path(output_dir), settings, writer, found.paths)
+        about = {"format": table or "csv", "precision": predictor.precision, **request.record()}
+        folder = opened(Path(output_dir), {**predictor.identity, **about}, writer, found.paths)
         told = _write_tables(ask, folder, found.paths)
     _end(predictor, told, found)
+
+
+def _settled(asked: Request, predictor: Labeller) -> Request:
+    """A request with what it leaves open, which is said."""
+    from astune.console import say
+
+    request = asked.settled(predictor)
+    for note in filter(None, (asked.note(predictor), asked.threshold_note(predictor))):
+        say(note)
+    return request
 
 
 def _end(predictor: Labeller, told: Sequence[Prediction | Findings], found: Expanded) -> None:

@@ -311,10 +311,7 @@ def dataset_of(
         DataError: a label cannot be used, or two of them are one in two spellings; all faults at once.
     """
     ordered = sorted(clips, key=lambda clip: clip.name)
-    first: dict[str, str] = {}
-    for clip in ordered:
-        for label in clip.labels:
-            first.setdefault(label, clip.name)
+    first = _first_clips(ordered)
     clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
     groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
     ordered = _cleaned_clips(ordered, clean, groups)
@@ -345,6 +342,15 @@ def dataset_of(
         task,
         window=window,
     )
+
+
+def _first_clips(clips: Iterable[Clip]) -> dict[str, str]:
+    """The name of the first clip of each label."""
+    first: dict[str, str] = {}
+    for clip in clips:
+        for label in clip.labels:
+            first.setdefault(label, clip.name)
+    return first
 
 
 def _impossible(
