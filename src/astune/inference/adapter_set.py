@@ -360,9 +360,7 @@ class AdapterSet(Summarised):
 
     def _stacks(self, adapter: LoadedAdapter) -> bool:
         """Whether it shares batches with others of its kind; a large one would be copied for each row."""
-        return (
-            stacks_adapters(self.device) and self._shells is not None and adapter.bytes <= self._shells.bytes // _SMALL
-        )
+        return self.stacks_rows and self._shells is not None and adapter.bytes <= self._shells.bytes // _SMALL
 
     def _computed(
         self, adapters: Sequence[LoadedAdapter], active: _Active, features: Tensor
