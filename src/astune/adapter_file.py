@@ -189,6 +189,10 @@ def read_config(path: Path) -> AdapterConfig:
     """
     try:
         record = json_value(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
+        if "peft_type" in record and "format_version" not in record:
+            raise AdapterError(
+                f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"
+            )
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
             raise AdapterError(

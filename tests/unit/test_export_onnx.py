@@ -220,6 +220,8 @@ def test_an_adapter_trained_in_bfloat16_is_said_to_be(tmp_path: Path) -> None:
         ({"int9": True}, "unknown option of the format onnx 'int9'; choose one of: int8, clips; did you mean 'int8'"),
         ({"format": "peft", "int8": True}, "int8 is no option of the format peft; it is one of onnx"),
         ({"path": "taken.onnx"}, r"taken.onnx is there already; give another path, or overwrite=True"),
+        ({"path": "graph"}, r"graph: a file of the format onnx ends in \.onnx; give graph\.onnx"),
+        ({"path": "graph.pt"}, r"ends in \.onnx; give graph\.pt\.onnx"),
         ({"path": "absent/graph.onnx"}, "absent is not a folder; make it, or give another path"),
     ],
 )
