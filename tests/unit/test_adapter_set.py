@@ -191,10 +191,9 @@ def test_names_and_inputs_must_be_as_many(predictor: Predictor) -> None:
     for one in (sounds(1), drawn(1), sounds(1)[0]):
         with pytest.raises(ConfigError, match="adapter_names has 2 names for 1 input"):
             predictor.predict(one, sampling_rate=RATE, adapter_names=["letters", "tags"])
-    with pytest.raises(ConfigError, match="adapter_names=3: give a name, or a list with one name for each input"):
-        predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=3)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"adapter_names has \['tags'\]; give a name"):
-        predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=[["tags"]])  # type: ignore[list-item]
+    for strange in (3, [["tags"]]):
+        with pytest.raises(ConfigError, match=r"adapter_names(=3:| has \[).* give a name, or a list with one name"):
+            predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=strange)  # type: ignore[arg-type]
     assert predictor.predict([], adapter_names=[]) == []
     assert [row["label"] for row in predictor.predict(sounds(1)[0], sampling_rate=RATE, adapter_names=["tags"])] != []
     mixed = predictor.predictions(drawn(3), sampling_rate=RATE, adapter_names=iter(["tags", "letters", "tags"]))
@@ -412,13 +411,10 @@ def test_it_says_what_it_has(predictor: Predictor) -> None:
     assert repr(predictor).endswith("and 1 other adapter)")
 
 
-@pytest.mark.parametrize("way", ["copy", "pickle"])
-def test_a_copy_is_a_predictor_of_its_own(way: str, predictor: Predictor) -> None:
-    names, sound = list(predictor.adapters), sounds(3)
-    wanted = predictor.predict(sound, sampling_rate=RATE, adapter_names=names)
-    twin = copy.deepcopy(predictor) if way == "copy" else pickle.loads(pickle.dumps(predictor))  # noqa: S301 - our own
-    assert twin.predict(sound, sampling_rate=RATE, adapter_names=names) == wanted
-    twin.set_adapter("tags")
-    twin.delete_adapter("letters")
-    assert (list(predictor.adapters), predictor.active_adapter) == (names, "letters")
-    assert predictor.predict(sound, sampling_rate=RATE, adapter_names=names) == wanted
+def test_a_copy_is_a_predictor_of_its_own(predictor: Predictor) -> None:
+    names = list(predictor.adapters)
+    wanted = predictor.predict(sounds(3), sampling_rate=RATE, adapter_names=names)
+    for twin in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):  # noqa: S301 - our own
+        assert twin.predict(sounds(3), sampling_rate=RATE, adapter_names=names) == wanted
+        twin.delete_adapter("tags")
+    assert list(predictor.adapters) == names
