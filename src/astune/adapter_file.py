@@ -96,8 +96,11 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
         headline: what cannot be done with them.
 
     Raises:
-        AdapterError: some do.
+        AdapterError: some do, or are of a type that nothing is computed in.
     """
+    strange = [f"{name} holds {tensor.dtype}" for name, tensor in state.items() if tensor.dtype not in _DTYPES]
+    if strange:
+        raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
     names = unsound(state)
     if names:
         many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
@@ -168,9 +171,6 @@ def read(name_or_path: str | Path) -> Adapter:
         tensors = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
-    strange = [f"{name} holds {tensor.dtype}" for name, tensor in tensors.items() if tensor.dtype not in _DTYPES]
-    if strange:
-        raise AdapterError(f"{files[WEIGHTS]} cannot be used: {strange[0]}; save the adapter again, in torch.float32")
     refuse_unsound(tensors, f"{files[WEIGHTS]} cannot be used")
     return Adapter(config, tensors, str(name_or_path))
 
