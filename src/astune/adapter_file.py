@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
-from astune.errors import AdapterError
+from astune.errors import AdapterError, ConfigError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.model_card import model_card
@@ -42,19 +42,23 @@ _ANSWERS = {
 model, find neither, and quote the value; without the keys they end in a bare KeyError. Reading ignores them."""
 
 
-def write(folder: str | Path, adapter: Adapter) -> None:
+def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> None:
     """Write an adapter folder; each file appears whole or not at all, the configuration last.
 
     Args:
         folder: made if it is not there.
         adapter: what is saved.
+        overwrite: replace an adapter that is there.
 
     Raises:
         AdapterError: the adapter holds values that are not finite, or the folder is a file or holds one of the user's under the name
             of one of ours.
+        ConfigError: there is an adapter, which ``overwrite`` says to keep.
         DataError: a number among its metrics or settings is not finite.
     """
     folder = Path(folder)
+    if not overwrite and (folder / CONFIG).exists():
+        raise ConfigError(f"there is an adapter in {folder}; give another folder, or overwrite=True")
     strange = foreign_files(folder)
     if strange:
         raise AdapterError(

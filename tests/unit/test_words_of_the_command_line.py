@@ -66,6 +66,15 @@ def test_import_peft_says_what_to_do_next(
     capsys.readouterr()
     assert run(monkeypatch, "import-peft", tmp_path / "peft", "-o", tmp_path / "back") == 0
     assert f"astune predict {tmp_path / 'back'} RECORDING" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "back").iterdir()}
+    assert run(monkeypatch, "import-peft", tmp_path / "peft", "-o", tmp_path / "back") == 1
+    assert f"there is an adapter in {tmp_path / 'back'}; give another folder, or --overwrite" in one_line(capsys)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run(monkeypatch, "import-peft", tmp_path / "peft", "-o", tmp_path / "back", "--overwrite") == 0
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("verb", ["serve", "import-peft", "export", "push-to-hub"])

@@ -38,6 +38,7 @@ TaskOption = Annotated[
 MaxLength = Annotated[
     int | None, typer.Option(min=16, help="Input length in frames of 10 ms; by default the backbone's.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an adapter that is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
 
 
@@ -60,6 +61,7 @@ def import_peft(
     label: Label = None,
     task: TaskOption = None,
     max_length: MaxLength = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a LoRA adapter that PEFT trained on ASTForAudioClassification, and write it as an adapter of astune."""
@@ -67,7 +69,7 @@ def import_peft(
     from astune.export.from_peft import import_peft as read
 
     adapter = read(folder, backbone=backbone, labels=label, task=task, max_length=max_length)
-    adapter_file.write(output, adapter)
+    adapter_file.write(output, adapter, overwrite=overwrite)
     config = adapter.config
     if as_json:
         record = {"adapter": str(output), "method": config.spec, "labels": config.labels, "task": config.task}

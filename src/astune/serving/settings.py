@@ -36,6 +36,9 @@ class ServeSettings(Validated):
     )
     max_upload_mb: float = Field(100.0, gt=0, description="MiB of a request at most; beyond, status 413")
     max_seconds: float = Field(3600.0, gt=0, description="seconds of a recording at most; beyond, status 413")
+    max_input_seconds: float = Field(
+        30.0, gt=0, description="seconds that an adapter hears at a time, at most; others are not loaded"
+    )
     max_windows: int = Field(
         20_000,
         ge=1,
