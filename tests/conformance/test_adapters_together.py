@@ -172,3 +172,20 @@ def test_bfloat16_is_stored_once_and_what_is_trained_stays_float32() -> None:
         for one, given, scores in zip(adapters, sounds, mixed, strict=True):
             alone = Predictor(one, threads=1).predict(given, sampling_rate=RATE, top_k=None)
             assert as_scores(alone) == as_scores(scores)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet implemented the batching rule")
+@pytest.mark.parametrize(
+    "spec", ["lora", "bitfit", "conformer", "convpass", "prefix:tokens=4+bitfit", "dpt-25", "layermix"]
+)
+def test_stacked_rows_differ_by_rounding_in_bfloat16(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast reaches every product inside of a batch of stacked adapters."""
+    monkeypatch.setattr(adapter_set, "_SMALL", 1)
+    predictor = Predictor(adapter(0, spec, "bfloat16"), adapter_name="one", threads=1)
+    predictor.load_adapter(adapter(12, spec, "bfloat16", classes=7), "other")
+    names = ["one", "other", "other", "one"]
+    features = [predictor.features(sound(number)[:6_000], "one") for number in range(4)]
+    expected = predictor.scores(features, names)
+    predictor.stacks_rows = True
+    for one, other in zip(predictor.scores(features, names), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.01, rtol=0)

@@ -360,7 +360,9 @@ class AdapterSet(Summarised):
 
     def _stacks(self, adapter: LoadedAdapter) -> bool:
         """Whether it shares batches with others of its kind; a large one would be copied for each row."""
-        return self.stacks_rows and self._shells is not None and adapter.bytes <= self._shells.bytes // _SMALL
+        if not self.stacks_rows or self._shells is None or adapter.trains_embeddings:
+            return False
+        return adapter.bytes <= self._shells.bytes // _SMALL
 
     def _computed(
         self, adapters: Sequence[LoadedAdapter], active: _Active, features: Tensor

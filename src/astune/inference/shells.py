@@ -38,15 +38,15 @@ class _Shell:
 
 
 class _Body(nn.Module):
-    """A classifier without its head."""
+    """A classifier between its embeddings and its head."""
 
     def __init__(self, classifier: AudioClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, max_length, num_mel_bins) to (batch, d)."""
-        return self.classifier.pooled(features)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, N, d) to (batch, d)."""
+        return self.classifier.pool(self.classifier.sites.output(tokens))
 
 
 class Shells:
@@ -129,7 +129,7 @@ class Shells:
         Products with the backbone's weights are made once for all clips, and those with the adapters' own tensors as batches.
 
         Args:
-            adapters: of one kind, one for each clip.
+            adapters: of one kind, one for each clip; what they train begins behind the embeddings.
             features: (batch, max_length, num_mel_bins), on the backbone's device.
 
         Returns:
@@ -145,7 +145,8 @@ class Shells:
                 found: Tensor = functional_call(body, given, (clip[None],), tie_weights=False)
                 return found[0]
 
-            rows = vmap(pooled)(_given(shell, stacks), features)
+            # Embedded before: inside, autocast would not reach the patches' projection.
+            rows = vmap(pooled)(_given(shell, stacks), shell.model.sites.embed(features))
         return [
             F.linear(row, one.tensors["head.weight"], one.tensors["head.bias"])
             for row, one in zip(rows, adapters, strict=True)
