@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from astune.errors import AdapterError
+from astune.json_text import json_value
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 
@@ -30,7 +31,7 @@ def adapter_digest(folder: str | Path) -> str:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8-sig"))
+        record = json_value((folder / ADAPTER_CONFIG).read_text(encoding="utf-8-sig"))
         decisive = {name: value for name, value in dict(record).items() if name not in _WITHOUT_EFFECT}
         decisive["backbone"] = record["backbone"]["fingerprint"]  # wherever it is, and whatever it is called there
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())

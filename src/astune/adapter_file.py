@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -20,7 +20,7 @@ from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError
 from astune.files import save_tensors, write_text
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)  # the last for what a norm counts
 _CARD_MARK = "library_name: astune"
 _ANSWERS = {
     "peft_type": "this is an adapter of astune, and not of PEFT. Load it with astune.Predictor(FOLDER), or write one that PEFT "
@@ -95,8 +96,11 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
         headline: what cannot be done with them.
 
     Raises:
-        AdapterError: some do.
+        AdapterError: some do, or are of a type that nothing is computed in.
     """
+    strange = [f"{name} holds {tensor.dtype}" for name, tensor in state.items() if tensor.dtype not in _DTYPES]
+    if strange:
+        raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
     names = unsound(state)
     if names:
         many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
@@ -130,7 +134,7 @@ def _text(path: Path) -> str:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(_text(path)))
+        return dict(json_value(_text(path)))
     except (ValueError, TypeError):
         return {}
 
@@ -184,14 +188,18 @@ def read_config(path: Path) -> AdapterConfig:
         AdapterError: it is damaged, or was written by a newer version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
+        record = json_value(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
+        if "peft_type" in record and "format_version" not in record:
+            raise AdapterError(
+                f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"
+            )
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
             raise AdapterError(
                 f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune"
             )
         return AdapterConfig(**record)
-    except (ValueError, KeyError, TypeError) as fault:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, ValidationError):
             fault = ValueError(
                 "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors())

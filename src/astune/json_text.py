@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astune.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def json_text(content: object, indent: int | None = None, *, escaped: bool = True) -> str:
@@ -31,6 +31,25 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
     except ValueError as fault:
         place, value = next(_not_finite(content, ""), ("a number", "not finite"))
         raise DataError(f"{place} is {value}, which is no number that JSON can hold") from fault
+
+
+def json_value(text: str, of_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:  # noqa: ANN401 - what is in it
+    """JSON from elsewhere.
+
+    Args:
+        text: of a file.
+        of_pairs: makes objects of their pairs; dictionaries where None.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=of_pairs)
+    except RecursionError as fault:
+        raise ValueError("it is nested too deeply") from fault
 
 
 def _not_finite(content: object, place: str) -> Iterator[tuple[str, object]]:

@@ -158,7 +158,7 @@ def test_features_are_those_of_the_command_line(together: Predictor) -> None:
 
 def test_bfloat16_is_stored_once_and_what_is_trained_stays_float32() -> None:
     """Frozen matrices lie in bfloat16; biases that an adapter trains come with it in float32."""
-    specs = ["lora", "bitfit", "full-ft", "prefix:tokens=4+bitfit"]
+    specs = ["lora", "bitfit", "full-ft", "prefix:tokens=4+bitfit", "lora"]
     adapters = [adapter(number, spec, "bfloat16") for number, spec in enumerate(specs)]
     for first in range(len(specs)):
         order = [*range(first, len(specs)), *range(first)]
@@ -168,24 +168,8 @@ def test_bfloat16_is_stored_once_and_what_is_trained_stays_float32() -> None:
         assert predictor.precision == "bfloat16"
         names = list(map(str, range(len(specs))))
         sounds = [sound(3 * number) for number in range(len(specs))]
+        predictor.stacks_rows = True  # as on a GPU, for which autocast is in the way
         mixed = predictor.predict(sounds, sampling_rate=RATE, top_k=None, adapter_names=names)
         for one, given, scores in zip(adapters, sounds, mixed, strict=True):
             alone = Predictor(one, threads=1).predict(given, sampling_rate=RATE, top_k=None)
             assert as_scores(alone) == as_scores(scores)
-
-
-@pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet implemented the batching rule")
-@pytest.mark.parametrize(
-    "spec", ["lora", "bitfit", "conformer", "convpass", "prefix:tokens=4+bitfit", "dpt-25", "layermix"]
-)
-def test_stacked_rows_differ_by_rounding_in_bfloat16(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Autocast reaches every product inside of a batch of stacked adapters."""
-    monkeypatch.setattr(adapter_set, "_SMALL", 1)
-    predictor = Predictor(adapter(0, spec, "bfloat16"), adapter_name="one", threads=1)
-    predictor.load_adapter(adapter(12, spec, "bfloat16", classes=7), "other")
-    names = ["one", "other", "other", "one"]
-    features = [predictor.features(sound(number)[:6_000], "one") for number in range(4)]
-    expected = predictor.scores(features, names)
-    predictor.stacks_rows = True
-    for one, other in zip(predictor.scores(features, names), expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=0.01, rtol=0)

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from transformers import ASTConfig, ASTForAudioClassification
 from astune import AudioClassifier, Predictor, export_adapter, import_peft, load_backbone
 from astune.adapter_file import write
 from astune.backbone import Backbone
-from astune.errors import AdapterError, ConfigError
+from astune.errors import AdapterError, BackboneError, ConfigError
 from astune.methods import parse_method
 from astune.methods.bitfit import BitFit
 from astune.methods.lora import LoRA
@@ -319,7 +320,7 @@ def test_the_command_line_goes_there_and_back(
     )
     size = sum(path.stat().st_size for path in (tmp_path / "peft").rglob("*") if path.is_file())
     assert (code, out) == (0, f"{tmp_path / 'peft'}: {size / 1e6:.1f} MB\n")
-    assert "The logits of PEFT for made inputs differ from the adapter's by" in err
+    assert "The logits of PEFT for generated inputs differ from the adapter's by" in err
     code, out, _ = run(capsys, monkeypatch, "import-peft", tmp_path / "peft", "-o", tmp_path / "back", "--json")
     assert code == 0
     assert json.loads(out) == {
@@ -334,3 +335,19 @@ def test_the_command_line_goes_there_and_back(
     assert (tmp_path / "again" / "adapter_model.safetensors").read_bytes() == (
         tmp_path / "back" / "adapter_model.safetensors"
     ).read_bytes()
+
+
+def test_a_revision_of_the_backbone_is_named_as_other_programs_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained("lora", "all")
+    monkeypatch.setattr(model.backbone, "origin", replace(model.origin, name="user/ast@v2"))
+    export_adapter(model, tmp_path / "peft", "peft")
+    config = json.loads((tmp_path / "peft/adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["base_model_name_or_path"], config["revision"]) == ("user/ast", "v2")
+    card = (tmp_path / "peft/README.md").read_text(encoding="utf-8")
+    assert "base_model: user/ast\n" in card
+    assert "'user/ast', revision='v2', max_length" in card
+    (tmp_path / "peft/head.json").unlink()
+    with pytest.raises(BackboneError, match="'user/ast@v2'"):
+        import_peft(tmp_path / "peft")

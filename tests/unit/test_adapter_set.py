@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,8 +191,9 @@ def test_names_and_inputs_must_be_as_many(predictor: Predictor) -> None:
     for one in (sounds(1), drawn(1), sounds(1)[0]):
         with pytest.raises(ConfigError, match="adapter_names has 2 names for 1 input"):
             predictor.predict(one, sampling_rate=RATE, adapter_names=["letters", "tags"])
-    with pytest.raises(ConfigError, match="adapter_names=3: give a name, or a list with one name for each input"):
-        predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=3)  # type: ignore[arg-type]
+    for strange in (3, [["tags"]]):
+        with pytest.raises(ConfigError, match=r"adapter_names(=3:| has \[).* give a name, or a list with one name"):
+            predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=strange)  # type: ignore[arg-type]
     assert predictor.predict([], adapter_names=[]) == []
     assert [row["label"] for row in predictor.predict(sounds(1)[0], sampling_rate=RATE, adapter_names=["tags"])] != []
     mixed = predictor.predictions(drawn(3), sampling_rate=RATE, adapter_names=iter(["tags", "letters", "tags"]))
@@ -406,3 +409,12 @@ def test_it_says_what_it_has(predictor: Predictor) -> None:
     assert "3 adapters (letters, tags, digits)" in predictor._repr_html_()
     predictor.delete_adapter("tags")
     assert repr(predictor).endswith("and 1 other adapter)")
+
+
+def test_a_copy_is_a_predictor_of_its_own(predictor: Predictor) -> None:
+    names = list(predictor.adapters)
+    wanted = predictor.predict(sounds(3), sampling_rate=RATE, adapter_names=names)
+    for twin in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):  # noqa: S301 - our own
+        assert twin.predict(sounds(3), sampling_rate=RATE, adapter_names=names) == wanted
+        twin.delete_adapter("tags")
+    assert list(predictor.adapters) == names

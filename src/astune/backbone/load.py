@@ -6,7 +6,6 @@ Whatever the file holds, the model comes back in float32 unless asked otherwise,
 
 from __future__ import annotations
 
-import json
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from astune.backbone.hub import at_revision, find_files
 from astune.backbone.sites import Sites
 from astune.errors import BackboneError, ConfigError, unknown
 from astune.features.log_mel import FrontEnd
+from astune.json_text import json_value
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
     if preprocessor is None:
         return mean, std
     try:
-        front_end: dict[str, Any] = json.loads(preprocessor.read_text())
+        front_end: dict[str, Any] = json_value(preprocessor.read_text())
         return float(front_end.get("mean", mean)), float(front_end.get("std", std))
     except (OSError, ValueError, TypeError, AttributeError) as fault:
         raise BackboneError(f"{preprocessor} cannot be read: {fault}") from fault
@@ -219,7 +219,7 @@ def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
 
 def _checked_config(path: Path, name: str) -> ASTConfig:
     try:
-        model_type = json.loads(path.read_text()).get("model_type")
+        model_type = json_value(path.read_text()).get("model_type")
     except (ValueError, AttributeError) as fault:
         raise BackboneError(f"{path} is no readable model configuration: {fault}") from fault
     if model_type != ASTConfig.model_type:

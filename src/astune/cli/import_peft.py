@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from astune.console import print_result
+from astune.console import print_result, shell_word
 from astune.json_text import json_text
 from astune.names import TaskName
+from astune.plurals import number_of
 from astune.printable import printable
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="What PEFT wrote, or its hub id.")]
@@ -28,7 +29,11 @@ Label = Annotated[
     ),
 ]
 TaskOption = Annotated[
-    TaskName | None, typer.Option(help="What a clip may have: one label, or any number; by default as the model says.")
+    TaskName | None,
+    typer.Option(
+        metavar="TASK",  # the names side by side are too wide for 80 columns
+        help="What a clip may have: one label (single-label) or any number (multi-label); by default as the model says.",
+    ),
 ]
 MaxLength = Annotated[
     int | None, typer.Option(min=16, help="Input length in frames of 10 ms; by default the backbone's.")
@@ -71,5 +76,6 @@ def import_peft(
         )
     else:
         print_result(
-            f"{printable(output)}: {config.spec} on {printable(config.backbone.name_or_path)}, {len(config.labels)} classes"
+            f"{printable(output)}: {config.spec} on {printable(config.backbone.name_or_path)}, {number_of(len(config.labels), 'class')}"
         )
+        print_result(f"next:    astune predict {shell_word(output)} RECORDING")

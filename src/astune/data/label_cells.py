@@ -7,12 +7,12 @@ A sample: ``dog;rain`` is two labels, and so are ``dog|rain``, ``dog,rain``, ``[
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from astune.json_text import json_value
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def listed(cell: str) -> tuple[str, ...] | None:
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
     try:
-        items = json.loads(cell)
-    except (ValueError, RecursionError):
+        items = json_value(cell)
+    except ValueError:
         items = None
     if isinstance(items, list):
         plain = all(isinstance(item, str | int) and not isinstance(item, bool) for item in items)

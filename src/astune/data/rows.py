@@ -16,6 +16,7 @@ from astune.data.formats import SUFFIXES
 from astune.data.labels import cleaned, label_fault
 from astune.data.named_files import windows_fault
 from astune.errors import DataError
+from astune.json_text import json_value
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -159,8 +160,8 @@ def read_json_rows(
         if not text.strip():
             continue
         try:
-            pairs = json.loads(text, object_pairs_hook=_Pairs)
-        except (ValueError, RecursionError) as fault:
+            pairs = json_value(text, _Pairs)
+        except ValueError as fault:
             faults.append(f"line {line}: it is no JSON ({fault})")
             continue
         if not isinstance(pairs, _Pairs):

@@ -5,11 +5,10 @@ These are values. Where their files are, :mod:`astune.experiments.store` knows.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.tasks import task_named
 from astune.training.result import TrainResult
 
@@ -80,7 +79,7 @@ class RunRecord:
             TypeError: likewise, or there is an unknown one.
             ValueError: the text is not JSON, or something that tables and pictures rely on is not as every run writes it.
         """
-        content = json.loads(text)
+        content = json_value(text)
         record = cls(**{**content, "result": TrainResult(**content["result"])})
         later = record.task.later_shares - record.test.keys()
         for name in record.task.shares.keys() - later:
@@ -167,7 +166,7 @@ class SavedPlan:
             TypeError: a field is missing or unknown.
             ValueError: the text is not JSON.
         """
-        content = json.loads(text)
+        content = json_value(text)
         entries = tuple(PlanEntry(**entry) for entry in content["entries"])
         return cls(**{**content, "entries": entries, "notes": tuple(content.get("notes", ()))})
 

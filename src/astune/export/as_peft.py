@@ -21,7 +21,7 @@ from astune.backbone import load_backbone
 from astune.backbone.load import RANDOM_BACKBONES, quiet_transformers
 from astune.errors import AdapterError, ConfigError
 from astune.export.as_transformers import extractor_of, stock_config
-from astune.export.cards import card_front, hub_name
+from astune.export.cards import card_front, hub_model
 from astune.export.folders import filling, largest_difference, made_inputs, size_of
 from astune.export.formats import Exported, register_format
 from astune.files import save_tensors, write_text
@@ -86,7 +86,7 @@ def export_peft(source: Source, path: Path) -> Exported:
         extractor_of(model).save_pretrained(partial)
         write_text(partial / "README.md", _card(source, base))
     what = "logits" if model.pooling == "special" else "tokens"
-    sentences = [f"The {what} of PEFT for made inputs differ from the adapter's by {difference:.1e} at most"]
+    sentences = [f"The {what} of PEFT for generated inputs differ from the adapter's by {difference:.1e} at most"]
     if model.pooling != "special":
         sentences.append(
             f"The model that PEFT changes is ASTModel: transformers' ASTForAudioClassification does not pool as pooling={model.pooling!r}. "
@@ -119,13 +119,22 @@ def _base(model: AudioClassifier) -> str | None:
         ConfigError: nobody finds it.
     """
     name = model.origin.name
-    if hub_name(name) or Path(name).is_dir():
+    hub = hub_model(name)
+    if hub:
+        return hub.repo_id
+    if Path(name).is_dir():
         return name
     if name == BUNDLED_BACKBONE or name in RANDOM_BACKBONES:
         return None
     raise ConfigError(
         f"the backbone {name!r} is in memory alone; save it with backbone.model.save_pretrained, and give its folder as backbone"
     )
+
+
+def _revision(model: AudioClassifier) -> str | None:
+    """The backbone's branch, tag or commit on the hub, where its name has one."""
+    hub = hub_model(model.origin.name)
+    return hub.revision if hub else None
 
 
 def _updates(model: AudioClassifier) -> list[_Update]:
@@ -166,7 +175,7 @@ def _config(model: AudioClassifier, base: str) -> Any:  # noqa: ANN401 - peft ha
     saved = [f"{inner}layernorm", "classifier"] if inner else ["layernorm"]
     biases = len(members) < len(model.method.members)
     return LoraConfig(
-        base_model_name_or_path=base, r=rank, lora_alpha=rank * scale,  # type: ignore[arg-type] # PEFT divides by the rank
+        base_model_name_or_path=base, revision=_revision(model), r=rank, lora_alpha=rank * scale,  # type: ignore[arg-type] # PEFT divides by the rank
         bias="all" if biases else "none",
         modules_to_save=saved, inference_mode=True, **where,
     )  # fmt: skip
@@ -247,6 +256,8 @@ def _card(source: Source, base: str | None) -> str:
     model, config = source.model, source.adapter.config
     special = model.pooling == "special"
     where = repr(base) if base else f'f"{{folder}}/{BASE}"'
+    revision = _revision(model)
+    at = f", revision={revision!r}" if revision else ""
     kind = "ASTForAudioClassification" if special else "ASTModel"
     labels = f", num_labels={len(model.labels)}" if special else ""
     mean = "mean(dim=1)" if model.pooling == "all" else "select(dim=1, index=0)"
@@ -262,7 +273,7 @@ def _card(source: Source, base: str | None) -> str:
         f"from transformers import AutoFeatureExtractor, {kind}\n",
         'folder = "PATH_OF_THIS_FOLDER"',
         f"base = {kind}.from_pretrained(",
-        f"    {where}, max_length={model.max_length}{labels}, ignore_mismatched_sizes=True, dtype=torch.float32",
+        f"    {where}{at}, max_length={model.max_length}{labels}, ignore_mismatched_sizes=True, dtype=torch.float32",
         ")",
         "model = PeftModel.from_pretrained(base, folder).eval()",
         "extractor = AutoFeatureExtractor.from_pretrained(folder)",

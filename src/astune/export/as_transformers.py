@@ -22,7 +22,7 @@ from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassificati
 from astune import markdown
 from astune.backbone.load import quiet_transformers
 from astune.errors import AdapterError
-from astune.export.cards import card_front, hub_name
+from astune.export.cards import card_front
 from astune.export.folders import filling, largest_difference, made_inputs, size_of
 from astune.export.formats import Exported, register_format
 from astune.files import write_text
@@ -63,7 +63,7 @@ def export_transformers(source: Source, path: Path) -> Exported:
         ours, theirs = (source.model.task.activate(one(inputs).logits) for one in (source.model, model))
     difference = largest_difference(ours, theirs, _ALLOWED, "scores")
     extra = model.config.num_hidden_layers - source.model.backbone.n_layers
-    sentences = [f"Scores of {len(inputs)} made inputs differ from the adapter's by {difference:.1e} at most"]
+    sentences = [f"Scores of {len(inputs)} generated inputs differ from the adapter's by {difference:.1e} at most"]
     if extra:
         sentences.append(
             "The folder has one layer more than the backbone, which computes the mean over all tokens. Use it in float32 or "
@@ -180,7 +180,7 @@ def _card(source: Source, extra: int) -> str:
         card_front(config, "transformers"),
         f"# {markdown.text(source.name)}\n",
         f"An Audio Spectrogram Transformer for {len(config.labels)} classes: an adapter of astune ({markdown.code(config.spec)}),",
-        f"merged into its backbone {markdown.code(hub_name(base) or base)}. It hears {config.front_end.seconds:.2f} s at 16 kHz.\n",
+        f"merged into its backbone {markdown.code(base)}. It hears {config.front_end.seconds:.2f} s at 16 kHz.\n",
         "```python",
         "from transformers import pipeline\n",
         'classify = pipeline("audio-classification", "PATH_OF_THIS_FOLDER")',

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
+from astune.backbone.hub import is_hub_id
+from astune.card_front import with_front
 
 if TYPE_CHECKING:
     from astune.adapter import AdapterConfig
 
 
-def hub_name(name_or_path: str) -> str | None:
-    """The hub id of a backbone.
+class HubModel(NamedTuple):
+    """A model on the hub, as other programs name it: they take no ``user/name@revision``."""
+
+    repo_id: str
+    revision: str | None
+    """Branch, tag or commit; the default branch where None."""
+
+
+def hub_model(name_or_path: str) -> HubModel | None:
+    """Where the hub has a backbone.
 
     Args:
         name_or_path: as adapters name it.
 
     Returns:
-        The same; None where it is a folder, bundled or random.
+        The model; None where the backbone is a folder, bundled or random.
     """
-    is_id = (
-        name_or_path.count("/") == 1 and not Path(name_or_path).expanduser().is_dir() and name_or_path[0] not in "./~"
-    )
-    return name_or_path if is_id else None
+    if not is_hub_id(name_or_path):
+        return None
+    repo_id, _, revision = name_or_path.partition("@")
+    return HubModel(repo_id, revision or None)
 
 
 def card_front(config: AdapterConfig, library: str) -> str:
@@ -38,8 +45,7 @@ def card_front(config: AdapterConfig, library: str) -> str:
         The block with its fences.
     """
     about: dict[str, Any] = {"library_name": library, "pipeline_tag": "audio-classification"}
-    base = hub_name(config.backbone.name_or_path)
+    base = hub_model(config.backbone.name_or_path)
     if base:
-        about["base_model"] = base
-    front = yaml.safe_dump({**about, "tags": ["audio-classification", "astune"]}, sort_keys=False, width=math.inf)
-    return f"---\n{front}---\n"
+        about["base_model"] = base.repo_id
+    return with_front({**about, "tags": ["audio-classification", "astune"]}, "")

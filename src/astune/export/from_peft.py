@@ -10,7 +10,6 @@ variance, and its weight and bias are multiplied into the dense layer, which is 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +23,14 @@ from transformers import ASTForAudioClassification
 
 from astune.adapter_file import refuse_unsound
 from astune.backbone import load_backbone, load_config
-from astune.backbone.hub import find_files
+from astune.backbone.hub import at_revision, find_files, is_hub_id
 from astune.backbone.load import load_classifier
 from astune.backbone.sites import current_name, our_name
 from astune.classifier import AudioClassifier
 from astune.console import say
 from astune.errors import AdapterError, ConfigError, listing
 from astune.export.as_peft import HEAD, HEAD_FACTS, PREFIX
+from astune.json_text import json_value
 from astune.methods.base import Method, Sum, layers_text
 from astune.methods.bitfit import BitFit
 from astune.methods.lora import LoRA
@@ -114,7 +114,7 @@ def import_peft(
     files = find_files(str(folder), [_CONFIG], [_WEIGHTS, _FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
     record, facts = _read_config(files[_CONFIG]), _read_facts(files.get(HEAD_FACTS))
     content = _sorted(_read_weights(files, str(folder)))
-    name = str(backbone or facts.get("backbone") or record.get("base_model_name_or_path") or "")
+    name = str(backbone or facts.get("backbone") or _adapted(record))
     if not name:
         raise ConfigError(f"{folder} does not say which model it adapts; give backbone")
     fitted = _fitted(name, max_length or facts.get("max_length"), content.backbone.pop("embeddings.positions", None))
@@ -142,7 +142,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         AdapterError: it is damaged, of another method, or says something that is not read.
     """
     try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
+        record = dict(json_value(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as fault:
         raise AdapterError(f"{path} is no configuration of PEFT's: {fault}") from fault
     if "format_version" in record:
@@ -165,6 +165,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     return record
 
 
+def _adapted(record: Mapping[str, Any]) -> str:
+    """The model that was adapted, as PEFT names it; empty where it does not."""
+    name, revision = str(record.get("base_model_name_or_path") or ""), record.get("revision")
+    return at_revision(name, revision) if revision and is_hub_id(name) else name
+
+
 def _read_facts(path: Path | None) -> dict[str, Any]:
     """What an export of ours says beside PEFT's files; nothing of other folders.
 
@@ -174,7 +180,7 @@ def _read_facts(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json_value(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as fault:
         raise AdapterError(f"{path} is damaged: {fault}") from fault
 

@@ -145,6 +145,15 @@ class AdapterSet(Summarised):
             )
         return _Active(first, loaded)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which have locks of their own."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"} | {
+            "_adapters": dict(self._adapters)
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock(), _adapters=MappingProxyType(state["_adapters"]))
+
     @property
     def model(self) -> AudioClassifier:
         """The classifier of the active adapter."""
@@ -360,7 +369,7 @@ class AdapterSet(Summarised):
 
     def _stacks(self, adapter: LoadedAdapter) -> bool:
         """Whether it shares batches with others of its kind; a large one would be copied for each row."""
-        if not self.stacks_rows or self._shells is None or adapter.trains_embeddings:
+        if not self.stacks_rows or self._shells is None or self.arithmetic.bf16:  # torch.vmap goes past autocast
             return False
         return adapter.bytes <= self._shells.bytes // _SMALL
 

@@ -9,7 +9,6 @@ Values are written part by part, so that a file may be larger than memory. A fil
 
 from __future__ import annotations
 
-import json
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from astune.errors import ConfigError, DataError, unknown, written
 from astune.files import replacing
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
     refuse_suffix(path)
     try:
         values, columns, about = _READERS[path.suffix](path)
-        known = json.loads(about)
+        known = json_value(about)
         ours = known.pop("format", None) == _FORMAT and all(len(cells) == len(values) for cells in columns.values())
     except FileNotFoundError as fault:
         raise DataError(f"{printable(path)}: there is no such file") from fault

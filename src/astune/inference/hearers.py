@@ -59,6 +59,9 @@ class Hearers:
         if not isinstance(names, Iterable):
             raise ConfigError(f"adapter_names={names!r}: give a name, or a list with one name for each input")
         given = tuple(names)
+        strange = [name for name in given if not isinstance(name, str)]
+        if strange:
+            raise ConfigError(f"adapter_names has {strange[0]!r}; give a name, or a list with one name for each input")
         known = {name: named(name) for name in dict.fromkeys(given)}
         found = cls(tuple(known[name] for name in given), one_for_all=False)
         if is_single(inputs):

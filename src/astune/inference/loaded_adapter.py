@@ -113,11 +113,6 @@ class LoadedAdapter:
         """Of its tensors."""
         return sum(one.nbytes for one in self.tensors.values())
 
-    @property
-    def trains_embeddings(self) -> bool:
-        """Whether what it trains begins in front of the first layer."""
-        return any(name.startswith("embeddings.") for name in self.tensors)
-
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:
         """Its input, of audio; may be called by any thread.
 

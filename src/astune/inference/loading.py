@@ -126,7 +126,7 @@ def bare_backbone(
 
     Args:
         backbone: as loaded; its weights are not changed.
-        device: as for :func:`load`.
+        device: as for :class:`astune.Predictor`.
         precision: of the matrix products; float32 where None.
 
     Returns:

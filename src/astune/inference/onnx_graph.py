@@ -6,7 +6,6 @@ real. Its output is ``scores``, (batch, classes) float32. The property ``astune`
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from astune.adapter_info import AdapterInfo
 from astune.environment import usable_cores
 from astune.errors import AdapterError, ConfigError
+from astune.json_text import json_value
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
             "`astune export ADAPTER --format onnx`"
         )
     try:
-        record = json.loads(text)
+        record = json_value(text)
         written = int(record["format"])
         if written > FORMAT:
             raise AdapterError(
@@ -94,7 +94,7 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
             )
         info = AdapterInfo(**record["adapter"])
         precision = str(record["precision"])
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OverflowError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise AdapterError(f"{name} has metadata that cannot be read ({fault}); export the adapter again") from fault
     _refuse_other_shape(session, info, name)
     digest = record.get("adapter_digest")

@@ -19,7 +19,7 @@ from astune.data.predicted import STATE as _STATE
 from astune.errors import ConfigError, written
 from astune.files import write_text
 from astune.folder_lock import held
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     text = record.read_text(encoding="utf-8", errors="backslashreplace")
     whole, end, cut = text.rpartition("\n")
     try:
-        lines = [json.loads(line) for line in whole.splitlines()]
+        lines = [json_value(line) for line in whole.splitlines()]
         ours = "settings" in lines[0] and all(isinstance(line["file"], str) for line in lines[1:])
     except (ValueError, KeyError, TypeError, IndexError):
         ours = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +38,15 @@ class _Shell:
 
 
 class _Body(nn.Module):
-    """A classifier between its embeddings and its head."""
+    """A classifier without its head."""
 
     def __init__(self, classifier: AudioClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, N, d) to (batch, d)."""
-        return self.classifier.pool(self.classifier.sites.output(tokens))
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, max_length, num_mel_bins) to (batch, d)."""
+        return self.classifier.pooled(features)
 
 
 class Shells:
@@ -62,6 +62,13 @@ class Shells:
         self._lock = Lock()
         self._idle: dict[Kind, list[_Shell]] = {}
         self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which have a lock and shells of their own."""
+        return {name: value for name, value in vars(self).items() if name not in {"_lock", "_idle"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock(), _idle={})
 
     @property
     def backbone(self) -> Backbone:
@@ -129,7 +136,7 @@ class Shells:
         Products with the backbone's weights are made once for all clips, and those with the adapters' own tensors as batches.
 
         Args:
-            adapters: of one kind, one for each clip; what they train begins behind the embeddings.
+            adapters: of one kind, one for each clip.
             features: (batch, max_length, num_mel_bins), on the backbone's device.
 
         Returns:
@@ -145,8 +152,7 @@ class Shells:
                 found: Tensor = functional_call(body, given, (clip[None],), tie_weights=False)
                 return found[0]
 
-            # Embedded before: inside, autocast would not reach the patches' projection.
-            rows = vmap(pooled)(_given(shell, stacks), shell.model.sites.embed(features))
+            rows = vmap(pooled)(_given(shell, stacks), features)
         return [
             F.linear(row, one.tensors["head.weight"], one.tensors["head.bias"])
             for row, one in zip(rows, adapters, strict=True)

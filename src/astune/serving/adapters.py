@@ -6,6 +6,7 @@ A request computes with the adapters that were there when it began.
 from __future__ import annotations
 
 import asyncio
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from astune.console import say
@@ -115,6 +116,11 @@ class Adapters:
             self.publish(await self.prepare(name, path))
         except AstuneError as fault:
             self.report(name, str(fault).replace(path, name))  # clients do not see where it is
+        except Exception as fault:  # noqa: BLE001 - one adapter does not stop the others, whatever its files do to those who read them
+            say("".join(format_exception(fault)))
+            self.report(
+                name, f"{type(fault).__name__} while it was loaded; the log of the service says where. Save it again"
+            )
 
     def report(self, name: str, fault: str) -> None:
         """Remember and announce why an adapter is not served, or not in its newest form.

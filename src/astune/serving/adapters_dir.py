@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from watchfiles import awatch
 
 from astune.console import say
-from astune.errors import AstuneError, ConfigError, OutputError, written
+from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, written
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from astune.serving.adapters import Adapters
     from astune.serving.served import Served
@@ -56,10 +56,11 @@ class AdaptersDir:
 
     def __init__(self, folder: Path, adapters: Adapters, taken: Iterable[str]) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"adapters_dir={printable(folder)} is not a folder; make it, or give another")
+            raise ConfigError(f"{printable(folder)} is not a folder; make it, or give another folder of adapters")
         self._folder, self._adapters, self._taken = folder.resolve(), adapters, frozenset(taken)
         self._seen: dict[str, tuple[Path, Signature]] = {}
         self._changing = asyncio.Lock()
+        self._readable = True
 
     async def look(self) -> None:
         """Serve what is there now."""
@@ -67,8 +68,11 @@ class AdaptersDir:
             try:
                 found, twice = await asyncio.to_thread(_entries, self._folder)
             except OSError as fault:
-                say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                if self._readable:
+                    say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                self._readable = False
                 return
+            self._readable = True
             for name in self._seen.keys() - found.keys():
                 del self._seen[name]
                 self._adapters.remove(name)
@@ -78,6 +82,8 @@ class AdaptersDir:
                 self._seen[name] = entry
                 if name in self._taken:
                     self._adapters.report(name, f"{entry[0].name}: its name is taken by an adapter of the command line")
+                elif printable(name) != name:
+                    self._adapters.report(name, "its name cannot be shown or typed; rename it")
                 elif name in twice:
                     self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
                 else:
@@ -85,6 +91,11 @@ class AdaptersDir:
 
     async def watch(self) -> None:
         """Look whenever something may have changed, until it is cancelled."""
+        async for _ in self._changes():
+            await self.look()
+
+    async def _changes(self) -> AsyncIterator[None]:
+        """Whenever something may have changed; every few seconds where the system cannot report changes, as of a name that is not UTF-8."""
         changes = awatch(
             self._folder,
             watch_filter=None,
@@ -93,8 +104,18 @@ class AdaptersDir:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
-        async for _ in changes:
-            await self.look()
+        try:
+            async for _ in changes:
+                yield
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the folder can be looked at
+            while isinstance(fault, ExceptionGroup):
+                fault = fault.exceptions[0]
+            say(
+                f"changes of {printable(self._folder)} are not reported any more ({fault}); it is looked at every {_LOOK / 1000:g} s"
+            )
+        while True:
+            await asyncio.sleep(_LOOK / 1000)
+            yield
 
     async def put(self, name: str, uploads: Sequence[Upload]) -> Served:
         """Add an adapter that a client sent, in the place of the one of its name if there is one; it is served when this returns.
@@ -149,7 +170,9 @@ class AdaptersDir:
         async with self._changing:
             entries, _ = await asyncio.to_thread(_entries, self._folder)
             if name not in entries:
-                raise Problem(404, f"there is no adapter {printable(name)!r}")
+                raise Problem(
+                    404, f"there is no adapter {printable(name)!r}; GET /v1/adapters lists those that there are"
+                )
             with written(printable(entries[name][0]), "let the service write there"):
                 staging = Path(await asyncio.to_thread(mkdtemp, prefix=".deleting-", dir=self._folder))
                 await asyncio.to_thread(_take_out, self._folder, name, staging)
@@ -161,8 +184,8 @@ class AdaptersDir:
         try:
             return await self._adapters.prepare(name, str(made))
         except AstuneError as fault:
-            problem = problem_of(fault)
-            raise Problem(problem.status, str(fault).replace(str(made), name)) from fault
+            status = 422 if isinstance(fault, NumericalError) else problem_of(fault).status  # it is the client's
+            raise Problem(status, str(fault).replace(str(made), name)) from fault
 
     def _refuse(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith(_GRAPH):
@@ -187,9 +210,16 @@ def _entries(folder: Path) -> tuple[dict[str, tuple[Path, Signature]], set[str]]
         name = path.stem if graph else path.name
         if name in found:
             twice.add(name)
-        files = [path] if graph else sorted(path.iterdir())
-        found[name] = path, found.get(name, (path, ()))[1] + tuple(_signature(files))
+        found[name] = path, found.get(name, (path, ()))[1] + tuple(_signature([path] if graph else _inside(path)))
     return found, twice
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Files of an adapter; where they may not be listed, or it is gone meanwhile, none: whoever loads it says so."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _signature(files: Iterable[Path]) -> Iterable[tuple[str, int, int, int]]:

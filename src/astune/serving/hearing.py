@@ -94,7 +94,8 @@ class Hearing:
                     raise Problem(
                         413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording"
                     )
-                self.batcher.take(places, len(found) * len(one.adapters))
+                more = len(found) == _STEP  # there may be: places for as many rows as a batch has
+                self.batcher.take(places, self.batcher.max_batch if more else len(found) * len(one.adapters))
                 for window in found:
                     spans.append((window.start, window.end))
                     for row, served in zip(window.rows, one.adapters, strict=True):

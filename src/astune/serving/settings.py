@@ -59,7 +59,8 @@ class ServeSettings(Validated):
         (), description="web origin whose pages may call the service, such as https://example.org; may be repeated"
     )
     runtime: Runtime | None = Field(
-        None, description="what computes; by default onnx for adapters that were exported, and torch for all others"
+        None,
+        description="what runs the model; by default onnx for adapters that were exported, and torch for all others",
     )
     backbone: str | None = Field(None, description="where the backbone is, if not where the adapters say")
     device: str | None = Field(

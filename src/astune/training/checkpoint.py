@@ -6,7 +6,6 @@ weights, bit for bit, as one that was never stopped.
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 
 from astune.errors import AdapterError, CheckpointError
 from astune.files import save_tensors, write_text
-from astune.json_text import json_text
+from astune.json_text import json_text, json_value
 from astune.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _foreign(path: Path) -> bool:
     if not files or files & {"trained.safetensors", "optimizer.safetensors", "random-0.safetensors"}:
         return False
     try:
-        return "identity" not in json.loads((path / _STATE).read_text(encoding="utf-8"))
+        return "identity" not in json_value((path / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return True
     except (OSError, ValueError, TypeError):  # a damaged one of ours, which is said when it is loaded
@@ -155,7 +154,7 @@ def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         CheckpointError: the checkpoint is damaged.
     """
     with _refusing_damage(checkpoint):
-        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        record = json_value((checkpoint / _STATE).read_text(encoding="utf-8"))
         return dict(record["identity"]), dict(record.get("data", {}))
 
 
@@ -186,7 +185,7 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
         CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
     """
     with _refusing_damage(checkpoint):
-        record = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        record = json_value((checkpoint / _STATE).read_text(encoding="utf-8"))
         progress = Progress(**record["progress"])
         # First: another number of processes has other files. Where the data are now was compared with the data themselves, and how masks
         # are drawn where there are any.

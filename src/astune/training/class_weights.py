@@ -27,6 +27,7 @@ import yaml
 
 from astune.data.labels import cleaned
 from astune.errors import ConfigError, listing, unknown
+from astune.json_text import json_value
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.validated import plain
@@ -101,7 +102,7 @@ def _from_csv(text: str) -> list[_Entry]:
 
 def _from_json(text: str) -> list[_Entry]:
     # As pairs: a dict would drop the first of two entries of one label.
-    content = json.loads(text, object_pairs_hook=tuple)
+    content = json_value(text, tuple)
     if not isinstance(content, tuple):
         raise ValueError('it does not map labels to weights; give a mapping such as {"cough": 4, "speech": 0.5}')
     return [_Entry(*pair) for pair in content]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from astune import adapter_file
 from astune.errors import ConfigError, OutputError
+from astune.json_text import json_value
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
 from astune.training.result import METRICS, RESULTS
@@ -123,7 +123,7 @@ def _foreign(path: Path, keys: set[str]) -> bool:
         return False
     try:
         text = path.read_text(encoding="utf-8")
-        record = json.loads(text.partition("\n")[0] if path.suffix == ".jsonl" else text)
+        record = json_value(text.partition("\n")[0] if path.suffix == ".jsonl" else text)
         return not keys <= set(record)
     except (OSError, ValueError, TypeError):
         return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from astune.errors import DataError
+from astune.json_text import json_value
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, numbers_among, some
 from astune.tasks import SINGLE_LABEL, TASKS
@@ -117,7 +117,7 @@ def read_result(folder: Path) -> TrainResult:
         DataError: the file is missing or damaged.
     """
     try:
-        record = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        record = json_value((folder / RESULTS).read_text(encoding="utf-8"))
         return TrainResult(**record)
     except (OSError, ValueError) as fault:
         reason = str(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+import torch
 from pydantic import SecretStr
+from safetensors.torch import load_file, save_file
 
-from astune.errors import ConfigError
+from astune.errors import AdapterError, ConfigError
 from astune.serving import ServeSettings
 from tests.serving_parts import Alone, Client, running, write_adapter, write_recordings
 
@@ -260,3 +263,99 @@ def test_a_service_without_adapters_says_so(tmp_path: Path, recordings: dict[str
     with running(adapters_dir=tmp_path) as client:
         assert client.get("/health").json()["status"] == "ready"
         assert client.classify(recordings["short.wav"], status=503)["error"]["message"] == "no adapter is loaded"
+
+
+def _deep(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("[" * 100_000)
+
+
+def _endless_version(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"format_version": 1e999}')
+
+
+def _whole_numbers(folder: Path) -> None:
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: one.to(torch.int32) for name, one in weights.items()}, folder / "adapter_model.safetensors")
+
+
+def _overflowing(folder: Path) -> None:
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: torch.full_like(one, 3e38) for name, one in weights.items()}, folder / "adapter_model.safetensors")
+
+
+def _of_folders(folder: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+
+def _with_a_pipe(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+    os.mkfifo(folder / "adapter_model.safetensors")
+
+
+def _loop(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "adapter_config.json").symlink_to(folder / "adapter_config.json")
+
+
+DAMAGED: dict[Callable[[Path], None], str] = {
+    _deep: "nested too deeply", _endless_version: "infinity", _whole_numbers: "torch.int32", _overflowing: "not finite",
+    _of_folders: "has no adapter_config.json", _with_a_pipe: "has no adapter_model.safetensors", _loop: "has no adapter_config.json",
+}  # fmt: skip
+
+
+def test_whatever_is_wrong_with_an_adapter_the_others_come_and_go(
+    client: Client, adapters: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    for damage in DAMAGED:
+        made = Path(shutil.copytree(adapters["frogs"], tmp_path / damage.__name__))
+        damage(made)
+        made.rename(folder / damage.__name__)
+    (folder / "\udcff\udcfe").mkdir()  # changes of which the watcher cannot report
+    (folder / "out").symlink_to(folder)
+    (folder / "line\nbreak").mkdir()
+    shutil.copytree(adapters["frogs"], folder / "frogs")
+    until(lambda: names(client) == ["birds", "frogs"])
+    until(lambda: len(broken(client)) == len(DAMAGED) + 3)
+    faults = broken(client)
+    for damage, words in DAMAGED.items():
+        assert words in faults[damage.__name__]
+    assert "rename it" in faults["line\\nbreak"]
+    assert client.get("/health").json()["status"] == "ready"
+    shutil.rmtree(folder / "frogs")
+    until(lambda: names(client) == ["birds"])
+
+
+def test_a_fault_that_nobody_foresaw_stops_one_adapter_and_is_in_the_log(
+    client: Client,
+    adapters: dict[str, Path],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(path: str) -> None:
+        raise RuntimeError(path) if path.endswith("rain") else AdapterError("another one")
+
+    monkeypatch.setattr("astune.adapter_file.read", fail)
+    shutil.copytree(adapters["rain"], folder / "rain")
+    until(lambda: "rain" in broken(client))
+    assert broken(client)["rain"].startswith("RuntimeError while it was loaded")
+    assert "Traceback" in capsys.readouterr().err
+    shutil.copytree(adapters["frogs"], folder / "frogs")
+    until(lambda: broken(client).get("frogs") == "another one")
+
+
+@pytest.mark.parametrize(
+    "damage", [_deep, _endless_version, _whole_numbers, _overflowing], ids=lambda one: one.__name__
+)
+def test_a_damaged_adapter_is_its_clients_fault(
+    damage: Callable[[Path], None], client: Client, adapters: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    made = Path(shutil.copytree(adapters["frogs"], tmp_path / "made"))
+    damage(made)
+    answer = client.put("/v1/adapters/frogs", files=files_of(made), headers=AUTHORISED)
+    assert answer.status_code == 422, answer.text
+    assert DAMAGED[damage] in answer.json()["error"]["message"]
+    assert list(folder.iterdir()) == []
