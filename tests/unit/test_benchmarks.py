@@ -229,7 +229,7 @@ def test_adapters_are_loaded_and_mixed(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Shells, "stacked_logits", counted)
     monkeypatch.setattr(adapters, "_MIXES", ((2, 1), (4, 4)))
-    evidence = after_one_step(adapters.mixed(TINY, "lora", "cpu", "float32", 2)).evidence
+    evidence = after_one_step(adapters.mixed(TINY, "lora", "cpu", 2)).evidence
     assert {key for key in evidence if "apart" not in key} == {"2 1", "4 4"}
     assert evidence["4 4"].shape == (3, 2)
     assert stacked == [4] * 3  # in one of the modes, where there are several adapters, with a turn that warms up
