@@ -21,6 +21,7 @@ from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
 from astune.printable import printable
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from astune.backbone import Backbone
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _UNNAMED = "adapter"  # what is in memory
 
 
+@checked
 @dataclass(frozen=True)
 class Source:
     """What is exported."""
@@ -42,6 +44,7 @@ class Source:
     """Of the adapter, where it is on this machine."""
 
 
+@checked
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote."""
