@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from astune.names import FRAME, HOP
+from astune.names import samples_of
 from astune.validated import Validated
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class AdapterInfo(Validated):
     @property
     def samples(self) -> int:
         """Samples at 16 kHz that fill the input; what lies behind them is not heard."""
-        return (self.max_length - 1) * HOP + FRAME
+        return samples_of(self.max_length)
 
     @property
     def seconds(self) -> float:

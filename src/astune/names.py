@@ -41,6 +41,9 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix products of a model."""
 
+Pool = Literal["mean", "max", "first"]
+"""How scores of windows become those of the recording."""
+
 ADAPTER_WEIGHTS, ADAPTER_CONFIG, ADAPTER_GRAPH = "adapter_model.safetensors", "adapter_config.json", "model.onnx"
 """Files of an adapter folder; the last one is there where it was exported into it."""
 
@@ -52,6 +55,16 @@ COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par
 
 FRAME, HOP = 400, 160
 """Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""
+
+
+def samples_of(frames: int) -> int:
+    """Samples at 16 kHz that so many frames lie over.
+
+    Args:
+        frames: 1 or more.
+    """
+    return (frames - 1) * HOP + FRAME
+
 
 LONGEST_INPUT = 360_000
 """Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""

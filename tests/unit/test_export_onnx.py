@@ -20,9 +20,9 @@ from astune.adapter_digest import adapter_digest
 from astune.cli import app
 from astune.errors import AdapterError, AudioError, ConfigError
 from astune.export.formats import Exported
-from astune.export.onnx import graph_of
+from astune.export.onnx import as_onnx
 from astune.export.onnx_check import made_sounds
-from astune.export.onnx_graph import WaveformFrontEnd
+from astune.export.waveform_scorer import WaveformFrontEnd
 from astune.features import FrontEnd
 from astune.names import FRAME, HOP
 
@@ -85,7 +85,7 @@ def test_the_front_end_of_the_graph_is_the_front_end(frames: int, bins: int, mea
 def test_onnxruntime_rounds_features_as_the_cache_does(tmp_path: Path) -> None:
     """It may drop pairs of casts that lose nothing; these do."""
     module, samples = WaveformFrontEnd(FrontEnd(16)).eval(), np.random.default_rng(0).normal(0, 0.1, (1, 2_800))
-    (tmp_path / "front.onnx").write_bytes(graph_of(module, 2_800).SerializeToString())
+    (tmp_path / "front.onnx").write_bytes(as_onnx(module, 2_800).SerializeToString())
     session = onnxruntime.InferenceSession(tmp_path / "front.onnx", providers=["CPUExecutionProvider"])
     given = {"samples": samples.astype(np.float32), "lengths": np.array([2_800])}
     found = session.run(None, given)[0]

@@ -19,7 +19,7 @@ from astune.cli.options import (
 )
 from astune.errors import ConfigError
 from astune.json_text import json_text
-from astune.names import Runtime
+from astune.names import Pool, Runtime
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -52,7 +52,7 @@ TopK = Annotated[
     ),
 ]
 Pooling = Annotated[
-    Literal["mean", "max", "first"] | None,
+    Pool | None,
     typer.Option(
         "--pool",
         help="How scores of a file longer than the input are made of those of its windows, by default mean; first: use its "

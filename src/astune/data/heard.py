@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from astune.data.audio import SAMPLING_RATE
 from astune.errors import AudioWarning
-from astune.names import FRAME, HOP
+from astune.names import samples_of
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -59,7 +59,7 @@ def input_seconds(frames: int) -> float:
     Returns:
         Seconds.
     """
-    return ((frames - 1) * HOP + FRAME) / SAMPLING_RATE
+    return samples_of(frames) / SAMPLING_RATE
 
 
 def unheard(seconds: Iterable[float], window: float) -> Unheard:

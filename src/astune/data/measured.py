@@ -13,7 +13,7 @@ from astune.data.fingerprints import Fingerprint
 from astune.data.quality import QualityMeter
 from astune.data.streaming import Resampler
 from astune.errors import AudioError
-from astune.names import FRAME, HOP
+from astune.names import FRAME, HOP, samples_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +140,7 @@ class _Energies:
         frames = max(0, (len(joined) - FRAME) // HOP + 1)
         self._rest = joined[frames * HOP :]
         if frames:
-            energies = self._front_end.energies(joined[: (frames - 1) * HOP + FRAME])
+            energies = self._front_end.energies(joined[: samples_of(frames)])
             self._sums += EnergySums(
                 energies.size, float(energies.sum(dtype=np.float64)), float(np.square(energies, dtype=np.float64).sum())
             )

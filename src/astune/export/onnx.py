@@ -26,14 +26,13 @@ from astune.adapter_info import AdapterInfo
 from astune.errors import AdapterError, ConfigError
 from astune.export.formats import Exported, Source, register_format
 from astune.export.onnx_check import Scored, Scorer, Torch, scored
-from astune.export.onnx_graph import WaveformScorer
 from astune.export.onnx_int8 import with_int8_weights
+from astune.export.waveform_scorer import WaveformScorer
 from astune.files import write_bytes
 from astune.inference.inputs import expand
 from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
 from astune.inference.onnx_predictor import OnnxPredictor
 from astune.json_text import json_text
-from astune.names import FRAME, HOP
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def translated(model: AudioClassifier) -> ModelProto:
         AdapterError: the method makes a constant of the batch's size.
     """
     plain = model.merge_and_unload() if model.method.mergeable else model
-    graph = graph_of(WaveformScorer(plain).eval(), (model.front_end.max_length - 1) * HOP + FRAME)
+    graph = as_onnx(WaveformScorer(plain).eval(), model.front_end.samples)
     if not all(one.type.tensor_type.shape.dim[0].dim_param for one in graph.graph.input):
         raise AdapterError(
             f"{model.method.spec} makes a constant of the batch's size while torch traces it, so its graph would take one size alone; "
@@ -133,11 +132,11 @@ def translated(model: AudioClassifier) -> ModelProto:
     return graph
 
 
-def graph_of(module: nn.Module, samples: int) -> ModelProto:
+def as_onnx(module: nn.Module, samples: int) -> ModelProto:
     """A module as an ONNX graph for batches of any size, without the places in source code that torch notes in it.
 
     Args:
-        module: takes samples and lengths, as :class:`astune.export.onnx_graph.WaveformFrontEnd`; gives one tensor.
+        module: takes samples and lengths, as :class:`astune.export.waveform_scorer.WaveformFrontEnd`; gives one tensor.
         samples: that fill its input.
 
     Returns:

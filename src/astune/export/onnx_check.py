@@ -140,7 +140,7 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
         AudioError: clips are given, and none can be read.
         NumericalError: scores are NaN or infinite.
     """
-    samples = (front_end.max_length - 1) * HOP + FRAME
+    samples = front_end.samples
     sounds = made_sounds(samples)
     made = {name: scorer.scores(sounds) for name, scorer in scorers.items()}
     alone = {

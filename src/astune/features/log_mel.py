@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
-from astune.names import FRAME, HOP, LONGEST_INPUT
+from astune.names import FRAME, HOP, LONGEST_INPUT, samples_of
 from astune.validated import checked
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ class FrontEnd:
             raise ConfigError(listing(faults, "the front end cannot work"))
 
     @property
-    def seconds(self) -> float:
-        """Audio that fills ``max_length`` frames; what lies behind it is never heard."""
-        return self._heard / _RATE
+    def samples(self) -> int:
+        """Samples at 16 kHz that fill ``max_length`` frames; what lies behind them is never heard."""
+        return samples_of(self.max_length)
 
     @property
-    def _heard(self) -> int:
-        return (self.max_length - 1) * HOP + FRAME
+    def seconds(self) -> float:
+        """Seconds that fill ``max_length`` frames."""
+        return self.samples / _RATE
 
     @cached_property
     def log_mel(self) -> LogMel:
@@ -92,7 +93,7 @@ class FrontEnd:
             ConfigError: samples that are no tensor of floats, or whose channels come last.
         """
         _refuse_other_samples(samples)
-        energies = self.log_mel(samples[..., : self._heard])
+        energies = self.log_mel(samples[..., : self.samples])
         padded = F.pad(energies, (0, 0, 0, self.max_length - energies.shape[-2]))
         return (padded - self.mean) / (2 * self.std)
 

@@ -111,7 +111,7 @@ class AdapterSet(Summarised):
         refuse_cast(model, precision or "float32")
         device = device or next(model.parameters()).device
         self.arithmetic = Arithmetic.of(device, precision == "bfloat16", store_bf16=False)
-        loaded = Loaded(model.method.spec, model.to(device), device, "float32", None, own=False)
+        loaded = Loaded(model.method.spec, model.to(device), device, None, own=False)
         return _Active(LoadedAdapter.of_classifier(model, name), loaded)
 
     def _of_adapter(
@@ -134,7 +134,7 @@ class AdapterSet(Summarised):
             self._shells = shells = Shells(lent)
             shells.refuse_misfit(value)
             first = LoadedAdapter.of(value, name, device)
-            loaded = Loaded(value.name, shells.classifier(first), device, trained_in, value.config, own)
+            loaded = Loaded(value.name, shells.classifier(first), device, value.config, own)
         except BaseException:
             lent.give_back()
             raise
@@ -315,7 +315,7 @@ class AdapterSet(Summarised):
             assert chosen.config is not None  # noqa: S101 - for type checkers: it was loaded
             now = self._active.loaded
             loaded = Loaded(
-                chosen.source, self._shells.classifier(chosen), now.device, chosen.config.compute_dtype, chosen.config, now.own
+                chosen.source, self._shells.classifier(chosen), now.device, chosen.config, now.own
             )  # fmt: skip
             self._active = _Active(chosen, loaded)
 

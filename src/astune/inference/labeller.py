@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from astune.inference.events import Thresholds
     from astune.inference.inputs import Input
     from astune.inference.prediction import Prediction, Told
-    from astune.inference.timeline import OnWindow, Pool, Timeline
+    from astune.inference.timeline import OnWindow, Timeline
+    from astune.names import Pool
 
 
 class Labels(Protocol):

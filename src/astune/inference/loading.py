@@ -31,7 +31,6 @@ class Loaded:
     name: str
     model: AudioClassifier
     device: torch.device
-    precision: str
     config: AdapterConfig | None
     """None of a classifier in memory."""
     own: bool

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from astune.inference.inputs import Input
     from astune.inference.pieces import Piece
     from astune.inference.prediction import Prediction, Told
-    from astune.inference.timeline import OnWindow, Pool, Timeline
+    from astune.inference.timeline import OnWindow, Timeline
+    from astune.names import Pool
     from astune.task import Task
 
 _TOP_K = 5  # as Predictor has it
@@ -278,21 +279,28 @@ class OnnxPredictor(Summarised):
         Raises:
             ConfigError: one of them is of another shape or type, or empty.
         """
-        rows = [self._row(_samples(one, number)) for number, one in enumerate(samples)]
+        rows = [_samples(one, number)[: self.info.samples] for number, one in enumerate(samples)]
         # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the clips beside it.
         size = 1 if self.precision == INT8 else self.batch_size
         parts = [self._computed(rows[start : start + size]) for start in range(0, len(rows), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
-    def _computed(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def row(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is heard of a window, for :meth:`scores`; from any thread.
+
+        Args:
+            samples: (samples,) at 16 kHz.
+
+        Returns:
+            A copy, so that it does not hold the block of the recording that the window lies in.
+        """
+        return np.array(samples[: self.info.samples], np.float32)
+
+    def _computed(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         batch = np.zeros((len(rows), self.info.samples), np.float32)
         for padded, row in zip(batch, rows, strict=True):
             padded[: len(row)] = row
         return self._graph.scores(batch, np.array([len(row) for row in rows], np.int64))
-
-    def _row(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is heard of a window; a copy, so that it does not hold the block of the recording that it lies in."""
-        return np.array(samples[: self.info.samples], np.float32)
 
     def _timelines(
         self,
@@ -303,7 +311,7 @@ class OnnxPredictor(Summarised):
         *,
         beginning: bool = False,
     ) -> Iterator[Timeline]:
-        cutting, hearing = Cutting(self.threads, self.batch_size, beginning), Hearing(windows, self._row)
+        cutting, hearing = Cutting(self.threads, self.batch_size, beginning), Hearing(windows, self.row)
         heard = ((source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None))
 
         def computed() -> Iterator[tuple[list[Piece], NDArray[np.float32]]]:

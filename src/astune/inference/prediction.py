@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from astune.adapter_info import AdapterInfo
     from astune.errors import AstuneError
-    from astune.inference.timeline import Pool, Timeline
+    from astune.inference.timeline import Timeline
+    from astune.names import Pool
 
 AdapterThresholds = Thresholds | Mapping[str, Thresholds]
 """As :data:`Thresholds`, for all adapters; or by adapter."""

@@ -28,7 +28,7 @@ from astune.inference.machine import machine
 from astune.inference.pieces import Cutting
 from astune.inference.prediction import answered, label_choices, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
-from astune.names import Precision
+from astune.names import Pool, Precision
 from astune.plurals import number_of
 from astune.summary import Summary, here, of_model, some
 from astune.validated import checked_but_for
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from astune.inference.loaded_adapter import LoadedAdapter
     from astune.inference.pieces import Piece
     from astune.inference.prediction import AdapterThresholds, Prediction, Told
-    from astune.inference.timeline import OnWindow, Pool, Timeline
+    from astune.inference.timeline import OnWindow, Timeline
     from astune.inference.windows import Hearing
 
 _TOP_K = 5  # as transformers' pipeline has it

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from astune.inference.inputs import Input
     from astune.inference.labeller import Labeller, Labels
     from astune.inference.prediction import Prediction
-    from astune.inference.timeline import OnWindow, Pool
+    from astune.inference.timeline import OnWindow
     from astune.inference.windows import HasLength
+    from astune.names import Pool
 
 Kind = Literal["recordings", "windows", "events"]
 _THRESHOLD = 0.5  # of events

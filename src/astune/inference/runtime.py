@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from astune.inference.labeller import Labeller
 
 _OF_PREDICT = ("sampling_rate", "top_k", "errors", "pool", "threshold")
-_OF_TORCH = ("backbone", "device", "precision")
+_OF_TORCH = {
+    "backbone": "has its backbone inside",
+    "device": "is computed on the CPU",
+    "precision": "has the precision that it was exported with",
+}  # settings that a graph does not take, and why
 
 
 def is_graph(adapter: object) -> TypeGuard[str | Path]:
@@ -127,12 +131,7 @@ def _refuse_torch(graph: object, given: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: a setting that belongs to torch.
     """
-    reasons = {
-        "backbone": "has its backbone inside",
-        "device": "is computed on the CPU",
-        "precision": "has the precision that it was exported with",
-    }
-    for name, reason in reasons.items():
+    for name, reason in _OF_TORCH.items():
         if name in given and (name, str(given[name])) != ("device", "cpu"):
             raise ConfigError(
                 f"{name}={str(given[name])!r} is for torch, and {printable(graph)} {reason}; leave it out, or give the adapter folder and "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from astune.errors import ConfigError, NumericalError, unknown
 from astune.inference.events import Event, Finder, Thresholds
+from astune.names import Pool
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, some
 
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from astune.adapter_info import AdapterInfo
+    from astune.data.audio import Facts
     from astune.errors import AstuneError
     from astune.inference.pieces import Piece
-    from astune.inference.windows import Hearing
+    from astune.inference.windows import Hearing, Windows
 
     OnWindow: TypeAlias = Callable[[str, float], object]
-
-Pool = Literal["mean", "max", "first"]
-"""How scores of windows become those of the recording."""
 
 _ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to samples at 16 kHz
 
@@ -204,25 +203,44 @@ def timelines(
                 spans.append((piece.start, piece.end))
                 rows.append(next(left))
             if piece.last:
-                yield _timeline(piece, spans, rows, heard_by[piece.hearing])
+                adapter, windows = heard_by[piece.hearing], piece.hearing.windows
+                yield timeline_of(piece.name, adapter, windows, spans, rows, piece.facts, piece.error)
                 spans, rows = [], []
         if on_window and spans:
             on_window(batch[-1].name, spans[-1][1])
 
 
-def _timeline(
-    last: Piece, spans: list[tuple[float, float]], rows: list[NDArray[np.float32]], adapter: AdapterInfo
+def timeline_of(
+    name: str,
+    adapter: AdapterInfo,
+    windows: Windows,
+    spans: Sequence[tuple[float, float]],
+    rows: Sequence[NDArray[np.float32]],
+    facts: Facts | None = None,
+    error: AstuneError | None = None,
 ) -> Timeline:
-    error: AstuneError | None = last.error
+    """Put the windows of a recording together.
+
+    Args:
+        name: of the recording.
+        adapter: that heard it.
+        windows: in which it was cut.
+        spans: seconds at which each window starts and ends.
+        rows: (classes,) of each window.
+        facts: what is known of the recording; None where it cannot be read.
+        error: why it cannot be read.
+
+    Returns:
+        The timeline; with an error and no windows where it cannot be read, or where scores are NaN or infinite.
+    """
     scores = np.stack(rows) if rows and error is None else np.empty((0, len(adapter.labels)), np.float32)
     if not np.isfinite(scores).all():
         error = NumericalError(
-            f"{printable(last.name)}: its scores are no numbers; is the adapter or its backbone damaged?"
+            f"{printable(name)}: its scores are no numbers; is the adapter {adapter.name!r} or its backbone damaged?"
         )
     starts, ends = np.array(spans if error is None else [], np.float64).reshape(-1, 2).T
-    facts, windows = last.facts, last.hearing.windows
     return Timeline(
-        last.name, adapter.labels, adapter.task, windows.window, windows.hop, starts, ends, scores[: len(starts)],
+        name, adapter.labels, adapter.task, windows.window, windows.hop, starts, ends, scores[: len(starts)],
         facts.seconds if facts else None, facts.sampling_rate if facts else None, facts.doubts if facts else (), error,
         adapter.negatives, adapter.name,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.config import JsonDict
 
 from astune.adapter_info import AdapterInfo
+from astune.names import Pool
 
 _ROBIN: JsonDict = {"label": "robin", "score": 0.93}
 _HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
@@ -45,7 +46,7 @@ class Result(BaseModel):
     window_count: int = Field(description="Windows that were heard.")
     window: float = Field(description="Seconds of each.")
     hop: float = Field(description="Seconds from the start of one to the start of the next.")
-    pool: Literal["mean", "max", "first"] = Field(description="How scores of windows became those of the recording.")
+    pool: Pool = Field(description="How scores of windows became those of the recording.")
     notes: list[str] = Field(description="What to know of this answer, such as where thresholds come from.")
 
 

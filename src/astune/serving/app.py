@@ -19,7 +19,7 @@ from astune import __version__
 from astune.errors import AstuneError, ConfigError
 from astune.serving.answers import AdapterList, AdapterRecord, Batch, Classified, Health, errors
 from astune.serving.batching import QueueFull
-from astune.serving.forms import ADAPTER_FORM, BATCH_FORM, CLASSIFY_FORM, question_of
+from astune.serving.forms import ADAPTER_FORM, BATCH_FORM, CLASSIFY_FORM, fields_of
 from astune.serving.front import Front
 from astune.serving.problems import Problem, problem_of
 from astune.serving.service import Service
@@ -121,9 +121,9 @@ def _add_classify(app: FastAPI, service: Service) -> None:
             raise Problem(422, "send fields in the form, not in the address")
         with service.batcher.places() as places:
             async with received(request, settings, max_files) as form:
-                question = question_of(form.fields)
-                adapters = service.adapters.find(question.adapter)
-                asked = list(zip(adapters, question.of([one.info for one in adapters]), strict=True))
+                fields = fields_of(form.fields)
+                adapters = service.adapters.find(fields.adapter)
+                asked = list(zip(adapters, fields.of([one.info for one in adapters]), strict=True))
                 service.batcher.take(places, len(form.files) * len(asked))
                 several = max_files > 1
                 work = (

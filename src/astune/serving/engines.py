@@ -207,7 +207,7 @@ class OnnxEngine(Engine):
         Returns:
             A copy, which does not hold the block of the recording that it lies in.
         """
-        return samples[: self._predictor.info.samples].copy()
+        return self._predictor.row(samples)
 
     def kind(self, handle: Any) -> Hashable:  # noqa: ANN401, ARG002 - as of Engine
         """The length.

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from astune.serving.questions import Question
+from astune.serving.questions import FormFields
 
-_SEVERAL = frozenset(name for name, field in Question.model_fields.items() if field.annotation == tuple[str, ...])
+_SEVERAL = frozenset(name for name, field in FormFields.model_fields.items() if field.annotation == tuple[str, ...])
 _AUDIO = {"type": "string", "format": "binary"}
 
 
-def question_of(fields: dict[str, list[str]]) -> Question:
-    """The question of a form.
+def fields_of(fields: dict[str, list[str]]) -> FormFields:
+    """The fields of a form, checked.
 
     Args:
-        fields: of it.
+        fields: of it, as they were sent.
 
     Returns:
-        The question.
+        The same.
 
     Raises:
         SettingsError: a field is unknown, is there twice, or has a value that cannot be used.
     """
-    return Question(
+    return FormFields(
         **{name: values if name in _SEVERAL or len(values) > 1 else values[0] for name, values in fields.items()}
     )
 
@@ -35,7 +35,7 @@ def _form(files: dict[str, Any], fields: dict[str, Any], example: dict[str, Any]
 
 def _fields() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, schema in Question.model_json_schema()["properties"].items():
+    for name, schema in FormFields.model_json_schema()["properties"].items():
         kinds = [kind for kind in schema.pop("anyOf", []) if kind["type"] != "null"]
         default = {} if schema.get("default") in (None, []) else {"default": schema["default"]}
         kept = {key: value for key, value in schema.items() if key not in {"title", "default"}}

@@ -9,21 +9,20 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from astune.data.audio import SAMPLING_RATE
 from astune.data.streaming import stream
-from astune.errors import NumericalError
-from astune.inference.timeline import Timeline
+from astune.inference.timeline import timeline_of
 from astune.serving.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from astune.data.audio import Facts
+    from astune.inference.timeline import Timeline
     from astune.inference.windows import Window, Windows
     from astune.serving.batching import Batcher, Places
     from astune.serving.decoding import Decoders, Limits
@@ -58,8 +57,8 @@ def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> 
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """What hears recordings: threads that decode them and the queue of the model."""
+class RecordingScorer:
+    """Threads that decode recordings, and the queue of the model that scores their windows."""
 
     decoders: Decoders
     batcher: Batcher
@@ -101,33 +100,13 @@ class Hearing:
                     for row, served in zip(window.rows, one.adapters, strict=True):
                         coming.append(await self.batcher.submit(places, row, served))
         scores = [await row for row in coming]
-        starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
-        return [
-            (
-                served,
-                _timeline(name, served, one.windows, (starts, ends), scores[number :: len(one.adapters)], cut.known),
-            )
-            for number, served in enumerate(one.adapters)
-        ]
-
-
-def _timeline(
-    name: str,
-    served: Served,
-    windows: Windows,
-    spans: tuple[NDArray[np.float64], NDArray[np.float64]],
-    rows: list[NDArray[np.float32]],
-    facts: Facts,
-) -> Timeline:
-    scores, info = np.stack(rows), served.info
-    if not np.isfinite(scores).all():
-        raise NumericalError(
-            f"{name}: its scores by {info.name!r} are no numbers; is the adapter or its backbone damaged?"
-        )
-    return Timeline(
-        name, info.labels, info.task, windows.window, windows.hop, *spans, scores, facts.seconds, facts.sampling_rate, facts.doubts,
-        negatives=info.negatives,
-    )  # fmt: skip
+        heard: list[tuple[Served, Timeline]] = []
+        for number, served in enumerate(one.adapters):
+            rows = scores[number :: len(one.adapters)]
+            timeline = timeline_of(name, served.info, one.windows, spans, rows, cut.known)
+            timeline.refuse()
+            heard.append((served, timeline))
+        return heard
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from astune.errors import ConfigError
 from astune.inference.findings import of_events, of_windows, thresholds_of
 from astune.inference.prediction import label_count, prediction_of
 from astune.inference.request import Request
-from astune.inference.timeline import Pool
 from astune.inference.windows import Windows
+from astune.names import Pool
 from astune.validated import Validated
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astune.inference.timeline import Timeline
 
 
-class Question(Validated):
+class FormFields(Validated):
     """The fields of a form beside its files."""
 
     adapter: tuple[str, ...] = Field(

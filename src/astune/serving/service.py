@@ -15,7 +15,7 @@ from astune.serving.adapters import Adapters
 from astune.serving.adapters_dir import AdaptersDir
 from astune.serving.batching import Batcher
 from astune.serving.decoding import Decoders, Limits
-from astune.serving.hearing import Hearing, passes
+from astune.serving.hearing import RecordingScorer, passes
 from astune.serving.loading import Loader, compute
 from astune.serving.metrics import Metrics
 from astune.serving.problems import Problem, problem_of
@@ -60,7 +60,7 @@ class Service:
             return
         self._begun = True
         self.decoders = Decoders(self.settings.decoders, self.metrics)
-        self.hearing = Hearing(self.decoders, self.batcher, self.settings.max_windows)
+        self.scorer = RecordingScorer(self.decoders, self.batcher, self.settings.max_windows)
         given = names_of(self.settings.adapters)
         if self.settings.adapters_dir is not None:
             self.folder = AdaptersDir(self.settings.adapters_dir, self.adapters, given)
@@ -128,7 +128,7 @@ class Service:
         about: dict[str, Any] = {}
         try:
             for some in passes([served for served, _ in asked], lambda one: questions[id(one)].windows):
-                for served, timeline in await self.hearing.timelines(upload.path, name, some, places, limits):
+                for served, timeline in await self.scorer.timelines(upload.path, name, some, places, limits):
                     about = {
                         "seconds": timeline.seconds,
                         "sampling_rate": timeline.sampling_rate,

@@ -57,10 +57,10 @@ def test_the_commands_of_the_guide(tmp_path: Path) -> None:
 
 def test_the_guide_names_every_field_of_the_form_and_every_limit() -> None:
     from astune.serving import ServeSettings
-    from astune.serving.questions import Question
+    from astune.serving.questions import FormFields
 
     named = set(re.findall(r"`([\w-]+)`", GUIDE))
-    assert set(Question.model_fields) <= named
+    assert set(FormFields.model_fields) <= named
     limits = {f"--{name.replace('_', '-')}" for name in ServeSettings.model_fields if name.startswith("max_")} - {
         "--max-files"
     }
