@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
-from astune.errors import AdapterError
+from astune.errors import AdapterError, ConfigError
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.model_card import model_card
@@ -42,19 +42,23 @@ _ANSWERS = {
 model, find neither, and quote the value; without the keys they end in a bare KeyError. Reading ignores them."""
 
 
-def write(folder: str | Path, adapter: Adapter) -> None:
+def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> None:
     """Write an adapter folder; each file appears whole or not at all, the configuration last.
 
     Args:
         folder: made if it is not there.
         adapter: what is saved.
+        overwrite: replace an adapter that is there.
 
     Raises:
         AdapterError: the adapter holds values that are not finite, or the folder is a file or holds one of the user's under the name
             of one of ours.
+        ConfigError: there is an adapter, which ``overwrite`` says to keep.
         DataError: a number among its metrics or settings is not finite.
     """
     folder = Path(folder)
+    if not overwrite and (folder / CONFIG).exists():
+        raise ConfigError(f"there is an adapter in {folder}; give another folder, or overwrite=True")
     strange = foreign_files(folder)
     if strange:
         raise AdapterError(
@@ -96,8 +100,11 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
         headline: what cannot be done with them.
 
     Raises:
-        AdapterError: some do.
+        AdapterError: some do, or are of a type that nothing is computed in.
     """
+    strange = [f"{name} holds {tensor.dtype}" for name, tensor in state.items() if tensor.dtype not in _DTYPES]
+    if strange:
+        raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
     names = unsound(state)
     if names:
         many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
@@ -168,9 +175,6 @@ def read(name_or_path: str | Path) -> Adapter:
         tensors = load_file(files[WEIGHTS])
     except (SafetensorError, OSError) as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
-    strange = [f"{name} holds {tensor.dtype}" for name, tensor in tensors.items() if tensor.dtype not in _DTYPES]
-    if strange:
-        raise AdapterError(f"{files[WEIGHTS]} cannot be used: {strange[0]}; save the adapter again, in torch.float32")
     refuse_unsound(tensors, f"{files[WEIGHTS]} cannot be used")
     return Adapter(config, tensors, str(name_or_path))
 
@@ -189,6 +193,10 @@ def read_config(path: Path) -> AdapterConfig:
     """
     try:
         record = json_value(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
+        if "peft_type" in record and "format_version" not in record:
+            raise AdapterError(
+                f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"
+            )
         written = int(record["format_version"])
         if written > FORMAT_VERSION:
             raise AdapterError(

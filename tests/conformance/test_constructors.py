@@ -99,6 +99,7 @@ def graph() -> Path:
 
 NOISE = LongFeatures(np.zeros((1, 16, 128), np.float16), (0,), (16,), {})
 
+LINEAR = AudioClassifier(load_backbone("random:tiny", 32), "linear", ["a", "b"])
 EXAMPLES: dict[str, dict[str, object]] = {
     "AudioClassifier": {"backbone": load_backbone("random:tiny", 32), "method": "linear", "labels": ["a", "b"]},
     "AudioDataset": {"source": "folder:x", "clips": (), "labels": ("a", "b"), "recipe": DataRecipe()},
@@ -123,6 +124,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "starts": np.zeros(1),
         "ends": np.ones(1),
     },
+    "Exported": {"format": "onnx", "path": Path("a.onnx"), "size": 1},
     "FeatureCache": {"features": np.zeros((1, 2, 3))},
     "FeatureDataset": {"dataset": sounds(), "split": "all", "front_end": FrontEnd(16), "quiet": True},
     "FrontEnd": {"max_length": 64},
@@ -151,9 +153,10 @@ EXAMPLES: dict[str, dict[str, object]] = {
         "series": "test",
         "panel": "x",
     },
-    "Predictor": {"adapter": AudioClassifier(load_backbone("random:tiny", 32), "linear", ["a", "b"])},
+    "Predictor": {"adapter": LINEAR},
     "RandomCrop": {"longer": {0: 20}, "part": None, "max_length": 16, "seed": 0},
     "Row": {"name": "a", "method": "lora"},
+    "Source": {"name": "a", "adapter": LINEAR.to_adapter(), "model": LINEAR},
     "SpecAugment": {"freq_mask": 24, "time_mask": 80, "seed": 0},
     "Split": {"train": (0,), "validation": (), "test": (1,)},
     "Sum": {"parts": (parse_method("lora"),)},

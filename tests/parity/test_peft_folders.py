@@ -320,7 +320,7 @@ def test_the_command_line_goes_there_and_back(
     )
     size = sum(path.stat().st_size for path in (tmp_path / "peft").rglob("*") if path.is_file())
     assert (code, out) == (0, f"{tmp_path / 'peft'}: {size / 1e6:.1f} MB\n")
-    assert "The logits of PEFT for made inputs differ from the adapter's by" in err
+    assert "The logits of PEFT for generated inputs differ from the adapter's by" in err
     code, out, _ = run(capsys, monkeypatch, "import-peft", tmp_path / "peft", "-o", tmp_path / "back", "--json")
     assert code == 0
     assert json.loads(out) == {

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from astune import AudioClassifier, load_backbone
-from astune.adapter_file import file_bytes, read
+from astune.adapter_file import file_bytes, read, refuse_unsound
 from astune.errors import AdapterError, ConfigError
 from astune.features.log_mel import FrontEnd
 from tests.unit.test_cli import run
@@ -264,3 +264,9 @@ def test_peft_and_transformers_say_what_the_folder_is_and_what_to_do(saved: Path
             OSError, match=r"an adapter of astune, and not a model\. Load .* FOLDER --format transformers -o"
         ):
             load()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e4m3fn])
+def test_weights_of_a_strange_type_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(AdapterError, match=f"it cannot be used: a holds {dtype}; save it again"):
+        refuse_unsound({"a": torch.zeros(2).to(dtype)}, "it cannot be used")

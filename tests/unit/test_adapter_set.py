@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +191,9 @@ def test_names_and_inputs_must_be_as_many(predictor: Predictor) -> None:
     for one in (sounds(1), drawn(1), sounds(1)[0]):
         with pytest.raises(ConfigError, match="adapter_names has 2 names for 1 input"):
             predictor.predict(one, sampling_rate=RATE, adapter_names=["letters", "tags"])
-    with pytest.raises(ConfigError, match="adapter_names=3: give a name, or a list with one name for each input"):
-        predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=3)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"adapter_names has \['tags'\]; give a name"):
-        predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=[["tags"]])  # type: ignore[list-item]
+    for strange in (3, [["tags"]]):
+        with pytest.raises(ConfigError, match=r"adapter_names(=3:| has \[).* give a name, or a list with one name"):
+            predictor.predict(sounds(1), sampling_rate=RATE, adapter_names=strange)  # type: ignore[arg-type]
     assert predictor.predict([], adapter_names=[]) == []
     assert [row["label"] for row in predictor.predict(sounds(1)[0], sampling_rate=RATE, adapter_names=["tags"])] != []
     mixed = predictor.predictions(drawn(3), sampling_rate=RATE, adapter_names=iter(["tags", "letters", "tags"]))
@@ -412,14 +411,10 @@ def test_it_says_what_it_has(predictor: Predictor) -> None:
     assert repr(predictor).endswith("and 1 other adapter)")
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])  # noqa: S301 - our own
-def test_a_copy_is_a_predictor_of_its_own(copied: Callable[[Predictor], Predictor], predictor: Predictor) -> None:
+def test_a_copy_is_a_predictor_of_its_own(predictor: Predictor) -> None:
     names = list(predictor.adapters)
     wanted = predictor.predict(sounds(3), sampling_rate=RATE, adapter_names=names)
-    twin = copied(predictor)
-    assert twin.predict(sounds(3), sampling_rate=RATE, adapter_names=names) == wanted
-    twin.set_adapter("tags")
-    twin.delete_adapter("letters")
-    twin.load_adapter(adapter("linear", seed=4), "more")
-    assert (list(predictor.adapters), predictor.active_adapter) == (names, "letters")
-    assert predictor.predict(sounds(3), sampling_rate=RATE, adapter_names=names) == wanted
+    for twin in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):  # noqa: S301 - our own
+        assert twin.predict(sounds(3), sampling_rate=RATE, adapter_names=names) == wanted
+        twin.delete_adapter("tags")
+    assert list(predictor.adapters) == names

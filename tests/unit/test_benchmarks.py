@@ -17,6 +17,8 @@ from rich.console import Console
 
 import benchmarks
 from astune.errors import AstuneError, ConfigError
+from astune.inference.loaded_adapter import LoadedAdapter
+from astune.inference.shells import Shells
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -218,11 +220,19 @@ def test_adapters_are_loaded_and_mixed(tmp_path: Path, monkeypatch: pytest.Monke
     few, many = (after_one_step(adapters.loaded(str(tmp_path), number)).evidence for number in (1, count))
     assert torch.equal(few["scores"], many["scores"])
     assert 50 < few["loaded"] <= many["resident"] * 1.5
-    monkeypatch.setattr(adapters, "_ROWS", (2, 4))
-    monkeypatch.setattr(adapters, "_ADAPTERS", (1, 4))
-    evidence = after_one_step(adapters.mixed(TINY, "lora", "cpu", "float32", 2)).evidence
-    assert {key for key in evidence if "apart" not in key} == {"2 1", "4 1", "4 4"}
-    assert evidence["4 4"].shape == (2, 2)
+    stacked = []
+    original = Shells.stacked_logits
+
+    def counted(shells: Shells, rows: list[LoadedAdapter], features: torch.Tensor) -> list[torch.Tensor]:
+        stacked.append(len(rows))
+        return original(shells, rows, features)
+
+    monkeypatch.setattr(Shells, "stacked_logits", counted)
+    monkeypatch.setattr(adapters, "_MIXES", ((2, 1), (4, 4)))
+    evidence = after_one_step(adapters.mixed(TINY, "lora", "cpu", 2)).evidence
+    assert {key for key in evidence if "apart" not in key} == {"2 1", "4 4"}
+    assert evidence["4 4"].shape == (3, 2)
+    assert stacked == [4] * 3  # in one of the modes, where there are several adapters, with a turn that warms up
     assert max(float(value) for key, value in evidence.items() if "apart" in key) < 1e-5
 
 

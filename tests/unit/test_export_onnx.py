@@ -191,6 +191,19 @@ def test_scores_that_differ_are_refused_and_nothing_is_written(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+class Counting(torch.nn.Module):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + torch.zeros(len(tokens), 1, 1)
+
+
+def test_a_method_that_counts_the_batch_is_refused_in_words(tmp_path: Path) -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 32), "bottleneck", ("a", "b"))
+    model.sites.before_layer(1, Counting())
+    with pytest.raises(AdapterError, match=r"bottleneck makes a constant of the batch's size.*write x\.shape\[0\]"):
+        export_adapter(model, tmp_path / "counted.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_adapter_trained_in_bfloat16_is_said_to_be(tmp_path: Path) -> None:
     model = AudioClassifier(load_backbone("random:tiny", 32), "linear", ("a", "b"))
     done = export_adapter(model.to_adapter(compute_dtype="bfloat16"), tmp_path / "half.onnx")
@@ -207,6 +220,8 @@ def test_an_adapter_trained_in_bfloat16_is_said_to_be(tmp_path: Path) -> None:
         ({"int9": True}, "unknown option of the format onnx 'int9'; choose one of: int8, clips; did you mean 'int8'"),
         ({"format": "peft", "int8": True}, "int8 is no option of the format peft; it is one of onnx"),
         ({"path": "taken.onnx"}, r"taken.onnx is there already; give another path, or overwrite=True"),
+        ({"path": "graph"}, r"graph: a file of the format onnx ends in \.onnx; give graph\.onnx"),
+        ({"path": "graph.pt"}, r"ends in \.onnx; give graph\.pt\.onnx"),
         ({"path": "absent/graph.onnx"}, "absent is not a folder; make it, or give another path"),
     ],
 )

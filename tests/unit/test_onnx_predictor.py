@@ -235,22 +235,13 @@ def _other_length(path: Path) -> None:
     write_graph(path, adapter=info(max_length=60).record())
 
 
-def _no_object(path: Path) -> None:
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {"astune": "[1"})
-    onnx.save(model, path)
+def _saying(text: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {"astune": text})
+        onnx.save(model, path)
 
-
-def _deep(path: Path) -> None:
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {"astune": "[" * 100_000})
-    onnx.save(model, path)
-
-
-def _endless(path: Path) -> None:
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {"astune": '{"format": 1e999}'})
-    onnx.save(model, path)
+    return damage
 
 
 def _missing(path: Path) -> None:
@@ -273,7 +264,9 @@ def _folder(path: Path) -> None:
         (_without_labels, "metadata that cannot be read.*labels is missing.*export the adapter again"),
         (_other_labels, "of 2 labels and"),
         (_other_length, "9,840 samples; export the adapter again"),
-        (_no_object, "metadata that cannot be read"),
+        (_saying("[1"), "metadata that cannot be read"),
+        (_saying("[" * 100_000), "metadata that cannot be read.*nested too deeply"),
+        (_saying('{"format": 1e999}'), "metadata that cannot be read.*infinity"),
         (_missing, "there is no such file"),
         (_folder, "it is a folder"),
     ],

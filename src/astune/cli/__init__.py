@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -94,6 +95,11 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - one name, of a type that is
     return _command_line(VERBS)
 
 
+def _with_options(message: str) -> str:
+    """An error of the library in the words of the command line: ``overwrite=True`` is ``--overwrite``."""
+    return re.sub(r"(?<![\w=(:,])([a-z][a-z0-9_]*)=True\b", lambda field: f"--{field[1].replace('_', '-')}", message)
+
+
 def _end(message: str) -> NoReturn:
     notices().print("error: ", style="bold red", end="")
     say(message)
@@ -109,7 +115,7 @@ def main() -> None:
     try:
         _command_line(verb if set(verb) & set(VERBS) else VERBS)()
     except AstuneError as error:
-        _end(str(error))
+        _end(_with_options(str(error)))
     except OSError as fault:  # a full disk, a folder that may not be written
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud

@@ -40,7 +40,7 @@ Clips = Annotated[
     list[str] | None,
     typer.Option(
         "--clips",
-        metavar="FILE",
+        metavar="PATH",
         help="onnx: audio file or folder on which the scores are compared; may be given several times.",
     ),
 ]

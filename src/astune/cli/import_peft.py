@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from astune.console import print_result
+from astune.console import print_result, shell_word
 from astune.json_text import json_text
 from astune.names import TaskName
+from astune.plurals import number_of
 from astune.printable import printable
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="What PEFT wrote, or its hub id.")]
@@ -28,11 +29,16 @@ Label = Annotated[
     ),
 ]
 TaskOption = Annotated[
-    TaskName | None, typer.Option(help="What a clip may have: one label, or any number; by default as the model says.")
+    TaskName | None,
+    typer.Option(
+        metavar="TASK",  # the names side by side are too wide for 80 columns
+        help="What a clip may have: one label (single-label) or any number (multi-label); by default as the model says.",
+    ),
 ]
 MaxLength = Annotated[
     int | None, typer.Option(min=16, help="Input length in frames of 10 ms; by default the backbone's.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an adapter that is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
 
 
@@ -55,6 +61,7 @@ def import_peft(
     label: Label = None,
     task: TaskOption = None,
     max_length: MaxLength = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a LoRA adapter that PEFT trained on ASTForAudioClassification, and write it as an adapter of astune."""
@@ -62,7 +69,7 @@ def import_peft(
     from astune.export.from_peft import import_peft as read
 
     adapter = read(folder, backbone=backbone, labels=label, task=task, max_length=max_length)
-    adapter_file.write(output, adapter)
+    adapter_file.write(output, adapter, overwrite=overwrite)
     config = adapter.config
     if as_json:
         record = {"adapter": str(output), "method": config.spec, "labels": config.labels, "task": config.task}
@@ -71,5 +78,6 @@ def import_peft(
         )
     else:
         print_result(
-            f"{printable(output)}: {config.spec} on {printable(config.backbone.name_or_path)}, {len(config.labels)} classes"
+            f"{printable(output)}: {config.spec} on {printable(config.backbone.name_or_path)}, {number_of(len(config.labels), 'class')}"
         )
+        print_result(f"next:    astune predict {shell_word(output)} RECORDING")

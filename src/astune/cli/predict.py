@@ -119,7 +119,7 @@ BatchSize = Annotated[
 RuntimeOption = Annotated[
     Runtime | None,
     typer.Option(
-        help="What computes; by default onnxruntime for an exported graph, also one in the adapter's folder, else torch."
+        help="What runs the model; by default onnx for an exported file, also for model.onnx in the adapter's folder, else torch."
     ),
 ]
 WorkerCount = Annotated[

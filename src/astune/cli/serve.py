@@ -22,13 +22,13 @@ Token = Annotated[
     typer.Option(
         envvar="ASTUNE_TOKEN",
         show_envvar=True,
-        help="Secret of those who may add and delete adapters in --adapters-dir; without it nobody can. Other users of this machine see "
-        "options, and do not see the variable.",
+        help="secret of those who may add and delete adapters in --adapters-dir; without it nobody can; other users of this machine see "
+        "options, and do not see the variable",
     ),
 ]
 CorsOrigin = Annotated[
     list[str] | None,
-    typer.Option(help="Origin of web pages that may call the service, such as https://example.org; may be repeated."),
+    typer.Option(help="origin of web pages that may call the service, such as https://example.org; may be repeated"),
 ]
 
 

@@ -86,7 +86,7 @@ def export_peft(source: Source, path: Path) -> Exported:
         extractor_of(model).save_pretrained(partial)
         write_text(partial / "README.md", _card(source, base))
     what = "logits" if model.pooling == "special" else "tokens"
-    sentences = [f"The {what} of PEFT for made inputs differ from the adapter's by {difference:.1e} at most"]
+    sentences = [f"The {what} of PEFT for generated inputs differ from the adapter's by {difference:.1e} at most"]
     if model.pooling != "special":
         sentences.append(
             f"The model that PEFT changes is ASTModel: transformers' ASTForAudioClassification does not pool as pooling={model.pooling!r}. "

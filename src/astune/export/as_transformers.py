@@ -63,7 +63,7 @@ def export_transformers(source: Source, path: Path) -> Exported:
         ours, theirs = (source.model.task.activate(one(inputs).logits) for one in (source.model, model))
     difference = largest_difference(ours, theirs, _ALLOWED, "scores")
     extra = model.config.num_hidden_layers - source.model.backbone.n_layers
-    sentences = [f"Scores of {len(inputs)} made inputs differ from the adapter's by {difference:.1e} at most"]
+    sentences = [f"Scores of {len(inputs)} generated inputs differ from the adapter's by {difference:.1e} at most"]
     if extra:
         sentences.append(
             "The folder has one layer more than the backbone, which computes the mean over all tokens. Use it in float32 or "

@@ -21,6 +21,7 @@ from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
 from astune.printable import printable
+from astune.validated import checked
 
 if TYPE_CHECKING:
     from astune.backbone import Backbone
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _UNNAMED = "adapter"  # what is in memory
 
 
+@checked
 @dataclass(frozen=True)
 class Source:
     """What is exported."""
@@ -42,6 +44,7 @@ class Source:
     """Of the adapter, where it is on this machine."""
 
 
+@checked
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote."""
@@ -83,6 +86,18 @@ class Format:
         """Names of its options."""
         parameters = inspect.signature(self.write).parameters.values()
         return tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+
+    def named(self, path: Path) -> Path:
+        """A path of the user's, with the suffix that ``astune predict`` knows the format by.
+
+        Raises:
+            ConfigError: it has another suffix, or none.
+        """
+        if self.ending.startswith(".") and path.suffix.lower() != self.ending and not path.is_dir():
+            raise ConfigError(
+                f"{printable(path)}: a file of the format {self.name} ends in {self.ending}; give {printable(path)}{self.ending}"
+            )
+        return path
 
 
 FORMATS: dict[str, Format] = {}
@@ -146,7 +161,7 @@ def export_adapter(
             if takers:
                 raise ConfigError(f"{name} is no option of the format {format}; it is one of {', '.join(takers)}")
             raise ConfigError(unknown(f"option of the format {format}", name, chosen.options))
-    target = None if path is None else _free(Path(path), overwrite=overwrite)
+    target = None if path is None else _free(chosen.named(Path(path)), overwrite=overwrite)
     source = _source(adapter, backbone)
     target = target or _free(Path(source.name + chosen.ending), overwrite=overwrite)
     with written(printable(target), "free some disk, or give another path"):

@@ -65,7 +65,8 @@ def export_onnx(
         What was written, and how its scores compare.
 
     Raises:
-        AdapterError: its scores differ from torch's by more than 1e-4, or the model is too large for one file.
+        AdapterError: its scores differ from torch's by more than 1e-4, the model is too large for one file, or the method makes a constant
+            of the batch's size.
         AudioError: clips are given, and none can be read.
         ConfigError: a package is not installed.
         NumericalError: scores are NaN or infinite.
@@ -117,9 +118,18 @@ def translated(model: AudioClassifier) -> ModelProto:
 
     Returns:
         The graph, weights inside.
+
+    Raises:
+        AdapterError: the method makes a constant of the batch's size.
     """
     plain = model.merge_and_unload() if model.method.mergeable else model
-    return as_onnx(WaveformScorer(plain).eval(), model.front_end.samples)
+    graph = as_onnx(WaveformScorer(plain).eval(), model.front_end.samples)
+    if not all(one.type.tensor_type.shape.dim[0].dim_param for one in graph.graph.input):
+        raise AdapterError(
+            f"{model.method.spec} makes a constant of the batch's size while torch traces it, so its graph would take one size alone; "
+            "in the method, write x.shape[0] for len(x) and for int(...)"
+        )
+    return graph
 
 
 def as_onnx(module: nn.Module, samples: int) -> ModelProto:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from astune.environment import usable_cores
 from astune.errors import ConfigError
 from astune.inference.events import Finder
 from astune.inference.inputs import is_single, sources
@@ -67,6 +68,8 @@ class OnnxPredictor(Summarised):
         self.threads, size = machine(threads, 1 if batch_size is None else batch_size)
         if cores is not None:
             refuse_other_number("cores", cores)
+            if cores > usable_cores():
+                raise ConfigError(f"cores={cores}: {usable_cores()} can be used here; give at most that")
         self._graph = open_graph(path, cores)
         self.batch_size = size if batch_size is not None else min(_MOST, max(1, _FRAMES // self.info.max_length))
 

@@ -165,6 +165,6 @@ def _found_inside(graph: Path, settings: Mapping[str, Any]) -> OnnxPredictor | N
         return None
     say(
         f"Note: onnxruntime computes with {printable(graph)} ({predictor.precision}), which was exported from this adapter; "
-        "runtime torch computes with torch"
+        "to compute with torch, give runtime torch"
     )
     return predictor

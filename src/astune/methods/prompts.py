@@ -56,7 +56,7 @@ class Prompts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 1 + taken + patches, d) to (batch, 1 + p + patches, d)."""
-        prompts = self.tokens.to(x.dtype).expand(len(x), -1, -1)
+        prompts = self.tokens.to(x.dtype).expand(x.shape[0], -1, -1)  # len(x) would be a constant of a traced graph
         return torch.cat([x[:, :1], prompts, x[:, 1 + self.taken :]], dim=1)
 
 

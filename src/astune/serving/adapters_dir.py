@@ -56,7 +56,7 @@ class AdaptersDir:
 
     def __init__(self, folder: Path, adapters: Adapters, taken: Iterable[str]) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"adapters_dir={printable(folder)} is not a folder; make it, or give another")
+            raise ConfigError(f"{printable(folder)} is not a folder; make it, or give another folder of adapters")
         self._folder, self._adapters, self._taken = folder.resolve(), adapters, frozenset(taken)
         self._seen: dict[str, tuple[Path, Signature]] = {}
         self._changing = asyncio.Lock()
@@ -170,7 +170,9 @@ class AdaptersDir:
         async with self._changing:
             entries, _ = await asyncio.to_thread(_entries, self._folder)
             if name not in entries:
-                raise Problem(404, f"there is no adapter {printable(name)!r}")
+                raise Problem(
+                    404, f"there is no adapter {printable(name)!r}; GET /v1/adapters lists those that there are"
+                )
             with written(printable(entries[name][0]), "let the service write there"):
                 staging = Path(await asyncio.to_thread(mkdtemp, prefix=".deleting-", dir=self._folder))
                 await asyncio.to_thread(_take_out, self._folder, name, staging)

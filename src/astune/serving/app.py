@@ -271,6 +271,10 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _sentence(fault: HTTPException) -> str:
-    return {404: "there is nothing at this address", 405: "this address does not take this method"}.get(
-        fault.status_code, fault.detail
-    )
+    taken = (fault.headers or {}).get("Allow")
+    return {
+        404: "there is nothing at this address; GET /openapi.json lists all addresses",
+        405: f"this address does not take this method; use {taken}"
+        if taken
+        else "this address does not take this method",
+    }.get(fault.status_code, fault.detail)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astune.errors import NumericalError
+from astune.errors import AdapterError, NumericalError
 from astune.inference.runtime import graph_of
 from astune.serving.engines import OnnxEngine, PredictorEngine
 from astune.serving.served import Served
@@ -49,11 +49,13 @@ class Loader:
             The adapter.
 
         Raises:
+            AdapterError: it hears more at a time than the service allows.
             AstuneError: it cannot be used.
             NumericalError: its scores are NaN or infinite.
         """
         served = await asyncio.to_thread(self._load, name, path)
         try:
+            self._refuse_long_input(served)
             loop = asyncio.get_running_loop()
             row = served.engine.row(np.zeros(served.info.samples, np.float32), served.handle)
             (scores,) = await loop.run_in_executor(self._computing, compute, [row], [served])
@@ -65,6 +67,19 @@ class Loader:
             await self.forget(served)
             raise
         return served
+
+    def _refuse_long_input(self, served: Served) -> None:
+        """What a window costs grows with the square of its length, and all wait while it is computed.
+
+        Raises:
+            AdapterError: it is too long.
+        """
+        most = self._settings.max_input_seconds
+        if served.info.seconds > most:
+            raise AdapterError(
+                f"it hears {served.info.seconds:.1f} s at a time, and max_input_seconds={most:g} allows no more; start the service with a "
+                "higher one, or train an adapter with a shorter input"
+            )
 
     async def forget(self, one: Served) -> None:
         """Let go of an adapter. Requests that compute with it go on.

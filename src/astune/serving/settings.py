@@ -36,6 +36,9 @@ class ServeSettings(Validated):
     )
     max_upload_mb: float = Field(100.0, gt=0, description="MiB of a request at most; beyond, status 413")
     max_seconds: float = Field(3600.0, gt=0, description="seconds of a recording at most; beyond, status 413")
+    max_input_seconds: float = Field(
+        30.0, gt=0, description="seconds that an adapter hears at a time, at most; others are not loaded"
+    )
     max_windows: int = Field(
         20_000,
         ge=1,
@@ -59,7 +62,8 @@ class ServeSettings(Validated):
         (), description="web origin whose pages may call the service, such as https://example.org; may be repeated"
     )
     runtime: Runtime | None = Field(
-        None, description="what computes; by default onnx for adapters that were exported, and torch for all others"
+        None,
+        description="what runs the model; by default onnx for adapters that were exported, and torch for all others",
     )
     backbone: str | None = Field(None, description="where the backbone is, if not where the adapters say")
     device: str | None = Field(

@@ -211,6 +211,15 @@ def test_what_is_no_adapter_is_refused_and_the_one_before_stays(
     assert scores(client, "songs", path) == pytest.approx(alone.labels("birds", path), abs=1e-5)
 
 
+def test_an_input_that_would_hold_up_everybody_is_not_served(adapters: dict[str, Path], folder: Path) -> None:
+    """What a window costs grows with the square of its length; these adapters take 1.3 s."""
+    with running(adapters_dir=folder, token=TOKEN, max_input_seconds=0.3) as client:
+        refused = client.put("/v1/adapters/frogs", files=files_of(adapters["frogs"]), headers=AUTHORISED)
+        assert (refused.status_code, names(client), list(folder.iterdir())) == (422, [], [])
+        message = refused.json()["error"]["message"]
+        assert "hears 1.3 s at a time, and max_input_seconds=0.3 allows no more" in message, message
+
+
 def test_adapters_come_and_go_under_load_and_no_request_fails(
     client: Client, adapters: dict[str, Path], folder: Path, alone: Alone, recordings: dict[str, Path]
 ) -> None:
@@ -300,7 +309,7 @@ def _loop(folder: Path) -> None:
     (folder / "adapter_config.json").symlink_to(folder / "adapter_config.json")
 
 
-DAMAGED = {
+DAMAGED: dict[Callable[[Path], None], str] = {
     _deep: "nested too deeply", _endless_version: "infinity", _whole_numbers: "torch.int32", _overflowing: "not finite",
     _of_folders: "has no adapter_config.json", _with_a_pipe: "has no adapter_model.safetensors", _loop: "has no adapter_config.json",
 }  # fmt: skip
