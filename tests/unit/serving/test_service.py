@@ -12,7 +12,9 @@ import pytest
 
 from astune.inference.findings import Findings
 from astune.inference.request import Request
+from astune.inference.timeline import Timeline
 from astune.printable import printable
+from astune.serving.questions import Asked
 from tests.serving_parts import SPECS, Alone, Client, running, write_adapter, write_recordings
 
 TOLERANCE = 1e-5  # rows of other batches are rounded otherwise
@@ -42,6 +44,21 @@ def client(adapters: dict[str, Path]) -> Iterator[Client]:
 
 def scores(result: dict[str, Any]) -> dict[str, float]:
     return {one["label"]: one["score"] for one in result["labels"]}
+
+
+def test_every_timeline_names_the_adapter_that_heard_it(
+    client: Client, recordings: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[str, str] = {}
+    answer = Asked.answer
+
+    def seen(asked: Asked, timeline: Timeline) -> dict[str, Any]:
+        heard[asked.info.name] = timeline.adapter
+        return answer(asked, timeline)
+
+    monkeypatch.setattr(Asked, "answer", seen)
+    client.classify(next(iter(recordings.values())), adapter=list(SPECS))
+    assert heard == {name: name for name in SPECS}
 
 
 @pytest.mark.parametrize("name", SPECS)
