@@ -99,7 +99,9 @@ def test_what_keeps_it_from_beginning_is_a_sentence(
         port = taken.getsockname()[1]
         assert f"port={port} cannot be listened on" in str(refused(adapter, "--port", port))
     assert isinstance(refused(tmp_path / "nothing", "--port", 0), AdapterError)
-    assert "nothing is not a folder; make it, or give another" in str(refused("--adapters-dir", tmp_path / "nothing", "--port", 0))
+    assert "nothing is not a folder; make it, or give another" in str(
+        refused("--adapters-dir", tmp_path / "nothing", "--port", 0)
+    )
     assert "at least 8 characters" in str(refused(adapter, "--token", "short", "--port", 0))
     assert "nothing to serve" in str(refused("--port", 0))
     monkeypatch.setattr("astune.serving.settings._PACKAGES", ("fastapi", "no_such_package"))
