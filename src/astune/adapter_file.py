@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, CONFIG, CARD = ADAPTER_WEIGHTS, ADAPTER_CONFIG, "README.md"
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)  # the last for what a norm counts
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _CARD_MARK = "library_name: astune"
 _ANSWERS = {
     "peft_type": "this is an adapter of astune, and not of PEFT. Load it with astune.Predictor(FOLDER), or write one that PEFT "
@@ -102,7 +102,10 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
     Raises:
         AdapterError: some do, or are of a type that nothing is computed in.
     """
-    strange = [f"{name} holds {tensor.dtype}" for name, tensor in state.items() if tensor.dtype not in _DTYPES]
+    # The only whole numbers are counters of BatchNorm, one each.
+    counters = {name for name, tensor in state.items() if tensor.dtype == torch.int64 and not tensor.ndim}
+    others = {name: tensor.dtype for name, tensor in state.items() if name not in counters}
+    strange = [f"{name} holds {dtype}" for name, dtype in others.items() if dtype not in _DTYPES]
     if strange:
         raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
     names = unsound(state)

@@ -266,7 +266,7 @@ def test_peft_and_transformers_say_what_the_folder_is_and_what_to_do(saved: Path
             load()
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e4m3fn])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.bool, torch.float8_e4m3fn])
 def test_weights_of_a_strange_type_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(AdapterError, match=f"it cannot be used: a holds {dtype}; save it again"):
         refuse_unsound({"a": torch.zeros(2).to(dtype)}, "it cannot be used")
