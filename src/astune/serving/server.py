@@ -38,7 +38,7 @@ class Server:
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self.app = create_app(settings)
-        self._socket = _listening(settings)
+        self._socket = listening_socket(settings)
         self._uvicorn: _Uvicorn | None = None
 
     @property
@@ -76,7 +76,7 @@ class Server:
         await self._uvicorn.serve(sockets=[self._socket])
 
 
-def _listening(settings: ServeSettings) -> socket.socket:
+def listening_socket(settings: ServeSettings) -> socket.socket:
     """A socket that listens; what connects before the service is ready waits.
 
     Raises:
@@ -84,12 +84,15 @@ def _listening(settings: ServeSettings) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     except OSError as fault:
         raise ConfigError(
             f"host={settings.host}, port={settings.port} cannot be listened on: {fault.strerror or fault}; give another port, or 0 for any "
             "that is free"
         ) from fault
+    # Connections take it over, and asyncio does not set it on them: the body of an answer would wait 40 ms for the receipt of its head.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 class _Uvicorn(uvicorn.Server):
