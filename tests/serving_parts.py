@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -28,6 +29,17 @@ SPECS = {  # by name: method, frames, task
     "speech": ("prefix", 96, "single-label"),
     "wind": ("linear", 100, "multi-label"),
 }
+
+
+FOREVER = 60.0  # seconds that a test waits at most
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for what has to happen."""
+    end = time.monotonic() + FOREVER
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
 
 
 def write_adapter(folder: Path, name: str, seed: int = 0) -> Path:

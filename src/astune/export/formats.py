@@ -20,6 +20,7 @@ from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
+from astune.inference.loading import refuse_second_backbone
 from astune.printable import printable
 from astune.validated import checked
 
@@ -183,8 +184,7 @@ def _free(path: Path, *, overwrite: bool) -> Path:
 
 def _source(adapter: str | Path | Adapter | AudioClassifier, backbone: str | Path | Backbone | None) -> Source:
     if isinstance(adapter, AudioClassifier):
-        if backbone is not None:
-            raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+        refuse_second_backbone(backbone)
         return Source(_UNNAMED, adapter.to_adapter(), copy.deepcopy(adapter).cpu().eval())
     if isinstance(adapter, Adapter):
         return Source(_UNNAMED, adapter, AudioClassifier.from_adapter(adapter, backbone))

@@ -27,6 +27,7 @@ from astune.inference.loading import (
     find_backbone,
     read_adapter,
     refuse_cast,
+    refuse_second_backbone,
     usable_device,
 )
 from astune.inference.model_digest import digest_of
@@ -106,8 +107,7 @@ class AdapterSet(Summarised):
         precision: Precision | None,
         name: str,
     ) -> _Active:
-        if backbone is not None:
-            raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+        refuse_second_backbone(backbone)
         refuse_cast(model, precision or "float32")
         device = device or next(model.parameters()).device
         self.arithmetic = Arithmetic.of(device, precision == "bfloat16", store_bf16=False)

@@ -97,6 +97,19 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
     return found, own
 
 
+def refuse_second_backbone(backbone: object) -> None:
+    """Refuse a backbone that is given beside a classifier.
+
+    Args:
+        backbone: None where there is none.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if backbone is not None:
+        raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+
+
 def default_name(adapter: str | Path | Adapter | AudioClassifier) -> str:
     """Under which an adapter is known, where nobody says.
 

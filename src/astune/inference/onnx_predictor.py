@@ -15,12 +15,11 @@ import numpy as np
 
 from astune.environment import usable_cores
 from astune.errors import ConfigError
-from astune.inference.events import Finder
 from astune.inference.inputs import is_single, sources
 from astune.inference.machine import machine, refuse_other_number
 from astune.inference.onnx_graph import INT8, open_graph
 from astune.inference.pieces import Cutting
-from astune.inference.prediction import answered, label_count, notices_of, prediction_of
+from astune.inference.prediction import LabelChoice, answered, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Hearing, Windows
 from astune.summary import Summarised, Summary, here, input_of, some
@@ -194,11 +193,10 @@ class OnnxPredictor(Summarised):
         Raises:
             ConfigError: an input cannot be labelled, ``top_k`` is below 1, or a threshold cannot be used.
         """
-        count = label_count(top_k, len(self.labels))
         refuse_pool(pool)
-        least = None if threshold is None else Finder(threshold).least(self.labels, self.negatives)
+        choice = LabelChoice.of(self.labels, self.negatives, top_k, threshold)
         for timeline in self._timelines(inputs, sampling_rate, Windows.of(self), on_window, beginning=pool == "first"):
-            yield prediction_of(timeline, count, pool, least)
+            yield prediction_of(timeline, choice, pool)
 
     def timelines(
         self,

@@ -118,6 +118,28 @@ class LabelChoice:
     least: Mapping[int, float] | None
     """The score that a label has at least, by the number of its class; others are left out. All count where None."""
 
+    @classmethod
+    def of(
+        cls, labels: tuple[str, ...], negatives: tuple[str, ...], top_k: object, threshold: Thresholds | None
+    ) -> LabelChoice:
+        """The labels that an adapter gives.
+
+        Args:
+            labels: of the adapter.
+            negatives: those of them that mean none of the others.
+            top_k: how many at most; all where None, or where it is more than there are.
+            threshold: as for :class:`astune.inference.events.Finder`; all labels count where None.
+
+        Returns:
+            The choice.
+
+        Raises:
+            ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+        """
+        count = label_count(top_k, len(labels))
+        least = None if threshold is None else Finder(threshold).least(labels, negatives)
+        return cls(count, least)
+
 
 def label_choices(
     adapters: Sequence[AdapterInfo], top_k: object, threshold: AdapterThresholds | None, loaded: Iterable[str]
@@ -137,14 +159,14 @@ def label_choices(
     Raises:
         ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
     """
-    counts = {one.name: label_count(top_k, len(one.labels)) for one in adapters}
+    names = [one.name for one in adapters]
     if not isinstance(threshold, Mapping):
-        given: dict[str, Any] = dict.fromkeys(counts, threshold)
+        given: dict[str, Any] = dict.fromkeys(names, threshold)
     elif any(isinstance(one, Mapping) for one in threshold.values()):
         stranger = next((name for name in threshold if name not in set(loaded)), None)
         if stranger is not None:
             raise ConfigError(f"threshold: {unknown('adapter', stranger, loaded)}")
-        given = {name: threshold.get(name) for name in counts}
+        given = {name: threshold.get(name) for name in names}
         given = {
             name: None if one == {} else one for name, one in given.items()
         }  # as of an adapter whose labels compete
@@ -156,21 +178,16 @@ def label_choices(
         given = {
             one.name: {label: least for label, least in threshold.items() if label in one.labels} for one in adapters
         }
-    leasts = {
-        one.name: None if given[one.name] is None else Finder(given[one.name]).least(one.labels, one.negatives)
-        for one in adapters
-    }
-    return {name: LabelChoice(count, leasts[name]) for name, count in counts.items()}
+    return {one.name: LabelChoice.of(one.labels, one.negatives, top_k, given[one.name]) for one in adapters}
 
 
-def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int, float] | None = None) -> Prediction:
+def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Prediction:
     """The likeliest labels of a recording.
 
     Args:
         timeline: of it.
-        count: how many labels at most.
+        choice: which labels are given.
         pool: how scores of windows become its scores.
-        least: the score that a label has at least, by the number of its class; others are left out. All count where None.
 
     Returns:
         The labels; or, where it cannot be read, why.
@@ -184,7 +201,10 @@ def prediction_of(timeline: Timeline, count: int, pool: Pool, least: Mapping[int
     if timeline.error is not None:
         return known
     scores = timeline.pool(pool)
-    indices: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()  # of equal ones the first, as in windows
+    indices: list[int] = np.argsort(-scores, kind="stable")[
+        : choice.count
+    ].tolist()  # of equal ones the first, as in windows
+    least = choice.least
     if least is not None:  # float32 is compared with float32, as in windows and events
         indices = [one for one in indices if one in least and scores[one] >= np.float32(least[one])]
     return replace(

@@ -202,8 +202,7 @@ class Predictor(AdapterSet):
         hearings = hearers.hearings()
         chosen = label_choices([one.info for one in hearings], top_k, threshold, self.adapters)
         for timeline in self._timelines(inputs, sampling_rate, hearers, hearings, on_window, beginning=pool == "first"):
-            choice = chosen[timeline.adapter]
-            yield prediction_of(timeline, choice.count, pool, choice.least)
+            yield prediction_of(timeline, chosen[timeline.adapter], pool)
 
     def timelines(
         self,

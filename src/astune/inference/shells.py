@@ -62,6 +62,8 @@ class Shells:
         self._lock = Lock()
         self._idle: dict[Kind, list[_Shell]] = {}
         self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
+        self.bytes = sum(one.nbytes for one in backbone.parameters())
+        """Of the backbone."""
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which have a lock and shells of their own."""
@@ -74,11 +76,6 @@ class Shells:
     def backbone(self) -> Backbone:
         """Whose weights are shared."""
         return self._backbone
-
-    @property
-    def bytes(self) -> int:
-        """Of the backbone."""
-        return sum(one.nbytes for one in self._backbone.parameters())
 
     def classifier(self, adapter: LoadedAdapter) -> AudioClassifier:
         """An adapter's own classifier.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from astune.errors import ConfigError
 from astune.inference.findings import of_events, of_windows, thresholds_of
-from astune.inference.prediction import label_count, prediction_of
+from astune.inference.prediction import LabelChoice, prediction_of
 from astune.inference.request import Request
 from astune.inference.windows import Windows
 from astune.names import Pool
@@ -147,9 +147,9 @@ class Asked:
         Returns:
             What :class:`astune.serving.answers.Result` describes.
         """
-        labels, one = timeline.labels, self.recording
-        least = None if one.threshold is None else one.finder.least(labels, timeline.negatives)
-        prediction = prediction_of(timeline, label_count(one.top_k, len(labels)), one.pool, least)
+        one = self.recording
+        choice = LabelChoice.of(timeline.labels, timeline.negatives, one.top_k, one.threshold)
+        prediction = prediction_of(timeline, choice, one.pool)
         found: dict[str, Any] = {"labels": list(prediction.labels)}
         if self.by_window:
             rows = of_windows(timeline, self.by_window.top_k, self.by_window.threshold).rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from astune.errors import AdapterError, ConfigError
 from astune.serving import ServeSettings
-from tests.serving_parts import Alone, Client, running, write_adapter, write_recordings
+from tests.serving_parts import Alone, Client, running, until, write_adapter
 
 TOKEN = "a token of some length"  # noqa: S105 - of this test
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
-_FOREVER = 60.0  # seconds that a test waits at most
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +28,6 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("adapters")
     made = {"birds": 0, "frogs": 0, "rain": 0, "other birds": 7}
     return {name: write_adapter(folder / name, name.split()[-1], seed) for name, seed in made.items()}
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +45,6 @@ def folder(tmp_path: Path) -> Path:
 def client(adapters: dict[str, Path], folder: Path) -> Iterator[Client]:
     with running(adapters=(str(adapters["birds"]),), adapters_dir=folder, token=TOKEN) as client:
         yield client
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + _FOREVER
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def names(client: Client) -> list[str]:

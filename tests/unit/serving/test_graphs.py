@@ -12,14 +12,9 @@ from pydantic import SecretStr
 
 from astune import OnnxPredictor
 from tests.graphs import info, write_graph
-from tests.serving_parts import Alone, running, write_adapter, write_recordings
+from tests.serving_parts import Alone, running, write_adapter
 
 TOKEN = "a token of some length"  # noqa: S105 - of this test
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 def test_a_graph_beside_an_adapter_in_torch(tmp_path: Path, recordings: dict[str, Path]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,19 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.serving_parts import Client, running, write_adapter, write_recordings
-
-_FOREVER = 60.0  # seconds that a test waits at most for what happens at once
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_adapter(tmp_path_factory.mktemp("adapters") / "birds", "birds")
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
+from tests.serving_parts import FOREVER, Client, running, until
 
 
 @contextmanager
@@ -36,13 +23,6 @@ def begun_upload(client: Client, length: int = 10_000) -> Iterator[socket.socket
         part = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
         connection.sendall((head + part).encode())
         yield connection
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + _FOREVER
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_a_full_queue_refuses_new_requests_until_there_is_room(adapter: Path, recordings: dict[str, Path]) -> None:
@@ -158,7 +138,7 @@ def test_windows_are_bounded(adapter: Path, recordings: dict[str, Path]) -> None
 def test_a_slow_upload_ends(adapter: Path, recordings: dict[str, Path]) -> None:
     with running(adapters=(str(adapter),), upload_seconds=0.3) as client:
         with begun_upload(client) as connection:
-            connection.settimeout(_FOREVER)
+            connection.settimeout(FOREVER)
             answer = b""
             while more := connection.recv(65536):
                 answer += more
@@ -179,7 +159,7 @@ def test_a_connection_without_a_request_is_closed(adapter: Path, monkeypatch: py
     with running(adapters=(str(adapter),)) as client:
         for beginning in (b"", b"GET /health HTTP/1.1\r\nX: "):
             with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
-                connection.settimeout(_FOREVER)
+                connection.settimeout(FOREVER)
                 connection.sendall(beginning)
                 assert connection.recv(1) == b""
         assert client.get("/health").status_code == 200

@@ -15,7 +15,7 @@ from astune.inference.request import Request
 from astune.inference.timeline import Timeline
 from astune.printable import printable
 from astune.serving.questions import Asked
-from tests.serving_parts import SPECS, Alone, Client, running, write_adapter, write_recordings
+from tests.serving_parts import SPECS, Alone, Client, running, write_adapter
 
 TOLERANCE = 1e-5  # rows of other batches are rounded otherwise
 
@@ -24,11 +24,6 @@ TOLERANCE = 1e-5  # rows of other batches are rounded otherwise
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("adapters")
     return {name: write_adapter(folder / name, name) for name in SPECS}
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture(scope="module")

@@ -21,17 +21,7 @@ from astune.cli import app
 from astune.errors import AdapterError, ConfigError
 from astune.serving.server import listening_socket
 from astune.serving.settings import ServeSettings
-from tests.serving_parts import Client, running, write_adapter, write_recordings
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_adapter(tmp_path_factory.mktemp("adapters") / "birds", "birds")
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
+from tests.serving_parts import Client, running
 
 
 @contextmanager
