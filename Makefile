@@ -7,7 +7,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test bench lint format settings notebooks backbone clean
+.PHONY: help demo test slow-test faults bench lint format settings notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,6 +30,9 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
+
+faults: $(DEV_READY)  ## 20,000 hostile inputs for each reader: hours; then docs/reliability.md
+	$(BIN)/python -m tests.faults fuzz
 
 bench: $(DEV_READY)  ## what we claim about speed, peers in the same run: an hour on one core, then docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -16,8 +16,19 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_LONGEST_MESSAGE = 10_000  # letters; what is quoted in a message may come from a file of any size
+
+
 class AstuneError(Exception):
     """Base of every error the user can mend; the command line prints it without a traceback and exits with 1."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        left_out = len(text) - _LONGEST_MESSAGE
+        if left_out <= 0:
+            return text
+        half = _LONGEST_MESSAGE // 2
+        return f"{text[:half]} [... {left_out:,} letters left out ...] {text[-half:]}"
 
 
 class ConfigError(AstuneError, ValueError):

@@ -59,3 +59,11 @@ def test_a_file_of_thousands_of_unknown_settings(tmp_path: Path) -> None:
     _, faults = TrainConfig.build_sound(read_yaml(file))
     assert len(faults) == 3_002
     assert sum(map(len, faults.values())) < 100_000  # no sentence of all choices for what nobody sees
+
+
+def test_a_message_that_quotes_a_whole_file_is_cut_in_its_middle() -> None:
+    sentence = str(ConfigError(f"begin {'x' * 100_000} end"))
+    assert sentence.startswith("begin xxx")
+    assert sentence.endswith("xxx end")
+    assert "[... 90,010 letters left out ...]" in sentence
+    assert str(ConfigError("x" * 10_000)) == "x" * 10_000

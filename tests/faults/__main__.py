@@ -1,0 +1,60 @@
+"""The long campaigns, behind `make faults`: what is found is printed, and the exit code is 1 where anything is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.faults import fuzzing
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    fuzz = verbs.add_parser("fuzz", help="hostile inputs for everything that reads")
+    fuzz.add_argument("--readers", nargs="+", choices=fuzzing.reader_names(), default=fuzzing.reader_names())
+    fuzz.add_argument("--inputs", type=int, default=20_000, help="for each reader")
+    fuzz.add_argument("--first", type=int, default=0, help="number of the first input")
+    fuzz.add_argument("--seconds", type=float, default=1_500, help="for each reader at most")
+    fuzz.add_argument("--jobs", type=int, default=2, help="readers at a time")
+    fuzz.add_argument("--case", help="one input alone, as audio:17, in this process, with its traceback")
+    chosen = parser.parse_args()
+    return _one(chosen.case) if chosen.case else _fuzz(chosen)
+
+
+def _one(case: str) -> int:
+    name, _, number = case.partition(":")
+    with tempfile.TemporaryDirectory() as folder:
+        reader = fuzzing.load_reader(name)
+        given = reader.make(Path(folder), fuzzing.random_of(name, int(number)))
+        print(given)
+        reader.read(given)
+    return 0
+
+
+def _fuzz(chosen: argparse.Namespace) -> int:
+    numbers = range(chosen.first, chosen.first + chosen.inputs)
+
+    def one(name: str) -> tuple[fuzzing.Campaign, float]:
+        begin = time.monotonic()
+        return fuzzing.run(name, numbers, chosen.seconds), time.monotonic() - begin
+
+    found = 0
+    print("reader inputs read refused escaped slowest_s wall_s")
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for campaign, seconds in pool.map(one, chosen.readers):
+            counts = campaign.counts
+            print(campaign.reader, campaign.inputs, counts["read"], counts["refused"], counts["escaped"], end=" ")
+            print(f"{campaign.slowest:.2f} {seconds:.0f}", flush=True)
+            for kind, cases in campaign.kinds().items():
+                print(f"  {len(cases)} x {kind}: {', '.join(cases[:5])}", flush=True)
+            found += len(campaign.escapes)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

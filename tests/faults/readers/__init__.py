@@ -1,0 +1,1 @@
+"""One file for each thing that reads what comes from elsewhere; each has a `READER`, found by its file."""
