@@ -38,13 +38,13 @@ def _leave(given: object) -> None:
     given.with_name("up").write_text("up", encoding="utf-8")
 
 
-class Endless(ConfigError):
+class EndlessError(ConfigError):
     def __str__(self) -> str:
         return "x" * 30_000
 
 
 def _talk(given: object) -> None:
-    raise Endless
+    raise EndlessError
 
 
 @pytest.mark.parametrize(
