@@ -36,7 +36,7 @@ HIDDEN = "recordings with a hidden name (._ or .)"
 BESIDE = "recordings beside the class folders"
 NO_ROW = "recordings that no row names"
 NO_RECORDINGS = "folders without recordings"
-_PIPES = "pipes, sockets and devices"  # whoever reads one waits for ever
+_PIPES = "things without an end (pipes, devices)"  # whoever reads one waits for ever
 
 
 @checked

@@ -30,7 +30,7 @@ Row = tuple[int, dict[str, str]]
 """A line number, and the cells by column."""
 
 _READ = 10  # faults of one file
-_DIGITS = 9  # of numbers of folds and classes
+DIGITS = 9  # of numbers of folds and classes
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 _SAID = re.compile(r"sep=(.)\r?\n")  # as Excel writes and reads it
@@ -349,10 +349,10 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
         The number; None where it is none.
     """
     text = row[name]
-    if text.isdecimal() and len(text) <= _DIGITS:
+    if text.isdecimal() and len(text) <= DIGITS:
         return int(text)
     what = (
-        f"has {len(text):,} digits; give at most {_DIGITS}" if text.isdecimal() else f"is {text!r}, not a whole number"
+        f"has {len(text):,} digits; give at most {DIGITS}" if text.isdecimal() else f"is {text!r}, not a whole number"
     )
     faults.append(f"line {line}: {name} {what}")
     return None
