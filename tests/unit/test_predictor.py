@@ -315,10 +315,11 @@ def test_one_line_calls(adapter: Path, predictor: Predictor, generated: Path, tm
     assert astune.predict(adapter, noise(), sampling_rate=RATE, top_k=2, device="cpu", threads=1) == expected
     model = AudioClassifier(load_backbone("random:tiny", 48), "linear", astune.load_data(str(generated)).labels)
     model.save_pretrained(tmp_path)
-    scored = astune.evaluate(tmp_path, str(generated), split="all")
+    scored = astune.evaluate(tmp_path, str(generated), split="all", device="cpu")
     assert (scores := scored.record())["clips"] == 72
     assert json.dumps(scores)
-    assert astune.evaluate(model, astune.load_data(str(generated)), split="all").scores == scored.scores
+    again = astune.evaluate(model, astune.load_data(str(generated)), split="all", device="cpu")
+    assert again.scores == scored.scores
     assert (scored.adapter, scored.skipped, scored.trained_on, scored.warning) == (str(tmp_path), 0, (), None)
     with pytest.raises(ConfigError, match=r"unknown split 'tset'; .* did you mean 'test'"):
         astune.evaluate(model, str(generated), split="tset")

@@ -188,7 +188,7 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     text = record.read_text(encoding="utf-8", errors="backslashreplace")
     whole, end, cut = text.rpartition("\n")
     try:
-        lines = [json_value(line) for line in whole.splitlines()]
+        lines = [json_value(line, strict=False) for line in whole.splitlines()]
         ours = "settings" in lines[0] and all(isinstance(line["file"], str) for line in lines[1:])
     except (ValueError, KeyError, TypeError, IndexError):
         ours = False

@@ -101,7 +101,7 @@ def _from_csv(text: str) -> list[_Entry]:
 
 def _from_json(text: str) -> list[_Entry]:
     # As pairs: a dict would drop the first of two entries of one label.
-    content = json_value(text, tuple)
+    content = json_value(text, tuple, strict=False)
     if not isinstance(content, tuple):
         raise ValueError('it does not map labels to weights; give a mapping such as {"cough": 4, "speech": 0.5}')
     return [_Entry(*pair) for pair in content]
