@@ -116,6 +116,23 @@ def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
     return f"unknown {kind} {shortened(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
 
 
+def unknown_ones(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:
+    """Sentences for all values of a list that are outside of their choices.
+
+    Args:
+        kind: what each value names, such as ``"label"``.
+        values: the values received.
+        choices: the values accepted.
+
+    Returns:
+        As :func:`unknown` for the first ones; :func:`listing` counts the later ones and does not show them, so they are not compared with
+        the choices, which takes a millisecond each.
+    """
+    names = dict.fromkeys(str(choice) for choice in choices)
+    outside = [value for value in values if str(value) not in names]
+    return [unknown(kind, value, names) for value in outside[:_SHOWN]] + [str(value) for value in outside[_SHOWN:]]
+
+
 def _nearest(value: str, names: list[str]) -> str | None:
     """The name most like a value, if one is like it; of very many names, those alike in length and beginning are compared."""
     if len(value) > _LONGEST:

@@ -30,6 +30,31 @@ _POSIX = hasattr(os, "O_DIRECTORY")
 _filled: set[Path] = set()  # folders that are synced as a whole when they are full
 
 
+def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
+    """Text of a file that somebody writes by hand, which is short; a wrong file may be of any length.
+
+    Args:
+        path: the file.
+        most: letters.
+        encoding: of the file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is longer, or not text.
+    """
+    try:
+        with path.open(encoding=encoding) as stream:
+            text = stream.read(most + 1)
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"it is not text in UTF-8: byte {fault.object[fault.start]:#04x}") from fault
+    if len(text) > most:
+        raise ValueError(f"it has more than {most:,} letters")
+    return text
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that is whole or not there.
 
