@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test faults bench lint format settings notebooks backbone clean
+.PHONY: help demo test slow-test faults bench lint format settings lock licences lowest audit notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -63,6 +63,9 @@ settings: $(DEV_READY)  ## write docs/settings.md anew from the fields of TrainC
 
 lock: $(DEV_READY)  ## write the hashes of all versions in constraints.txt to dependencies/
 	$(BIN)/python -m dependencies.lock
+
+licences: $(DEV_READY)  ## write docs/licences.md anew from what is installed
+	$(BIN)/python -m dependencies.licences > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
 notebooks: $(DEV_READY)  ## run the notebooks of docs and write them with what they show
 	$(BIN)/python docs/notebooks.py
