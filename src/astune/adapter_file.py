@@ -19,7 +19,7 @@ from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError, ConfigError
-from astune.files import save_tensors, write_text
+from astune.files import make_folder, save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
@@ -71,10 +71,9 @@ def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> No
         CARD: model_card(adapter.config, base_license=licence_of(adapter.config.backbone.name_or_path)),
         CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as fault:
-        raise AdapterError(f"{folder} is a file; give a folder") from fault
+    if folder.exists() and not folder.is_dir():
+        raise AdapterError(f"{folder} is a file; give a folder")
+    make_folder(folder)
     save_tensors(folder / WEIGHTS, adapter.tensors)
     for name, text in texts.items():
         write_text(folder / name, text)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from astune import markdown
 from astune.canvas import save_picture
 from astune.console import progress, say
-from astune.errors import ConfigError, DataError, OutputError
+from astune.errors import ConfigError, DataError, written
 from astune.files import write_text
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
@@ -39,18 +39,13 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     name = results.plan.name
     if not results.records:
         raise DataError(f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {name}` first")
-    try:
+    with written(folder, "make room, or give another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=f".{name}-") as partial:
             files = _write(results, Path(partial))
             for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
                 old.unlink()
             return [file.replace(folder / file.name) for file in files]
-    except OSError as fault:
-        reason = fault.strerror or fault
-        raise OutputError(
-            f"the report cannot be written into {folder}: {reason}; make room, or give another folder"
-        ) from fault
 
 
 def _write(results: Results, folder: Path) -> list[Path]:
