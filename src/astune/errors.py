@@ -54,10 +54,12 @@ class AudioWarning(UserWarning):
 class OutputError(AstuneError):
     """A folder or file of results cannot be written."""
 
-    refused: str | None = None
-    """What cannot be written and why, without a next step; None where it was not the system that refused."""
-    number: int | None = None
-    """The system's reason, as :mod:`errno` has it."""
+    def __init__(self, message: str, refused: str | None = None, number: int | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused
+        """What cannot be written and why, without a next step; None where it was not the system that refused."""
+        self.number = number
+        """The system's reason, as :mod:`errno` has it."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -135,15 +137,11 @@ def written(path: object, way_out: str | None = None, wanted: int | None = None)
     except OutputError as inner:
         if inner.refused is None or way_out is None:
             raise
-        raise _output_error(inner.refused, inner.number, way_out) from inner.__cause__
+        raise OutputError(f"{inner.refused}; {way_out}", inner.refused, inner.number) from inner.__cause__
     except OSError as fault:
-        raise _output_error(refusal(fault, path, wanted), fault.errno, way_out) from fault
-
-
-def _output_error(refused: str, number: int | None, way_out: str | None) -> OutputError:
-    error = OutputError(f"{refused}; {way_out or _WAYS_OUT.get(number or 0, 'check its disk, then start again')}")
-    error.refused, error.number = refused, number
-    return error
+        refused = refusal(fault, path, wanted)
+        next_step = way_out or _WAYS_OUT.get(fault.errno or 0, "check its disk, then start again")
+        raise OutputError(f"{refused}; {next_step}", refused, fault.errno) from fault
 
 
 def refusal(fault: OSError, path: object, wanted: int | None = None, verb: str = "written") -> str:
