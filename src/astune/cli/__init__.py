@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from astune import __version__
 from astune.cli.signals import catch_signals, exit_code_of
 from astune.console import notices, say
-from astune.errors import AstuneError
+from astune.errors import AstuneError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ class _Verbs(TyperGroup):
 
 def _say_stopped(stop: KeyboardInterrupt) -> None:
     if os.environ.get("RANK", "0") == "0":  # the processes of a launcher are one command
-        say(str(stop) or "interrupted")
+        say(str(stop) or "interrupted; the same command may be given again")
 
 
 def _print_version(wanted: bool) -> None:
@@ -127,7 +127,8 @@ def main() -> None:
     except OSError as fault:  # a full disk, a folder that may not be written
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud
-        _end(f"{fault.filename or 'the output'} cannot be read or written: {fault.strerror or fault}")
+            _end(f"the output cannot be written: {fault.strerror or fault}")
+        _end(refusal(fault, fault.filename, verb="read or written"))
     except KeyboardInterrupt as stop:
         _say_stopped(stop)
         sys.exit(exit_code_of(stop))
