@@ -34,6 +34,31 @@ _POSIX = hasattr(os, "O_DIRECTORY")
 _filled: set[Path] = set()  # folders that are synced as a whole when they are full
 
 
+def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
+    """Text of a file that somebody writes by hand, which is short; a wrong file may be of any length.
+
+    Args:
+        path: the file.
+        most: letters.
+        encoding: of the file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is longer, or not text.
+    """
+    try:
+        with path.open(encoding=encoding) as stream:
+            text = stream.read(most + 1)
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"it is not text in UTF-8: byte {fault.object[fault.start]:#04x}") from fault
+    if len(text) > most:
+        raise ValueError(f"it has more than {most:,} letters")
+    return text
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file that is whole or not there.
 
@@ -134,13 +159,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_files(folder: Path, marks: Sequence[str] = ()) -> Iterator[Path]:
+def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") -> Iterator[Path]:
     """An empty folder in the one to be written into, whose files move there when all are whole; other files stay.
 
     Args:
         folder: made if it is not there. One process at a time may write into it.
         marks: names of files without which nobody reads the others. The old ones go before any file is replaced and the new ones come
             last, in this order, so nobody reads some old files and some new ones.
+        inner: name of what is written, where others may be writing other things into the same folder.
 
     Yields:
         The inner folder. One that a killed process left is emptied.
@@ -149,7 +175,7 @@ def replacing_files(folder: Path, marks: Sequence[str] = ()) -> Iterator[Path]:
         OutputError: the system refused.
     """
     make_folder(folder)
-    partial = folder / f".{_PARTIAL}"
+    partial = beside(folder / inner, _PARTIAL) if inner else folder / f".{_PARTIAL}"
     with written(folder), filling(partial):
         yield partial
         sync_tree(partial)

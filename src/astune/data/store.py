@@ -9,6 +9,7 @@ from pathlib import Path
 
 from astune.data.formats import AV_SUFFIXES, SUFFIXES
 from astune.errors import written
+from astune.files import make_folder, move
 
 
 def cache_root() -> Path:
@@ -43,12 +44,12 @@ def keep(content: bytes, name: str = "") -> Path:
         with written(
             target, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", len(content)
         ):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False)  # noqa: SIM115 - it is renamed
             try:
                 with file:
                     file.write(content)
-                Path(file.name).replace(target)
+                move(Path(file.name), target)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
