@@ -190,7 +190,8 @@ def test_two_commands_at_once_make_one_adapter(generated: Path, tmp_path: Path) 
     assert AudioClassifier.from_pretrained(tmp_path / "out").labels
 
 
-def test_ctrl_c_says_how_to_go_on_and_it_does(generated: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_run_is_told_how_to_go_on(generated: Path, tmp_path: Path, number: signal.Signals) -> None:
     command = [
         sys.executable, "-m", "astune", "train", str(generated), "--output-dir", str(tmp_path / "out"), "--backbone", "random:tiny",
         "--method", "lora", "--num-train-epochs", "200", "--max-length", "24", "--save-steps", "2",
@@ -199,9 +200,9 @@ def test_ctrl_c_says_how_to_go_on_and_it_does(generated: Path, tmp_path: Path) -
     began = time.monotonic()
     while checkpoint.latest(tmp_path / "out") is None and process.poll() is None and time.monotonic() < began + LIMIT:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=LIMIT)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     last = err.strip().splitlines()[-1]
     kept = checkpoint.latest(tmp_path / "out")
     assert kept is not None

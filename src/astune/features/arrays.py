@@ -98,9 +98,10 @@ def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Ca
         shutil.rmtree(leftover, ignore_errors=True)
     if folder.exists():  # it is damaged
         remove_folder(folder)
-    if math.prod(shape) * np.dtype(dtype).itemsize > shutil.disk_usage(folder.parent).free:  # not after hours
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > shutil.disk_usage(folder.parent).free:  # not after hours
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    with replacing_folder(folder) as partial:
+    with replacing_folder(folder) as partial, written(partial, wanted=size):
         with _writing(partial / ARRAY, shape, dtype) as append:
             index = compute(append)
         (partial / INDEX).write_text(json.dumps(index))
@@ -109,7 +110,7 @@ def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Ca
 @contextmanager
 def _writing(target: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Rows]:
     # written, not mapped: writing to a full disk through a mapping kills the process without a word
-    with written(target), target.open("wb") as file:
+    with target.open("wb") as file:
         file.write(_header(shape, dtype))
 
         def append(rows: NDArray[Any]) -> None:

@@ -19,7 +19,7 @@ from astune import adapter_file
 from astune.console import LOG_SECONDS, announcer, is_log, is_terminal
 from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
-from astune.errors import ConfigError, interruptible
+from astune.errors import ConfigError, OutputError, interruptible
 from astune.files import write_text
 from astune.folder_lock import held
 from astune.json_text import json_text
@@ -105,7 +105,7 @@ def train(
         if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
             result = finished(config, announcer(quiet=quiet), waveform_augmentation)
             if accelerator.is_main_process:
-                with suppress(OSError):  # a finished run may be where nobody may write
+                with suppress(OSError, OutputError):  # a finished run may be where nobody may write
                     checkpoint.remove_all(config.output_dir)  # of a run that was killed right after its results
             return result
         setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
