@@ -43,8 +43,10 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
 
-faults: $(DEV_READY)  ## 20,000 hostile inputs for each reader: hours; then docs/reliability.md
+faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut at each change of a file: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz
+	$(BIN)/python -m tests.faults kills
+	$(BIN)/python -m tests.faults power
 
 bench: $(DEV_READY)  ## what we claim about speed, peers in the same run: an hour on one core, then docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
+from astune.console import say
 from astune.data.opening import opened
 from astune.errors import AudioError, ConfigError, DataError, written
 from astune.files import filling, make_folder, move, sync_tree, write_text
@@ -142,6 +143,7 @@ def _finish(folder: Path) -> None:
     if _half_moved(folder):  # also now that the folder is held
         _move(folder)
         shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+        say(f"{printable(folder)}: a run was killed when its review was written, and not named; it is whole now")
 
 
 def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:
