@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from watchfiles import awatch
 
-from astune.console import say
 from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, written
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
+from astune.serving.log import log
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class AdaptersDir:
                 found, twice = await asyncio.to_thread(_entries, self._folder)
             except OSError as fault:
                 if self._readable:
-                    say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                    log(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
                 self._readable = False
                 return
             self._readable = True
@@ -110,7 +110,7 @@ class AdaptersDir:
         except Exception as fault:  # noqa: BLE001 - whatever it is, the folder can be looked at
             while isinstance(fault, ExceptionGroup):
                 fault = fault.exceptions[0]
-            say(
+            log(
                 f"changes of {printable(self._folder)} are not reported any more ({fault}); it is looked at every {_LOOK / 1000:g} s"
             )
         while True:
