@@ -113,7 +113,24 @@ def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
     more = f" and {len(names) - _CHOICES:,} more" if len(names) > _CHOICES else ""
     near = _nearest(str(value), names)
     hint = f"; did you mean {near!r}?" if near else ""
-    return f"unknown {kind} {_cut(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
+    return f"unknown {kind} {shortened(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
+
+
+def unknown_ones(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:
+    """Sentences for all values of a list that are outside of their choices.
+
+    Args:
+        kind: what each value names, such as ``"label"``.
+        values: the values received.
+        choices: the values accepted.
+
+    Returns:
+        As :func:`unknown` for the first ones; :func:`listing` counts the later ones and does not show them, so they are not compared with
+        the choices, which takes a millisecond each.
+    """
+    names = dict.fromkeys(str(choice) for choice in choices)
+    outside = [value for value in values if str(value) not in names]
+    return [unknown(kind, value, names) for value in outside[:_SHOWN]] + [str(value) for value in outside[_SHOWN:]]
 
 
 def _nearest(value: str, names: list[str]) -> str | None:
@@ -126,7 +143,12 @@ def _nearest(value: str, names: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(value, names[:_COMPARED], n=1)), None)
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
+    """As much of a text as a message can repeat.
+
+    Args:
+        text: from elsewhere.
+    """
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
@@ -185,10 +207,12 @@ def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
         return f"{where} is missing"
     if detail["type"] == "extra_forbidden":
         return (
-            unknown("field", where, cls.model_fields) if cls.model_fields else f"it has no fields, so no {_cut(where)}"
+            unknown("field", where, cls.model_fields)
+            if cls.model_fields
+            else f"it has no fields, so no {shortened(where)}"
         )
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
         return unknown(where, value, choices)
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}={_cut(printable(value))}: {message}" if where else message
+    return f"{where}={shortened(printable(value))}: {message}" if where else message
