@@ -150,19 +150,20 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_files(folder: Path, marks: Sequence[str] = ()) -> Iterator[Path]:
+def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") -> Iterator[Path]:
     """An empty folder in the one to be written into, whose files move there when all are whole; other files stay.
 
     Args:
         folder: made if it is not there. One process at a time may write into it.
         marks: names of files without which nobody reads the others. The old ones go before any file is replaced and the new ones come
             last, in this order, so nobody reads some old files and some new ones.
+        inner: name of what is written, where others may be writing other things into the same folder.
 
     Yields:
         The inner folder. One that a killed process left is emptied.
     """
     make_folder(folder)
-    partial = folder / f".{_PARTIAL}"
+    partial = beside(folder / inner, _PARTIAL) if inner else folder / f".{_PARTIAL}"
     with filling(partial):
         yield partial
         sync_tree(partial)

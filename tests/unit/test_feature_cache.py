@@ -281,12 +281,13 @@ def test_damage_is_rebuilt(clips: list[Path], root: Path, monkeypatch: pytest.Mo
     assert folders(root) == [folder]
 
 
-def test_a_leftover_that_looks_whole_is_not_trusted(clips: list[Path], root: Path) -> None:
+@pytest.mark.parametrize("name", [".{}.partial", ".{}.removed"])
+def test_a_leftover_that_looks_whole_is_not_trusted(clips: list[Path], root: Path, name: str) -> None:
     build_cache(clips, FRONT_END, root=root)
     (folder,) = folders(root)
     np.save(folder / "features.npy", np.zeros((5, 12, 128), np.float16))
     (folder / "more").write_text("of a killed process")
-    folder.rename(f"{folder}.partial")
+    folder.rename(folder.with_name(name.format(folder.name)))
     assert np.array_equal(build_cache(clips, FRONT_END, root=root).features, expected(clips))
     assert folders(root) == [folder]
     assert not (folder / "more").exists()
@@ -556,7 +557,7 @@ def test_a_killed_process_leaves_nothing_that_is_trusted(
         assert np.array_equal(build_cache(clips, FRONT_END, root=root).features, expected(clips))
     assert seen == clips
     (whole,) = folders(root)
-    assert whole.name == left.stem
+    assert left.name == f".{whole.name}.partial"
 
 
 @pytest.mark.slow

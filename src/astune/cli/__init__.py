@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import sys
 from functools import cache
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from astune import __version__
+from astune.cli.signals import catch_signals, exit_code_of
 from astune.console import notices, say
 from astune.errors import AstuneError
 
@@ -46,14 +48,19 @@ if TYPE_CHECKING:
 
 
 class _Verbs(TyperGroup):
-    """The verbs; Ctrl-C ends each of them with a sentence, where typer would end it without."""
+    """The verbs; Ctrl-C and SIGTERM end each of them with a sentence, where typer would end it without."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            say(str(stop) or "interrupted")
-            raise typer.Exit(130) from stop
+            _say_stopped(stop)
+            raise typer.Exit(exit_code_of(stop)) from stop
+
+
+def _say_stopped(stop: KeyboardInterrupt) -> None:
+    if os.environ.get("RANK", "0") == "0":  # the processes of a launcher are one command
+        say(str(stop) or "interrupted")
 
 
 def _print_version(wanted: bool) -> None:
@@ -112,6 +119,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # an encoding may lack what a name holds
             stream.reconfigure(errors="backslashreplace")
     verb = sys.argv[1:2]
+    catch_signals()
     try:
         _command_line(verb if set(verb) & set(VERBS) else VERBS)()
     except AstuneError as error:
@@ -120,6 +128,6 @@ def main() -> None:
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud
         _end(f"{fault.filename or 'the output'} cannot be read or written: {fault.strerror or fault}")
-    except KeyboardInterrupt:
-        notices().print("interrupted")
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop)
+        sys.exit(exit_code_of(stop))

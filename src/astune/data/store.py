@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from astune.data.formats import AV_SUFFIXES, SUFFIXES
+from astune.files import make_folder, move
 
 
 def cache_root() -> Path:
@@ -36,8 +37,8 @@ def keep(content: bytes, name: str = "") -> Path:
     suffix = Path(name).suffix.lower()
     target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES | AV_SUFFIXES else ''}"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
             file.write(content)
-        Path(file.name).replace(target)
+        move(Path(file.name), target)
     return target

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from astune.child_processes import end_with_parent
 from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, Interrupted
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
-from astune.inference.worker_processes import end_with_parent
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ class _Processes:
 
 
 def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection) -> None:
-    Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
 
 

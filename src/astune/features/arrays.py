@@ -22,6 +22,7 @@ from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from astune.errors import DataError
+from astune.files import leftovers, make_folder, remove_folder, replacing_folder
 
 ARRAY, INDEX = "features.npy", "index.json"
 
@@ -57,7 +58,7 @@ def stored_array(
     if found is not None:
         return found
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with FileLock(f"{folder}.lock"):
             found = _open(folder, shape, dtype, read_index)
             if found is None:
@@ -95,21 +96,17 @@ def _open(
 
 
 def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Callable[[Rows], dict[str, Any]]) -> None:
-    partial = folder.with_name(f"{folder.name}.partial")
-    for leftover in (partial, folder):  # of a process that died, or damaged since
+    for leftover in leftovers(folder.parent, folder.name):  # of a process that died
         shutil.rmtree(leftover, ignore_errors=True)
+    if folder.exists():  # it is damaged
+        remove_folder(folder)
     size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(folder.parent).free
     if size > free:  # not after hours
         raise OSError(errno.ENOSPC, f"it needs {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB of the disk are free")
-    partial.mkdir()
-    try:
+    with replacing_folder(folder) as partial:
         with _writing(partial / ARRAY, shape, dtype) as append:
             index = compute(append)
         (partial / INDEX).write_text(json.dumps(index))
-        partial.rename(folder)
-    except BaseException:  # an interrupt too: what is half done must not fill the disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 @contextmanager
@@ -122,5 +119,3 @@ def _writing(target: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator
             file.write(np.ascontiguousarray(rows, dtype).tobytes())
 
         yield append
-        file.flush()
-        os.fsync(file.fileno())

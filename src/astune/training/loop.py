@@ -8,7 +8,7 @@ test clips are scored once, after that choice. One process or many, CPU or GPU, 
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,11 @@ def train(
     with held(config.output_dir) if accelerator.is_main_process else nullcontext():
         try:
             if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-                return finished(config, announcer(quiet=quiet), waveform_augmentation)
+                result = finished(config, announcer(quiet=quiet), waveform_augmentation)
+                if accelerator.is_main_process:
+                    with suppress(OSError):  # a finished run may be where nobody may write
+                        checkpoint.remove_all(config.output_dir)  # of a run that was killed right after its results
+                return result
             setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
             with setup.arithmetic.products(), writing(config.output_dir):
                 return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)

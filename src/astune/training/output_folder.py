@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from astune import adapter_file
 from astune.errors import ConfigError, OutputError
+from astune.files import sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
@@ -136,8 +137,11 @@ def clear(folder: Path) -> None:
         folder: of the run; see :func:`refuse_unusable`.
     """
     checkpoint.remove_all(folder)
-    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS, *PICTURES):
+    # First what says that a run or an adapter is there: if this is cut short, nothing is left that seems to be one.
+    for name in (RESULTS, adapter_file.CONFIG, adapter_file.WEIGHTS, adapter_file.CARD, METRICS, CLIPS, *PICTURES):
         (folder / name).unlink(missing_ok=True)
+    if folder.is_dir():
+        sync_folder(folder)
     for pattern in ("*tfevents*", "hparams.yml"):
         for tracked in (folder / TRACKED).rglob(pattern):
             tracked.unlink()
