@@ -6,6 +6,7 @@ import importlib
 import io
 import re
 import sys
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,9 +16,10 @@ from typer.core import TyperGroup
 from astune import __version__
 from astune.console import notices, say
 from astune.errors import AstuneError
+from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 VERBS = (
     "train",
@@ -45,12 +47,30 @@ if TYPE_CHECKING:
     """With every verb; made when it is first used."""
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's, or that of typer's own copy of click
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Quote what was typed in typer's errors as a terminal may show it: an option may be the name of a file, as in ``astune predict *``."""
+    try:
+        yield
+    except _UsageError as fault:
+        fault.message = printable(fault.message)
+        raise
+
+
 class _Verbs(TyperGroup):
     """The verbs; Ctrl-C ends each of them with a sentence, where typer would end it without."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        with _shown():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
         try:
-            return super().invoke(ctx)
+            with _shown():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             say(str(stop) or "interrupted")
             raise typer.Exit(130) from stop
@@ -119,7 +139,8 @@ def main() -> None:
     except OSError as fault:  # a full disk, a folder that may not be written
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud
-        _end(f"{fault.filename or 'the output'} cannot be read or written: {fault.strerror or fault}")
+        name = printable(fault.filename) if fault.filename else "the output"
+        _end(f"{name} cannot be read or written: {fault.strerror or fault}")
     except KeyboardInterrupt:
         notices().print("interrupted")
         sys.exit(130)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from astune import markdown
 from astune.canvas import save_picture
-from astune.console import progress, say
+from astune.console import progress, say, shell_word
 from astune.errors import ConfigError, DataError, OutputError
 from astune.files import write_text
 from astune.reporting.grid import grid
@@ -38,7 +38,9 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     """
     name = results.plan.name
     if not results.records:
-        raise DataError(f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {name}` first")
+        raise DataError(
+            f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=f".{name}-") as partial:
