@@ -108,9 +108,10 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """
     need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    from astune.plain_figure import PlainFigure
+
+    figure = PlainFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(drawn(title, _LONGEST_TITLE, lines=True), wrap=True)
     return figure
