@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
+from astune.data.mat_files import refuse_damaged
 from astune.data.named_files import refuse_pipes
 from astune.data.part import LATEST
 from astune.errors import ConfigError, DataError, unknown
@@ -151,7 +152,7 @@ class Crowsetta(LabelFiles):
         name, tier = _format(reading.options)
         name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))
         form = _library().formats.by_name(name)
-        _refuse_long_lines(file)
+        _refuse_unsafe(file)
         given: dict[str, Any] = {}
         if recording is not None and "audio_path" in _arguments(form.from_file):
             given["audio_path"] = recording
@@ -195,13 +196,15 @@ class Crowsetta(LabelFiles):
         return folder
 
 
-def _refuse_long_lines(file: Path) -> None:
-    """Refuse a table that the library would need minutes and gigabytes for: it makes an index of hundreds of thousands of columns.
+def _refuse_unsafe(file: Path) -> None:
+    """Refuse what the library cannot refuse: files that end the process, and tables of so many columns that it reads them for minutes.
 
     Raises:
         DataError: it is such.
     """
     refuse_pipes(file, "annotation")
+    if file.suffix.lower() == ".mat":
+        refuse_damaged(file)
     if file.suffix.lower() != _TABLE:
         return
     with file.open("rb") as stream:
