@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults import fuzzing
+from tests.faults import fuzzing, soak
 
 
 def main() -> int:
@@ -22,7 +22,11 @@ def main() -> int:
     fuzz.add_argument("--seconds", type=float, default=1_500, help="for each reader at most")
     fuzz.add_argument("--jobs", type=int, default=2, help="readers at a time")
     fuzz.add_argument("--case", help="one input alone, as audio:17, in this process, with its traceback")
+    long = verbs.add_parser("soak", help="training and serving, with clients of all kinds")
+    long.add_argument("--minutes", type=float, default=30)
     chosen = parser.parse_args()
+    if chosen.verb == "soak":
+        return _soak(chosen.minutes)
     return _one(chosen.case) if chosen.case else _fuzz(chosen)
 
 
@@ -34,6 +38,13 @@ def _one(case: str) -> int:
         print(given)
         reader.read(given)
     return 0
+
+
+def _soak(minutes: float) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        seen = soak.soak(Path(folder), 60 * minutes)
+    print(seen.table())
+    return 1 if seen.faults or seen.grown(soak.TOLERANCE) else 0
 
 
 def _fuzz(chosen: argparse.Namespace) -> int:
