@@ -17,7 +17,7 @@ from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError, ConfigError, listing, validation_faults
-from astune.files import save_tensors, write_text
+from astune.files import replacing_files, save_tensors, write_text
 from astune.json_text import json_text, read_object
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
@@ -42,7 +42,7 @@ model, find neither, and quote the value; without the keys they end in a bare Ke
 
 
 def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> None:
-    """Write an adapter folder; each file appears whole or not at all, the configuration last.
+    """Write an adapter folder. Until all of it is there, it holds the earlier adapter, or none.
 
     Args:
         folder: made if it is not there.
@@ -70,13 +70,12 @@ def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> No
         CARD: model_card(adapter.config, base_license=licence_of(adapter.config.backbone.name_or_path)),
         CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as fault:
-        raise AdapterError(f"{folder} is a file; give a folder") from fault
-    save_tensors(folder / WEIGHTS, adapter.tensors)
-    for name, text in texts.items():
-        write_text(folder / name, text)
+    if folder.exists() and not folder.is_dir():
+        raise AdapterError(f"{folder} is a file; give a folder")
+    with replacing_files(folder, marks=[CONFIG]) as partial:
+        save_tensors(partial / WEIGHTS, adapter.tensors)
+        for name, text in texts.items():
+            write_text(partial / name, text)
 
 
 def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:

@@ -18,6 +18,7 @@ from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError, OutputError, unknown
+from astune.files import move
 
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
@@ -118,7 +119,7 @@ def _fill(partial: Path, folder: Path, source: Source, url: str, expected: str, 
         raise
     if folder.exists():
         folder.rmdir()
-    root.replace(folder)
+    move(root, folder)
 
 
 def _sha256(file: Path) -> str:
