@@ -133,7 +133,7 @@ def test_a_newer_format_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": "x"}', '{"format_version": 1}'])
 def test_a_damaged_configuration_is_refused(saved: Path, text: str) -> None:
     (saved / "adapter_config.json").write_text(text)
-    with pytest.raises(AdapterError, match="is no adapter configuration of astune's"):
+    with pytest.raises(AdapterError, match=r"cannot be (read|used) as an adapter's configuration"):
         AudioClassifier.from_pretrained(saved)
 
 

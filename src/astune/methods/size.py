@@ -5,6 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MOST_TOKENS = 100_000
+"""Prompts or prefixes of a layer; attention takes hours over more, and an adapter of someone else's may ask for any number."""
+_LEAST_RATE = 0.01  # a hundred times the backbone's width
+
+
+def _gives_a_rank(rate: float) -> float:
+    if rate < _LEAST_RATE:
+        raise ValueError(f"give at least {_LEAST_RATE}, where the rank is a hundred times the backbone's width")
+    return rate
+
+
+ReductionRate = Annotated[float, Field(gt=0), AfterValidator(_gives_a_rank)]
+"""RR; the paper's are 64 to 256."""
 
 
 @dataclass(frozen=True)
