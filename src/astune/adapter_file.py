@@ -23,6 +23,7 @@ from astune.files import replacing_files, save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
+from astune.tensor_file import not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,18 +80,6 @@ def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> No
             write_text(partial / name, text)
 
 
-def unsound(state: Mapping[str, Tensor]) -> list[str]:
-    """Tensors that hold NaN or infinity.
-
-    Args:
-        state: tensors by name.
-
-    Returns:
-        Their names.
-    """
-    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-
-
 def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
     """Refuse tensors that hold NaN or infinity.
 
@@ -107,7 +96,7 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
     strange = [f"{name} holds {dtype}" for name, dtype in others.items() if dtype not in _DTYPES]
     if strange:
         raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
-    names = unsound(state)
+    names = not_finite(state)
     if names:
         many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
         raise AdapterError(f"{headline}: {many}. Train it again, with a lower learning rate if training diverged")

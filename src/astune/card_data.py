@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from astune.backbone.hub import is_hub_id
-from astune.card_front import body_of, front_of, with_front
+from astune.card_front import body_of, front_of, read_front, with_front
+from astune.errors import ConfigError
 from astune.methods.full import FullFineTuning
 from astune.public import hub_dataset, public_data
 from astune.tasks import task_named
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 LIBRARY = "astune"
 BEGIN, END = "<!-- written by astune; text outside of these two lines is kept -->", "<!-- end of what astune wrote -->"
+# A name that holds one of the two lines stands within a line of its own.
+_OURS = re.compile(rf"^{re.escape(BEGIN)}.*?^{re.escape(END)}", re.DOTALL | re.MULTILINE)
 _METRICS = {"macro_f1": "f1", "map": "mAP"}  # of our figures whose name is not the hub's
 _PIPELINE = "audio-classification"
 
@@ -89,11 +93,19 @@ def merged_card(ours: str, theirs: str | None) -> str:
     Returns:
         Ours, with their other keys in front, their tags beside ours, and their text around it. A card that an older version wrote is
         replaced.
+
+    Raises:
+        ConfigError: what stands in front of theirs cannot be read, and would be lost.
     """
     if theirs is None:
         return ours
-    front, before = front_of(ours), front_of(theirs)
-    tags = list(dict.fromkeys([*front.get("tags", []), *_list(before.get("tags"))]))
+    front = front_of(ours)
+    try:
+        before = read_front(theirs)
+    except ValueError as fault:
+        raise ConfigError(f"the model card that is there cannot be kept: {fault}. Fix it, or delete it") from fault
+    own = [tag for tag in _list(before.get("tags")) if isinstance(tag, str | int | float)]
+    tags = list(dict.fromkeys([*front.get("tags", []), *own]))
     both = {**front, **{key: value for key, value in before.items() if key not in front}, "tags": tags}
     return with_front(both, _body(body_of(ours), body_of(theirs), written=before.get("library_name")))
 
@@ -105,14 +117,14 @@ def own_text(card: str) -> str:
         card: Markdown.
     """
     body = body_of(card)
-    if BEGIN in body and END in body:
-        return (body.partition(BEGIN)[0] + body.partition(END)[2]).strip()
+    if _OURS.search(body):
+        return _OURS.sub("", body, count=1).strip()
     return "" if front_of(card).get("library_name") == LIBRARY else body.strip()
 
 
 def _body(ours: str, theirs: str, written: object) -> str:
-    if BEGIN in theirs and END in theirs:
-        return theirs.partition(BEGIN)[0] + ours.strip() + theirs.partition(END)[2]
+    if _OURS.search(theirs):
+        return _OURS.sub(lambda _: ours.strip(), theirs, count=1)
     if written == LIBRARY or not theirs.strip():
         return ours
     return f"{theirs.rstrip()}\n\n{ours.lstrip()}"
