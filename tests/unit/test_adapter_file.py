@@ -287,7 +287,7 @@ def test_an_adapter_that_is_replaced_is_never_read_with_files_of_two(
     monkeypatch.setattr(files, "_rename", cut_short)
     with pytest.raises(KeyboardInterrupt):
         other.save_pretrained(saved)
-    with pytest.raises(AdapterError, match="adapter_config.json"):
+    with pytest.raises(AdapterError, match=r"adapter_config\.json"):
         read(saved)
     monkeypatch.undo()
     other.save_pretrained(saved)

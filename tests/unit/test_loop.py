@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -420,11 +421,12 @@ def test_a_deletion_that_is_cut_short_leaves_no_checkpoint(
     settings = config(generated, tmp_path, num_train_epochs=1)
     rmtree = shutil.rmtree
 
-    def cut_short(path: Path, ignore_errors: bool = False) -> None:
-        if path.name.startswith(".checkpoint-") and path.name.endswith(".removed") and path.exists():
-            (path / "trained.safetensors").unlink()
+    def cut_short(path: str | Path, *arguments: Any, **options: Any) -> None:
+        doomed = Path(path)
+        if doomed.name.startswith(".checkpoint-") and doomed.name.endswith(".removed") and doomed.exists():
+            (doomed / "trained.safetensors").unlink()
             raise PowerCut
-        rmtree(path, ignore_errors=ignore_errors)
+        rmtree(path, *arguments, **options)
 
     monkeypatch.setattr(shutil, "rmtree", cut_short)
     with pytest.raises(PowerCut):
