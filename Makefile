@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test faults bench lint format settings lock licences lowest audit notebooks backbone clean
+.PHONY: help demo test slow-test faults soak bench lint format settings lock licences lowest audit notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -47,6 +47,10 @@ faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut 
 	$(BIN)/python -m tests.faults fuzz
 	$(BIN)/python -m tests.faults kills
 	$(BIN)/python -m tests.faults power
+	$(BIN)/python -m tests.faults soak
+
+soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat
+	$(BIN)/python -m tests.faults soak
 
 bench: $(DEV_READY)  ## what we claim about speed, peers in the same run: an hour on one core, then docs/performance.md
 	$(BIN)/python -m benchmarks

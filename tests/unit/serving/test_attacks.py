@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException
 
 from astune.errors import AdapterError, ConfigError
 from astune.serving import ServeSettings, loading, log, uploads
@@ -90,6 +92,41 @@ def test_a_form_that_is_cut_off_is_refused_and_leaves_no_file_open(
         (answer,) = exchange(address(client), [request("POST", "/v1/classify", body)])
     assert (answer.status, answer.message) == (400, "the form cannot be read: it is cut off, or has no parts")
     assert [file.closed for file in opened] == [True]
+
+
+@pytest.mark.parametrize("head", [b"X: " + b"y" * 2_000_000, b"X: y\r\n" * 200_000, b"X" * 2_000_000])
+def test_parts_with_endless_heads_are_refused(head: bytes, adapter: Path, recordings: dict[str, Path]) -> None:
+    body = form([("file", "a.wav", b"")]).replace(b"\r\n\r\n", b"\r\n" + head + b"\r\n\r\n", 1)
+    with running(adapters=(str(adapter),)) as client:
+        (answer,) = exchange(address(client), [request("POST", "/v1/classify", body)])
+        assert answer.status == 400
+        assert answer.message.startswith("the form cannot be read: ")
+        client.classify(recordings["short.wav"])
+
+
+def test_the_head_of_a_part_is_bounded_whatever_parses_it() -> None:
+    parser = uploads._Parser(Headers(), None)  # type: ignore[arg-type] # its callbacks are called here
+    for _ in range(3):
+        parser.on_part_begin()
+        for _ in range(80):
+            parser.on_header_value(b"x" * 200, 0, 200)
+    with pytest.raises(MultiPartException, match="larger than 16,384 bytes"):
+        parser.on_header_field(b"x" * 1_000, 0, 1_000)
+
+
+def test_ordinary_clients_are_answered_while_hundreds_are_connected_and_a_hundred_ask(
+    adapter: Path, recordings: dict[str, Path]
+) -> None:
+    with running(adapters=(str(adapter),)) as client:
+        client.classify(recordings["short.wav"])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with ExitStack() as stack:
+            many = [stack.enter_context(closing(connected(client))) for _ in range(500)]
+            for one in many[::5]:
+                one.sendall(request("GET", "/health"))
+            client.classify(recordings["long.wav"])
+            assert [answer_on(one).status for one in many[::5]] == [200] * 100
+        until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
 
 
 def test_requests_for_another_protocol_are_answered_in_this_one(
