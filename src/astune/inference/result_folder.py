@@ -128,6 +128,7 @@ def opened(
         results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines[1:]})
         if not lines:
             with written(folder, "give another folder"):
+                folder.mkdir(parents=True, exist_ok=True)  # whoever locked it has no word for what the system refuses
                 write_text(record, f"{json_text({'settings': made})}\n")
         yield results
 
