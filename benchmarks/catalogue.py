@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import (
     adapters,
+    devices,
     front_end,
     inference,
     linear_probe,
@@ -24,6 +25,7 @@ BENCHMARKS = {
         inference,
         one_clip,
         adapters,
+        devices,
         timeline,
         scale,
         serving,

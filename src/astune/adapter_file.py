@@ -19,10 +19,11 @@ from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError, ConfigError
-from astune.files import save_tensors, write_text
+from astune.files import replacing_files, save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
+from astune.tensor_file import not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ model, find neither, and quote the value; without the keys they end in a bare Ke
 
 
 def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> None:
-    """Write an adapter folder; each file appears whole or not at all, the configuration last.
+    """Write an adapter folder. Until all of it is there, it holds the earlier adapter, or none.
 
     Args:
         folder: made if it is not there.
@@ -71,25 +72,12 @@ def write(folder: str | Path, adapter: Adapter, *, overwrite: bool = True) -> No
         CARD: model_card(adapter.config, base_license=licence_of(adapter.config.backbone.name_or_path)),
         CONFIG: json_text(record, indent=2, escaped=False) + "\n",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as fault:
-        raise AdapterError(f"{folder} is a file; give a folder") from fault
-    save_tensors(folder / WEIGHTS, adapter.tensors)
-    for name, text in texts.items():
-        write_text(folder / name, text)
-
-
-def unsound(state: Mapping[str, Tensor]) -> list[str]:
-    """Tensors that hold NaN or infinity.
-
-    Args:
-        state: tensors by name.
-
-    Returns:
-        Their names.
-    """
-    return [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if folder.exists() and not folder.is_dir():
+        raise AdapterError(f"{folder} is a file; give a folder")
+    with replacing_files(folder, marks=[CONFIG]) as partial:
+        save_tensors(partial / WEIGHTS, adapter.tensors)
+        for name, text in texts.items():
+            write_text(partial / name, text)
 
 
 def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
@@ -108,7 +96,7 @@ def refuse_unsound(state: Mapping[str, Tensor], headline: str) -> None:
     strange = [f"{name} holds {dtype}" for name, dtype in others.items() if dtype not in _DTYPES]
     if strange:
         raise AdapterError(f"{headline}: {strange[0]}; save it again, in torch.float32")
-    names = unsound(state)
+    names = not_finite(state)
     if names:
         many = f"{len(names)} of {len(state)} tensors hold values that are not finite (NaN or infinity), {names[0]} among them"
         raise AdapterError(f"{headline}: {many}. Train it again, with a lower learning rate if training diverged")

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from astune.console import say
-from astune.errors import ConfigError
+from astune.errors import ConfigError, written
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
         path: the file, or one that is open for writing.
         quiet: announce nothing.
         options: of matplotlib's ``savefig``.
+
+    Raises:
+        OutputError: the system refused.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, written(path):
         warnings.simplefilter("always")
         figure.savefig(path, **options)
     for one in caught:

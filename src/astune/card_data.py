@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from astune.backbone.hub import is_hub_id
-from astune.card_front import body_of, front_of, with_front
+from astune.card_front import body_of, front_of, read_front, with_front
+from astune.errors import ConfigError
 from astune.methods.full import FullFineTuning
 from astune.public import hub_dataset, public_data
 from astune.tasks import task_named
@@ -92,11 +93,19 @@ def merged_card(ours: str, theirs: str | None) -> str:
     Returns:
         Ours, with their other keys in front, their tags beside ours, and their text around it. A card that an older version wrote is
         replaced.
+
+    Raises:
+        ConfigError: what stands in front of theirs cannot be read, and would be lost.
     """
     if theirs is None:
         return ours
-    front, before = front_of(ours), front_of(theirs)
-    tags = list(dict.fromkeys([*front.get("tags", []), *_list(before.get("tags"))]))
+    front = front_of(ours)
+    try:
+        before = read_front(theirs)
+    except ValueError as fault:
+        raise ConfigError(f"the model card that is there cannot be kept: {fault}. Fix it, or delete it") from fault
+    own = [tag for tag in _list(before.get("tags")) if isinstance(tag, str | int | float)]
+    tags = list(dict.fromkeys([*front.get("tags", []), *own]))
     both = {**front, **{key: value for key, value in before.items() if key not in front}, "tags": tags}
     return with_front(both, _body(body_of(ours), body_of(theirs), written=before.get("library_name")))
 

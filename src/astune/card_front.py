@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from astune.printable import printable
+from astune.yaml_text import yaml_value
 
 _FRONT = re.compile(r"\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -22,11 +23,27 @@ def front_of(card: str) -> dict[str, Any]:
     Returns:
         Values by key; empty where there is no front or none that can be read.
     """
-    found = _FRONT.match(card)
     try:
-        front = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError:
+        return read_front(card)
+    except ValueError:
         return {}
+
+
+def read_front(card: str) -> dict[str, Any]:
+    """What stands in front of a card that is to be kept.
+
+    Args:
+        card: Markdown.
+
+    Returns:
+        Values by key; empty where there is no front.
+
+    Raises:
+        ValueError: it cannot be read, with its line in the card.
+    """
+    found = _FRONT.match(card)
+    # as many empty lines in front as the card has lines there, so that places are the card's
+    front = yaml_value("\n" * card[: found.start(1)].count("\n") + found[1]) if found else None
     return front if isinstance(front, dict) else {}
 
 

@@ -66,6 +66,9 @@ def samples_of(frames: int) -> int:
     return (frames - 1) * HOP + FRAME
 
 
+MOST_MEL_BINS = 257
+"""Mel filters: one for each frequency of a spectrum of 512 points."""
+
 LONGEST_INPUT = 360_000
 """Frames of 10 ms, an hour; beyond, position embeddings alone take gigabytes."""
 

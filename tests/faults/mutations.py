@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -132,3 +135,60 @@ def hostile_text(text: str, random: Random) -> str:
             case _:
                 text = text[:at] + chr(random.choice([random.randrange(128), random.randrange(0x3000)])) + text[end:]
     return text
+
+
+def hostile_json(value: object, random: Random) -> bytes:
+    """A JSON file with its values, its text or its bytes changed, or nested without end."""
+    match random.randrange(20):
+        case 0 | 1:
+            return hostile_bytes(json.dumps(value).encode(), random)
+        case 2 | 3 | 4:
+            return hostile_text(json.dumps(value), random).encode("utf-8", "surrogatepass")
+        case 5 if isinstance(value, dict):
+            levels = random.choice([50, 100, 500, DEEP])
+            return json.dumps({**value, "extra": "?"}).replace('"?"', "[" * levels + "]" * levels).encode()
+        case _:
+            return json.dumps(hostile_value(value, random)).encode()
+
+
+_SPOILS = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-45, 6e4, 1e20, 3e38]
+_OTHER_TYPES = {
+    1: ["I8", "U8", "BOOL", "F8_E4M3"],
+    2: ["F16", "BF16", "I16", "U16"],
+    4: ["I32", "U32"],
+    8: ["I64", "U64", "F64", "C64"],
+}
+
+
+def hostile_tensors(content: bytes, random: Random) -> bytes:
+    """A safetensors file in float32 with its bytes, its header, its shapes or its values changed."""
+    (size,) = struct.unpack("<Q", content[:8])
+    header, values = json.loads(content[8 : 8 + size]), bytearray(content[8 + size :])
+    name = random.choice([name for name in header if name != "__metadata__"])
+    entry = header[name]
+    shape, (start, end) = entry["shape"], entry["data_offsets"]
+    match random.randrange(8):
+        case 0 | 1:
+            return hostile_bytes(content, random)
+        case 2:
+            return _tensor_file(hostile_json(header, random), values)
+        case 3:
+            others = [f"{name}.more", name.replace("0", "1"), name.rpartition(".")[0], "", "x" * 9_000]
+            header[random.choice(others)] = header.pop(name)
+        case 4:
+            header = dict(random.sample(list(header.items()), random.randrange(len(header))))
+        case 5:
+            entry["shape"] = random.choice(
+                [shape[::-1], [*shape, 1], [math.prod(shape)], [0, 2**62], [1] * 500 + shape]
+            )
+        case 6:
+            entry["dtype"] = random.choice(_OTHER_TYPES[(end - start) // math.prod(shape)])
+        case _:
+            raw, count = struct.pack("<f", random.choice(_SPOILS)), (end - start) // 4
+            for place in random.choice([range(count), [random.randrange(count)]]):
+                values[start + 4 * place : start + 4 * place + 4] = raw
+    return _tensor_file(json.dumps(header).encode(), values)
+
+
+def _tensor_file(header: bytes, values: bytearray) -> bytes:
+    return struct.pack("<Q", len(header)) + header + values

@@ -216,7 +216,7 @@ class TestRefused:
     def test_a_damaged_configuration(self, tmp_path: Path) -> None:
         published(tmp_path)
         (tmp_path / "config.json").write_text("{")
-        with pytest.raises(BackboneError, match=r"no readable model configuration"):
+        with pytest.raises(BackboneError, match=r"cannot be read as a model configuration"):
             load_backbone(tmp_path)
 
     def test_a_path_that_is_not_there(self) -> None:

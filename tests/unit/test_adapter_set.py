@@ -369,7 +369,7 @@ def test_a_given_backbone_serves_several_predictors_and_is_not_changed() -> None
     for shared, alone in ((one, Predictor(full, threads=1)), (other, Predictor(biased, threads=1))):
         found, expected = (each.logits(sounds(2), sampling_rate=RATE) for each in (shared, alone))
         assert torch.equal(found, expected)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    assert all(torch.equal(tensor.cpu(), before[name]) for name, tensor in backbone.state_dict().items())
     assert all(parameter.requires_grad for parameter in backbone.parameters())
     with pytest.raises(ConfigError, match="serves a Predictor, whose scores would change with its weights"):
         AudioClassifier(backbone, "lora", ["a", "b"])
@@ -386,7 +386,8 @@ def test_training_a_predictors_model_changes_nothing_else(predictor: Predictor) 
     expected = predictor.predict(sounds(1), sampling_rate=RATE, adapter_names="letters")
     predictor.set_adapter("given")
     optimizer = torch.optim.SGD(predictor.model.trained_parameters().values(), lr=0.1)
-    predictor.model(torch.randn(2, 48, 128), torch.tensor([0, 1])).loss.backward()
+    inputs, targets = torch.randn(2, 48, 128), torch.tensor([0, 1])
+    predictor.model(inputs.to(predictor.device), targets.to(predictor.device)).loss.backward()
     optimizer.step()
     assert all(torch.equal(tensor, before[name]) for name, tensor in given.tensors.items())
     assert predictor.predict(sounds(1), sampling_rate=RATE, adapter_names="letters") == expected
@@ -405,7 +406,7 @@ def test_another_precision_is_announced(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_it_says_what_it_has(predictor: Predictor) -> None:
-    assert repr(predictor).endswith("cpu, float32, and 2 other adapters)")
+    assert repr(predictor).endswith(f"{predictor.device}, float32, and 2 other adapters)")
     assert "3 adapters (letters, tags, digits)" in predictor._repr_html_()
     predictor.delete_adapter("tags")
     assert repr(predictor).endswith("and 1 other adapter)")

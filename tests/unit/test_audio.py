@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from astune.data.audio import SAMPLING_RATE, duration, read_audio
+from astune.data.audio import SAMPLING_RATE, duration, listen_to_samples, read_audio, survey
 from astune.data.formats import SUFFIXES
+from astune.data.streaming import stream
 from astune.errors import AudioError
 from astune.printable import printable
 
@@ -331,3 +332,64 @@ def test_real_recordings(real_audio: Path, clips: str, rate: int, seconds: float
         part = read_audio(path, seconds=0.2)
         assert part.shape == (3200,)
         assert np.abs(part - samples[:3200]).max() < 1e-5
+
+
+def _header(rate: int, channels: int, content: bytes = bytes(3_000)) -> Callable[[Path], object]:
+    head = struct.pack("<HHIIHH", 1, channels, rate, rate * channels % 2**32, channels, 8)
+    return _bytes(
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + head + b"data" + struct.pack("<I", len(content)) + content
+    )
+
+
+@pytest.mark.parametrize(
+    "work", [read_audio, duration, lambda path: list(stream(path)), lambda path: survey(path, len)]
+)
+@pytest.mark.parametrize(
+    ("rate", "channels", "fault"),
+    [
+        (1, 255, "its header states 1 samples a second; a rate below 40 holds nothing to hear"),
+        (39, 1, "its header states 39 samples a second"),
+        (2**31 - 1, 1, "its header states 2147483647 samples a second; a recording may have from 40 to 10,000,000"),
+        (10_000_001, 1, "a recording may have from 40 to 10,000,000"),
+    ],
+)
+def test_rates_that_no_recording_has(
+    tmp_path: Path, work: Callable[[Path], object], rate: int, channels: int, fault: str
+) -> None:
+    """Before anything is decoded: at 2 GHz the resampler takes two seconds for a million samples."""
+    _header(rate, channels)(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match=fault):
+        work(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(40, 1), (10_000_000, 1), (16_000, 1_024)])
+def test_the_rates_and_channels_that_a_recording_may_have(tmp_path: Path, rate: int, channels: int) -> None:
+    _header(rate, channels, bytes([128]) * channels * 800)(tmp_path / "a.wav")
+    assert len(read_audio(tmp_path / "a.wav")) == round(800 * SAMPLING_RATE / rate)
+
+
+def test_arrays_of_more_channels_than_any_recording_has() -> None:
+    with pytest.raises(AudioError, match="it has 1,025 channels; a recording may have from 1 to 1,024"):
+        listen_to_samples(np.zeros((9, 1_025), np.float32), SAMPLING_RATE)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"start": 1e308}, {"seconds": 1e308}, {"seconds": INF}, {"seconds": NAN}, {"seconds": -1.0}, {"start": NAN}],
+)
+def test_moments_that_no_recording_has(tmp_path: Path, part: dict[str, float]) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(440, 1, 44_100), 44_100)
+    with pytest.raises(AudioError, match=r"(start|seconds)=.*; give .*0 or more and less than 1,000,000,000"):
+        read_audio(tmp_path / "a.wav", **part)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two megabytes at 40 Hz are 14 hours, and 3 GB at 16 kHz; as if there were 2."""
+    _header(40, 1, bytes(2_000_000))(tmp_path / "a.wav")
+    monkeypatch.setattr("astune.data.samples.memory", lambda: 2 * 10**9)
+    with pytest.raises(AudioError, match="its 50,000 s do not fit into memory; cut it into shorter files"):
+        read_audio(tmp_path / "a.wav")
+    assert duration(tmp_path / "a.wav") == 50_000
+    assert len(read_audio(tmp_path / "a.wav", seconds=1.0)) == SAMPLING_RATE

@@ -177,6 +177,9 @@ def test_storing_in_bfloat16_without_computing_in_it_is_said_to_do_nothing(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # torch's own, inside torch.compile
+@pytest.mark.filterwarnings(
+    "ignore:TensorFloat32 tensor cores"
+)  # a hint of torch's to GPUs, which float32 does not follow
 @pytest.mark.parametrize("method", ["lora", "prefix", "layermix"])
 def test_compiling_changes_nothing_but_rounding(method: str, generated: Path, tmp_path: Path) -> None:
     plain, compiled = (

@@ -123,7 +123,7 @@ def test_the_steps_are_adamw_along_a_cosine_on_keyed_batches(generated: Path, tm
             scheduler.step()
     trained = load_file(tmp_path / "out" / "adapter_model.safetensors")
     for name, tensor in model.adapter_state().items():
-        torch.testing.assert_close(trained[name], tensor, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(trained[name], tensor, atol=3e-5, rtol=1e-4)  # a GPU trained, where there is one
 
 
 def test_the_best_epochs_weights_are_kept(generated: Path, tmp_path: Path) -> None:

@@ -166,7 +166,11 @@ def test_what_cannot_be_used_is_refused_in_words(
         (np.zeros((1, 0)), RATE, "no samples|too short"),
         (np.zeros((0, 900)), RATE, "no samples"),
         (np.zeros((900, 0)), RATE, "no samples"),
-        (noise(), 10**15, r"sampling_rate is 1000000000000000 samples a second; no file has more than 2,147,483,647"),
+        (
+            noise(),
+            10**15,
+            r"sampling_rate is 1000000000000000 samples a second; a recording may have from 40 to 10,000,000",
+        ),
         (np.full(900, np.nan), RATE, "samples that are no finite numbers"),
         (np.full(900, np.inf), RATE, "samples that are no finite numbers"),
         (np.full(900, 1e300), RATE, "samples that are no finite numbers"),
@@ -315,10 +319,11 @@ def test_one_line_calls(adapter: Path, predictor: Predictor, generated: Path, tm
     assert astune.predict(adapter, noise(), sampling_rate=RATE, top_k=2, device="cpu", threads=1) == expected
     model = AudioClassifier(load_backbone("random:tiny", 48), "linear", astune.load_data(str(generated)).labels)
     model.save_pretrained(tmp_path)
-    scored = astune.evaluate(tmp_path, str(generated), split="all")
+    scored = astune.evaluate(tmp_path, str(generated), split="all", device="cpu")
     assert (scores := scored.record())["clips"] == 72
     assert json.dumps(scores)
-    assert astune.evaluate(model, astune.load_data(str(generated)), split="all").scores == scored.scores
+    again = astune.evaluate(model, astune.load_data(str(generated)), split="all", device="cpu")
+    assert again.scores == scored.scores
     assert (scored.adapter, scored.skipped, scored.trained_on, scored.warning) == (str(tmp_path), 0, (), None)
     with pytest.raises(ConfigError, match=r"unknown split 'tset'; .* did you mean 'test'"):
         astune.evaluate(model, str(generated), split="tset")

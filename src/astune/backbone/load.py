@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import ASTConfig, ASTModel
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
+from astune.backbone.config_file import read_model_config, read_normalisation
 from astune.backbone.hub import at_revision, find_files
-from astune.backbone.sites import Sites
-from astune.errors import BackboneError, ConfigError, unknown
+from astune.backbone.sites import Sites, current_name
+from astune.errors import BackboneError, ConfigError, listing, unknown
 from astune.features.log_mel import FrontEnd
-from astune.json_text import json_value
-from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
+from astune.names import BUNDLED_BACKBONE
+from astune.plurals import number_of
+from astune.tensor_file import TensorFileError, not_finite, read_tensors, stored_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,8 @@ BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 _RANDOM_SEED = 2312_03694
 # Of random positions and tokens: transformers starts them at zero, where no test would notice their loss.
 _TOKEN_STD = 0.02
+_PREFIX, _HEAD = f"{ASTModel.base_model_prefix}.", "classifier."  # of a model with a head
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
 
@@ -101,7 +104,7 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return ASTConfig(**RANDOM_BACKBONES[name])
-    return _checked_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
+    return read_model_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
 
 
 def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
@@ -121,7 +124,7 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
     if name in RANDOM_BACKBONES:
         return FrontEnd(max_length, load_config(name).num_mel_bins)
     files = find_files(_source(name), [_CONFIG], [_PREPROCESSOR])
-    bins = _checked_config(files[_CONFIG], name).num_mel_bins
+    bins = read_model_config(files[_CONFIG], name).num_mel_bins
     return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
@@ -142,9 +145,9 @@ def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
         return {}
     path = find_files(_source(name), [_WEIGHTS])[_WEIGHTS]
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key).float() for key in file.keys() if key.startswith("classifier.")}  # noqa: SIM118
-    except (SafetensorError, OSError) as fault:
+        names = [key for key in stored_tensors(path) if key.startswith(_HEAD)]
+        return {key: tensor.float() for key, tensor in read_tensors(path, names).items()}
+    except TensorFileError as fault:
         raise BackboneError(f"{path} cannot be loaded: {fault}") from fault
 
 
@@ -179,55 +182,69 @@ def _random(size: str) -> ASTModel:
 
 def _pretrained(name: str) -> tuple[ASTModel, float, float]:
     files = find_files(_source(name), [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
-    _checked_config(files[_CONFIG], name)
+    config = read_model_config(files[_CONFIG], name)
+    normalisation = _normalisation(files.get(_PREPROCESSOR))
     try:
-        with quiet_transformers():
-            loaded: Any = ASTModel.from_pretrained(
-                files[_WEIGHTS].parent,
-                dtype="auto",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as fault:
+        return _model(config, files[_WEIGHTS]), *normalisation
+    except TensorFileError as fault:
         raise BackboneError(f"{files[_WEIGHTS]} cannot be loaded: {fault}") from fault
-    model, report = loaded
-    absent = sorted(map(str, report["missing_keys"]))
+
+
+def _model(config: ASTConfig, path: Path) -> ASTModel:
+    """A model with the weights of a file, of the type that transformers gives them: the configuration's, else the first's.
+
+    Raises:
+        BackboneError: weights are missing, of another shape, or not finite.
+        TensorFileError: the file is damaged.
+    """
+    stored = stored_tensors(path)
+    theirs = {current_name(name.removeprefix(_PREFIX)): name for name in stored if not name.startswith(_HEAD)}
+    with torch.device("meta"):  # sizes alone: the file is to be compared with them before there is memory for them
+        model = ASTModel(config)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    _refuse_other_weights({ours: stored[name].shape for ours, name in theirs.items()}, shapes, config, path)
+    dtype = config.dtype or _TYPES[next(one.dtype for one in stored.values() if one.dtype in _TYPES)]
+    values = read_tensors(path, [theirs[name] for name in shapes])
+    state = {name: values[theirs[name]].to(dtype) for name in shapes}
+    damaged = not_finite(state)
+    if damaged:
+        raise BackboneError(
+            f"{path} is damaged: {len(damaged)} of its tensors hold NaN or infinity, {damaged[0]} among them"
+        )
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def _refuse_other_weights(
+    found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], config: ASTConfig, path: Path
+) -> None:
+    """Compare shapes by name; what the file has beside a backbone, such as a head, is its own business.
+
+    Raises:
+        BackboneError: some are missing, of another shape, or of layers that the configuration does not have.
+    """
+    absent = [name for name in wanted if name not in found]
     if absent:
         raise BackboneError(
-            f"{files[_WEIGHTS]} lacks {len(absent)} of the weights of an Audio Spectrogram Transformer, {absent[0]} among them; "
+            f"{path} lacks {len(absent)} of the weights of an Audio Spectrogram Transformer, {absent[0]} among them; "
             "it is cut short or belongs to another architecture"
         )
-    unsound = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
-    if unsound:
-        raise BackboneError(
-            f"{files[_WEIGHTS]} is damaged: {len(unsound)} of its tensors hold NaN or infinity, {unsound[0]} among them"
-        )
-    return model, *_normalisation(files.get(_PREPROCESSOR))
+    other = [
+        f"{name} has the shape {found[name]}, not {shape}" for name, shape in wanted.items() if found[name] != shape
+    ]
+    layers = number_of(config.num_hidden_layers, "layer")
+    other += [
+        f"{name} is of a layer beyond the {layers}"
+        for name in found
+        if name.startswith("layers.") and name not in wanted
+    ]
+    if other:
+        raise BackboneError(listing(other, f"{path} does not fit {path.with_name(_CONFIG)}"))
 
 
 def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
     mean, std = AUDIOSET_MEAN, AUDIOSET_STD
-    if preprocessor is None:
-        return mean, std
-    try:
-        front_end: dict[str, Any] = json_value(preprocessor.read_text())
-        return float(front_end.get("mean", mean)), float(front_end.get("std", std))
-    except (OSError, ValueError, TypeError, AttributeError) as fault:
-        raise BackboneError(f"{preprocessor} cannot be read: {fault}") from fault
-
-
-def _checked_config(path: Path, name: str) -> ASTConfig:
-    try:
-        model_type = json_value(path.read_text()).get("model_type")
-    except (ValueError, AttributeError) as fault:
-        raise BackboneError(f"{path} is no readable model configuration: {fault}") from fault
-    if model_type != ASTConfig.model_type:
-        raise BackboneError(
-            f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
-            f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or {BUNDLED_BACKBONE}"
-        )
-    return ASTConfig.from_pretrained(path.parent)
+    return (mean, std) if preprocessor is None else read_normalisation(preprocessor, mean, std)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ import typer
 from typer.core import TyperGroup
 
 from astune import __version__
+from astune.cli.signals import catch_signals, exit_code_of
 from astune.console import notices, say
-from astune.errors import AstuneError
+from astune.errors import AstuneError, refusal
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def _shown() -> Iterator[None]:
 
 
 class _Verbs(TyperGroup):
-    """The verbs; Ctrl-C ends each of them with a sentence, where typer would end it without."""
+    """The verbs; Ctrl-C and SIGTERM end each of them with a sentence, where typer would end it without."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
         with _shown():
@@ -72,8 +74,13 @@ class _Verbs(TyperGroup):
             with _shown():
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            say(str(stop) or "interrupted")
-            raise typer.Exit(130) from stop
+            _say_stopped(stop)
+            raise typer.Exit(exit_code_of(stop)) from stop
+
+
+def _say_stopped(stop: KeyboardInterrupt) -> None:
+    if os.environ.get("RANK", "0") == "0":  # the processes of a launcher are one command
+        say(str(stop) or "interrupted; the same command may be given again")
 
 
 def _print_version(wanted: bool) -> None:
@@ -132,6 +139,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # an encoding may lack what a name holds
             stream.reconfigure(errors="backslashreplace")
     verb = sys.argv[1:2]
+    catch_signals()
     try:
         _command_line(verb if set(verb) & set(VERBS) else VERBS)()
     except AstuneError as error:
@@ -139,8 +147,8 @@ def main() -> None:
     except OSError as fault:  # a full disk, a folder that may not be written
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud
-        name = printable(fault.filename) if fault.filename else "the output"
-        _end(f"{name} cannot be read or written: {fault.strerror or fault}")
-    except KeyboardInterrupt:
-        notices().print("interrupted")
-        sys.exit(130)
+            _end(f"the output cannot be written: {fault.strerror or fault}")
+        _end(refusal(fault, fault.filename, verb="read or written"))
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop)
+        sys.exit(exit_code_of(stop))

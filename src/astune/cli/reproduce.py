@@ -88,7 +88,7 @@ def reproduce(
     from astune.experiments.results import Results
     from astune.experiments.runner import fingerprints_of, run_here, run_on_ray, waiting_of
     from astune.experiments.store import Store
-    from astune.experiments.table import load_table, shipped_tables
+    from astune.experiments.table import load_table, shipped_tables, varied
     from astune.reporting.grid import grid
 
     if ray is not None and (shard is not None or workers > 1):
@@ -97,7 +97,7 @@ def reproduce(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
         data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()),
-        dict(map(_varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline,
+        dict(map(varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline,
     )  # fmt: skip
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
     plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
@@ -124,14 +124,6 @@ def reproduce(
         failed = f"{number_of(len(failures), 'run')} failed"
         say(f"error: {bulleted([str(failure) for failure in failures], failed)}")
         raise typer.Exit(1)
-
-
-def _varied(text: str) -> tuple[str, list[Any]]:
-    """``position_embeddings=fit,zero`` as a name and its values."""
-    import yaml
-
-    name, _, values = text.partition("=")
-    return name, [yaml.safe_load(value) for value in values.split(",") if value]
 
 
 def show_plan(

@@ -15,7 +15,9 @@ import soxr
 
 from astune.data.levels import Levels
 from astune.data.opening import frame_hint, opened
-from astune.data.samples import in_unit_range, refuse_rate, refuse_wild
+from astune.data.part import Part
+from astune.data.samples import SAMPLING_RATE as SAMPLING_RATE
+from astune.data.samples import fits_into_memory, in_unit_range, refuse_channels, refuse_rate, refuse_wild
 from astune.errors import AudioError
 from astune.printable import printable
 
@@ -30,15 +32,12 @@ if TYPE_CHECKING:
     Watch: TypeAlias = Callable[[int, NDArray[np.float32]], object]
     Blocks: TypeAlias = Generator[tuple[int, NDArray[np.float32]], None, "Facts"]
 
-SAMPLING_RATE = 16_000  # Hz
-
 CUT = "cut short"
 LONGER = "longer than its header says"
 BEYOND = "clip that goes on beyond the end of its file"
 """Kinds of doubt, beside those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
 
-_MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
-_MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
+_CUT_IT = "cut it into shorter files"
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
 
 
@@ -114,8 +113,17 @@ def listen(
         AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
     blocks: list[NDArray[np.float32]] = []
-    part = _Part(start, seconds, end)
-    facts = _go_over(_walk(path, part, margins=True, pipes=pipes), blocks.append)
+    held = 0
+
+    def hold(rate: int, block: NDArray[np.float32]) -> None:
+        nonlocal held
+        held += len(block)
+        if not fits_into_memory(held, rate):
+            raise AudioError(f"{printable(path)}: {_too_large(held / rate)}")
+        blocks.append(block)
+
+    part = Part(start, seconds, end)
+    facts = _go_over(_walk(path, part, margins=True, pipes=pipes), hold, path)
     return _recording(blocks, facts, part, path)
 
 
@@ -143,7 +151,8 @@ def listen_to_samples(
         AudioError: there are none, some are no numbers, or their rate is too low or too high.
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
-    part = _Part(0.0, seconds, None)
+    refuse_channels(samples.shape[1], name)
+    part = Part(0.0, seconds, None)
     wanted = part.frames(sampling_rate, margins=True)
     block = in_unit_range(samples[:wanted])
     if not block.size:
@@ -169,10 +178,10 @@ def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
     Returns:
         Frames, with those that the resampler needs; None for all of them, where None was given.
     """
-    return _Part(0.0, seconds, None).frames(sampling_rate, margins=True)
+    return Part(0.0, seconds, None).frames(sampling_rate, margins=True)
 
 
-def _recording(blocks: list[NDArray[np.float32]], facts: Facts, part: _Part, name: str | Path) -> Recording:
+def _recording(blocks: list[NDArray[np.float32]], facts: Facts, part: Part, name: str | Path) -> Recording:
     """Join the blocks of a recording at 16 kHz; the list is empty then.
 
     Raises:
@@ -222,7 +231,8 @@ def survey(
     Raises:
         AudioError: it is missing, cannot be decoded, is empty, has ended before ``start``, or holds samples that are no numbers.
     """
-    return _go_over(_walk(path, _Part(start, seconds, end), margins=False, pipes=pipes, watch=watch), take)
+    blocks = _walk(path, Part(start, seconds, end), margins=False, pipes=pipes, watch=watch)
+    return _go_over(blocks, lambda _, block: take(block), path)
 
 
 def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> float:
@@ -239,9 +249,10 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
     Raises:
         AudioError: it is missing or no audio file, has ended before ``start``, or is a pipe, which could not be read again.
     """
-    part = _Part(start, None, end)
+    part = Part(start, None, end)
     part.refuse(path)
     with opened(path, pipes=False) as sound:
+        _refuse_header(sound, path)
         frames = sound.count() if sound.doubtful else sound.promised
         rate = sound.rate
     if not frames and sound.doubtful:
@@ -250,71 +261,6 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
     if start and start >= whole:
         raise AudioError(f"{printable(path)}: {_ended(start, whole)}")
     return part.length(whole)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The part of a recording that is wanted."""
-
-    start: float
-    """Seconds."""
-    seconds: float | None
-    """Of it at most."""
-    end: float | None
-    """Of the clip, in seconds."""
-
-    @property
-    def wanted(self) -> float | None:
-        """Seconds of it; None for all that is there."""
-        limits = (self.seconds, None if self.end is None else self.end - self.start)
-        return min((limit for limit in limits if limit is not None), default=None)
-
-    def first(self, rate: int, *, margins: bool) -> int:
-        """The frame that decoding begins with.
-
-        With a margin it is one that a sample at 16 kHz falls on, so that resampling from there gives the samples that resampling all would.
-        """
-        if not margins or rate == SAMPLING_RATE:
-            return round(self.start * rate)
-        grid = rate // math.gcd(rate, SAMPLING_RATE)
-        return max(0, math.floor(self.start * rate - _margin(rate)) // grid * grid)
-
-    def frames(self, rate: int, *, margins: bool) -> int | None:
-        """How many are decoded; None for all that are there."""
-        if self.wanted is None:
-            return None
-        last = (self.start + self.wanted) * rate
-        return (math.ceil(last + _margin(rate)) if margins else round(last)) - self.first(rate, margins=margins)
-
-    def length(self, whole: float) -> float:
-        """Seconds of the clip in a file of ``whole`` seconds."""
-        if not self.start and self.end is None:
-            return whole
-        end = whole if self.end is None else min(self.end, whole)
-        return round(end - self.start, 9)  # 0.3 - 0.1 is a little less than 0.2
-
-    def heard(self, length: float) -> float:
-        """Seconds that are heard of a clip of so many."""
-        return length if self.seconds is None else min(self.seconds, length)
-
-    def first_seconds(self, length: float) -> str:
-        """Words for what is heard, where that is not the whole of a clip of so many seconds."""
-        return f" in its first {self.seconds:.1f} s" if self.seconds is not None and self.seconds < length else ""
-
-    def refuse(self, path: str | Path) -> None:
-        """Refuse moments that are none.
-
-        Raises:
-            AudioError: the part begins before the recording, or ends before it begins.
-        """
-        if not 0 <= self.start < math.inf:
-            raise AudioError(
-                f"{printable(path)}: start={self.start}; give seconds from the beginning of the file, 0 or more"
-            )
-        if self.end is not None and not self.end > self.start:
-            raise AudioError(
-                f"{printable(path)}: end={self.end}; give seconds from the beginning of the file, more than start={self.start}"
-            )
 
 
 def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
@@ -328,19 +274,25 @@ def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
         Gives (frames,) with their rate, the mean of the channels at the file's own rate, and returns what is known of it. Raises
         ``AudioError`` while it is drawn, as :func:`listen` does.
     """
-    return _walk(path, _Part(0.0, None, None), margins=False, pipes=pipes)
+    return _walk(path, Part(0.0, None, None), margins=False, pipes=pipes)
 
 
-def _go_over(blocks: Blocks, take: Callable[[NDArray[np.float32]], object]) -> Facts:
-    """Draw all blocks, and say what is known of the recording then."""
+def _go_over(blocks: Blocks, take: Watch, path: str | Path) -> Facts:
+    """Draw all blocks, and say what is known of the recording then.
+
+    Raises:
+        AudioError: as of :func:`listen`.
+    """
     while True:
         try:
-            take(next(blocks)[1])
+            take(*next(blocks))
         except StopIteration as end:
             return cast(Facts, end.value)
+        except MemoryError as fault:
+            raise AudioError(f"{printable(path)}: it needs more memory than there is; {_CUT_IT}") from fault
 
 
-def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: Watch | None = None) -> Blocks:
+def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Watch | None = None) -> Blocks:
     """A recording in blocks, at the pace of whoever draws; with margins, what the resampler needs around the part comes too.
 
     Raises:
@@ -349,7 +301,7 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: W
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:
         rate, channels = sound.rate, sound.channels
-        refuse_rate(rate, "its header states", path)
+        _refuse_header(sound, path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
         before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
@@ -381,6 +333,16 @@ def _walk(path: str | Path, part: _Part, *, margins: bool, pipes: bool, watch: W
     return Facts(rate, channels, length, part.heard(length), tuple(doubts))
 
 
+def _refuse_header(sound: Sound, path: str | Path) -> None:
+    """Refuse a rate or channels that no recording has, before anything is decoded.
+
+    Raises:
+        AudioError: it has such.
+    """
+    refuse_rate(sound.rate, "its header states", path)
+    refuse_channels(sound.channels, path)
+
+
 def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
     """What of the file contradicts its header, given its length in seconds."""
     cut = sound.promised / sound.rate - whole > _SLACK
@@ -396,10 +358,6 @@ def _doubts_of_file(sound: Sound, whole: float) -> list[str]:
     return [*doubts, *sound.remarks]
 
 
-def _margin(rate: int) -> float:
-    return max(_MARGIN * rate, _MARGIN_FRAMES)
-
-
 def _ended(start: float, whole: float) -> str:
     return f"the file ends at {_span(whole)}, and the clip would start at {_span(start)}; correct its start"
 
@@ -409,7 +367,7 @@ def _span(seconds: float) -> str:
 
 
 def _too_large(seconds: float) -> str:
-    return f"its {_span(seconds)} do not fit into memory; cut it into shorter files"
+    return f"its {_span(seconds)} do not fit into memory; {_CUT_IT}"
 
 
 def _no_samples(path: str | Path, sound: Sound) -> str:

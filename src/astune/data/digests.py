@@ -84,7 +84,8 @@ def _open() -> sqlite3.Connection:
     except sqlite3.OperationalError:  # in use, or it cannot be written
         raise
     except sqlite3.DatabaseError:  # damaged: it would be of no use ever again
-        file.unlink()
+        for ending in ("-journal", ""):  # a journal of the damaged one would be applied to the new one
+            file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)
         return _connected(file)
 
 

@@ -50,7 +50,7 @@ def listed(cell: str) -> tuple[str, ...] | None:
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
     try:
-        items = json_value(cell)
+        items = json_value(cell, strict=False)
     except ValueError:
         items = None
     if isinstance(items, list):

@@ -40,7 +40,7 @@ def predicted(folder: Path) -> Predicted | None:
     """
     try:
         whole, _, _ = (folder / RECORD).read_text(encoding="utf-8").rpartition("\n")  # a last line may be cut
-        first, *lines = [json_value(line) for line in whole.splitlines()]
+        first, *lines = [json_value(line, strict=False) for line in whole.splitlines()]
         last: dict[str, Any] = {line["file"]: line for line in lines}
         kind = first["settings"]["format"]
         done = {str(line["table"]): Path(name) for name, line in last.items() if STATE in line}

@@ -160,7 +160,7 @@ def read_json_rows(
         if not text.strip():
             continue
         try:
-            pairs = json_value(text, _Pairs)
+            pairs = json_value(text, _Pairs, strict=False)
         except ValueError as fault:
             faults.append(f"line {line}: it is no JSON ({fault})")
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+SAMPLING_RATE = 16_000  # Hz, of what is heard
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
-_FASTEST = 2**31 - 1  # Hz; the most that libsndfile can state, and far beyond it the resampler does not come to an end
+_FASTEST = 10_000_000  # Hz; hydrophones have a tenth of it, and the resampler's time grows with it: at 2 GHz, 2 s for a million samples
+_MOST_CHANNELS = 1_024  # as libsndfile has it, and PyAV does not; the largest arrays of microphones have as many
 
 
 def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
@@ -36,7 +40,40 @@ def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
             f"{printable(name)}: {stated} {rate} samples a second; a rate below {_SLOWEST} holds nothing to hear"
         )
     if rate > _FASTEST:
-        raise AudioError(f"{printable(name)}: {stated} {rate} samples a second; no file has more than {_FASTEST:,}")
+        raise AudioError(
+            f"{printable(name)}: {stated} {rate} samples a second; a recording may have from {_SLOWEST} to {_FASTEST:,}"
+        )
+
+
+def refuse_channels(channels: int, name: str | Path) -> None:
+    """Refuse a number of channels that no file has.
+
+    Args:
+        channels: of the recording.
+        name: of the recording.
+
+    Raises:
+        AudioError: there are too many.
+    """
+    if channels > _MOST_CHANNELS:
+        raise AudioError(
+            f"{printable(name)}: it has {channels:,} channels; a recording may have from 1 to {_MOST_CHANNELS:,}"
+        )
+
+
+def fits_into_memory(samples: int, rate: int) -> bool:
+    """Whether samples can be held as they are, joined, and at 16 kHz. Linux gives memory that is not there.
+
+    Args:
+        samples: how many there are, of one channel.
+        rate: of them, in Hz.
+    """
+    return 4 * samples * (2 + SAMPLING_RATE / rate) < memory()
+
+
+def memory() -> float:
+    """Bytes that this machine has; infinite on Windows, which says by itself where there is none left."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
 
 
 def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:

@@ -13,7 +13,7 @@ import soxr
 
 from astune.data.audio import SAMPLING_RATE, Facts, blocks_of
 from astune.data.levels import Levels
-from astune.data.samples import in_unit_range, refuse_rate, refuse_wild
+from astune.data.samples import in_unit_range, refuse_channels, refuse_rate, refuse_wild
 from astune.errors import AudioError
 from astune.printable import printable
 
@@ -151,6 +151,7 @@ def _blocks_of_samples(samples: NDArray[Any], sampling_rate: int, name: str) -> 
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     frames, channels = samples.shape
+    refuse_channels(channels, name)
     if not samples.size:
         raise AudioError(f"{printable(name)}: it holds no samples")
     levels, step = Levels(), max(1, _BLOCK // channels)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from astune.architecture import Architecture
 from astune.backbone import load_config
 from astune.counting import Count, count
 from astune.data.dataset import input_frames
-from astune.errors import AstuneError, ConfigError, listing, unknown
+from astune.errors import AstuneError, ConfigError, listing, unknown_ones
 from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
 from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.sources import Source, entries_of, found_data
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from astune.data.dataset import DataRecipe
 
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
+_MOST_COLUMNS, _MOST_RUNS = 1_000, 100_000
 BASELINE_ROW = "log-Mel statistics"
 
 
@@ -188,6 +190,8 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
             )
         except AstuneError as fault:
             faults.append(f"{entry.name}: {fault}")
+    if not faults:
+        _refuse_too_many(name, table, len(rows), found, options)
     for row, data in product(rows, found):
         try:
             runs += _runs(name, table, row, data, options, shapes)
@@ -317,10 +321,28 @@ class _Shapes:
 
 
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
-    absent = [unknown(kind, name, known) for name in names if name not in known]
+    absent = unknown_ones(kind, names, known)
     if absent:
         raise ConfigError(listing(absent, "this table cannot be planned"))
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+
+
+def _refuse_too_many(name: str, table: Table, rows: int, found: Sequence[Source], options: PlanOptions) -> None:
+    """Count before anything is planned: ten settings of ten values each would be more runs than memory holds.
+
+    Raises:
+        ConfigError: there are too many columns or runs.
+    """
+    columns = [prod(map(len, (table.vary | data.entry.vary | options.vary).values())) for data in found]
+    if sum(columns) > _MOST_COLUMNS:
+        raise ConfigError(
+            f"{name}: what varies gives {sum(columns):,} columns, and a table has {_MOST_COLUMNS:,} at most; vary fewer values"
+        )
+    runs = rows * options.seeds * sum(number * len(data.folds) for number, data in zip(columns, found, strict=True))
+    if runs > _MOST_RUNS:
+        raise ConfigError(
+            f"{name}: it has {runs:,} runs, and a plan has {_MOST_RUNS:,} at most; give fewer seeds, rows or columns"
+        )
 
 
 def _runs(

@@ -18,8 +18,9 @@ follow that table's.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,11 +28,13 @@ from astune.data.layouts.base import LAYOUTS
 from astune.data.options import DataOptions
 from astune.errors import ConfigError, listing, unknown
 from astune.experiments.published import PUBLISHED
+from astune.experiments.records import Kind
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
 from astune.printable import UNPRINTABLE, printable
 from astune.training.config import TrainConfig, read_yaml, settings_where
 from astune.validated import SettingsError, Validated
+from astune.yaml_text import yaml_value
 
 SHIPPED = Path(__file__).parent / "tables"
 _OURS = frozenset(settings_where(placed=True))
@@ -67,7 +70,7 @@ def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
         The same.
 
     Raises:
-        ValueError: an unknown name, or one without values.
+        ValueError: an unknown name, one without values, or one with a value twice.
     """
     fields = method_fields() - set(TrainConfig.model_fields)
     allowed = [*(name for name in TrainConfig.model_fields if name not in _OURS), *sorted(fields)]
@@ -76,7 +79,29 @@ def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
             raise ValueError(unknown("setting", name, allowed))
         if not values:
             raise ValueError(f"nothing is given for {name} to vary over")
+        twice = [text for text, number in Counter(map(str, values)).items() if number > 1]
+        if twice:
+            raise ValueError(f"{name} has the value {printable(twice[0])[:80]} twice; leave one out")
     return varied
+
+
+def varied(text: str) -> tuple[str, list[Any]]:
+    """A setting and its values, as the command line has them.
+
+    Args:
+        text: such as ``position_embeddings=fit,zero``.
+
+    Returns:
+        Its name, and the values as YAML reads them.
+
+    Raises:
+        ConfigError: a value cannot be read.
+    """
+    name, _, values = text.partition("=")
+    try:
+        return name, [yaml_value(value) for value in values.split(",") if value]
+    except ValueError as fault:
+        raise ConfigError(f"{printable(text)!r} cannot be varied: {fault}; give values such as {name}=1,2") from fault
 
 
 class _Part(Validated):
@@ -148,7 +173,7 @@ class Table(_Part):
     another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
     """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
-    kind: Literal["table", "curve", "tsne", "comparison"] = "table"
+    kind: Kind = "table"
     """A curve is drawn against parameters, t-SNE from the tokens of test clips. A comparison has one data set and ends with advice."""
     notes: tuple[str, ...] = ()
     """What a report says first of how the runs were made, a sentence each."""
@@ -190,7 +215,7 @@ class Table(_Part):
             ("row", [row.name for row in self.rows]),
             ("data set", [one.name for one in self.datasets]),
         ):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, number in Counter(names).items() if number > 1)
             if twice:
                 raise ValueError(f"two are named alike ({kind} {twice[0]!r}); results could not be told apart")
         if self.kind == "comparison" and (len(self.datasets) > 1 or self.vary or self.datasets[0].vary):

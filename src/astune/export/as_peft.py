@@ -30,7 +30,7 @@ from astune.methods.base import layer_indices
 from astune.methods.bitfit import BitFit
 from astune.methods.lora import LoRA
 from astune.methods.size import rank_of
-from astune.names import BUNDLED_BACKBONE
+from astune.names import ADAPTER_CONFIG, BUNDLED_BACKBONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ def export_peft(source: Source, path: Path) -> Exported:
     """
     model = source.model
     _refuse(model)
-    with quiet_transformers(), warnings.catch_warnings(), filling(path) as partial:
+    with quiet_transformers(), warnings.catch_warnings(), filling(path, ADAPTER_CONFIG) as partial:
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT reads it
         base = _base(model)
         if base is None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+from transformers.utils import CONFIG_NAME
 
 from astune import markdown
 from astune.backbone.load import quiet_transformers
@@ -69,7 +70,7 @@ def export_transformers(source: Source, path: Path) -> Exported:
             "The folder has one layer more than the backbone, which computes the mean over all tokens. Use it in float32 or "
             "bfloat16: its constants are too large for float16. To train further, train the adapter"
         )
-    with filling(path) as partial, quiet_transformers():
+    with filling(path, CONFIG_NAME) as partial, quiet_transformers():
         model.save_pretrained(partial)
         extractor_of(source.model).save_pretrained(partial)
         write_text(partial / "README.md", _card(source, extra))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from astune.errors import ConfigError, NumericalError
+from astune.files import replacing_files, replacing_folder
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ _SEED = 0
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def filling(folder: Path, mark: str) -> Iterator[Path]:
     """A folder to write into, whose files are moved to another one when all are there.
 
     Args:
         folder: where they belong. Files of the same names are replaced, and others stay.
+        mark: the file without which nobody reads the others; it comes last.
 
     Yields:
         An empty folder on the same disk.
@@ -37,19 +38,9 @@ def filling(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
-    with TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}-") as partial:
-        inner = folder.absolute().parent / partial / "files"
-        inner.mkdir()
-        yield inner
-        if not folder.exists():
-            inner.rename(folder)
-            return
-        for path in sorted(inner.rglob("*")):
-            target = folder / path.relative_to(inner)
-            if path.is_dir():
-                target.mkdir(exist_ok=True)
-            else:
-                path.replace(target)
+    whole = folder.absolute()
+    with replacing_files(whole, marks=[mark]) if folder.exists() else replacing_folder(whole) as partial:
+        yield partial
 
 
 def size_of(folder: Path) -> int:

@@ -20,6 +20,7 @@ from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
+from astune.folder_lock import held
 from astune.inference.loading import refuse_second_backbone
 from astune.printable import printable
 from astune.validated import checked
@@ -150,7 +151,7 @@ def export_adapter(
     Raises:
         AdapterError: it is no adapter, or the format cannot hold its method.
         BackboneError: the backbone cannot be found.
-        ConfigError: an unknown format or option, a path that is there already, or a package that is not installed.
+        ConfigError: an unknown format or option, a path that is there already or is being written, or a package that is not installed.
         OutputError: it cannot be written.
     """
     if format not in FORMATS:
@@ -165,7 +166,7 @@ def export_adapter(
     target = None if path is None else _free(chosen.named(Path(path)), overwrite=overwrite)
     source = _source(adapter, backbone)
     target = target or _free(Path(source.name + chosen.ending), overwrite=overwrite)
-    with written(printable(target), "free some disk, or give another path"):
+    with held(target.parent, target.name), written(printable(target), "free some disk, or give another path"):
         return chosen.write(source, target, **options)
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from astune.errors import DataError
+from astune.errors import DataError, written
+from astune.files import leftovers, make_folder, remove_folder, replacing_folder
 
 ARRAY, INDEX = "features.npy", "index.json"
 
@@ -51,22 +52,20 @@ def stored_array(
         The array, memory-mapped and read-only, and what was read of the index.
 
     Raises:
-        DataError: it cannot be written.
+        OutputError: it cannot be written.
+        DataError: it cannot be read back.
     """
     found = _open(folder, shape, dtype, read_index)
     if found is not None:
         return found
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with written(folder, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", size):
+        make_folder(folder.parent)
         with FileLock(f"{folder}.lock"):
             found = _open(folder, shape, dtype, read_index)
             if found is None:
                 _compute(folder, shape, dtype, compute)
                 found = _open(folder, shape, dtype, read_index)
-    except OSError as fault:
-        raise DataError(
-            f"cannot write to the cache, {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
-        ) from fault
     if found is None:
         raise DataError(f"what was just written to {folder} cannot be read back; is the disk full?")
     return found
@@ -95,21 +94,17 @@ def _open(
 
 
 def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Callable[[Rows], dict[str, Any]]) -> None:
-    partial = folder.with_name(f"{folder.name}.partial")
-    for leftover in (partial, folder):  # of a process that died, or damaged since
+    for leftover in leftovers(folder.parent, folder.name):  # of a process that died
         shutil.rmtree(leftover, ignore_errors=True)
-    size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(folder.parent).free
-    if size > free:  # not after hours
-        raise OSError(errno.ENOSPC, f"it needs {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB of the disk are free")
-    partial.mkdir()
-    try:
+    if folder.exists():  # it is damaged
+        remove_folder(folder)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > shutil.disk_usage(folder.parent).free:  # not after hours
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    with replacing_folder(folder) as partial, written(partial, wanted=size):
         with _writing(partial / ARRAY, shape, dtype) as append:
             index = compute(append)
         (partial / INDEX).write_text(json.dumps(index))
-        partial.rename(folder)
-    except BaseException:  # an interrupt too: what is half done must not fill the disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 @contextmanager
@@ -122,5 +117,3 @@ def _writing(target: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator
             file.write(np.ascontiguousarray(rows, dtype).tobytes())
 
         yield append
-        file.flush()
-        os.fsync(file.fileno())

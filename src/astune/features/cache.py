@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from astune.child_processes import end_with_parent
 from astune.console import progress
 from astune.data.audio import listen
 from astune.data.clip import region_of
@@ -204,7 +205,8 @@ def build_cache(
 
     Raises:
         AudioError: clips cannot be read; all of them are counted, the first ones named.
-        DataError: there are no clips, or the cache cannot be written.
+        DataError: there are no clips.
+        OutputError: the cache cannot be written.
     """
     if not clips:
         raise DataError("there are no clips to compute features of")
@@ -306,6 +308,10 @@ def _unchanged(item: Any) -> Any:  # noqa: ANN401 - batches are single clips, so
     return item
 
 
+def _begin_worker(_: int) -> None:
+    end_with_parent()  # torch's own watch ends the loop, and then the worker waits for room in the pipe of its results
+
+
 def heard_in_order(
     clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Heard]
 ) -> Iterator[tuple[int, _Heard | str]]:
@@ -325,6 +331,7 @@ def heard_in_order(
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_begin_worker,
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else it draws from torch's own, and a run that computes features ends otherwise
     )

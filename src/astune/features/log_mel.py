@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
-from astune.names import FRAME, HOP, LONGEST_INPUT, samples_of
+from astune.names import FRAME, HOP, LONGEST_INPUT, MOST_MEL_BINS, samples_of
 from astune.validated import checked
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FFT = 512  # points
-_MOST_BINS = _FFT // 2 + 1  # a filter for each frequency
+_FFT = 512  # points, which have MOST_MEL_BINS frequencies
 _RATE = 16_000  # Hz
 _PREEMPHASIS = 0.97
 _LOWEST = 20.0  # Hz
@@ -56,7 +55,12 @@ class FrontEnd:
             f"{name}={value}, which must be {wanted}"
             for name, value, wanted, valid in (
                 ("max_length", self.max_length, f"from 1 to {LONGEST_INPUT}", 1 <= self.max_length <= LONGEST_INPUT),
-                ("num_mel_bins", self.num_mel_bins, f"from 1 to {_MOST_BINS}", 1 <= self.num_mel_bins <= _MOST_BINS),
+                (
+                    "num_mel_bins",
+                    self.num_mel_bins,
+                    f"from 1 to {MOST_MEL_BINS}",
+                    1 <= self.num_mel_bins <= MOST_MEL_BINS,
+                ),
                 ("mean", self.mean, "finite", math.isfinite(self.mean)),
                 ("std", self.std, "finite and above 0", math.isfinite(self.std) and self.std > 0),
             )
@@ -160,8 +164,10 @@ class LogMel(nn.Module):
 
     def __init__(self, num_mel_bins: int = 128) -> None:
         super().__init__()
-        if not 1 <= num_mel_bins <= _MOST_BINS:
-            raise ConfigError(f"LogMel: num_mel_bins={num_mel_bins}; give a number from 1 to {_MOST_BINS}, such as 128")
+        if not 1 <= num_mel_bins <= MOST_MEL_BINS:
+            raise ConfigError(
+                f"LogMel: num_mel_bins={num_mel_bins}; give a number from 1 to {MOST_MEL_BINS}, such as 128"
+            )
         window = torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filters", mel_filters(num_mel_bins).float(), persistent=False)

@@ -95,7 +95,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
     refuse_suffix(path)
     try:
         values, columns, about = _READERS[path.suffix](path)
-        known = json_value(about)
+        known = json_value(about, strict=False)
         ours = known.pop("format", None) == _FORMAT and all(len(cells) == len(values) for cells in columns.values())
     except FileNotFoundError as fault:
         raise DataError(f"{printable(path)}: there is no such file") from fault

@@ -17,7 +17,7 @@ from astune.data.opening import is_pipe
 from astune.data.predicted import RECORD as RECORD
 from astune.data.predicted import STATE as _STATE
 from astune.errors import ConfigError, written
-from astune.files import write_text
+from astune.files import make_folder, write_text
 from astune.folder_lock import held
 from astune.json_text import json_text, json_value
 from astune.printable import printable
@@ -76,7 +76,7 @@ class ResultFolder:
         begun = {"file": _whole(recording), "table": self._tables[recording].as_posix()}
         done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.heard}
         with written(self.folder, "free some disk or mend it, then give the same command again"):
-            table.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(table.parent)
             _append(self.folder / RECORD, begun)
             write_text(table, self._writer.text(findings, _whole(recording)))
             _append(self.folder / RECORD, done)
@@ -128,6 +128,7 @@ def opened(
         results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines[1:]})
         if not lines:
             with written(folder, "give another folder"):
+                folder.mkdir(parents=True, exist_ok=True)  # whoever locked it has no word for what the system refuses
                 write_text(record, f"{json_text({'settings': made})}\n")
         yield results
 
@@ -188,7 +189,7 @@ def _lines(record: Path) -> list[dict[str, Any]]:
     text = record.read_text(encoding="utf-8", errors="backslashreplace")
     whole, end, cut = text.rpartition("\n")
     try:
-        lines = [json_value(line) for line in whole.splitlines()]
+        lines = [json_value(line, strict=False) for line in whole.splitlines()]
         ours = "settings" in lines[0] and all(isinstance(line["file"], str) for line in lines[1:])
     except (ValueError, KeyError, TypeError, IndexError):
         ours = False

@@ -19,17 +19,18 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
+from astune.console import say
 from astune.csv_text import csv_text
 from astune.data.opening import opened
 from astune.errors import AudioError, ConfigError, DataError, written
-from astune.files import write_text
+from astune.files import filling, make_folder, move, sync_tree, write_text
 from astune.folder_lock import LOCK, held
 from astune.json_text import json_text
 from astune.printable import printable
@@ -83,16 +84,17 @@ def reserved(folder: Path) -> Iterator[None]:
         ConfigError: as of :func:`refuse_folder`, or another run is writing into it.
         OutputError: nothing can be written there.
     """
+    if _half_moved(folder):
+        with held(folder), _room(folder):
+            _finish(folder)
     refuse_folder(folder)
-    with held(folder):
+    with held(folder), ExitStack() as stack:
         refuse_folder(folder)  # another run may have ended meanwhile
-        try:
-            with written(printable(folder), _NEXT):
-                shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
-                (folder / _PARTIAL / CLIPS).mkdir(parents=True)
-            yield
-        finally:
-            shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+        with written(printable(folder), _NEXT):
+            make_folder(folder)
+            partial = stack.enter_context(filling(folder / _PARTIAL))
+            (partial / CLIPS).mkdir()
+        yield
 
 
 def write_folder(
@@ -120,9 +122,29 @@ def write_folder(
         rows = [_row(f"{CLIPS}/{name}", pick, nearest) for name, pick in zip(names, picks, strict=True)]
         write_text(partial / SETTINGS, json_text(dict(settings), indent=1) + "\n")
         write_text(partial / TABLE, csv_text([_COLUMNS, *(row.values() for row in rows)]))
-        for name in (CLIPS, SETTINGS, TABLE):  # the table is the mark of a review, so it comes last
-            (partial / name).rename(folder / name)
+        _move(folder)
     return rows
+
+
+def _move(folder: Path) -> None:
+    """Give everything its name; the table is the mark of a review, so it comes last."""
+    sync_tree(folder / _PARTIAL)
+    for name in (CLIPS, SETTINGS, TABLE):
+        if (folder / _PARTIAL / name).exists():
+            move(folder / _PARTIAL / name, folder / name)
+
+
+def _half_moved(folder: Path) -> bool:
+    """Whether a run was killed while it gave its files their names: the table is written, and waits for its own."""
+    partial = folder / _PARTIAL
+    return (partial / TABLE).exists() and not (partial / CLIPS).exists()
+
+
+def _finish(folder: Path) -> None:
+    if _half_moved(folder):  # also now that the folder is held
+        _move(folder)
+        shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+        say(f"{printable(folder)}: a run was killed when its review was written, and not named; it is whole now")
 
 
 def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:

@@ -15,12 +15,12 @@ import signal
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
+from astune.child_processes import end_with_parent
 from astune.environment import usable_cores
 from astune.errors import AstuneError, AudioError, ConfigError
 from astune.inference.ray_workers import on_ray
@@ -172,7 +172,7 @@ def _started(workers: Workers, question: Question, number: int, count: int) -> _
 def _work(workers: Workers, question: Question, number: int, cores: int, directory: Path, pipe: Connection) -> None:
     """What a worker does, until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; whoever started the workers ends them
-    Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     os.chdir(directory)  # where the user's relative paths begin
     try:
         predictor = workers.predictor(number, cores)
@@ -185,11 +185,3 @@ def _work(workers: Workers, question: Question, number: int, cores: int, directo
     except Exception as fault:  # noqa: BLE001 - it is raised where the workers were started
         known = isinstance(fault, AstuneError)
         pipe.send(("failed", fault if known else AstuneError(f"a worker failed: {type(fault).__name__}: {fault}")))
-
-
-def end_with_parent() -> None:
-    """End this process when the one that started it ends, however that ends: nobody waits for it then, and it holds cores and locks."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from glob import escape
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from astune import markdown
 from astune.canvas import save_picture
 from astune.console import progress, say, shell_word
-from astune.errors import ConfigError, DataError, OutputError
-from astune.files import write_text
+from astune.errors import ConfigError, DataError, written
+from astune.files import replacing_files, write_text
+from astune.folder_lock import held
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
 from astune.reporting.rendered import render
 from astune.reporting.tables import comparisons_to_csv, to_csv, to_html, to_latex, to_markdown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astune.experiments.results import Results
 
 
@@ -33,6 +34,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         The files, the page first. Without matplotlib the pictures are left out, and said to be.
 
     Raises:
+        ConfigError: another process is writing this report there.
         DataError: no run is finished.
         OutputError: the folder cannot be written; what an earlier report left there is as it was.
     """
@@ -41,18 +43,13 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         raise DataError(
             f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=f".{name}-") as partial:
-            files = _write(results, Path(partial))
-            for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
+    with written(folder, "make room, or give another folder"), held(folder, f"{name}.html"):
+        with replacing_files(folder, inner=name) as partial:
+            names = [file.name for file in _write(results, partial)]
+        for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
+            if old.name not in names:
                 old.unlink()
-            return [file.replace(folder / file.name) for file in files]
-    except OSError as fault:
-        reason = fault.strerror or fault
-        raise OutputError(
-            f"the report cannot be written into {folder}: {reason}; make room, or give another folder"
-        ) from fault
+        return [folder / one for one in names]
 
 
 def _write(results: Results, folder: Path) -> list[Path]:

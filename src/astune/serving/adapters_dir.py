@@ -14,12 +14,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, TypeAlias
 
+from filelock import FileLock, Timeout
 from watchfiles import awatch
 
-from astune.console import say
 from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, written
+from astune.files import move, sync_folder, sync_tree
+from astune.folder_lock import LOCK
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
+from astune.serving.log import log
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ _LOOK, _DEBOUNCE = (
     200,
 )  # milliseconds between two looks where nothing is reported, and of quiet before one where something is
 _WAY_OUT = "free some disk, or let the service write there"
+_ADDING, _DELETING, _OLD = ".adding-", ".deleting-", "old"  # folders of changes, and in them what loses its name
 
 
 class AdaptersDir:
@@ -61,6 +65,8 @@ class AdaptersDir:
         self._seen: dict[str, tuple[Path, Signature]] = {}
         self._changing = asyncio.Lock()
         self._readable = True
+        with suppress(OSError):  # where the service may not write, it changes nothing either
+            _restore(self._folder)
 
     async def look(self) -> None:
         """Serve what is there now."""
@@ -69,7 +75,7 @@ class AdaptersDir:
                 found, twice = await asyncio.to_thread(_entries, self._folder)
             except OSError as fault:
                 if self._readable:
-                    say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                    log(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
                 self._readable = False
                 return
             self._readable = True
@@ -110,7 +116,7 @@ class AdaptersDir:
         except Exception as fault:  # noqa: BLE001 - whatever it is, the folder can be looked at
             while isinstance(fault, ExceptionGroup):
                 fault = fault.exceptions[0]
-            say(
+            log(
                 f"changes of {printable(self._folder)} are not reported any more ({fault}); it is looked at every {_LOOK / 1000:g} s"
             )
         while True:
@@ -135,7 +141,8 @@ class AdaptersDir:
         content = _content(uploads)
         async with self._changing:
             with written(printable(self._folder), _WAY_OUT):
-                staging = Path(await asyncio.to_thread(mkdtemp, prefix=".adding-", dir=self._folder))
+                staging = Path(await asyncio.to_thread(mkdtemp, prefix=_ADDING, dir=self._folder))
+                lock = _taken(staging)
             try:
                 made = staging / (f"{name}{_GRAPH}" if isinstance(content, Path) else name)
                 with written(printable(made), _WAY_OUT):
@@ -149,6 +156,7 @@ class AdaptersDir:
                     raise
             finally:
                 await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+                lock.release()
             served.path = str(self._folder / made.name)
             self._adapters.publish(served)
             entries, _ = await asyncio.to_thread(_entries, self._folder)
@@ -174,9 +182,11 @@ class AdaptersDir:
                     404, f"there is no adapter {printable(name)!r}; GET /v1/adapters lists those that there are"
                 )
             with written(printable(entries[name][0]), "let the service write there"):
-                staging = Path(await asyncio.to_thread(mkdtemp, prefix=".deleting-", dir=self._folder))
+                staging = Path(await asyncio.to_thread(mkdtemp, prefix=_DELETING, dir=self._folder))
+                lock = _taken(staging)
                 await asyncio.to_thread(_take_out, self._folder, name, staging)
             await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+            lock.release()
             self._seen.pop(name, None)
             self._adapters.remove(name)
 
@@ -265,17 +275,50 @@ def _replace(folder: Path, name: str, made: Path, staging: Path) -> None:
     Raises:
         OSError: it fails.
     """
+    sync_tree(staging)  # so that nothing is waited for between the two renames
     _take_out(folder, name, staging)
     try:
-        made.rename(folder / made.name)
+        move(made, folder / made.name)
     except OSError:
-        for old in (staging / "old").iterdir():
-            old.rename(folder / old.name)
+        _put_back(folder, staging)
         raise
 
 
 def _take_out(folder: Path, name: str, staging: Path) -> None:
-    (staging / "old").mkdir()
+    (staging / _OLD).mkdir()
     for old in (folder / name, folder / f"{name}{_GRAPH}"):
         if old.exists() or old.is_symlink():
-            old.rename(staging / "old" / old.name)
+            old.rename(staging / _OLD / old.name)
+    sync_folder(staging / _OLD)
+    sync_folder(folder)
+
+
+def _put_back(folder: Path, staging: Path) -> None:
+    for old in (staging / _OLD).iterdir():
+        if not (folder / old.name).exists():
+            old.rename(folder / old.name)
+    sync_folder(folder)
+
+
+def _taken(staging: Path) -> FileLock:
+    """Say that a folder is in use, so that no service that starts takes it for what a killed one left."""
+    lock = FileLock(staging / LOCK)
+    lock.acquire()
+    return lock
+
+
+def _restore(folder: Path) -> None:
+    """Clear up what a service that was killed left. An adapter that had lost its name and was not replaced yet gets it back.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for staging in (*folder.glob(f"{_ADDING}*"), *folder.glob(f"{_DELETING}*")):
+        try:
+            with FileLock(staging / LOCK, timeout=0):
+                names = {path.name for path in staging.iterdir()}
+                if _OLD in names and names - {_OLD, LOCK}:  # what was to take its place is still here
+                    _put_back(folder, staging)
+                shutil.rmtree(staging)
+        except Timeout:  # of another service, which runs
+            continue

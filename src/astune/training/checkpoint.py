@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.errors import AdapterError, CheckpointError
-from astune.files import save_tensors, write_text
+from astune.files import leftovers, remove_folder, replacing_folder, save_tensors, write_text
 from astune.json_text import json_text, json_value
 from astune.training.progress import Progress
 
@@ -92,9 +92,11 @@ def remove_all(output_dir: Path) -> None:
     Args:
         output_dir: of the run.
     """
-    for path in (*_numbered(output_dir), *output_dir.glob(f".{_PREFIX}*.partial")):
-        if path.name.startswith(".") or not _foreign(path):
-            shutil.rmtree(path)
+    for path in _numbered(output_dir):
+        if not _foreign(path):
+            remove_folder(path)
+    for path in leftovers(output_dir, f"{_PREFIX}*"):
+        shutil.rmtree(path)
 
 
 def save(
@@ -118,10 +120,7 @@ def save(
         random_states: torch's generators, a process an entry.
     """
     final = output_dir / f"{_PREFIX}{global_step}"
-    partial = output_dir / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with replacing_folder(final) as partial:
         for name, tensors in states.items():
             save_tensors(partial / f"{name}.safetensors", _on_cpu(tensors))
         if progress.best is not None:
@@ -130,15 +129,9 @@ def save(
             save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(generators))
         state = {"progress": progress.record(), "identity": identity, "data": data}
         write_text(partial / _STATE, json_text(state, indent=2))
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-    except BaseException:  # a full disk, or an interrupt: half a checkpoint only takes room
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     for path in _numbered(output_dir):
         if path != final and not _foreign(path):
-            shutil.rmtree(path)
+            remove_folder(path)
 
 
 def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:

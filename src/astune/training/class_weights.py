@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import numbers
 import os
@@ -23,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import yaml
-
 from astune.data.labels import cleaned
-from astune.errors import ConfigError, listing, unknown
+from astune.errors import ConfigError, listing, unknown, unknown_ones
+from astune.files import read_text
 from astune.json_text import json_value
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.validated import plain
+from astune.yaml_text import yaml_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +40,7 @@ ClassWeights = Literal["balanced"] | dict[str, float]
 """What a run is asked for."""
 
 _HEADER = {"label", "weight"}
+_LETTERS = 10_000_000  # of a file with weights; a million classes have no more
 _SHOWN = 8  # classes of a line
 
 
@@ -62,12 +62,11 @@ def read_class_weights(value: object) -> object:
         return _checked(_Entry(*pair) for pair in value.items())
     if value == "balanced" or not isinstance(value, str | os.PathLike):
         return value
-    path = Path(value)
-    if not path.is_file():
+    if not os.path.isfile(value):  # noqa: PTH113 - pathlib's raises where a name is too long
         raise ValueError(
             "it is neither 'balanced' nor a file; give a .csv with the columns label and weight, a .yaml or a .json"
         )
-    return _checked(_entries(path))
+    return _checked(_entries(Path(value)))
 
 
 def _entries(path: Path) -> list[_Entry]:
@@ -80,9 +79,9 @@ def _entries(path: Path) -> list[_Entry]:
     if path.suffix.lower() not in readers:
         raise ValueError(unknown("suffix of a file with class weights", path.suffix or path.name, readers))
     try:
-        return readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, yaml.YAMLError) as fault:
-        raise ValueError(f"it cannot be read: {fault}") from fault
+        return readers[path.suffix.lower()](read_text(path, _LETTERS, "utf-8-sig"))
+    except (OSError, ValueError, csv.Error) as fault:
+        raise ValueError(f"it cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
 
 
 class _Entry(NamedTuple):
@@ -102,18 +101,17 @@ def _from_csv(text: str) -> list[_Entry]:
 
 def _from_json(text: str) -> list[_Entry]:
     # As pairs: a dict would drop the first of two entries of one label.
-    content = json_value(text, tuple)
+    content = json_value(text, tuple, strict=False)
     if not isinstance(content, tuple):
         raise ValueError('it does not map labels to weights; give a mapping such as {"cough": 4, "speech": 0.5}')
     return [_Entry(*pair) for pair in content]
 
 
 def _from_yaml(text: str) -> list[_Entry]:
-    # Nodes, and not values: the label yes is True to YAML, and 01 is 1.
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if not isinstance(node, yaml.MappingNode):
+    entries = yaml_entries(text)
+    if entries is None:
         raise ValueError("it does not map labels to weights; give a mapping such as 'cough: 4'")
-    return [_Entry(str(key.value), value.value, key.start_mark.line + 1) for key, value in node.value]
+    return [_Entry(*entry) for entry in entries]
 
 
 def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
@@ -185,7 +183,7 @@ def weigh(wish: ClassWeights | None, dataset: AudioDataset, train: Sequence[int]
     counts = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))
     faults = [f"{label} has no training clip, so no weight" for label in dataset.labels if not counts[label]]
     if isinstance(wish, dict):
-        faults += [unknown("label", label, dataset.labels) for label in wish if label not in dataset.labels]
+        faults += unknown_ones("label", wish, dataset.labels)
         faults += [f"{label} has no weight; give each class one" for label in dataset.labels if label not in wish]
     if faults:
         raise ConfigError(listing(faults, "class_weights"))

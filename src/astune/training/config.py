@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
@@ -31,6 +30,7 @@ from astune.printable import UNPRINTABLE, printable
 from astune.setting import Setting
 from astune.training.class_weights import ClassWeights, read_class_weights
 from astune.validated import SettingsError
+from astune.yaml_text import yaml_file
 
 _MOST_EPOCHS = 1_000_000
 
@@ -358,9 +358,9 @@ def read_yaml(path: Path) -> dict[str, object]:
         ConfigError: the file cannot be read, or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise ConfigError(f"{path} cannot be read: {fault}") from fault
+        content = yaml_file(path)
+    except (OSError, ValueError) as fault:
+        raise ConfigError(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no mapping of settings, such as 'data: recordings'")
     return {str(key): value for key, value in content.items()}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import broadcast
 from torch.nn.utils import clip_grad_norm_
 
-from astune.adapter_file import unsound
 from astune.errors import NumericalError
+from astune.tensor_file import not_finite
 from astune.training.early_stopping import epochs_without_gain
 from astune.training.heard_clips import HeardClips
 from astune.training.processes import batches, logits_of
@@ -292,7 +292,7 @@ class Engine:
             NumericalError: some hold NaN or infinity.
         """
         state = self.model.adapter_state()
-        names = unsound(state)
+        names = not_finite(state)
         if names:
             what = f"{len(names)} of the {len(state)} trained tensors hold NaN or infinity"
             raise self._diverged(what, progress, self.global_step(progress))

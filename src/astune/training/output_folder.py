@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune import adapter_file
-from astune.errors import ConfigError, OutputError
+from astune.errors import ConfigError, OutputError, written
+from astune.files import sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
@@ -136,8 +137,11 @@ def clear(folder: Path) -> None:
         folder: of the run; see :func:`refuse_unusable`.
     """
     checkpoint.remove_all(folder)
-    for name in (adapter_file.WEIGHTS, adapter_file.CONFIG, adapter_file.CARD, RESULTS, METRICS, CLIPS, *PICTURES):
+    # First what says that a run or an adapter is there: if this is cut short, nothing is left that seems to be one.
+    for name in (RESULTS, adapter_file.CONFIG, adapter_file.WEIGHTS, adapter_file.CARD, METRICS, CLIPS, *PICTURES):
         (folder / name).unlink(missing_ok=True)
+    if folder.is_dir():
+        sync_folder(folder)
     for pattern in ("*tfevents*", "hparams.yml"):
         for tracked in (folder / TRACKED).rglob(pattern):
             tracked.unlink()
@@ -156,15 +160,15 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as fault:
-        if fault.errno is None or _is_elsewhere(
-            fault.filename, folder
-        ):  # no system's refusal, or a callback's own file
+    except (OSError, OutputError) as fault:
+        # no system's refusal, or a callback's own file
+        if isinstance(fault, OSError) and (fault.errno is None or _is_elsewhere(fault.filename, folder)):
             raise
-        room = "free some disk" if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
+        number = fault.number if isinstance(fault, OutputError) else fault.errno
+        room = "free some disk" if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
         kept = checkpoint.latest(folder) is not None
-        go_on = "then go on with --resume" if kept else "then start again"
-        raise OutputError(f"{folder} cannot be written: {fault.strerror or fault}; {room}, {go_on}") from fault
+        with written(folder, f"{room}, then {'go on with --resume' if kept else 'start again'}"):
+            raise
 
 
 def _is_elsewhere(name: object, folder: Path) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,16 +13,18 @@ import threading
 import zipfile
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
 
 from astune.data import load_data
-from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.download.published import SOURCES, download
-from astune.errors import ConfigError, DataError
+from astune.errors import ConfigError, DataError, OutputError
+from astune.files import write_text
+from astune.printable import printable
 from tests.example_layouts import write_esc50, write_speech_commands
 
 if TYPE_CHECKING:
@@ -40,6 +44,10 @@ class Site:
     """Bytes of the body after which each of the next answers ends early."""
     refuse: list[int] = field(default_factory=list)
     """Status codes of the next answers."""
+    stated: str | None = None
+    """The Content-Length, where it is not that of the body."""
+    heeds: bool = True
+    """Whether If-Range is read."""
     asked: list[str | None] = field(default_factory=list)
     """The Range header of each request."""
     url: str = ""
@@ -57,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(site.refuse.pop(0))
             return
         start = 0
-        if asked and site.ranges and self.headers.get("If-Range") == site.etag:
+        if asked and site.ranges and (not site.heeds or self.headers.get("If-Range") == site.etag):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(site.content):
                 self.send_response(416)
@@ -75,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         if site.etag:
             self.send_header("ETag", site.etag)
         if site.lengths:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", site.stated or str(len(body)))
         else:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -281,33 +289,135 @@ def test_what_is_no_archive(site: Site, tmp_path: Path, content: bytes) -> None:
     assert entries(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt", "..\\outside.txt", "link"])
-def test_members_that_leave_the_folder(tmp_path: Path, name: str) -> None:
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
-        member = zipfile.ZipInfo(name)
-        member.external_attr = (0o120777 if name == "link" else 0o100644) << 16
-        file.writestr(member, "/etc/passwd")
-    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
-        entry = tarfile.TarInfo(name)
-        if name == "link":
-            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(entry)
-    assert "is not safe to unpack" in refusal(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in" / "zip"))
-    if name not in ("/outside.txt", "..\\outside.txt"):  # tar strips the slash, and takes the backslash for a letter
-        assert "is not safe to unpack" in refusal(lambda: unpack(tmp_path / "bad.tar", tmp_path / "in" / "tar"))
-    assert not (tmp_path / "outside.txt").exists()
-    assert not (tmp_path / "in" / "outside.txt").exists()
+def _cut_in_a_sound(whole: bytes) -> bytes:
+    place = whole.index(b"1-10001-A-0.wav") + 60
+    return whole[:place] + bytes(8) + whole[place + 8 :]
 
 
-def test_a_damaged_archive_is_deleted_so_that_the_next_call_starts_anew(site: Site, tmp_path: Path) -> None:
-    published = write_esc50(tmp_path / "published")
-    whole = zipped(published)
-    place = whole.index(b"1-10001-A-0.wav") + 60  # inside the first sound
-    site.content = whole[:place] + bytes(8) + whole[place + 8 :]
-    assert "is damaged" in refusal(lambda: download("esc50", tmp_path / "out" / "esc", site.url, quiet=True))
-    site.content = whole
+def _named(name: str) -> Callable[[bytes], bytes]:
+    def made(whole: bytes) -> bytes:
+        stream = io.BytesIO(whole)
+        with zipfile.ZipFile(stream, "a") as file:
+            file.writestr(zipfile.ZipInfo(name), b"x")
+        return stream.getvalue()
+
+    return made
+
+
+USELESS: dict[str, Callable[[bytes], bytes]] = {
+    "bytes of a sound are lost": _cut_in_a_sound,
+    "cut short": lambda whole: whole[:-100],
+    "xz": lambda whole: b"\xfd7zXZ\0" + whole,
+    "bz2": lambda whole: b"BZh9" + whole,
+    "gzip": lambda whole: gzip.compress(whole)[:-50],
+    "a name that no system has": _named("x" * 300),
+    "no name": _named(""),
+    "outside": _named("../up"),
+}
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_a_useless_archive_is_deleted_so_that_the_same_command_works_next_time(
+    site: Site, tmp_path: Path, esc50_zip: bytes, case: str
+) -> None:
+    site.content = USELESS[case](esc50_zip)
+    message = refusal(lambda: download("esc50", tmp_path / "out" / "esc", site.url, quiet=True))
+    assert "is damaged" in message or "is not safe" in message or "neither a zip nor a tar" in message
+    assert entries(tmp_path / "out") == []
+    site.content = esc50_zip
     assert len(download("esc50", tmp_path / "out" / "esc", site.url, quiet=True).clips) == 20
     assert site.asked == [None, None]
+
+
+def _only(free: int) -> Callable[[object], SimpleNamespace]:
+    return lambda _: SimpleNamespace(free=free)
+
+
+def test_too_little_room_for_the_archive(
+    site: Site, tmp_path: Path, esc50_zip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.content = esc50_zip
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", _only(99))
+        with pytest.raises(OutputError, match=r"has .* bytes, and 99 are free at .*esc\.partial"):
+            download("esc50", tmp_path / "esc", site.url, quiet=True)
+    assert entries(tmp_path) == []
+    assert len(download("esc50", tmp_path / "esc", site.url, quiet=True).clips) == 20
+
+
+def test_too_little_room_for_its_content_keeps_the_archive(
+    site: Site, tmp_path: Path, esc50_zip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.content = esc50_zip
+    download("esc50", tmp_path / "unpacked", site.url, quiet=True)
+    with monkeypatch.context() as full:
+        full.setattr("astune.data.download.archive.shutil", SimpleNamespace(disk_usage=_only(10_000)))
+        with pytest.raises(OutputError, match=r"needs .* bytes or more when it is unpacked, and 10,000 are free"):
+            download("esc50", tmp_path / "esc", site.url, quiet=True)
+    assert entries(tmp_path) == ["esc.partial", "unpacked"]
+    site.asked.clear()
+    assert len(download("esc50", tmp_path / "esc", site.url, quiet=True).clips) == 20
+    assert site.asked == [f"bytes={len(esc50_zip)}-"]  # it was whole already
+
+
+NOTES = [
+    "", "{", "[1]", "null", '"validator"', "[" * 50_000, "{}", '{"url": 1, "validator": 2}', "\udcff",
+    '{"url": "URL", "validator": "\\r\\nX-Injected: 1"}', '{"url": "URL", "validator": "\\ud800"}',
+    '{"url": "URL", "validator": ["\\"one\\""]}', '{"url": "URL", "validator": "W/\\"one\\""}',
+    '{"url": "URL", "validator": "' + "x" * 70_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: repr(note[:40]))
+def test_a_damaged_note_starts_from_the_beginning(site: Site, tmp_path: Path, note: str) -> None:
+    site.content = b"new" * 1000
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "file.json").write_text(note.replace("URL", site.url), errors="surrogateescape")
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == site.content
+    assert site.asked == [None]
+
+
+def test_the_note_of_a_new_file_is_never_beside_the_bytes_of_the_old_one(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.content, site.break_after = b"a" * 5000, [2000, 0, 0, 0, 0]
+    refusal(lambda: fetch(site.url, tmp_path / "file", quiet=True))
+
+    def write_and_die(path: Path, text: str) -> None:
+        write_text(path, text)
+        raise KeyboardInterrupt
+
+    site.content, site.etag, site.break_after = b"b" * 5000, '"two"', []
+    with monkeypatch.context() as dying:
+        dying.setattr("astune.data.download.fetch.write_text", write_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(site.url, tmp_path / "file", quiet=True)
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == b"b" * 5000
+
+
+def test_a_server_that_goes_on_with_another_file(site: Site, tmp_path: Path) -> None:
+    site.content, site.break_after = b"a" * 5000, [2000, 0, 0, 0, 0]
+    refusal(lambda: fetch(site.url, tmp_path / "file", quiet=True))
+    site.content, site.etag, site.break_after, site.heeds = b"b" * 5000, '"two"', [], False
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == b"b" * 5000
+    assert site.asked[-2:] == ["bytes=2000-", None]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/archive", "http://a b/", "http://h:port/", "http://127.0.0.1/\u00e4", "http://", "http://h\n/"]
+)
+def test_what_is_not_a_url_is_refused(tmp_path: Path, url: str, site: Site) -> None:
+    assert printable(url) in refusal(lambda: fetch(url, tmp_path / "file", quiet=True))
+
+
+@pytest.mark.parametrize("stated", ["-1", "many", "1e3", "9" * 5000])
+def test_a_length_that_is_not_a_number(site: Site, tmp_path: Path, stated: str) -> None:
+    site.content, site.stated = b"whole", stated
+    fetch(site.url, tmp_path / "file", quiet=True)
+    assert (tmp_path / "file").read_bytes() == b"whole"
 
 
 def test_the_command(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +15,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from astune import __version__
 from astune.console import notices
-from astune.errors import DataError
+from astune.errors import DataError, OutputError, written
+from astune.files import write_text
+from astune.json_text import json_value
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +28,9 @@ _CHUNK = 1 << 20  # bytes read at a time
 _TIMEOUT = 60.0  # seconds without a byte
 _PATIENCE = 4  # attempts in a row that bring nothing new
 _PAUSE = 1.0  # seconds after the first of them, doubling
+_MAKE_ROOM = "make room and give the same command again"
+_LONGEST_NOTE = 10_000  # bytes of what is written beside a download
+_PROOF = re.compile(r"(?!W/)[ -~]{1,500}")  # a strong ETag or a date, as a header may repeat it
 
 
 def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
@@ -37,6 +45,7 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
 
     Raises:
         DataError: the URL is no such thing, the server refuses, or the connection breaks again and again.
+        OutputError: there is less room than the file needs.
     """
     if not url.startswith(("http://", "https://")):
         raise DataError(f"{url!r} is no http or https URL")
@@ -49,6 +58,10 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
             before = _size(file)
             try:
                 _attempt(url, file, lambda done, total: bar.update(task, completed=done, total=total))
+            except (ValueError, http.client.InvalidURL) as problem:  # of hosts, ports and signs that no URL has
+                raise DataError(
+                    f"{printable(url)} is not a valid URL ({printable(problem)}); give another one"
+                ) from problem
             except (OSError, http.client.HTTPException) as problem:
                 fault = str(getattr(problem, "reason", None) or problem) or type(problem).__name__
                 idle = 0 if _size(file) > before else idle + 1
@@ -90,7 +103,7 @@ def _attempt(url: str, file: Path, show: Callable[[int, int | None], None]) -> N
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            _receive(answer, url, file, have, show)
+            _receive(answer, url, file, (have, validator), show)
     except urllib.error.HTTPError as refusal:
         with refusal:
             if refusal.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
@@ -104,23 +117,38 @@ def _attempt(url: str, file: Path, show: Callable[[int, int | None], None]) -> N
             raise ConnectionError(f"the server answered {refusal.code} {refusal.reason}") from refusal
 
 
-def _receive(answer: Any, url: str, file: Path, have: int, show: Callable[[int, int | None], None]) -> None:  # noqa: ANN401 - urllib's own type
-    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-        if not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
-            file.unlink()
-            raise ConnectionError(
-                f"the server sent {answer.headers.get('Content-Range')}, not what follows byte {have}"
-            )
-    else:
-        have = 0
-    length = answer.headers.get("Content-Length")
-    total = have + int(length) if length else None
+def _receive(
+    answer: Any,  # noqa: ANN401 - urllib's own type
+    url: str,
+    file: Path,
+    beginning: tuple[int, str],
+    show: Callable[[int, int | None], None],
+) -> None:
+    have, validator = beginning
     tag = answer.headers.get("ETag") or ""
-    proof = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
-    file.with_name(f"{file.name}.json").write_text(json.dumps({"url": url, "validator": proof}), encoding="utf-8")
-    with file.open("ab" if have else "wb") as stream:
+    proof = tag if _PROOF.fullmatch(tag) else answer.headers.get("Last-Modified") or ""
+    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
+        follows = answer.headers.get("Content-Range") or "nothing"
+        if not follows.startswith(f"bytes {have}-") or (proof or validator) != validator:
+            file.unlink()
+            raise ConnectionError(f"the server sent {follows} of another file, not what follows byte {have}")
+    else:
+        have, validator = 0, proof
+        # Before the note is written: else the note of the new file is beside the bytes of the old one where all ends here.
+        file.unlink(missing_ok=True)
+    length = answer.headers.get("Content-Length") or ""
+    total = have + int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+    free = shutil.disk_usage(file.parent).free
+    if total is not None and total - have > free:
+        raise OutputError(f"{url} has {total:,} bytes, and {free:,} are free at {file.parent}; {_MAKE_ROOM}")
+    with written(file, _MAKE_ROOM):
+        write_text(file.with_name(f"{file.name}.json"), json.dumps({"url": url, "validator": validator}))
+        stream = file.open("ab" if have else "wb")
+    with stream:
         while chunk := answer.read(_CHUNK):
-            stream.write(chunk)
+            with written(file, _MAKE_ROOM):
+                stream.write(chunk)
+                stream.flush()
             have += len(chunk)
             show(have, total)
     if total is not None and have != total:
@@ -129,8 +157,9 @@ def _receive(answer: Any, url: str, file: Path, have: int, show: Callable[[int, 
 
 def _validator(url: str, file: Path) -> str:
     """What proves that the server still has the file that we have the beginning of; empty where nothing does."""
+    note = file.with_name(f"{file.name}.json")
     try:
-        known = json.loads(file.with_name(f"{file.name}.json").read_text(encoding="utf-8"))
-        return str(known["validator"]) if known["url"] == url else ""
-    except (OSError, ValueError, KeyError, TypeError):
+        known = json_value(note.read_text(encoding="utf-8")) if note.stat().st_size <= _LONGEST_NOTE else {}
+        return known["validator"] if known["url"] == url and _PROOF.fullmatch(known["validator"]) else ""
+    except (OSError, ValueError, KeyError, TypeError):  # without it, all is asked for
         return ""

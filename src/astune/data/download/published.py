@@ -17,7 +17,8 @@ from astune.console import say
 from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.layouts.base import load_data
-from astune.errors import ConfigError, DataError, unknown
+from astune.errors import ConfigError, DataError, OutputError, unknown
+from astune.files import move
 
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
@@ -67,6 +68,7 @@ def download(
     Raises:
         ConfigError: an unknown name, or something that is no SHA-256.
         DataError: the folder is in use, the download fails, or what came is not the data set.
+        OutputError: there is less room than it needs.
     """
     if name not in SOURCES:
         raise ConfigError(unknown("data set", name, SOURCES))
@@ -82,7 +84,7 @@ def download(
         with FileLock(partial / "lock", timeout=0):
             _fill(partial, folder, SOURCES[name], url or SOURCES[name].url, expected, quiet=quiet)
         shutil.rmtree(partial)
-    except DataError:
+    except (DataError, OutputError):
         if not (partial / "archive").exists():  # nothing to go on from
             shutil.rmtree(partial)
         raise
@@ -117,7 +119,7 @@ def _fill(partial: Path, folder: Path, source: Source, url: str, expected: str, 
         raise
     if folder.exists():
         folder.rmdir()
-    root.replace(folder)
+    move(root, folder)
 
 
 def _sha256(file: Path) -> str:

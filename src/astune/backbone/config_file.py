@@ -1,0 +1,155 @@
+"""``config.json`` and ``preprocessor_config.json`` of a backbone: every field is bounded before transformers sees one.
+
+What is not listed here is not read: of two hundred settings that transformers would take from the file, an encoder needs these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from transformers import ASTConfig
+
+from astune.errors import BackboneError, listing, validation_faults
+from astune.json_text import read_object
+from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, MOST_MEL_BINS, PUBLISHED_BACKBONE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+_WIDEST = 65_536  # four times that of the largest transformers there are
+_DEEPEST = 200  # layers
+_MOST_CLASSES = 1_000_000
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_Activation = Literal[
+    "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu6", "silu", "swish", "mish", "tanh"
+]
+_Type = Literal["float64", "float32", "float16", "bfloat16"]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, path: Path, record: dict[str, Any]) -> Self:
+        """Of a file's content.
+
+        Raises:
+            BackboneError: with all faults.
+        """
+        try:
+            return cls.model_validate(record)
+        except ValidationError as fault:
+            raise BackboneError(listing(validation_faults(fault, cls), f"{path} cannot be used")) from fault
+
+
+class _ModelFile(_File):
+    """Under transformers' names, and with its defaults."""
+
+    hidden_size: int = Field(768, ge=1, le=_WIDEST)
+    num_hidden_layers: int = Field(12, ge=1, le=_DEEPEST)
+    num_attention_heads: int = Field(12, ge=1, le=_WIDEST)
+    intermediate_size: int = Field(3072, ge=1, le=4 * _WIDEST)
+    hidden_act: _Activation = "gelu"
+    hidden_dropout_prob: _Share = 0.0
+    attention_probs_dropout_prob: _Share = 0.0
+    initializer_range: float = Field(0.02, ge=0, le=1)
+    layer_norm_eps: float = Field(1e-12, ge=1e-20, le=1)
+    patch_size: int = Field(16, ge=1, le=MOST_MEL_BINS)
+    qkv_bias: bool = True
+    frequency_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
+    time_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
+    max_length: int = Field(1024, ge=1, le=LONGEST_INPUT)
+    num_mel_bins: int = Field(128, ge=1, le=MOST_MEL_BINS)
+    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
+    num_labels: int | None = Field(None, ge=0, le=_MOST_CLASSES)
+    id2label: dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], str] | None = Field(
+        None, max_length=_MOST_CLASSES
+    )
+    dtype: _Type | None = None
+    torch_dtype: _Type | None = None
+    """As transformers 4 called it."""
+
+    def contradictions(self) -> list[str]:
+        """What is wrong between fields that are right each by itself."""
+        faults = []
+        if self.hidden_size % self.num_attention_heads:
+            faults.append(
+                f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}"
+            )
+        if self.patch_size > min(self.num_mel_bins, self.max_length):
+            faults.append(
+                f"patch_size={self.patch_size} is larger than the input, which has {self.num_mel_bins} Mel filters (num_mel_bins) and "
+                f"{self.max_length} frames (max_length)"
+            )
+        return faults
+
+    def config(self) -> ASTConfig:
+        """As transformers has it."""
+        settings = self.model_dump(exclude={"torch_dtype", "dtype", "id2label", "num_labels"}, exclude_unset=True)
+        if self.id2label is not None:
+            settings["id2label"] = {int(number): label for number, label in self.id2label.items()}
+            settings["label2id"] = {label: int(number) for number, label in self.id2label.items()}
+        elif self.num_labels is not None:
+            settings["num_labels"] = self.num_labels
+        return ASTConfig(**settings, dtype=self.dtype or self.torch_dtype)
+
+
+class _PreprocessorFile(_File):
+    mean: float = Field(ge=-1e4, le=1e4)
+    std: float = Field(ge=1e-4, le=1e4)
+
+
+def read_model_config(path: Path, name: str) -> ASTConfig:
+    """Read ``config.json``.
+
+    Args:
+        path: the file.
+        name: of the backbone, for messages.
+
+    Returns:
+        transformers' configuration, with the type of the weights where the file says it.
+
+    Raises:
+        BackboneError: it is damaged, is not an Audio Spectrogram Transformer's, or a field cannot be used.
+    """
+    record = _record(path, "a model configuration")
+    model_type = record.get("model_type")
+    if model_type != ASTConfig.model_type:
+        raise BackboneError(
+            f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
+            f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or {BUNDLED_BACKBONE}"
+        )
+    found = _ModelFile.read(path, record)
+    faults = found.contradictions()
+    if faults:
+        raise BackboneError(listing(faults, f"{path} cannot be used"))
+    return found.config()
+
+
+def read_normalisation(path: Path, mean: float, std: float) -> tuple[float, float]:
+    """Read ``preprocessor_config.json``.
+
+    Args:
+        path: the file.
+        mean: where the file has none.
+        std: likewise.
+
+    Returns:
+        Mean and standard deviation of the log-Mel energies.
+
+    Raises:
+        BackboneError: it is damaged, or features cannot be normalised with them.
+    """
+    found = _PreprocessorFile.read(
+        path, {"mean": mean, "std": std} | _record(path, "the configuration of a preprocessor")
+    )
+    return found.mean, found.std
+
+
+def _record(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return read_object(path)
+    except (OSError, ValueError) as fault:
+        raise BackboneError(f"{path} cannot be read as {what}: {fault}") from fault

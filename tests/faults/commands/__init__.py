@@ -1,0 +1,1 @@
+"""Commands that are killed: one file each, with a `COMMAND`."""

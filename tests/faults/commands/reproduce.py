@@ -1,0 +1,61 @@
+"""The runs of `astune reproduce`, killed one after the other; the command goes on with those that are not in the store."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import yaml
+
+from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.runner import execute
+from astune.experiments.store import Store
+from astune.experiments.table import load_table
+from tests.faults.kills import Command, astune, contents
+from tests.faults.training import without_times, write_sounds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _prepare(folder: Path) -> None:
+    write_sounds(folder)
+    table = {
+        "title": "killed",
+        "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
+        "settings": {"num_train_epochs": 2},
+        "rows": [{"name": "linear", "method": "linear"}, {"name": "lora", "method": "lora"}],
+    }
+    (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
+
+
+def _run(folder: Path) -> None:
+    name, table = load_table(str(folder / "killed.yaml"))
+    runs = plan(name, table, PlanOptions(backbone="random:tiny"))
+    store = Store(folder / "store")
+    store.write_plan(saved(name, table, runs))
+    for run in runs:
+        execute(run, store)
+
+
+def _again(folder: Path) -> None:
+    astune("reproduce", folder / "killed.yaml", "--backbone", "random:tiny", "--store", folder / "store")
+
+
+def _check(folder: Path) -> None:
+    store = Store(folder / "store")
+    for name in store.planned():
+        store.read_plan(name)
+    for record in (folder / "store" / "runs").glob("*.json"):
+        store.read(record.stem)
+
+
+def _result(folder: Path) -> dict[str, str]:
+    found = contents(folder / "store")
+    for path in (folder / "store" / "runs").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[f"runs/{path.name}"] = json.dumps(without_times(record))
+    return found
+
+
+COMMAND = Command("reproduce", prepare=_prepare, run=_run, again=_again, check=_check, result=_result)

@@ -1,0 +1,104 @@
+"""What commands that train share."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+
+from astune import AudioClassifier, adapter_file, load_backbone
+from astune.data.generated import write_generated
+from astune.training import checkpoint
+from astune.training.result import METRICS, RESULTS
+from tests.faults.kills import Command, astune, contents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TIMES = {
+    "train_seconds",
+    "wall_seconds",
+    "frozen_seconds",
+    "peak_memory_mib",
+    "seconds",
+    "resume",
+    "overwrite_output_dir",
+}
+SMALL = ("--backbone", "random:tiny", "--max-length", "32")
+
+
+def training_command(name: str, method: str, *options: str) -> Command:
+    """A training of a tiny backbone, of two epochs with a checkpoint within each.
+
+    Args:
+        name: of the command.
+        method: that is trained.
+        options: of `astune train`.
+    """
+
+    def train(folder: Path, *more: str) -> None:
+        small = (*SMALL, "--num-train-epochs", "2", "--per-device-train-batch-size", "4", "--save-steps", "2")
+        places = ("folder:" + str(folder / "data"), "--output-dir", folder / "out")
+        astune("train", *places, "--method", method, *small, *options, *more)
+
+    return Command(
+        name,
+        prepare=write_sounds,
+        run=train,
+        again=lambda folder: train(folder, "--resume"),
+        check=lambda folder: check_run(folder / "out"),
+        result=result_of_run,
+    )
+
+
+def write_adapter(folder: Path, seed: int = 0) -> Path:
+    """An adapter whose weights are random, and so its scores.
+
+    Args:
+        folder: made.
+        seed: another one gives other weights of the same names and shapes.
+    """
+    torch.manual_seed(seed)
+    labels = tuple(f"label-{number}-of-{seed}" for number in range(4))
+    model = AudioClassifier(load_backbone("random:tiny", 32), "lora", labels)
+    with torch.no_grad():
+        for parameter in model.trained_parameters().values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder
+
+
+def write_sounds(folder: Path) -> None:
+    """Twelve clips to train on, and six each to validate and to test on."""
+    write_generated(folder / "data", clips_per_class=(2, 1, 1), seconds=0.3)
+
+
+def check_run(folder: Path) -> None:
+    """Whatever has the name of something whole can be read."""
+    for path in folder.glob("checkpoint-*"):
+        checkpoint.told(path)
+        for file in path.glob("*.safetensors"):
+            load_file(file)
+    if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
+        adapter_file.read(folder)
+    if (folder / RESULTS).exists():
+        json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+
+
+def result_of_run(folder: Path) -> dict[str, str]:
+    """The files of a run and of the cache, without times and the system's own."""
+    out = folder / "out"
+    found = contents(out, but=[RESULTS, METRICS]) | contents(folder / "cache", but=["digests.sqlite"])
+    lines = (out / METRICS).read_text(encoding="utf-8").splitlines()
+    found[f"in {METRICS}"] = json.dumps([without_times(json.loads(line)) for line in lines])
+    found[f"in {RESULTS}"] = json.dumps(without_times(json.loads((out / RESULTS).read_text(encoding="utf-8"))))
+    return found
+
+
+def without_times(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """A JSON value without what differs between two equal runs."""
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key not in _TIMES}
+    return [without_times(inner) for inner in value] if isinstance(value, list) else value
