@@ -261,7 +261,7 @@ def _read_parquet(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]]
 
 # NotImplementedError: of zip, a way of packing that is not known; EOFError and zlib.error: packed bytes that are damaged
 _DAMAGED = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _WRITERS = {".npz": _write_npz, ".parquet": _write_parquet}
 _READERS = {".npz": _read_npz, ".parquet": _read_parquet}

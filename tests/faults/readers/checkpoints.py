@@ -55,7 +55,8 @@ def _stopped() -> tuple[TrainConfig, Engine, Path]:
                 soundfile.write(file, 0.3 * np.sin(np.arange(4_000) * pitch + clip), 16_000)
     config = TrainConfig(
         data=str(home / "recordings"), output_dir=home / "out", backbone="random:tiny", method="conformer", num_train_epochs=3,
-        max_length=24, per_device_train_batch_size=3, ema_decay=0.9, recipe="paper", bf16=False, selection="best-validation", early_stopping_patience=2,
+        max_length=24, per_device_train_batch_size=3, ema_decay=0.9, recipe="paper", bf16=False,
+        selection="best-validation", early_stopping_patience=2,
     )  # fmt: skip
     stop = _Stop(1)
     with suppress(PowerCut):

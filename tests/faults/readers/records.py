@@ -93,7 +93,7 @@ def _result(method: str, task: str, share: float) -> TrainResult:
     )  # fmt: skip
 
 
-def _store(task: str, kind: Kind) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def sound_store(task: str, kind: Kind) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """A plan and its runs, as JSON."""
     entries, runs = [], {}
     for number, (row, fold) in enumerate((row, fold) for row in ("linear", "bitfit") for fold in (1, 2)):
@@ -120,7 +120,7 @@ def _write(path: Path, text: str) -> None:
 def _make_store(folder: Path, random: Random) -> bool:
     kinds: list[Kind] = ["table", "comparison", "curve"]
     kind, task = random.choice(kinds), random.choice(["single-label", "multi-label"])
-    plan, runs = _store(task, kind)
+    plan, runs = sound_store(task, kind)
     hostile = random.choice(["plan", *runs])
     _write(folder / "plans" / "mine.json", _text(plan, random) if hostile == "plan" else json.dumps(plan))
     for key, run in runs.items():
@@ -327,7 +327,7 @@ def read(given: tuple[Any, Path, object]) -> None:
 def warm_up(folder: Path) -> None:
     for task in ("single-label", "multi-label"):
         for kind in get_args(Kind)[::3]:
-            plan, runs = _store(task, kind)
+            plan, runs = sound_store(task, kind)
             store = folder / task / kind
             _write(store / "plans" / "mine.json", json.dumps(plan))
             for key, run in runs.items():
