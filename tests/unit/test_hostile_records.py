@@ -261,7 +261,7 @@ def test_a_checkpoint_with_other_tensors_is_damaged(
         ("progress.history.0.validation", ..., "its best epoch, 0, has no figures of validation clips"),
         ("progress.history.0.validation.loss", ..., "history.0.validation.loss is missing"),
         ("progress.seconds", "1", "progress.seconds='1': Input should be a valid number"),
-        ("progress.best", {"a": 1}, "progress.best.a=1: Input should be an instance of Tensor"),
+        ("progress.best", {}, r"astune [\d.]+ does not know progress.best"),
         ("identity", [], r"identity=\[\]: Input should be an object"),
         ("data.labels", 3, "data.labels are not text"),
     ],

@@ -40,7 +40,7 @@ class Progress:
     """Whether the run ends before its last epoch. A callback's ``on_epoch_end`` may set it too."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished epoch, as in metrics.jsonl."""
-    best: dict[str, Tensor] | None = field(default=None, compare=False)
+    best: dict[str, Tensor] | None = field(default=None, init=False, compare=False)
     """Weights of the best epoch, or of the start; in a file of their own."""
 
     @property
