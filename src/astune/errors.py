@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
@@ -50,6 +54,13 @@ class AudioWarning(UserWarning):
 class OutputError(AstuneError):
     """A folder or file of results cannot be written."""
 
+    def __init__(self, message: str, refused: str | None = None, number: int | None = None) -> None:
+        super().__init__(message)
+        self.refused = refused
+        """What cannot be written and why, without a next step; None where it was not the system that refused."""
+        self.number = number
+        """The system's reason, as :mod:`errno` has it."""
+
 
 class Interrupted(KeyboardInterrupt):
     """Stopped by the user's hand; says what was kept and how to go on."""
@@ -76,20 +87,90 @@ class HubError(AstuneError):
 
 
 @contextmanager
-def written(path: object, way_out: str) -> Iterator[None]:
-    """Turn what the system refuses while something is written into a sentence.
+def interruptible(kept: Callable[[], str]) -> Iterator[None]:
+    """Say what was kept where the user stops what is done in a block.
 
     Args:
-        path: what is written.
-        way_out: what the user can do.
+        kept: says it, and how to go on.
+
+    Raises:
+        Interrupted: the user did.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"interrupted; {kept()}") from stop
+
+
+_HIDDEN = re.compile(
+    r"(?<![^/\\])\.([^/\\]+)\.(?:partial|removed)(?![^/\\])"
+)  # names of what gets its own when it is whole
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WAYS_OUT = {
+    **dict.fromkeys(_NO_ROOM, "free some disk, then start again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "let this user write there, or give another place"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n), then start again"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "see that its folder is there, then start again"),
+    errno.EROFS: "give a place on another disk",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+@contextmanager
+def written(path: object, way_out: str | None = None, wanted: int | None = None) -> Iterator[None]:
+    """Turn what the system refuses while something is written into an :class:`OutputError`.
+
+    Blocks may be nested. The inner one knows the file, so it says what was refused; the outer one knows the next step.
+
+    Args:
+        path: what is written, where the system names no file.
+        way_out: what the user can do; by default what the system's reason suggests.
+        wanted: bytes that are written.
 
     Raises:
         OutputError: the system refused.
     """
     try:
         yield
+    except OutputError as inner:
+        if inner.refused is None or way_out is None:
+            raise
+        raise OutputError(f"{inner.refused}; {way_out}", inner.refused, inner.number) from inner.__cause__
     except OSError as fault:
-        raise OutputError(f"{path} cannot be written: {fault.strerror or fault}; {way_out}") from fault
+        refused = refusal(fault, path, wanted)
+        next_step = way_out or _WAYS_OUT.get(fault.errno or 0, "check its disk, then start again")
+        raise OutputError(f"{refused}; {next_step}", refused, fault.errno) from fault
+
+
+def refusal(fault: OSError, path: object, wanted: int | None = None, verb: str = "written") -> str:
+    """What the system refused, and how full the disk is where it is full.
+
+    Args:
+        fault: the system's.
+        path: of what was refused, where the system names no file.
+        wanted: bytes that were to be written.
+        verb: what cannot be done.
+
+    Returns:
+        ``model.npz cannot be written: No space left on device (0.3 MB of its disk are free, and 1.2 MB are wanted)``
+    """
+    name = os.fsdecode(fault.filename) if isinstance(fault.filename, str | bytes) else str(path)
+    name = _HIDDEN.sub(r"\1", name)
+    text = f"{printable(name)} cannot be {verb}: {fault.strerror or fault}"
+    free = _free(Path(name)) if fault.errno in _NO_ROOM else None
+    if free is None:
+        return text
+    more = "" if wanted is None else f", and {wanted / 1e6:,.1f} MB are wanted"
+    return f"{text} ({free / 1e6:,.1f} MB of its disk are free{more})"
+
+
+def _free(path: Path) -> int | None:
+    """Free bytes of the disk of a file that need not be there; None where the system does not say."""
+    with suppress(OSError, ValueError):
+        return shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.exists())).free
+    return None
 
 
 _SHOWN = 20  # faults of a list; more would scroll the first ones away

@@ -2,6 +2,8 @@
 
 What is written gets its name when all of it is on the disk, and a folder loses its name before anything in it is deleted. A system
 may write data and names in another order than they were changed, so each step is synced before the next one.
+
+What the system refuses is an :class:`astune.errors.OutputError` that names the file, here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import os
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from astune.errors import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,9 +68,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """
     from safetensors.torch import save  # which imports torch
 
-    with replacing(path) as partial:
-        # save_file would make it readable by its owner alone
-        partial.write_bytes(save(tensors, metadata=_METADATA))
+    write_bytes(path, save(tensors, metadata=_METADATA))  # save_file would make it readable by its owner alone
 
 
 def saved_bytes(tensors: Mapping[str, Tensor]) -> int:
@@ -96,8 +98,7 @@ def write_text(path: Path, text: str) -> None:
         text: its content.
     """
     # A name that is not UTF-8 becomes the escape under which it is shown, which JSON reads back.
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -107,27 +108,32 @@ def write_bytes(path: Path, content: bytes) -> None:
         path: the file.
         content: of it.
     """
-    with replacing(path) as partial:
+    with replacing(path, wanted=len(content)) as partial:
         partial.write_bytes(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
     """A file beside the one to be written, which takes its name when it is whole and is gone where it is not.
 
     Args:
         path: the file. One process at a time may write it.
+        wanted: bytes of it, where they are known.
 
     Yields:
         The file beside it. One that a killed process left is replaced.
+
+    Raises:
+        OutputError: the system refused.
     """
     partial = beside(path, _PARTIAL)
-    try:
-        yield partial
-        move(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with written(path, wanted=wanted):
+        try:
+            yield partial
+            move(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -139,9 +145,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     Yields:
         The folder beside it. One that a killed process left is emptied.
+
+    Raises:
+        OutputError: the system refused.
     """
     partial = beside(folder, _PARTIAL)
-    with filling(partial):
+    with written(folder), filling(partial):
         yield partial
         sync_tree(partial)
         if folder.exists():
@@ -161,10 +170,13 @@ def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") ->
 
     Yields:
         The inner folder. One that a killed process left is emptied.
+
+    Raises:
+        OutputError: the system refused.
     """
     make_folder(folder)
     partial = beside(folder / inner, _PARTIAL) if inner else folder / f".{_PARTIAL}"
-    with filling(partial):
+    with written(folder), filling(partial):
         yield partial
         sync_tree(partial)
         names = [str(path.relative_to(partial)) for path in sorted(partial.rglob("*"))]
@@ -206,7 +218,15 @@ def move(source: Path, target: Path) -> None:
     Args:
         source: on the same disk.
         target: of a folder, it must not be there.
+
+    Raises:
+        OutputError: the system refused.
     """
+    with written(target):
+        _move(source, target)
+
+
+def _move(source: Path, target: Path) -> None:
     if not _filled.isdisjoint(target.parents):
         source.replace(target)
         return
@@ -229,12 +249,16 @@ def remove_folder(folder: Path) -> None:
 
     Args:
         folder: it is there. What a killed process left of an earlier one is deleted too.
+
+    Raises:
+        OutputError: the system refused.
     """
     doomed = beside(folder, _REMOVED)
-    shutil.rmtree(doomed, ignore_errors=True)
-    folder.rename(doomed)
-    sync_folder(folder.parent)
-    shutil.rmtree(doomed)
+    with written(folder):
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        sync_folder(folder.parent)
+        shutil.rmtree(doomed)
 
 
 def leftovers(folder: Path, pattern: str) -> list[Path]:
@@ -255,11 +279,15 @@ def make_folder(folder: Path) -> None:
 
     Args:
         folder: it may be there.
+
+    Raises:
+        OutputError: the system refused.
     """
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync_folder(made.parent)
+    with written(folder):
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)
 
 
 def beside(path: Path, ending: str) -> Path:

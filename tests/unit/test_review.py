@@ -373,7 +373,8 @@ def test_a_full_disk_leaves_nothing_and_says_so(adapter: Path, tmp_path: Path, m
 
     monkeypatch.setattr(review_folder, "_write_clip", on_a_full_disk)
     with pytest.raises(
-        OutputError, match=r"/r cannot be written: File too large; free some disk, or give another folder"
+        OutputError,
+        match=r"/r cannot be written: File too large \(\S+ MB of its disk are free\); free some disk, or give another folder",
     ):
         review(adapter, tmp_path / "a.wav", tmp_path / "r")
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

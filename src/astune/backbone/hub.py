@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.console import say
-from astune.errors import AstuneError, BackboneError, ConfigError
+from astune.errors import AstuneError, BackboneError, ConfigError, OutputError
 from astune.files import write_text
 from astune.hub_faults import hub_exceptions, hub_fault
 from astune.reachability import PROBE_SECONDS
@@ -235,7 +235,7 @@ def _fetch(repo: str, asked: str, revision: str, required: Sequence[str], option
         revision
     ):  # noted when all is there: a download that was cut off leaves the branch as it was
         reference = _reference(repo, revision)
-        with suppress(OSError):  # of a cache that may only be read: then the hub is asked again next time
+        with suppress(OSError, OutputError):  # of a cache that may only be read: then the hub is asked again next time
             reference.parent.mkdir(parents=True, exist_ok=True)
             write_text(reference, commit)
     return paths

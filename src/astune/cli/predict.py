@@ -17,7 +17,7 @@ from astune.cli.options import (
     ThreadsOption,
     end_with,
 )
-from astune.errors import ConfigError
+from astune.errors import ConfigError, interruptible
 from astune.json_text import json_text
 from astune.names import Pool, Runtime
 from astune.plurals import number_of
@@ -301,10 +301,12 @@ def _print_labels(ask: Ask, found: Expanded, *, as_json: bool) -> list[Predictio
 
 
 def _print_table(ask: Ask, writer: Writer, paths: Sequence[Path]) -> list[Findings]:
+    from astune.console import print_exact
+
     told = []
     for number, findings in enumerate(_answered(ask, paths)):
         text = writer.body(findings, findings.name)
-        typer.echo(text if number else writer.head + text, nl=False)
+        print_exact(text if number else writer.head + text)
         told.append(replace(findings, rows=()))
     return told
 
@@ -312,15 +314,22 @@ def _print_table(ask: Ask, writer: Writer, paths: Sequence[Path]) -> list[Findin
 def _write_tables(ask: Ask, folder: AbstractContextManager[ResultFolder], paths: Sequence[Path]) -> list[Findings]:
     from astune.console import say
 
-    told, rows = [], 0
+    told: list[Findings] = []
+    rows = 0
     with folder as results:
         if results.finished:
             say(f"{number_of(results.finished, 'file')} finished before and left as they are")
-        for findings in _answered(ask, results.pending):
-            if not findings.error:
-                results.write(findings)
-            rows += len(findings.rows)
-            told.append(replace(findings, rows=()))
+        with interruptible(
+            lambda: (
+                f"{number_of(results.finished + len(told), 'file')} of {len(results.recordings):,} are finished and kept, and the "
+                "same command goes on from there"
+            )
+        ):
+            for findings in _answered(ask, results.pending):
+                if not findings.error:
+                    results.write(findings)
+                rows += len(findings.rows)
+                told.append(replace(findings, rows=()))
         where = results.folder
     written = sum(not one.error for one in told)
     say(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(where)}")

@@ -8,6 +8,7 @@ rooms, levels and noises vary, so that no band gives a class away. The kinds are
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from scipy.signal import fftconvolve, istft, stft
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.splits import SPLITS
-from astune.errors import ConfigError, OutputError, unknown
+from astune.errors import ConfigError, unknown, written
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def write_generated(
         for number, split in enumerate(splits):
             target = folder / split / label / f"{number:03d}.wav"
             clip = _clip(sound, round(seconds * SAMPLING_RATE), keyed_generator(seed, task, label, number))
-            try:
+            coded = io.BytesIO()  # libsndfile says of no file why it cannot be written
+            soundfile.write(coded, clip, SAMPLING_RATE, subtype="PCM_16", format="WAV")
+            with written(target, "make room, or give another folder"):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(target, clip, SAMPLING_RATE, subtype="PCM_16")
-            except (OSError, soundfile.LibsndfileError) as fault:
-                raise OutputError(f"{target} cannot be written: {fault}; make room, or give another folder") from fault
+                target.write_bytes(coded.getbuffer())
     return folder
 
 

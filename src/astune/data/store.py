@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from astune.data.formats import AV_SUFFIXES, SUFFIXES
+from astune.errors import written
 from astune.files import make_folder, move
 
 
@@ -32,13 +33,24 @@ def keep(content: bytes, name: str = "") -> Path:
 
     Returns:
         ``<cache>/audio/<2 digits>/<SHA-256><suffix>``; under that name there is never half a file.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     digest = hashlib.sha256(content).hexdigest()
     suffix = Path(name).suffix.lower()
     target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES | AV_SUFFIXES else ''}"
     if not target.is_file():
-        make_folder(target.parent)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
-            file.write(content)
-        move(Path(file.name), target)
+        with written(
+            target, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", len(content)
+        ):
+            make_folder(target.parent)
+            file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False)  # noqa: SIM115 - it is renamed
+            try:
+                with file:
+                    file.write(content)
+                move(Path(file.name), target)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
     return target

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -19,13 +18,13 @@ from astune.child_processes import end_with_parent
 from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
-from astune.errors import CheckpointError, DataError, Interrupted
+from astune.errors import CheckpointError, DataError, interruptible
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from multiprocessing.context import ForkServerProcess
     from types import TracebackType
@@ -74,19 +73,8 @@ class _Display:
             say(f"{where} done: {_named(run)}: {record.headline:.1%} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Say what was kept where the user stops the runs.
-
-        Raises:
-            Interrupted: the user did.
-        """
-        try:
-            yield
-        except KeyboardInterrupt as stop:
-            raise Interrupted(
-                f"interrupted; {self.ended} of {self.total} runs have ended, and the same command goes on from there"
-            ) from stop
+    def kept(self) -> str:
+        return f"{self.ended} of {self.total} runs have ended, and the same command goes on from there"
 
     def _show(self, steps: int) -> None:
         running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
@@ -159,7 +147,7 @@ def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Ba
     """
     with bar("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
         display, waiting = _Display(len(runs), store, advance), deque(runs)
-        with display.interruptible():
+        with interruptible(display.kept):
             while waiting or processes.active:
                 while waiting and len(processes.active) < workers:
                     display.begun(waiting[0])
@@ -271,7 +259,7 @@ def run_on_ray(
         waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
         for run in runs:
             display.begun(run)
-        with display.interruptible():
+        with interruptible(display.kept):
             while waiting:
                 ready, _ = ray.wait(list(waiting))
                 for reference in ready:

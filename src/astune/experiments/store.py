@@ -18,6 +18,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from astune.console import shell_word
 from astune.errors import DataError, unknown, written
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.files import read_text, save_tensors, write_text
@@ -168,7 +169,9 @@ class Store:
         if not path.exists():
             planned = self.planned()
             hint = unknown("plan", name, planned) if planned else f"{self.folder} holds no plan"
-            raise DataError(f"{hint}; run `astune reproduce {name} --store {self.folder}` first")
+            raise DataError(
+                f"{hint}; run `astune reproduce {shell_word(name)} --store {shell_word(self.folder)}` first"
+            )
         try:
             plan = SavedPlan.from_json(read_text(path, LONGEST))
         except (OSError, ValueError) as fault:

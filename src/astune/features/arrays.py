@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from astune.errors import DataError
+from astune.errors import DataError, written
 from astune.files import leftovers, make_folder, remove_folder, replacing_folder
 from astune.json_text import json_value
 
@@ -54,22 +54,20 @@ def stored_array(
         The array, memory-mapped and read-only, and what was read of the index.
 
     Raises:
-        DataError: it cannot be written.
+        OutputError: it cannot be written.
+        DataError: it cannot be read back.
     """
     found = _open(folder, shape, dtype, read_index)
     if found is not None:
         return found
-    try:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with written(folder, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", size):
         make_folder(folder.parent)
         with FileLock(f"{folder}.lock"):
             found = _open(folder, shape, dtype, read_index)
             if found is None:
                 _compute(folder, shape, dtype, compute)
                 found = _open(folder, shape, dtype, read_index)
-    except OSError as fault:
-        raise DataError(
-            f"cannot write to the cache, {folder}: {fault}; set ASTUNE_CACHE to a folder with room"
-        ) from fault
     if found is None:
         raise DataError(f"what was just written to {folder} cannot be read back; is the disk full?")
     return found
@@ -124,10 +122,10 @@ def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Ca
         shutil.rmtree(leftover, ignore_errors=True)
     if folder.exists():  # it is damaged
         remove_folder(folder)
-    size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(folder.parent).free
-    if size > free:  # not after hours
-        raise OSError(errno.ENOSPC, f"it needs {size / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB of the disk are free")
-    with replacing_folder(folder) as partial:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > shutil.disk_usage(folder.parent).free:  # not after hours
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    with replacing_folder(folder) as partial, written(partial, wanted=size):
         with _writing(partial / ARRAY, shape, dtype) as append:
             index = compute(append)
         (partial / INDEX).write_text(json.dumps(index))

@@ -205,7 +205,8 @@ def build_cache(
 
     Raises:
         AudioError: clips cannot be read; all of them are counted, the first ones named.
-        DataError: there are no clips, or the cache cannot be written.
+        DataError: there are no clips.
+        OutputError: the cache cannot be written.
     """
     if not clips:
         raise DataError("there are no clips to compute features of")

@@ -107,7 +107,8 @@ def build_long_cache(
 
     Raises:
         AudioError: recordings cannot be read; all of them are counted, the first ones named.
-        DataError: the cache cannot be written, or files changed while they were read.
+        DataError: files changed while they were read.
+        OutputError: the cache cannot be written.
     """
     lengths = durations([region_of(clip) for clip in clips], quiet=quiet) if seconds is None else seconds
     stretches = [-(-frames_in(length or 0.0) // front_end.max_length) for length in lengths]

@@ -19,7 +19,7 @@ from astune.classifier import AudioClassifier
 from astune.console import progress, say, showing
 from astune.data import AudioDataset
 from astune.data.dataset import frames_of
-from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, written
+from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, interruptible, written
 from astune.folder_lock import held
 from astune.inference import array_files
 from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
@@ -193,6 +193,7 @@ def write_embeddings(
         AudioError: nothing can be read.
         ConfigError: the file is there already, it has another ending, another run writes it, or as of :func:`embed`.
         OutputError: it cannot be written.
+        Interrupted: a KeyboardInterrupt; nothing was written.
     """
     path = Path(path)
     array_files.refuse_suffix(path)
@@ -201,7 +202,12 @@ def write_embeddings(
         raise ConfigError(f"{printable(path)} {what}")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{printable(path.parent)} is not a folder; make it, or give another file")
-    with held(path.parent, path.name), written(printable(path), "free some disk, or give another file"):
+    kept = f"{printable(path)} is not written, and the same command starts again"
+    with (
+        interruptible(lambda: kept),
+        held(path.parent, path.name),
+        written(path, "free some disk, or give another file"),
+    ):
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
             done = _compute(model, data, rows, **settings)

@@ -129,6 +129,7 @@ def opened(
         results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines})
         if before is None:
             with written(folder, "give another folder"):
+                folder.mkdir(parents=True, exist_ok=True)  # whoever locked it has no word for what the system refuses
                 write_text(record, f"{json_text({'settings': made})}\n")
         yield results
 

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from astune import markdown
 from astune.canvas import save_picture
-from astune.console import progress, say
-from astune.errors import ConfigError, DataError, OutputError
+from astune.console import progress, say, shell_word
+from astune.errors import ConfigError, DataError, written
 from astune.files import replacing_files, write_text
 from astune.folder_lock import held
 from astune.reporting.grid import grid
@@ -40,20 +40,16 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     """
     name = results.plan.name
     if not results.records:
-        raise DataError(f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {name}` first")
-    try:
-        with held(folder, f"{name}.html"):
-            with replacing_files(folder, inner=name) as partial:
-                names = [file.name for file in _write(results, partial)]
-            for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
-                if old.name not in names:
-                    old.unlink()
-            return [folder / one for one in names]
-    except OSError as fault:
-        reason = fault.strerror or fault
-        raise OutputError(
-            f"the report cannot be written into {folder}: {reason}; make room, or give another folder"
-        ) from fault
+        raise DataError(
+            f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
+        )
+    with written(folder, "make room, or give another folder"), held(folder, f"{name}.html"):
+        with replacing_files(folder, inner=name) as partial:
+            names = [file.name for file in _write(results, partial)]
+        for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
+            if old.name not in names:
+                old.unlink()
+        return [folder / one for one in names]
 
 
 def _write(results: Results, folder: Path) -> list[Path]:

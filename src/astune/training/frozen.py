@@ -149,7 +149,8 @@ def frozen_states(
         The states.
 
     Raises:
-        DataError: the cache cannot be written, or they would fill more than half of what is free on its disk.
+        DataError: they would fill more than half of what is free on the cache's disk.
+        OutputError: the cache cannot be written.
     """
     wanted = sorted(set(clips))
     model, origin = upper.model, upper.model.origin

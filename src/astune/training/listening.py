@@ -56,7 +56,8 @@ def listen_to(
 
     Raises:
         AudioError: files cannot be read.
-        DataError: a class loses all its training clips, or the cache cannot be written.
+        DataError: a class loses all its training clips.
+        OutputError: the cache cannot be written.
     """
     features = build_cache(dataset.clips, front_end, skip_broken=skip_broken, quiet=quiet)
     notices = [*dataset.notices, *([f"Note: {split.notice}"] if split.notice else [])]
@@ -89,7 +90,8 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
     Raises:
         AudioError: files cannot be read.
         ConfigError: clips would be shifted by more than the input.
-        DataError: a class loses all its training clips, or the cache cannot be written.
+        DataError: a class loses all its training clips.
+        OutputError: the cache cannot be written.
     """
     length = input_length(config, checked.dataset, checked.split, quiet=quiet)
     front_end, dataset = load_front_end(config.backbone, length), checked.dataset

@@ -19,7 +19,7 @@ from astune import adapter_file
 from astune.console import LOG_SECONDS, announcer, is_log, is_terminal
 from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
-from astune.errors import ConfigError, Interrupted
+from astune.errors import ConfigError, OutputError, interruptible
 from astune.files import write_text
 from astune.folder_lock import held
 from astune.json_text import json_text
@@ -100,31 +100,29 @@ def train(
     log_with = None if config.report_to == "none" else config.report_to
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
     quiet = quiet or not accelerator.is_main_process
-    with held(config.output_dir) if accelerator.is_main_process else nullcontext():
-        try:
-            if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-                result = finished(config, announcer(quiet=quiet), waveform_augmentation)
-                if accelerator.is_main_process:
-                    with suppress(OSError):  # a finished run may be where nobody may write
-                        checkpoint.remove_all(config.output_dir)  # of a run that was killed right after its results
-                return result
-            setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
-            with setup.arithmetic.products(), writing(config.output_dir):
-                return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)
-        except KeyboardInterrupt as stop:
-            raise Interrupted(_how_to_go_on(config)) from stop
+    lock = held(config.output_dir) if accelerator.is_main_process else nullcontext()
+    with interruptible(lambda: _how_to_go_on(config)), lock:
+        if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
+            result = finished(config, announcer(quiet=quiet), waveform_augmentation)
+            if accelerator.is_main_process:
+                with suppress(OSError, OutputError):  # a finished run may be where nobody may write
+                    checkpoint.remove_all(config.output_dir)  # of a run that was killed right after its results
+            return result
+        setup = set_up(config, accelerator, waveform_augmentation, quiet=quiet)
+        with setup.arithmetic.products(), writing(config.output_dir):
+            return _run(setup, callbacks, checkpoint_seconds, began, picture=picture)
 
 
 def _how_to_go_on(config: TrainConfig) -> str:
     stopped = checkpoint.latest(config.output_dir)
     if stopped is None and (config.output_dir / RESULTS).is_file():
-        return f"interrupted; {config.output_dir} holds a finished run"
+        return f"{config.output_dir} holds a finished run"
     if stopped is None:
-        return "interrupted before the first checkpoint; nothing was kept"
+        return "nothing was kept, because there was no checkpoint yet: the same command starts again"
     how = "the same command" if config.resume else "the same command with --resume"
     if config.overwrite_output_dir:
         how = "the same command with --resume in the place of --overwrite-output-dir"
-    return f"interrupted; {stopped} is kept: {how} goes on from there"
+    return f"{stopped} is kept: {how} goes on from there"
 
 
 def _run(

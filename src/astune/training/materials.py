@@ -92,7 +92,8 @@ def materials_of(
     Raises:
         AudioError: recordings of noise cannot be read.
         ConfigError: clips would be shifted by more than the input.
-        DataError: there is no noise, or the cache cannot be written.
+        DataError: there is no noise.
+        OutputError: the cache cannot be written.
     """
     TimeShift(config.time_shift, front_end.max_length, config.seed)
     notices: list[str] = []

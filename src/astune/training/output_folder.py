@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune import adapter_file
-from astune.errors import ConfigError, OutputError
+from astune.errors import ConfigError, OutputError, written
 from astune.files import sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
@@ -160,15 +160,15 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as fault:
-        if fault.errno is None or _is_elsewhere(
-            fault.filename, folder
-        ):  # no system's refusal, or a callback's own file
+    except (OSError, OutputError) as fault:
+        # no system's refusal, or a callback's own file
+        if isinstance(fault, OSError) and (fault.errno is None or _is_elsewhere(fault.filename, folder)):
             raise
-        room = "free some disk" if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
+        number = fault.number if isinstance(fault, OutputError) else fault.errno
+        room = "free some disk" if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
         kept = checkpoint.latest(folder) is not None
-        go_on = "then go on with --resume" if kept else "then start again"
-        raise OutputError(f"{folder} cannot be written: {fault.strerror or fault}; {room}, {go_on}") from fault
+        with written(folder, f"{room}, then {'go on with --resume' if kept else 'start again'}"):
+            raise
 
 
 def _is_elsewhere(name: object, folder: Path) -> bool:

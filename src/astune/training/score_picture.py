@@ -90,7 +90,7 @@ def write_score_picture(
         Why there is no picture, where matplotlib is not installed.
 
     Raises:
-        OSError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         drawn = draw_scores(scores, labels, task, about)

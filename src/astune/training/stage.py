@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from accelerate.utils import gather_object
 
 from astune.data.splits import SPLITS
-from astune.errors import DataError
+from astune.errors import DataError, OutputError
 from astune.plurals import number_of
 from astune.training.frozen import FrozenStates, Upper, frozen_states
 
@@ -83,7 +83,7 @@ def _computed(setup: Setup, upper: Upper) -> tuple[FrozenStates | None, str | No
             batch_size=setup.config.per_device_eval_batch_size,
             quiet=setup.quiet,
         )
-    except DataError as fault:
+    except (DataError, OutputError) as fault:
         return None, str(fault)
     return states, None
 

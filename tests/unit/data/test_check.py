@@ -265,7 +265,8 @@ def test_the_picture_is_whole_or_refused_before_decoding(tmp_path: Path, monkeyp
         full.setattr("astune.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         done = runner.invoke(app, ["data", "check", str(data), "--plot", str(tmp_path / "full.png")])
         assert isinstance(done.exception, OutputError)
-        assert "full.png cannot be written: No space left on device; free some disk, or" in str(done.exception)
+        assert "full.png cannot be written: No space left on device (" in str(done.exception)
+        assert " MB are wanted); free some disk, or" in str(done.exception)
     monkeypatch.setattr("astune.data.check.measure", lambda *_: pytest.fail("it was decoded"))
     for name, reason in (("check.gif", "'.gif'"), ("nowhere/check.png", "there is no folder")):
         refused = runner.invoke(app, ["data", "check", str(data), "--plot", str(tmp_path / name)])

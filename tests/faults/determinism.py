@@ -1,0 +1,169 @@
+"""Same inputs, same bytes: training, predictions, embeddings and a report, where nothing differs that a result may depend on.
+
+Each variation is a process of its own in a folder of its own, and its files are compared with those of the first one. What may differ is
+named in `TIMES` and taken out, and the folder's path is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from astune.data.generated import write_generated
+
+LIMIT = 900.0  # seconds of a variation on a busy machine
+TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume"}
+"""Fields of records that may differ: how long it took, how much memory, and whether the run was stopped between."""
+_PREDICTED = "predictions.jsonl"  # has times of the recordings
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What differs from the first run.
+
+    Attributes:
+        name: says it.
+        environment: variables.
+        order: seed of the order in which the files are made; by their names where None.
+        folder: name of the folder.
+        umask: of the process.
+        cores: that it may use.
+        workers: processes that predict, and runs side by side.
+        resumed: whether the training is cut off after two steps and goes on.
+    """
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    order: int | None = None
+    folder: str = "a"
+    umask: int = 0o022
+    cores: int | None = 1
+    workers: int = 1
+    resumed: bool = False
+
+
+PLAIN = Variation("plain", {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"})
+ALL_AT_ONCE = Variation(
+    "all at once",
+    {"PYTHONHASHSEED": "4711", "LC_ALL": "C", "TZ": "Pacific/Auckland", "COLUMNS": "61"},
+    order=3, folder="a longer name with ü", umask=0o077, cores=None, workers=2, resumed=True,
+)  # fmt: skip
+VARIATIONS = (
+    *(Variation(f"hash seed {seed}", {"PYTHONHASHSEED": seed}) for seed in ("1", "4711", "random")),
+    *(Variation(f"files made in order {order}", order=order) for order in range(3)),
+    *(Variation(f"locale {name}", {"LC_ALL": name}) for name in ("C", "POSIX", "C.UTF-8", "tr_TR.UTF-8")),
+    *(Variation(f"time zone {name}", {"TZ": name}) for name in ("Pacific/Auckland", "America/St_Johns")),
+    *(Variation(f"folder {name!r}", folder=name) for name in ("x" * 120, "with blank", "ümläut", "deep/er/still")),
+    *(Variation(f"umask {mask:03o}", umask=mask) for mask in (0o000, 0o077)),
+    *(Variation(f"{number} workers", workers=number) for number in (2, 4)),
+    Variation("all cores", cores=None),
+    Variation("60 columns", {"COLUMNS": "60"}),
+    Variation("resumed", resumed=True),
+    ALL_AT_ONCE,
+)
+
+
+def outputs(variation: Variation, sounds: Path, place: Path, *, table: bool) -> dict[str, str]:
+    """Digests of all that is written and printed in one variation.
+
+    Args:
+        variation: what differs.
+        sounds: folder of sounds.
+        place: an empty folder.
+        table: whether a table is reproduced and reported too.
+
+    Returns:
+        By the names of files.
+    """
+    folder = place / variation.folder
+    folder.mkdir(parents=True)
+    files = sorted(path.relative_to(sounds) for path in sounds.rglob("*.wav"))
+    if variation.order is not None:
+        random.Random(variation.order).shuffle(files)  # noqa: S311 - an order, no secret
+    for file in files:
+        (folder / "data" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sounds / file, folder / "data" / file)
+    how = {"workers": variation.workers, "resumed": variation.resumed, "table": table, "cores": variation.cores}
+    environment = os.environ | {"ASTUNE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"} | variation.environment
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.deterministic_job", str(folder), json.dumps(how)],
+        env=environment, umask=variation.umask, capture_output=True, text=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{variation.name}: {done.stderr[-2000:]}"
+    (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(_compared(path, str(folder))).hexdigest()[:16]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] not in {"data", "cache"}
+    }
+
+
+def _compared(path: Path, folder: str) -> bytes:
+    content = path.read_bytes()
+    if path.suffix in {".npz", ".safetensors", ".png", ".pdf"}:
+        return content
+    text = content.decode("utf-8").replace(folder, "FOLDER")
+    if path.suffix in {".json", ".jsonl"}:
+        lines = [text] if path.suffix == ".json" else text.splitlines()
+        values = [_without_times(json.loads(line), path.name) for line in lines]
+        text = "\n".join(json.dumps(value) for value in values)
+    return text.encode()
+
+
+def _without_times(value: Any, file: str) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        out = TIMES | ({"state"} if file == _PREDICTED else set())
+        return {key: _without_times(inner, file) for key, inner in value.items() if key not in out}
+    return [_without_times(inner, file) for inner in value] if isinstance(value, list) else value
+
+
+@dataclass
+class Compared:
+    """What became of the variations.
+
+    Attributes:
+        files: that were compared, of each.
+        same: names of the variations that gave the same bytes.
+        other: names of the files that differed, by variation.
+        seconds: that it took.
+    """
+
+    files: int = 0
+    same: list[str] = field(default_factory=list)
+    other: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def compare(variations: tuple[Variation, ...], *, table: bool = True, keep: Path | None = None) -> Compared:
+    """Run variations and compare what they write with what the plain one writes.
+
+    Args:
+        variations: beside the plain one.
+        table: whether a table is reproduced and reported too.
+        keep: folder in which everything stays.
+    """
+    found, begin = Compared(), time.monotonic()
+    with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
+        sounds = write_generated(Path(root, "sounds"), clips_per_class=(9, 3, 3), seconds=0.5)
+        wanted = outputs(PLAIN, sounds, Path(root, "plain"), table=table)
+        found.files = len(wanted)
+        for number, variation in enumerate(variations):
+            made = outputs(variation, sounds, Path(root, str(number)), table=table)
+            other = [name for name in sorted({*made, *wanted}) if made.get(name) != wanted.get(name)]
+            if other:
+                found.other[variation.name] = other
+            else:
+                found.same.append(variation.name)
+    found.seconds = time.monotonic() - begin
+    return found
