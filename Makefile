@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test faults bench lint format settings lock licences lowest audit notebooks backbone clean
+.PHONY: help demo test slow-test faults soak bench lint format settings lock licences lowest audit notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -43,8 +43,14 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
 
-faults: $(DEV_READY)  ## 20,000 hostile inputs for each reader: hours; then docs/reliability.md
+faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut at each change of a file: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz
+	$(BIN)/python -m tests.faults kills
+	$(BIN)/python -m tests.faults power
+	$(BIN)/python -m tests.faults soak
+
+soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat
+	$(BIN)/python -m tests.faults soak
 
 bench: $(DEV_READY)  ## what we claim about speed, peers in the same run: an hour on one core, then docs/performance.md
 	$(BIN)/python -m benchmarks
@@ -67,6 +73,12 @@ lock: $(DEV_READY)  ## write the hashes of all versions in constraints.txt to de
 licences: $(DEV_READY)  ## write docs/licences.md anew from what is installed
 	$(BIN)/python -m dependencies.licences > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
+lowest: $(DEV_READY)  ## all tests but the slow ones with the lowest versions that pyproject.toml allows: downloads gigabytes
+	$(BIN)/python -m dependencies.lowest
+
+audit: $(DEV_READY)  ## known vulnerabilities of the locked versions; needs the index's vulnerability service
+	$(BIN)/python -m dependencies.audit
+
 notebooks: $(DEV_READY)  ## run the notebooks of docs and write them with what they show
 	$(BIN)/python docs/notebooks.py
 
@@ -74,4 +86,4 @@ backbone: $(DEV_READY)  ## pretrain the bundled backbone: hours; wants espeak-ng
 	$(BIN)/python -m pretraining --data-root $(DATA_ROOT) --work-dir $(WORK_DIR)
 
 clean:  ## remove the virtual environment and what tools left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) .venv-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

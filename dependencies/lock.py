@@ -27,6 +27,7 @@ CPU_TORCH = {
 }
 """PyTorch's CPU build that CI uses: where it runs, and its SHA-256. It is not in the default package index."""
 
+UV = (sys.executable, "-m", "uv")
 _HEAD = "# Written by `make lock` from constraints.txt. Install with: pip install --require-hashes --no-deps -r FILE"
 _BUILD = ("hatchling", "editables")  # what `pip install --no-build-isolation -e .` needs
 _CUDA = re.compile(r"(nvidia|cuda)-|triton==")
@@ -36,7 +37,7 @@ _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)")
 def locked(extra: str) -> list[str]:
     """One entry for each package, hashes included, for every platform and every Python that astune runs on."""
     command = [
-        "uv", "pip", "compile", "pyproject.toml", "-", "--extra", extra, "--constraint", str(CONSTRAINTS),
+        *UV, "pip", "compile", "pyproject.toml", "-", "--extra", extra, "--constraint", str(CONSTRAINTS),
         "--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet",
     ]  # fmt: skip
     done = subprocess.run(command, input="\n".join(_BUILD), capture_output=True, text=True, check=False, cwd=ROOT)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from astune.console import say
-from astune.errors import ConfigError
+from astune.errors import ConfigError, written
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
         path: the file, or one that is open for writing.
         quiet: announce nothing.
         options: of matplotlib's ``savefig``.
+
+    Raises:
+        OutputError: the system refused.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, written(path):
         warnings.simplefilter("always")
         figure.savefig(path, **options)
     for one in caught:
@@ -105,9 +108,10 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """
     need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    from astune.plain_figure import PlainFigure
+
+    figure = PlainFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(drawn(title, _LONGEST_TITLE, lines=True), wrap=True)
     return figure

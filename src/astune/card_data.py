@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from astune.backbone.hub import is_hub_id
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LIBRARY = "astune"
 BEGIN, END = "<!-- written by astune; text outside of these two lines is kept -->", "<!-- end of what astune wrote -->"
+# A name that holds one of the two lines stands within a line of its own.
+_OURS = re.compile(rf"^{re.escape(BEGIN)}.*?^{re.escape(END)}", re.DOTALL | re.MULTILINE)
 _METRICS = {"macro_f1": "f1", "map": "mAP"}  # of our figures whose name is not the hub's
 _PIPELINE = "audio-classification"
 
@@ -114,14 +117,14 @@ def own_text(card: str) -> str:
         card: Markdown.
     """
     body = body_of(card)
-    if BEGIN in body and END in body:
-        return (body.partition(BEGIN)[0] + body.partition(END)[2]).strip()
+    if _OURS.search(body):
+        return _OURS.sub("", body, count=1).strip()
     return "" if front_of(card).get("library_name") == LIBRARY else body.strip()
 
 
 def _body(ours: str, theirs: str, written: object) -> str:
-    if BEGIN in theirs and END in theirs:
-        return theirs.partition(BEGIN)[0] + ours.strip() + theirs.partition(END)[2]
+    if _OURS.search(theirs):
+        return _OURS.sub(lambda _: ours.strip(), theirs, count=1)
     if written == LIBRARY or not theirs.strip():
         return ours
     return f"{theirs.rstrip()}\n\n{ours.lstrip()}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from astune.printable import printable
 from astune.yaml_text import yaml_value
 
 _FRONT = re.compile(r"\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -56,6 +57,23 @@ def body_of(card: str) -> str:
     return card[found.end() :] if found else card
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.2, which the hub reads, takes for a number, and text with letters that end a line in YAML 1.1."""
+
+    def text(self, text: str) -> yaml.ScalarNode:
+        """A text.
+
+        Args:
+            text: as it is.
+        """
+        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if printable(text) != text else None)
+
+
+_NUMBER = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+")
+_Dumper.add_representer(str, _Dumper.text)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^(?:{_NUMBER.pattern})$"), list("-+.0123456789"))
+
+
 def with_front(front: dict[str, Any], body: str) -> str:
     """A card of its two parts.
 
@@ -63,4 +81,5 @@ def with_front(front: dict[str, Any], body: str) -> str:
         front: values by key.
         body: Markdown.
     """
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=math.inf)}---\n{body}"
+    written = yaml.dump(front, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return f"---\n{written}---\n{body}"

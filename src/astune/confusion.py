@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WHOLE = 50  # classes, ESC-50's: 2,500 numbers
+_CLIPS = 2**40  # of a cell; sums of such numbers are those of the file
 _CELLS = ("true", "predicted", "clips")
 
 Record = list[list[int]] | dict[str, Any]
@@ -77,10 +78,15 @@ def refuse_other_shape(record: Record, classes: int) -> None:
         ValueError: it is not.
     """
     if isinstance(record, list):
-        sound = [len(row) for row in record] == [classes] * classes
+        sound = len(record) == classes and all(_are_counts(row, _CLIPS) and len(row) == classes for row in record)
     else:
-        true, predicted, clips = (record[name] for name in _CELLS)
-        sound = record["classes"] == classes and len(true) == len(predicted) == len(clips)
-        sound = sound and all(0 <= index < classes for index in (*true, *predicted))
+        cells: list[Any] = [record.get(name) for name in _CELLS] if isinstance(record, dict) else []
+        sound = all(map(_are_counts, cells, (classes, classes, _CLIPS))) and len({*map(len, cells)}) == 1
+        sound = sound and record.get("classes") == classes
     if not sound:
-        raise ValueError(f"its confusion matrix is not {classes} x {classes}")
+        raise ValueError(f"its confusion matrix is not {classes} x {classes} counts of clips")
+
+
+def _are_counts(values: object, end: int) -> bool:
+    """Whether they are whole numbers from 0 to below an end."""
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < end for value in values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -20,7 +19,10 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_SAFE_WORD = re.compile(r"[\w@%+=:,./\[\]{}^-]+")  # what a shell takes as it is
+    from rich.console import RenderableType
+    from rich.style import StyleType
+
+_SAFE_WORD = re.compile(r"[\w@%+:,./-][\w@%+=:,./-]*")  # what bash and zsh take as it is; zsh looks "=ls" up
 _NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
 _NOTEBOOK_DELAY, _NOTEBOOK_REFRESH = 1.0, 0.25  # seconds: what ends within the first leaves nothing in a notebook
 _NOTEBOOK_WIDTH = 110  # columns of a bar
@@ -46,6 +48,30 @@ def print_result(text: object) -> None:
     results().print(printable(text), soft_wrap=True)
 
 
+def print_exact(text: str) -> None:
+    """Write what programs read to stdout, to the letter; a terminal would obey some letters, and gets their escapes.
+
+    Args:
+        text: with its line breaks.
+    """
+    sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
+
+
+class PlainTable(Table):
+    """A table whose cells of text are shown as they are."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """Add a row.
+
+        Args:
+            cells: text, or what rich draws.
+            style: of all cells.
+            end_section: whether a line follows.
+        """
+        shown = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, style=style, end_section=end_section)
+
+
 def results_table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     """A table for :func:`results` whose names fold where a terminal is narrow and are never cut.
 
@@ -56,7 +82,7 @@ def results_table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     Returns:
         The table, without rows.
     """
-    table = Table()
+    table = PlainTable()
     for name in names:
         table.add_column(printable(name), overflow="fold")
     for name in numbers:
@@ -65,17 +91,48 @@ def results_table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
 
 
 def shell_word(text: object) -> str:
-    """A path as one word of a command that the user may copy.
+    r"""A path as one word of a command that the user may copy into bash or zsh.
 
     Args:
         text: the path.
 
     Returns:
-        It as it is, in quotes where a shell would take it apart, and behind ``./`` where it would be an option.
+        It as it is, in quotes where a shell would take it apart, and behind ``./`` where it would be an option. What cannot be shown is
+        written as bytes, as in ``$'a\x1b.wav'``.
     """
-    word = printable(text)
-    word = f"./{word}" if word.startswith("-") else word
-    return word if _SAFE_WORD.fullmatch(word) else shlex.quote(word)
+    return _quoted(f"./{text}" if str(text).startswith("-") else str(text))
+
+
+def _quoted(word: str) -> str:
+    if printable(word) != word:
+        return f"$'{''.join(map(_in_bytes, word))}'"
+    if _SAFE_WORD.fullmatch(word):
+        return word
+    inside = word.replace("'", "'\"'\"'")  # as shlex.quote has it, which leaves "=ls" as it is
+    return f"'{inside}'"
+
+
+def _in_bytes(letter: str) -> str:
+    """A letter between ``$'`` and ``'``."""
+    if letter in {"\\", "'"}:
+        return f"\\{letter}"
+    if printable(letter) == letter:
+        return letter
+    return "".join(f"\\x{byte:02x}" for byte in letter.encode(errors="surrogateescape"))
+
+
+def option_words(name: str, value: object) -> str:
+    """An option and its value, of a command that the user may copy.
+
+    Args:
+        name: of the option, with its dashes.
+        value: of any kind.
+
+    Returns:
+        Such as ``--split test``, or ``--negative=-`` where the value would be taken for an option.
+    """
+    text = str(value)
+    return f"{name}{'=' if text.startswith('-') else ' '}{_quoted(text)}"
 
 
 def notices() -> Console:
@@ -113,12 +170,14 @@ def duration(seconds: float) -> str:
 
 
 def say(message: str) -> None:
-    """Announce something in one line.
+    """Announce something. What a message is of begins a line; the lines that follow are indented, so that no name in it can begin one.
 
     Args:
         message: plain text.
     """
-    notices().print(printable(message, lines=True), soft_wrap=True)
+    first, *more = printable(message, lines=True).split("\n")
+    lines = [first, *(line if line.startswith("  ") or not line else f"  {line}" for line in more)]
+    notices().print("\n".join(lines), soft_wrap=True)
 
 
 def announcer(*, quiet: bool) -> Callable[[str], None]:

@@ -40,7 +40,8 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
         DataError: a number is not finite; JSON has no word for it, and what others write instead is refused by most readers.
     """
     try:
-        return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False)
+        # The delete character is ASCII, and Python leaves it as it is.
+        return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False).replace("\x7f", "\\u007f")
     except ValueError as fault:
         place, value = next(_not_finite(content, ""), ("a number", "not finite"))
         raise DataError(f"{place} is {value}, which is no number that JSON can hold") from fault

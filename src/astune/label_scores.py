@@ -219,7 +219,12 @@ def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:
         ValueError: it has not.
     """
     for name in _BY_LABEL:
-        if len(scores[name]) != classes:
-            raise ValueError(f"its {name} is of {len(scores[name])} labels, not {classes}")
-        if not all(value is None or value >= 0 for value in scores[name]):
+        values = scores.get(name)
+        if not isinstance(values, list):
+            raise ValueError(f"its {name} is not a list of numbers")
+        if len(values) != classes:
+            raise ValueError(f"its {name} is of {len(values)} labels, not {classes}")
+        if not all(value is None or type(value) in {int, float} for value in values):
+            raise ValueError(f"its {name} has something else than numbers")
+        if not all(value is None or value >= 0 for value in values):
             raise ValueError(f"its {name} has a number below 0")

@@ -6,10 +6,15 @@ import re
 
 from astune.printable import printable
 
-# An underscore inside a word is one, and brackets are where no link follows.
-_ACTIVE = re.compile(r"[\\`*|<>$~]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
-_IN_LINK = re.compile(rf"{_ACTIVE.pattern}|[\[\]]")
+# An underscore inside a word is one, and brackets are where no link follows. Addresses become links where they have a colon and two
+# slashes, or begin with www; number signs behind a space end a heading.
+_ACTIVE = re.compile(
+    r"[\\`*|<>$~]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.|(?<= )#(?=#*\s*$)",
+    re.IGNORECASE,
+)
+_IN_LINK = re.compile(rf"{_ACTIVE.pattern}|[\[\]]", re.IGNORECASE)
 _BEGINS = re.compile(r"^(?:[-+#=\[]|\d+(?=[.)]))")  # lists, headings, underlines, boxes to tick
+_OUTER_SPACE = re.compile(r"^ | $")  # four are a block of code, and others vanish
 
 
 def text(name: object) -> str:
@@ -22,7 +27,8 @@ def text(name: object) -> str:
         ``a\|b`` for ``a|b``.
     """
     escaped = _ACTIVE.sub(_escape, printable(name))
-    return _BEGINS.sub(lambda match: f"{match[0]}\\" if match[0].isdecimal() else _escape(match), escaped)
+    escaped = _BEGINS.sub(lambda match: f"{match[0]}\\" if match[0].isdecimal() else _escape(match), escaped)
+    return _OUTER_SPACE.sub("&#32;", escaped)
 
 
 def link_text(name: object) -> str:
@@ -46,10 +52,14 @@ def code(name: object, *, in_table: bool = False) -> str:
         in_table: whether it is in a cell, where a bar would end it.
 
     Returns:
-        The span.
+        The span; nothing for an empty name, because Markdown has no empty span.
     """
     inside = printable(name)
+    if not inside:
+        return ""
     fence = "`" * (1 + max(map(len, re.findall("`+", inside)), default=0))
-    room = " " if inside.startswith("`") or inside.endswith("`") else ""
+    # Markdown takes a space off both ends where both have one.
+    both = inside.startswith(" ") and inside.endswith(" ") and not inside.isspace()
+    room = " " if inside.startswith("`") or inside.endswith("`") or both else ""
     span = f"{fence}{room}{inside}{room}{fence}"
     return span.replace("|", "\\|") if in_table else span

@@ -90,7 +90,7 @@ class Summary:
         return _template().render(
             kind=self.kind,
             name=printable(self.name),
-            rows=[(heading, printable(value)) for heading, value in self.rows],
+            rows=[(printable(heading), printable(value)) for heading, value in self.rows],
             headings=[printable(heading) for heading in self.headings],
             table=[[cut(cell) for cell in cells] for cells in self.table[:_ROWS]],
             more=f"and {left:,} more" if left > 0 else "",

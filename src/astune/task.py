@@ -218,13 +218,12 @@ class Task(ABC):
             classes: of its run.
 
         Raises:
-            KeyError: something is missing.
-            ValueError: it is of another number of classes.
+            ValueError: something is missing, or it is of another number of classes.
         """
         from astune.confusion import refuse_other_shape
 
         if self.counts_clips:
-            refuse_other_shape(scores["confusion"], classes)
+            refuse_other_shape(scores.get("confusion", []), classes)
 
     def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None, metric: str | None = None) -> bool:
         """Whether one epoch's weights are kept rather than another's: by a figure, and where that is equal by loss.

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults import fuzzing
+from tests.faults import fuzzing, kills, power, soak
 
 
 def main() -> int:
@@ -22,8 +22,40 @@ def main() -> int:
     fuzz.add_argument("--seconds", type=float, default=1_500, help="for each reader at most")
     fuzz.add_argument("--jobs", type=int, default=2, help="readers at a time")
     fuzz.add_argument("--case", help="one input alone, as audio:17, in this process, with its traceback")
+    long = verbs.add_parser("soak", help="training and serving, with clients of all kinds")
+    long.add_argument("--minutes", type=float, default=30)
+    for verb, what in (("kills", "commands killed at each change of a file"), ("power", "power cut after each change")):
+        own = verbs.add_parser(verb, help=what)
+        own.add_argument("--commands", nargs="+", choices=kills.command_names(), default=kills.command_names())
+        own.add_argument("--most", type=int, help="moments of each command; all without it")
+        own.add_argument("--seconds", type=float, default=3_600, help="for each command at most")
     chosen = parser.parse_args()
+    if chosen.verb in _CUT_SHORT:
+        return _cut_short(chosen)
+    if chosen.verb == "soak":
+        return _soak(chosen.minutes)
     return _one(chosen.case) if chosen.case else _fuzz(chosen)
+
+
+_CUT_SHORT = {"kills": kills.run, "power": power.run}
+
+
+def _cut_short(chosen: argparse.Namespace) -> int:
+    if not kills.can_trace():
+        print(kills.MISSING)
+        return 1
+    found = 0
+    print("command changes tried wrong wall_s")
+    for name in chosen.commands:
+        begin = time.monotonic()
+        campaign = _CUT_SHORT[chosen.verb](name, chosen.most, chosen.seconds)
+        print(
+            name, campaign.changes, campaign.tries, len(campaign.faults), f"{time.monotonic() - begin:.0f}", flush=True
+        )
+        for what, changes in campaign.kinds().items():
+            print(f"  {len(changes)} x {what} ({', '.join(map(str, changes[:5]))})", flush=True)
+        found += len(campaign.faults)
+    return 1 if found else 0
 
 
 def _one(case: str) -> int:
@@ -34,6 +66,13 @@ def _one(case: str) -> int:
         print(given)
         reader.read(given)
     return 0
+
+
+def _soak(minutes: float) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        seen = soak.soak(Path(folder), 60 * minutes)
+    print(seen.table())
+    return 1 if seen.faults or seen.grown(soak.TOLERANCE) else 0
 
 
 def _fuzz(chosen: argparse.Namespace) -> int:

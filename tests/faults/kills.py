@@ -69,6 +69,9 @@ class Change(NamedTuple):
     call: str
     number: int
 
+    def __str__(self) -> str:
+        return f"{self.call} {self.number}"
+
 
 @dataclass
 class Campaign:

@@ -27,9 +27,11 @@ ALLOWED = {
 
 _MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 _CALLS = {
-    "eval", "exec", "compile", "__import__", "builtins.eval", "builtins.exec", "os.system", "os.popen", "subprocess.getoutput",
-    "subprocess.getstatusoutput", "torch.hub.load", "torch.jit.load", "runpy.run_path", "runpy.run_module",
+    "eval", "exec", "compile", "__import__", "builtins.eval", "builtins.exec", "os.system", "os.popen", "runpy.run_path",
+    "runpy.run_module", "subprocess.getoutput", "subprocess.getstatusoutput", "torch.export.load", "torch.hub.load",
+    "torch.jit.load", "torch.jit.script",
 }  # fmt: skip
+_METHODS = {"load_checkpoint_in_model", "load_checkpoint_and_dispatch"}  # accelerate follows paths out of the folder
 _UNSAFE_YAML = {f"yaml.{way}{load}" for way in ("", "full_", "unsafe_") for load in ("load", "load_all")}
 _WORDS = ("allow_pickle", "shell", "trust_remote_code")  # must not be given, unless as False
 
@@ -70,7 +72,7 @@ def _whole_name(function: ast.expr, names: dict[str, str]) -> str:
 
 def _dangers_of_call(call: ast.Call, name: str) -> Iterator[str]:
     given = {k.arg: k.value.value if isinstance(k.value, ast.Constant) else k.value for k in call.keywords}
-    if name in _CALLS:
+    if name in _CALLS or name.rpartition(".")[2] in _METHODS:
         yield name
     if name.rpartition(".")[0] in _MODULES and name.rpartition(".")[2] in {"load", "loads", "open", "Unpickler"}:
         yield name
@@ -117,6 +119,9 @@ def test_no_file_can_run_code() -> None:
         "from yaml import unsafe_load\nunsafe_load(text)",
         "import subprocess\nsubprocess.run(text, shell=True)",
         "from transformers import AutoModel\nAutoModel.from_pretrained(name, trust_remote_code=True)",
+        "import torch\ntorch.export.load(path)",
+        "import accelerate\naccelerate.load_checkpoint_and_dispatch(model, folder)",
+        "from accelerate.utils import load_checkpoint_in_model\nload_checkpoint_in_model(model, folder)",
         "from transformers import ASTModel\nASTModel.from_pretrained(folder)",
     ],
 )

@@ -20,7 +20,7 @@ from rich.console import Console
 import astune
 from astune import markdown
 from astune.adapter_file import read_config
-from astune.console import results_table, shell_word
+from astune.console import option_words, results_table, shell_word
 from astune.errors import AdapterError, ConfigError
 from astune.experiments.table import Table
 from astune.printable import printable
@@ -81,7 +81,7 @@ def test_train_names_the_folder_in_a_command_that_can_be_copied(
     nasty: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("--method", "linear", "--backbone", "random:tiny", "--max-length", "32", "--num-train-epochs", "1")
-    for folder, word in (("run[a]", "{}/run[a]"), ("my run", "'{}/my run'")):
+    for folder, word in (("run-a", "{}/run-a"), ("run[a]", "'{}/run[a]'"), ("my run", "'{}/my run'")):
         code, out, _ = run(capsys, monkeypatch, "train", nasty, *options, "--output-dir", tmp_path / folder)
         assert code == 0
         assert f"adapter: {tmp_path / folder}\n" in out
@@ -240,11 +240,17 @@ def test_names_are_never_cut_in_a_table() -> None:
 
 
 def test_words_of_a_shell() -> None:
-    assert shell_word("adapters/run[a]-1.0") == "adapters/run[a]-1.0"
+    assert shell_word("adapters/run,a=狗:x-1.0@%+") == "adapters/run,a=狗:x-1.0@%+"
+    assert shell_word("run[a]") == "'run[a]'"  # zsh refuses what matches nothing, and bash takes a file runa for it
+    assert shell_word("=ls") == "'=ls'"  # which zsh looks up on the PATH
     assert shell_word("my run") == "'my run'"
     assert shell_word("a;rm") == "'a;rm'"
     assert shell_word("") == "''"
+    assert shell_word("it's") == "'it'\"'\"'s'"
     assert shell_word("-out") == "./-out"
+    assert shell_word("a\x1b'\\\udce9\n狗") == r"$'a\x1b\'\\\xe9\x0a狗'"
+    assert option_words("--negative", "-") == "--negative=-"
+    assert option_words("--negative", "no bird") == "--negative 'no bird'"
 
 
 def test_names_of_files_keep_to_their_line(

@@ -149,7 +149,10 @@ def test_a_share_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     store = Store(tmp_path)
     run = filled("table7", store, lambda _: 0.5)[0]
     record = store.read(run.key)
-    for value, told in ((1.5, "mean_average_precision is 1.5"), (None, "KeyError\\('mean_average_precision'\\)")):
+    for value, told in (
+        (1.5, r"result\.scores\.test\.mean_average_precision=1\.5: give a number from 0 to 1"),
+        (None, r"result\.scores\.test\.mean_average_precision is missing"),
+    ):
         test = {"clips": 20, "coverage": 0.5} | ({} if value is None else {"mean_average_precision": value})
         store.write(replace(record, result=replace(record.result, task="ranked", scores={"test": test})))
         with pytest.raises(DataError, match=told):

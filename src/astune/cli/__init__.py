@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,9 +18,10 @@ from astune import __version__
 from astune.cli.signals import catch_signals, end_signals, exit_code_of
 from astune.console import notices, say
 from astune.errors import AstuneError, refusal
+from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 VERBS = (
     "train",
@@ -47,12 +49,30 @@ if TYPE_CHECKING:
     """With every verb; made when it is first used."""
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's, or that of typer's own copy of click
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Quote what was typed in typer's errors as a terminal may show it: an option may be the name of a file, as in ``astune predict *``."""
+    try:
+        yield
+    except _UsageError as fault:
+        fault.message = printable(fault.message)
+        raise
+
+
 class _Verbs(TyperGroup):
     """The verbs; Ctrl-C and SIGTERM end each of them with a sentence, where typer would end it without."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        with _shown():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
         try:
-            return super().invoke(ctx)
+            with _shown():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             _say_stopped(stop)
             raise typer.Exit(exit_code_of(stop)) from stop

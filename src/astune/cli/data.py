@@ -13,7 +13,6 @@ from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
 from astune.plurals import number_of
-from astune.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -136,7 +135,7 @@ def _show_sound(report: Report) -> None:
 def _table(report: Report) -> Table:
     table = results_table(["class"], [*report.parts, "all"])
     for label, counts in report.counts.items():
-        table.add_row(printable(label), *(str(count) for count in (*counts.values(), sum(counts.values()))))
+        table.add_row(label, *(str(count) for count in (*counts.values(), sum(counts.values()))))
     summed = {part: sum(counts[part] for counts in report.counts.values()) for part in report.parts}
     last = number_of(len(report.counts), "class") if summed == report.part_clips else "clips"
     table.add_section()

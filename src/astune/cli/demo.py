@@ -99,15 +99,15 @@ def _point(task: str, weights: str, method: str, run: TrainResult) -> Point:
 def _table(task: str, runs: Runs, points: Mapping[tuple[str, str, str], Point]) -> Table:
     """A row a method: bundled and random weights side by side."""
     from rich import box
-    from rich.table import Table
 
+    from astune.console import PlainTable
     from astune.tasks import task_named
 
     def accuracy(point: Point) -> str:
         return f"{point.accuracy:.0%} ({100 * point.low:.0f}–{100 * point.high:.0f})"
 
     first = runs[task, "bundled", METHODS[0]]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
+    table = PlainTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
     kind = task_named(first.task)
     measure = f"{kind.shares[kind.headline]} on {first.scores['test']['clips']} test clips (95 % interval)"
     table.title = f"{task}: {len(first.labels)} classes, {measure}\n{CLAIM}"

@@ -11,7 +11,6 @@ from astune.console import print_result, results, results_table
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.plurals import number_of
-from astune.printable import printable
 
 if TYPE_CHECKING:
     from astune.task import Task
@@ -85,7 +84,7 @@ def _show_recalls(record: dict[str, Any]) -> None:
     matrix = whole(record["confusion"])
     for label, clips, right in zip(record["labels"], matrix.sum(axis=1), matrix.diagonal(), strict=True):
         if clips:
-            table.add_row(printable(label), f"{clips:,}", f"{right / clips:.1%}")
+            table.add_row(label, f"{clips:,}", f"{right / clips:.1%}")
     results().print(table)
 
 
@@ -97,5 +96,5 @@ def _show_labels(record: dict[str, Any]) -> None:
         record["labels"], record["clips_with_label"], figures, record["thresholds"], strict=True
     ):
         shown = ("-" if share is None else f"{share:.1%}" for share in shares)
-        table.add_row(printable(label), f"{clips:,}", *shown, f"{threshold:.3f}")
+        table.add_row(label, f"{clips:,}", *shown, f"{threshold:.3f}")
     results().print(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.options import given, with_fields
-from astune.console import print_result, results, results_table, say, shell_word
+from astune.console import option_words, print_result, results, results_table, say, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE
@@ -116,6 +116,6 @@ def _show_next(found: MethodPlan, data: str | None, options: dict[str, Any]) -> 
     spec = fitting.get(TrainConfig.model_fields["method"].default) or next(iter(fitting.values()))
     words = ["astune", "train", shell_word(data) if data is not None else "DATA"]
     for name, value in options.items():
-        for one in value if isinstance(value, list) else [value]:
-            words += [f"--{name.replace('_', '-')}", shell_word(one)]
+        several = value if isinstance(value, list) else [value]
+        words += [option_words(f"--{name.replace('_', '-')}", one) for one in several]
     print_result(f"next: {' '.join(words)} --method {shell_word(spec)} --output-dir adapters/new")

@@ -301,10 +301,12 @@ def _print_labels(ask: Ask, found: Expanded, *, as_json: bool) -> list[Predictio
 
 
 def _print_table(ask: Ask, writer: Writer, paths: Sequence[Path]) -> list[Findings]:
+    from astune.console import print_exact
+
     told = []
     for number, findings in enumerate(_answered(ask, paths)):
         text = writer.body(findings, findings.name)
-        typer.echo(text if number else writer.head + text, nl=False)
+        print_exact(text if number else writer.head + text)
         told.append(replace(findings, rows=()))
     return told
 

@@ -24,7 +24,7 @@ def report(
     output_dir: Annotated[Path | None, typer.Option(help="Where the report goes; STORE/reports if not given.")] = None,
 ) -> None:
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
-    from astune.console import print_result, say
+    from astune.console import print_result, say, shell_word
     from astune.errors import DataError
     from astune.experiments.results import Results
     from astune.experiments.store import Store
@@ -33,7 +33,9 @@ def report(
     place = Store(store)
     names = place.planned() if table == "all" else [table]
     if not names:
-        raise DataError(f"{store} holds no plan; run `astune reproduce table1 --store {store}` first, or another table")
+        raise DataError(
+            f"{store} holds no plan; run `astune reproduce table1 --store {shell_word(store)}` first, or another table"
+        )
     written = []
     for name in names:
         try:
@@ -43,6 +45,8 @@ def report(
                 raise
             say(f"left out: {name}: {fault}")
     if not written:
-        raise DataError(f"{store} holds no finished run; start with `astune reproduce {names[0]} --store {store}`")
+        raise DataError(
+            f"{store} holds no finished run; start with `astune reproduce {shell_word(names[0])} --store {shell_word(store)}`"
+        )
     for path in written:
         print_result(path)

@@ -154,9 +154,7 @@ def show_plan(
         console.print(printable(f"{one.name}: {one.title}"), style="bold", soft_wrap=True)
         shown = results_table(["row", "method"], ["parameters", "% of full", "runs", "done"])
         for (row, spec, parameters, percent), count in rows.items():
-            shown.add_row(
-                printable(row), spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters])
-            )
+            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters]))
         console.print(shown)
     missing = sum(status[run.key] != "done" for run in share)
     console.print(f"{number_of(len(runs), 'run')}, {len(status):,} distinct; {missing} to run here")
@@ -186,7 +184,7 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
                 Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.behind}" * bool(cell.behind))
                 for cell in row.cells
             ]
-            shown.add_row(printable(row.name), row.parameters, *cells)
+            shown.add_row(row.name, row.parameters, *cells)
         console.print(shown)
         for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
             print_result(line)

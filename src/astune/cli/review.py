@@ -153,7 +153,7 @@ def _show(found: Review) -> None:
     table = results_table(["criterion", "label", "file"], ["rank", "score"])
     for row in found.rows:
         cells = (row["criterion"], row["label"], Path(row["file"]).name)
-        table.add_row(*map(printable, cells), str(row["rank"]), f"{row['score']:.3f}")
+        table.add_row(*cells, str(row["rank"]), f"{row['score']:.3f}")
     results().print(table)
     heard = f"{number_of(found.windows, 'window')} of {number_of(found.recordings, 'recording')}"
     print_result(

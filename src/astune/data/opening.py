@@ -146,7 +146,8 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
     if not frame.unfinished and not frame.surplus:
         return ""
     behind = f": {frame.surplus:,} bytes of sound follow it" if frame.surplus else ""
-    repair = f"ffmpeg -i {shell_word(path)} repaired.wav"
+    # What is before a colon would be a protocol of ffmpeg's.
+    repair = f"ffmpeg -i {shell_word(f'file:{path}' if ':' in str(path) else path)} repaired.wav"
     return f"its header was never finished{behind}; write it again, for example with `{repair}`"
 
 

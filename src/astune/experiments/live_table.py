@@ -34,7 +34,7 @@ def table_of(comparison: Comparison) -> Table:
     name, *others = comparison.headings
     table = results_table([name], others)
     for row, cells in zip(comparison.methods, comparison.cells(), strict=True):
-        table.add_row(*map(printable, cells), style="bold" if row is comparison.best else None)
+        table.add_row(*cells, style="bold" if row is comparison.best else None)
     return table
 
 

@@ -6,14 +6,34 @@ These are values. Where their files are, :mod:`astune.experiments.store` knows.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
-from astune.json_text import json_text, json_value
+from pydantic import Field
+
+from astune.errors import shortened
+from astune.json_record import RECORD, Count, number_in, read_record
+from astune.json_text import json_text
+from astune.printable import printable
 from astune.tasks import task_named
 from astune.training.result import TrainResult
 
 if TYPE_CHECKING:
     from astune.task import Task
+
+
+Key = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+"""Of a run: a part of file names."""
+Kind = Literal["table", "curve", "tsne", "comparison"]
+_SHOWN = (
+    "backbone",
+    "num_train_epochs",
+    "max_length",
+    "selection",
+    "position_embeddings",
+    "limit_clips",
+    "learning_rate",
+)
+"""Settings that reports sort or collect."""
 
 
 class Wanted(Protocol):
@@ -40,7 +60,9 @@ class Wanted(Protocol):
 class RunRecord:
     """A finished run."""
 
-    key: str
+    __pydantic_config__ = RECORD
+
+    key: Key
     identity: dict[str, Any]
     """What decided the result; see :attr:`astune.experiments.plan.PlannedRun.identity`."""
     backbone_fingerprint: str
@@ -75,19 +97,25 @@ class RunRecord:
             text: as :meth:`to_json` gives it.
 
         Raises:
-            KeyError: a field is missing.
-            TypeError: likewise, or there is an unknown one.
             ValueError: the text is not JSON, or something that tables and pictures rely on is not as every run writes it.
         """
-        content = json_value(text)
-        record = cls(**{**content, "result": TrainResult(**content["result"])})
-        later = record.task.later_shares - record.test.keys()
-        for name in record.task.shares.keys() - later:
-            if not 0 <= record.test[name] <= 1:
-                raise ValueError(f"{name} is {record.test[name]}")
-        record.task.refuse_other_record(record.test, len(record.result.labels))
-        if record.identity["method"] != record.result.spec:
-            raise ValueError(f"it trained {record.result.spec}, not {record.identity['method']}")
+        record = read_record(cls, text)
+        result = record.result
+        result.refuse_impossible()
+        if "test" not in result.scores:
+            raise ValueError("result.scores.test is missing")
+        place = "result.scores.test"
+        number_in(record.test, "clips", place, low=1)
+        for name in record.task.shares:
+            if name in record.test or name not in record.task.later_shares:
+                number_in(record.test, name, place, 0, 1)
+        record.task.refuse_other_record(record.test, len(result.labels))
+        for number, entry in enumerate(result.history):
+            if "validation" in entry:
+                number_in(_part(entry, "validation"), record.task.headline, f"history.{number}.validation")
+        _refuse_unsortable(result.recipe, "result.recipe")
+        if record.identity.get("method") != result.spec:
+            raise ValueError(f"it trained {result.spec}, not {record.identity.get('method')}")
         return record
 
     def to_json(self) -> str:
@@ -103,7 +131,9 @@ class RunRecord:
 class PlanEntry:
     """A run's place in a table."""
 
-    key: str
+    __pydantic_config__ = RECORD
+
+    key: Key
     """Of its record."""
     row: str
     column: str
@@ -117,10 +147,10 @@ class PlanEntry:
     seed: int
     method: str
     """Its spec, with the reduction rates that this backbone's width asks for."""
-    parameters: int
+    parameters: Count
     """Trained, as the paper counts them."""
-    percent_of_full: float
-    dataset_clips: int | None
+    percent_of_full: Annotated[float, Field(ge=0)]
+    dataset_clips: Count | None
     """Of the whole data set; None where it was planned without."""
     settings: dict[str, Any]
     """What decides the result."""
@@ -130,9 +160,11 @@ class PlanEntry:
 class SavedPlan:
     """A table as it was last asked for."""
 
+    __pydantic_config__ = RECORD
+
     name: str
     title: str
-    kind: str
+    kind: Kind
     printed: str | None
     """Which of the paper's tables stands beside it."""
     entries: tuple[PlanEntry, ...]
@@ -162,13 +194,12 @@ class SavedPlan:
             text: as :meth:`to_json` gives it.
 
         Raises:
-            KeyError: it has no entries.
-            TypeError: a field is missing or unknown.
-            ValueError: the text is not JSON.
+            ValueError: the text is not JSON, or a field is missing, unknown or wrong.
         """
-        content = json_value(text)
-        entries = tuple(PlanEntry(**entry) for entry in content["entries"])
-        return cls(**{**content, "entries": entries, "notes": tuple(content.get("notes", ()))})
+        plan = read_record(cls, text)
+        for number, entry in enumerate(plan.entries):
+            _refuse_unsortable(entry.settings, f"entries.{number}.settings")
+        return plan
 
     def to_json(self) -> str:
         """As it is written.
@@ -177,3 +208,27 @@ class SavedPlan:
             DataError: a number is not finite.
         """
         return json_text(asdict(self), indent=1) + "\n"
+
+
+def _part(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a record that holds numbers.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    part = holder[name]
+    if not isinstance(part, dict):
+        raise ValueError(f"{name} is {shortened(printable(repr(part)))}, and not figures by name")
+    return part
+
+
+def _refuse_unsortable(settings: dict[str, Any], place: str) -> None:
+    """Look whether the settings that reports collect are numbers or text.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in _SHOWN:
+        value = settings.get(name)
+        if value is not None and not isinstance(value, str | int | float):
+            raise ValueError(f"{place}.{name}={shortened(printable(repr(value)))}: give text or a number")

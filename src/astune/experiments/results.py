@@ -75,4 +75,8 @@ class Results:
         Raises:
             DataError: the file is missing or damaged.
         """
-        return self.store.read_tokens(key)
+        found = self.store.read_tokens(key)
+        labels = len(self.records[key].result.labels)
+        if int(found["classes"].max()) >= labels:
+            raise DataError(f"the tokens of the run {key} are of more classes than its {labels}")
+        return found

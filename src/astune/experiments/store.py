@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from astune.console import shell_word
 from astune.errors import DataError, unknown, written
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.files import save_tensors, write_text
+from astune.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from astune.experiments.records import Wanted
 
+_LARGEST = 65_504.0  # of a token, which was kept in float16
 _WAY_OUT = "make room, or give another store"
 Status = Literal["done", "missing", "stale", "damaged"]
 _State = tuple[int, int, int, int]
@@ -75,8 +79,8 @@ class Store:
             if key in self._known and self._known[key][0] == state:
                 return self._known[key][1]
             record = RunRecord.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, KeyError) as fault:
-            raise DataError(f"{path} cannot be read: {fault!r}") from fault
+        except (OSError, ValueError) as fault:
+            raise DataError(f"{path} cannot be read: {_reason(fault)}") from fault
         if record.key != key:
             raise DataError(f"{path} holds the run {record.key}")
         self._known[key] = state, record
@@ -122,9 +126,12 @@ class Store:
         """
         path = self._tokens(key)
         try:
-            return {name: load_file(path)[name] for name in ("tokens", "classes")}
-        except (OSError, KeyError, SafetensorError) as fault:
-            raise DataError(f"{path} cannot be read: {fault!r}") from fault
+            found = load_file(path)
+        except (OSError, SafetensorError) as fault:
+            raise DataError(f"{path} cannot be read: {_reason(fault)}") from fault
+        if not _are_tokens(found):
+            raise DataError(f"{path} does not hold tokens (clips, width) and the class of each clip")
+        return found
 
     def write_tokens(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Write a run's [CLS] tokens.
@@ -161,11 +168,16 @@ class Store:
         if not path.exists():
             planned = self.planned()
             hint = unknown("plan", name, planned) if planned else f"{self.folder} holds no plan"
-            raise DataError(f"{hint}; run `astune reproduce {name} --store {self.folder}` first")
+            raise DataError(
+                f"{hint}; run `astune reproduce {shell_word(name)} --store {shell_word(self.folder)}` first"
+            )
         try:
-            return SavedPlan.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, KeyError) as fault:
-            raise DataError(f"{path} cannot be read: {fault!r}") from fault
+            plan = SavedPlan.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as fault:
+            raise DataError(f"{path} cannot be read: {_reason(fault)}") from fault
+        if plan.name != name:  # which names the files of its report
+            raise DataError(f"{path} holds the plan {printable(plan.name)!r}")
+        return plan
 
     def write_plan(self, plan: SavedPlan) -> None:
         """Write a plan, in the place of an earlier one of the same table.
@@ -208,6 +220,19 @@ class Store:
             except DataError:
                 return "missing" if not self._tokens(run.key).exists() else "damaged"
         return "done"
+
+
+def _reason(fault: Exception) -> str:
+    return fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+
+
+def _are_tokens(found: Mapping[str, Tensor]) -> bool:
+    if found.keys() != {"tokens", "classes"}:
+        return False
+    tokens, classes = found["tokens"], found["classes"]
+    shaped = tokens.ndim == 2 and classes.shape == tokens.shape[:1] and min(tokens.shape) > 0
+    typed = tokens.is_floating_point() and classes.dtype == torch.int64
+    return shaped and typed and bool((tokens.abs() <= _LARGEST).all()) and int(classes.min()) >= 0
 
 
 def _state(path: Path) -> _State:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,7 @@ from astune.data.layouts.base import LAYOUTS
 from astune.data.options import DataOptions
 from astune.errors import ConfigError, listing, unknown
 from astune.experiments.published import PUBLISHED
+from astune.experiments.records import Kind
 from astune.methods import parse_method
 from astune.methods.registry import method_fields
 from astune.printable import UNPRINTABLE, printable
@@ -172,7 +173,7 @@ class Table(_Part):
     another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
     """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
-    kind: Literal["table", "curve", "tsne", "comparison"] = "table"
+    kind: Kind = "table"
     """A curve is drawn against parameters, t-SNE from the tokens of test clips. A comparison has one data set and ends with advice."""
     notes: tuple[str, ...] = ()
     """What a report says first of how the runs were made, a sentence each."""

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
+from astune.console import say
+from astune.csv_text import csv_text
 from astune.data.opening import opened
 from astune.errors import AudioError, ConfigError, DataError, written
 from astune.files import filling, make_folder, move, sync_tree, write_text
@@ -119,7 +121,7 @@ def write_folder(
         names = _cut(partial / CLIPS, picks, margin)
         rows = [_row(f"{CLIPS}/{name}", pick, nearest) for name, pick in zip(names, picks, strict=True)]
         write_text(partial / SETTINGS, json_text(dict(settings), indent=1) + "\n")
-        write_text(partial / TABLE, _table(rows))
+        write_text(partial / TABLE, csv_text([_COLUMNS, *(row.values() for row in rows)]))
         _move(folder)
     return rows
 
@@ -142,6 +144,7 @@ def _finish(folder: Path) -> None:
     if _half_moved(folder):  # also now that the folder is held
         _move(folder)
         shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
+        say(f"{printable(folder)}: a run was killed when its review was written, and not named; it is whole now")
 
 
 def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:
@@ -190,14 +193,6 @@ def _row(file: str, pick: Pick, nearest: Sequence[str]) -> dict[str, Any]:
         pick.rank, round(one.value, 6), "" if one.nearest is None else printable(nearest[one.nearest]),
     )  # fmt: skip
     return dict(zip(_COLUMNS, cells, strict=True))
-
-
-def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    table.writerows(row.values() for row in rows)
-    return text.getvalue()
 
 
 def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 
 from astune.adapter_digest import adapter_digest
-from astune.console import say
+from astune.console import say, shell_word
 from astune.errors import AdapterError, ConfigError, unknown
 from astune.inference.onnx_graph import installed
 from astune.inference.onnx_predictor import OnnxPredictor
@@ -116,7 +116,7 @@ def graph_of(adapter: object, runtime: Runtime | None, given: Mapping[str, Any])
         if inside is None or not inside.is_file():
             raise ConfigError(
                 f"runtime onnx needs an exported graph, and there is no {printable(inside or ADAPTER_GRAPH)}; write it with "
-                f"`astune export {'ADAPTER' if inside is None else printable(inside.parent)} -o {printable(inside or ADAPTER_GRAPH)}`"
+                f"`astune export {'ADAPTER' if inside is None else shell_word(inside.parent)} -o {shell_word(inside or ADAPTER_GRAPH)}`"
             )
         _refuse_torch(inside, given)
         return _of_same_weights(inside, others)

@@ -9,17 +9,16 @@ name are written as escapes (``\t``). CSV quotes what has to be quoted.
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from astune.csv_text import csv_text
 from astune.json_text import json_text
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from astune.inference.findings import Findings
 
@@ -60,12 +59,6 @@ class Writer:
         return self.head + self.body(findings, findings.name if file_name is None else file_name)
 
 
-def _csv(rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
 def _records(findings: Findings, file_name: str) -> Iterator[dict[str, object]]:
     for row in findings.rows:
         cells = (file_name, round(row.start, 6), round(row.end, 6), row.label, round(row.score, 6))
@@ -73,7 +66,7 @@ def _records(findings: Findings, file_name: str) -> Iterator[dict[str, object]]:
 
 
 def _csv_body(findings: Findings, file_name: str) -> str:
-    return _csv(record.values() for record in _records(findings, file_name))
+    return csv_text(record.values() for record in _records(findings, file_name))
 
 
 def _jsonl_body(findings: Findings, file_name: str) -> str:
@@ -101,7 +94,7 @@ def _raven_body(findings: Findings, file_name: str) -> str:
 
 
 WRITERS: dict[Format, Writer] = {
-    "csv": Writer(".csv", True, _csv([(*_COLUMNS, *_HEARD)]), _csv_body),
+    "csv": Writer(".csv", True, csv_text([(*_COLUMNS, *_HEARD)]), _csv_body),
     "jsonl": Writer(".jsonl", True, "", _jsonl_body),
     "audacity": Writer(".txt", False, "", _audacity_body),
     "raven": Writer(".Table.1.selections.txt", False, _tabbed(*_SELECTION), _raven_body),

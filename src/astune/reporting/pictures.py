@@ -166,6 +166,9 @@ def _tsne(results: Results, warning: str) -> Iterator[Picture]:
                 except DataError as fault:
                     say(f"left out of the t-SNE picture: {entry.row}: {fault}; `astune reproduce` keeps them")
                     continue
+                if min(tensors["tokens"].shape) < 2:
+                    say(f"left out of the t-SNE picture: {entry.row}: it takes two test clips or more")
+                    continue
                 labels = results.records[entry.key].result.labels
                 names = tuple(labels[index] for index in tensors["classes"].tolist())
                 scatters[entry.row] = Scatter(entry.row, _embedded(tensors["tokens"].float().numpy()), names)

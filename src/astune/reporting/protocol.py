@@ -78,7 +78,9 @@ def _origin(done: Mapping[str, RunRecord], devices: Mapping[str, str]) -> list[s
     lines.append("Commit: " + ", ".join(_commit(*state) for state in states))
     lines.append("Device: " + "; ".join(f"{letter}: {name}" if letter else name for name, letter in devices.items()))
     versions = (record.result.versions for record in done.values())
-    shown = dict.fromkeys(f"torch {one['torch']}, transformers {one['transformers']}" for one in versions)
+    shown = dict.fromkeys(
+        f"torch {one.get('torch', '?')}, transformers {one.get('transformers', '?')}" for one in versions
+    )
     return [*lines, f"Versions: {'; '.join(shown)}"]
 
 
@@ -119,7 +121,9 @@ def _rows_apart(entries: Iterable[PlanEntry]) -> list[str]:
 
 def _is_default_rate(setting: str, entry: PlanEntry) -> bool:
     """Whether this is the learning rate that the entry's method asks for: the paper's differ between methods."""
-    return setting == "learning_rate" and entry.settings[setting] == default_learning_rate(parse_method(entry.method))
+    return setting == "learning_rate" and entry.settings.get(setting) == default_learning_rate(
+        parse_method(entry.method)
+    )
 
 
 def _commit(commit: str | None, dirty: bool | None) -> str:
@@ -175,7 +179,7 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
             yield f"the {what} {name!r} is not the paper's"
             continue
         if _but_for_the_rate(entry.method) != _but_for_the_rate(theirs["method"]) or (
-            entry.settings["backbone"] == theirs["backbone"] and entry.method != theirs["method"]
+            entry.settings.get("backbone") == theirs["backbone"] and entry.method != theirs["method"]
         ):
             yield f"{entry.row}: method {entry.method} instead of {theirs['method']}"
         for name in {**theirs, **entry.settings}:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from astune import markdown
 from astune.canvas import save_picture
-from astune.console import progress, say
+from astune.console import progress, say, shell_word
 from astune.errors import ConfigError, DataError, written
 from astune.files import replacing_files, write_text
 from astune.folder_lock import held
@@ -40,7 +40,9 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     """
     name = results.plan.name
     if not results.records:
-        raise DataError(f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {name}` first")
+        raise DataError(
+            f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
+        )
     with written(folder, "make room, or give another folder"), held(folder, f"{name}.html"):
         with replacing_files(folder, inner=name) as partial:
             names = [file.name for file in _write(results, partial)]

@@ -6,8 +6,6 @@ Each says what was run, and in what it differs from the paper.
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined
 
 from astune import markdown
+from astune.csv_text import csv_text
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -66,15 +65,17 @@ _LATEX = str.maketrans(
         ">": "\\textgreater{}",
         "|": "\\textbar{}",
         "`": "\\textasciigrave{}",
-        '"': "\\textquotedbl{}",
+        '"': "\\texttt{\\char34}",  # \textquotedbl is an error in LaTeX's default encoding
     }
 )
+_LIGATURE = re.compile(r"(?<=-)(?=-)|(?<=')(?=')|(?<=,)(?=,)")  # a longer dash, other quotes
+_OF_THE_ROW_BEFORE = re.compile(r"^( *)([\[*])")
 
 
 def _latex(text: str) -> str:
     """A name as it is; behind the end of a row, a bracket or a star that opens the next one would belong to that end."""
-    escaped = printable(text).translate(_LATEX)
-    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in {"[", "*"} else escaped
+    escaped = _LIGATURE.sub("{}", printable(text).translate(_LATEX))
+    return _OF_THE_ROW_BEFORE.sub(r"\1{\2}", escaped)
 
 
 def to_latex(table: Rendered) -> str:
@@ -119,7 +120,7 @@ def to_html(table: Rendered, pictures: Sequence[tuple[str, bytes]]) -> str:
 
 
 def _as_shown(value: object) -> object:
-    return printable(value, lines=True) if isinstance(value, str) else value
+    return printable(value) if isinstance(value, str) else value
 
 
 def to_csv(table: Rendered) -> str:
@@ -142,8 +143,5 @@ def comparisons_to_csv(table: Rendered) -> str:
 
 
 def _csv(names: Iterable[str], lines: Iterable[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    header = list(names)
+    return csv_text([header, *([line.get(name, "") for name in header] for line in lines)])

@@ -6,12 +6,11 @@ A request computes with the adapters that were there when it began.
 from __future__ import annotations
 
 import asyncio
-from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-from astune.console import say
 from astune.errors import AstuneError, unknown
 from astune.printable import printable
+from astune.serving.log import log
 from astune.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class Adapters:
         except AstuneError as fault:
             self.report(name, str(fault).replace(path, name))  # clients do not see where it is
         except Exception as fault:  # noqa: BLE001 - one adapter does not stop the others, whatever its files do to those who read them
-            say("".join(format_exception(fault)))
+            log(f"adapter {name!r} cannot be loaded: {type(fault).__name__}", fault)
             self.report(
                 name, f"{type(fault).__name__} while it was loaded; the log of the service says where. Save it again"
             )
@@ -131,7 +130,7 @@ class Adapters:
         """
         stays = "; the one that was loaded before is still served" if name in self._served else ""
         if self._broken.get(name) != fault:
-            say(f"adapter {name!r} cannot be loaded: {fault}{stays}")
+            log(f"adapter {name!r} cannot be loaded: {fault}{stays}")
         self._broken[name] = fault
         self._measure()
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from filelock import FileLock, Timeout
 from watchfiles import awatch
 
-from astune.console import say
 from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, written
 from astune.files import move, sync_folder, sync_tree
 from astune.folder_lock import LOCK
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
+from astune.serving.log import log
 from astune.serving.problems import Problem, problem_of
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class AdaptersDir:
                 found, twice = await asyncio.to_thread(_entries, self._folder)
             except OSError as fault:
                 if self._readable:
-                    say(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
+                    log(f"{printable(self._folder)} cannot be read: {fault.strerror}; its adapters stay as they are")
                 self._readable = False
                 return
             self._readable = True
@@ -116,7 +116,7 @@ class AdaptersDir:
         except Exception as fault:  # noqa: BLE001 - whatever it is, the folder can be looked at
             while isinstance(fault, ExceptionGroup):
                 fault = fault.exceptions[0]
-            say(
+            log(
                 f"changes of {printable(self._folder)} are not reported any more ({fault}); it is looked at every {_LOOK / 1000:g} s"
             )
         while True:

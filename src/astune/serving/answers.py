@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model
 from pydantic.config import JsonDict
 
 from astune.adapter_info import AdapterInfo
-from astune.names import Pool
+from astune.names import Pool, Runtime
 
 _ROBIN: JsonDict = {"label": "robin", "score": 0.93}
 _HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
@@ -101,6 +101,7 @@ AdapterRecord = create_model(
     "AdapterRecord",
     __doc__="An adapter that is served.",
     seconds=(float, Field(description="That fill the input.")),
+    runtime=(Runtime, Field(description="What computes it: torch, or onnx for an exported graph.")),
     **_RECORD,
 )
 

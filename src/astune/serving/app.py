@@ -20,7 +20,7 @@ from astune.errors import AstuneError, ConfigError
 from astune.serving.answers import AdapterList, AdapterRecord, Batch, Classified, Health, errors
 from astune.serving.batching import QueueFull
 from astune.serving.forms import ADAPTER_FORM, BATCH_FORM, CLASSIFY_FORM, fields_of
-from astune.serving.front import Front
+from astune.serving.front import REASON, Front
 from astune.serving.problems import Problem, problem_of
 from astune.serving.service import Service
 from astune.serving.settings import ServeSettings
@@ -119,19 +119,18 @@ def _add_classify(app: FastAPI, service: Service) -> None:
     async def answer(request: Request, max_files: int) -> JSONResponse:
         if request.query_params:
             raise Problem(422, "send fields in the form, not in the address")
-        with service.batcher.places() as places:
-            async with received(request, settings, max_files) as form:
-                fields = fields_of(form.fields)
-                adapters = service.adapters.find(fields.adapter)
-                asked = list(zip(adapters, fields.of([one.info for one in adapters]), strict=True))
-                service.batcher.take(places, len(form.files) * len(asked))
-                several = max_files > 1
-                work = (
-                    service.classify_all(form.files, asked, places)
-                    if several
-                    else service.classify(form.files[0], asked, places)
-                )
-                return JSONResponse(await _unless_gone(request, work, service))
+        async with service.places() as places, received(request, settings, max_files, service.arrivals) as form:
+            fields = fields_of(form.fields)
+            adapters = service.adapters.find(fields.adapter)
+            asked = list(zip(adapters, fields.of([one.info for one in adapters]), strict=True))
+            service.batcher.take(places, len(form.files) * len(asked))
+            several = max_files > 1
+            work = (
+                service.classify_all(form.files, asked, places)
+                if several
+                else service.classify(form.files[0], asked, places)
+            )
+            return JSONResponse(await _unless_gone(request, work, service))
 
     @app.post(
         "/v1/classify",
@@ -191,13 +190,19 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
     token = service.settings.token
     if token is None:
         raise Problem(403, "adapters cannot be changed: the service was started without a token; see --token")
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
-    known = hmac.compare_digest(given.strip().encode(), token.get_secret_value().encode())
-    if kind.lower() != "bearer" or not known:
+    if not _has_token(request.headers.getlist("authorization"), token.get_secret_value()):
         raise Problem(401, "send the service's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
     if service.folder is None:
         raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; see --adapters-dir")
     return service.folder
+
+
+def _has_token(given: list[str], token: str) -> bool:
+    """Whether a client sent the token, and nothing beside it: of two headers, nobody knows which one a proxy has looked at."""
+    kind, _, sent = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    # Starlette reads headers as Latin-1, and clients send UTF-8: bytes are compared, in a time that does not tell how many are right.
+    known = hmac.compare_digest(sent.strip().encode("latin-1"), token.encode("utf-8", "surrogateescape"))
+    return kind.lower() == "bearer" and known
 
 
 class _Page(StaticFiles):
@@ -248,6 +253,7 @@ async def _gone(request: Request) -> None:
 def _add_errors(app: FastAPI) -> None:
     def answer(request: Request, problem: Problem) -> JSONResponse:
         headers = dict(problem.headers)
+        request.scope[REASON] = problem.message
         if "expect" in request.headers:  # whether its body comes now, nobody knows
             headers["Connection"] = "close"
         return JSONResponse(problem.body, problem.status, headers)
@@ -260,13 +266,10 @@ def _add_errors(app: FastAPI) -> None:
             return answer(request, Problem(429, full, {"Retry-After": str(fault.retry_after)}))
         if isinstance(fault, AstuneError):
             return answer(request, problem_of(fault))
-        if isinstance(fault, HTTPException):
-            return answer(request, Problem(fault.status_code, _sentence(fault), fault.headers))
-        return answer(
-            request, Problem(500, "the service failed; its log says why")
-        )  # starlette raises it again, for the log
+        assert isinstance(fault, HTTPException)  # noqa: S101 - for type checkers: there is no other
+        return answer(request, Problem(fault.status_code, _sentence(fault), fault.headers))
 
-    for kind in (Problem, QueueFull, AstuneError, HTTPException, Exception):
+    for kind in (Problem, QueueFull, AstuneError, HTTPException):
         app.add_exception_handler(kind, ours)
 
 

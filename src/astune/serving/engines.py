@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from threading import Lock, local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from astune.adapter_info import AdapterInfo
     from astune.inference.onnx_predictor import OnnxPredictor
     from astune.inference.predictor import Predictor
+    from astune.names import Runtime
     from astune.serving.settings import ServeSettings
 
 Row = np.ndarray[Any, Any]
@@ -31,6 +32,9 @@ class Engine(ABC):
 
     A handle stands for an adapter of the engine. It can be used for as long as somebody has it, whatever is forgotten meanwhile.
     """
+
+    runtime: ClassVar[Runtime]
+    """What computes."""
 
     @abstractmethod
     def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - the engine's own
@@ -81,6 +85,8 @@ class PredictorEngine(Engine):
     Raises:
         AstuneError: it cannot be loaded.
     """
+
+    runtime = "torch"
 
     def __init__(self, adapter: Adapter, name: str, settings: ServeSettings) -> None:
         from astune.inference.predictor import Predictor
@@ -185,6 +191,8 @@ class OnnxEngine(Engine):
     Args:
         predictor: that runs it.
     """
+
+    runtime = "onnx"
 
     def __init__(self, predictor: OnnxPredictor) -> None:
         self._predictor = predictor

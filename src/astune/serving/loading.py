@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astune.data.audio import SAMPLING_RATE
 from astune.errors import AdapterError, NumericalError
 from astune.inference.runtime import graph_of
+from astune.names import samples_of
 from astune.serving.engines import OnnxEngine, PredictorEngine
 from astune.serving.served import Served
 
@@ -55,7 +57,6 @@ class Loader:
         """
         served = await asyncio.to_thread(self._load, name, path)
         try:
-            self._refuse_long_input(served)
             loop = asyncio.get_running_loop()
             row = served.engine.row(np.zeros(served.info.samples, np.float32), served.handle)
             (scores,) = await loop.run_in_executor(self._computing, compute, [row], [served])
@@ -68,16 +69,16 @@ class Loader:
             raise
         return served
 
-    def _refuse_long_input(self, served: Served) -> None:
+    def _refuse_long_input(self, frames: int) -> None:
         """What a window costs grows with the square of its length, and all wait while it is computed.
 
         Raises:
             AdapterError: it is too long.
         """
-        most = self._settings.max_input_seconds
-        if served.info.seconds > most:
+        most, seconds = self._settings.max_input_seconds, samples_of(frames) / SAMPLING_RATE
+        if seconds > most:
             raise AdapterError(
-                f"it hears {served.info.seconds:.1f} s at a time, and max_input_seconds={most:g} allows no more; start the service with a "
+                f"it hears {seconds:.1f} s at a time, and max_input_seconds={most:g} allows no more; start the service with a "
                 "higher one, or train an adapter with a shorter input"
             )
 
@@ -96,11 +97,13 @@ class Loader:
         given = {key: value for key, value in chosen.items() if value is not None}
         graph = graph_of(path, settings.runtime, {**given, "threads": 1, "batch_size": settings.max_batch})
         if graph is not None:
+            self._refuse_long_input(graph.info.max_length)
             return _served(name, own_name, OnnxEngine(graph), None, path)
         from astune import adapter_file
 
         adapter = adapter_file.read(path)
         config = adapter.config
+        self._refuse_long_input(config.front_end.max_length)
         which = (config.backbone.fingerprint, settings.precision or config.compute_dtype)
         with self._lock:
             engine = self._predictors.get(which)

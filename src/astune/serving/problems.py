@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "too_slow",
-    409: "conflict", 413: "too_large", 415: "unsupported_media_type", 422: "unprocessable", 429: "queue_full", 499: "client_gone",
-    500: "internal_error", 503: "unavailable", 507: "not_written",
+    409: "conflict", 413: "too_large", 415: "unsupported_media_type", 422: "unprocessable", 429: "queue_full", 431: "too_large",
+    499: "client_gone", 500: "internal_error", 501: "not_implemented", 503: "unavailable", 507: "not_written",
 }  # fmt: skip
 """The word for each status, which programs may rely on."""
 

@@ -24,4 +24,4 @@ class Served:
 
     def record(self) -> dict[str, Any]:
         """What clients see of it, as JSON."""
-        return {**self.info.record(), "seconds": self.info.seconds}
+        return {**self.info.record(), "seconds": self.info.seconds, "runtime": self.engine.runtime}

@@ -8,11 +8,11 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from astune.console import say
 from astune.errors import ConfigError
 from astune.serving.app import create_app
+from astune.serving.connections import Connection
+from astune.serving.log import log, logging_of_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from astune.serving.service import Service
     from astune.serving.settings import ServeSettings
 
-_HEAD_SECONDS = 20.0  # that the head of a request may take to arrive
 _BACKLOG = 2048
+_TICKS = 10  # of uvicorn, a tenth of a second each, from one look at all connections to the next
 
 
 class Server:
@@ -57,7 +57,7 @@ class Server:
             AstuneError: an adapter cannot be used.
         """
         address = self.address
-        with self._socket:
+        with self._socket, logging_of_libraries():
             asyncio.run(self._serve(lambda: announce(address)))
 
     def stop(self) -> None:
@@ -69,8 +69,8 @@ class Server:
         service: Service = self.app.state.service
         await service.start()  # here, so that what is wrong with an adapter is a sentence and no traceback in a log
         config = uvicorn.Config(
-            self.app, http=_Protocol, ws="none", log_level="warning", access_log=False, server_header=False, lifespan="on",
-            timeout_graceful_shutdown=self._settings.drain_seconds,
+            self.app, http=Connection, ws="none", log_config=None, log_level="warning", access_log=False, server_header=False,
+            lifespan="on", timeout_graceful_shutdown=self._settings.drain_seconds,
         )  # fmt: skip
         self._uvicorn = _Uvicorn(config, service, ready)
         await self._uvicorn.serve(sockets=[self._socket])
@@ -106,34 +106,17 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets)
         self._ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.end_unread()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own
         """Stop; a second Ctrl-C does so at once. uvicorn's own would raise the signal again behind it."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         elif not self.should_exit:
-            say(f"stopping: what has begun is finished, for up to {self._service.settings.drain_seconds} s")
+            log(f"stopping: what has begun is finished, for up to {self._service.settings.drain_seconds} s")
             self._service.draining = self.should_exit = True
-
-
-class _Protocol(H11Protocol):
-    """uvicorn's, that closes connections on which the head of a request does not arrive."""
-
-    _impatient: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        super().connection_made(transport)
-        self._impatient = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        waiting = self.cycle is None or self.cycle.response_complete
-        if not waiting and self._impatient is not None:
-            self._impatient.cancel()
-            self._impatient = None
-        elif waiting and self._impatient is None:
-            self._impatient = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._impatient is not None:
-            self._impatient.cancel()
-        super().connection_lost(exc)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune import __version__
-from astune.console import say
 from astune.errors import AstuneError, AudioError, ConfigError
 from astune.printable import printable
 from astune.serving.adapters import Adapters
 from astune.serving.adapters_dir import AdaptersDir
-from astune.serving.batching import Batcher
+from astune.serving.batching import Batcher, QueueFull
 from astune.serving.decoding import Decoders, Limits
 from astune.serving.hearing import RecordingScorer, passes
 from astune.serving.loading import Loader, compute
+from astune.serving.log import log
 from astune.serving.metrics import Metrics
 from astune.serving.problems import Problem, problem_of
+from astune.serving.uploads import Arrivals
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from astune.serving.batching import Places
     from astune.serving.questions import Asked
@@ -45,6 +47,7 @@ class Service:
             compute, self._computing, max_batch=settings.max_batch, max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue, metrics=self.metrics,
         )  # fmt: skip
+        self.arrivals = Arrivals()
         self.folder: AdaptersDir | None = None
         self.draining = False
         self._ready = self._begun = False
@@ -72,12 +75,32 @@ class Service:
             self._run(self.folder.watch())
         self._ready = True
 
+    @asynccontextmanager
+    async def places(self) -> AsyncIterator[Places]:
+        """A request's part of the queue, for the time of a block. Where slow uploads have all of it, one of them makes room.
+
+        Yields:
+            It.
+
+        Raises:
+            QueueFull: there is no place left.
+        """
+        with ExitStack() as stack:
+            while True:
+                try:
+                    mine = stack.enter_context(self.batcher.places())
+                    break
+                except QueueFull:
+                    if not await self.arrivals.end_slowest():
+                        raise
+            yield mine
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin what goes on until the service ends."""
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and task.exception():
-                say(f"a part of the service failed, and /health says so; start it again: {task.exception()!r}")
+                log(f"a part of the service failed, and /health says so; start it again: {task.exception()!r}")
 
         task = asyncio.create_task(work)
         task.add_done_callback(ended)
@@ -164,6 +187,8 @@ class Service:
             try:
                 return await self.classify(upload, asked, places)
             except Problem as problem:
+                if problem.status >= 500:  # the status of the whole answer does not say so
+                    log(f"a recording of a batch failed: {problem.status} {problem.message}")
                 return {"file": upload.name, **problem.body}
 
         async with asyncio.TaskGroup() as group:

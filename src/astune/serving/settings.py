@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from astune.environment import usable_cores
 from astune.errors import ConfigError
 from astune.names import Precision, Runtime
+from astune.printable import printable
 from astune.validated import Validated
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "watchfiles")
@@ -83,7 +84,13 @@ class ServeSettings(Validated):
         """
         if token is not None and len(token.get_secret_value()) < 8:
             raise ValueError("give at least 8 characters, such as those of `openssl rand -hex 16`")
+        if token is not None and (printable(token.get_secret_value()) != token.get_secret_value().strip()):
+            raise ValueError("clients cannot send it: it begins or ends with a space, or has control characters")
         return token
+
+    @classmethod
+    def _headline(cls) -> str:
+        return "the service"
 
     @property
     def max_upload_bytes(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from astune.data.formats import UNREADABLE, readable_suffixes
@@ -21,15 +22,22 @@ from astune.serving.problems import Problem
 from astune.serving.settings import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
+    from starlette.datastructures import FormData
     from starlette.types import Message
 
     from astune.serving.settings import ServeSettings
 
 _FIELDS = 1000  # of a form at most: one for each adapter and threshold
 _FIELD_BYTES = 64 * 1024
+_HEAD_BYTES = 16 * 1024  # of a part
+PATIENCE = 20.0  # seconds that bytes of a request or an answer may take on top of those at the least rate
+LEAST_RATE = 1024.0  # bytes a second that a client sends or reads at least
+_SLOW_AFTER, _SLOW = 2.0, 16 * 1024.0  # seconds, and bytes a second: below, an upload gives its place to a new request
+_FEW_FILES = {errno.EMFILE, errno.ENFILE}
 _LINGER = 10.0  # seconds that the rest of a refused body is thrown away for: clients read the answer only then
+_DIGITS = 30  # of a length that are looked at
 _CLOSE = {"Connection": "close"}
 _NAME_SHOWN = 255  # letters of a client's name for a file
 
@@ -52,40 +60,146 @@ class Form:
     fields: dict[str, list[str]]
 
 
+class Arrivals:
+    """Bodies that arrive and have a place in the queue. Where slow ones have taken all places, the slowest makes room for a new request."""
+
+    def __init__(self) -> None:
+        self._bodies: set[_Body] = set()
+
+    @contextmanager
+    def one(self, body: _Body) -> Iterator[None]:
+        """Count a body in, for the time of a block."""
+        self._bodies.add(body)
+        try:
+            yield
+        finally:
+            self._bodies.discard(body)
+            body.over.set()
+
+    async def end_slowest(self) -> bool:
+        """Give up the slowest body, if one is slow.
+
+        Returns:
+            Whether one was.
+        """
+        slow = [body for body in self._bodies if body.is_slow]
+        if not slow:
+            return False
+        slowest = min(slow, key=lambda body: body.rate)
+        slowest.give_up()
+        await slowest.over.wait()
+        return True
+
+
 @asynccontextmanager
-async def received(request: Request, settings: ServeSettings, max_files: int) -> AsyncIterator[Form]:
+async def received(
+    request: Request, settings: ServeSettings, max_files: int, arrivals: Arrivals | None = None
+) -> AsyncIterator[Form]:
     """Receive a form, for the time of a block; its files are gone behind it.
 
     Args:
         request: of a client.
         settings: with the limits.
         max_files: of the form.
+        arrivals: those with a place in the queue, which it joins until it has arrived.
 
     Yields:
         The form.
 
     Raises:
-        Problem: it is no form, too large, too slow, or its client went away.
+        Problem: it is no form, too large, too slow, its client went away, or there is no room for it.
     """
     body = _Body(request, settings)
+    with _room(), (arrivals or Arrivals()).one(body):
+        form = await _arrived(request, body, max_files)
+    try:
+        with _room():
+            folder = TemporaryDirectory(prefix="astune-")
+        with folder:
+            with _room():
+                kept = await _kept(form.multi_items(), Path(folder.name))
+            yield kept
+    finally:
+        await form.close()
+
+
+async def _arrived(request: Request, body: _Body, max_files: int) -> FormData:
     try:
         body.refuse_unread()
-        form = await Request(request.scope, body.receive).form(
-            max_files=max_files, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
-        )
+        stream = Request(request.scope, body.receive).stream()
+        parser = _Parser(request.headers, stream, max_files=max_files, max_fields=_FIELDS, max_part_size=_FIELD_BYTES)
+        form = await parser.parse()
+        parser.refuse_cut_off()
     except ClientDisconnect as gone:
         raise Problem(499, "the client went away") from gone
-    except HTTPException as fault:
+    except MultiPartException as fault:
         await body.linger()
-        raise Problem(400, f"the form cannot be read: {fault.detail}") from fault
+        raise Problem(400, f"the form cannot be read: {fault.message}") from fault
     except Problem:
         await body.linger()
         raise
+    return form
+
+
+class _Parser(MultiPartParser):
+    """Starlette's, which takes a form that is cut off for a whole one, and does not close its last file.
+
+    Its parts have heads of any size, where the parser below it is an old one.
+    """
+
+    _ended = False
+    _head = 0  # bytes of the part's head, so far
+
+    def on_part_begin(self) -> None:
+        self._head = 0
+        super().on_part_begin()
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._refuse_long_head(end - start)
+        super().on_header_field(data, start, end)
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._refuse_long_head(end - start)
+        super().on_header_value(data, start, end)
+
+    def _refuse_long_head(self, more: int) -> None:
+        self._head += more
+        if self._head > _HEAD_BYTES:
+            raise MultiPartException(f"the head of a part is larger than {_HEAD_BYTES:,} bytes")
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    def refuse_cut_off(self) -> None:
+        """Refuse a form without an end.
+
+        Raises:
+            MultiPartException: it has none.
+        """
+        if not self._ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("it is cut off, or has no parts")
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """What the system refuses while an upload is kept, as an answer.
+
+    Raises:
+        Problem: the disk is full, or too many files are open.
+    """
     try:
-        with TemporaryDirectory(prefix="astune-") as folder:
-            yield await _kept(form.multi_items(), Path(folder))
-    finally:
-        await form.close()
+        yield
+    except OSError as fault:
+        reason = fault.strerror or type(fault).__name__
+        if fault.errno in _FEW_FILES:
+            raise Problem(
+                503, f"the service is too busy to keep this upload ({reason})", {"Retry-After": "5"}
+            ) from fault
+        raise Problem(
+            507, f"the service cannot keep this upload ({reason}); its operator can free some disk"
+        ) from fault
 
 
 def refuse_fields(form: Form) -> None:
@@ -106,8 +220,44 @@ class _Body:
 
     def __init__(self, request: Request, settings: ServeSettings) -> None:
         self._request, self._settings = request, settings
-        self._bytes, self._ended = 0, False
-        self._deadline = asyncio.get_running_loop().time() + settings.upload_seconds
+        self._bytes, self._ended, self._given_up = 0, False, False
+        self._begun = asyncio.get_running_loop().time()
+        self._wait: asyncio.Timeout | None = None
+        self.over = asyncio.Event()
+        """Once it has arrived, or is refused."""
+
+    @property
+    def _seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._begun
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second, so far."""
+        return self._bytes / max(self._seconds, 1e-6)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it may be given up for another."""
+        return not self._given_up and self._seconds > _SLOW_AFTER and self.rate < _SLOW
+
+    def give_up(self) -> None:
+        """Wait for it no longer."""
+        self._given_up = True
+        if self._wait is not None:
+            self._wait.reschedule(self._begun)
+
+    async def _next(self, deadline: float) -> Message:
+        """The next part of it.
+
+        Raises:
+            TimeoutError: it does not come in time.
+        """
+        async with asyncio.timeout_at(self._begun if self._given_up else deadline) as self._wait:
+            message = await self._request.receive()
+        self._wait = None
+        self._ended = not message.get("more_body", False)
+        self._bytes += len(message.get("body", b""))
+        return message
 
     def refuse_unread(self) -> None:
         """Refuse a body that says that it is no form, or too large.
@@ -121,7 +271,7 @@ class _Body:
                 415, "send a form: multipart/form-data with a part named file, as `curl -F file=@recording.wav` does"
             )
         stated = headers.get("content-length", "")
-        if stated.isdigit() and int(stated) > self._settings.max_upload_bytes:
+        if stated.isascii() and stated.isdecimal() and int(stated[:_DIGITS]) > self._settings.max_upload_bytes:
             raise self._too_large()
 
     async def receive(self) -> Message:
@@ -133,15 +283,17 @@ class _Body:
         Raises:
             Problem: it is too large, or too slow.
         """
+        most = self._settings.upload_seconds
         try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._request.receive()
+            message = await self._next(self._begun + min(most, PATIENCE + self._bytes / LEAST_RATE))
         except TimeoutError:
             self._ended = True  # as far as we are concerned
-            seconds = self._settings.upload_seconds
-            raise Problem(408, f"the request did not arrive within {seconds:g} s", _CLOSE) from None
-        self._ended = not message.get("more_body", False)
-        self._bytes += len(message.get("body", b""))
+            fault = f"the request did not arrive within {self._seconds:.3g} s"
+            if self._given_up:
+                fault = "the request arrives slowly, and others need its place in the queue"
+            elif self._seconds < most:
+                fault += f"; send at least {LEAST_RATE:,.0f} bytes a second"
+            raise Problem(408, fault, _CLOSE) from None
         if self._bytes > self._settings.max_upload_bytes:
             raise self._too_large()
         return message
@@ -151,9 +303,9 @@ class _Body:
         if self._request.headers.get("expect", "").lower() == "100-continue" and not self._bytes:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER):
-                while not self._ended:
-                    self._ended = not (await self._request.receive()).get("more_body", False)
+            end = self._begun + self._seconds + _LINGER
+            while not self._ended:
+                await self._next(end)
 
     def _too_large(self) -> Problem:
         size = self._settings.max_upload_bytes / MIB

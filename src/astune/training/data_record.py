@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astune.csv_text import csv_text
 from astune.data.dataset import AudioDataset, Split
 from astune.data.digests import UNREADABLE, content_digests
 from astune.data.splits import SPLITS, SplitName
@@ -115,14 +115,12 @@ class DataRecord:
         Args:
             folder: of the run.
         """
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
         spans = any(clip.span for clip in self.clips.values())
-        rows.writerow((*_HEADER, *_SPANS) if spans else _HEADER)
+        rows: list[tuple[object, ...]] = [(*_HEADER, *_SPANS) if spans else _HEADER]
         for name, clip in self.clips.items():
             span = (clip.span or (None, None)) if spans else ()
-            rows.writerow((name, clip.label, clip.split, clip.content, *span))
-        write_text(folder / CLIPS, text.getvalue())
+            rows.append((name, clip.label, clip.split, clip.content, *span))
+        write_text(folder / CLIPS, csv_text(rows))
 
     @classmethod
     def read(cls, folder: Path, labels: Iterable[str]) -> DataRecord | None:

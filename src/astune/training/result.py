@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from astune.errors import DataError
-from astune.json_text import json_value
+from astune.json_record import RECORD, Count, Seconds, number_in, read_record
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, numbers_among, some
 from astune.tasks import SINGLE_LABEL, TASKS
@@ -20,11 +21,13 @@ RESULTS, METRICS = "results.json", "metrics.jsonl"
 class TrainResult(Summarised):
     """What a run gave; ``results.json`` in its folder."""
 
+    __pydantic_config__ = RECORD
+
     output_dir: str
     spec: str
-    trainable_parameters: int
+    trainable_parameters: Count
     """As the paper counts them."""
-    adapter_bytes: int
+    adapter_bytes: Count
     backbone_fingerprint: str
     """Of the weights adapted; see :func:`astune.backbone.backbone.fingerprint_of`."""
     labels: list[str]
@@ -33,21 +36,21 @@ class TrainResult(Summarised):
     config: dict[str, Any]
     compute_dtype: str
     device: str
-    best_epoch: int
+    best_epoch: Annotated[int, Field(ge=-1, le=2**53)]
     """From 0; the epoch whose weights are kept. -1 where they are those of the start: no epoch was better, or there was none."""
     scores: dict[str, dict[str, Any]]
     """By split: validation where there is one, test where there is one; :func:`astune.confusion.whole` reads the matrices."""
     history: list[dict[str, Any]]
-    skipped_clips: int
-    train_seconds: float
+    skipped_clips: Count
+    train_seconds: Seconds
     """Of the head start and the epochs alone."""
-    wall_seconds: float
+    wall_seconds: Seconds
     """Of everything since the command began or was resumed."""
-    peak_memory_mib: float
+    peak_memory_mib: Annotated[float, Field(ge=0, le=1e12)]
     versions: dict[str, str]
-    cached_layers: int = 0
+    cached_layers: Count = 0
     """Of the backbone, from the first; they ran once, and training took their output from a cache."""
-    frozen_seconds: float = 0.0
+    frozen_seconds: Seconds = 0.0
     """What that took, or finding it in the cache."""
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
@@ -61,6 +64,31 @@ class TrainResult(Summarised):
     """Whether it ended before the last of ``recipe["num_train_epochs"]``: ``history`` has the epochs that were trained."""
     head_start: dict[str, Any] | None = None
     """How the head got its first weights, see :class:`astune.training.head_start.HeadStart`, and their figures on validation clips."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a result.
+
+        Args:
+            text: as ``results.json`` has it.
+
+        Raises:
+            ValueError: it is not JSON, or something is not as every run writes it.
+        """
+        result = read_record(cls, text)
+        result.refuse_impossible()
+        return result
+
+    def refuse_impossible(self) -> None:
+        """Look whether a run can have given that.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        for number, entry in enumerate(self.history):
+            number_in(entry, "train_loss", f"history.{number}")
+        if self.stopped_early:
+            number_in(self.recipe, "num_train_epochs", "recipe", low=0)
 
     @property
     def kept(self) -> str:
@@ -117,12 +145,8 @@ def read_result(folder: Path) -> TrainResult:
         DataError: the file is missing or damaged.
     """
     try:
-        record = json_value((folder / RESULTS).read_text(encoding="utf-8"))
-        return TrainResult(**record)
+        return TrainResult.from_json((folder / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
-        reason = str(fault)
-    except TypeError:
-        keys = set(record) if isinstance(record, dict) else set()
-        unknown = sorted(keys - {one.name for one in fields(TrainResult)})
-        reason = f"astune {version('astune')} does not know {', '.join(unknown)}" if unknown else "it is not complete"
-    raise DataError(f"{folder / RESULTS} cannot be read: {reason}. Train again, into another output folder")
+        raise DataError(
+            f"{folder / RESULTS} cannot be read: {fault}. Train again, into another output folder"
+        ) from fault

@@ -129,7 +129,7 @@ def test_a_disk_that_fills_leaves_the_old_report(store: Store, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 1
     assert re.search(
-        rf"{re.escape(str(folder))}/\S+ cannot be written: File too large \(.* MB of its disk are free, and 0\.\d MB are wanted\); make",
+        rf"{re.escape(str(folder))}/\S+ cannot be written: File too large \(.* MB of its disk are free.*\); make",
         done.stderr,
     )
     assert "Traceback" not in done.stderr

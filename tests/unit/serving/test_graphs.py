@@ -42,6 +42,8 @@ def test_a_graph_beside_an_adapter_in_torch(tmp_path: Path, recordings: dict[str
                 {**one, "score": pytest.approx(one["score"], abs=1e-5)}
                 for one in alone.predict(path, top_k=None, threshold=alone.thresholds)
             ]
+        runtimes = {one["name"]: one["runtime"] for one in client.get("/v1/adapters").json()["adapters"]}
+        assert runtimes == {"birds": "torch", "noise": "onnx"}
         sent = client.put(
             "/v1/adapters/sent",
             files={"file": ("model.onnx", graph.read_bytes())},

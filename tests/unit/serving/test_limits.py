@@ -155,7 +155,7 @@ def test_decoding_is_bounded_in_time(adapter: Path, recordings: dict[str, Path])
 
 
 def test_a_connection_without_a_request_is_closed(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astune.serving.server._HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("astune.serving.connections._HEAD_SECONDS", 0.2)
     with running(adapters=(str(adapter),)) as client:
         for beginning in (b"", b"GET /health HTTP/1.1\r\nX: "):
             with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:

@@ -35,7 +35,7 @@ export function printable(text) {
   });
 }
 
-const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 const commas = (cells) => `${cells.map((cell) => quoted(String(cell))).join(",")}\n`;
 const tabs = (cells) => `${cells.map((cell) => printable(String(cell))).join("\t")}\n`;
 

@@ -1,0 +1,25 @@
+"""A command that is safe from kills and not from power cuts: it renames a file before its data are on the disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.faults.kills import Command, assert_old_or_new, contents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _write(folder: Path) -> None:
+    (folder / ".partial").write_bytes(b"new")
+    (folder / ".partial").replace(folder / "result")
+
+
+COMMAND = Command(
+    "tests.faults.unsynced",
+    prepare=lambda folder: (folder / "result").write_text("old"),
+    run=_write,
+    again=_write,
+    check=lambda folder: assert_old_or_new(folder, "result"),
+    result=contents,
+)
