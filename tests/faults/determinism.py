@@ -103,7 +103,12 @@ def outputs(
     if first is not None and (first / _PRECISION).exists():
         (folder / _PRECISION).parent.mkdir()
         shutil.copyfile(first / _PRECISION, folder / _PRECISION)
-    how = {"workers": variation.workers, "resumed": variation.resumed, "table": table, "cores": variation.cores}
+    how: dict[str, object] = {
+        "workers": variation.workers,
+        "resumed": variation.resumed,
+        "table": table,
+        "cores": variation.cores,
+    }
     how["reported"] = str((first or folder) / "store")
     environment = os.environ | {"ASTUNE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"} | variation.environment
     done = subprocess.run(
