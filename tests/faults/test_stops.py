@@ -25,7 +25,7 @@ def test_workers_end_with_the_process_that_computes_features(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", stops.SIGNALS)
-@pytest.mark.parametrize("name", ["compare", "embed", "predict", "reproduce", "train"])
+@pytest.mark.parametrize("name", stops.COMMANDS)
 def test_a_stopped_command_says_how_to_go_on(name: str, number: signal.Signals) -> None:
     found = stops.stopped(name, number, tries=1, seed=1)
     assert found.faults == []
