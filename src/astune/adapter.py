@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from astune.adapter_info import Labels, Line, TaskKey, Threshold, refuse_other_labels
+from astune.counting import trained_by
 from astune.errors import AdapterError, listing
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
@@ -159,13 +160,14 @@ class Adapter(Summarised):
         return task_named(self.config.task)
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:
-        """Refuse a backbone it was not trained on.
+        """Refuse a backbone it was not trained on, and tensors that do not fit it.
 
         Args:
             backbone: the candidate, fitted to a length.
 
         Raises:
-            AdapterError: other weights, another length or another position setting.
+            AdapterError: other weights, another length or another position setting; a tensor is missing, unknown, or of another shape.
+            ConfigError: the backbone lacks a layer that the method changes.
         """
         config, origin = self.config, backbone.origin
         self.refuse_other_weights(origin)
@@ -178,6 +180,9 @@ class Adapter(Summarised):
             raise AdapterError(
                 f"{self.name} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.max_length}"
             )
+        # With sizes alone, before a model has memory: an adapter may ask for more than its file has.
+        sizes = trained_by(self.method, len(self.labels), backbone.model.config).tensors
+        refuse_other_shapes(self.tensors, {name: tuple(one.shape) for name, one in sizes.items()}, config.spec)
 
     def refuse_other_weights(self, origin: Origin) -> None:
         """Refuse a backbone with other weights than those it was trained on, at whatever input length.

@@ -46,7 +46,9 @@ _LONGEST = 2_048  # frames that are put through the model: how long more of them
 
 def kept_folder() -> Path:
     """A folder for all inputs, which goes when this process does."""
-    folder = Path(tempfile.mkdtemp(dir=os.environ.get("ASTUNE_CACHE")))
+    parent = Path(os.environ.get("ASTUNE_CACHE", tempfile.gettempdir()))
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
