@@ -26,8 +26,8 @@ import numpy as np
 from astune.data.generated import write_generated
 
 LIMIT = 900.0  # seconds of a variation on a busy machine
-TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume"}
-"""Fields of records that may differ: how long it took, how much memory, and whether the run was stopped between."""
+TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume", "commit", "dirty"}
+"""Fields of records that may differ: how long it took, how much memory, whether the run was stopped between, and the state of the source."""
 _PREDICTED = "predictions.jsonl"  # has times of the recordings
 _PRECISION = "cache/processors.json"
 
@@ -43,7 +43,7 @@ class Variation:
         folder: name of the folder.
         umask: of the process.
         cores: that it may use.
-        workers: processes that predict, and runs side by side.
+        workers: processes that predict. Runs of a table side by side share the cores out, and other numbers of threads round differently.
         resumed: whether the training is cut off after two steps and goes on.
     """
 

@@ -34,7 +34,7 @@ def main() -> None:
             encoding="utf-8",
         )
         store = ("--store", folder / "store")
-        astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store, "--workers", how["workers"])
+        astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store)
         shutil.copytree(how["reported"], folder / "reported")
         astune("report", "same", "--store", folder / "reported")
 
