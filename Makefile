@@ -47,6 +47,7 @@ faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut 
 	$(BIN)/python -m tests.faults fuzz
 	$(BIN)/python -m tests.faults kills
 	$(BIN)/python -m tests.faults power
+	$(BIN)/python -m tests.faults injection
 	$(BIN)/python -m tests.faults soak
 
 soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat
