@@ -50,6 +50,7 @@ faults: $(DEV_READY)  ## hostile inputs for each reader, a kill, a power cut and
 	$(BIN)/python -m tests.faults full-disk
 	$(BIN)/python -m tests.faults stops
 	$(BIN)/python -m tests.faults determinism
+	$(BIN)/python -m tests.faults injection
 	$(BIN)/python -m tests.faults soak
 
 soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat

@@ -22,6 +22,7 @@ def main() -> int:
     fuzz.add_argument("--seconds", type=float, default=1_500, help="for each reader at most")
     fuzz.add_argument("--jobs", type=int, default=2, help="readers at a time")
     fuzz.add_argument("--case", help="one input alone, as audio:17, in this process, with its traceback")
+    verbs.add_parser("injection", help="text that is code in everything that is written")
     long = verbs.add_parser("soak", help="training and serving, with clients of all kinds")
     long.add_argument("--minutes", type=float, default=30)
     end = verbs.add_parser("stops", help="commands killed and told to stop at random moments")
@@ -46,6 +47,8 @@ def main() -> int:
         return _stops(chosen.kills, chosen.signals)
     if chosen.verb == "determinism":
         return _determinism()
+    if chosen.verb == "injection":
+        return _injection()
     if chosen.verb == "soak":
         return _soak(chosen.minutes)
     return _one(chosen.case) if chosen.case else _fuzz(chosen)
@@ -69,6 +72,21 @@ def _cut_short(chosen: argparse.Namespace) -> int:
         for what, changes in campaign.kinds().items():
             print(f"  {len(changes)} x {what} ({', '.join(map(str, changes[:5]))})", flush=True)
         found += len(campaign.faults)
+    return 1 if found else 0
+
+
+def _injection() -> int:
+    from tests.faults.injection import outputs  # with all that writes, so that other verbs begin sooner
+
+    found = 0
+    print("output texts otherwise")
+    for name, output in outputs.OUTPUTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = outputs.faults_of(name, Path(folder))
+        print(f"{name}: {len(output.given)} {len(wrong)}", flush=True)
+        for text, what in wrong.items():
+            print(f"  {text!a}: {what[:200]}")
+        found += len(wrong)
     return 1 if found else 0
 
 
