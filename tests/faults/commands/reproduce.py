@@ -23,7 +23,7 @@ def _prepare(folder: Path) -> None:
     table = {
         "title": "killed",
         "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
-        "settings": {"num_train_epochs": 2},
+        "settings": {"bf16": False, "num_train_epochs": 2},
         "rows": [{"name": "linear", "method": "linear"}, {"name": "lora", "method": "lora"}],
     }
     (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
