@@ -264,6 +264,7 @@ def test_a_checkpoint_with_other_tensors_is_damaged(
         ("progress.best", {}, r"astune [\d.]+ does not know progress.best"),
         ("identity", [], r"identity=\[\]: Input should be an object"),
         ("data.labels", 3, "data.labels are not text"),
+        ("data.digest", [], "data.digest is not text"),
     ],
 )
 def test_the_state_of_a_checkpoint_is_refused_by_its_field(

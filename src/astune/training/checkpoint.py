@@ -181,6 +181,8 @@ def _read_state(checkpoint: Path) -> _State:
     labels = state.data.get("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("data.labels are not text")
+    if not isinstance(state.data.get("digest"), str | None):
+        raise ValueError("data.digest is not text")
     return state
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -16,6 +15,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save
 
+from astune.data.store import cache_root
 from astune.training import checkpoint
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -46,7 +46,8 @@ class _Stop(StopAfter):
 @cache
 def _stopped() -> tuple[TrainConfig, Engine, Path]:
     """A run that was stopped: its configuration, its engine and its checkpoint."""
-    home = Path(tempfile.mkdtemp(dir=os.environ.get("ASTUNE_CACHE"), prefix="stopped-"))
+    cache_root().mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp(dir=cache_root(), prefix="stopped-"))
     for split, clips in (("train", 3), ("validation", 1), ("test", 1)):
         for label, pitch in (("low", 0.1), ("high", 0.5)):
             for clip in range(clips):
