@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test faults bench lint format settings lock licences lowest audit notebooks backbone clean
+.PHONY: help demo test slow-test faults soak bench lint format settings lock licences lowest audit notebooks backbone clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -43,10 +43,18 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
 
-faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut at each change of a file: hours; then docs/reliability.md
+faults: $(DEV_READY)  ## hostile inputs for each reader, a kill, a power cut and a full disk at each change of a file, stops, equal bytes: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz
 	$(BIN)/python -m tests.faults kills
 	$(BIN)/python -m tests.faults power
+	$(BIN)/python -m tests.faults full-disk
+	$(BIN)/python -m tests.faults stops
+	$(BIN)/python -m tests.faults determinism
+	$(BIN)/python -m tests.faults injection
+	$(BIN)/python -m tests.faults soak
+
+soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat
+	$(BIN)/python -m tests.faults soak
 
 bench: $(DEV_READY)  ## what we claim about speed, peers in the same run: an hour on one core, then docs/performance.md
 	$(BIN)/python -m benchmarks

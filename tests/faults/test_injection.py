@@ -15,7 +15,7 @@ from astune.console import option_words, shell_word
 from astune.data.labels import label_faults
 from astune.printable import printable
 from tests.faults.injection import outputs
-from tests.faults.injection.parsers import same_typeset, typeset, words_of
+from tests.faults.injection.parsers import times_typeset, typeset, words_of
 from tests.faults.injection.payloads import CONTROLS, NAMES, TEXTS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_latex_typesets_the_text_and_runs_nothing(tmp_path: Path) -> None:
     shown = [text.replace("∕", "/") for text in texts]
     pages = typeset(map(outputs.latex_of, shown), tmp_path)
     assert [text for text, page in zip(shown, pages, strict=False) if page.count(outputs.LATEX_END) != 1] == []
-    assert [text for text, page in zip(shown, pages, strict=False) if not same_typeset(printable(text), page)] == []
+    assert [text for text, page in zip(shown, pages, strict=False) if times_typeset(printable(text), page) < 5] == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -89,21 +89,23 @@ _ONE_PLACE = {
         "data/rows.py",  # a list in a cell, read by us; a value in an error, which is cut and printed
         "sharing.py",  # bytes that are searched for, and not written
         "inference/ray_workers.py",  # sent to a worker
+        "serving/connections.py",  # an answer to what is no HTTP, whose sentence is our own
+        "backbone/backbone.py", "features/cache.py", "inference/loaded_adapter.py",  # hashed
     },
     "yaml.dump": {"card_front.py"},
     "yaml.safe_dump": set(),
     "jinja2.Environment": {"reporting/tables.py", "summary.py"},
     "jinja2.Template": set(),
     "rich.console.Console": {"console.py"},
-    "rich.table.Table": {"console.py"},
+    "rich.table.Table": set(),
     "rich.markdown.Markdown": set(),
     "print": set(),
     "sys.stdout.write": {"console.py"},
-    "sys.stderr.write": set(),
+    "sys.stderr.write": {"serving/log.py"},  # which escapes each line
     "logging.warning": set(),
     "shlex.quote": set(),
     "shlex.join": set(),
-    "matplotlib.figure.Figure": {"plain_figure.py"},
+    "matplotlib.figure.Figure": set(),
     "matplotlib.pyplot.figure": set(),
     "html.escape": set(),
 }  # fmt: skip

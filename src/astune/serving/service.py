@@ -187,6 +187,8 @@ class Service:
             try:
                 return await self.classify(upload, asked, places)
             except Problem as problem:
+                if problem.status >= 500:  # the status of the whole answer does not say so
+                    log(f"a recording of a batch failed: {problem.status} {problem.message}")
                 return {"file": upload.name, **problem.body}
 
         async with asyncio.TaskGroup() as group:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _FIELDS = 1000  # of a form at most: one for each adapter and threshold
 _FIELD_BYTES = 64 * 1024
+_HEAD_BYTES = 16 * 1024  # of a part
 PATIENCE = 20.0  # seconds that bytes of a request or an answer may take on top of those at the least rate
 LEAST_RATE = 1024.0  # bytes a second that a client sends or reads at least
 _SLOW_AFTER, _SLOW = 2.0, 16 * 1024.0  # seconds, and bytes a second: below, an upload gives its place to a new request
@@ -141,9 +142,30 @@ async def _arrived(request: Request, body: _Body, max_files: int) -> FormData:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, which takes a form that is cut off for a whole one, and does not close its last file."""
+    """Starlette's, which takes a form that is cut off for a whole one, and does not close its last file.
+
+    Its parts have heads of any size, where the parser below it is an old one.
+    """
 
     _ended = False
+    _head = 0  # bytes of the part's head, so far
+
+    def on_part_begin(self) -> None:
+        self._head = 0
+        super().on_part_begin()
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._refuse_long_head(end - start)
+        super().on_header_field(data, start, end)
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._refuse_long_head(end - start)
+        super().on_header_value(data, start, end)
+
+    def _refuse_long_head(self, more: int) -> None:
+        self._head += more
+        if self._head > _HEAD_BYTES:
+            raise MultiPartException(f"the head of a part is larger than {_HEAD_BYTES:,} bytes")
 
     def on_end(self) -> None:
         self._ended = True
@@ -221,7 +243,7 @@ class _Body:
     def give_up(self) -> None:
         """Wait for it no longer."""
         self._given_up = True
-        if self._wait is not None:
+        if self._wait is not None and not self._wait.expired():
             self._wait.reschedule(self._begun)
 
     async def _next(self, deadline: float) -> Message:
@@ -230,9 +252,11 @@ class _Body:
         Raises:
             TimeoutError: it does not come in time.
         """
-        async with asyncio.timeout_at(self._begun if self._given_up else deadline) as self._wait:
-            message = await self._request.receive()
-        self._wait = None
+        try:
+            async with asyncio.timeout_at(self._begun if self._given_up else deadline) as self._wait:
+                message = await self._request.receive()
+        finally:
+            self._wait = None
         self._ended = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         return message

@@ -123,7 +123,7 @@ def typeset(bodies: Iterable[str], folder: Path) -> list[str]:
     """Texts of LaTeX documents' pages, without spaces and underscores. LaTeX may run nothing, and read nothing but its own files."""
     pages = "\n\\clearpage\n".join(bodies)
     # as little as the tables say they need
-    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\pagestyle{empty}\n\\paperwidth=400cm\\textwidth=390cm\\hoffset=-1in\n"
+    head = "\\documentclass{article}\\usepackage{booktabs}\\pagestyle{empty}\\pdfpagewidth=400cm\\textwidth=390cm\\columnwidth=390cm\n"
     (folder / "page.tex").write_text(f"{head}\\begin{{document}}\n{pages}\n\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode", "-recorder", "page.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
@@ -138,9 +138,9 @@ def typeset(bodies: Iterable[str], folder: Path) -> list[str]:
     return [_without_marks(page) for page in done.stdout.split("\f")]
 
 
-def same_typeset(text: str, page: str) -> bool:
-    """Whether a page of :func:`typeset` holds a text."""
-    return _without_marks(text) in page
+def times_typeset(text: str, page: str) -> int:
+    """How often a page of :func:`typeset` holds a text."""
+    return page.count(_without_marks(text))
 
 
 def words_of(shell: str, words: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ TEXTS = (
     # Markdown
     "[a](http://evil.example)", "![a](http://evil.example/x.png)", "<http://evil.example>", "http://evil.example/x", "www.evil.example",
     "[a]: http://evil.example", "a|b|c", "\\|", "`code`", "```", "``a`", "# heading #", "## ##", "- list", "+ list", "1. list", "1) list",
-    "> quote", "---", "===", "***", "_a_ __b__ *c* **d**", "~~e~~", "[ ] task", "[a][b]", "\\", "a\\|b", "snake_case_name", "e\\",
+    "> quote", "---", "===", "***", "_a_ __b__ *c* **d**", "~~e~~", "[ ] task", "[a][b]", "\\", "x\\|y", "snake_case_name", "e\\",
     # rich
     "[red]a[/red]", "[link=http://evil.example]a[/link]", "[/]", "[bold", ":dog:", "@here", "#1",
     # spreadsheets and CSV
@@ -30,7 +30,7 @@ TEXTS = (
     "$(touch hacked)", "`touch hacked`", "; touch hacked", "a && touch hacked", "a{b,c}d", "~/x", "=ls", "^[a-z]+", "!!", "it's", "$HOME",
     "*", "?", "a b", "-rf", "--help", "\\'",
     # letters of everybody
-    "狗", "🐶", "é", "naïve café", "a–b", "a\u00a0b",
+    "狗", "🐶", "é", "naïve café", "a–b", "é\u00a0x",
 )  # fmt: skip
 
 CONTROLS = (

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from astune.serving.server import Server
     from tests.faults.sockets import Part
 
-_TOKEN = "a token of some length"  # noqa: S105 - of this test
-_HIDDEN = "hidden-place"  # in the path of everything that the service has
+TOKEN = "a token of some length"  # noqa: S105 - of this test
+HIDDEN = "hidden-place"  # in the path of everything that the service has
 _SECONDS = 0.1  # that a head, a body and the rest of a refused one may take: what never ends is given up then
 _FIELDS = {
     "adapter": "birds", "top_k": "3", "pool": "mean", "window": "0.5", "hop": "0.25", "threshold": "0.5", "events": "true", "low": "0.3",
@@ -103,8 +103,24 @@ class _Running:
     server: Server
     address: tuple[str, int]
     temporary: Path
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What sound requests are made of."""
+
+    folder: Path
     adapter: Path
-    recordings: dict[str, bytes]
+    recordings: tuple[bytes, ...]
+
+
+@cache
+def samples() -> Samples:
+    """An adapter and recordings, in a folder that no answer may name."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{HIDDEN}-"))
+    adapter = write_adapter(folder / "birds", "birds")
+    recordings = write_recordings(folder / "recordings").values()
+    return Samples(folder, adapter, tuple(path.read_bytes() for path in recordings))
 
 
 def make(folder: Path, random: Random) -> Sent:
@@ -130,7 +146,7 @@ def _in_pieces(sent: bytes, random: Random) -> list[bytes]:
 
 def _sound(random: Random) -> bytes:
     """A recording."""
-    return random.choice([*_running().recordings.values()])
+    return random.choice(samples().recordings)
 
 
 def _parts(random: Random) -> list[Part]:
@@ -201,7 +217,7 @@ def _of_sounds(random: Random) -> bytes:
 
 def _of_adapters(random: Random) -> bytes:
     """Adapters put and deleted, by who may and who may not."""
-    token = random.choice([_TOKEN, _TOKEN, _TOKEN, _TOKEN[:-1], "\u00e4" * 20, ""])
+    token = random.choice([TOKEN, TOKEN, TOKEN, TOKEN[:-1], "\u00e4" * 20, ""])
     headers = [("Authorization", f"Bearer {token}")] * random.choice([1, 1, 1, 2])
     name = random.choice(
         ["songs", "songs", "birds", "..", ".x", "a%00", "%2e%2e%2fx", "x" * 200, "a.onnx", "%ff", "%0a"]
@@ -209,7 +225,7 @@ def _of_adapters(random: Random) -> bytes:
     target = f"/v1/adapters/{name}"
     if random.random() < 0.2:
         return request("DELETE", target, headers=headers)
-    content = {path.name: path.read_bytes() for path in _running().adapter.iterdir()}
+    content = {path.name: path.read_bytes() for path in samples().adapter.iterdir()}
     config = json.loads(content["adapter_config.json"])
     match random.randrange(4):
         case 0:
@@ -256,7 +272,7 @@ def read(sent: Sent) -> None:
         found = exchange(running.address, sent.pieces, head=sent.head)
         _settled(running)
     for one in found:
-        one.refuse_unsound([_HIDDEN.encode(), _TOKEN.encode()], head=sent.head)
+        one.refuse_unsound([HIDDEN.encode(), TOKEN.encode()], head=sent.head)
     lines = log.getvalue().splitlines()
     told = [_LINE.fullmatch(line) for line in lines if " adapter " not in line[:40]]
     forged = [line for line, match in zip(lines, told, strict=False) if not match]
@@ -289,14 +305,12 @@ def _running() -> _Running:
     from astune.serving import ServeSettings, connections, server, uploads
 
     connections._HEAD_SECONDS = uploads._LINGER = _SECONDS
-    root = Path(tempfile.mkdtemp(prefix=f"{_HIDDEN}-"))
-    adapter = write_adapter(root / "birds", "birds")
-    recordings = {path.name: path.read_bytes() for path in write_recordings(root / "recordings").values()}
+    root = samples().folder
     for folder in ("watched", "temporary"):
         (root / folder).mkdir()
     tempfile.tempdir = str(root / "temporary")
     settings = ServeSettings(
-        adapters=(str(adapter),), adapters_dir=root / "watched", token=SecretStr(_TOKEN), port=0, device="cpu", max_wait_ms=0,
+        adapters=(str(samples().adapter),), adapters_dir=root / "watched", token=SecretStr(TOKEN), port=0, device="cpu", max_wait_ms=0,
         max_upload_mb=4, max_files=8, upload_seconds=_SECONDS,
     )  # fmt: skip
     serving = server.Server(settings)
@@ -304,12 +318,12 @@ def _running() -> _Running:
     Thread(target=serving.run, args=(lambda _: ready.set(),), daemon=True).start()
     assert ready.wait(120)
     host, _, port = serving.address.removeprefix("http://").partition(":")
-    return _Running(serving, (host, int(port)), root / "temporary", adapter, recordings)
+    return _Running(serving, (host, int(port)), root / "temporary")
 
 
 def warm_up(folder: Path) -> None:
     running = _running()
-    for content in running.recordings.values():
+    for content in samples().recordings:
         parts: list[Part] = [
             ("file", "a.wav", content),
             *((name, None, value.encode()) for name, value in _FIELDS.items()),

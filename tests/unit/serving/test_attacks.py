@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import select
@@ -12,9 +13,14 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
 
 from astune.errors import AdapterError, ConfigError
 from astune.serving import ServeSettings, loading, log, uploads
+from astune.serving.problems import Problem
 from astune.serving.service import Service
 from tests.faults.sockets import PATIENCE, Answer, answers, exchange, form, request
 from tests.serving_parts import Client, running, until
@@ -90,6 +96,41 @@ def test_a_form_that_is_cut_off_is_refused_and_leaves_no_file_open(
         (answer,) = exchange(address(client), [request("POST", "/v1/classify", body)])
     assert (answer.status, answer.message) == (400, "the form cannot be read: it is cut off, or has no parts")
     assert [file.closed for file in opened] == [True]
+
+
+@pytest.mark.parametrize("head", [b"X: " + b"y" * 2_000_000, b"X: y\r\n" * 200_000, b"X" * 2_000_000])
+def test_parts_with_endless_heads_are_refused(head: bytes, adapter: Path, recordings: dict[str, Path]) -> None:
+    body = form([("file", "a.wav", b"")]).replace(b"\r\n\r\n", b"\r\n" + head + b"\r\n\r\n", 1)
+    with running(adapters=(str(adapter),)) as client:
+        (answer,) = exchange(address(client), [request("POST", "/v1/classify", body)])
+        assert answer.status == 400
+        assert answer.message.startswith("the form cannot be read: ")
+        client.classify(recordings["short.wav"])
+
+
+def test_the_head_of_a_part_is_bounded_whatever_parses_it() -> None:
+    parser = uploads._Parser(Headers(), None)  # type: ignore[arg-type] # its callbacks are called here
+    for _ in range(3):
+        parser.on_part_begin()
+        for _ in range(80):
+            parser.on_header_value(b"x" * 200, 0, 200)
+    with pytest.raises(MultiPartException, match="larger than 16,384 bytes"):
+        parser.on_header_field(b"x" * 1_000, 0, 1_000)
+
+
+def test_ordinary_clients_are_answered_while_hundreds_are_connected_and_a_hundred_ask(
+    adapter: Path, recordings: dict[str, Path]
+) -> None:
+    with running(adapters=(str(adapter),)) as client:
+        client.classify(recordings["short.wav"])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with ExitStack() as stack:
+            many = [stack.enter_context(closing(connected(client))) for _ in range(500)]
+            for one in many[::5]:
+                one.sendall(request("GET", "/health"))
+            client.classify(recordings["long.wav"])
+            assert [answer_on(one).status for one in many[::5]] == [200] * 100
+        until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
 
 
 def test_requests_for_another_protocol_are_answered_in_this_one(
@@ -271,3 +312,24 @@ def test_adapters_that_hear_too_much_are_refused_before_they_are_loaded(
     monkeypatch.setattr(loading, "PredictorEngine", load)
     with pytest.raises(AdapterError, match=r"max_input_seconds=0\.3 allows no more"):
         loading.Loader(ServeSettings(max_input_seconds=0.3), None)._load("birds", str(adapter))  # type: ignore[arg-type]
+
+
+def test_a_slow_upload_whose_time_is_just_over_can_be_given_up() -> None:
+    async def forever() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def give_up_twice() -> None:
+        scope: dict[str, Any] = {"type": "http", "headers": []}
+        body = uploads._Body(Request(scope, forever), ServeSettings())
+        receiving = asyncio.create_task(body.receive())
+        await asyncio.sleep(0)
+        body.give_up()
+        await asyncio.sleep(0)  # its time is over, and it does not know yet
+        body.give_up()
+        with pytest.raises(Problem) as refused:
+            await receiving
+        assert refused.value.status == 408
+        body.give_up()
+
+    asyncio.run(give_up_twice())
