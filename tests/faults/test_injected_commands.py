@@ -189,6 +189,7 @@ def test_predict_into_a_folder(kind: str, world: World, tmp_path: Path) -> None:
     assert labels == {*TEXTS} or kind in {"csv", "jsonl"}  # those two quote, and are parsed by other tests
 
 
+@pytest.mark.slow
 def test_review_embed_and_export(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     reviewed = command(
@@ -317,6 +318,7 @@ def test_every_command_is_tried() -> None:
     assert [*PATHS] == [*VERBS]
 
 
+@pytest.mark.slow
 def test_results_of_an_experiment(world: World, tmp_path: Path) -> None:
     content: dict[str, Any] = yaml.safe_load(world.table.read_text(encoding="utf-8"))
     content["rows"], content["datasets"] = content["rows"][:2], content["datasets"][:1]

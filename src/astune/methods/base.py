@@ -29,8 +29,12 @@ NORMAL_STD = 0.02
 NOMINAL_LAYERS = 12  # of AST-base, over which a sum is checked before any backbone is known
 
 
+# Digits of other scripts are digits to Python too. No backbone has 10,000 layers.
+_SPANS = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(\|[0-9]{1,4}(-[0-9]{1,4})?)*")
+
+
 def _layer_indices(value: str) -> str:
-    if value != "all" and not re.fullmatch(r"\d{1,4}(-\d{1,4})?(\|\d{1,4}(-\d{1,4})?)*", value):
+    if value != "all" and not _SPANS.fullmatch(value):
         raise ValueError("use 'all', or 0-based indices and ranges joined by '|', such as 0-2|9")
     return value
 

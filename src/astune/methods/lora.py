@@ -69,7 +69,7 @@ class LoRA(Method):
 
     reduction_rate: ReductionRate = Field(128, description="RR; the rank is r = max(1, round(d / RR))")
     targets: Annotated[str, AfterValidator(_targets)] = Field("qv", description="projections updated, letters of qkvo")
-    alpha: float = Field(8.0, gt=0, allow_inf_nan=False, description="the scale is s = alpha / RR")
+    alpha: float = Field(8.0, gt=0, le=1e6, allow_inf_nan=False, description="the scale is s = alpha / RR")
     init: Init = Field("identity", description="start")
     layers: Layers = Field("all", description="layers adapted, 0-based")
 
