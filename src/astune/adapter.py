@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from astune.adapter_info import Labels, Line, TaskKey, Threshold, refuse_other_labels
+from astune.adapter_rules import Labels, Line, TaskKey, Threshold, refuse_other_labels
 from astune.counting import trained_by
 from astune.errors import AdapterError, listing
 from astune.features.log_mel import FrontEnd

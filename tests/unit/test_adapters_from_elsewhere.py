@@ -108,11 +108,11 @@ def test_damaged_json_is_refused_with_and_without_torch(folder: Path, content: b
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ({"family": "dpt", "tokens": 10**12}, "tokens=1000000000000: Input should be less than or equal to 100000"),
-        ({"family": "dpt", "tokens": 100_000}, r"prompts\.tokens has the shape \(3, 24\), not \(100000, 24\)"),
-        ({"family": "prefix", "tokens": 100_000}, "is missing"),
-        ({"family": "lora", "reduction_rate": 1e-300}, "reduction_rate=1e-300: give at least 0.01"),
-        ({"family": "lora", "reduction_rate": 0.01}, "is missing"),
+        ({"family": "dpt", "tokens": 10**12}, "tokens=1000000000000: Input should be less than or equal to 10000"),
+        ({"family": "dpt", "tokens": 10_000}, r"prompts\.tokens has the shape \(3, 24\), not \(10000, 24\)"),
+        ({"family": "prefix", "tokens": 10_000}, "is missing"),
+        ({"family": "lora", "reduction_rate": 1e-300}, "reduction_rate=1e-300: it gives a rank of more than 16 times"),
+        ({"family": "lora", "reduction_rate": 0.0625}, "is missing"),
         ({"family": "lora", "layers": "0-9999"}, "layers=0-9999: the backbone has 2 layers"),
         ({"family": "lora", "layers": "0-99999999999"}, "layers=0-99999999999: use 'all'"),
         ({"family": "lora", "layers": 7}, "layers=7"),
@@ -212,9 +212,9 @@ def test_adapters_and_their_description_have_one_set_of_rules() -> None:
 
 def test_sizes_of_methods_and_front_ends_are_bounded_from_python_too() -> None:
     specs = (
-        "dpt:tokens=100001",
+        "dpt:tokens=10001",
         "spt:tokens=0",
-        "prefix:tokens=100002",
+        "prefix:tokens=10002",
         "lora:reduction_rate=0.001",
         "conformer:reduction_rate=1e-9",
     )

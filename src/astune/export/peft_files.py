@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from astune.adapter_file import refuse_unsound
-from astune.adapter_info import Labels, Line, TaskKey
+from astune.adapter_rules import Labels, Line, TaskKey
 from astune.errors import AdapterError, listing, shortened
 from astune.json_text import read_object
 from astune.names import LONGEST_INPUT, Pooling
