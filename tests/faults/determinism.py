@@ -27,7 +27,7 @@ from astune.data.generated import write_generated
 
 LIMIT = 900.0  # seconds of a variation on a busy machine
 TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume", "commit", "dirty"}
-"""Fields of records that may differ: how long it took, how much memory, whether the run was stopped between, and the state of the source."""
+"""Fields of records that may differ: time and memory it took, whether the run was stopped between, and the state of the source."""
 _PREDICTED = "predictions.jsonl"  # has times of the recordings
 _PRECISION = "cache/processors.json"
 
