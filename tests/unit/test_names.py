@@ -172,7 +172,7 @@ def test_a_hundred_thousand_labels_are_one_pass() -> None:
 def test_labels_of_an_adapter_from_elsewhere_are_checked(labels: list[object], trained: Path, tmp_path: Path) -> None:
     record = json.loads((trained / "adapter_config.json").read_text(encoding="utf-8"))
     (tmp_path / "adapter_config.json").write_text(json.dumps({**record, "labels": labels}))
-    with pytest.raises(AdapterError, match="is no adapter configuration of astune's: labels") as refused:
+    with pytest.raises(AdapterError, match=r"adapter's configuration: (labels|'.*half of a character)") as refused:
         read_config(tmp_path / "adapter_config.json")
     assert printable(refused.value) == str(refused.value)
 
