@@ -197,7 +197,7 @@ def _product_gains() -> bool:
             known = _known_gains(file)
             if name not in known:
                 known[name] = _product_takes_less_time()
-                write_text(file, json.dumps(known, indent=1))
+                write_text(file, json_text(known, indent=1))
             return known[name]
     except (OSError, OutputError):  # nothing can be remembered
         return _product_takes_less_time()

@@ -127,7 +127,11 @@ def write_folder(
 
 
 def _move(folder: Path) -> None:
-    """Give everything its name; the table is the mark of a review, so it comes last. Where the system refuses, nothing has its name."""
+    """Give everything its name; the table is the mark of a review, so it comes last.
+
+    Raises:
+        OutputError: the system refused, and nothing has its name.
+    """
     sync_tree(folder / _PARTIAL)
     names = [name for name in (CLIPS, SETTINGS, TABLE) if (folder / _PARTIAL / name).exists()]
     try:
