@@ -6,7 +6,6 @@ overridden by an option of ``astune train``: ``--bf16``, ``--store-bf16``, ``--a
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from astune.data.store import cache_root
 from astune.errors import OutputError
 from astune.files import make_folder, write_text
-from astune.json_text import json_value
+from astune.json_text import json_text, json_value
 from astune.shared_change import shared_change
 
 if TYPE_CHECKING:
