@@ -6,7 +6,6 @@ overridden by an option of ``astune train``: ``--bf16``, ``--store-bf16``, ``--a
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from astune.data.store import cache_root
 from astune.errors import OutputError
 from astune.files import make_folder, write_text
-from astune.json_text import json_value
+from astune.json_text import json_text, json_value
 from astune.shared_change import shared_change
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ def _product_gains() -> bool:
             known = _known_gains(file)
             if name not in known:
                 known[name] = _product_takes_less_time()
-                write_text(file, json.dumps(known, indent=1))
+                write_text(file, json_text(known, indent=1))
             return known[name]
     except (OSError, OutputError):  # nothing can be remembered
         return _product_takes_less_time()
