@@ -163,3 +163,29 @@ def test_a_sum_is_checked_again_on_the_backbone_itself() -> None:
     both = Sum(parts=(LoRA(layers="1"), LoRA(layers="1")))
     with pytest.raises(ConfigError, match="take the same place"):
         AudioClassifier(load_backbone("random:tiny", 64), both, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("lora:layers=\u0663", "use 'all', or 0-based indices"),  # a digit to Python
+        ("lora:layers=0-999999999", "use 'all', or 0-based indices"),
+        (f"lora:layers={'1' * 5_000}", "use 'all', or 0-based indices"),
+        ("lora:reduction_rate=1e-320", "more than 16 times the backbone's width; give 0.0625 or more"),
+        ("bottleneck:reduction_rate=0.06", "give 0.0625 or more"),
+        ("lora:alpha=1e308", "less than or equal to 1000000"),
+        ("dpt:tokens=10001", "less than or equal to 10000"),
+        ("prefix:tokens=99999999998", "less than or equal to 10000"),
+        ("+".join(["bitfit"] * 3_000), "a sum has at most 50 methods"),
+    ],
+)
+def test_sizes_that_no_backbone_has_are_refused(spec: str, sentence: str) -> None:
+    assert sentence in faults_of(spec)
+
+
+@pytest.mark.parametrize(
+    "record", [None, 3, "lora", {"family": "lora"}, [3], ["lora"], [[]], [{"family": "lora"}] * 51]
+)
+def test_a_record_that_lists_no_methods_is_refused(record: object) -> None:
+    with pytest.raises(ConfigError, match=r"method record: it (is not a list of methods|has 51 methods)"):
+        method_from_record(record)  # type: ignore[arg-type]

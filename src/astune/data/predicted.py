@@ -38,12 +38,39 @@ def predicted(folder: Path) -> Predicted | None:
     Returns:
         What it says; None where there is none, or a file of that name which is something else.
     """
+    if not (folder / RECORD).is_file():
+        return None
     try:
         whole, _, _ = (folder / RECORD).read_text(encoding="utf-8").rpartition("\n")  # a last line may be cut
-        first, *lines = [json_value(line, strict=False) for line in whole.splitlines()]
-        last: dict[str, Any] = {line["file"]: line for line in lines}
-        kind = first["settings"]["format"]
-        done = {str(line["table"]): Path(name) for name, line in last.items() if STATE in line}
-    except (OSError, ValueError, KeyError, TypeError):
+        settings, lines = record_lines(whole)
+    except (OSError, ValueError):
         return None
-    return Predicted(str(kind), done, tuple(name for name, line in last.items() if STATE not in line))
+    last = {line["file"]: line for line in lines}
+    done = {line["table"]: Path(name) for name, line in last.items() if STATE in line}
+    return Predicted(str(settings.get("format")), done, tuple(name for name, line in last.items() if STATE not in line))
+
+
+def record_lines(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a record says.
+
+    Args:
+        text: whole lines.
+
+    Returns:
+        The settings of the command, and the lines of the recordings: each with ``file``, and ``table`` below the folder.
+
+    Raises:
+        ValueError: it is not what ``astune predict`` writes.
+    """
+    first, *lines = [json_value(line, strict=False) for line in text.splitlines()] or [None]
+    if not (isinstance(first, dict) and isinstance(first.get("settings"), dict) and all(map(_is_of_a_table, lines))):
+        raise ValueError("it is not what astune predict writes")
+    return first["settings"], lines
+
+
+def _is_of_a_table(line: object) -> bool:
+    if not isinstance(line, dict):
+        return False
+    file, table, state = line.get("file"), line.get("table"), line.get(STATE, [])
+    inside = isinstance(table, str) and not Path(table).is_absolute() and ".." not in Path(table).parts
+    return isinstance(file, str) and inside and isinstance(state, list) and all(type(one) is int for one in state)

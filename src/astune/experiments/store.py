@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from astune.console import shell_word
 from astune.errors import DataError, unknown, written
 from astune.experiments.records import RunRecord, SavedPlan
-from astune.files import save_tensors, write_text
+from astune.files import read_text, save_tensors, write_text
+from astune.json_text import LONGEST
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Store:
             state = _state(path)
             if key in self._known and self._known[key][0] == state:
                 return self._known[key][1]
-            record = RunRecord.from_json(path.read_text(encoding="utf-8"))
+            record = RunRecord.from_json(read_text(path, LONGEST))
         except (OSError, ValueError) as fault:
             raise DataError(f"{path} cannot be read: {_reason(fault)}") from fault
         if record.key != key:
@@ -172,7 +173,7 @@ class Store:
                 f"{hint}; run `astune reproduce {shell_word(name)} --store {shell_word(self.folder)}` first"
             )
         try:
-            plan = SavedPlan.from_json(path.read_text(encoding="utf-8"))
+            plan = SavedPlan.from_json(read_text(path, LONGEST))
         except (OSError, ValueError) as fault:
             raise DataError(f"{path} cannot be read: {_reason(fault)}") from fault
         if plan.name != name:  # which names the files of its report

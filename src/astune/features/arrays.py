@@ -23,6 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from astune.errors import DataError, written
 from astune.files import leftovers, make_folder, remove_folder, replacing_folder
+from astune.json_text import json_value
 
 ARRAY, INDEX = "features.npy", "index.json"
 
@@ -30,6 +31,7 @@ Rows = Callable[[NDArray[Any]], None]
 """Appends rows to an array that is being written."""
 
 _Index = TypeVar("_Index")
+_Entry = TypeVar("_Entry")
 
 
 def stored_array(
@@ -71,6 +73,28 @@ def stored_array(
     return found
 
 
+def by_row(entries: object, rows: int, kind: type[_Entry]) -> dict[int, _Entry]:
+    """What an index says of some of the rows.
+
+    Args:
+        entries: of the index.
+        rows: how many there are.
+        kind: of an entry.
+
+    Returns:
+        Entries by row.
+
+    Raises:
+        ValueError: a row is not among them, or an entry is something else.
+    """
+    if not isinstance(entries, dict):
+        raise ValueError("no mapping of rows")
+    known = {str(row): row for row in range(rows)} if entries else {}
+    if not all(row in known and isinstance(entry, kind) for row, entry in entries.items()):
+        raise ValueError("other rows")
+    return {known[row]: entry for row, entry in entries.items()}
+
+
 def _header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
     text = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
@@ -84,7 +108,7 @@ def _open(
     header = _header(shape, dtype)
     size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
     try:
-        index = read_index(json.loads((folder / INDEX).read_text()))
+        index = read_index(json_value((folder / INDEX).read_text(), strict=False))
         with (folder / ARRAY).open("rb") as file:
             if file.read(len(header)) != header or file.seek(0, os.SEEK_END) != size:
                 return None

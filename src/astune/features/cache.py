@@ -30,7 +30,7 @@ from astune.data.heard import heard_notices
 from astune.data.store import cache_root
 from astune.environment import usable_cores
 from astune.errors import AudioError, DataError
-from astune.features.arrays import Rows, stored_array
+from astune.features.arrays import Rows, by_row, stored_array
 from astune.plurals import number_of
 from astune.validated import checked
 
@@ -244,14 +244,13 @@ class _Known:
             ValueError: it is of another list of clips, or clips could not be read then that may be readable now.
         """
         seconds = [float(length) for length in index["seconds"]]
-        if len(seconds) != clips:
-            raise ValueError("another number of clips")
+        if len(seconds) != clips or not all(0 <= length < math.inf for length in seconds):
+            raise ValueError("another number of clips, or lengths that are none")
         if index["broken"] and index.get("decoders", ["libsndfile"]) != decoders():
             raise ValueError("other decoders")
+        doubts = by_row(index["doubts"], clips, list)
         return cls(
-            {int(row): str(reason) for row, reason in index["broken"].items()},
-            seconds,
-            {int(row): tuple(map(str, found)) for row, found in index["doubts"].items()},
+            by_row(index["broken"], clips, str), seconds, {row: tuple(map(str, found)) for row, found in doubts.items()}
         )
 
 

@@ -22,7 +22,7 @@ from astune.data.durations import durations
 from astune.data.formats import decoders
 from astune.data.store import cache_root
 from astune.errors import AudioError
-from astune.features.arrays import Rows, stored_array
+from astune.features.arrays import Rows, by_row, stored_array
 from astune.features.cache import broken_message, cache_key, heard_in_order, refuse_changed
 from astune.names import FRAME, HOP
 from astune.validated import checked
@@ -125,25 +125,29 @@ def build_long_cache(
 
     shape = (sum(stretches), front_end.max_length, front_end.num_mel_bins)
     folder = cache_root() / "features" / key
-    features, (frames, broken) = stored_array(folder, shape, np.float16, compute, partial(_read, total=len(clips)))
+    read = partial(_read, most=[length * front_end.max_length for length in stretches])
+    features, (frames, broken) = stored_array(folder, shape, np.float16, compute, read)
     if broken and not skip_broken:
         raise AudioError(broken_message(broken, len(clips)))
     first_rows = tuple(int(row) for row in np.cumsum([0, *stretches])[:-1])
     return LongFeatures(features, first_rows, frames, broken)
 
 
-def _read(index: dict[str, Any], total: int) -> tuple[tuple[int, ...], dict[int, str]]:
-    """Take out of ``index.json`` what it says of the recordings.
+def _read(index: dict[str, Any], most: Sequence[int]) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Take out of ``index.json`` what it says of the recordings, which have so many frames at most.
 
     Raises:
         ValueError: it is of others, or some could not be read then that may be readable now.
     """
     frames = tuple(int(number) for number in index["frames"])
-    if len(frames) != total:
-        raise ValueError("another number of recordings")
-    if index["broken"] and index["decoders"] != decoders():
+    if len(frames) != len(most) or not all(0 <= number <= last for number, last in zip(frames, most, strict=True)):
+        raise ValueError("another number of recordings, or of their frames")
+    broken = by_row(index["broken"], len(most), str)
+    if broken and index["decoders"] != decoders():
         raise ValueError("other decoders")
-    return frames, {int(row): str(reason) for row, reason in index["broken"].items()}
+    if any(not number and row not in broken for row, number in enumerate(frames)):
+        raise ValueError("a recording without frames that could be read")
+    return frames, broken
 
 
 def _write(

@@ -9,9 +9,13 @@ Values are written part by part, so that a file may be larger than memory. A fil
 
 from __future__ import annotations
 
+import math
+import sys
 import zipfile
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +38,8 @@ VALUES, ABOUT = "values", "about"
 _EMBEDDING = "embedding"  # the column of parquet
 _FORMAT = "astune.embeddings/1"
 _CELLS = 65_536  # of a column that are written at a time
+_CHUNK = 1 << 20  # bytes that are read at a time
+_HALVES = 0xD800, 0xDFFF  # of characters, which no text has alone
 _WAY_OUT = "free some disk, or give another file"
 
 
@@ -99,7 +105,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
         ours = known.pop("format", None) == _FORMAT and all(len(cells) == len(values) for cells in columns.values())
     except FileNotFoundError as fault:
         raise DataError(f"{printable(path)}: there is no such file") from fault
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as fault:
+    except _DAMAGED as fault:
         raise DataError(f"{printable(path)} holds no embeddings that can be read: {fault}") from fault
     if not ours:
         raise DataError(f"{printable(path)} holds no embeddings that can be read: it is not what astune writes")
@@ -147,10 +153,45 @@ def _plain(cells: Column) -> tuple[Callable[[Any], Any], DTypeLike, int]:
 
 
 def _read_npz(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], str]:
-    with np.load(path, allow_pickle=False) as file:
-        values, about = file[VALUES], str(file[ABOUT])
-        columns = {name: _cells(name, file[name]) for name in file.files if name not in {VALUES, ABOUT}}
-    return values, columns, about
+    with zipfile.ZipFile(path) as file:
+        arrays = {entry.filename.removesuffix(".npy"): _array(file, entry) for entry in file.infolist()}
+    values, about = arrays.pop(VALUES), arrays.pop(ABOUT)
+    if values.dtype != np.float32 or values.ndim not in {2, 3} or about.shape != () or about.dtype.kind != "U":
+        raise ValueError(f"{VALUES} are not (rows, ...) numbers, or {ABOUT} is not text")
+    return values, {name: _cells(name, cells) for name, cells in arrays.items()}, str(about)
+
+
+def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array; memory is taken for what is there, whatever its header says.
+
+    Raises:
+        ValueError: it is not as :func:`write` writes it.
+    """
+    content = bytearray()
+    with file.open(entry) as stream:
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError(f"{entry.filename} is of another version of the format")
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        except (
+            SyntaxError,
+            TokenError,
+            RecursionError,
+            MemoryError,
+        ) as fault:  # of Python's parser, with which NumPy reads it
+            raise ValueError(f"{entry.filename} has a damaged header") from fault
+        if dtype.kind not in "fiU" or not dtype.isnative or by_columns:
+            raise ValueError(f"{entry.filename} is of the type {dtype}, or in another order of its values")
+        while chunk := stream.read(_CHUNK):
+            content += chunk
+    if math.prod(shape) * dtype.itemsize != len(content) or any(size < 0 for size in shape):
+        raise ValueError(f"{entry.filename} has the shape {shape}, and {len(content):,} bytes")
+    if dtype.kind == "U":
+        letters = np.frombuffer(content, np.uint32)
+        if bool(((letters > sys.maxunicode) | ((letters >= _HALVES[0]) & (letters <= _HALVES[1]))).any()):
+            raise ValueError(f"{entry.filename} has text that is not Unicode")
+    array: NDArray[Any] = np.frombuffer(content, dtype).reshape(shape) if content else np.zeros(shape, dtype)
+    return array
 
 
 def _cells(name: str, cells: NDArray[Any]) -> list[Any]:
@@ -218,5 +259,9 @@ def _read_parquet(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]]
     return values, {k: [tuple(c) if isinstance(c, list) else c for c in v] for k, v in columns.items()}, about
 
 
+# NotImplementedError: of zip, a way of packing that is not known; EOFError and zlib.error: packed bytes that are damaged
+_DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _WRITERS = {".npz": _write_npz, ".parquet": _write_parquet}
 _READERS = {".npz": _read_npz, ".parquet": _read_parquet}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,22 @@ from astune.printable import printable
 from astune.validated import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
     from astune.inference.embedder import Material, RowIndex
 
 _CHUNK = 2**24  # bytes of values that are written at a time
 _OPTIONAL = ("labels", "splits", "folds", "groups")  # columns of labelled data
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("names", "files", "splits", "groups"), lambda cell: cell is None or isinstance(cell, str)),
+    **dict.fromkeys(("starts", "ends"), lambda cell: isinstance(cell, int | float)),
+    "folds": lambda cell: cell is None or isinstance(cell, int),
+    "labels": lambda cell: isinstance(cell, tuple) and all(isinstance(label, str) for label in cell),
+}
+"""Whether a cell is such as a column of a file has."""
 
 
 @checked
@@ -101,9 +110,12 @@ class Embeddings:
             DataError: the file is missing, damaged, or another program's.
         """
         values, columns, about = array_files.read(Path(path))
-        known = {one.name for one in fields(cls)}
-        if not columns.keys() <= known or not {"names", "files", "starts", "ends"} <= columns.keys():
+        if not columns.keys() <= _KINDS.keys() or not {"names", "files", "starts", "ends"} <= columns.keys():
             raise DataError(f"{printable(path)} holds other columns than embeddings have: {', '.join(columns)}")
+        strange = [name for name, cells in columns.items() if not all(map(_KINDS[name], cells))]
+        if strange or len({*map(len, columns.values()), len(values)}) > 1:
+            what = f"{strange[0]} of another type" if strange else "columns of different lengths"
+            raise DataError(f"{printable(path)} holds {what}; compute the embeddings again")
         times: dict[str, Any] = {name: np.array(columns.pop(name), np.float64) for name in ("starts", "ends")}
         text: dict[str, Any] = {name: tuple(cell or "" for cell in columns.pop(name)) for name in ("names", "files")}
         given: dict[str, Any] = times | text | {name: tuple(cells) for name, cells in columns.items()}

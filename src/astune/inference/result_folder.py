@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from astune.data.opening import is_pipe
 from astune.data.predicted import RECORD as RECORD
 from astune.data.predicted import STATE as _STATE
+from astune.data.predicted import record_lines
 from astune.errors import ConfigError, written
 from astune.files import make_folder, write_text
 from astune.folder_lock import held
-from astune.json_text import json_text, json_value
+from astune.json_text import json_text
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -122,11 +123,11 @@ def opened(
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
     with held(folder):
         record, made = folder / RECORD, json.loads(json_text(dict(settings)))
-        lines = _lines(record)
-        if lines and lines[0].get("settings") != made:
-            raise ConfigError(f"{printable(folder)} holds results of {_difference(lines[0], made)}; {_NEXT}")
-        results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines[1:]})
-        if not lines:
+        before, lines = _lines(record)
+        if before is not None and before != made:
+            raise ConfigError(f"{printable(folder)} holds results of {_difference(before, made)}; {_NEXT}")
+        results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines})
+        if before is None:
             with written(folder, "give another folder"):
                 folder.mkdir(parents=True, exist_ok=True)  # whoever locked it has no word for what the system refuses
                 write_text(record, f"{json_text({'settings': made})}\n")
@@ -178,30 +179,26 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def _lines(record: Path) -> list[dict[str, Any]]:
-    """The lines of a record; a last one that was cut when the run was killed is taken away.
+def _lines(record: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Settings and lines of a record; a last one that was cut when the run was killed is taken away.
 
     Raises:
         ConfigError: it is no record of ours.
     """
     if not record.exists():
-        return []
+        return None, []
     text = record.read_text(encoding="utf-8", errors="backslashreplace")
     whole, end, cut = text.rpartition("\n")
     try:
-        lines = [json_value(line, strict=False) for line in whole.splitlines()]
-        ours = "settings" in lines[0] and all(isinstance(line["file"], str) for line in lines[1:])
-    except (ValueError, KeyError, TypeError, IndexError):
-        ours = False
-    if not ours:
-        raise ConfigError(f"{printable(record)} is not what this command writes; {_NEXT}")
+        settings, lines = record_lines(whole)
+    except ValueError as fault:
+        raise ConfigError(f"{printable(record)} is not what this command writes; {_NEXT}") from fault
     if cut:
         write_text(record, whole + end)
-    return lines
+    return settings, lines
 
 
-def _difference(line: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    before = line["settings"] if isinstance(line["settings"], dict) else {}
+def _difference(before: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     other = [name for name in {**before, **made} if before.get(name) != made.get(name)]
     if "runtime" in other:
         runtimes = [one.get("runtime", "torch") for one in (before, made)]

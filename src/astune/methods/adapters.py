@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
 from astune.methods.registry import register
-from astune.methods.size import RANKS, SizeField, rank_of
+from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,9 +162,7 @@ class Adapters(Method):
     """Made of (d, r, start); a module from (batch, tokens, d) to the same."""
     size_field: ClassVar[SizeField | None] = RANKS
 
-    reduction_rate: float = Field(
-        64, gt=0, allow_inf_nan=False, description="RR; the bottleneck's width is r = max(1, round(d / RR))"
-    )
+    reduction_rate: ReductionRate = Field(64, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
     configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
         "pfeiffer", description="one adapter a layer, or two"
     )

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from astune.methods.adapters import Adapters
 from astune.methods.base import Init, start
 from astune.methods.registry import register
+from astune.methods.size import ReductionRate
 
 _KERNEL = 31  # tokens
 
@@ -54,9 +55,7 @@ class ConformerAdapters(Adapters):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"conformer": {}}
     examples: ClassVar[tuple[str, ...]] = ("conformer:configuration=houlsby,insertion=sequential",)
 
-    reduction_rate: float = Field(
-        96, gt=0, allow_inf_nan=False, description="RR; the bottleneck's width is r = max(1, round(d / RR))"
-    )
+    reduction_rate: ReductionRate = Field(96, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
 
     def zero_gradient(self, name: str) -> bool:
         """BatchNorm subtracts whatever the bias in front of it adds.

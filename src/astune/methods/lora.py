@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
 from astune.methods.registry import register
-from astune.methods.size import RANKS, SizeField, rank_of
+from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,11 +67,9 @@ class LoRA(Method):
     )
     size_field: ClassVar[SizeField | None] = RANKS
 
-    reduction_rate: float = Field(
-        128, gt=0, allow_inf_nan=False, description="RR; the rank is r = max(1, round(d / RR))"
-    )
+    reduction_rate: ReductionRate = Field(128, description="RR; the rank is r = max(1, round(d / RR))")
     targets: Annotated[str, AfterValidator(_targets)] = Field("qv", description="projections updated, letters of qkvo")
-    alpha: float = Field(8.0, gt=0, allow_inf_nan=False, description="the scale is s = alpha / RR")
+    alpha: float = Field(8.0, gt=0, le=1e6, allow_inf_nan=False, description="the scale is s = alpha / RR")
     init: Init = Field("identity", description="start")
     layers: Layers = Field("all", description="layers adapted, 0-based")
 

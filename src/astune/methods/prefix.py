@@ -13,7 +13,7 @@ from torch import nn
 from astune.methods.base import Attachment, Method
 from astune.methods.prompts import uniform_tokens
 from astune.methods.registry import register
-from astune.methods.size import SizeField
+from astune.methods.size import MOST_TOKENS, SizeField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,9 +43,13 @@ class PrefixTuning(Method):
     examples: ClassVar[tuple[str, ...]] = ("prefix:tokens=4+lora", "prefix:tokens=4+bitfit")
     learning_rate: ClassVar[float] = 1e-2
     adds_keys: ClassVar[bool] = True
-    size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: 2 * step)
+    size_field: ClassVar[SizeField | None] = SizeField(
+        "tokens", lambda step, _: 2 * step, last=lambda _: MOST_TOKENS // 2
+    )
 
-    tokens: int = Field(24, ge=2, multiple_of=2, description="a layer, half for the keys, half for the values")
+    tokens: int = Field(
+        24, ge=2, le=MOST_TOKENS, multiple_of=2, description="a layer, half for the keys, half for the values"
+    )
 
     @property
     def identity_at_start(self) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
-from astune.methods.size import SizeField
+from astune.methods.size import MOST_TOKENS, SizeField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,11 +64,11 @@ class PromptTuning(Method):
     """What both depths share."""
 
     learning_rate: ClassVar[float] = 1e-2
-    size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step)
+    size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step, last=lambda _: MOST_TOKENS)
     keeps_distillation: ClassVar[bool] = False
     depth: ClassVar[int | None] = None
 
-    tokens: int = Field(25, ge=1, description="prompts in front of a layer")
+    tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of a layer")
 
     @property
     def identity_at_start(self) -> bool:
@@ -104,7 +104,7 @@ class ShallowPromptTuning(PromptTuning):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"spt-300": {"tokens": 300}}
     depth: ClassVar[int | None] = 1
 
-    tokens: int = Field(300, ge=1, description="prompts in front of the first layer")
+    tokens: int = Field(300, ge=1, le=MOST_TOKENS, description="prompts in front of the first layer")
 
 
 @register("dpt")

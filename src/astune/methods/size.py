@@ -5,6 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+_WIDEST = 16  # times the backbone's width, of a rank; the paper's on a backbone as narrow as random:tiny are 1.5 times
+MOST_TOKENS = 10_000  # in front of a layer; the longest input has about 30,000
+
+
+def _of_a_rank(rate: float) -> float:
+    if rate < 1 / _WIDEST:
+        raise ValueError(
+            f"it gives a rank of more than {_WIDEST} times the backbone's width; give {1 / _WIDEST} or more"
+        )
+    return rate
+
+
+ReductionRate = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_of_a_rank)]
+"""RR, which decides a rank."""
 
 
 @dataclass(frozen=True)

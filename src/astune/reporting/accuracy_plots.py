@@ -99,6 +99,8 @@ def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "", m
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, panel in zip(plots, panels, strict=True):
         axes.set(xscale="log", xlabel="trained parameters", ylim=(_tenth_below(points), 1))
+        if len({point.parameters for point in points}) == 1:  # limits that are equal are none
+            axes.set_xlim(points[0].parameters / 2, points[0].parameters * 2)
         axes.set_title(drawn(panel), pad=room)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.grid(visible=True, axis="y", alpha=0.3)

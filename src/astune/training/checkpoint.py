@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -15,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.errors import AdapterError, CheckpointError
-from astune.files import leftovers, remove_folder, replacing_folder, save_tensors, write_text
-from astune.json_text import json_text, json_value
+from astune.files import leftovers, read_text, remove_folder, replacing_folder, save_tensors, write_text
+from astune.json_record import RECORD, read_record
+from astune.json_text import LONGEST, json_text, json_value
 from astune.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ class Continued(Protocol):
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch."""
+
+    @property
+    def deciding_figures(self) -> tuple[str, ...]:
+        """Figures of validation clips that choose the epoch."""
 
     def states(self) -> dict[str, dict[str, Tensor]]:
         """Everything that changes while it trains, by name."""
@@ -147,8 +153,37 @@ def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         CheckpointError: the checkpoint is damaged.
     """
     with _refusing_damage(checkpoint):
-        record = json_value((checkpoint / _STATE).read_text(encoding="utf-8"))
-        return dict(record["identity"]), dict(record.get("data", {}))
+        state = _read_state(checkpoint)
+        return state.identity, state.data
+
+
+@dataclass(frozen=True)
+class _State:
+    """What ``trainer_state.json`` says."""
+
+    __pydantic_config__ = RECORD
+
+    progress: Progress
+    identity: dict[str, Any]
+    """What the run was told."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Digest and labels of its data; empty where an older version wrote it."""
+
+
+def _read_state(checkpoint: Path) -> _State:
+    """Read it.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is not as :func:`save` writes it.
+    """
+    state = read_record(_State, read_text(checkpoint / _STATE, LONGEST))
+    labels = state.data.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError("data.labels are not text")
+    if not isinstance(state.data.get("digest"), str | None):
+        raise ValueError("data.digest is not text")
+    return state
 
 
 @contextmanager
@@ -178,13 +213,13 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
         CheckpointError: the checkpoint is damaged, or belongs to a run with other settings.
     """
     with _refusing_damage(checkpoint):
-        record = json_value((checkpoint / _STATE).read_text(encoding="utf-8"))
-        progress = Progress(**record["progress"])
+        state = _read_state(checkpoint)
+        progress = state.progress
         # First: another number of processes has other files. Where the data are now was compared with the data themselves, and how masks
         # are drawn where there are any.
         compared: dict[str, Any] = {name: identity[name] for name in ("data", "randomness_format") if name in identity}
-        refuse_other_settings(checkpoint, {**record["identity"], **compared}, identity)
-        progress.refuse_impossible(engine.steps_per_epoch)
+        refuse_other_settings(checkpoint, {**state.identity, **compared}, identity)
+        progress.refuse_impossible(engine.steps_per_epoch, engine.deciding_figures)
         names = [*engine.states(), *(["best"] if progress.best_epoch is not None else [])]
         random = load_file(checkpoint / f"random-{rank}.safetensors")
         states = {name: load_file(checkpoint / f"{name}.safetensors") for name in names}

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from accelerate.utils import broadcast
 from torch.nn.utils import clip_grad_norm_
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from astune.training.sampler import Visit
     from astune.training.setup import Setup
     from astune.training.stage import Stage
+
+
+_STEPS, _SQUARES = "step", "exp_avg_sq"  # of AdamW: how many it has taken, and a mean of squares
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,11 @@ class Engine:
             epochs_without_gain(history, self.task, config.metric_for_best_model, threshold) >= patience
         )
 
+    @property
+    def deciding_figures(self) -> tuple[str, ...]:
+        """Figures of the validation clips that choose the epoch."""
+        return self.setup.config.metric_for_best_model or self.task.headline, "loss"
+
     def states(self) -> dict[str, dict[str, Tensor]]:
         """What continues the run, for a checkpoint: by name what is trained, the optimiser's moments, and the average if there is one."""
         average = {"average": self.average.state()} if self.average else {}
@@ -209,12 +218,27 @@ class Engine:
 
         Raises:
             AdapterError: the weights are of other tensors than those that are trained.
-            KeyError: a tensor of the optimiser or of the average is missing.
-            RuntimeError: one has another shape.
+            ValueError: tensors of the optimiser or of the average are, or some have another type or numbers that are not finite.
         """
+        own = self.states()
         for name in {"trained", "best"} & set(states):
             self.model.refuse_other_tensors(states[name])
-        indices = {name: index for index, name in enumerate(self.model.trained_parameters())}
+            _refuse_other(name, states[name], own["trained"])
+        moments_of = self.model.trained_parameters()
+        like = {
+            f"{name}:{key}": torch.zeros(()) if key == _STEPS else parameter
+            for name, parameter in moments_of.items()
+            for key in (_STEPS, "exp_avg", _SQUARES)
+        }
+        stepped = {flat.rpartition(":")[0] for flat in states["optimizer"]}  # others have had no gradient
+        _refuse_other(
+            "optimizer",
+            states["optimizer"],
+            {flat: one for flat, one in like.items() if flat.rpartition(":")[0] in stepped},
+        )
+        if self.average:
+            _refuse_other("average", states["average"], own["average"])
+        indices = {name: index for index, name in enumerate(moments_of)}
         moments: dict[int, dict[str, Tensor]] = {}
         for flat, value in states["optimizer"].items():
             name, _, key = flat.rpartition(":")
@@ -306,3 +330,23 @@ class Engine:
             f"{what} at step {step}, in epoch {progress.epoch + 1}; try a learning rate below {rate:g}{advice}, from the "
             f"beginning: the same command with --learning-rate {rate / 10:g} --overwrite-output-dir"
         )
+
+
+def _refuse_other(name: str, state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+    """Look whether tensors of a checkpoint are such as a run has. AdamW and copies into an average take almost any.
+
+    Raises:
+        ValueError: some are missing or unknown, have another shape or type, or are not finite.
+    """
+    other = sorted(state.keys() ^ like.keys())
+    if other:
+        raise ValueError(f"{name} has other tensors than the run: {other[0]}")
+    for key, tensor in state.items():
+        if tensor.shape != like[key].shape or tensor.dtype != like[key].dtype:
+            shown = f"{tuple(tensor.shape)} of {tensor.dtype}"
+            raise ValueError(f"{name}: {key} is {shown}, not {tuple(like[key].shape)} of {like[key].dtype}")
+    strange = not_finite(state) + [
+        key for key, tensor in state.items() if key.endswith((_STEPS, _SQUARES)) and bool((tensor < 0).any())
+    ]
+    if strange:
+        raise ValueError(f"{name}: {strange[0]} has numbers that training does not give")

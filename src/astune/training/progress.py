@@ -5,23 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict
+from torch import Tensor
+
+from astune.json_record import RECORD, Count, Seconds, number_in
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Sequence
 
 
 @dataclass
 class Progress:
     """How far a run has come."""
 
-    epoch: int = 0
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, **RECORD)
+
+    epoch: Count = 0
     """Epochs finished; the one under way has this index."""
-    step: int = 0
+    step: Count = 0
     """Steps taken in the epoch under way."""
     loss_sum: float = 0.0
     """Of the training loss over those steps' clips."""
-    clips: int = 0
+    clips: Count = 0
     """Clips seen in those steps."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Training time so far, over all interruptions."""
     head_start: dict[str, Any] | None = None
     """How the head got its first weights, see :class:`astune.training.head_start.HeadStart`; None where they were drawn."""
@@ -33,7 +40,7 @@ class Progress:
     """Whether the run ends before its last epoch. A callback's ``on_epoch_end`` may set it too."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished epoch, as in metrics.jsonl."""
-    best: dict[str, Tensor] | None = field(default=None, compare=False)
+    best: dict[str, Tensor] | None = field(default=None, init=False, compare=False)
     """Weights of the best epoch, or of the start; in a file of their own."""
 
     @property
@@ -42,7 +49,7 @@ class Progress:
         if self.best_epoch is None:
             return None
         figures: dict[str, float] | None = (
-            self.start if self.best_epoch < 0 else self.history[self.best_epoch]["validation"]
+            self.start if self.best_epoch < 0 else self.history[self.best_epoch].get("validation")
         )
         return figures
 
@@ -82,11 +89,12 @@ class Progress:
         self.history.append(entry)
         self.epoch, self.step, self.loss_sum, self.clips = self.epoch + 1, 0, 0.0, 0
 
-    def refuse_impossible(self, steps_per_epoch: int) -> None:
+    def refuse_impossible(self, steps_per_epoch: int, figures: Sequence[str]) -> None:
         """Look whether a run can be there.
 
         Args:
             steps_per_epoch: of the run.
+            figures: of the validation clips that the run goes by.
 
         Raises:
             ValueError: it cannot.
@@ -100,3 +108,8 @@ class Progress:
             raise ValueError(
                 f"it stands at step {self.step} of an epoch of {steps_per_epoch}, after {self.clips} clips"
             )
+        if self.best_epoch is not None and self.best_figures is None:
+            raise ValueError(f"its best epoch, {self.best_epoch}, has no figures of validation clips")
+        for number, entry in enumerate(self.scored):
+            for name in figures if "validation" in entry else ():
+                number_in(entry["validation"], name, f"history.{number}.validation")

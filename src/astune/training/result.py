@@ -9,7 +9,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from astune.errors import DataError
+from astune.files import read_text
 from astune.json_record import RECORD, Count, Seconds, number_in, read_record
+from astune.json_text import LONGEST
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, numbers_among, some
 from astune.tasks import SINGLE_LABEL, TASKS
@@ -145,7 +147,7 @@ def read_result(folder: Path) -> TrainResult:
         DataError: the file is missing or damaged.
     """
     try:
-        return TrainResult.from_json((folder / RESULTS).read_text(encoding="utf-8"))
+        return TrainResult.from_json(read_text(folder / RESULTS, LONGEST))
     except (OSError, ValueError) as fault:
         raise DataError(
             f"{folder / RESULTS} cannot be read: {fault}. Train again, into another output folder"
