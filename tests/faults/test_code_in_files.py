@@ -21,7 +21,6 @@ _RAY = "answers of our own workers on the user's own cluster, where Ray itself p
 ALLOWED = {
     "src/astune/inference/ray_workers.py: imports pickle": _RAY,
     "src/astune/inference/ray_workers.py: pickle.loads": _RAY,
-    "src/astune/export/from_peft.py: imports pickle": "the error that torch.load(weights_only=True) raises",
 }
 """What is found all the same, with the reason."""
 
