@@ -43,10 +43,14 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
 	$(BIN)/python -m pytest -m slow
 
-faults: $(DEV_READY)  ## hostile inputs for each reader, a kill and a power cut at each change of a file: hours; then docs/reliability.md
+faults: $(DEV_READY)  ## hostile inputs for each reader, a kill, a power cut and a full disk at each change of a file, stops, equal bytes: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz
 	$(BIN)/python -m tests.faults kills
 	$(BIN)/python -m tests.faults power
+	$(BIN)/python -m tests.faults full-disk
+	$(BIN)/python -m tests.faults stops
+	$(BIN)/python -m tests.faults determinism
+	$(BIN)/python -m tests.faults injection
 	$(BIN)/python -m tests.faults soak
 
 soak: $(DEV_READY)  ## half an hour of training and serving with clients of all kinds: memory, descriptors, threads and files stay flat

@@ -9,31 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from astune.data.labels import label_faults
-from astune.errors import AdapterError, listing, unknown
+from astune.adapter_info import Labels, Line, TaskKey, Threshold, refuse_other_labels
+from astune.counting import trained_by
+from astune.errors import AdapterError, listing
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import method_from_record
 from astune.names import Pooling
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
-from astune.tasks import SINGLE_LABEL, TASKS, task_named
+from astune.tasks import SINGLE_LABEL, task_named
 from astune.validated import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from astune.backbone import Backbone, Origin
     from astune.methods import Method
 
 FORMAT_VERSION = 2
 """Of the files written; 2 has the keys that PEFT and transformers look for, and the pooling ``special``."""
-_FAULTS_SHOWN = 3
+_MOST_MEMBERS = 100  # methods of a sum; each has a place in a layer of its own
+_MOST_PARAMETERS = 10**15
 
 
 class BackboneReference(BaseModel):
@@ -41,8 +44,8 @@ class BackboneReference(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name_or_path: str
-    fingerprint: str
+    name_or_path: Line
+    fingerprint: Line
     """See :func:`astune.backbone.backbone.fingerprint_of`."""
 
 
@@ -51,86 +54,35 @@ class AdapterConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
 
-    format_version: int
-    spec: str
+    format_version: int = Field(ge=1, le=FORMAT_VERSION)
+    spec: Line
     """The method for people; :meth:`read_method` reads the record below, in which no default is left out."""
-    method: list[dict[str, Any]]
+    method: list[dict[str, Any]] = Field(min_length=1, max_length=_MOST_MEMBERS)
     backbone: BackboneReference
-    task: str = SINGLE_LABEL.name
+    task: TaskKey = SINGLE_LABEL.name
     """A key of :data:`astune.tasks.TASKS`; files from before there were several have none."""
-    labels: tuple[str, ...]
+    labels: Labels
     pooling: Pooling
     position_embeddings: Literal["fit", "zero"]
     front_end: FrontEnd
-    compute_dtype: str
+    compute_dtype: Line
     """Of the products while training: float32 or bfloat16. The file is float32."""
-    trainable_parameters: int
+    trainable_parameters: int = Field(ge=0, le=_MOST_PARAMETERS)
     """As the paper counts them."""
     training: dict[str, Any] = {}
     """Data, fold, seed and every number of the recipe."""
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     """Scores by split."""
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others and are never events; files from before there were any have none."""
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    thresholds: dict[str, Threshold] = {}
     """The score from which on each label counts, chosen on validation clips; empty for a task whose labels compete."""
-    versions: dict[str, str] = {}
-
-    @field_validator("labels")
-    @classmethod
-    def _can_be_shown(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Labels from elsewhere are shown and served like one's own.
-
-        Raises:
-            ValueError: fewer than two, the same twice, or not as they can be shown.
-        """
-        faults = label_faults(labels, outer_spaces=True)
-        if faults:
-            raise ValueError("; ".join(faults[:_FAULTS_SHOWN]))
-        return labels
+    versions: dict[Line, Line] = {}
 
     @model_validator(mode="after")
-    def _negatives_are_labels(self) -> AdapterConfig:
-        """Others would be never seen and never missed.
-
-        Raises:
-            ValueError: one of them is no label.
-        """
-        other = next((label for label in self.negatives if label not in self.labels), None)
-        if other is not None:
-            raise ValueError(unknown("negative label", other, self.labels))
+    def _fits_its_labels(self) -> Self:
+        refuse_other_labels(self.labels, self.task, self.negatives, self.thresholds)
         return self
-
-    @model_validator(mode="after")
-    def _thresholds_are_of_labels(self) -> AdapterConfig:
-        """A label without one would be found by chance.
-
-        Raises:
-            ValueError: the labels compete and need none, or some have none.
-        """
-        if not self.thresholds:
-            return self
-        if TASKS[self.task].default_thresholds(len(self.labels)) is None:
-            raise ValueError(f"thresholds are given, and the labels of the task {self.task!r} compete; leave them out")
-        other = next((label for label in self.thresholds if label not in self.labels), None)
-        if other is not None:
-            raise ValueError(unknown("label with a threshold", other, self.labels))
-        absent = next((label for label in self.labels if label not in self.thresholds), None)
-        if absent is not None:
-            raise ValueError(f"thresholds has none for {absent!r}; give one for each label")
-        return self
-
-    @field_validator("task")
-    @classmethod
-    def _is_known(cls, task: str) -> str:
-        """A task of a newer version would be scored as another one.
-
-        Raises:
-            ValueError: this version does not know it.
-        """
-        if task not in TASKS:
-            raise ValueError(f"{unknown('task', task, TASKS)}. A newer astune than {version('astune')} may know it")
-        return task
 
     def read_method(self) -> Method:
         """The method.
@@ -208,13 +160,14 @@ class Adapter(Summarised):
         return task_named(self.config.task)
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:
-        """Refuse a backbone it was not trained on.
+        """Refuse a backbone it was not trained on, and tensors that do not fit it.
 
         Args:
             backbone: the candidate, fitted to a length.
 
         Raises:
-            AdapterError: other weights, another length or another position setting.
+            AdapterError: other weights, another length or another position setting; a tensor is missing, unknown, or of another shape.
+            ConfigError: the backbone lacks a layer that the method changes.
         """
         config, origin = self.config, backbone.origin
         self.refuse_other_weights(origin)
@@ -227,6 +180,9 @@ class Adapter(Summarised):
             raise AdapterError(
                 f"{self.name} takes {config.front_end.max_length} frames; the backbone given was loaded for {backbone.max_length}"
             )
+        # With sizes alone, before a model has memory: an adapter may ask for more than its file has.
+        sizes = trained_by(self.method, len(self.labels), backbone.model.config).tensors
+        refuse_other_shapes(self.tensors, {name: tuple(one.shape) for name, one in sizes.items()}, config.spec)
 
     def refuse_other_weights(self, origin: Origin) -> None:
         """Refuse a backbone with other weights than those it was trained on, at whatever input length.

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from astune.errors import AdapterError
-from astune.json_text import json_value
+from astune.json_text import read_object
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from astune.printable import printable
 
@@ -31,8 +31,8 @@ def adapter_digest(folder: str | Path) -> str:
     """
     folder = Path(folder)
     try:
-        record = json_value((folder / ADAPTER_CONFIG).read_text(encoding="utf-8-sig"))
-        decisive = {name: value for name, value in dict(record).items() if name not in _WITHOUT_EFFECT}
+        record = read_object(folder / ADAPTER_CONFIG)
+        decisive = {name: value for name, value in record.items() if name not in _WITHOUT_EFFECT}
         decisive["backbone"] = record["backbone"]["fingerprint"]  # wherever it is, and whatever it is called there
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         with (folder / ADAPTER_WEIGHTS).open("rb") as stream:
@@ -40,5 +40,5 @@ def adapter_digest(folder: str | Path) -> str:
                 digest.update(part)
     except (OSError, ValueError, TypeError, KeyError) as fault:
         reason = getattr(fault, "strerror", None) or fault
-        raise AdapterError(f"{printable(folder)} is no adapter folder that can be read: {reason}") from fault
+        raise AdapterError(f"{printable(folder)} cannot be read as an adapter folder: {reason}") from fault
     return digest.hexdigest()

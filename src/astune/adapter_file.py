@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
-from astune.errors import AdapterError, ConfigError
+from astune.errors import AdapterError, ConfigError, listing, validation_faults
 from astune.files import replacing_files, save_tensors, write_text
-from astune.json_text import json_text, json_value
+from astune.json_text import json_text, read_object
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
-from astune.tensor_file import not_finite
+from astune.tensor_file import TensorFileError, not_finite, read_tensors, stored_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,16 +127,15 @@ def _text(path: Path) -> str:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        return dict(json_value(_text(path)))
-    except (ValueError, TypeError):
+        return read_object(path)
+    except (OSError, ValueError):
         return {}
 
 
 def _tensor_names(path: Path) -> list[str]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (SafetensorError, OSError):
+        return list(stored_tensors(path))
+    except TensorFileError:
         return []
 
 
@@ -163,8 +160,8 @@ def read(name_or_path: str | Path) -> Adapter:
     files = find_files(str(name_or_path), [CONFIG, WEIGHTS], error=AdapterError)
     config = read_config(files[CONFIG])
     try:
-        tensors = load_file(files[WEIGHTS])
-    except (SafetensorError, OSError) as fault:
+        tensors = read_tensors(files[WEIGHTS], stored_tensors(files[WEIGHTS]))
+    except TensorFileError as fault:
         raise AdapterError(f"{files[WEIGHTS]} is damaged: {fault}") from fault
     refuse_unsound(tensors, f"{files[WEIGHTS]} cannot be used")
     return Adapter(config, tensors, str(name_or_path))
@@ -183,23 +180,25 @@ def read_config(path: Path) -> AdapterConfig:
         AdapterError: it is damaged, or was written by a newer version.
     """
     try:
-        record = json_value(path.read_text(encoding="utf-8-sig"))  # as editors of Windows save it
-        if "peft_type" in record and "format_version" not in record:
-            raise AdapterError(
-                f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"
-            )
-        written = int(record["format_version"])
-        if written > FORMAT_VERSION:
-            raise AdapterError(
-                f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune"
-            )
-        return AdapterConfig(**record)
-    except (OSError, OverflowError, ValueError, KeyError, TypeError) as fault:
-        if isinstance(fault, ValidationError):
-            fault = ValueError(
-                "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in fault.errors())
-            )
-        raise AdapterError(f"{path} is no adapter configuration of astune's: {fault}") from fault
+        record = read_object(path)
+    except (OSError, ValueError) as fault:
+        raise AdapterError(f"{path} cannot be read as an adapter's configuration: {fault}") from fault
+    if "peft_type" in record and "format_version" not in record:
+        raise AdapterError(
+            f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"
+        )
+    written = record.get("format_version")
+    if isinstance(written, int) and written > FORMAT_VERSION:
+        raise AdapterError(
+            f"{path} has format {written}; astune {version('astune')} reads up to {FORMAT_VERSION}. Upgrade astune"
+        )
+    try:
+        return AdapterConfig.model_validate_json(json_text(record), strict=True)  # strict, and lists become tuples
+    except ValidationError as fault:
+        faults = listing(
+            validation_faults(fault, AdapterConfig), f"{path} cannot be used as an adapter's configuration"
+        )
+        raise AdapterError(faults) from fault
 
 
 def file_bytes(tensors: Mapping[str, Tensor]) -> int:

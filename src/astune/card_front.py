@@ -66,7 +66,8 @@ class _Dumper(yaml.SafeDumper):
         Args:
             text: as it is.
         """
-        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if printable(text) != text else None)
+        whole = text.encode(errors="backslashreplace").decode()  # YAML has no half characters
+        return self.represent_scalar("tag:yaml.org,2002:str", whole, '"' if printable(whole) != whole else None)
 
 
 _NUMBER = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|0o[0-7]+|0x[0-9a-fA-F]+")

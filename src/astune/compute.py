@@ -6,6 +6,7 @@ overridden by an option of ``astune train``: ``--bf16``, ``--store-bf16``, ``--a
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -15,12 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
+from astune.data.store import cache_root
+from astune.errors import OutputError
+from astune.files import make_folder, write_text
+from astune.json_text import json_value
 from astune.shared_change import shared_change
 
 if TYPE_CHECKING:
@@ -178,7 +185,37 @@ def cpu_capabilities() -> dict[str, object]:
 
 @cache  # a run must not change its mind
 def _product_gains() -> bool:
-    """Whether one product of AST-base's shape takes less time in bfloat16 on this CPU: a tenth of a second, the best of turns."""
+    """Whether bfloat16 was faster on this CPU when that was first tried.
+
+    The cache remembers it, because a busy machine may find otherwise: then runs of one table would have two precisions, and none could be
+    resumed.
+    """
+    file, name = cache_root() / "processors.json", f"{cpu_capabilities().get('cpu_name')}, torch {torch.__version__}"
+    try:
+        make_folder(file.parent)
+        with FileLock(f"{file}.lock"):
+            known = _known_gains(file)
+            if name not in known:
+                known[name] = _product_takes_less_time()
+                write_text(file, json.dumps(known, indent=1))
+            return known[name]
+    except (OSError, OutputError):  # nothing can be remembered
+        return _product_takes_less_time()
+
+
+def _known_gains(file: Path) -> dict[str, bool]:
+    try:
+        return {
+            name: gains
+            for name, gains in json_value(file.read_text(encoding="utf-8")).items()
+            if gains in {True, False}
+        }
+    except (OSError, ValueError, TypeError, AttributeError):  # none yet, or it is damaged and written again
+        return {}
+
+
+def _product_takes_less_time() -> bool:
+    """Whether one product of AST-base's shape takes less time in bfloat16 now: a tenth of a second, the best of turns."""
     best = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
     operands = {dtype: (torch.ones(1024, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)) for dtype in best}
     with torch.inference_mode():

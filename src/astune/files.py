@@ -130,9 +130,11 @@ def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
     with written(path, wanted=wanted):
         try:
             yield partial
-            move(partial, path)
-        except BaseException:
+            _move(partial, path)
+        except BaseException as fault:
             partial.unlink(missing_ok=True)
+            if isinstance(fault, OSError) and fault.filename == str(partial):
+                fault.filename = str(path)  # which the user knows
             raise
 
 

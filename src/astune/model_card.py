@@ -126,7 +126,7 @@ def _by_class(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str], name
     values = metrics.get(split, {}).get(name)
     if not isinstance(values, list) or len(values) != len(labels):  # a caller's own figure of that name
         return []
-    found = sorted((value, label) for value, label in zip(values, labels, strict=True) if value is not None)
+    found = sorted((value, label) for value, label in zip(values, labels, strict=True) if _is_number(value))
     if not found:
         return []
     more = f", {_LABELS_SHOWN} lowest of {len(found):,}" if len(found) > _LABELS_SHOWN else ""
@@ -135,7 +135,12 @@ def _by_class(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str], name
 
 
 def _share(scores: dict[str, Any], name: str) -> str:
-    return f"{scores[name]:.2%}" if name in scores else "-"
+    return f"{scores[name]:.2%}" if _is_number(scores.get(name)) else "-"
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one; what stands under the name of a figure may be a caller's own."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first(labels: tuple[str, ...]) -> str:

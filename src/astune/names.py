@@ -66,6 +66,9 @@ def samples_of(frames: int) -> int:
     return (frames - 1) * HOP + FRAME
 
 
+FARTHEST_MEAN, STD_BOUNDS = 1e4, (1e-4, 1e4)
+"""Of log-Mel energies, which lie between -16 and 20; beyond, nothing of a sound is left after normalisation."""
+
 MOST_MEL_BINS = 257
 """Mel filters: one for each frequency of a spectrum of 512 points."""
 

@@ -23,6 +23,8 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from typing import Self
 
+    from astune.errors import AstuneError
+
 _Class = TypeVar("_Class", bound=type)
 _SHOWN = 80  # letters of a value that are repeated in a message
 
@@ -85,6 +87,32 @@ class Validated(BaseModel):
     def _headline(cls) -> str:
         """What a message with faults of this class opens with."""
         return cls.__name__
+
+
+class FileContent(BaseModel):
+    """What is read of a file from elsewhere: fields of strict types, each with bounds; other fields are not read."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, record: Mapping[str, object], headline: str, error: type[AstuneError]) -> Self:
+        """Of a file's content.
+
+        Args:
+            record: of the file.
+            headline: what a message opens with, such as the file's name.
+            error: what to raise.
+
+        Returns:
+            The fields.
+
+        Raises:
+            AstuneError: as ``error``, with all faults.
+        """
+        try:
+            return cls.model_validate(record)
+        except ValidationError as fault:
+            raise error(listing(validation_faults(fault, cls), headline)) from fault
 
 
 def checked_but_for(*own: str) -> Callable[[_Class], _Class]:

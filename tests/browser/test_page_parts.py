@@ -65,7 +65,7 @@ def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
     assert found == [[f"{one:.6f}", f"{one:.3f}", repr(round(one, 6)), repr(round(one, 3))] for one in numbers]
 
 
-NASTY = 'a, "b" é🐦\ttab\nline\x1b[31m\x85\u2028\u202e.wav'
+NASTY = 'a, "b" é🐦\ttab\n\rline\x1b[31m\x85\u2028\u202e.wav'
 
 
 def test_tables_are_the_writers(page: Page) -> None:

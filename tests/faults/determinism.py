@@ -1,7 +1,8 @@
 """Same inputs, same bytes: training, predictions, embeddings and a report, where nothing differs that a result may depend on.
 
 Each variation is a process of its own in a folder of its own, and its files are compared with those of the first one. What may differ is
-named in `TIMES` and taken out, and the folder's path is replaced.
+named in `TIMES` and taken out, and the folder's path is replaced. All have the processor's precision from the first one's cache, where it
+is measured once. Reports show times of runs, so all report on the runs of the first one.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from astune.data.generated import write_generated
 
 LIMIT = 900.0  # seconds of a variation on a busy machine
-TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume"}
-"""Fields of records that may differ: how long it took, how much memory, and whether the run was stopped between."""
+TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume", "commit", "dirty"}
+"""Fields of records that may differ: how long it took, how much memory, whether the run was stopped between, and the state of the source."""
 _PREDICTED = "predictions.jsonl"  # has times of the recordings
+_PRECISION = "cache/processors.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Variation:
         folder: name of the folder.
         umask: of the process.
         cores: that it may use.
-        workers: processes that predict, and runs side by side.
+        workers: processes that predict. Runs of a table side by side share the cores out, and other numbers of threads round differently.
         resumed: whether the training is cut off after two steps and goes on.
     """
 
@@ -56,7 +60,7 @@ class Variation:
 PLAIN = Variation("plain", {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"})
 ALL_AT_ONCE = Variation(
     "all at once",
-    {"PYTHONHASHSEED": "4711", "LC_ALL": "C", "TZ": "Pacific/Auckland", "COLUMNS": "61"},
+    {"PYTHONHASHSEED": "4711", "LC_ALL": "C", "TZ": "Pacific/Auckland"},
     order=3, folder="a longer name with ü", umask=0o077, cores=None, workers=2, resumed=True,
 )  # fmt: skip
 VARIATIONS = (
@@ -68,20 +72,22 @@ VARIATIONS = (
     *(Variation(f"umask {mask:03o}", umask=mask) for mask in (0o000, 0o077)),
     *(Variation(f"{number} workers", workers=number) for number in (2, 4)),
     Variation("all cores", cores=None),
-    Variation("60 columns", {"COLUMNS": "60"}),
     Variation("resumed", resumed=True),
     ALL_AT_ONCE,
 )
 
 
-def outputs(variation: Variation, sounds: Path, place: Path, *, table: bool) -> dict[str, str]:
-    """Digests of all that is written and printed in one variation.
+def outputs(
+    variation: Variation, sounds: Path, place: Path, *, table: bool, first: Path | None = None
+) -> dict[str, str]:
+    """Digests of all that is written and predicted in one variation.
 
     Args:
         variation: what differs.
         sounds: folder of sounds.
         place: an empty folder.
         table: whether a table is reproduced and reported too.
+        first: folder of the first variation; None where this is the first one.
 
     Returns:
         By the names of files.
@@ -94,14 +100,19 @@ def outputs(variation: Variation, sounds: Path, place: Path, *, table: bool) -> 
     for file in files:
         (folder / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sounds / file, folder / "data" / file)
-    how = {"workers": variation.workers, "resumed": variation.resumed, "table": table, "cores": variation.cores}
+    if first is not None and (first / _PRECISION).exists():
+        (folder / _PRECISION).parent.mkdir()
+        shutil.copyfile(first / _PRECISION, folder / _PRECISION)
+    how = {
+        "workers": variation.workers, "resumed": variation.resumed, "cores": variation.cores, "table": table,
+        "reported": str((first or folder) / "store"),
+    }  # fmt: skip
     environment = os.environ | {"ASTUNE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"} | variation.environment
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.deterministic_job", str(folder), json.dumps(how)],
         env=environment, umask=variation.umask, capture_output=True, text=True, timeout=LIMIT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{variation.name}: {done.stderr[-2000:]}"
-    (folder / "printed.txt").write_text(done.stdout, encoding="utf-8")
     return {
         str(path.relative_to(folder)): hashlib.sha256(_compared(path, str(folder))).hexdigest()[:16]
         for path in sorted(folder.rglob("*"))
@@ -111,14 +122,23 @@ def outputs(variation: Variation, sounds: Path, place: Path, *, table: bool) -> 
 
 def _compared(path: Path, folder: str) -> bytes:
     content = path.read_bytes()
-    if path.suffix in {".npz", ".safetensors", ".png", ".pdf"}:
+    if path.suffix in {".safetensors", ".png", ".pdf"}:
         return content
-    text = content.decode("utf-8").replace(folder, "FOLDER")
-    if path.suffix in {".json", ".jsonl"}:
-        lines = [text] if path.suffix == ".json" else text.splitlines()
+    if path.suffix == ".npz":  # paths are in it
+        with np.load(path) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        text = "\n".join(
+            f"{name} {one.shape} {one.tobytes().hex() if one.dtype.kind != 'U' else one.tolist()}"
+            for name, one in found.items()
+        )
+        text = text.replace("\\\\", "\\")  # of JSON within a list
+    elif path.suffix in {".json", ".jsonl"}:
+        lines = [content] if path.suffix == ".json" else content.splitlines()
         values = [_without_times(json.loads(line), path.name) for line in lines]
-        text = "\n".join(json.dumps(value) for value in values)
-    return text.encode()
+        text = "\n".join(json.dumps(value, ensure_ascii=False) for value in values)
+    else:
+        text = content.decode("utf-8")
+    return text.replace(folder, "FOLDER").replace(json.dumps(folder)[1:-1], "FOLDER").encode()
 
 
 def _without_times(value: Any, file: str) -> Any:  # noqa: ANN401 - any JSON
@@ -159,7 +179,9 @@ def compare(variations: tuple[Variation, ...], *, table: bool = True, keep: Path
         wanted = outputs(PLAIN, sounds, Path(root, "plain"), table=table)
         found.files = len(wanted)
         for number, variation in enumerate(variations):
-            made = outputs(variation, sounds, Path(root, str(number)), table=table)
+            made = outputs(
+                variation, sounds, Path(root, str(number)), table=table, first=Path(root, "plain", PLAIN.folder)
+            )
             other = [name for name in sorted({*made, *wanted}) if made.get(name) != wanted.get(name)]
             if other:
                 found.other[variation.name] = other

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from tests.faults.kills import astune
@@ -21,7 +23,8 @@ def main() -> None:
     os.chdir(folder)
     train(folder, resumed=how["resumed"])
     sounds, workers = folder / "data" / "test", ("--workers", how["workers"]) if how["workers"] > 1 else ()
-    astune("predict", folder / "out", sounds, "--json", "--batch-size", "1", *workers)
+    with (folder / "labels.json").open("w", encoding="utf-8") as labels, redirect_stdout(labels):
+        astune("predict", folder / "out", sounds, "--json", "--batch-size", "1", *workers)
     astune("predict", folder / "out", sounds, "--window", "0.2", "-o", folder / "tables", "--batch-size", "1")
     astune("embed", folder / "out", folder / "data", "-o", folder / "rows.npz")
     if how["table"]:
@@ -31,8 +34,9 @@ def main() -> None:
             encoding="utf-8",
         )
         store = ("--store", folder / "store")
-        astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store, "--workers", how["workers"])
-        astune("report", "same", *store)
+        astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store)
+        shutil.copytree(how["reported"], folder / "reported")
+        astune("report", "same", "--store", folder / "reported")
 
 
 def train(folder: Path, *, resumed: bool) -> None:

@@ -147,7 +147,8 @@ class Record:
         return str(whole.relative_to(self.folder)) if whole.is_relative_to(self.folder) else None
 
     def _file(self, place: tuple[str, str]) -> File | None:
-        name = self._name(_bytes(place[1]), ())
+        path = _bytes(place[1])
+        name = self._name(path, ()) if path.startswith(b"/") else None  # else it is a pipe or a socket
         return None if name is None else self.tree.get(name)
 
     def _change_name(self, path: str, target: str | None, file: File | None) -> None:

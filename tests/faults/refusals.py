@@ -9,10 +9,9 @@ import errno
 import os
 import re
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tests.faults.kills import Bench, Change, bench, spread
+from tests.faults.kills import Bench, Campaign, Change, bench, spread
 
 REASONS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES", "ENAMETOOLONG", "ENOENT")
 """Full disk, broken disk, quota, read-only disk, forbidden, a name that the disk refuses, a folder that vanished."""
@@ -21,24 +20,15 @@ _OF_OURS = re.compile(r"^astune\.errors\.\w+: ", re.MULTILINE)
 
 
 @dataclass
-class Refusals:
-    """What became of a command whose changes were refused.
+class Refusals(Campaign):
+    """What became of a command whose changes were refused."""
 
-    Attributes:
-        command: its name.
-        changes: calls that changed files in a run that nothing disturbed.
-        ends: how often the command ended how.
-        faults: what was wrong, by call, number and reason.
-    """
-
-    command: str
-    changes: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    faults: dict[tuple[Change, str], str] = field(default_factory=dict)
+    said: int = 0
+    """How often it ended with a sentence; else it went on, because nothing depended on that change."""
 
 
 def run(name: str, most: int | None = None, seconds: float | None = None) -> Refusals:
-    """Refuse each change of a command once, for reasons in turn, or some of them.
+    """Refuse each change of a command once, or some of them, for all reasons in turn.
 
     Args:
         name: of the command.
@@ -53,14 +43,15 @@ def run(name: str, most: int | None = None, seconds: float | None = None) -> Ref
             if time.monotonic() > end:
                 break
             reason = REASONS[number % len(REASONS)]
-            how, fault = refuse(made, change, reason)
-            found.ends[how] += 1
+            said, fault = refuse(made, change, reason)
+            found.tries += 1
+            found.said += said
             if fault is not None:
-                found.faults[change, reason] = fault
+                found.faults[change] = f"{reason}: {fault}"
     return found
 
 
-def refuse(made: Bench, change: Change, reason: str) -> tuple[str, str | None]:
+def refuse(made: Bench, change: Change, reason: str) -> tuple[bool, str | None]:
     """Refuse one change, look at what the command says, and go on with it.
 
     Args:
@@ -69,17 +60,16 @@ def refuse(made: Bench, change: Change, reason: str) -> tuple[str, str | None]:
         reason: as `errno` names it.
 
     Returns:
-        How the command ended, and what was wrong.
+        Whether the command ended with a sentence, and what was wrong.
     """
     made.restore()
     inject = f"inject={change.call}:error={reason}:when={change.number}"
     ended = made.act("run", "-o", "/dev/null", "-e", inject)
     said = (made.folder.parent / "said.txt").read_text(encoding="utf-8", errors="replace")
-    wrong = None if ended == 0 else _no_sentence(said, reason)
     if ended < 0:
-        wrong = f"it was ended by signal {-ended}"
-    how = "goes on" if ended == 0 else "says it" if wrong is None else "other end"
-    return how, wrong or made.fault()
+        return False, f"it was ended by signal {-ended}"
+    wrong = None if ended == 0 else _no_sentence(said, reason)
+    return ended != 0 and wrong is None, wrong or made.fault()
 
 
 def _no_sentence(said: str, reason: str) -> str | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0  # seconds until all processes of a killed command are gone
 LIMIT = 300.0  # seconds of a command on a busy machine
+COMMANDS = ("compare", "embed", "predict", "reproduce", "train")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _FEATURES = """
 import sys
@@ -257,3 +258,17 @@ def stopped(name: str, number: signal.Signals, tries: int, seed: int = 0) -> Sto
             if wrong is not None:
                 found.faults.append(f"after {wait:.2f} s: {wrong}")
     return found
+
+
+def campaign(killed: int, signalled: int) -> Iterator[Stops]:
+    """Everything that is killed and stopped.
+
+    Args:
+        killed: kills of a process whose workers compute features, for each length of the input.
+        signalled: signals of each kind, for each command.
+    """
+    for frames in (64, 500):
+        yield orphans(frames, killed)
+    for name in COMMANDS:
+        for number in SIGNALS:
+            yield stopped(name, number, signalled)

@@ -89,6 +89,7 @@ _ONE_PLACE = {
         "data/rows.py",  # a list in a cell, read by us; a value in an error, which is cut and printed
         "sharing.py",  # bytes that are searched for, and not written
         "inference/ray_workers.py",  # sent to a worker
+        "serving/connections.py",  # an answer to what is no HTTP, whose sentence is our own
         "backbone/backbone.py", "features/cache.py", "inference/loaded_adapter.py",  # hashed
     },
     "yaml.dump": {"card_front.py"},
@@ -100,7 +101,7 @@ _ONE_PLACE = {
     "rich.markdown.Markdown": set(),
     "print": set(),
     "sys.stdout.write": {"console.py"},
-    "sys.stderr.write": set(),
+    "sys.stderr.write": {"serving/log.py"},  # which escapes each line
     "logging.warning": set(),
     "shlex.quote": set(),
     "shlex.join": set(),

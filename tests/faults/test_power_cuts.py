@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _QUICK = {"save": 3}
 """Moments in `make test`, of which each gives four disks at most."""
 _SOME = 5
-_RECORDED = [name for name in kills.command_names() if name != "export"]  # whose calls would be a log of gigabytes
 
 needs_strace = pytest.mark.skipif(not kills.can_trace(), reason=kills.MISSING)
 
@@ -31,7 +30,7 @@ def test_after_a_power_cut_there_is_old_or_new(name: str, most: int) -> None:
 
 @needs_strace
 @pytest.mark.slow
-@pytest.mark.parametrize("name", _RECORDED)
+@pytest.mark.parametrize("name", kills.command_names())
 def test_every_command_survives_a_power_cut(name: str) -> None:
     campaign = power.run(name, _SOME)
     assert campaign.tries >= _SOME

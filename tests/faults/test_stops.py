@@ -25,7 +25,7 @@ def test_workers_end_with_the_process_that_computes_features(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", stops.SIGNALS)
-@pytest.mark.parametrize("name", ["compare", "embed", "predict", "reproduce", "train"])
+@pytest.mark.parametrize("name", stops.COMMANDS)
 def test_a_stopped_command_says_how_to_go_on(name: str, number: signal.Signals) -> None:
     found = stops.stopped(name, number, tries=1, seed=1)
     assert found.faults == []
@@ -48,6 +48,33 @@ def test_signals_that_come_together_stop_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "cleared up\n", "")
+
+
+def test_a_stop_that_is_lost_comes_again() -> None:
+    script = (
+        "import os, signal, time\n"
+        "from astune.cli.signals import Terminated, catch_signals, end_signals\n"
+        "catch_signals()\n"
+        "class Deleted:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(1e-3)\n"
+        "made = Deleted()\n"
+        "try:\n"
+        "    del made\n"
+        "    try:\n"
+        "        time.sleep(30)\n"
+        "    except:\n"
+        "        pass\n"
+        "    time.sleep(30)\n"
+        "except Terminated:\n"
+        "    time.sleep(3)\n"
+        "    end_signals()\n"
+        "    print('cleared up')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "cleared up\n")
+    assert "Exception ignored in" in done.stderr
 
 
 def test_a_signal_that_is_switched_off_stays_so() -> None:

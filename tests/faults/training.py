@@ -26,7 +26,8 @@ _TIMES = {
     "resume",
     "overwrite_output_dir",
 }
-SMALL = ("--backbone", "random:tiny", "--max-length", "32")
+SMALL = ("--backbone", "random:tiny", "--max-length", "32", "--no-bf16")
+"""Else the machine measures in which precision it is faster, and a busy one may find another in each run."""
 
 
 def training_command(name: str, method: str, *options: str) -> Command:

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, files, load_backbone
 from astune.adapter_file import file_bytes, read, refuse_unsound
 from astune.errors import AdapterError, ConfigError
 from astune.features.log_mel import FrontEnd
@@ -133,7 +133,7 @@ def test_a_newer_format_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": "x"}', '{"format_version": 1}'])
 def test_a_damaged_configuration_is_refused(saved: Path, text: str) -> None:
     (saved / "adapter_config.json").write_text(text)
-    with pytest.raises(AdapterError, match="is no adapter configuration of astune's"):
+    with pytest.raises(AdapterError, match=r"cannot be (read|used) as an adapter's configuration"):
         AudioClassifier.from_pretrained(saved)
 
 
@@ -270,3 +270,30 @@ def test_peft_and_transformers_say_what_the_folder_is_and_what_to_do(saved: Path
 def test_weights_of_a_strange_type_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(AdapterError, match=f"it cannot be used: a holds {dtype}; save it again"):
         refuse_unsound({"a": torch.zeros(2).to(dtype)}, "it cannot be used")
+
+
+@pytest.mark.parametrize("name", ["README.md", "adapter_model.safetensors", "adapter_config.json"])
+def test_an_adapter_that_is_replaced_is_never_read_with_files_of_two(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    other = AudioClassifier(load_backbone("random:tiny", 64), "lora:targets=q,layers=0", ["of", "another", "task"])
+    rename = files._rename
+
+    def cut_short(source: Path, target: Path) -> None:
+        if target.name == name:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(files, "_rename", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        other.save_pretrained(saved)
+    with pytest.raises(AdapterError, match=r"adapter_config\.json"):
+        read(saved)
+    monkeypatch.undo()
+    other.save_pretrained(saved)
+    assert read(saved).config.labels == ("of", "another", "task")
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]

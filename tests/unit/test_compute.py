@@ -56,9 +56,10 @@ def test_what_suits_the_hardware(
     ],
 )
 def test_instructions_alone_do_not_choose_bfloat16(
-    able: dict[str, bool], seconds: float, expected: bool, monkeypatch: pytest.MonkeyPatch
+    able: dict[str, bool], seconds: float, expected: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A clock of its own: a product takes two seconds in float32."""
+    monkeypatch.setenv("ASTUNE_CACHE", str(tmp_path))
     now = 0.0
 
     def product(operand: torch.Tensor, _: torch.Tensor) -> None:
@@ -71,6 +72,26 @@ def test_instructions_alone_do_not_choose_bfloat16(
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     arithmetic_module._product_gains.cache_clear()
     assert arithmetic_module.gains_from_bf16(CPU) is expected
+    arithmetic_module._product_gains.cache_clear()  # what other tests find is this machine's
+
+
+def test_a_processor_keeps_its_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a busy machine finds later changes nothing, in other processes too; another processor is tried by itself."""
+    monkeypatch.setenv("ASTUNE_CACHE", str(tmp_path / "cache"))
+    found = iter([True, False, False, True])
+    monkeypatch.setattr(arithmetic_module, "_product_takes_less_time", lambda: next(found))
+
+    def gains(name: str) -> bool:
+        arithmetic_module._product_gains.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "cpu_name": name})
+        return arithmetic_module.gains_from_bf16(CPU)
+
+    assert [gains("a"), gains("a"), gains("b"), gains("b"), gains("a")] == [True, True, False, False, True]
+    (tmp_path / "cache" / "processors.json").write_text("[1", encoding="utf-8")
+    assert [gains("a"), gains("a")] == [False, False]  # it is damaged, and tried again once
+    monkeypatch.setenv("ASTUNE_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    assert gains("a")  # nothing can be remembered
     arithmetic_module._product_gains.cache_clear()  # what other tests find is this machine's
 
 

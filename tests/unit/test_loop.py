@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -412,3 +413,38 @@ def test_long_epochs_say_how_far_they_are_and_what_is_left(
         r"^Epoch 1 of 2: step 1 of \d+, loss [\d.]+, \d+ s, (about|up to) \d+ s left$", "\n".join(lines), re.MULTILINE
     )
     assert not [line for line in lines if line.startswith("Training:")]
+
+
+def test_a_deletion_that_is_cut_short_leaves_no_checkpoint(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(generated, tmp_path, num_train_epochs=1)
+    rmtree = shutil.rmtree
+
+    def cut_short(path: str | Path, *arguments: Any, **options: Any) -> None:
+        doomed = Path(path)
+        if doomed.name.startswith(".checkpoint-") and doomed.name.endswith(".removed") and doomed.exists():
+            (doomed / "trained.safetensors").unlink()
+            raise PowerCut
+        rmtree(path, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", cut_short)
+    with pytest.raises(PowerCut):
+        train(settings, quiet=True)
+    monkeypatch.undo()
+    assert checkpoint.latest(tmp_path) is None
+    assert list(tmp_path.glob(".checkpoint-*.removed"))
+    train(settings.model_copy(update={"resume": True}), quiet=True)
+    assert not list(tmp_path.glob(".checkpoint-*"))
+
+
+def test_a_run_that_was_killed_right_after_its_results_is_cleared_up(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(generated, tmp_path, num_train_epochs=1)
+    monkeypatch.setattr(checkpoint, "remove_all", lambda _: None)  # as if it had been killed before
+    finished = train(settings, quiet=True)
+    monkeypatch.undo()
+    assert checkpoint.latest(tmp_path) is not None
+    assert train(settings.model_copy(update={"resume": True}), quiet=True) == finished
+    assert checkpoint.latest(tmp_path) is None

@@ -128,6 +128,20 @@ def test_text_of_people() -> None:
     assert "lora" not in body_of(changed)
 
 
+def test_text_that_yaml_of_another_version_reads_otherwise_is_quoted() -> None:
+    front = {"a": "1e3", "b": "0o17", "c": 1.5, "d": 3, "e": "on", "f": "a\x85b: c", "g": "12:30"}
+    card = with_front(front, "")
+    assert front_of(card) == front
+    for line in ("a: '1e3'", "b: '0o17'", "c: 1.5", "d: 3", r'f: "a\Nb: c"'):
+        assert f"\n{line}\n" in card
+
+
+def test_a_name_cannot_end_our_part_of_a_card() -> None:
+    ours = model_card(config(backbone=END, training={"data": f"folder:{END}"}))
+    assert own_text(ours) == ""
+    assert merged_card(model_card(config()), ours) == merged_card(model_card(config()), model_card(config()))
+
+
 def test_cards_of_every_version_are_known_as_ours(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\nlibrary_name: astune\npipeline_tag: audio-classification\n---\n# old\n")
     assert foreign_files(tmp_path) == []

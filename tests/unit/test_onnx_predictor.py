@@ -256,9 +256,9 @@ def _folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
-        (_cut, "no ONNX file that onnxruntime .* can read"),
-        (_garbage, "no ONNX file that onnxruntime .* can read"),
-        (_empty, "no ONNX file that onnxruntime .* can read"),
+        (_cut, "cannot be read as an ONNX file: it is cut short"),
+        (_garbage, "cannot be read as an ONNX file: its parts"),
+        (_empty, "cannot be read as an ONNX file: it is empty"),
         (_of_others, "not of astune's.*astune export"),
         (_newer, "has format 2; astune .* reads up to 1. Upgrade"),
         (_without_labels, "metadata that cannot be read.*labels is missing.*export the adapter again"),
@@ -266,7 +266,7 @@ def _folder(path: Path) -> None:
         (_other_length, "9,840 samples; export the adapter again"),
         (_saying("[1"), "metadata that cannot be read"),
         (_saying("[" * 100_000), "metadata that cannot be read.*nested too deeply"),
-        (_saying('{"format": 1e999}'), "metadata that cannot be read.*infinity"),
+        (_saying('{"format": 1e999}'), "metadata that cannot be read.*1e999"),
         (_missing, "there is no such file"),
         (_folder, "it is a folder"),
     ],
@@ -320,7 +320,7 @@ def test_the_digest_is_of_what_decides_scores(adapter: Path, tmp_path: Path) -> 
     weights.write_bytes(content)
     assert adapter_digest(folder) != before
     weights.unlink()
-    with pytest.raises(AdapterError, match="no adapter folder that can be read: No such file"):
+    with pytest.raises(AdapterError, match="cannot be read as an adapter folder: No such file"):
         adapter_digest(folder)
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock
 from astune import AudioClassifier, load_backbone
 from astune.errors import AdapterError, ConfigError, Interrupted, OutputError
 from astune.folder_lock import LOCK
-from astune.training import checkpoint
+from astune.training import checkpoint, output_folder
 from astune.training.check import check
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -260,3 +260,19 @@ def test_resuming_where_nothing_is_says_so(generated: Path, tmp_path: Path, caps
     """A folder that was mistyped should not look like a run that went on."""
     train(settings(generated, tmp_path / "ou", resume=True))
     assert f"Note: {tmp_path / 'ou'} holds no run to go on with" in capsys.readouterr().err
+
+
+def test_a_run_loses_its_results_before_its_weights(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(settings(generated, tmp_path), quiet=True)
+    gone: list[str] = []
+    unlink = Path.unlink
+
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        gone.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    output_folder.clear(tmp_path)
+    assert gone[:3] == ["results.json", "adapter_config.json", "adapter_model.safetensors"]

@@ -415,6 +415,23 @@ def test_a_killed_run_leaves_no_review_and_the_next_one_clears_up(adapter: Path,
     assert {path.name for path in (tmp_path / "r").iterdir()} == {"clips", "review.csv", "review.json"}
 
 
+@pytest.mark.parametrize("named", [1, 2])
+def test_a_review_that_was_killed_while_it_was_named_is_completed(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 9 * RATE), RATE)
+    folder = tmp_path / "r"
+    review(adapter, tmp_path / "a.wav", folder)
+    (folder / ".partial").mkdir()
+    for name in ("clips", "review.json", "review.csv")[named:]:
+        (folder / name).rename(folder / ".partial" / name)
+    with pytest.raises(ConfigError, match="holds a review already"):
+        review(adapter, tmp_path / "a.wav", folder)
+    assert "it is whole now" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"clips", "review.csv", "review.json"}
+    assert review_folder.reviewed_spans([folder])
+
+
 def test_names_of_clips_are_safe_and_differ() -> None:
     assert review_folder._name("/x/gar\tden/../wald: früh.flac", 83.5, set()) == "wald_ früh_00083.50.wav"
     first = review_folder._name("/x/a.wav", 1, set())

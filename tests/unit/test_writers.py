@@ -29,7 +29,7 @@ from astune.inference.writers import WRITERS
 
 RATE = 16_000  # Hz
 LABELS = ("a", 'b "quoted", c', "d=e")
-NASTY = 'it\'s a\t"tab"\nand; a, line\x1b[31m.wav'
+NASTY = 'it\'s a\t"tab"\nand;\ra, line\x1b[31m.wav'
 ROWS = (Row(0.0, 1.5, "a", 0.75), Row(1.25, 3.0, LABELS[1], 1 / 3), Row(10_800.5, 10_801.123456, "x\ty\nz", 1e-7))
 
 

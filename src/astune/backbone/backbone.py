@@ -166,17 +166,23 @@ class Backbone(Summarised, nn.Module):
             A backbone that shares all tensors but the positions. So one classifier may take one of the two.
 
         Raises:
-            ConfigError: an unknown setting, a length that is no whole number or under one patch, or a classifier has taken the weights.
+            ConfigError: an unknown setting, a length that is no whole number, under one patch or too long for the memory, or a
+                classifier has taken the weights.
         """
         if position_embeddings not in get_args(PositionEmbeddings):
             raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
         max_length = whole_frames(max_length)
         self._refuse_if_taken()
-        table = self._positions(max_length)
         fitted = self._twin({id(one): one for one in self.model.parameters()}, position_embeddings)
-        fitted.sites.set_positions(
-            torch.zeros_like(table) if position_embeddings == "zero" else table.clone(), max_length
-        )
+        try:
+            table = self._positions(max_length)
+            fitted.sites.set_positions(
+                torch.zeros_like(table) if position_embeddings == "zero" else table.clone(), max_length
+            )
+        except (RuntimeError, MemoryError) as fault:  # torch's refusal of memory has no class of its own on a CPU
+            raise ConfigError(
+                f"max_length={max_length}: there is no memory for position embeddings of so long an input; use a shorter one"
+            ) from fault
         fitted._claim = self._claim
         return fitted
 

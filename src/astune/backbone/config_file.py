@@ -7,16 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 from transformers import ASTConfig
 
-from astune.errors import BackboneError, listing, validation_faults
+from astune.errors import BackboneError, listing
 from astune.json_text import read_object
-from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT, MOST_MEL_BINS, PUBLISHED_BACKBONE
+from astune.names import (
+    BUNDLED_BACKBONE,
+    FARTHEST_MEAN,
+    LONGEST_INPUT,
+    MOST_MEL_BINS,
+    PUBLISHED_BACKBONE,
+    STD_BOUNDS,
+)
+from astune.validated import FileContent
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
 
 _WIDEST = 65_536  # four times that of the largest transformers there are
 _DEEPEST = 200  # layers
@@ -28,23 +35,7 @@ _Activation = Literal[
 _Type = Literal["float64", "float32", "float16", "bfloat16"]
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-    @classmethod
-    def read(cls, path: Path, record: dict[str, Any]) -> Self:
-        """Of a file's content.
-
-        Raises:
-            BackboneError: with all faults.
-        """
-        try:
-            return cls.model_validate(record)
-        except ValidationError as fault:
-            raise BackboneError(listing(validation_faults(fault, cls), f"{path} cannot be used")) from fault
-
-
-class _ModelFile(_File):
+class _ModelFile(FileContent):
     """Under transformers' names, and with its defaults."""
 
     hidden_size: int = Field(768, ge=1, le=_WIDEST)
@@ -96,9 +87,9 @@ class _ModelFile(_File):
         return ASTConfig(**settings, dtype=self.dtype or self.torch_dtype)
 
 
-class _PreprocessorFile(_File):
-    mean: float = Field(ge=-1e4, le=1e4)
-    std: float = Field(ge=1e-4, le=1e4)
+class _PreprocessorFile(FileContent):
+    mean: float = Field(ge=-FARTHEST_MEAN, le=FARTHEST_MEAN)
+    std: float = Field(ge=STD_BOUNDS[0], le=STD_BOUNDS[1])
 
 
 def read_model_config(path: Path, name: str) -> ASTConfig:
@@ -121,7 +112,7 @@ def read_model_config(path: Path, name: str) -> ASTConfig:
             f"{name!r} is not an Audio Spectrogram Transformer: {path} says model_type {model_type!r}, not "
             f"{ASTConfig.model_type!r}. Use {PUBLISHED_BACKBONE}, a folder with an AST, or {BUNDLED_BACKBONE}"
         )
-    found = _ModelFile.read(path, record)
+    found = _ModelFile.of(record, f"{path} cannot be used", BackboneError)
     faults = found.contradictions()
     if faults:
         raise BackboneError(listing(faults, f"{path} cannot be used"))
@@ -142,8 +133,10 @@ def read_normalisation(path: Path, mean: float, std: float) -> tuple[float, floa
     Raises:
         BackboneError: it is damaged, or features cannot be normalised with them.
     """
-    found = _PreprocessorFile.read(
-        path, {"mean": mean, "std": std} | _record(path, "the configuration of a preprocessor")
+    found = _PreprocessorFile.of(
+        {"mean": mean, "std": std} | _record(path, "the configuration of a preprocessor"),
+        f"{path} cannot be used",
+        BackboneError,
     )
     return found.mean, found.std
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.console import say
-from astune.errors import AstuneError, BackboneError, ConfigError, OutputError
+from astune.errors import AstuneError, BackboneError, ConfigError, OutputError, shortened
 from astune.files import write_text
 from astune.hub_faults import hub_exceptions, hub_fault
 from astune.reachability import PROBE_SECONDS
@@ -64,7 +64,23 @@ def is_hub_id(name: str, *, here: bool = True) -> bool:
         name: of a model.
         here: whether a folder of this name comes before it, as where models are loaded.
     """
-    return _repository(name) is not None and not (here and Path(name).expanduser().is_dir())
+    return _repository(name) is not None and not (here and local_folder(name))
+
+
+def local_folder(name: str) -> Path | None:
+    """A folder of this machine.
+
+    Args:
+        name: as typed, or as an adapter's configuration says.
+
+    Returns:
+        It; None where there is none of this name, or the name cannot be one.
+    """
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long; a home that nobody has; a NUL
+        return None
 
 
 def is_revision(name: str) -> bool:
@@ -93,8 +109,8 @@ def find_files(
     Raises:
         AstuneError: as ``error``, the folder lacks a required file, or the hub cannot be reached or has no such repository.
     """
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
+    folder = local_folder(name_or_path)
+    if folder is not None:
         missing = [name for name in required if not (folder / name).is_file()]
         if missing:
             raise error(f"{folder} has no {' and no '.join(missing)}; {_contents(folder)}")
@@ -102,8 +118,8 @@ def find_files(
     found = _repository(name_or_path)
     if found is None:
         raise error(
-            f"there is no folder {name_or_path!r} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look for in HF_HOME "
-            "or on the hub; give a folder that is there, a hub id, or, for a backbone, bundled"
+            f"there is no folder {shortened(repr(name_or_path))} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look "
+            "for in HF_HOME or on the hub; give a folder that is there, a hub id, or, for a backbone, bundled"
         )
     return _of_repository(name_or_path, *found, required, optional, error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astune.backbone.hub import find_cached, find_files, is_hub_id
+from astune.backbone.hub import find_cached, find_files, is_hub_id, local_folder
 from astune.backbone.load import BUNDLED_FOLDER
 from astune.card_front import front_of
 from astune.errors import BackboneError
@@ -33,8 +33,8 @@ def licence_of(name: str, *, ask: bool = False) -> str | None:
 
 
 def _card_of(name: str, *, ask: bool) -> Path | None:
-    folder = BUNDLED_FOLDER if name == BUNDLED_BACKBONE else Path(name).expanduser()
-    if folder.is_dir():
+    folder = BUNDLED_FOLDER if name == BUNDLED_BACKBONE else local_folder(name)
+    if folder is not None:
         return folder / _CARD
     if not is_hub_id(name):
         return None

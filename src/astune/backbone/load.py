@@ -17,7 +17,7 @@ from transformers import ASTConfig, ASTModel
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
 from astune.backbone.config_file import read_model_config, read_normalisation
-from astune.backbone.hub import at_revision, find_files
+from astune.backbone.hub import at_revision, find_files, local_folder
 from astune.backbone.sites import Sites, current_name
 from astune.errors import BackboneError, ConfigError, listing, unknown
 from astune.features.log_mel import FrontEnd
@@ -81,8 +81,8 @@ def load_backbone(
         model, mean, std = _random(name), AUDIOSET_MEAN, AUDIOSET_STD
     else:
         model, mean, std = _pretrained(name)
-        if name != BUNDLED_BACKBONE and Path(name).expanduser().is_dir():
-            name = str(Path(name).expanduser().resolve())
+        folder = None if name == BUNDLED_BACKBONE else local_folder(name)
+        name = str(folder.resolve()) if folder else name
     fingerprint = fingerprint_of(Sites(model))
     nn.Module.to(model, dtype=torch_dtype)  # transformers' own signature hides torch's from type checkers
     native = Backbone(model, Origin(name, fingerprint, "fit", mean, std))

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from astune import __version__
-from astune.cli.signals import catch_signals, exit_code_of
+from astune.cli.signals import catch_signals, end_signals, exit_code_of
 from astune.console import notices, say
 from astune.errors import AstuneError, refusal
 from astune.printable import printable
@@ -79,6 +79,7 @@ class _Verbs(TyperGroup):
 
 
 def _say_stopped(stop: KeyboardInterrupt) -> None:
+    end_signals()
     if os.environ.get("RANK", "0") == "0":  # the processes of a launcher are one command
         say(str(stop) or "interrupted; the same command may be given again")
 
@@ -128,6 +129,7 @@ def _with_options(message: str) -> str:
 
 
 def _end(message: str) -> NoReturn:
+    end_signals()
     notices().print("error: ", style="bold red", end="")
     say(message)
     sys.exit(1)

@@ -1,7 +1,9 @@
 """What an audio file is, by its content: a copy is the same, a file that was replaced is another one, whatever its size and times say.
 
 A file is hashed once. ``<cache>/digests.sqlite`` remembers the digest beside size, modification time, change time and inode. Archives with
-fixed times and ``cp -p`` set the first two at will; the change time is the system's own.
+fixed times and ``cp -p`` set the first two at will; the change time is the system's own. A file that is mapped into memory has the change
+time of its first change until the system writes it to the disk, within 35 seconds by Linux's default. So a file is remembered a minute
+after its last change. FAT and squashfs have no change time of their own, and are believed by the other three.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 UNREADABLE = "unreadable"
 _DIGITS = 32  # hexadecimal ones of a SHA-256
-_SETTLED = 2.0  # seconds after its last change until a file is remembered: clocks of file systems are coarse
+_SETTLED = 60.0  # seconds after its last change until a file is remembered, see above
 _PATIENCE = 5.0  # seconds to wait for another process that writes digests
 _COLUMNS = "path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, inode INTEGER, digest TEXT"
 

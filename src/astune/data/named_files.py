@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from typing import TYPE_CHECKING, Literal
 
+from astune.errors import DataError
 from astune.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # macOS writes the second, and most else the first
+_LARGEST = 1 << 30  # bytes of a table, which is held in memory
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -100,6 +103,28 @@ class NamedFiles:
 
 def _have(names: list[str]) -> str:
     return "1 name has" if len(names) == 1 else f"{len(names):,} names have"
+
+
+def refuse_pipes(file: Path, kind: str) -> None:
+    """Refuse what has no end, or more than a table has, before it is read.
+
+    Args:
+        file: that is read whole.
+        kind: what it should be, for messages.
+
+    Raises:
+        DataError: it is a pipe, a socket or a device, or too large.
+        OSError: it is not there.
+    """
+    status = file.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a folder has a sentence of its own
+        raise DataError(
+            f"{printable(file)} is no readable {kind} file: it is a pipe, a socket or a device; save it to a file"
+        )
+    if status.st_size > _LARGEST:
+        raise DataError(
+            f"{printable(file)} has {status.st_size:,} bytes; a {kind} file may have up to {_LARGEST:,}: divide it"
+        )
 
 
 def below(folder: Path, text: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.1  # seconds decoded beyond what is asked for, so that the resampler's edge falls outside,
 _MARGIN_FRAMES = 1000  # and at least so many frames, for its filter is counted in them
-_LATEST = 1e9  # seconds, 31 years; frames are counted in numbers that have room for it at every rate
+LATEST = 1e9  # seconds, 31 years; frames are counted in numbers that have room for it at every rate
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Part:
         Raises:
             AudioError: the part begins before the recording, ends before it begins, or is later than any recording lasts.
         """
-        latest = f"less than {_LATEST:,.0f}"
-        if not 0 <= float(self.start) < _LATEST:
+        latest = f"less than {LATEST:,.0f}"
+        if not 0 <= float(self.start) < LATEST:
             raise AudioError(
                 f"{printable(path)}: start={self.start}; give seconds from the beginning of the file, 0 or more and {latest}"
             )
-        if self.seconds is not None and not 0 <= float(self.seconds) < _LATEST:
+        if self.seconds is not None and not 0 <= float(self.seconds) < LATEST:
             raise AudioError(f"{printable(path)}: seconds={self.seconds}; give 0 or more and {latest}")
-        if self.end is not None and not float(self.start) < float(self.end) < _LATEST:
+        if self.end is not None and not float(self.start) < float(self.end) < LATEST:
             raise AudioError(
                 f"{printable(path)}: end={self.end}; give seconds from the beginning of the file, more than start={self.start} and {latest}"
             )

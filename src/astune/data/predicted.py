@@ -38,6 +38,8 @@ def predicted(folder: Path) -> Predicted | None:
     Returns:
         What it says; None where there is none, or a file of that name which is something else.
     """
+    if not (folder / RECORD).is_file():
+        return None
     try:
         whole, _, _ = (folder / RECORD).read_text(encoding="utf-8").rpartition("\n")  # a last line may be cut
         settings, lines = record_lines(whole)

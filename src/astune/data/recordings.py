@@ -36,6 +36,7 @@ HIDDEN = "recordings with a hidden name (._ or .)"
 BESIDE = "recordings beside the class folders"
 NO_ROW = "recordings that no row names"
 NO_RECORDINGS = "folders without recordings"
+_PIPES = "things without an end (pipes, devices)"  # whoever reads one waits for ever
 
 
 @checked
@@ -251,7 +252,7 @@ def _kind(entry: os.DirEntry[str]) -> str | None:
     if not hidden and entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110 - never raises
         return DANGLING
     if suffix not in _AUDIO:
-        return None
+        return None if hidden or entry.is_file() else _PIPES
     if hidden:
         return HIDDEN
     if suffix not in readable_suffixes() and suffix in AV_SUFFIXES:

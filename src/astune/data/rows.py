@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from astune.data.formats import SUFFIXES
 from astune.data.labels import cleaned, label_fault
-from astune.data.named_files import windows_fault
+from astune.data.named_files import refuse_pipes, windows_fault
 from astune.errors import DataError
 from astune.json_text import json_value
 from astune.printable import printable
@@ -30,6 +30,7 @@ Row = tuple[int, dict[str, str]]
 """A line number, and the cells by column."""
 
 _READ = 10  # faults of one file
+DIGITS = 9  # of numbers of folds and classes
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 _SAID = re.compile(r"sep=(.)\r?\n")  # as Excel writes and reads it
@@ -248,10 +249,11 @@ def read_text(file: Path, kind: str) -> str:
         The text.
 
     Raises:
-        DataError: it cannot be read, or is in another encoding; with the line.
+        DataError: it is not a file, is too large, cannot be read, or is in another encoding; with the line.
     """
     wide = False
     try:
+        refuse_pipes(file, kind)
         content = file.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = content.decode("utf-16" if wide else "utf-8-sig")
@@ -346,9 +348,13 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
     Returns:
         The number; None where it is none.
     """
-    if row[name].isdecimal():
-        return int(row[name])
-    faults.append(f"line {line}: {name} is {row[name]!r}, not a whole number")
+    text = row[name]
+    if text.isdecimal() and len(text) <= DIGITS:
+        return int(text)
+    what = (
+        f"has {len(text):,} digits; give at most {DIGITS}" if text.isdecimal() else f"is {text!r}, not a whole number"
+    )
+    faults.append(f"line {line}: {name} {what}")
     return None
 
 

@@ -9,6 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from astune.data.part import LATEST
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -70,13 +71,15 @@ class Seconds:
         elif "." in text:
             self._point = self._point or (line, text)
         value = float(text) * scale if _POINT.fullmatch(text) else math.nan
-        if math.isfinite(value) and value >= 0:
+        if 0 <= value < LATEST:
             return value
         shown = printable(text)
         if not text:
             faults.append(f"line {line}: {name} is empty")
         elif value < 0:
             faults.append(f"line {line}: {name} is {shown}, and a recording begins at 0")
+        elif LATEST <= value < math.inf:
+            faults.append(f"line {line}: {name} is {value:g} seconds; no recording lasts {LATEST:,.0f}")
         elif _CLOCK.fullmatch(text):
             faults.append(f"line {line}: {name} is {shown!r}; write it in seconds")
         else:

@@ -13,15 +13,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import ASTForAudioClassification
 
-from astune.adapter_file import refuse_unsound
 from astune.backbone import load_backbone, load_config
 from astune.backbone.hub import at_revision, find_files, is_hub_id
 from astune.backbone.load import load_classifier
@@ -30,7 +26,17 @@ from astune.classifier import AudioClassifier
 from astune.console import say
 from astune.errors import AdapterError, ConfigError, listing
 from astune.export.as_peft import HEAD, HEAD_FACTS, PREFIX
-from astune.json_text import json_value
+from astune.export.peft_files import (
+    CONFIG,
+    FORMER_WEIGHTS,
+    WEIGHTS,
+    HeadFacts,
+    PeftConfig,
+    read_config,
+    read_facts,
+    read_file,
+    read_weights,
+)
 from astune.methods.base import Method, Sum, layers_text
 from astune.methods.bitfit import BitFit
 from astune.methods.lora import LoRA
@@ -46,15 +52,6 @@ if TYPE_CHECKING:
     from astune.adapter import Adapter
     from astune.backbone import Backbone
 
-_CONFIG, _WEIGHTS, _FORMER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-_READ = frozenset((
-    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config", "exclude_modules",
-    "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout",
-    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
-    "target_modules", "task_type", "use_rslora",
-))  # fmt: skip
-"""Fields of PEFT's configuration that are read, or that the tensors in the file stand for."""
-_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
 _PLACE = re.compile(r"layers\.(\d+)\.mhsa\.([qkvo])\.weight")
 _UPDATE = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
 _WRAPPING = re.compile(r"\b(?:modules_to_save\.(?:default\.)?|base_layer\.)")
@@ -111,19 +108,19 @@ def import_peft(
         BackboneError: the backbone cannot be found.
         ConfigError: labels, a length or a backbone have to be given, or do not fit.
     """
-    files = find_files(str(folder), [_CONFIG], [_WEIGHTS, _FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
-    record, facts = _read_config(files[_CONFIG]), _read_facts(files.get(HEAD_FACTS))
-    content = _sorted(_read_weights(files, str(folder)))
-    name = str(backbone or facts.get("backbone") or _adapted(record))
+    files = find_files(str(folder), [CONFIG], [WEIGHTS, FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
+    record, facts = read_config(files[CONFIG]), read_facts(files.get(HEAD_FACTS))
+    content = _sorted(read_weights(files, str(folder)))
+    name = str(backbone or facts.backbone or _adapted(record))
     if not name:
         raise ConfigError(f"{folder} does not say which model it adapts; give backbone")
-    fitted = _fitted(name, max_length or facts.get("max_length"), content.backbone.pop("embeddings.positions", None))
-    updates = _scales(content, record)
+    fitted = _fitted(name, max_length or facts.max_length, content.backbone.pop("embeddings.positions", None))
+    updates = _scales(content, record, files[CONFIG])
     head = _head(content, updates, files.get(HEAD), name)
     method = _method(content, updates, fitted)
     model = AudioClassifier(
-        fitted, method, _labels(labels, facts, name, len(head["head.bias"])), facts.get("pooling", "special"),
-        task_named(task or facts.get("task") or _task(name)), outer_spaces=True,
+        fitted, method, _labels(labels, facts, name, len(head["head.bias"])), facts.pooling,
+        task_named(task or facts.task or _task(name)), outer_spaces=True,
     )  # fmt: skip
     tensors = model.adapter_state()
     tensors |= {ours: tensor for ours, tensor in content.backbone.items() if ours in tensors} | head
@@ -132,76 +129,13 @@ def import_peft(
         if place:
             tensors |= {f"{place}.down.weight": content.downs[module], f"{place}.up.weight": content.ups[module]}
     model.load_adapter_state(tensors)
-    return model.to_adapter(training={"imported from": f"PEFT {record.get('peft_version', '')}".strip()})
+    return model.to_adapter(training={"imported from": f"PEFT {record.peft_version}".strip()})
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    """PEFT's configuration.
-
-    Raises:
-        AdapterError: it is damaged, of another method, or says something that is not read.
-    """
-    try:
-        record = dict(json_value(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as fault:
-        raise AdapterError(f"{path} is no configuration of PEFT's: {fault}") from fault
-    if "format_version" in record:
-        raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
-    if record.get("peft_type") != "LORA":
-        raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
-    faults = [
-        f"{name}={value!r} changes what is computed, and LoRA of astune has no such thing"
-        for name, value in record.items()
-        if value and name not in _READ
-    ]
-    begin = record.get("init_lora_weights")
-    if begin not in _STARTS:
-        faults.append(
-            f"init_lora_weights={begin!r} changes the weights of the backbone too; convert it with PEFT's "
-            "path_initial_model_for_weight_conversion first"
-        )
-    if faults:
-        raise AdapterError(listing(faults, f"{path} cannot be imported"))
-    return record
-
-
-def _adapted(record: Mapping[str, Any]) -> str:
+def _adapted(record: PeftConfig) -> str:
     """The model that was adapted, as PEFT names it; empty where it does not."""
-    name, revision = str(record.get("base_model_name_or_path") or ""), record.get("revision")
-    return at_revision(name, revision) if revision and is_hub_id(name) else name
-
-
-def _read_facts(path: Path | None) -> dict[str, Any]:
-    """What an export of ours says beside PEFT's files; nothing of other folders.
-
-    Raises:
-        AdapterError: it is damaged.
-    """
-    if path is None:
-        return {}
-    try:
-        return dict(json_value(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as fault:
-        raise AdapterError(f"{path} is damaged: {fault}") from fault
-
-
-def _read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:
-    """PEFT's tensors.
-
-    Raises:
-        AdapterError: there is no file, it is damaged, or it holds values that are not finite.
-    """
-    path = files.get(_WEIGHTS) or files.get(_FORMER_WEIGHTS)
-    if path is None:
-        raise AdapterError(f"{folder} has no {_WEIGHTS} and no {_FORMER_WEIGHTS}")
-    try:
-        tensors: dict[str, Tensor] = (
-            load_file(path) if path.name == _WEIGHTS else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError) as fault:
-        raise AdapterError(f"{path} is damaged: {fault}") from fault
-    refuse_unsound(tensors, f"{path} cannot be used")
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    name = record.base_model_name_or_path or ""
+    return at_revision(name, record.revision) if record.revision and is_hub_id(name) else name
 
 
 def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
@@ -256,14 +190,23 @@ def _place(module: str) -> str | None:
     return f"layers.{found[1]}.mhsa.{found[2]}.lora" if found else None
 
 
-def _scales(content: _Content, record: Mapping[str, Any]) -> dict[str, _Scaled]:
-    """Rank and scale of each update, by its module; PEFT's patterns are regular expressions that match the end of a module's name."""
-    patterns: dict[str, float] = record.get("alpha_pattern") or {}
-    found = {}
+def _scales(content: _Content, record: PeftConfig, path: Path) -> dict[str, _Scaled]:
+    """Rank and scale of each update, by its module.
+
+    Raises:
+        AdapterError: a tensor is not a matrix, the two of an update do not fit each other, or a pattern cannot be used.
+    """
+    patterns, found = record.alphas(path), {}
     for module, down in content.downs.items():
-        matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module))
-        alpha, rank = next(matching, record.get("lora_alpha", 8)), len(down)
-        found[module] = _Scaled(rank, alpha / (rank**0.5 if record.get("use_rslora") else rank))
+        up = content.ups[module]
+        if down.ndim != 2 or up.ndim != 2 or not len(down) or up.shape[1] != len(down):
+            raise AdapterError(
+                f"the adapter of PEFT cannot be imported: the update of {module.removeprefix(_OUTER)} has the shapes "
+                f"{tuple(down.shape)} and {tuple(up.shape)}, and not (rank, in) and (out, rank)"
+            )
+        matching = (alpha for matches, alpha in patterns if matches(module))
+        alpha, rank = next(matching, record.lora_alpha), len(down)
+        found[module] = _Scaled(rank, alpha / (rank**0.5 if record.use_rslora else rank))
     return found
 
 
@@ -303,7 +246,7 @@ def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, back
         AdapterError: there is none, or a part of it is missing.
     """
     if own is not None:
-        return {f"head.{name}": tensor for name, tensor in load_file(own).items()}
+        return _own_head(own)
     tensors = load_classifier(backbone) | content.classifier
     names = [f"{_DENSE}.weight", f"{_DENSE}.bias", "classifier.layernorm.weight", "classifier.layernorm.bias"]
     absent = [name for name in names if name not in tensors]
@@ -313,9 +256,27 @@ def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, back
             'modules_to_save=["classifier"]'
         )
     weight, bias, factor, shift = (tensors[name].double() for name in names)
+    shapes = tuple(weight.shape), *(tuple(one.shape) for one in (bias, factor, shift))
+    if weight.ndim != 2 or shapes[1:] != (shapes[0][:1], shapes[0][1:], shapes[0][1:]):
+        raise AdapterError(f"the parts of the classifier do not fit each other: they have the shapes {shapes}")
     if _DENSE in updates:
+        down, up = content.downs[_DENSE], content.ups[_DENSE]
+        if (len(up), down.shape[1]) != weight.shape:
+            raise AdapterError(f"the update of {_DENSE} has another shape than its weight, {tuple(weight.shape)}")
         weight = weight + updates[_DENSE].scale * content.ups[_DENSE].double() @ content.downs[_DENSE].double()
     return {"head.weight": (weight * factor).float(), "head.bias": (bias + weight @ shift).float()}
+
+
+def _own_head(path: Path) -> dict[str, Tensor]:
+    """A head that was exported.
+
+    Raises:
+        AdapterError: it is damaged, or something else.
+    """
+    found = {f"head.{name}": tensor for name, tensor in read_file(path).items()}
+    if found.keys() != {"head.weight", "head.bias"} or found["head.bias"].ndim != 1:
+        raise AdapterError(f"{path} holds {', '.join(sorted(found)[:5])}, and a head has a weight and a bias")
+    return found
 
 
 def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbone) -> Method:
@@ -332,6 +293,13 @@ def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbon
             biases = biases or not torch.equal(own[name], tensor)
         elif not name.startswith("norm.") and not torch.equal(own[name], tensor):
             faults.append(f"{name} was trained, and LoRA of astune does not train it")
+    faults += [
+        f"the update of {module.removeprefix(_OUTER)} has the shapes {tuple(content.downs[module].shape)} and "
+        f"{tuple(content.ups[module].shape)}, which do not fit the backbone's width of {backbone.width}"
+        for module in updates
+        if _place(module)
+        and (content.downs[module].shape[1], len(content.ups[module])) != (backbone.width, backbone.width)
+    ]
     placed: dict[tuple[_Scaled, str], list[int]] = {}
     for module, scaled in updates.items():
         place = _place(module)
@@ -355,13 +323,13 @@ def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbon
     return parts[0] if len(parts) == 1 else Sum(parts=tuple(parts))
 
 
-def _labels(labels: Sequence[str] | None, facts: Mapping[str, Any], backbone: str, classes: int) -> Sequence[str]:
+def _labels(labels: Sequence[str] | None, facts: HeadFacts, backbone: str, classes: int) -> Sequence[str]:
     """Names of the classes.
 
     Raises:
         ConfigError: they have to be given, or are not as many as there are classes.
     """
-    found = labels or facts.get("labels")
+    found = labels or facts.labels
     if found is None:
         found = [label for _, label in sorted((load_config(backbone).id2label or {}).items())]
         if len(found) != classes or any(_UNNAMED.fullmatch(label) for label in found):

@@ -7,7 +7,6 @@ normalisation, so that padding is (0 - mean) / (2 std) = 0.467: louder than digi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.errors import ConfigError, listing
-from astune.names import FRAME, HOP, LONGEST_INPUT, MOST_MEL_BINS, samples_of
+from astune.names import FARTHEST_MEAN, FRAME, HOP, LONGEST_INPUT, MOST_MEL_BINS, STD_BOUNDS, samples_of
 from astune.validated import checked
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class FrontEnd:
     """Their standard deviation; features are divided by twice this."""
 
     def __post_init__(self) -> None:
+        least, most = STD_BOUNDS
         faults = [
             f"{name}={value}, which must be {wanted}"
             for name, value, wanted, valid in (
@@ -61,8 +61,13 @@ class FrontEnd:
                     f"from 1 to {MOST_MEL_BINS}",
                     1 <= self.num_mel_bins <= MOST_MEL_BINS,
                 ),
-                ("mean", self.mean, "finite", math.isfinite(self.mean)),
-                ("std", self.std, "finite and above 0", math.isfinite(self.std) and self.std > 0),
+                (
+                    "mean",
+                    self.mean,
+                    f"from {-FARTHEST_MEAN:g} to {FARTHEST_MEAN:g}",
+                    -FARTHEST_MEAN <= self.mean <= FARTHEST_MEAN,
+                ),
+                ("std", self.std, f"from {least:g} to {most:g}", least <= self.std <= most),
             )
             if not valid
         ]

@@ -6,26 +6,40 @@ real. Its output is ``scores``, (batch, classes) float32. The property ``astune`
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from astune.adapter_info import AdapterInfo
 from astune.environment import usable_cores
 from astune.errors import AdapterError, ConfigError
+from astune.inference.onnx_wire import WireError, read_properties
 from astune.json_text import json_value
 from astune.printable import printable
+from astune.validated import FileContent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 METADATA, FORMAT = "astune", 1
 SAMPLES, LENGTHS, SCORES = "samples", "lengths", "scores"
 INT8 = "int8"
+_AGAIN = "Copy the file, or export the adapter, again"
 _FATAL = 4  # of onnxruntime's log: what it refuses is raised, and need not be printed as well
+
+
+class _Metadata(FileContent):
+    format: int = Field(ge=1, le=FORMAT)
+    adapter: dict[str, Any]
+    precision: Literal["float32", "int8"]
+    adapter_digest: Annotated[str, Field(max_length=64)] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +67,17 @@ class Graph:
 
         Returns:
             (batch, classes), from 0 to 1.
+
+        Raises:
+            AdapterError: onnxruntime cannot compute it, or it gives something else than its metadata say.
         """
-        (found,) = self.session.run([SCORES], {SAMPLES: samples, LENGTHS: lengths})
+        with _refusing(self.path, "cannot be computed by onnxruntime"):
+            (found,) = self.session.run([SCORES], {SAMPLES: samples, LENGTHS: lengths})
+        wanted = (len(samples), len(self.info.labels))
+        if not isinstance(found, np.ndarray) or found.shape != wanted or found.dtype != np.float32:
+            raise AdapterError(
+                f"{printable(self.path)} gives scores that are not {wanted} in float32, as its metadata say; export the adapter again"
+            )
         scores: NDArray[np.float32] = found
         return scores
 
@@ -78,27 +101,39 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
     if not path.is_file():
         what = "it is a folder" if path.is_dir() else "there is no such file"
         raise AdapterError(f"{name}: {what}; give an ONNX file that `astune export` wrote")
-    session = _session(path, cores or usable_cores())
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+    onnxruntime = _runtime(name)
+    try:
+        text = read_properties(path).get(METADATA)
+    except (OSError, WireError) as fault:
+        raise AdapterError(f"{name} cannot be read as an ONNX file: {fault}. {_AGAIN}") from fault
     if text is None:
         raise AdapterError(
             f"{name} is an ONNX file, and not of astune's: it has no metadata {METADATA!r}; export an adapter with "
             "`astune export ADAPTER --format onnx`"
         )
+    about, info, record = _read_metadata(text, name)
+    session = _session(onnxruntime, path, cores or usable_cores())
+    _refuse_other_shape(session, info, name)
+    return Graph(path, info, about.precision, about.adapter_digest, record, session)
+
+
+def _read_metadata(text: str, name: str) -> tuple[_Metadata, AdapterInfo, dict[str, Any]]:
+    """What a graph says of itself: its fields, its adapter, and all of it.
+
+    Raises:
+        AdapterError: it is damaged, or of a newer version.
+    """
     try:
         record = json_value(text)
-        written = int(record["format"])
-        if written > FORMAT:
+        written = record.get("format") if isinstance(record, dict) else None
+        if isinstance(written, int) and written > FORMAT:
             raise AdapterError(
                 f"{name} has format {written}; astune {version('astune')} reads up to {FORMAT}. Upgrade astune, or export the adapter again"
             )
-        info = AdapterInfo(**record["adapter"])
-        precision = str(record["precision"])
-    except (OverflowError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        about = _Metadata.of(record, f"{name} has metadata that cannot be read; export the adapter again", AdapterError)
+        return about, AdapterInfo(**about.adapter), record
+    except ValueError as fault:
         raise AdapterError(f"{name} has metadata that cannot be read ({fault}); export the adapter again") from fault
-    _refuse_other_shape(session, info, name)
-    digest = record.get("adapter_digest")
-    return Graph(path, info, precision, None if digest is None else str(digest), record, session)
 
 
 def installed() -> bool:
@@ -110,35 +145,47 @@ def installed() -> bool:
     return True
 
 
-def _session(path: Path, cores: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """A session of onnxruntime's.
+def _runtime(name: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """The package.
 
     Raises:
-        AdapterError: it cannot read the file.
         ConfigError: it is not installed.
     """
     try:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as faults
     except ImportError as fault:
         raise ConfigError(
-            f"{printable(path)} is computed by onnxruntime, which cannot be imported ({fault}); pip install 'astune[onnx]'"
+            f"{name} is computed by onnxruntime, which cannot be imported ({fault}); pip install 'astune[onnx]'"
         ) from fault
+    return onnxruntime
+
+
+def _session(onnxruntime: Any, path: Path, cores: int) -> Any:  # noqa: ANN401 - likewise
+    """A session of onnxruntime's.
+
+    Raises:
+        AdapterError: it cannot read the file.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores
     options.log_severity_level = _FATAL
-    refused = tuple(getattr(faults, name) for name in _REFUSALS)
+    with _refusing(path, f"cannot be read by onnxruntime {onnxruntime.__version__}"):
+        # Without it, a file that is refused is tried again, which is printed between our lines.
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+@contextmanager
+def _refusing(path: Path, what: str) -> Iterator[None]:
+    """Turn what onnxruntime raises into a sentence.
+
+    Raises:
+        AdapterError: it raised something.
+    """
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except refused as fault:
-        reason = printable(str(fault).partition("\n")[0])
-        raise AdapterError(
-            f"{printable(path)} is no ONNX file that onnxruntime {onnxruntime.__version__} can read ({reason}); is it whole? Copy it, or "
-            "export the adapter, again"
-        ) from fault
-
-
-_REFUSALS = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented", "RuntimeException")  # fmt: skip
+        yield
+    except Exception as fault:  # its classes have no base of their own, and std::exceptions come through as Python's
+        reason = printable(str(fault).partition("\n")[0]) or type(fault).__name__
+        raise AdapterError(f"{printable(path)} {what} ({reason}). {_AGAIN}") from fault
 
 
 def _refuse_other_shape(session: Any, info: AdapterInfo, name: str) -> None:  # noqa: ANN401 - likewise

@@ -29,7 +29,7 @@ import soundfile
 from astune.console import say
 from astune.csv_text import csv_text
 from astune.data.opening import opened
-from astune.errors import AudioError, ConfigError, DataError, written
+from astune.errors import AudioError, ConfigError, DataError, OutputError, written
 from astune.files import filling, make_folder, move, sync_tree, write_text
 from astune.folder_lock import LOCK, held
 from astune.json_text import json_text
@@ -127,11 +127,17 @@ def write_folder(
 
 
 def _move(folder: Path) -> None:
-    """Give everything its name; the table is the mark of a review, so it comes last."""
+    """Give everything its name; the table is the mark of a review, so it comes last. Where the system refuses, nothing has its name."""
     sync_tree(folder / _PARTIAL)
-    for name in (CLIPS, SETTINGS, TABLE):
-        if (folder / _PARTIAL / name).exists():
+    names = [name for name in (CLIPS, SETTINGS, TABLE) if (folder / _PARTIAL / name).exists()]
+    try:
+        for name in names:
             move(folder / _PARTIAL / name, folder / name)
+    except OutputError:
+        for name in reversed(names):
+            if (folder / name).exists():
+                (folder / name).replace(folder / _PARTIAL / name)
+        raise
 
 
 def _half_moved(folder: Path) -> bool:

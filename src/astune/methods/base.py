@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
 
-from astune.errors import AdapterError, ConfigError
+from astune.errors import AdapterError, ConfigError, shortened
 from astune.methods.size import SizeField
 from astune.validated import Validated, checked
 
@@ -61,12 +61,12 @@ def layer_indices(layers: str, n_layers: int) -> list[int]:
     chosen: set[int] = set()
     for part in layers.split("|"):
         first, _, last = part.partition("-")
+        if int(last or first) >= n_layers:  # before there is a list of them
+            raise ConfigError(f"layers={shortened(layers)}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
         span = range(int(first), int(last or first) + 1)
         if not span:
             raise ConfigError(f"layers={layers}: the range {part} is empty; write it as {last}-{first}")
         chosen.update(span)
-    if max(chosen) >= n_layers:
-        raise ConfigError(f"layers={layers}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
     return sorted(chosen)
 
 

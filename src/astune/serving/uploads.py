@@ -243,7 +243,7 @@ class _Body:
     def give_up(self) -> None:
         """Wait for it no longer."""
         self._given_up = True
-        if self._wait is not None:
+        if self._wait is not None and not self._wait.expired():
             self._wait.reschedule(self._begun)
 
     async def _next(self, deadline: float) -> Message:
@@ -252,9 +252,11 @@ class _Body:
         Raises:
             TimeoutError: it does not come in time.
         """
-        async with asyncio.timeout_at(self._begun if self._given_up else deadline) as self._wait:
-            message = await self._request.receive()
-        self._wait = None
+        try:
+            async with asyncio.timeout_at(self._begun if self._given_up else deadline) as self._wait:
+                message = await self._request.receive()
+        finally:
+            self._wait = None
         self._ended = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         return message

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune import adapter_file
 from astune.errors import ConfigError, OutputError, written
-from astune.files import sync_folder
+from astune.files import beside, filling, sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
@@ -81,8 +80,10 @@ def _try_to_write(folder: Path, size: int) -> None:
     place = folder.absolute()
     while not place.exists():  # raises where a name is too long
         place = place.parent
-    with tempfile.TemporaryDirectory(dir=place, prefix=".astune-") as trial:
-        inner = Path(trial, folder.absolute().relative_to(place))
+    missing = folder.absolute().relative_to(place)
+    # Always the same name for the same folder, so that the next run deletes what a killed one left.
+    with filling(beside(place / (missing.parts[0] if missing.parts else "astune"), "trial")) as trial:
+        inner = trial / missing
         inner.mkdir(parents=True, exist_ok=True)
         (inner / "probe").write_bytes(b"astune")
     free = shutil.disk_usage(place).free

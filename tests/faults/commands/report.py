@@ -19,7 +19,7 @@ def _prepare(folder: Path) -> None:
         table = {
             "title": "killed",
             "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
-            "settings": {"num_train_epochs": 1},
+            "settings": {"bf16": False, "num_train_epochs": 1},
             "rows": [{"name": method, "method": method} for method in methods],
         }
         (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from astune.experiments.plan import PlanOptions, plan, saved
-from astune.experiments.runner import execute
+from astune.experiments.runner import execute, fingerprints_of, waiting_of
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
-from tests.faults.kills import Command, astune, contents
+from tests.faults.kills import Command, contents
 from tests.faults.training import without_times, write_sounds
 
 if TYPE_CHECKING:
@@ -23,23 +23,21 @@ def _prepare(folder: Path) -> None:
     table = {
         "title": "killed",
         "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
-        "settings": {"num_train_epochs": 2},
+        "settings": {"bf16": False, "num_train_epochs": 2},
         "rows": [{"name": "linear", "method": "linear"}, {"name": "lora", "method": "lora"}],
     }
     (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
 
 
 def _run(folder: Path) -> None:
+    """What `astune reproduce` does; in this process, because the processes that it starts for its runs would not be traced."""
     name, table = load_table(str(folder / "killed.yaml"))
     runs = plan(name, table, PlanOptions(backbone="random:tiny"))
     store = Store(folder / "store")
+    waiting = waiting_of(runs, store, fingerprints_of(runs))
     store.write_plan(saved(name, table, runs))
-    for run in runs:
+    for run in waiting:
         execute(run, store)
-
-
-def _again(folder: Path) -> None:
-    astune("reproduce", folder / "killed.yaml", "--backbone", "random:tiny", "--store", folder / "store")
 
 
 def _check(folder: Path) -> None:
@@ -58,4 +56,4 @@ def _result(folder: Path) -> dict[str, str]:
     return found
 
 
-COMMAND = Command("reproduce", prepare=_prepare, run=_run, again=_again, check=_check, result=_result)
+COMMAND = Command("reproduce", prepare=_prepare, run=_run, again=_run, check=_check, result=_result)

@@ -240,7 +240,7 @@ def _card(text: str, _: Path) -> list[str]:
     return [rows["labels"].removesuffix(", b"), rows["negative labels, never events"], rows["note"], *({text} & rows.keys()), *({text} & {*classes})]  # fmt: skip # noqa: E501
 
 
-@_output("model card: what the hub reads", NAMES, str)
+@_output("model card: what the hub reads", NAMES, lambda text: text.encode(errors="backslashreplace").decode())
 def _front(text: str, _: Path) -> list[str]:
     given = {"library_name": "astune", "name": text, "tags": [text], "model-index": [{"name": text, "value": 0.5}]}
     card = with_front(given, "text")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,17 @@ def test_a_file_is_read_again_whatever_its_size_and_time_say(
     after = content_digests(files)
     assert after[0] == hashlib.sha256(files[0].read_bytes()).hexdigest()[:32] != before[0]
     assert after[1:] == before[1:]
+
+
+def test_a_file_that_somebody_has_mapped_is_read_again(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its change time stays, until the system has written it to the disk."""
+    with files[0].open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[0] = 1
+        later = time.time_ns() + 5 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: later)
+        before = content_digests(files[:1])
+        mapped[0] = 2
+        assert content_digests(files[:1]) != before
 
 
 @pytest.mark.parametrize("spoil", ["no database", "a folder", "cannot be made"])

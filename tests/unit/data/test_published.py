@@ -184,7 +184,7 @@ def test_files_that_lie_elsewhere(tmp_path: Path) -> None:
     write_text(tmp_path / "sc" / "testing_list.txt", "/nowhere/a.wav")
     assert "1 of 1 files named there is missing: /nowhere/a.wav" in refusal(tmp_path / "sc")
     write_text(tmp_path / "sc" / "testing_list.txt", "../other/a.wav")
-    assert "the lists name files in other folders" in refusal(tmp_path / "sc")
+    assert "1 of 1 files named there are in other folders" in refusal(tmp_path / "sc")
     write_fluent_speech(tmp_path / "fluent")
     table = tmp_path / "fluent" / "data" / "train_data.csv"
     header, first, *rows = table.read_text().splitlines()

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from pydantic import SecretStr
 from safetensors.torch import load_file, save_file
 
 from astune.errors import AdapterError, ConfigError
+from astune.folder_lock import LOCK
 from astune.serving import ServeSettings
 from tests.serving_parts import Alone, Client, running, until, write_adapter
 
@@ -354,3 +356,26 @@ def test_a_damaged_adapter_is_its_clients_fault(
     assert answer.status_code == 422, answer.text
     assert DAMAGED[damage] in answer.json()["error"]["message"]
     assert list(folder.iterdir()) == []
+
+
+def test_an_adapter_that_a_killed_service_was_replacing_gets_its_name_back(
+    adapters: dict[str, Path], folder: Path
+) -> None:
+    for staging, name in (".adding-1", "sent"), (".adding-2", None), (".deleting-3", None):
+        shutil.copytree(adapters["frogs"], folder / staging / "old" / f"of {staging}")
+        if name:
+            shutil.copytree(adapters["birds"], folder / staging / name)
+    with running(adapters=(str(adapters["birds"]),), adapters_dir=folder) as client:
+        assert names(client) == ["birds", "of .adding-1"]
+    assert [path.name for path in folder.iterdir()] == ["of .adding-1"]
+
+
+def test_what_another_service_is_doing_is_left_alone(adapters: dict[str, Path], folder: Path) -> None:
+    shutil.copytree(adapters["frogs"], folder / ".adding-1" / "old" / "frogs")
+    (folder / ".adding-1" / "sent").mkdir()
+    with (
+        FileLock(folder / ".adding-1" / LOCK),
+        running(adapters=(str(adapters["birds"]),), adapters_dir=folder) as client,
+    ):
+        assert names(client) == ["birds"]
+    assert (folder / ".adding-1" / "old" / "frogs").is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import select
@@ -14,9 +15,12 @@ import pytest
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
 
 from astune.errors import AdapterError, ConfigError
 from astune.serving import ServeSettings, loading, log, uploads
+from astune.serving.problems import Problem
 from astune.serving.service import Service
 from tests.faults.sockets import PATIENCE, Answer, answers, exchange, form, request
 from tests.serving_parts import Client, running, until
@@ -308,3 +312,24 @@ def test_adapters_that_hear_too_much_are_refused_before_they_are_loaded(
     monkeypatch.setattr(loading, "PredictorEngine", load)
     with pytest.raises(AdapterError, match=r"max_input_seconds=0\.3 allows no more"):
         loading.Loader(ServeSettings(max_input_seconds=0.3), None)._load("birds", str(adapter))  # type: ignore[arg-type]
+
+
+def test_a_slow_upload_whose_time_is_just_over_can_be_given_up() -> None:
+    async def forever() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def give_up_twice() -> None:
+        scope: dict[str, Any] = {"type": "http", "headers": []}
+        body = uploads._Body(Request(scope, forever), ServeSettings())
+        receiving = asyncio.create_task(body.receive())
+        await asyncio.sleep(0)
+        body.give_up()
+        await asyncio.sleep(0)  # its time is over, and it does not know yet
+        body.give_up()
+        with pytest.raises(Problem) as refused:
+            await receiving
+        assert refused.value.status == 408
+        body.give_up()
+
+    asyncio.run(give_up_twice())

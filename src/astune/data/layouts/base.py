@@ -6,6 +6,7 @@ error messages and the conformance suite find it through the registry. ``esc50:P
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import replace
@@ -127,7 +128,7 @@ class Layout(ABC):
             The file of each.
 
         Raises:
-            DataError: some are not there.
+            DataError: some are not there, or are in other folders.
         """
         files = find_audio(named)
         lost = [name for name in named if name not in files]
@@ -137,6 +138,11 @@ class Layout(ABC):
             example = ", for example" if len(lost) > 1 else ""
             what = f"{len(lost)} of {len(named)} files named there {verb} missing: {printable(first)}{example}"
             raise self.missing(path, what)
+        root = os.path.join(os.path.abspath(path), "")  # noqa: PTH100, PTH118 - links are files of their own
+        outside = [name for name in named if not os.path.abspath(name).startswith(root)]  # noqa: PTH100
+        if outside:
+            what = f"{len(outside)} of {len(named)} files named there are in other folders, {printable(outside[0])} for example"
+            raise self.missing(path, f"{what}; give a table of your own as csv:PATH")
         return files
 
 

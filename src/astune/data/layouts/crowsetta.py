@@ -8,7 +8,6 @@ TIMIT's ``.phn`` and ``.wrd``, ``.not.mat`` of evsonganaly and crowsetta's own t
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import warnings
 from importlib import import_module
@@ -17,6 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
+from astune.data.mat_files import refuse_damaged
+from astune.data.named_files import refuse_pipes
+from astune.data.part import LATEST
 from astune.errors import ConfigError, DataError, unknown
 from astune.printable import printable
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from astune.data.options import DataOptions
 
 _TABLE = ".csv"
+_LONGEST_LINE = 50_000  # bytes of a table's line, which has ten cells
 _GUESSED = {
     ".textgrid": "textgrid", ".phn": "timit", ".wrd": "timit", ".not.mat": "notmat", _TABLE: "generic-seq",
 }  # fmt: skip
@@ -100,10 +103,12 @@ class Crowsetta(LabelFiles):
         Args:
             file: its path.
         """
-        if file.suffix.lower() != _TABLE:
-            return True
+        if file.suffix.lower() != _TABLE or not file.is_file():
+            return file.is_file()
         with file.open(encoding="utf-8", errors="replace") as stream:
-            return {"label", "onset_s", "offset_s", "notated_path"} <= set(stream.readline().strip().split(","))
+            return {"label", "onset_s", "offset_s", "notated_path"} <= set(
+                stream.readline(_LONGEST_LINE).strip().split(",")
+            )
 
     def lines(self, file: Path, recording: Path | None, reading: Reading) -> list[Labelled]:
         """Read an annotation file.
@@ -128,9 +133,11 @@ class Crowsetta(LabelFiles):
                         f"{table}: it counts samples, and its recording does not say how many are a second"
                     )
                     return []
-                if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+                if not 0 <= start < end < LATEST:
                     times = f"it goes from {start:g} to {end:g} s"
-                    reading.faults.append(f"{table} label {number}: {times}; start must be 0 or more, and end after it")
+                    reading.faults.append(
+                        f"{table} label {number}: {times}; start must be 0 or more, and end after it and below {LATEST:,.0f}"
+                    )
                     continue
                 found.append(Labelled(number, start, end, label, named))
         return found
@@ -145,6 +152,7 @@ class Crowsetta(LabelFiles):
         name, tier = _format(reading.options)
         name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))
         form = _library().formats.by_name(name)
+        _refuse_unsafe(file)
         given: dict[str, Any] = {}
         if recording is not None and "audio_path" in _arguments(form.from_file):
             given["audio_path"] = recording
@@ -186,6 +194,23 @@ class Crowsetta(LabelFiles):
             sounds = ((0.0, 0.1, ""), (0.1, end, "robin"), (end, 0.5, ""), (0.5, 0.9, "wren"), (0.9, 1.0, ""))
             write_text(folder / f"garden-{number}.TextGrid", *_text_grid(1.0, sounds))
         return folder
+
+
+def _refuse_unsafe(file: Path) -> None:
+    """Refuse what the library cannot refuse: files that end the process, and tables of so many columns that it reads them for minutes.
+
+    Raises:
+        DataError: it is such.
+    """
+    refuse_pipes(file, "annotation")
+    if file.suffix.lower() == ".mat":
+        refuse_damaged(file)
+    if file.suffix.lower() != _TABLE:
+        return
+    with file.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""), 1):
+            if len(line) == _LONGEST_LINE:
+                raise DataError(f"{printable(file)}: line {number} has {_LONGEST_LINE:,} bytes or more; is it damaged?")
 
 
 def _format(options: DataOptions) -> tuple[str | None, str]:

@@ -28,6 +28,7 @@ from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import encoded_tone
 from astune.data.options import DataOptions
 from astune.data.recordings import Skipped, has_recordings
+from astune.data.rows import DIGITS
 from astune.data.splits import SPLITS, ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
@@ -343,7 +344,7 @@ def _clips(path: Path, split: SplitName | None, part: Any, audio: str, reading: 
 
 def _fold(value: object) -> int | None:
     if isinstance(value, str):
-        return int(value) if value.isdecimal() else None
+        return int(value) if value.isdecimal() and len(value) <= DIGITS else None
     return int(value) if isinstance(value, int | float) and value == value // 1 else None
 
 

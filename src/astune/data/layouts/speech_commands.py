@@ -82,9 +82,6 @@ class SpeechCommands(Layout):
                 clips.append(Clip(f"{word}/{file.stem}", file, (word,), split=split, group=group))
         if not clips:
             raise self.missing(path, "no audio files are found in word folders")
-        outside = [file for file in listed if not file.is_relative_to(path)]
-        if outside:
-            raise self.missing(path, f"the lists name files in other folders, {printable(outside[0])} among them")
         used = {clip.label for clip in clips}
         splits = [word for word in sorted(used) if split_named(word) or is_undecided(word)]
         if splits:

@@ -1,0 +1,222 @@
+"""The files of a folder of PEFT, bounded: its configuration, its tensors, and what an export of ours says beside them."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from astune.adapter_file import refuse_unsound
+from astune.adapter_info import Labels, Line, TaskKey
+from astune.errors import AdapterError, listing, shortened
+from astune.json_text import read_object
+from astune.names import LONGEST_INPUT, Pooling
+from astune.tensor_file import TensorFileError, read_tensors, stored_tensors
+from astune.validated import FileContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CONFIG, WEIGHTS, FORMER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+_READ = frozenset((
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout",
+    "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "target_modules", "task_type", "use_rslora",
+))  # fmt: skip
+"""Fields of PEFT's configuration that are read, or that the tensors in the file stand for."""
+_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
+_LONGEST_PATTERN, _MOST_REPEATS, _MOST_GROUPS = 300, 2, 4
+_Alpha = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class PeftConfig(FileContent):
+    """What is read of PEFT's ``adapter_config.json``."""
+
+    base_model_name_or_path: Line | None = None
+    revision: Line | None = None
+    lora_alpha: _Alpha = 8
+    alpha_pattern: dict[str, _Alpha] | None = Field(None, max_length=1_000)
+    """Of modules, by a regular expression that matches the end of their names."""
+    use_rslora: bool | None = None
+    peft_version: Line = ""
+
+    def alphas(self, path: Path) -> list[tuple[Callable[[str], object], float]]:
+        """The patterns, as functions that say whether a module has the value beside them.
+
+        Args:
+            path: of the file, for messages.
+
+        Raises:
+            AdapterError: one is not a regular expression, or one that may take for ever.
+        """
+        found: list[tuple[Callable[[str], object], float]] = []
+        for pattern, alpha in (self.alpha_pattern or {}).items():
+            try:
+                found.append((_compiled(pattern).match, alpha))
+            except (re.error, ValueError, OverflowError, RecursionError) as fault:
+                raise AdapterError(
+                    f"{path} has the alpha_pattern {shortened(pattern)!r}, which cannot be used: {fault}"
+                ) from fault
+        return found
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern that is tried in no time.
+
+    Raises:
+        ValueError: parts that repeat, or groups with choices, multiply each other.
+        re.error: it is not a regular expression.
+    """
+    repeats, groups = len(re.findall(r"[*+?{]", pattern)), pattern.count("(")
+    if (
+        len(pattern) > _LONGEST_PATTERN
+        or repeats > _MOST_REPEATS
+        or groups > _MOST_GROUPS
+        or re.search(r"\)[*+{]", pattern)
+    ):
+        raise ValueError(
+            f"patterns have {_LONGEST_PATTERN} letters, {_MOST_REPEATS} repetitions and {_MOST_GROUPS} groups at most, and no group that "
+            "is repeated; write one pattern for each module"
+        )
+    return re.compile(rf"(.*\.)?({pattern})$")
+
+
+class HeadFacts(FileContent):
+    """What an export of ours says beside PEFT's files; nothing of other folders."""
+
+    labels: Labels | None = None
+    task: TaskKey | None = None
+    pooling: Pooling = "special"
+    backbone: Line | None = None
+    max_length: int | None = Field(None, ge=1, le=LONGEST_INPUT)
+
+
+def read_config(path: Path) -> PeftConfig:
+    """PEFT's configuration.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        What is read of it.
+
+    Raises:
+        AdapterError: it is damaged, of another method, or says something that is not read.
+    """
+    record = _record(path, "a configuration of PEFT")
+    if "format_version" in record:
+        raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
+    if record.get("peft_type") != "LORA":
+        raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
+    faults = [
+        f"{shortened(name)}={shortened(repr(value))} changes what is computed, and LoRA of astune has no such thing"
+        for name, value in record.items()
+        if value and name not in _READ
+    ]
+    begin = record.get("init_lora_weights")
+    if begin not in _STARTS:
+        faults.append(
+            f"init_lora_weights={shortened(repr(begin))} changes the weights of the backbone too; convert it with PEFT's "
+            "path_initial_model_for_weight_conversion first"
+        )
+    if faults:
+        raise AdapterError(listing(faults, f"{path} cannot be imported"))
+    # PEFT writes null where it was given nothing
+    given = {name: value for name, value in record.items() if value is not None}
+    return PeftConfig.of(given, f"{path} cannot be used", AdapterError)
+
+
+def read_facts(path: Path | None) -> HeadFacts:
+    """What an export of ours says beside PEFT's files.
+
+    Args:
+        path: of the file; None where there is none.
+
+    Raises:
+        AdapterError: it is damaged.
+    """
+    if path is None:
+        return HeadFacts()
+    record = _record(path, "what an export wrote")
+    labels = record.get("labels")
+    given = record | ({"labels": tuple(labels)} if isinstance(labels, list) else {})
+    return HeadFacts.of(given, f"{path} cannot be used", AdapterError)
+
+
+def _record(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return read_object(path)
+    except (OSError, ValueError) as fault:
+        raise AdapterError(f"{path} cannot be read as {what}: {fault}") from fault
+
+
+def read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:
+    """PEFT's tensors.
+
+    Args:
+        files: of the folder, by name.
+        folder: for messages.
+
+    Returns:
+        In float32, by their names in the file.
+
+    Raises:
+        AdapterError: there is no file, it is damaged, or it holds values that are not finite.
+    """
+    path = files.get(WEIGHTS) or files.get(FORMER_WEIGHTS)
+    if path is None:
+        raise AdapterError(f"{folder} has no {WEIGHTS} and no {FORMER_WEIGHTS}")
+    return read_file(path)
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Tensors of one file.
+
+    Args:
+        path: of it.
+
+    Returns:
+        In float32, by their names in the file.
+
+    Raises:
+        AdapterError: it is damaged, or holds values that are not finite.
+    """
+    try:
+        tensors = _unpickled(path) if path.name == FORMER_WEIGHTS else read_tensors(path, stored_tensors(path))
+    except TensorFileError as fault:
+        raise AdapterError(f"{path} is damaged: {fault}") from fault
+    refuse_unsound(tensors, f"{path} cannot be used")
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """Tensors as torch saved them: a zip archive with a pickle, of which torch loads tensors alone.
+
+    Raises:
+        TensorFileError: it is something else, or would be larger in memory than the file is.
+    """
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > size:
+            raise TensorFileError("it is compressed, which torch never does")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except TensorFileError:
+        raise
+    except Exception as fault:  # a damaged pickle raises whatever its steps run into
+        raise TensorFileError(shortened(str(fault).partition("\n")[0]) or type(fault).__name__) from fault
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise TensorFileError("it does not hold tensors by name")
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise TensorFileError(f"{shortened(name)!r} is not a plain tensor")
+        if tensor.numel() * tensor.element_size() > size:
+            raise TensorFileError(f"{shortened(name)!r} has more values than the file")
+    return found
