@@ -391,7 +391,7 @@ def test_results_that_cannot_be_read_are_named(
     train(config, quiet=True)
     file = tmp_path / "out" / "results.json"
     file.write_text(file.read_text().replace(old, new))
-    with pytest.raises(DataError, match=rf"results.json .*{message}"):
+    with pytest.raises(DataError, match=rf"results.json [\s\S]*{message}"):
         train(config, quiet=True)
 
 
