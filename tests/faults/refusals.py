@@ -81,6 +81,6 @@ def _no_sentence(said: str, reason: str) -> str | None:
     sentence = sentences[-1]
     if text not in sentence:
         return f"the reason, {text}, is not said: {sentence}"
-    if reason in _FULL and "MB of its disk are free" not in sentence:
+    if reason in _FULL and "MB of its disk are free" not in sentence and not sentence.startswith("error: the output "):
         return f"the room is not said: {sentence}"
     return None
