@@ -51,7 +51,7 @@ def train(folder: Path, *, resumed: bool) -> None:
 
     config = TrainConfig(
         data=str(folder / "data"), output_dir=folder / "out", method="lora", backbone="random:tiny", max_length=32, num_train_epochs=2,
-        per_device_train_batch_size=8, save_steps=2,
+        per_device_train_batch_size=8, save_steps=2, bf16=False,
     )  # fmt: skip
     try:
         train_one(config, quiet=True, callbacks=[StopAfter(2)])
