@@ -52,7 +52,7 @@ def _result(folder: Path) -> dict[str, str]:
     found = contents(folder / "store")
     for path in (folder / "store" / "runs").glob("*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        found[f"runs/{path.name}"] = json.dumps(without_times(record))
+        found[f"runs/{path.name}"] = json.dumps(without_times(record), sort_keys=True)
     return found
 
 
