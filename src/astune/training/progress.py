@@ -32,7 +32,7 @@ class Progress:
     """Training time so far, over all interruptions."""
     head_start: dict[str, Any] | None = None
     """How the head got its first weights, see :class:`astune.training.head_start.HeadStart`; None where they were drawn."""
-    start: dict[str, float] | None = None
+    start: dict[str, int | float] | None = None
     """Figures of the validation clips before the first step, where the head started from a fit."""
     best_epoch: int | None = None
     """The epoch whose weights are the best so far; -1 where they are those of the start."""
