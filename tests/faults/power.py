@@ -129,7 +129,7 @@ class Record:
         )
         if handler is not None:
             handler(places, texts, arguments, given)
-        elif call in kills.CHANGES:
+        elif call in kills.CHANGES and str(self.folder).encode().hex() in arguments.replace("\\x", ""):
             raise AssertionError(f"the model disk does not know {call}({arguments[:200]}")
         if before != (
             len(self.renames),
