@@ -62,12 +62,18 @@ def _cut_short(chosen: argparse.Namespace) -> int:
         print(kills.MISSING)
         return 1
     found = 0
-    print("command changes tried wrong wall_s")
+    print("command changes tried cut_short wrong wall_s", flush=True)
     for name in chosen.commands:
         begin = time.monotonic()
         campaign = _CUT_SHORT[chosen.verb](name, chosen.most, chosen.seconds)
         print(
-            name, campaign.changes, campaign.tries, len(campaign.faults), f"{time.monotonic() - begin:.0f}", flush=True
+            name,
+            campaign.changes,
+            campaign.tries,
+            campaign.kills,
+            len(campaign.faults),
+            f"{time.monotonic() - begin:.0f}",
+            flush=True,
         )
         for what, changes in campaign.kinds().items():
             print(f"  {len(changes)} x {what} ({', '.join(map(str, changes[:5]))})", flush=True)
