@@ -65,6 +65,7 @@ def command(*arguments: object) -> Ended:
     out, err = io.StringIO(newline=""), io.StringIO(newline="")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["astune", *map(str, arguments)])
+        patch.delenv("COLUMNS", raising=False)  # tests that run side by side have it, and lines would be folded
         with pytest.raises(SystemExit) as ended:
             main()
     return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())

@@ -94,8 +94,13 @@ def result_of_run(folder: Path) -> dict[str, str]:
     found = contents(out, but=[RESULTS, METRICS]) | contents(folder / "cache", but=["digests.sqlite"])
     lines = (out / METRICS).read_text(encoding="utf-8").splitlines()
     found[f"in {METRICS}"] = json.dumps([without_times(json.loads(line)) for line in lines])
-    found[f"in {RESULTS}"] = json.dumps(without_times(json.loads((out / RESULTS).read_text(encoding="utf-8"))))
-    return found
+    return found | fields_of(out / RESULTS)
+
+
+def fields_of(path: Path) -> dict[str, str]:
+    """Each field of a JSON object, without times."""
+    record = without_times(json.loads(path.read_text(encoding="utf-8")))
+    return {f"{path.name}, {name}": json.dumps(value, sort_keys=True) for name, value in record.items()}
 
 
 def without_times(value: Any) -> Any:  # noqa: ANN401 - any JSON

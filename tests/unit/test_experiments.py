@@ -477,3 +477,20 @@ def test_cells_count_what_is_missing(runs: list[PlannedRun], record: RunRecord, 
     cell = found["linear", "sounds"]
     assert (cell.mean, cell.deviation, cell.interval, cell.planned) == (record.headline, None, None, 1)
     assert cell.parameters == record.result.trainable_parameters
+
+
+def test_what_a_process_left_that_was_killed_after_its_record_is_deleted(
+    runs: list[PlannedRun], record: RunRecord, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.write(record)
+    work = store.work(runs[0].key)
+    left = (work, work.with_name(f".{work.name}.removed"))
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "results.json").touch()
+    with FileLock(f"{work}.lock"):
+        assert waiting_of(runs[:1], store, {}) == []
+        assert all(folder.exists() for folder in left)  # another process may be at it
+    assert waiting_of(runs[:1], store, {}) == []
+    assert not any(folder.exists() for folder in left)

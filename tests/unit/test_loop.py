@@ -29,6 +29,7 @@ from astune.data import load_data
 from astune.environment import device_name
 from astune.errors import AudioError, ConfigError, DataError, OutputError
 from astune.features import SpecAugment, build_cache
+from astune.json_record import read_record
 from astune.keyed import keyed_generator
 from astune.tasks import SINGLE_LABEL
 from astune.training import checkpoint
@@ -37,6 +38,7 @@ from astune.training.config import TrainConfig
 from astune.training.cross_validation import cross_validate
 from astune.training.loop import train
 from astune.training.processes import batches
+from astune.training.progress import Progress
 from astune.training.result import read_result
 from tests.stopping import Call, PowerCut, StopAfter, reached
 
@@ -448,3 +450,10 @@ def test_a_run_that_was_killed_right_after_its_results_is_cleared_up(
     assert checkpoint.latest(tmp_path) is not None
     assert train(settings.model_copy(update={"resume": True}), quiet=True) == finished
     assert checkpoint.latest(tmp_path) is None
+
+
+def test_what_a_checkpoint_says_of_a_run_is_read_as_it_was_written() -> None:
+    figures = {"clips": 6, "accuracy": 0.5, "loss": 1.0}
+    progress = Progress(epoch=1, start=figures, history=[{"validation": figures}], head_start={"strength": 1})
+    text = json.dumps(progress.record())
+    assert json.dumps(read_record(Progress, text).record()) == text  # a whole number stays one

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,6 +21,7 @@ from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, interruptible
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
+from astune.files import leftovers, remove_folder
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -123,7 +125,9 @@ def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str,
         if status == "stale":
             aside = store.set_aside(run.key)
             say(f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})")
-        if status != "done":
+        if status == "done":
+            _clear_up(store.work(run.key))
+        else:
             found.append(run)
     return found
 
@@ -318,8 +322,24 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
             content=run.content,
         )
         store.write(record)
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
     return record
+
+
+def _remove(work: Path) -> None:
+    """Delete the folder of a run that has a record; where that cannot be done, it only takes room."""
+    with suppress(OSError):
+        if work.exists():
+            remove_folder(work)
+        for leftover in leftovers(work.parent, work.name):
+            shutil.rmtree(leftover)
+
+
+def _clear_up(work: Path) -> None:
+    """Delete what a process left that was killed right after it had written its record."""
+    if work.exists() or leftovers(work.parent, work.name):
+        with suppress(Timeout), FileLock(f"{work}.lock", timeout=0):  # else a process is at it
+            _remove(work)
 
 
 def _refuse_other_noise(run: PlannedRun) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import yaml
@@ -12,7 +11,7 @@ from astune.experiments.runner import execute, fingerprints_of, waiting_of
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
 from tests.faults.kills import Command, contents
-from tests.faults.training import without_times, write_sounds
+from tests.faults.training import fields_of, write_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +50,7 @@ def _check(folder: Path) -> None:
 def _result(folder: Path) -> dict[str, str]:
     found = contents(folder / "store")
     for path in (folder / "store" / "runs").glob("*.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found[f"runs/{path.name}"] = json.dumps(without_times(record))
+        found |= {f"runs/{path.name}": "there"} | fields_of(path)
     return found
 
 
