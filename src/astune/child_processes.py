@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 import os
-from multiprocessing import parent_process
+import signal
+from multiprocessing import get_context, parent_process
 from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
+
+def fork_server(preloaded: str) -> ForkServerContext:
+    """What starts processes that do not hear Ctrl-C: a terminal sends it to all, and who started them ends them.
+
+    Args:
+        preloaded: module that is imported before the first of them is started.
+
+    Returns:
+        The context. Its server runs.
+    """
+    from multiprocessing import forkserver, resource_tracker  # which Windows does not have
+
+    context = get_context("forkserver")
+    context.set_forkserver_preload([preloaded])
+    resource_tracker.ensure_running()  # first, because its start lets Ctrl-C through again
+    # The server and its processes inherit this. The server hears nothing while it imports, which its own handler would not bring about.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
 def end_with_parent() -> None:

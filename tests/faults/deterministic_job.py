@@ -37,6 +37,8 @@ def main() -> None:
         astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store)
         shutil.copytree(how["reported"], folder / "reported")
         astune("report", "same", "--store", folder / "reported")
+        (folder / "reported" / "reports").rename(folder / "reports")
+        shutil.rmtree(folder / "reported")
 
 
 def train(folder: Path, *, resumed: bool) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE = 10.0  # seconds until all processes of a killed command are gone
+_IMPORTING = 60.0  # seconds until a server of processes is gone, which looks for its parent when it has imported torch
 LIMIT = 300.0  # seconds of a command on a busy machine
 COMMANDS = ("compare", "embed", "predict", "reproduce", "train")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -71,11 +72,11 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
-def seconds_until_gone(session: int) -> float | None:
-    """How long processes of a session go on; None where some are still there after ten seconds, which are then ended."""
+def seconds_until_gone(session: int, patience: float = PATIENCE) -> float | None:
+    """How long processes of a session go on; None where some are still there when the patience is over, which are then ended."""
     begin = time.monotonic()
     while left := processes_of(session):
-        if time.monotonic() - begin > PATIENCE:
+        if time.monotonic() - begin > patience:
             for process in left:
                 os.kill(process, signal.SIGKILL)
             return None
@@ -135,7 +136,7 @@ def prepared() -> Iterator[Path]:
     """A folder with what the commands read."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_generated(folder / "data", clips_per_class=(6, 2, 2), seconds=0.5)
+        write_generated(folder / "data", clips_per_class=(6, 2, 2), seconds=5.0)
         write_adapter(folder / "adapter")
         yield folder
 
@@ -174,7 +175,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
             "--window",
             "0.1",
             "--hop",
-            "0.002",
+            "0.01",
             "-o",
             str(folder / "tables"),
         ],
@@ -185,7 +186,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
             "--window",
             "0.1",
             "--hop",
-            "0.002",
+            "0.01",
             "-o",
             str(folder / "rows.npz"),
         ],
@@ -201,25 +202,28 @@ def stop(command: list[str], number: signal.Signals, wait: float) -> tuple[int, 
         wait: seconds until then, from the time at which it has begun.
 
     Returns:
-        Exit code, what it said, and seconds from the signal until no process was left; None where one was left.
+        Exit code, what it said, and seconds from the signal until the command ended; None where a process of it was left.
     """
     script = "import sys\nfrom astune.cli import main\nprint('begun', flush=True)\nmain()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *command],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(wait)
-    begin = time.monotonic()
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    _, said = process.communicate(timeout=LIMIT)
-    taken = time.monotonic() - begin
-    left = seconds_until_gone(process.pid)
-    return process.returncode, said, None if left is None else taken + left
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *command],
+            stdout=subprocess.PIPE, stderr=told, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        with process.stdout:
+            process.stdout.readline()
+            time.sleep(wait)
+            begin = time.monotonic()
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            process.wait(LIMIT)
+            taken = time.monotonic() - begin
+        left = seconds_until_gone(process.pid, _IMPORTING)
+        told.seek(0)
+        return process.returncode, told.read(), None if left is None else taken
 
 
 def fault_of(code: int, said: str, number: signal.Signals, left: float | None) -> str | None:

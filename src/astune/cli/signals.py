@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -35,7 +36,13 @@ def catch_signals() -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    handler = _Handler()
+    handler, usual_hook = _Handler(), sys.unraisablehook
+
+    def tell(lost: sys.UnraisableHookArgs) -> None:
+        if not (_CAN_LOOK and isinstance(lost.exc_value, Stopped)):
+            usual_hook(lost)
+
+    sys.unraisablehook = tell
     for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) is usual:
             signal.signal(number, handler)

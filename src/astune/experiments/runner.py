@@ -8,14 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from astune.child_processes import end_with_parent
+from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
@@ -166,8 +165,7 @@ class _Processes:
 
     def __init__(self, store: Store, workers: int) -> None:
         self.store, self.workers = store, workers
-        self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(["astune.training.loop"])
+        self.context = fork_server("astune.training.loop")
         self.active: dict[int, tuple[PlannedRun, ForkServerProcess, Connection]] = {}
 
     def __enter__(self) -> Self:

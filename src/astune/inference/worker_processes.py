@@ -11,16 +11,14 @@ worker when it is alone is reported.
 from __future__ import annotations
 
 import os
-import signal
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.child_processes import end_with_parent
+from astune.child_processes import end_with_parent, fork_server
 from astune.environment import usable_cores
 from astune.errors import AstuneError, AudioError, ConfigError
 from astune.inference.ray_workers import on_ray
@@ -159,8 +157,7 @@ def _processes(workers: Workers, question: Question, count: int) -> Iterator[lis
 
 
 def _started(workers: Workers, question: Question, number: int, count: int) -> _Worker:
-    context = get_context("forkserver")
-    context.set_forkserver_preload([workers.preloaded])
+    context = fork_server(workers.preloaded)
     ours, theirs = context.Pipe()
     cores = max(1, workers.cores // count)
     process = context.Process(target=_work, args=(workers, question, number, cores, Path.cwd(), theirs))
@@ -171,7 +168,6 @@ def _started(workers: Workers, question: Question, number: int, count: int) -> _
 
 def _work(workers: Workers, question: Question, number: int, cores: int, directory: Path, pipe: Connection) -> None:
     """What a worker does, until it is ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; whoever started the workers ends them
     end_with_parent()
     os.chdir(directory)  # where the user's relative paths begin
     try:

@@ -81,8 +81,9 @@ def _try_to_write(folder: Path, size: int) -> None:
     while not place.exists():  # raises where a name is too long
         place = place.parent
     missing = folder.absolute().relative_to(place)
-    # Always the same name for the same folder, so that the next run deletes what a killed one left.
-    with filling(beside(place / (missing.parts[0] if missing.parts else "astune"), "trial")) as trial:
+    # Always the same name for the same folder, so that the next run deletes what a killed one left; each process of a launcher has its own.
+    name = missing.parts[0] if missing.parts else "astune"
+    with filling(beside(place / name, f"trial{os.environ.get('RANK', '')}")) as trial:
         inner = trial / missing
         inner.mkdir(parents=True, exist_ok=True)
         (inner / "probe").write_bytes(b"astune")

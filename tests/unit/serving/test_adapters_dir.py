@@ -298,7 +298,7 @@ def _loop(folder: Path) -> None:
 
 
 DAMAGED: dict[Callable[[Path], None], str] = {
-    _deep: "nested too deeply", _endless_version: "infinity", _whole_numbers: "torch.int32", _overflowing: "not finite",
+    _deep: "nested too deeply", _endless_version: "larger than any number", _whole_numbers: "I32", _overflowing: "not finite",
     _of_folders: "has no adapter_config.json", _with_a_pipe: "has no adapter_model.safetensors", _loop: "has no adapter_config.json",
 }  # fmt: skip
 
