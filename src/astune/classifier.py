@@ -18,7 +18,6 @@ from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneRefer
 from astune.backbone import Backbone, load_backbone
 from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import at_revision
-from astune.counting import trained_by
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, unknown
@@ -324,9 +323,6 @@ class AudioClassifier(Summarised, nn.Module):
             name = backbone or config.backbone.name_or_path
             backbone = load_backbone(name, config.front_end.max_length, config.position_embeddings)
         adapter.refuse_other_backbone(loaded_backbone(backbone))
-        # Compared with sizes first: an adapter may ask for more memory than its tensors have.
-        sizes = trained_by(config.read_method(), len(config.labels), backbone.model.config).tensors
-        refuse_other_shapes(adapter.tensors, {name: tuple(one.shape) for name, one in sizes.items()}, config.spec)
         model = cls.for_adapter(config, backbone)
         try:
             model.load_adapter_state(adapter.tensors)

@@ -7,10 +7,8 @@ shows it again.
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
-import pkgutil
 import resource
 import shutil
 import tempfile
@@ -24,6 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from astune.errors import AstuneError, AudioWarning
+from tests.faults.parts import load_part, part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,12 +84,12 @@ class Campaign:
 
 def reader_names() -> list[str]:
     """All readers, found by their files."""
-    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(_READERS).__path__))
+    return part_names(_READERS)
 
 
 def load_reader(name: str) -> Reader:
     """The reader of a file in `tests/faults/readers`, or of any module by its whole name."""
-    reader = importlib.import_module(name if "." in name else f"{_READERS}.{name}").READER
+    reader = load_part(_READERS, name, "READER")
     assert isinstance(reader, Reader)
     assert reader.name == name
     return reader
@@ -221,18 +220,18 @@ def outcome(reader: Reader, number: int, root: Path) -> tuple[str, str]:
     folder.mkdir(parents=True)
     try:
         given = reader.make(folder, random_of(reader.name, number))
+        kind, what = "read", ""
         try:
             reader.read(given)
         except AstuneError as refusal:
-            sentence = str(refusal)
-            if len(sentence) > LONGEST_REFUSAL:
-                return "escaped", f"its refusal is too long: {len(sentence):,} letters, {sentence[:200]!r}"
-            return "refused", sentence
+            kind, what = "refused", str(refusal)
+            if len(what) > LONGEST_REFUSAL:
+                return "escaped", f"its refusal is too long: {len(what):,} letters, {what[:200]!r}"
         except (Exception, Warning) as fault:  # noqa: BLE001 - what escapes is what we look for
             return "escaped", _place(fault)
         if [path.name for path in case.iterdir()] != ["input"]:
             return "escaped", "left files outside of its folder"
-        return "read", ""
+        return kind, what
     finally:
         shutil.rmtree(case, ignore_errors=True)
 

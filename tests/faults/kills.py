@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import importlib
 import multiprocessing
 import os
-import pkgutil
 import shutil
 import signal
 import subprocess
@@ -23,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.faults.parts import load_part, part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -95,15 +95,32 @@ class Campaign:
 
 def command_names() -> list[str]:
     """All commands, found by their files."""
-    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(_COMMANDS).__path__))
+    return part_names(_COMMANDS)
 
 
 def load_command(name: str) -> Command:
     """The command of a file in `tests/faults/commands`, or of any module by its whole name."""
-    command = importlib.import_module(name if "." in name else f"{_COMMANDS}.{name}").COMMAND
+    command = load_part(_COMMANDS, name, "COMMAND")
     assert isinstance(command, Command)
     assert command.name == name
     return command
+
+
+def harmful(name: str, write: Callable[[Path], object]) -> Command:
+    """A command that does with one file what ours must not; the harness is tried with it.
+
+    Args:
+        name: of its module.
+        write: the file, which is `result`.
+    """
+    return Command(
+        name,
+        prepare=lambda folder: (folder / "result").write_text("old"),
+        run=write,
+        again=write,
+        check=lambda folder: assert_old_or_new(folder, "result"),
+        result=contents,
+    )
 
 
 def contents(folder: Path, but: Iterable[str] = ()) -> dict[str, str]:

@@ -149,47 +149,18 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """
     data, store = str(folder / "data"), str(folder / "store")
     epochs = ("--num-train-epochs", "300")
+    saving = ("--save-steps", "2")
+    listening = (str(folder / "adapter"), data, "--window", "0.1", "--hop", "0.01", "-o")
     (folder / "stopped.yaml").write_text(
         f"title: stopped\ndatasets: [{{name: sounds, data: 'folder:{data}', settings: {{max_length: 32}}}}]\n"
         "settings: {num_train_epochs: 300}\nrows: [{name: lora, method: lora}]\n"
     )
     return {
-        "train": [
-            "train",
-            data,
-            "--output-dir",
-            str(folder / "out"),
-            "--method",
-            "lora",
-            *SMALL,
-            *epochs,
-            "--save-steps",
-            "2",
-        ],
+        "train": ["train", data, "--output-dir", str(folder / "out"), "--method", "lora", *SMALL, *epochs, *saving],
         "reproduce": ["reproduce", str(folder / "stopped.yaml"), "--backbone", "random:tiny", "--store", store],
         "compare": ["compare", data, "--methods", "linear,lora", *SMALL, *epochs, "--store", store],
-        "predict": [
-            "predict",
-            str(folder / "adapter"),
-            data,
-            "--window",
-            "0.1",
-            "--hop",
-            "0.01",
-            "-o",
-            str(folder / "tables"),
-        ],
-        "embed": [
-            "embed",
-            str(folder / "adapter"),
-            data,
-            "--window",
-            "0.1",
-            "--hop",
-            "0.01",
-            "-o",
-            str(folder / "rows.npz"),
-        ],
+        "predict": ["predict", *listening, str(folder / "tables")],
+        "embed": ["embed", *listening, str(folder / "rows.npz")],
     }
 
 

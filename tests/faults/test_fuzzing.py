@@ -38,6 +38,11 @@ def _leave(given: object) -> None:
     given.with_name("up").write_text("up", encoding="utf-8")
 
 
+def _leave_and_refuse(given: object) -> None:
+    _leave(given)
+    _refuse(given)
+
+
 class EndlessError(ConfigError):
     def __str__(self) -> str:
         return "x" * 30_000
@@ -55,6 +60,7 @@ def _talk(given: object) -> None:
         (_talk, "escaped", "its refusal is too long: 30,000"),
         (len, "read", ""),
         (_leave, "escaped", "left files outside"),
+        (_leave_and_refuse, "escaped", "left files outside"),
     ],
 )
 def test_outcomes(read: Callable[[object], object], kind: str, what: str, tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ def test_a_stopped_command_says_how_to_go_on(name: str, number: signal.Signals) 
     assert found.tries == 1
 
 
+def assert_clears_up(script: str) -> None:
+    """That a process which is stopped comes to its last line, and says nothing else."""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cleared up\n", "")
+
+
 def test_signals_that_come_together_stop_once() -> None:
     """Launchers send SIGTERM to processes that the terminal, or the scheduler, has sent a signal already."""
     script = (
@@ -46,8 +52,7 @@ def test_signals_that_come_together_stop_once() -> None:
         "        os.kill(os.getpid(), number)\n"
         "    print('cleared up')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "cleared up\n", "")
+    assert_clears_up(script)
 
 
 def test_a_stop_that_is_lost_comes_again() -> None:
@@ -72,8 +77,7 @@ def test_a_stop_that_is_lost_comes_again() -> None:
         "    end_signals()\n"
         "    print('cleared up')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "cleared up\n", "")
+    assert_clears_up(script)
 
 
 def test_a_signal_that_is_switched_off_stays_so() -> None:

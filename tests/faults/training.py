@@ -54,6 +54,16 @@ def training_command(name: str, method: str, *options: str) -> Command:
     )
 
 
+def write_adapter_and_sounds(folder: Path) -> None:
+    """What commands that listen need: an adapter in `adapter`, and a data set in `data`.
+
+    Args:
+        folder: of a command.
+    """
+    write_adapter(folder / "adapter")
+    write_sounds(folder)
+
+
 def write_adapter(folder: Path, seed: int = 0) -> Path:
     """An adapter whose weights are random, and so its scores.
 

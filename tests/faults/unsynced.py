@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.faults.kills import Command, assert_old_or_new, contents
+from tests.faults.kills import harmful
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,11 +15,4 @@ def _write(folder: Path) -> None:
     (folder / ".partial").replace(folder / "result")
 
 
-COMMAND = Command(
-    "tests.faults.unsynced",
-    prepare=lambda folder: (folder / "result").write_text("old"),
-    run=_write,
-    again=_write,
-    check=lambda folder: assert_old_or_new(folder, "result"),
-    result=contents,
-)
+COMMAND = harmful("tests.faults.unsynced", _write)

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING
 
 from astune.data.predicted import RECORD
 from tests.faults.kills import Command, assert_old_or_new, astune, contents
-from tests.faults.training import write_adapter, write_sounds
+from tests.faults.training import write_adapter_and_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def _prepare(folder: Path) -> None:
-    write_adapter(folder / "adapter")
-    write_sounds(folder)
 
 
 def _predict(folder: Path) -> None:
@@ -34,4 +29,6 @@ def _result(folder: Path) -> dict[str, str]:
     return contents(folder, but=[RECORD]) | {"last lines": json.dumps(last)}
 
 
-COMMAND = Command("predict", prepare=_prepare, run=_predict, again=_predict, check=_check, result=_result)
+COMMAND = Command(
+    "predict", prepare=write_adapter_and_sounds, run=_predict, again=_predict, check=_check, result=_result
+)

@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING
 
 from astune.inference.review_folder import TABLE
 from tests.faults.kills import Command, assert_old_or_new, astune, contents
-from tests.faults.training import write_adapter, write_sounds
+from tests.faults.training import write_adapter_and_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def _prepare(folder: Path) -> None:
-    write_adapter(folder / "adapter")
-    write_sounds(folder)
 
 
 def _review(folder: Path) -> None:
@@ -44,7 +39,7 @@ def _result(folder: Path) -> dict[str, str]:
 
 COMMAND = Command(
     "review",
-    prepare=_prepare,
+    prepare=write_adapter_and_sounds,
     run=_review,
     again=_again,
     check=_check,
