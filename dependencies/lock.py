@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -60,7 +62,7 @@ def pin(entry: str) -> tuple[str, str]:
     found = _PIN.match(entry)
     if found is None:
         raise ValueError(f"{entry[:80]!r} does not begin with NAME==VERSION")
-    return re.sub(r"[-_.]+", "-", found["name"]).lower(), found["version"]
+    return canonicalize_name(found["name"]), found["version"]
 
 
 def cpu_build(version: str) -> str:

@@ -19,7 +19,7 @@ from astune.adapter_rules import Labels, Line, TaskKey, Threshold, refuse_other_
 from astune.counting import trained_by
 from astune.errors import AdapterError, listing
 from astune.features.log_mel import FrontEnd
-from astune.methods.registry import method_from_record
+from astune.methods.registry import MOST_MEMBERS, method_from_record
 from astune.names import Pooling
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 """Of the files written; 2 has the keys that PEFT and transformers look for, and the pooling ``special``."""
-_MOST_MEMBERS = 100  # methods of a sum; each has a place in a layer of its own
 _MOST_PARAMETERS = 10**15
 
 
@@ -57,7 +56,7 @@ class AdapterConfig(BaseModel):
     format_version: int = Field(ge=1, le=FORMAT_VERSION)
     spec: Line
     """The method for people; :meth:`read_method` reads the record below, in which no default is left out."""
-    method: list[dict[str, Any]] = Field(min_length=1, max_length=_MOST_MEMBERS)
+    method: list[dict[str, Any]] = Field(min_length=1, max_length=MOST_MEMBERS)
     backbone: BackboneReference
     task: TaskKey = SINGLE_LABEL.name
     """A key of :data:`astune.tasks.TASKS`; files from before there were several have none."""

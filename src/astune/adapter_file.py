@@ -18,7 +18,7 @@ from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError, ConfigError, listing, validation_faults
 from astune.files import replacing_files, save_tensors, write_text
-from astune.json_text import json_text, read_object
+from astune.json_text import json_text, read_object, record_of
 from astune.model_card import model_card
 from astune.names import ADAPTER_CONFIG, ADAPTER_GRAPH, ADAPTER_WEIGHTS
 from astune.tensor_file import TensorFileError, not_finite, read_tensors, stored_tensors
@@ -179,10 +179,7 @@ def read_config(path: Path) -> AdapterConfig:
     Raises:
         AdapterError: it is damaged, or was written by a newer version.
     """
-    try:
-        record = read_object(path)
-    except (OSError, ValueError) as fault:
-        raise AdapterError(f"{path} cannot be read as an adapter's configuration: {fault}") from fault
+    record = record_of(path, "an adapter's configuration", AdapterError)
     if "peft_type" in record and "format_version" not in record:
         raise AdapterError(
             f"{path.parent} is a folder of PEFT; make it an adapter with `astune import-peft {path.parent} -o ADAPTER`"

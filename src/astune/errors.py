@@ -107,9 +107,10 @@ def interruptible(kept: Callable[[], str]) -> Iterator[None]:
 _HIDDEN = re.compile(
     r"(?<![^/\\])\.([^/\\]+)\.(?:partial|removed)(?![^/\\])"
 )  # names of what gets its own when it is whole
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The system's reasons where a disk is full."""
 _WAYS_OUT = {
-    **dict.fromkeys(_NO_ROOM, "free some disk, then start again"),
+    **dict.fromkeys(NO_ROOM, "free some disk, then start again"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "let this user write there, or give another place"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n), then start again"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "see that its folder is there, then start again"),
@@ -159,7 +160,7 @@ def refusal(fault: OSError, path: object, wanted: int | None = None, verb: str =
     name = os.fsdecode(fault.filename) if isinstance(fault.filename, str | bytes) else str(path)
     name = _HIDDEN.sub(r"\1", name)
     text = f"{printable(name)} cannot be {verb}: {fault.strerror or fault}"
-    free = _free(Path(name)) if fault.errno in _NO_ROOM else None
+    free = _free(Path(name)) if fault.errno in NO_ROOM else None
     if free is None:
         return text
     more = "" if wanted is None else f", and {wanted / 1e6:,.1f} MB are wanted"

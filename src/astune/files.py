@@ -15,13 +15,13 @@ import math
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune.errors import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -57,6 +57,31 @@ def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
     if len(text) > most:
         raise ValueError(f"it has more than {most:,} letters")
     return text
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user types it; a home that nobody has stays as it is typed, and is not there.
+
+    Args:
+        text: such as ``~/recordings``.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises a RuntimeError for such a home
+
+
+def local_folder(name: str) -> Path | None:
+    """A folder of this machine.
+
+    Args:
+        name: as typed, or as an adapter's configuration says.
+
+    Returns:
+        It; None where there is none of this name, or the name cannot be one.
+    """
+    try:
+        folder = user_path(name)
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError):  # too long; a NUL
+        return None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -139,11 +164,12 @@ def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path, *, wanted: int | None = None) -> Iterator[Path]:
     """An empty folder beside the one to be written, which takes its name when it is whole and is gone where it is not.
 
     Args:
         folder: the one that is there is deleted when the new one is whole. One process at a time may write it.
+        wanted: bytes of it, where they are known.
 
     Yields:
         The folder beside it. One that a killed process left is emptied.
@@ -152,7 +178,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         OutputError: the system refused.
     """
     partial = beside(folder, _PARTIAL)
-    with written(folder), filling(partial):
+    with written(folder, wanted=wanted), filling(partial):
         yield partial
         sync_tree(partial)
         if folder.exists():

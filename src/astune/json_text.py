@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from astune.errors import AstuneError
+
 LONGEST = 1 << 24
 """Letters of JSON that are read; a list of them takes 30 times as much memory, and our own files have thousands."""
 DEEPEST = 64
@@ -101,6 +103,26 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it holds {_KINDS[type(value)]}, not an object")
     return value
+
+
+def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]:
+    """As :func:`read_object`, with a sentence for the user.
+
+    Args:
+        path: of the file.
+        what: it should be, for the message.
+        error: what to raise.
+
+    Returns:
+        Its content.
+
+    Raises:
+        AstuneError: as ``error``, it cannot be read.
+    """
+    try:
+        return read_object(path)
+    except (OSError, ValueError) as fault:
+        raise error(f"{path} cannot be read as {what}: {fault}") from fault
 
 
 def _finite(text: str) -> float:

@@ -18,7 +18,7 @@ from astune.card_data import merged_card, own_text
 from astune.card_front import front_of
 from astune.console import announcer
 from astune.errors import ConfigError, HubError, listing
-from astune.files import write_text
+from astune.files import user_path, write_text
 from astune.hub_repository import HubRepository
 from astune.model_card import model_card
 from astune.names import BUNDLED_BACKBONE
@@ -107,7 +107,7 @@ def push_to_hub(
     """
     _refuse_unusable(repo_id, revision, license, base_model)
     value = adapter if isinstance(adapter, Adapter) else adapter_file.read(adapter)
-    folder = None if isinstance(adapter, Adapter) else Path(adapter).expanduser()
+    folder = None if isinstance(adapter, Adapter) else user_path(adapter)
     further = _further(folder, include)
     written = _card_of_people(folder)
     _refuse_private(further, own_text(written or ""), private_paths(value.config))

@@ -70,7 +70,7 @@ def _cut_short(chosen: argparse.Namespace) -> int:
             name,
             campaign.changes,
             campaign.tries,
-            campaign.kills,
+            campaign.cut_short,
             len(campaign.faults),
             f"{time.monotonic() - begin:.0f}",
             flush=True,

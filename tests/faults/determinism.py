@@ -1,7 +1,8 @@
 """Same inputs, same bytes: training, predictions, embeddings and a report, where nothing differs that a result may depend on.
 
 Each variation is a process of its own in a folder of its own, and its files are compared with those of the first one. What may differ is
-named in `TIMES` and taken out, and the folder's path is replaced. All have the processor's precision from the first one's cache, where it
+named in `_MAY_DIFFER` and taken out, and the folder's path is replaced.
+All have the processor's precision from the first one's cache, where it
 is measured once. Reports show times of runs, so all report on the runs of the first one.
 """
 
@@ -16,18 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from astune.data.generated import write_generated
+from tests.faults.training import TIMES, without
 
 LIMIT = 900.0  # seconds of a variation on a busy machine
-TIMES = {"train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume", "commit", "dirty"}
-"""Fields of records that may differ: time and memory it took, whether the run was stopped between, and the state of the source."""
+_MAY_DIFFER = TIMES | {"commit", "dirty"}  # the state of the source
 _PREDICTED = "predictions.jsonl"  # has times of the recordings
 _PRECISION = "cache/processors.json"
 
@@ -134,18 +133,12 @@ def _compared(path: Path, folder: str) -> bytes:
         text = text.replace("\\\\", "\\")  # of JSON within a list
     elif path.suffix in {".json", ".jsonl"}:
         lines = [content] if path.suffix == ".json" else content.splitlines()
-        values = [_without_times(json.loads(line), path.name) for line in lines]
+        names = _MAY_DIFFER | ({"state"} if path.name == _PREDICTED else set())
+        values = [without(json.loads(line), names) for line in lines]
         text = "\n".join(json.dumps(value, ensure_ascii=False) for value in values)
     else:
         text = content.decode("utf-8")
     return text.replace(folder, "FOLDER").replace(json.dumps(folder)[1:-1], "FOLDER").encode()
-
-
-def _without_times(value: Any, file: str) -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        out = TIMES | ({"state"} if file == _PREDICTED else set())
-        return {key: _without_times(inner, file) for key, inner in value.items() if key not in out}
-    return [_without_times(inner, file) for inner in value] if isinstance(value, list) else value
 
 
 @dataclass
@@ -165,16 +158,15 @@ class Compared:
     seconds: float = 0.0
 
 
-def compare(variations: tuple[Variation, ...], *, table: bool = True, keep: Path | None = None) -> Compared:
+def compare(variations: tuple[Variation, ...], *, table: bool = True) -> Compared:
     """Run variations and compare what they write with what the plain one writes.
 
     Args:
         variations: beside the plain one.
         table: whether a table is reproduced and reported too.
-        keep: folder in which everything stays.
     """
     found, begin = Compared(), time.monotonic()
-    with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
+    with tempfile.TemporaryDirectory() as root:
         sounds = write_generated(Path(root, "sounds"), clips_per_class=(9, 3, 3), seconds=0.5)
         wanted = outputs(PLAIN, sounds, Path(root, "plain"), table=table)
         found.files = len(wanted)

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from tests.faults.kills import astune
-from tests.faults.training import SMALL
+from tests.faults.training import SMALL, write_table
 
 _EPOCHS = ("--num-train-epochs", "2", "--per-device-train-batch-size", "8", "--save-steps", "2")
 
@@ -28,11 +28,7 @@ def main() -> None:
     astune("predict", folder / "out", sounds, "--window", "0.2", "-o", folder / "tables", "--batch-size", "1")
     astune("embed", folder / "out", folder / "data", "-o", folder / "rows.npz")
     if how["table"]:
-        (folder / "same.yaml").write_text(
-            f"title: same\ndatasets: [{{name: sounds, data: 'folder:{folder / 'data'}', settings: {{max_length: 32}}}}]\n"
-            "settings: {num_train_epochs: 2}\nrows: [{name: linear, method: linear}, {name: lora, method: lora}]\n",
-            encoding="utf-8",
-        )
+        write_table(folder / "same.yaml", folder / "data", ("linear", "lora"), num_train_epochs=2)
         store = ("--store", folder / "store")
         astune("reproduce", folder / "same.yaml", "--backbone", "random:tiny", *store)
         shutil.copytree(how["reported"], folder / "reported")

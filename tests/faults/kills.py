@@ -81,7 +81,8 @@ class Campaign:
     changes: int = 0
     """Calls that changed files in a run that nothing disturbed."""
     tries: int = 0
-    kills: int = 0
+    cut_short: int = 0
+    """Tries that ended the command; in the others the change did not come, or nothing depended on it."""
     faults: dict[Change, str] = field(default_factory=dict)
     """What was wrong, by where the command was killed."""
 
@@ -215,9 +216,13 @@ class Bench:
         """
         return _act(self.command.name, action, self.folder, options)
 
+    def printed(self) -> str:
+        """All that was printed."""
+        return (self.folder.parent / "said.txt").read_text(encoding="utf-8", errors="replace")
+
     def said(self) -> str:
-        """The last lines of what was printed."""
-        return (self.folder.parent / "said.txt").read_text(encoding="utf-8", errors="replace")[-600:]
+        """The last lines of it."""
+        return self.printed()[-600:]
 
     def changes(self) -> list[Change]:
         """The calls by which the command changes something in its folder, in their order."""
@@ -295,16 +300,33 @@ def run(name: str, most: int | None = None, seconds: float | None = None) -> Cam
     Returns:
         What became of it.
     """
+    return each_change(name, most, seconds, lambda made, change, _: made.try_kill(change))
+
+
+def each_change(
+    name: str,
+    most: int | None,
+    seconds: float | None,
+    attempt: Callable[[Bench, Change, int], tuple[bool, str | None]],
+) -> Campaign:
+    """Try something at each change of a command, or at some of them.
+
+    Args:
+        name: of the command.
+        most: tries, spread over the whole run; all where None.
+        seconds: after which nothing further is tried.
+        attempt: given the change and the number of the try, says whether the command ended by it, and what was wrong.
+    """
     campaign, end = Campaign(name), time.monotonic() + (seconds or float("inf"))
     with bench(name) as made:
         changes = made.changes()
         campaign.changes = len(changes)
-        for change in spread(changes, most):
+        for number, change in enumerate(spread(changes, most)):
             if time.monotonic() > end:
                 break
-            killed, fault = made.try_kill(change)
+            ended, fault = attempt(made, change, number)
             campaign.tries += 1
-            campaign.kills += killed
+            campaign.cut_short += ended
             if fault is not None:
                 campaign.faults[change] = fault
     return campaign

@@ -372,7 +372,7 @@ def run(name: str, most: int | None = None, seconds: float | None = None) -> Cam
                 seen.add(state)
                 write_disk(bench.folder, disk)
                 campaign.tries += 1
-                campaign.kills += 1
+                campaign.cut_short += 1
                 fault = bench.fault()
                 if fault is not None:
                     campaign.faults[Change(f"moment {number.number}, disk", kind)] = fault

@@ -8,10 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
-from dataclasses import dataclass
 
-from tests.faults.kills import Bench, Campaign, Change, bench, spread
+from tests.faults.kills import Bench, Campaign, Change, each_change
 
 REASONS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES", "ENAMETOOLONG", "ENOENT")
 """Full disk, broken disk, quota, read-only disk, forbidden, a name that the disk refuses, a folder that vanished."""
@@ -19,15 +17,7 @@ _FULL = {"ENOSPC", "EDQUOT"}
 _OF_OURS = re.compile(r"^astune\.errors\.\w+: ", re.MULTILINE)
 
 
-@dataclass
-class Refusals(Campaign):
-    """What became of a command whose changes were refused."""
-
-    said: int = 0
-    """How often it ended with a sentence; else it went on, because nothing depended on that change."""
-
-
-def run(name: str, most: int | None = None, seconds: float | None = None) -> Refusals:
+def run(name: str, most: int | None = None, seconds: float | None = None) -> Campaign:
     """Refuse each change of a command once, or some of them, for all reasons in turn.
 
     Args:
@@ -35,20 +25,13 @@ def run(name: str, most: int | None = None, seconds: float | None = None) -> Ref
         most: refusals, spread over the whole run; all where None.
         seconds: after which nothing further is refused.
     """
-    found, end = Refusals(name), time.monotonic() + (seconds or float("inf"))
-    with bench(name) as made:
-        changes = made.changes()
-        found.changes = len(changes)
-        for number, change in enumerate(spread(changes, most)):
-            if time.monotonic() > end:
-                break
-            reason = REASONS[number % len(REASONS)]
-            said, fault = refuse(made, change, reason)
-            found.tries += 1
-            found.said += said
-            if fault is not None:
-                found.faults[change] = f"{reason}: {fault}"
-    return found
+
+    def attempt(made: Bench, change: Change, number: int) -> tuple[bool, str | None]:
+        reason = REASONS[number % len(REASONS)]
+        said, fault = refuse(made, change, reason)
+        return said, None if fault is None else f"{reason}: {fault}"
+
+    return each_change(name, most, seconds, attempt)
 
 
 def refuse(made: Bench, change: Change, reason: str) -> tuple[bool, str | None]:
@@ -65,7 +48,7 @@ def refuse(made: Bench, change: Change, reason: str) -> tuple[bool, str | None]:
     made.restore()
     inject = f"inject={change.call}:error={reason}:when={change.number}"
     ended = made.act("run", "-o", "/dev/null", "-e", inject)
-    said = (made.folder.parent / "said.txt").read_text(encoding="utf-8", errors="replace")
+    said = made.printed()
     if ended < 0:
         return False, f"it was ended by signal {-ended}"
     wrong = None if ended == 0 else _no_sentence(said, reason)

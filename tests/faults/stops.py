@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.data.generated import write_generated
-from tests.faults.training import SMALL, write_adapter
+from tests.faults.training import SMALL, write_adapter, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,10 +151,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     epochs = ("--num-train-epochs", "300")
     saving = ("--save-steps", "2")
     listening = (str(folder / "adapter"), data, "--window", "0.1", "--hop", "0.01", "-o")
-    (folder / "stopped.yaml").write_text(
-        f"title: stopped\ndatasets: [{{name: sounds, data: 'folder:{data}', settings: {{max_length: 32}}}}]\n"
-        "settings: {num_train_epochs: 300}\nrows: [{name: lora, method: lora}]\n"
-    )
+    write_table(folder / "stopped.yaml", folder / "data", ["lora"], num_train_epochs=300)
     return {
         "train": ["train", data, "--output-dir", str(folder / "out"), "--method", "lora", *SMALL, *epochs, *saving],
         "reproduce": ["reproduce", str(folder / "stopped.yaml"), "--backbone", "random:tiny", "--store", store],

@@ -15,17 +15,11 @@ from astune.training.result import METRICS, RESULTS
 from tests.faults.kills import Command, astune, contents
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Set
     from pathlib import Path
 
-_TIMES = {
-    "train_seconds",
-    "wall_seconds",
-    "frozen_seconds",
-    "peak_memory_mib",
-    "seconds",
-    "resume",
-    "overwrite_output_dir",
-}
+TIMES = frozenset(("train_seconds", "wall_seconds", "frozen_seconds", "peak_memory_mib", "seconds", "resume"))
+"""Fields of records that differ between two equal runs: time and memory it took, and whether it was stopped between."""
 SMALL = ("--backbone", "random:tiny", "--max-length", "32", "--no-bf16")
 """Else the machine measures in which precision it is faster, and a busy one may find another in each run."""
 
@@ -81,6 +75,24 @@ def write_adapter(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_table(file: Path, data: Path, methods: Iterable[str], **settings: object) -> None:
+    """An experiment with a row a method, as JSON, which is YAML too.
+
+    Args:
+        file: made; its title is its name.
+        data: sounds.
+        methods: presets.
+        settings: of all runs.
+    """
+    table = {
+        "title": file.stem,
+        "datasets": [{"name": "sounds", "data": f"folder:{data}", "settings": {"max_length": 32}}],
+        "settings": settings,
+        "rows": [{"name": method, "method": method} for method in methods],
+    }
+    file.write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
+
+
 def write_sounds(folder: Path) -> None:
     """Twelve clips to train on, and six each to validate and to test on."""
     write_generated(folder / "data", clips_per_class=(2, 1, 1), seconds=0.3)
@@ -115,6 +127,16 @@ def fields_of(path: Path) -> dict[str, str]:
 
 def without_times(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """A JSON value without what differs between two equal runs."""
+    return without(value, TIMES | {"overwrite_output_dir"})
+
+
+def without(value: Any, names: Set[str]) -> Any:  # noqa: ANN401 - any JSON
+    """A JSON value without fields of some names.
+
+    Args:
+        value: nested.
+        names: of the fields.
+    """
     if isinstance(value, dict):
-        return {key: without_times(inner) for key, inner in value.items() if key not in _TIMES}
-    return [without_times(inner) for inner in value] if isinstance(value, list) else value
+        return {key: without(inner, names) for key, inner in value.items() if key not in names}
+    return [without(inner, names) for inner in value] if isinstance(value, list) else value

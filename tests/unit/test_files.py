@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from astune import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from astune.cli import app
+from astune.errors import AstuneError, written
+from astune.experiments import runner
+from astune.files import user_path
 
 
 def names(folder: Path) -> list[str]:
@@ -159,3 +161,39 @@ def test_a_folder_of_thousands_is_synced_at_once(tmp_path: Path, monkeypatch: py
         (tmp_path / str(number)).touch()
     files.sync_tree(tmp_path)
     assert synced == ["all"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "~nobody12/adapter", "a.wav"],
+        ["embed", "~nobody12/adapter", "a.wav", "-o", "rows.npz"],
+        ["export", "~nobody12/adapter", "--format", "onnx"],
+        ["train", "~nobody12/data", "--output-dir", "out"],
+        ["data", "check", "~nobody12/data"],
+        ["data", "download", "esc50", "~nobody12/data/file/below", "--url", "ftp://here"],
+    ],
+)
+def test_a_home_that_nobody_has_is_a_sentence(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, AstuneError), done.exception
+    assert user_path("~nobody12/data") == Path("~nobody12/data")
+    assert user_path("~/data") == Path.home() / "data"
+
+
+def test_a_finished_run_is_finished_where_its_work_folder_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def refuse(folder: Path) -> None:
+        with written(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(runner, "remove_folder", refuse)
+    runner._remove(work)
+    assert work.is_dir()

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
-from astune.backbone.hub import local_folder
 from astune.errors import AdapterError, AstuneError
 from astune.export.from_peft import import_peft
+from astune.files import local_folder
 from tests.faults.readers.backbones import write
 from tests.faults.readers.peft_folders import CONFIG, FACTS, FORMER, HEAD, WEIGHTS, base, pickled, sound_folder
 

@@ -5,13 +5,14 @@ What is not listed here is not read: of two hundred settings that transformers w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StringConstraints
 from transformers import ASTConfig
 
+from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
 from astune.errors import BackboneError, listing
-from astune.json_text import read_object
+from astune.json_text import record_of
 from astune.names import (
     BUNDLED_BACKBONE,
     FARTHEST_MEAN,
@@ -88,8 +89,8 @@ class _ModelFile(FileContent):
 
 
 class _PreprocessorFile(FileContent):
-    mean: float = Field(ge=-FARTHEST_MEAN, le=FARTHEST_MEAN)
-    std: float = Field(ge=STD_BOUNDS[0], le=STD_BOUNDS[1])
+    mean: float = Field(AUDIOSET_MEAN, ge=-FARTHEST_MEAN, le=FARTHEST_MEAN)
+    std: float = Field(AUDIOSET_STD, ge=STD_BOUNDS[0], le=STD_BOUNDS[1])
 
 
 def read_model_config(path: Path, name: str) -> ASTConfig:
@@ -105,7 +106,7 @@ def read_model_config(path: Path, name: str) -> ASTConfig:
     Raises:
         BackboneError: it is damaged, is not an Audio Spectrogram Transformer's, or a field cannot be used.
     """
-    record = _record(path, "a model configuration")
+    record = record_of(path, "a model configuration", BackboneError)
     model_type = record.get("model_type")
     if model_type != ASTConfig.model_type:
         raise BackboneError(
@@ -119,30 +120,21 @@ def read_model_config(path: Path, name: str) -> ASTConfig:
     return found.config()
 
 
-def read_normalisation(path: Path, mean: float, std: float) -> tuple[float, float]:
+def read_normalisation(path: Path) -> tuple[float, float]:
     """Read ``preprocessor_config.json``.
 
     Args:
         path: the file.
-        mean: where the file has none.
-        std: likewise.
 
     Returns:
-        Mean and standard deviation of the log-Mel energies.
+        Mean and standard deviation of the log-Mel energies; AudioSet's where the file has none.
 
     Raises:
         BackboneError: it is damaged, or features cannot be normalised with them.
     """
     found = _PreprocessorFile.of(
-        {"mean": mean, "std": std} | _record(path, "the configuration of a preprocessor"),
+        record_of(path, "the configuration of a preprocessor", BackboneError),
         f"{path} cannot be used",
         BackboneError,
     )
     return found.mean, found.std
-
-
-def _record(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return read_object(path)
-    except (OSError, ValueError) as fault:
-        raise BackboneError(f"{path} cannot be read as {what}: {fault}") from fault

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from astune.console import say
 from astune.errors import AstuneError, BackboneError, ConfigError, OutputError, shortened
-from astune.files import write_text
+from astune.files import local_folder, write_text
 from astune.hub_faults import hub_exceptions, hub_fault
 from astune.reachability import PROBE_SECONDS
 
@@ -65,22 +65,6 @@ def is_hub_id(name: str, *, here: bool = True) -> bool:
         here: whether a folder of this name comes before it, as where models are loaded.
     """
     return _repository(name) is not None and not (here and local_folder(name))
-
-
-def local_folder(name: str) -> Path | None:
-    """A folder of this machine.
-
-    Args:
-        name: as typed, or as an adapter's configuration says.
-
-    Returns:
-        It; None where there is none of this name, or the name cannot be one.
-    """
-    try:
-        folder = Path(name).expanduser()
-        return folder if folder.is_dir() else None
-    except (OSError, RuntimeError, ValueError):  # too long; a home that nobody has; a NUL
-        return None
 
 
 def is_revision(name: str) -> bool:

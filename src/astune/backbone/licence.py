@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astune.backbone.hub import find_cached, find_files, is_hub_id, local_folder
+from astune.backbone.hub import find_cached, find_files, is_hub_id
 from astune.backbone.load import BUNDLED_FOLDER
 from astune.card_front import front_of
 from astune.errors import BackboneError
+from astune.files import local_folder
 from astune.names import BUNDLED_BACKBONE
 
 _CARD = "README.md"

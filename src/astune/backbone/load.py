@@ -17,10 +17,11 @@ from transformers import ASTConfig, ASTModel
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
 from astune.backbone.config_file import read_model_config, read_normalisation
-from astune.backbone.hub import at_revision, find_files, local_folder
+from astune.backbone.hub import at_revision, find_files
 from astune.backbone.sites import Sites, current_name
 from astune.errors import BackboneError, ConfigError, listing, unknown
 from astune.features.log_mel import FrontEnd
+from astune.files import local_folder
 from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
 from astune.tensor_file import TensorFileError, not_finite, read_tensors, stored_tensors
@@ -243,8 +244,7 @@ def _refuse_other_weights(
 
 
 def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
-    mean, std = AUDIOSET_MEAN, AUDIOSET_STD
-    return (mean, std) if preprocessor is None else read_normalisation(preprocessor, mean, std)
+    return (AUDIOSET_MEAN, AUDIOSET_STD) if preprocessor is None else read_normalisation(preprocessor)
 
 
 @contextmanager

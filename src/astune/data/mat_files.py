@@ -10,7 +10,6 @@ import zlib
 from math import prod
 from typing import TYPE_CHECKING
 
-from astune.data.named_files import refuse_pipes
 from astune.errors import DataError
 from astune.printable import printable
 
@@ -30,12 +29,11 @@ def refuse_damaged(file: Path) -> None:
     """Refuse a file that scipy must not be given.
 
     Args:
-        file: of MATLAB.
+        file: of MATLAB; whoever calls has seen that it is a file and not too large.
 
     Raises:
         DataError: it is damaged, of another level, or holds something else than numbers, text, cells and structures.
     """
-    refuse_pipes(file, "MATLAB")
     content = file.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or content[:4].count(0):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from astune.data.recordings import find_recordings
 from astune.errors import DataError
+from astune.files import user_path
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Recordings:
         Raises:
             DataError: there is no such folder.
         """
-        folder = Path(audio_dir).expanduser()
+        folder = user_path(audio_dir)
         if not folder.is_dir():
             raise DataError(f"audio_dir: there is no folder {printable(folder)}; give the folder of the recordings")
         return cls(folder)

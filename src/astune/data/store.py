@@ -9,7 +9,7 @@ from pathlib import Path
 
 from astune.data.formats import AV_SUFFIXES, SUFFIXES
 from astune.errors import written
-from astune.files import make_folder, move
+from astune.files import make_folder, move, user_path
 
 
 def cache_root() -> Path:
@@ -20,8 +20,8 @@ def cache_root() -> Path:
     """
     named = os.environ.get("ASTUNE_CACHE")
     if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "astune"
+        return user_path(named)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "astune"
 
 
 def keep(content: bytes, name: str = "") -> Path:

@@ -18,10 +18,10 @@ from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
 from astune.console import progress, say
 from astune.environment import source_state
-from astune.errors import CheckpointError, DataError, interruptible
+from astune.errors import CheckpointError, DataError, OutputError, interruptible
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
-from astune.files import leftovers, remove_folder
+from astune.files import leftovers, local_folder, remove_folder
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
     from astune.names import BUNDLED_BACKBONE
 
     names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
-    local = (
-        name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or Path(name).expanduser().is_dir()
-    )
+    local = (name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or local_folder(name))
     return {name: load_backbone(name).origin.fingerprint for name in local}
 
 
@@ -328,7 +326,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
 
 def _remove(work: Path) -> None:
     """Delete the folder of a run that has a record; where that cannot be done, it only takes room."""
-    with suppress(OSError):
+    with suppress(OSError, OutputError):
         if work.exists():
             remove_folder(work)
         for leftover in leftovers(work.parent, work.name):
@@ -338,7 +336,7 @@ def _remove(work: Path) -> None:
 def _clear_up(work: Path) -> None:
     """Delete what a process left that was killed right after it had written its record."""
     if work.exists() or leftovers(work.parent, work.name):
-        with suppress(Timeout), FileLock(f"{work}.lock", timeout=0):  # else a process is at it
+        with suppress(OSError), FileLock(f"{work}.lock", timeout=0):  # else a process is at it, or it is read-only
             _remove(work)
 
 

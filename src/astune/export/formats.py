@@ -20,6 +20,7 @@ from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
 from astune.errors import ConfigError, unknown, written
+from astune.files import user_path
 from astune.folder_lock import held
 from astune.inference.loading import refuse_second_backbone
 from astune.printable import printable
@@ -190,6 +191,6 @@ def _source(adapter: str | Path | Adapter | AudioClassifier, backbone: str | Pat
     if isinstance(adapter, Adapter):
         return Source(_UNNAMED, adapter, AudioClassifier.from_adapter(adapter, backbone))
     value = adapter_file.read(adapter)
-    folder = Path(adapter).expanduser()
+    folder = user_path(adapter)
     model = AudioClassifier.from_adapter(value, backbone)
     return Source(folder.resolve().name, value, model, folder if folder.is_dir() else None)

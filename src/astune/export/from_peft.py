@@ -263,7 +263,7 @@ def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, back
         down, up = content.downs[_DENSE], content.ups[_DENSE]
         if (len(up), down.shape[1]) != weight.shape:
             raise AdapterError(f"the update of {_DENSE} has another shape than its weight, {tuple(weight.shape)}")
-        weight = weight + updates[_DENSE].scale * content.ups[_DENSE].double() @ content.downs[_DENSE].double()
+        weight = weight + updates[_DENSE].scale * up.double() @ down.double()
     return {"head.weight": (weight * factor).float(), "head.bias": (bias + weight @ shift).float()}
 
 

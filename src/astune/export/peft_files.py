@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
@@ -14,7 +14,7 @@ from torch import Tensor
 from astune.adapter_file import refuse_unsound
 from astune.adapter_rules import Labels, Line, TaskKey
 from astune.errors import AdapterError, listing, shortened
-from astune.json_text import read_object
+from astune.json_text import record_of
 from astune.names import LONGEST_INPUT, Pooling
 from astune.tensor_file import TensorFileError, read_tensors, stored_tensors
 from astune.validated import FileContent
@@ -90,7 +90,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 class HeadFacts(FileContent):
     """What an export of ours says beside PEFT's files; nothing of other folders."""
 
-    labels: Labels | None = None
+    labels: Annotated[Labels, Field(strict=False)] | None = None  # JSON has lists
     task: TaskKey | None = None
     pooling: Pooling = "special"
     backbone: Line | None = None
@@ -109,7 +109,7 @@ def read_config(path: Path) -> PeftConfig:
     Raises:
         AdapterError: it is damaged, of another method, or says something that is not read.
     """
-    record = _record(path, "a configuration of PEFT")
+    record = record_of(path, "a configuration of PEFT", AdapterError)
     if "format_version" in record:
         raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
     if record.get("peft_type") != "LORA":
@@ -143,17 +143,8 @@ def read_facts(path: Path | None) -> HeadFacts:
     """
     if path is None:
         return HeadFacts()
-    record = _record(path, "what an export wrote")
-    labels = record.get("labels")
-    given = record | ({"labels": tuple(labels)} if isinstance(labels, list) else {})
-    return HeadFacts.of(given, f"{path} cannot be used", AdapterError)
-
-
-def _record(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return read_object(path)
-    except (OSError, ValueError) as fault:
-        raise AdapterError(f"{path} cannot be read as {what}: {fault}") from fault
+    record = record_of(path, "what an export wrote", AdapterError)
+    return HeadFacts.of(record, f"{path} cannot be used", AdapterError)
 
 
 def read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:

@@ -125,7 +125,7 @@ def _compute(folder: Path, shape: tuple[int, ...], dtype: DTypeLike, compute: Ca
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > shutil.disk_usage(folder.parent).free:  # not after hours
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    with replacing_folder(folder) as partial, written(partial, wanted=size):
+    with replacing_folder(folder, wanted=size) as partial:
         with _writing(partial / ARRAY, shape, dtype) as append:
             index = compute(append)
         (partial / INDEX).write_text(json.dumps(index))

@@ -20,6 +20,7 @@ from astune.console import progress, say, showing
 from astune.data import AudioDataset
 from astune.data.dataset import frames_of
 from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, interruptible, written
+from astune.files import local_folder
 from astune.folder_lock import held
 from astune.inference import array_files
 from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
@@ -295,15 +296,16 @@ def _loaded(model: Model) -> str | Backbone | Adapter | AudioClassifier:
                 f"model is of type {type(model).__name__}; give an adapter, a Predictor, a backbone, or the name of one of them"
             )
         return model
-    name, folder = str(model), Path(model).expanduser()
+    name = str(model)
+    folder = local_folder(name)
     if name == BUNDLED_BACKBONE or name.startswith("random:") or name in RANDOM_BACKBONES:
         return name
-    if folder.is_dir() and not (folder / adapter_file.CONFIG).exists() and (folder / "config.json").exists():
+    if folder and not (folder / adapter_file.CONFIG).exists() and (folder / "config.json").exists():
         return name
     try:
         return adapter_file.read(name)
     except AdapterError:
-        if folder.is_dir():
+        if folder:
             raise
         with suppress(BackboneError):  # else it is neither, and the adapter's message says where was looked
             load_config(name)

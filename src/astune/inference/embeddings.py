@@ -113,9 +113,8 @@ class Embeddings:
         if not columns.keys() <= _KINDS.keys() or not {"names", "files", "starts", "ends"} <= columns.keys():
             raise DataError(f"{printable(path)} holds other columns than embeddings have: {', '.join(columns)}")
         strange = [name for name, cells in columns.items() if not all(map(_KINDS[name], cells))]
-        if strange or len({*map(len, columns.values()), len(values)}) > 1:
-            what = f"{strange[0]} of another type" if strange else "columns of different lengths"
-            raise DataError(f"{printable(path)} holds {what}; compute the embeddings again")
+        if strange:
+            raise DataError(f"{printable(path)} holds {strange[0]} of another type; compute the embeddings again")
         times: dict[str, Any] = {name: np.array(columns.pop(name), np.float64) for name in ("starts", "ends")}
         text: dict[str, Any] = {name: tuple(cell or "" for cell in columns.pop(name)) for name in ("names", "files")}
         given: dict[str, Any] = times | text | {name: tuple(cells) for name, cells in columns.items()}

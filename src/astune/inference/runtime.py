@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 from astune.adapter_digest import adapter_digest
 from astune.console import say, shell_word
 from astune.errors import AdapterError, ConfigError, unknown
+from astune.files import local_folder, user_path
 from astune.inference.onnx_graph import installed
 from astune.inference.onnx_predictor import OnnxPredictor
 from astune.names import ADAPTER_GRAPH, Runtime
@@ -111,16 +112,17 @@ def graph_of(adapter: object, runtime: Runtime | None, given: Mapping[str, Any])
             )
         _refuse_torch(adapter, given)
         return OnnxPredictor(adapter, **others)
-    inside = Path(adapter).expanduser() / ADAPTER_GRAPH if isinstance(adapter, str | Path) else None
+    inside = user_path(adapter) / ADAPTER_GRAPH if isinstance(adapter, str | Path) else None
+    there = inside is not None and local_folder(str(adapter)) is not None and inside.is_file()
     if runtime == "onnx":
-        if inside is None or not inside.is_file():
+        if inside is None or not there:
             raise ConfigError(
                 f"runtime onnx needs an exported graph, and there is no {printable(inside or ADAPTER_GRAPH)}; write it with "
                 f"`astune export {'ADAPTER' if inside is None else shell_word(inside.parent)} -o {shell_word(inside or ADAPTER_GRAPH)}`"
             )
         _refuse_torch(inside, given)
         return _of_same_weights(inside, others)
-    if runtime == "torch" or for_torch or inside is None or not inside.is_file():
+    if runtime == "torch" or for_torch or inside is None or not there:
         return None
     return _found_inside(inside, others)
 

@@ -21,7 +21,7 @@ from astune.validated import SettingsError
 
 FAMILIES: dict[str, type[Method]] = {}
 PRESETS: dict[str, Method] = {}
-_MOST_MEMBERS = 50  # of a sum; no two may take the same place, and a layer has a few
+MOST_MEMBERS = 50  # of a sum; no two may take the same place, and a layer has a few
 
 _MethodType = TypeVar("_MethodType", bound=type[Method])
 
@@ -64,8 +64,8 @@ def parse_method(spec: str | Method) -> Method:
         return spec
     if not isinstance(spec, str):
         raise ConfigError(f"method={spec!r} is of type {type(spec).__name__}; give a spec such as 'lora', or a method")
-    if spec.count("+") >= _MOST_MEMBERS:
-        raise ConfigError(f"method {shortened(printable(spec))!r}: a sum has at most {_MOST_MEMBERS} methods")
+    if spec.count("+") >= MOST_MEMBERS:
+        raise ConfigError(f"method {shortened(printable(spec))!r}: a sum has at most {MOST_MEMBERS} methods")
     faults: list[str] = []
     parts = [_parse_one(part.strip(), faults) for part in spec.split("+")]
     whole = [part for part in parts if part is not None]
@@ -194,8 +194,8 @@ def method_from_record(record: Iterable[Mapping[str, Any]]) -> Method:
     faults: list[str] = []
     if not isinstance(record, list | tuple) or not all(isinstance(entry, Mapping) for entry in record):
         raise ConfigError("method record: it is not a list of methods, each with its family and its fields")
-    if len(record) > _MOST_MEMBERS:
-        raise ConfigError(f"method record: it has {len(record):,} methods, and a sum has at most {_MOST_MEMBERS}")
+    if len(record) > MOST_MEMBERS:
+        raise ConfigError(f"method record: it has {len(record):,} methods, and a sum has at most {MOST_MEMBERS}")
     for entry in record:
         values = dict(entry)
         family = str(values.pop("family", ""))

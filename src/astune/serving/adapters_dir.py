@@ -273,24 +273,34 @@ def _replace(folder: Path, name: str, made: Path, staging: Path) -> None:
     """Give an adapter its name; the one before is put back where that fails.
 
     Raises:
-        OSError: it fails.
+        OSError: the one before cannot be taken out.
+        OutputError: the new one cannot get its name.
     """
     sync_tree(staging)  # so that nothing is waited for between the two renames
     _take_out(folder, name, staging)
     try:
         move(made, folder / made.name)
-    except OSError:
+    except OutputError:
         _put_back(folder, staging)
         raise
 
 
 def _take_out(folder: Path, name: str, staging: Path) -> None:
+    """Take an adapter's name away; it has it again where that fails, because what is in the staging folder is deleted.
+
+    Raises:
+        OSError: it fails.
+    """
     (staging / _OLD).mkdir()
-    for old in (folder / name, folder / f"{name}{_GRAPH}"):
-        if old.exists() or old.is_symlink():
-            old.rename(staging / _OLD / old.name)
-    sync_folder(staging / _OLD)
-    sync_folder(folder)
+    try:
+        for old in (folder / name, folder / f"{name}{_GRAPH}"):
+            if old.exists() or old.is_symlink():
+                old.rename(staging / _OLD / old.name)
+        sync_folder(staging / _OLD)
+        sync_folder(folder)
+    except OSError:
+        _put_back(folder, staging)
+        raise
 
 
 def _put_back(folder: Path, staging: Path) -> None:

@@ -305,7 +305,7 @@ class _Body:
         if self._request.headers.get("expect", "").lower() == "100-continue" and not self._bytes:
             return
         with suppress(TimeoutError):
-            end = self._begun + self._seconds + _LINGER
+            end = asyncio.get_running_loop().time() + _LINGER
             while not self._ended:
                 await self._next(end)
 

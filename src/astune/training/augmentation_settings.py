@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.data.digests import content_digests
@@ -12,6 +11,7 @@ from astune.data.recordings import find_recordings
 from astune.errors import ConfigError, DataError, listing
 from astune.features.time_shift import TimeShift
 from astune.features.waveform_augmentation import described, refuse_other_functions
+from astune.files import user_path
 from astune.names import LONGEST_INPUT
 from astune.printable import printable
 from astune.training.config import TrainConfig, settings_where
@@ -154,7 +154,7 @@ def noise_recordings(folder: str) -> Found:
     Raises:
         DataError: it is no folder, or holds no recording.
     """
-    path = Path(folder).expanduser()
+    path = user_path(folder)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise DataError(f"background_noise: {printable(folder)} {what}; give a folder of recordings")

@@ -225,17 +225,14 @@ class Engine:
             self.model.refuse_other_tensors(states[name])
             _refuse_other(name, states[name], own["trained"])
         moments_of = self.model.trained_parameters()
+        stepped = {flat.rpartition(":")[0] for flat in states["optimizer"]}  # others have had no gradient
         like = {
             f"{name}:{key}": torch.zeros(()) if key == _STEPS else parameter
             for name, parameter in moments_of.items()
+            if name in stepped
             for key in (_STEPS, "exp_avg", _SQUARES)
         }
-        stepped = {flat.rpartition(":")[0] for flat in states["optimizer"]}  # others have had no gradient
-        _refuse_other(
-            "optimizer",
-            states["optimizer"],
-            {flat: one for flat, one in like.items() if flat.rpartition(":")[0] in stepped},
-        )
+        _refuse_other("optimizer", states["optimizer"], like)
         if self.average:
             _refuse_other("average", states["average"], own["average"])
         indices = {name: index for index, name in enumerate(moments_of)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune import adapter_file
-from astune.errors import ConfigError, OutputError, written
+from astune.errors import NO_ROOM, ConfigError, OutputError, written
 from astune.files import beside, filling, sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
@@ -167,7 +166,7 @@ def writing(folder: Path) -> Iterator[None]:
         if isinstance(fault, OSError) and (fault.errno is None or _is_elsewhere(fault.filename, folder)):
             raise
         number = fault.number if isinstance(fault, OutputError) else fault.errno
-        room = "free some disk" if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else "mend it"
+        room = "free some disk" if number in NO_ROOM else "mend it"
         kept = checkpoint.latest(folder) is not None
         with written(folder, f"{room}, then {'go on with --resume' if kept else 'start again'}"):
             raise

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import yaml
-
 from tests.faults.kills import Command, assert_old_or_new, astune, contents
-from tests.faults.training import write_sounds
+from tests.faults.training import write_sounds, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,13 +14,7 @@ if TYPE_CHECKING:
 def _prepare(folder: Path) -> None:
     write_sounds(folder)
     for methods in (["linear"], ["linear", "bitfit"]):
-        table = {
-            "title": "killed",
-            "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
-            "settings": {"bf16": False, "num_train_epochs": 1},
-            "rows": [{"name": method, "method": method} for method in methods],
-        }
-        (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
+        write_table(folder / "killed.yaml", folder / "data", methods, bf16=False, num_train_epochs=1)
         astune("reproduce", folder / "killed.yaml", "--backbone", "random:tiny", "--store", folder / "store")
         if methods == ["linear"]:
             _report(folder)

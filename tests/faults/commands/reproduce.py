@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import yaml
-
 from astune.experiments.plan import PlanOptions, plan, saved
 from astune.experiments.runner import execute, fingerprints_of, waiting_of
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
 from tests.faults.kills import Command, contents
-from tests.faults.training import fields_of, write_sounds
+from tests.faults.training import fields_of, write_sounds, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +17,7 @@ if TYPE_CHECKING:
 
 def _prepare(folder: Path) -> None:
     write_sounds(folder)
-    table = {
-        "title": "killed",
-        "datasets": [{"name": "sounds", "data": f"folder:{folder / 'data'}", "settings": {"max_length": 32}}],
-        "settings": {"bf16": False, "num_train_epochs": 2},
-        "rows": [{"name": "linear", "method": "linear"}, {"name": "lora", "method": "lora"}],
-    }
-    (folder / "killed.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
+    write_table(folder / "killed.yaml", folder / "data", ("linear", "lora"), bf16=False, num_train_epochs=2)
 
 
 def _run(folder: Path) -> None:

@@ -215,10 +215,6 @@ def _config(text: str, **fields: Any) -> AdapterConfig:
     )  # fmt: skip
 
 
-def _shortened(text: str) -> str:
-    return Path(printable(text)).name or text
-
-
 @_output("model card", TEXTS)
 def _card(text: str, _: Path) -> list[str]:
     scores = {"test": {"clips": 2, "accuracy": 0.5, "recall": [0.25, 0.75]}}

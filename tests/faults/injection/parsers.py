@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _OURS = frozenset((
@@ -31,7 +31,6 @@ class Page(HTMLParser):
 
     Args:
         html: of the page.
-        links: whether links to other places are ours.
     """
 
     def __init__(self, html: str) -> None:
@@ -148,18 +147,3 @@ def words_of(shell: str, words: Iterable[str]) -> list[str]:
     script = "".join(f"printf '%s\\0' {word}\n" for word in words)
     done = subprocess.run([shell], input=script.encode(), capture_output=True, check=False)
     return done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
-
-
-def came_out(
-    given: Iterable[str], of: Callable[[str], object], expected: Callable[[str], str] = str
-) -> dict[str, object]:
-    """What came out otherwise than it went in, by what went in; empty where nothing did."""
-    wrong: dict[str, object] = {}
-    for text in given:
-        try:
-            found = of(text)
-        except AssertionError as fault:
-            found = str(fault).partition("\n")[0]
-        if found != expected(text):
-            wrong[text] = found
-    return wrong

@@ -194,9 +194,8 @@ def _read_cache(folder: Path, _: object) -> None:
     _, known = stored_array(folder / "features", _SHAPE, np.float16, _compute, lambda index: _Known.read(index, 2))
     assert len(known.seconds) == 2
     assert set(known.broken) | set(known.doubts) <= {0, 1}
-    shape = (2, 4, 3)
     _, (frames, broken) = stored_array(
-        folder / "features", shape, np.float16, _compute, lambda index: read_long_index(index, [4, 4])
+        folder / "features", _SHAPE, np.float16, _compute, lambda index: read_long_index(index, [4, 4])
     )
     assert all(0 <= number <= 4 for number in frames)
     assert set(broken) <= {0, 1}

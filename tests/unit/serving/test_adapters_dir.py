@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +18,7 @@ from filelock import FileLock
 from pydantic import SecretStr
 from safetensors.torch import load_file, save_file
 
-from astune.errors import AdapterError, ConfigError
+from astune.errors import AdapterError, ConfigError, written
 from astune.folder_lock import LOCK
 from astune.serving import ServeSettings
 from tests.serving_parts import Alone, Client, running, until, write_adapter
@@ -145,6 +147,34 @@ def test_clients_with_the_token_add_replace_and_delete(
     assert client.delete("/v1/adapters/songs", headers=AUTHORISED).status_code == 404
     assert list(folder.iterdir()) == []
     assert names(client) == ["birds"]
+
+
+@pytest.mark.parametrize(("refused", "method"), [("move", "PUT"), ("sync_folder", "PUT"), ("sync_folder", "DELETE")])
+def test_an_adapter_that_cannot_be_replaced_stays(
+    refused: str,
+    method: str,
+    client: Client,
+    adapters: dict[str, Path],
+    folder: Path,
+    alone: Alone,
+    recordings: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one before has lost its name by then, and is in a folder that is deleted."""
+
+    def refuse(*paths: Path) -> None:
+        monkeypatch.undo()  # once
+        with written(paths[-1]) if refused == "move" else nullcontext():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert client.put("/v1/adapters/songs", files=files_of(adapters["birds"]), headers=AUTHORISED).status_code == 200
+    monkeypatch.setattr(f"astune.serving.adapters_dir.{refused}", refuse)
+    files = files_of(adapters["frogs"]) if method == "PUT" else None
+    answer = client.request(method, "/v1/adapters/songs", files=files, headers=AUTHORISED)
+    assert (answer.status_code, "Input/output error" in answer.text) == (507, True)
+    assert [one.name for one in folder.iterdir() if not one.name.startswith(".")] == ["songs"]
+    path = recordings["one.flac"]
+    assert scores(client, "songs", path) == pytest.approx(alone.labels("birds", path), abs=1e-5)
 
 
 @pytest.mark.parametrize(

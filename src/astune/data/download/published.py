@@ -18,7 +18,7 @@ from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError, OutputError, unknown
-from astune.files import move
+from astune.files import move, user_path
 
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
@@ -75,7 +75,7 @@ def download(
     expected = (sha256 or SOURCES[name].sha256 or "").lower()
     if expected and (len(expected) != 64 or set(expected) - set("0123456789abcdef")):
         raise ConfigError(f"{sha256!r} is no SHA-256: it takes 64 hexadecimal digits")
-    folder = folder.expanduser().resolve()
+    folder = user_path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is there already; name a folder that is not, or check it with `astune data check`")
     partial = folder.with_name(f"{folder.name}.partial")

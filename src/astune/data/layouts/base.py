@@ -30,6 +30,7 @@ from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
 from astune.errors import ConfigError, DataError, listing, unknown
+from astune.files import user_path
 from astune.printable import printable
 from astune.tasks import SINGLE_LABEL
 
@@ -228,11 +229,11 @@ def _found(text: str) -> tuple[Layout, Path]:
         if name not in LAYOUTS:
             raise ConfigError(unknown("data layout", name, LAYOUTS))
         layout = LAYOUTS[name]
-        path = Path(rest).expanduser()
+        path = user_path(rest)
         if not path.exists() and not layout.may_be_remote:
             raise layout.missing(path, "there is no such file or folder")
         return layout, path
-    path = Path(text).expanduser()
+    path = user_path(text)
     if not path.exists():
         windows = ", and a path of Windows is no path here" if windows_path(text) else ""
         raise DataError(

@@ -103,8 +103,10 @@ class Crowsetta(LabelFiles):
         Args:
             file: its path.
         """
-        if file.suffix.lower() != _TABLE or not file.is_file():
-            return file.is_file()
+        if not file.is_file():
+            return False
+        if file.suffix.lower() != _TABLE:
+            return True
         with file.open(encoding="utf-8", errors="replace") as stream:
             return {"label", "onset_s", "offset_s", "notated_path"} <= set(
                 stream.readline(_LONGEST_LINE).strip().split(",")
