@@ -56,7 +56,7 @@ def write_adapter(folder: Path, method: str, labels: tuple[str, ...], frames: in
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of adapters: of one label and of several, of two input lengths, and copies of one of them."""
     folder = tmp_path_factory.mktemp("adapters")
@@ -83,14 +83,14 @@ def running(**settings: Any) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(adapters: Path) -> Iterator[str]:
     names = sorted(str(path) for path in adapters.iterdir())
     with running(adapters=tuple(names), max_seconds=MOST_SECONDS, device="cpu") as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its loop runs in this thread until it ends: no test elsewhere could start one
 def playwright() -> Iterator[Playwright]:
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed (apt-get install chromium)")
@@ -102,7 +102,7 @@ def launched(playwright: Playwright, *more: str) -> Browser:
     return playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *more])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     started = launched(playwright)
     yield started
@@ -145,7 +145,7 @@ def page(open_page: Open) -> Page:
     return open_page()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Sounds by what they are for."""
     folder = tmp_path_factory.mktemp("sounds")
