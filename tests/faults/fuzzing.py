@@ -157,18 +157,21 @@ def _watched(name: str, numbers: range, cpu_seconds: float) -> Iterator[Report]:
 
 
 def _await(ours: Connection, pid: int, cpu_seconds: float) -> Report | str:
-    """The next report of a process, or what became of it."""
-    begin, spent = time.monotonic(), _cpu_seconds(pid)
-    while not ours.poll(0.2):
-        if _cpu_seconds(pid) - spent > cpu_seconds:
-            return f"took more than {cpu_seconds:g} s of a processor"
-        if time.monotonic() - begin > WALL_SECONDS:
-            return f"hung for {WALL_SECONDS:g} s"
-    try:
-        report: Report = ours.recv()
-    except EOFError:
-        return "took the process down"
-    return report
+    """The next report of a process, or what became of it. Processor time counts from where the input is made."""
+    begin, spent = time.monotonic(), float("inf")
+    while True:
+        while not ours.poll(0.2):
+            if _cpu_seconds(pid) - spent > cpu_seconds:
+                return f"took more than {cpu_seconds:g} s of a processor"
+            if time.monotonic() - begin > WALL_SECONDS:
+                return f"hung for {WALL_SECONDS:g} s"
+        try:
+            report: Report | str = ours.recv()
+        except EOFError:
+            return "took the process down"
+        if not isinstance(report, str):
+            return report
+        spent = _cpu_seconds(pid)
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -197,8 +200,14 @@ def _serve(name: str, numbers: range, pipe: Connection, root: Path) -> None:
     kept = sorted(root.iterdir())
     pipe.send("ready")
     for number in numbers:
-        begin = time.process_time()
-        kind, what = outcome(reader, number, root)
+        begin = 0.0
+
+        def made() -> None:
+            nonlocal begin
+            pipe.send("made")
+            begin = time.process_time()
+
+        kind, what = outcome(reader, number, root, made)
         strangers = [path for path in [*root.iterdir(), *(root / "cwd").iterdir()] if path not in kept]
         if strangers:
             kind, what = "escaped", f"left files outside of its folder: {[path.name for path in strangers]}"
@@ -207,13 +216,14 @@ def _serve(name: str, numbers: range, pipe: Connection, root: Path) -> None:
         pipe.send((number, kind, what, time.process_time() - begin))
 
 
-def outcome(reader: Reader, number: int, root: Path) -> tuple[str, str]:
+def outcome(reader: Reader, number: int, root: Path, made: Callable[[], None] = lambda: None) -> tuple[str, str]:
     """What one input does: ``read``, ``refused`` with the sentence, or ``escaped`` with the place.
 
     Args:
         reader: given the input.
         number: of the input.
         root: where a folder of its own is made and removed.
+        made: called when the input is made and about to be read.
     """
     case = root / "case"
     folder = case / "input"
@@ -221,6 +231,7 @@ def outcome(reader: Reader, number: int, root: Path) -> tuple[str, str]:
     try:
         given = reader.make(folder, random_of(reader.name, number))
         kind, what = "read", ""
+        made()
         try:
             reader.read(given)
         except AstuneError as refusal:
