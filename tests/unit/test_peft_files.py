@@ -49,6 +49,7 @@ def change(path: Path, **fields: Any) -> None:
         ({"alpha_pattern": {"v_proj": "2"}}, "alpha_pattern.v_proj=2"),
         ({"alpha_pattern": {"(": 2}}, r"alpha_pattern '\(', which cannot be used: "),
         ({"alpha_pattern": {"(a+)+": 2}}, "no group that is repeated"),
+        ({"alpha_pattern": {"a{99999999999}": 2}}, "repeat count too big"),
         ({"alpha_pattern": {".*.*.*x": 2}}, "2 repetitions"),
         ({"alpha_pattern": {"(a|a)" * 60: 2}}, "300 letters"),
         ({"alpha_pattern": {"(.|.)" * 50: 2}}, "4 groups at most"),

@@ -6,7 +6,6 @@ no wind is ever an event. Where a clip may have several labels, ``wind`` is no c
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
@@ -15,12 +14,15 @@ from astune.data.labels import alike_groups, cleaned, is_missing
 from astune.data.regions import recording_of
 from astune.errors import ConfigError, DataError, unknown
 from astune.names import TaskName
+from astune.patterns import SECONDS, compiled
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    import regex
 
     from astune.data.dataset import AudioDataset
     from astune.data.options import DataOptions
@@ -55,7 +57,7 @@ def with_options(dataset: AudioDataset, options: DataOptions) -> AudioDataset:
         DataError: a recording has no group, all labels are negative, or clips do not fit the task.
     """
     if options.group_by is not None:
-        dataset = _grouped(dataset, re.compile(options.group_by))
+        dataset = _grouped(dataset, compiled(options.group_by))
     dataset = _declared(_of_task(dataset, options.task), options)
     return _described(dataset) if dataset.task is MULTI_LABEL else dataset
 
@@ -104,17 +106,23 @@ def _described(dataset: AudioDataset) -> AudioDataset:
     return replace(dataset, remarks=(*dataset.remarks, note))
 
 
-def _grouped(dataset: AudioDataset, pattern: re.Pattern[str]) -> AudioDataset:
+def _grouped(dataset: AudioDataset, pattern: regex.Pattern[str]) -> AudioDataset:
     """Put each recording in the group that its name has.
 
     Raises:
-        DataError: a name has none.
+        DataError: a name has none, or the pattern takes too long.
     """
     names = {clip.name: recording_of(clip) for clip in dataset.clips}
     groups: dict[str, str] = {}
     without = []
     for recording in dict.fromkeys(names.values()):
-        match = pattern.search(recording)
+        try:
+            match = pattern.search(recording, timeout=SECONDS)
+        except TimeoutError:
+            raise DataError(
+                f"group_by={pattern.pattern!r} takes more than {SECONDS:g} s with the name {printable(recording)}; "
+                "do not repeat what repeats itself, as in '(a+)+'"
+            ) from None
         group = cleaned((match[1] if pattern.groups else match[0]) or "") if match else ""
         if not group or is_missing(group):
             without.append(recording)

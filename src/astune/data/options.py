@@ -7,13 +7,14 @@ reads labelled audio.
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from astune.data.labels import cleaned, label_fault
+from astune.errors import shortened
 from astune.names import TaskName
+from astune.patterns import compiled
 from astune.setting import Setting
 from astune.validated import Validated
 
@@ -136,13 +137,13 @@ class DataOptions(Validated):
         """Groups are found with it.
 
         Raises:
-            ValueError: it is no regular expression.
+            ValueError: it cannot be used as a regular expression.
         """
         try:
-            re.compile(value or "")
-        except re.error as fault:
+            compiled(value or "")
+        except ValueError as fault:
             raise ValueError(
-                f"{value!r} is no regular expression ({fault}); give one such as '^(site[0-9]+)_'"
+                f"{shortened(value)!r} cannot be used as a regular expression: {fault}; give one such as '^(site[0-9]+)_'"
             ) from fault
         return value
 

@@ -16,11 +16,14 @@ from astune.adapter_rules import Labels, Line, TaskKey
 from astune.errors import AdapterError, listing, shortened
 from astune.json_text import record_of
 from astune.names import LONGEST_INPUT, Pooling
+from astune.patterns import compiled
 from astune.tensor_file import TensorFileError, read_tensors, stored_tensors
 from astune.validated import FileContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import regex
 
 CONFIG, WEIGHTS, FORMER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _READ = frozenset((
@@ -59,19 +62,18 @@ class PeftConfig(FileContent):
         for pattern, alpha in (self.alpha_pattern or {}).items():
             try:
                 found.append((_compiled(pattern).match, alpha))
-            except (re.error, ValueError, OverflowError, RecursionError) as fault:
+            except ValueError as fault:
                 raise AdapterError(
                     f"{path} has the alpha_pattern {shortened(pattern)!r}, which cannot be used: {fault}"
                 ) from fault
         return found
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> regex.Pattern[str]:
     """A pattern that is tried in no time.
 
     Raises:
-        ValueError: parts that repeat, or groups with choices, multiply each other.
-        re.error: it is not a regular expression.
+        ValueError: parts that repeat, or groups with choices, multiply each other, or it is not a regular expression.
     """
     repeats, groups = len(re.findall(r"[*+?{]", pattern)), pattern.count("(")
     if (
@@ -84,7 +86,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             f"patterns have {_LONGEST_PATTERN} letters, {_MOST_REPEATS} repetitions and {_MOST_GROUPS} groups at most, and no group that "
             "is repeated; write one pattern for each module"
         )
-    return re.compile(rf"(.*\.)?({pattern})$")
+    return compiled(rf"(.*\.)?({pattern})$")
 
 
 class HeadFacts(FileContent):

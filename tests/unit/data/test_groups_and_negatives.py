@@ -55,9 +55,21 @@ def test_recordings_without_a_group_are_refused(folder: Path, pattern: str, said
         load_data(folder, group_by=pattern)
 
 
-def test_a_pattern_that_is_none_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="group_by"):
-        load_data(folder, group_by="site[")
+@pytest.mark.parametrize("pattern", ["site[", "a{99999999999}", "(" * 400 + ")" * 400, "x" * 1_001])
+def test_what_is_not_a_regular_expression_is_refused(folder: Path, pattern: str) -> None:
+    with pytest.raises(ConfigError, match="group_by.*cannot be used as a regular expression"):
+        load_data(folder, group_by=pattern)
+
+
+def test_brackets_in_brackets_are_no_warning(folder: Path) -> None:
+    assert {clip.group for clip in load_data(folder, group_by="[[s]ite[0-9]").clips} == {"site0", "site1", "site2"}
+
+
+def test_a_pattern_that_takes_for_ever_is_refused(tmp_path: Path) -> None:
+    write_tone(tmp_path / "a" / f"{'a' * 60}.wav")
+    write_tone(tmp_path / "b" / "b.wav")
+    with pytest.raises(DataError, match=r"takes more than 1 s with the name a/aaaa.*do not repeat what repeats itself"):
+        load_data(tmp_path, group_by="/(a|a)+x|(a|aa)+x")
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
