@@ -262,6 +262,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "index a number": _write("index.json", b"7"),
     "index without its entry": _write("index.json", b"{}"),
     "index with a list for a table": _write("index.json", b'{"broken": [1]}'),
+    "index with a number that is too large": _edit(
+        "index.json", lambda data: data.replace(b'"seconds": [', b'"seconds": [1' + b"0" * 400 + b", ")
+    ),
     "index with words for rows": _write("index.json", b'{"broken": {"first": "x"}}'),
     "empty folder": _nothing,
     "folders for files": _folders_for_files,

@@ -102,6 +102,7 @@ def changed(record: dict[str, Any], path: str, value: object) -> str:
         ("result.history.0.validation", [], r"validation is \[\], and not figures by name"),
         ("result.recipe.max_length", [32], r"result.recipe.max_length=\[32\]: give text or a number"),
         ("result.task", "mood", "unknown task 'mood'"),
+        ("identity.backbone", ["bundled"], r"identity.backbone=\['bundled'\] should be text"),
         ("identity.method", ["linear"], r"it trained linear, not \['linear'\]"),
         ("key", "../../up", r"key='../../up': String should match pattern"),
         ("dirty", 1, "dirty=1: Input should be a valid boolean"),

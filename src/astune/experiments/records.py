@@ -116,6 +116,8 @@ class RunRecord:
         _refuse_unsortable(result.recipe, "result.recipe")
         if record.identity.get("method") != result.spec:
             raise ValueError(f"it trained {result.spec}, not {record.identity.get('method')}")
+        if not isinstance(record.identity.get("backbone", ""), str):
+            raise ValueError(f"identity.backbone={record.identity['backbone']!r} should be text")
         return record
 
     def to_json(self) -> str:

@@ -113,7 +113,7 @@ def _open(
             if file.read(len(header)) != header or file.seek(0, os.SEEK_END) != size:
                 return None
             return np.memmap(file, dtype, "r", len(header), shape), index
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):  # numbers as large as they like
         return None
 
 
