@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, export_adapter, load_backbone
 from astune.errors import AdapterError, ConfigError, Interrupted, OutputError
 from astune.folder_lock import LOCK
 from astune.training import checkpoint, output_folder
@@ -117,6 +117,16 @@ def test_a_disk_that_fills_while_training_is_a_sentence_and_leaves_no_halves(gen
         train(settings(generated, tmp_path / "out"), quiet=True)
     left = sorted(path.name for path in (tmp_path / "out").rglob("*"))
     assert [name for name in left if "partial" in name or "checkpoint" in name or "adapter" in name] == []
+
+
+def test_a_disk_that_fills_while_a_library_writes_is_a_sentence_too(tmp_path: Path) -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 64), "lora", ["a", "b"])
+    with (
+        file_size_limit(6000),
+        pytest.raises(OutputError, match=r"cannot be written: File too large \(.* free"),
+    ):
+        export_adapter(model, tmp_path / "out", "transformers")
+    assert list(tmp_path.iterdir()) == []
 
 
 FOREIGN = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from astune.errors import ConfigError, NumericalError
@@ -35,12 +38,31 @@ def filling(folder: Path, mark: str) -> Iterator[Path]:
 
     Raises:
         ConfigError: there is a file in the folder's place.
+        OutputError: the system refuses.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
     whole = folder.absolute()
     with replacing_files(whole, marks=[mark]) if folder.exists() else replacing_folder(whole) as partial:
-        yield partial
+        with _with_the_systems_reason(partial / "model.safetensors"):
+            yield partial
+
+
+@contextmanager
+def _with_the_systems_reason(path: Path) -> Iterator[None]:
+    """Transformers saves with safetensors, which has what the system refuses as text.
+
+    Raises:
+        OSError: the system's.
+        SafetensorError: of another reason.
+    """
+    try:
+        yield
+    except SafetensorError as fault:
+        number = re.search(r"\(os error ([0-9]+)\)", str(fault))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from fault
 
 
 def size_of(folder: Path) -> int:

@@ -57,7 +57,7 @@ def test_recordings_without_a_group_are_refused(folder: Path, pattern: str, said
 
 @pytest.mark.parametrize("pattern", ["site[", "a{99999999999}", "(" * 400 + ")" * 400, "x" * 1_001])
 def test_what_is_not_a_regular_expression_is_refused(folder: Path, pattern: str) -> None:
-    with pytest.raises(ConfigError, match="group_by.*cannot be used as a regular expression"):
+    with pytest.raises(ConfigError, match=r"group_by.*cannot be used as a regular expression"):
         load_data(folder, group_by=pattern)
 
 
