@@ -139,8 +139,10 @@ class DataOptions(Validated):
         Raises:
             ValueError: it cannot be used as a regular expression.
         """
+        if value is None:
+            return None
         try:
-            compiled(value or "")
+            compiled(value)
         except ValueError as fault:
             raise ValueError(
                 f"{shortened(value)!r} cannot be used as a regular expression: {fault}; give one such as '^(site[0-9]+)_'"

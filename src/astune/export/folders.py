@@ -43,9 +43,9 @@ def filling(folder: Path, mark: str) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
     whole = folder.absolute()
-    with replacing_files(whole, marks=[mark]) if folder.exists() else replacing_folder(whole) as partial:
-        with _with_the_systems_reason(partial / "model.safetensors"):
-            yield partial
+    writing = replacing_files(whole, marks=[mark]) if folder.exists() else replacing_folder(whole)
+    with writing as partial, _with_the_systems_reason(partial / "model.safetensors"):
+        yield partial
 
 
 @contextmanager

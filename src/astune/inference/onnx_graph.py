@@ -113,7 +113,7 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
         )
     about, info, record = _read_metadata(text, name)
     session = _session(onnxruntime, path, cores or usable_cores())
-    _refuse_other_shape(session, info, name)
+    _refuse_other_shape(session, info, path)
     return Graph(path, info, about.precision, about.adapter_digest, record, session)
 
 
@@ -188,17 +188,18 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
         raise AdapterError(f"{printable(path)} {what} ({reason}). {_AGAIN}") from fault
 
 
-def _refuse_other_shape(session: Any, info: AdapterInfo, name: str) -> None:  # noqa: ANN401 - likewise
+def _refuse_other_shape(session: Any, info: AdapterInfo, path: Path) -> None:  # noqa: ANN401 - likewise
     """Refuse a graph that its metadata does not fit.
 
     Raises:
         AdapterError: it takes or gives something else.
     """
-    taken = {one.name: (one.type, one.shape[1:]) for one in session.get_inputs()}
-    given = {one.name: (one.type, one.shape[1:]) for one in session.get_outputs()}
+    with _refusing(path, "has inputs or outputs whose names are not text"):
+        taken = {one.name: (one.type, one.shape[1:]) for one in session.get_inputs()}
+        given = {one.name: (one.type, one.shape[1:]) for one in session.get_outputs()}
     wanted = {SAMPLES: ("tensor(float)", [info.samples]), LENGTHS: ("tensor(int64)", [])}
     if taken != wanted or given != {SCORES: ("tensor(float)", [len(info.labels)])}:
         raise AdapterError(
-            f"{name} takes {taken} and gives {given}, which is not what its metadata say of {len(info.labels)} labels and "
+            f"{printable(path)} takes {taken} and gives {given}, which is not what its metadata say of {len(info.labels)} labels and "
             f"{info.samples:,} samples; export the adapter again"
         )

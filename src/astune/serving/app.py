@@ -29,7 +29,7 @@ from astune.serving.uploads import received, refuse_fields
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope, Send
 
     from astune.serving.adapters_dir import AdaptersDir
 
@@ -207,6 +207,17 @@ def _has_token(given: list[str], token: str) -> bool:
 
 class _Page(StaticFiles):
     """The files of the page."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a file whole: it is small, and Starlette refuses malformed ranges in plain text.
+
+        Args:
+            scope: of the request.
+            receive: its messages.
+            send: takes those of the answer.
+        """
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The answer for a file.

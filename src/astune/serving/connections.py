@@ -10,6 +10,7 @@ import resource
 import socket
 import struct
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -142,13 +143,15 @@ class Connection(H11Protocol):
                 **CAREFUL, **problem.headers, "Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close",
             }  # fmt: skip
             reason = HTTPStatus(problem.status).phrase.encode()
+            asked_for_head = self.conn.our_state is h11.SEND_RESPONSE and self.scope["method"] == "HEAD"
             for event in (
                 h11.Response(status_code=problem.status, headers=list(headers.items()), reason=reason),
-                h11.Data(data=body),
+                h11.Data(data=b"" if asked_for_head else body),
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-            self.transport.write_eof()
+            with suppress(OSError):  # the client is gone already
+                self.transport.write_eof()
             self.loop.call_later(_REFUSED_SECONDS, self.transport.abort)
         else:
             self.transport.close()

@@ -7,6 +7,7 @@ import errno
 import re
 import select
 import socket
+import struct
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,37 @@ def test_what_is_not_http_is_refused_as_all_else_is(
     refused, *gone = logged(capsys)
     assert re.fullmatch(rf"\S+Z {status} - - 0 ms 127\.0\.0\.1 \w+: .*{message}.*", refused)
     assert all(" 499 POST /v1/classify " in line for line in gone)  # and no trace
+
+
+def test_a_head_whose_body_is_malformed_is_refused_without_one(
+    adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = CHUNKED.replace(b"POST /v1/classify", b"HEAD /") + b"no number\r\n"
+    with running(adapters=(str(adapter),)) as client:
+        (answer,) = exchange(address(client), [sent], head=True)
+    assert (answer.status, answer.body) == (400, b"")
+    assert logged(capsys)[0].partition("Z ")[2].startswith("400 ")
+
+
+def test_a_client_that_is_gone_before_its_refusal_leaves_no_trace(
+    adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(adapters=(str(adapter),)) as client:
+        for _ in range(30):
+            connection = connected(client, request("GET", "/v1/adapters") + b"no request\r\n\r\n")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()  # at once
+        assert client.get("/health").status_code == 200
+    assert [line for line in logged(capsys) if "  | " in line or "failed" in line] == []
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-1", "bytes=0-1", "bytes=" + "0-1," * 500])
+def test_the_page_is_sent_whole(asked: str, adapter: Path) -> None:
+    with running(adapters=(str(adapter),)) as client:
+        (answer,) = exchange(
+            address(client), [request("GET", "/", headers=[("Range", asked), ("Connection", "close")])]
+        )
+        assert (answer.status, answer.body) == (200, client.get("/").content)
 
 
 def test_a_form_that_is_cut_off_is_refused_and_leaves_no_file_open(
