@@ -363,14 +363,15 @@ def _act(name: str, action: str, folder: Path, options: Sequence[str]) -> int:
     process = context.Process(target=_child, args=(name, action, folder, theirs, bool(options)))
     process.start()
     theirs.close()
-    tracer = None
+    tracer, said = None, folder.parent / "strace.txt"
     try:
         if options:
             ours.recv()
             assert STRACE is not None
             command = [STRACE, "-f", "-qqq", "-e", f"trace={_spelled()}", "-e", "signal=none", *options]
-            tracer = subprocess.Popen([*command, "-p", str(process.pid)], stderr=subprocess.PIPE)
-            _await_tracer(process, tracer)
+            with said.open("wb") as stderr:  # a pipe that nobody empties would stop strace, and what it traces
+                tracer = subprocess.Popen([*command, "-p", str(process.pid)], stderr=stderr)
+            _await_tracer(process, tracer, said)
             ours.send("go")
         process.join(SECONDS)
         assert process.exitcode is not None, f"{name}: {action} hangs"
@@ -379,20 +380,17 @@ def _act(name: str, action: str, folder: Path, options: Sequence[str]) -> int:
         process.kill()
         process.join()
         if tracer is not None:
-            assert tracer.stderr is not None
             try:
                 tracer.wait(SECONDS)
             finally:
                 tracer.kill()
-                tracer.stderr.close()
 
 
-def _await_tracer(process: ForkServerProcess, tracer: subprocess.Popen[bytes]) -> None:
+def _await_tracer(process: ForkServerProcess, tracer: subprocess.Popen[bytes], said: Path) -> None:
     status = Path(f"/proc/{process.pid}/status")
     while "TracerPid:\t0\n" in status.read_text(encoding="ascii"):
         if tracer.poll() is not None:
-            assert tracer.stderr is not None
-            raise AssertionError(f"strace ended: {tracer.stderr.read().decode()}")
+            raise AssertionError(f"strace ended: {said.read_text(errors='replace')}")
         time.sleep(0.002)
 
 
