@@ -242,7 +242,9 @@ def _train(folder: Path, stop: Event, trained: Synchronized[int]) -> None:
     import torch
 
     from astune import Predictor, TrainConfig, train
+    from astune.child_processes import end_with_parent
 
+    end_with_parent()
     torch.set_num_threads(1)
     folder.mkdir()
     os.environ["ASTUNE_CACHE"] = str(folder / "cache")
