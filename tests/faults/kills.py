@@ -256,13 +256,19 @@ class Bench:
             return False, f"the command ended with {ended}: {self.said()}"
         return ended != 0, self.fault()
 
-    def fault(self) -> str | None:
-        """What is wrong with a folder that something was left in."""
+    def fault(self, *, hidden_may_stay: bool = False) -> str | None:
+        """What is wrong with a folder that something was left in.
+
+        Args:
+            hidden_may_stay: whether hidden files and folders may be left: the system has refused to delete one.
+        """
         if self.act("check"):
             return f"half of something is taken for the whole: {self.said()}"
         if self.act("again"):
             return f"it does not go on: {self.said()}"
         found = self.command.result(self.folder)
+        if hidden_may_stay:
+            found = {name: what for name, what in found.items() if name in self.wanted or not name.startswith(".")}
         if found != self.wanted:
             other = [name for name in sorted({*found, *self.wanted}) if found.get(name) != self.wanted.get(name)]
             return f"another result: {', '.join(f'{n} ({self.wanted.get(n)} -> {found.get(n)})' for n in other[:8])}"

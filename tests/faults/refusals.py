@@ -34,6 +34,10 @@ def run(name: str, most: int | None = None, seconds: float | None = None) -> Cam
     return each_change(name, most, seconds, attempt)
 
 
+_DELETE = frozenset(("rmdir", "unlink", "unlinkat"))
+"""Where one of them is refused, something hidden stays until the next training into the same folder."""
+
+
 def refuse(made: Bench, change: Change, reason: str) -> tuple[bool, str | None]:
     """Refuse one change, look at what the command says, and go on with it.
 
@@ -52,7 +56,7 @@ def refuse(made: Bench, change: Change, reason: str) -> tuple[bool, str | None]:
     if ended < 0:
         return False, f"it was ended by signal {-ended}"
     wrong = None if ended == 0 else _no_sentence(said, reason)
-    return ended != 0 and wrong is None, wrong or made.fault()
+    return ended != 0 and wrong is None, wrong or made.fault(hidden_may_stay=change.call in _DELETE)
 
 
 def _no_sentence(said: str, reason: str) -> str | None:
