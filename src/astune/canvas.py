@@ -6,6 +6,8 @@ import importlib.util
 import re
 import warnings
 from functools import cache
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune.console import say
@@ -13,7 +15,6 @@ from astune.errors import ConfigError, written
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import BinaryIO
 
     from matplotlib.figure import Figure
@@ -52,14 +53,19 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
         figure: as this package draws it.
         path: the file, or one that is open for writing.
         quiet: announce nothing.
-        options: of matplotlib's ``savefig``.
+        options: of matplotlib's ``savefig``, with the ``format``.
 
     Raises:
         OutputError: the system refused.
     """
     with warnings.catch_warnings(record=True) as caught, written(path):
         warnings.simplefilter("always")
-        figure.savefig(path, **options)
+        drawn = BytesIO()  # matplotlib's writer of PDF hides what the system refuses behind an error of its own
+        figure.savefig(drawn, **options)
+        if isinstance(path, Path):
+            path.write_bytes(drawn.getvalue())
+        else:
+            path.write(drawn.getvalue())
     for one in caught:
         found = _MISSING.match(str(one.message))
         if found and not quiet:

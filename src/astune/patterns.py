@@ -1,4 +1,4 @@
-"""Regular expressions from settings and files: compiled without warnings, and tried in bounded time."""
+"""Regular expressions from settings and files: compiled without warnings, for searches that may have a time limit."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from astune.files import make_folder, replacing_folder, save_tensors, write_text
 from tests.faults import kills, refusals
 
 _OPEN = pytest.mark.xfail(
-    reason="known: matplotlib hides why a PDF cannot be written, and a refused rename of a run's record changes it",
+    reason="a cache of frozen layers that cannot be written is not used: losses differ in the eighth digit",
     strict=False,
 )
 NEEDS_STRACE = pytest.mark.skipif(not kills.can_trace(), reason=kills.MISSING)
@@ -30,7 +30,7 @@ def test_what_is_refused_is_said_and_goes_on(name: str, most: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[_OPEN] if name in {"report", "reproduce"} else []) for name in kills.command_names()],
+    [pytest.param(name, marks=[_OPEN] if name == "reproduce" else []) for name in kills.command_names()],
 )
 def test_whatever_is_refused_is_said_and_goes_on(name: str) -> None:
     campaign = refusals.run(name, 21)
