@@ -97,15 +97,17 @@ def soak(folder: Path, seconds: float) -> Soaked:
         for thread in threads:
             thread.start()
         begun = time.monotonic()
-        while (now := time.monotonic() - begun) < seconds and process.poll() is None:
-            seen.seconds.append(now)
-            for name, (pid, place) in measured.items():
-                for figure, value in _measure(pid, place).items():
-                    seen.figures.setdefault(f"{name}: {figure}", []).append(value)
-            time.sleep(min(seconds / _SAMPLES, 5.0))
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            while (now := time.monotonic() - begun) < seconds and process.poll() is None:
+                seen.seconds.append(now)
+                for name, (pid, place) in measured.items():
+                    for figure, value in _measure(pid, place).items():
+                        seen.figures.setdefault(f"{name}: {figure}", []).append(value)
+                time.sleep(min(seconds / _SAMPLES, 5.0))
+        finally:  # clients that nobody stops would keep a failed campaign alive
+            stop.set()
+            for thread in threads:
+                thread.join()
         _settle(seen, lambda: _measure(*measured["service"]), idle)
         seen.done["trainings"] = trained.value
         if process.poll() is not None:
@@ -160,7 +162,8 @@ def _measure(pid: int, folder: Path) -> dict[str, float]:
         "descriptors": float(len(list((root / "fd").iterdir()))),
         "threads": float(len(list((root / "task").iterdir()))),
     }
-    sizes = [_size(path) for path in folder.rglob("*")]
+    # os.walk passes over a folder that is deleted meanwhile, where Path.rglob raises FileNotFoundError.
+    sizes = [_size(Path(parent, name)) for parent, folders, files in os.walk(folder) for name in (*folders, *files)]
     return found | (
         {"cache MiB": sum(sizes) / MIB} if folder.name == "training" else {"temporary files": float(len(sizes))}
     )
