@@ -221,7 +221,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         cached_layers=engine.stage.cached_layers,
         frozen_seconds=round(engine.stage.seconds, 3),
         data_digest=setup.record.digest,
-        notices=[*notices, *final.notices],
+        notices=[*notices, *filter(None, [engine.stage.notice]), *final.notices],
         class_weights=setup.weighing.weights,
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,

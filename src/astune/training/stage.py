@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accelerate.utils import gather_object
 
+from astune.console import say
 from astune.data.splits import SPLITS
 from astune.errors import DataError, OutputError
 from astune.plurals import number_of
@@ -33,6 +34,8 @@ class Stage:
     """Of the backbone, from the first, whose output was computed once."""
     seconds: float = 0.0
     """What that took, or finding it in the cache."""
+    notice: str | None = None
+    """Why their output could not be kept. Such a run has other rounding than one with the cache."""
 
 
 def stage_of(setup: Setup, augmentations: Sequence[Augmentation]) -> Stage:
@@ -61,8 +64,10 @@ def stage_of(setup: Setup, augmentations: Sequence[Augmentation]) -> Stage:
     # Processes that disagreed would wait for each other for ever: each has a disk, or a moment, of its own.
     faults = [one for one in gather_object([fault]) if one]
     if states is None or faults:
-        setup.announce(f"The {many} run in every epoch: {faults[0]}")
-        return whole
+        notice = f"The {many} run in every epoch: {faults[0]}"
+        if setup.accelerator.is_main_process:
+            say(notice)  # even where a run is quiet: its figures differ in their last digits
+        return replace(whole, notice=notice)
     seconds = time.perf_counter() - began
     size = states.states.nbytes / 1e6
     setup.announce(
