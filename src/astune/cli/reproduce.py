@@ -50,8 +50,26 @@ def reproduce(
     *,
     data_root: Annotated[Path, typer.Option(help="Folder of the data sets, each under its name.")] = Path("data"),
     store: StoreOption = Path("results"),
-    backbone: Annotated[str, typer.Option(help="As for `astune train`.")] = PUBLISHED_BACKBONE,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, with seeds 0, 1, ...")] = 1,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help=f"As for `astune train`. By default the one that the experiment states, or else {PUBLISHED_BACKBONE}."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs of each fold, with seeds 0, 1, ... By default what the experiment states, or else 1."
+        ),
+    ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Use the setting of the published code, which made the figures printed in the paper: no position "
+            "embeddings, its initial weights, the last epoch.",
+        ),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's, for all rows alike.")] = None,
     limit_clips: Annotated[
         int | None, typer.Option(min=1, help="Try out on so many clips of each split; no result.")
@@ -97,10 +115,15 @@ def reproduce(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
         data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()),
-        dict(map(varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline,
+        dict(map(varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline, as_published=as_published,
     )  # fmt: skip
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
-    plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
+    named = [(options.name_of(name), one) for name, one in tables]
+    plans = [
+        (saved(name, one, runs, as_published=as_published), runs)
+        for name, one in named
+        for runs in [plan(name, one, options)]
+    ]
     runs = [run for _, planned in plans for run in planned]
     share = shard_of(distinct(runs), shard)
     place = Store(store)

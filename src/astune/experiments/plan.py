@@ -24,7 +24,8 @@ from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum
 from astune.methods.full import FullFineTuning
-from astune.methods.registry import changed
+from astune.methods.published_code import PUBLISHED_CODE_SETTINGS, method_as_published
+from astune.methods.registry import replace_fields
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.augmentation_settings import identity_of_noise
 from astune.training.check import split_of
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
 _MOST_COLUMNS, _MOST_RUNS = 1_000, 100_000
 BASELINE_ROW = "log-Mel statistics"
+AS_PUBLISHED = "-as-published"
+"""Ends the name of a table that was asked for in the published code's setting."""
 
 
 @checked
@@ -49,9 +52,10 @@ class PlanOptions:
 
     data_root: Path = Path("data")
     """Folder of the data sets, each under its name."""
-    backbone: str = PUBLISHED_BACKBONE
-    seeds: int = 1
-    """Runs of each cell and fold, with seeds 0, 1, ..."""
+    backbone: str | None = None
+    """The table's where None; the paper's checkpoint where neither states one."""
+    seeds: int | None = None
+    """Runs of each cell and fold, with seeds 0, 1, ...; the table's number where None, and 1 where neither states one."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Fields of :class:`astune.TrainConfig` that win over the table's, such as the epochs."""
     only: tuple[str, ...] = ()
@@ -66,6 +70,32 @@ class PlanOptions:
     """Whether published sizes may not stand for data sets that are not on this machine."""
     with_baseline: bool = False
     """Whether :mod:`astune.experiments.baseline` is a row too."""
+    as_published: bool = False
+    """Whether all runs have the setting of the published code, see :mod:`astune.methods.published_code`. Columns keep their names."""
+
+    def seeds_of(self, table: Table) -> int:
+        """Runs of each cell and fold.
+
+        Args:
+            table: may state a number.
+        """
+        return self.seeds or table.seeds or 1
+
+    def backbone_of(self, table: Table) -> str:
+        """Name of the backbone of rows that state none.
+
+        Args:
+            table: may state one.
+        """
+        return self.backbone or table.backbone or PUBLISHED_BACKBONE
+
+    def name_of(self, name: str) -> str:
+        """What a table is called in the store, so that both settings of it fit into one.
+
+        Args:
+            name: of the table.
+        """
+        return name + AS_PUBLISHED if self.as_published else name
 
 
 @dataclass(frozen=True)
@@ -233,13 +263,14 @@ def shard_of(runs: Sequence[PlannedRun], shard: str | None) -> list[PlannedRun]:
     return list(runs[int(number) - 1 :: int(total)])
 
 
-def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
+def saved(name: str, table: Table, runs: Iterable[PlannedRun], *, as_published: bool = False) -> SavedPlan:
     """A plan as it is written down.
 
     Args:
         name: of the table.
         table: what was planned.
         runs: of :func:`plan`.
+        as_published: whether it was asked for in the published code's setting, beside what the table says.
     """
     return SavedPlan(
         name=name,
@@ -248,6 +279,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         printed=table.printed,
         entries=tuple(run.entry for run in runs),
         notes=table.notes,
+        as_published=as_published or table.as_published,
     )
 
 
@@ -338,7 +370,11 @@ def _refuse_too_many(name: str, table: Table, rows: int, found: Sequence[Source]
         raise ConfigError(
             f"{name}: what varies gives {sum(columns):,} columns, and a table has {_MOST_COLUMNS:,} at most; vary fewer values"
         )
-    runs = rows * options.seeds * sum(number * len(data.folds) for number, data in zip(columns, found, strict=True))
+    runs = (
+        rows
+        * options.seeds_of(table)
+        * sum(number * len(data.folds) for number, data in zip(columns, found, strict=True))
+    )
     if runs > _MOST_RUNS:
         raise ConfigError(
             f"{name}: it has {runs:,} runs, and a plan has {_MOST_RUNS:,} at most; give fewer seeds, rows or columns"
@@ -358,16 +394,20 @@ def _runs(
     for values in product(*varied.values()):
         setting = dict(zip(varied, values, strict=True))
         column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
-        usual = {"backbone": options.backbone} | ({"recipe": "paper"} if table.paper else {})
+        usual = {"backbone": options.backbone_of(table)} | ({"recipe": "paper"} if table.paper else {})
+        usual |= PUBLISHED_CODE_SETTINGS if table.as_published else {}
         settings = usual | table.settings | entry.settings | (row.settings if row else {})
         fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
+        settings |= dict(PUBLISHED_CODE_SETTINGS) if options.as_published else {}
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
         settings |= {"data": data.source} | data.options.given_data_options
         backbone = settings["backbone"]
         method: Method | None = None
         if row:
             method = parse_method(row.method)
-            method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
+            method = method_as_published(method) if table.as_published or options.as_published else method
+            method = at_width(method, shapes.width(backbone)) if table.paper else method
+            method = replace_fields(method, fields)
             settings["method"] = method.spec
         else:
             settings = {key: value for key, value in settings.items() if key in DECIDING}
@@ -379,7 +419,7 @@ def _runs(
             raise ConfigError(
                 f"limit_clips={limit}: {entry.name} has {data.classes} classes; give {data.classes} or more"
             )
-        for fold, seed in product(data.folds, range(options.seeds)):
+        for fold, seed in product(data.folds, range(options.seeds_of(table))):
             parameters, percent = shapes.size(method, config.model_copy(update={"fold": fold, "seed": seed}), data)
             yield PlannedRun(
                 table=name, row=row.name if row else BASELINE_ROW, column=column, dataset=entry.name,

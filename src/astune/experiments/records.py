@@ -172,6 +172,8 @@ class SavedPlan:
     entries: tuple[PlanEntry, ...]
     notes: tuple[str, ...] = ()
     """How its runs were made, a sentence each."""
+    as_published: bool = False
+    """Whether it was asked for in the setting of the published code, see :mod:`astune.methods.published_code`."""
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -179,6 +179,12 @@ class Table(_Part):
     """What a report says first of how the runs were made, a sentence each."""
     datasets: list[DataEntry] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
+    backbone: str | None = None
+    """Of rows that state none; the paper's checkpoint where None. An option of the command wins."""
+    seeds: int | None = Field(None, ge=1, le=1_000)
+    """Runs of each cell and fold, with seeds 0, 1, ...; one where None. An option of the command wins."""
+    as_published: bool = False
+    """Whether runs have the setting of the published code, see :mod:`astune.methods.published_code`; what the file states stays."""
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
     """Settings with several values, each a column of every data set; or fields of the methods."""

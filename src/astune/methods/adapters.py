@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Insertion = Literal["parallel", "sequential"]
 Position = Literal["before", "after"]
+CONVPASS_DROPOUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (..., d) to (..., d)."""
@@ -113,16 +114,21 @@ class Convpass(nn.Module):
     Args:
         width: d.
         rank: r.
-        init: how it starts.
+        init: how it starts. With ``published`` the convolution is Xavier-uniform and its bias zero, as in the published code.
+        dropout: probability with which a training step drops a value of the bottleneck.
     """
 
-    def __init__(self, width: int, rank: int, init: Init) -> None:
+    def __init__(self, width: int, rank: int, init: Init, dropout: float = CONVPASS_DROPOUT) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank)
         self.convolution = nn.Conv1d(rank, rank, kernel_size=3, padding=1)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.up = nn.Linear(rank, width)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
+        if init == "published":
+            nn.init.xavier_uniform_(self.convolution.weight)
+            if self.convolution.bias is not None:
+                nn.init.zeros_(self.convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (batch, N, d) to (batch, N, d)."""
@@ -317,4 +323,25 @@ class ConvpassAdapters(Adapters):
         "convpass-hou-par": {"configuration": "houlsby", "insertion": "parallel"},
         "convpass-hou-seq": {"configuration": "houlsby", "insertion": "sequential"},
     }
-    examples: ClassVar[tuple[str, ...]] = ("convpass:sublayer=ffn,init=normal", "convpass:sublayer=ffn+dpt:tokens=3")
+    examples: ClassVar[tuple[str, ...]] = (
+        "convpass:sublayer=ffn,init=normal",
+        "convpass:sublayer=ffn+dpt:tokens=3",
+        "convpass:init=published,dropout=0",
+    )
+
+    dropout: float = Field(
+        CONVPASS_DROPOUT,
+        ge=0,
+        lt=1,
+        description="dropout in the bottleneck while training; the published code has none",
+    )
+
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        """A new adapter with this dropout, and how it is put around its sub-layer.
+
+        Args:
+            width: d.
+            place: where it sits.
+        """
+        module = Convpass(width, self.rank(width), self.init, self.dropout)
+        return module, Adapted(module, place)

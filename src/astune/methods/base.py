@@ -21,9 +21,9 @@ from astune.validated import Validated, checked
 if TYPE_CHECKING:
     from astune.backbone import Sites
 
-Init = Literal["identity", "normal"]
-"""Start of what a method adds: ``identity`` begins as the frozen model; ``normal`` (0.02) is the paper's effective setting, whose
-loading redrew the zeros."""
+Init = Literal["identity", "normal", "published"]
+"""Start of what a method adds. ``identity`` begins as the frozen model. ``normal`` draws every matrix and convolution from N(0, 0.02).
+``published`` is what the published code does: its loading redraws linear layers from N(0, 0.02) and leaves convolutions alone."""
 
 NORMAL_STD = 0.02
 NOMINAL_LAYERS = 12  # of AST-base, over which a sum is checked before any backbone is known
@@ -347,19 +347,22 @@ def default_learning_rate(method: Method) -> float:
     return min(member.learning_rate for member in method.members)
 
 
-def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
+def initialise(module: nn.Module, init: Init, up: Iterable[str]) -> None:
     """Give what a method adds its first values, in place.
 
     Args:
-        module: matrices and convolutions under their names; layers start Kaiming-uniform (torch's own), all biases at zero.
-        init: ``identity`` sets the layers named in ``up`` to zero; ``normal`` draws every matrix from N(0, 0.02).
+        module: matrices and convolutions under their names. Weights start Kaiming-uniform (torch's own), and biases at zero.
+        init: ``identity`` sets the layers named in ``up`` to zero. ``normal`` draws every weight from N(0, 0.02). ``published`` does so
+            for linear layers; convolutions keep torch's own start, random biases included.
         up: names of the layers whose output ends in the backbone.
     """
     last = set(up)
     for name, layer in module.named_modules():
         if not isinstance(layer, (nn.Linear, nn.Conv1d)):
             continue
-        if init == "normal":
+        if init == "published" and isinstance(layer, nn.Conv1d):
+            continue
+        if init != "identity":
             nn.init.normal_(layer.weight, std=NORMAL_STD)
         elif name in last:
             nn.init.zeros_(layer.weight)

@@ -12,7 +12,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
@@ -43,7 +43,7 @@ class LowRank(nn.Module):
         self.scale = scale
         self.down = nn.Linear(projection.in_features, rank, bias=False)
         self.up = nn.Linear(rank, projection.out_features, bias=False)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
 
     def forward(self, x: Tensor) -> Tensor:
         """Update for an input; (..., in) to (..., out)."""
