@@ -209,5 +209,9 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
             ]
             shown.add_row(row.name, row.parameters, *cells)
         console.print(shown)
-        for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
+        for line in (
+            table.summary,
+            *table.ran,
+            *(f"Difference from the paper: {line}" for line in table.unlike_the_paper),
+        ):
             print_result(line)

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune import keyed
-from astune.architecture import Architecture
-from astune.backbone import load_config
-from astune.counting import Count, count
-from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown_ones
-from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
+from astune.experiments.baseline import BASELINE, DECIDING
 from astune.experiments.records import PlanEntry, SavedPlan
+from astune.experiments.shapes import Shapes
 from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum
-from astune.methods.full import FullFineTuning
 from astune.methods.published_code import PUBLISHED_CODE_SETTINGS, method_as_published
 from astune.methods.registry import replace_fields
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.augmentation_settings import identity_of_noise
-from astune.training.check import split_of
 from astune.training.config import TrainConfig
-from astune.training.recipe import input_length, settle, without_defaults
+from astune.training.recipe import settle, without_defaults
 from astune.validated import checked
 
 if TYPE_CHECKING:
@@ -128,6 +123,8 @@ class PlannedRun:
     percent_of_full: float
     keeps_tokens: bool = False
     """Whether a picture wants the [CLS] tokens of its test clips."""
+    trained: int | None = None
+    """All trained parameters, the head and the final LayerNorm among them."""
     content: str | None = None
     """Digest of all files of the data set, see :class:`astune.experiments.sources.Source`."""
 
@@ -176,6 +173,7 @@ class PlannedRun:
             percent_of_full=self.percent_of_full,
             dataset_clips=self.dataset_clips,
             settings=self.identity,
+            trained=self.trained,
         )
 
 
@@ -203,7 +201,7 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     entries = entries_of(table, options.datasets)
     if table.kind == "comparison" and (options.vary or len(entries) > 1):
         raise ConfigError(f"{name}: a comparison has one data set, and nothing that varies; plan one for each")
-    shapes = _Shapes()
+    shapes = Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
     found: list[Source] = []
@@ -303,55 +301,6 @@ def at_width(method: Method, width: int) -> Method:
     return method.model_copy(update={"reduction_rate": rate * width / _PAPER_WIDTH})
 
 
-class _Shapes:
-    """Sizes of methods on backbones at input lengths; each is counted once."""
-
-    def __init__(self) -> None:
-        self._architecture = cache(self._read)
-        self.count = cache(self._count)
-        self._lengths: dict[tuple[object, ...], int] = {}
-
-    @staticmethod
-    def _read(backbone: str) -> Architecture:
-        # Asking the hub for its configuration would make a dry run wait for a network.
-        return Architecture() if backbone == PUBLISHED_BACKBONE else Architecture.of(load_config(backbone))
-
-    def width(self, backbone: str) -> int:
-        return self._architecture(backbone).hidden_size
-
-    def _count(self, method: Method, classes: int, backbone: str, max_length: int) -> Count:
-        return count(method, classes, replace(self._architecture(backbone), max_length=max_length))
-
-    def length(self, config: TrainConfig, data: Source) -> int:
-        """Input length of a run, which decides how many positions there are.
-
-        Where neither the settings nor the data set's recipe state it, it is measured as training measures it. Data that are not on this
-        machine cannot be measured; the longest length that training would choose by itself stands for theirs.
-        """
-        stated = config.max_length or data.recipe.max_length
-        if stated is not None:
-            return stated
-        if data.dataset is None:
-            return input_frames([])
-        # Few-shot draws change nothing in it; fold and seed only do where the clips are limited.
-        drawn = (config.limit_clips, config.fold, config.seed) if config.limit_clips else ()
-        key = (data.source, data.options.model_dump_json(), config.selection, *drawn)
-        if key not in self._lengths:
-            whole = config.model_copy(update={"shots": None})
-            self._lengths[key] = input_length(whole, *split_of(data.dataset, whole), quiet=True)
-        return self._lengths[key]
-
-    def size(self, method: Method | None, config: TrainConfig, data: Source) -> tuple[int, float]:
-        """Trained parameters of a run, and their percentage of full fine-tuning's; of the baseline where there is no method."""
-        length = self.length(config, data)
-        if method:
-            found = self.count(method, data.classes, config.backbone, length)
-            return found.parameters, found.percent_of_full
-        full = self.count(FullFineTuning(), data.classes, config.backbone, length)
-        parameters = (STATISTICS + 1) * data.classes
-        return parameters, full.percent_of_full * parameters / full.parameters
-
-
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
     absent = unknown_ones(kind, names, known)
     if absent:
@@ -382,7 +331,7 @@ def _refuse_too_many(name: str, table: Table, rows: int, found: Sequence[Source]
 
 
 def _runs(
-    name: str, table: Table, row: Row | None, data: Source, options: PlanOptions, shapes: _Shapes
+    name: str, table: Table, row: Row | None, data: Source, options: PlanOptions, shapes: Shapes
 ) -> Iterator[PlannedRun]:
     """Runs of one row, or of the baseline, on one data set.
 
@@ -420,11 +369,13 @@ def _runs(
                 f"limit_clips={limit}: {entry.name} has {data.classes} classes; give {data.classes} or more"
             )
         for fold, seed in product(data.folds, range(options.seeds_of(table))):
-            parameters, percent = shapes.size(method, config.model_copy(update={"fold": fold, "seed": seed}), data)
+            parameters, percent, trained = shapes.size(
+                method, config.model_copy(update={"fold": fold, "seed": seed}), data
+            )
             yield PlannedRun(
                 table=name, row=row.name if row else BASELINE_ROW, column=column, dataset=entry.name,
                 series=row.series if row else None, varied=setting, fold=fold, seed=seed, method=method,
                 config=settings | {"fold": fold, "seed": seed}, recipe=data.recipe, clips=data.digest, dataset_clips=data.clips,
                 parameters=parameters, percent_of_full=percent, keeps_tokens=table.kind == "tsne" and row is not None,
-                content=data.content,
+                content=data.content, trained=trained,
             )  # fmt: skip

@@ -156,6 +156,8 @@ class PlanEntry:
     """Of the whole data set; None where it was planned without."""
     settings: dict[str, Any]
     """What decides the result."""
+    trained: Count | None = None
+    """All trained parameters, the head and the final LayerNorm among them; None in plans of older versions."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def pictures(results: Results, table: Grid) -> Iterator[Picture]:
     if not results.records:
         return
     saved = results.plan
-    warning = "; not the paper's setting" if table.unlike_the_paper else ""
+    warning = f"; {table.warning}" if table.warning else ""
     if saved.kind == "tsne":
         yield from _tsne(results, warning)
     elif saved.kind == "curve":

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CAPTION = (
     "Test {} in percent: mean and sample deviation over folds and seeds, in brackets {}. "
     "Best in bold, second best underlined, full fine-tuning standing outside. "
+    "Trained: all trained parameters, with the head. Parameters: those that the paper counts, without the head and the final LayerNorm "
+    "(except for linear probing, which trains nothing else). "
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
 )
@@ -49,12 +51,17 @@ class RenderedRow:
     """One row."""
 
     name: str
+    trained: str
+    """All trained parameters, the head included; a dash where the plan does not say."""
     parameters: str
+    """Trained parameters as the paper counts them."""
     percent: str
     """Of full fine-tuning."""
     seconds: str
     cells: tuple[RenderedCell, ...]
     """One for each of :attr:`Rendered.columns`."""
+    macro_f1: tuple[str, ...] = ()
+    """One for each of :attr:`Rendered.macro_f1_columns`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Rendered:
 
     name: str
     headline: str
-    """Its title, with a warning in it where the runs are not the paper's."""
+    """Its title, with a warning in it where the runs differ from the paper's table."""
     caption: str
     """What the figures are."""
     columns: tuple[str, ...]
@@ -86,8 +93,12 @@ class Rendered:
     rows: tuple[RenderedRow, ...]
     ran: tuple[str, ...]
     """What was run, a sentence a line."""
+    summary: str
+    """What was run and how it differs from the paper, in two sentences."""
     unlike_the_paper: tuple[str, ...]
-    """Each way in which the runs are not the paper's."""
+    """Each way in which the runs differ from the paper's table."""
+    macro_f1_columns: tuple[str, ...]
+    """The columns whose runs recorded their macro F1."""
     comparisons: tuple[RenderedComparison, ...]
     """Of any two rows."""
 
@@ -99,7 +110,8 @@ def render(table: Grid) -> Rendered:
         table: laid out.
     """
     columns = _columns_of(table)
-    warning = ": not the paper's setting" if table.unlike_the_paper else ""
+    scored = tuple(name for name in table.plan.columns if any(_macro_f1(row, name) != "-" for row in table.rows))
+    warning = f": {table.warning}" if table.warning else ""
     return Rendered(
         name=table.plan.name,
         headline=f"{table.plan.title} ({table.plan.name}){warning}",
@@ -108,7 +120,9 @@ def render(table: Grid) -> Rendered:
         rows=tuple(
             RenderedRow(
                 name=row.name,
-                parameters=_parameters_of(row),
+                trained=_range_of(row.trained) if row.trained else "-",
+                macro_f1=tuple(_macro_f1(row, column) for column in scored),
+                parameters=_range_of(row.parameters),
                 percent=_percent_of(row),
                 seconds=seconds_of(table, row),
                 cells=tuple(_cell(table, row, column) for column in columns),
@@ -116,7 +130,9 @@ def render(table: Grid) -> Rendered:
             for row in table.rows
         ),
         ran=table.ran,
+        summary=table.summary,
         unlike_the_paper=table.unlike_the_paper,
+        macro_f1_columns=scored,
         comparisons=tuple(_comparison(table, *one) for one in comparisons(table)),
     )
 
@@ -145,6 +161,7 @@ def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]
         "row": row.name,
         "method": " / ".join(row.methods),
         "parameters": str(cell.parameters),
+        "trained_parameters": str(row.trained[1]) if row.trained else "",
         "percent_of_full": f"{row.percent_of_full[1]:.4f}",
         "column": column,
         "mean": _percent(cell.mean),
@@ -198,13 +215,15 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.4f}"
 
 
-def _parameters_of(row: GridRow) -> str:
-    """Trained parameters; a range where they differ between data sets.
+def _macro_f1(row: GridRow, column: str) -> str:
+    """Mean over the finished runs, in percent; a dash where a run of an older version does not have it."""
+    cell = row.cells.get(column)
+    return f"{100 * cell.shares['macro_f1']:.2f}" if cell and "macro_f1" in cell.shares else "-"
 
-    Args:
-        row: of a table.
-    """
-    low, high = row.parameters
+
+def _range_of(numbers: tuple[int, int]) -> str:
+    """Numbers of parameters; a range where they differ between data sets."""
+    low, high = numbers
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
