@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _UNSEEN = ("data", "clips", "method", "seed", "fold", "format")
 """Settings that are not compared: columns, rows and counts of runs show them, or they are no part of the protocol."""
 
+_COMPARED_ELSEWHERE = ("backbone", "num_train_epochs", "per_device_train_batch_size", "learning_rate")
+"""Settings that are compared on data of which the paper has no column; the others go with the data."""
+
 
 def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:
     """What was run, a sentence a line.
@@ -75,6 +78,8 @@ def summary(results: Results, differences: Sequence[str]) -> str:
         return f"{ran} It is an experiment of its own: the paper has no such table."
     printed = PUBLISHED.get(name)
     theirs = f"Table {printed.numeral}" if printed else name.replace("figure", "Figure ")
+    if differences and len(listed := "; ".join(differences)) < _LONGEST_LIST:
+        return f"{ran} It differs from the paper's {theirs}: {listed}."
     if differences:
         return f"{ran} It differs from the paper's {theirs} in {number_of(len(differences), 'way')}, which are listed below."
     return f"{ran} It differs from the paper's {theirs} in nothing."
@@ -93,6 +98,7 @@ def shipped_name(saved: SavedPlan) -> str | None:
     return name if saved.kind != "comparison" and name in shipped_tables() else None
 
 
+_LONGEST_LIST = 300  # characters of differences in a summary
 _SETTINGS = ("the paper's text", "the published code")
 
 
@@ -248,6 +254,7 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
         if theirs is None:
             what, name = ("row", entry.row) if entry.column in columns else ("column", entry.column)
             yield f"the paper's table has no {what} {name!r}"
+            yield from _settings_elsewhere(entry, [run for run in paper if run.row == entry.row])
             continue
         if _but_for_the_rate(entry.method) != _but_for_the_rate(theirs["method"]) or (
             entry.settings.get("backbone") == theirs["backbone"] and entry.method != theirs["method"]
@@ -256,6 +263,14 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
         for name in {**theirs, **entry.settings}:
             if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs.get(name):
                 yield f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs.get(name))}"
+
+
+def _settings_elsewhere(entry: PlanEntry, paper: Sequence[PlannedRun]) -> Iterator[str]:
+    """What a run on other data sets otherwise than all the paper's runs of its row."""
+    for name in _COMPARED_ELSEWHERE:
+        theirs = {run.identity.get(name) for run in paper}
+        if theirs and entry.settings.get(name) not in theirs:
+            yield f"{name} {_shown(entry.settings.get(name))} instead of {' or '.join(sorted(map(_shown, theirs)))}"
 
 
 def _left_out(saved: SavedPlan, rows: set[str], paper: Sequence[PlannedRun]) -> Iterator[str]:

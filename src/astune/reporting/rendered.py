@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _CAPTION = (
     "Test {} in percent: mean and sample deviation over folds and seeds, in brackets {}. "
     "Best in bold, second best underlined, full fine-tuning standing outside. "
-    "Trained: all trained parameters, with the head. Parameters: those that the paper counts, without the head and the final LayerNorm "
-    "(except for linear probing, which trains nothing else). "
+    "Trained: all trained parameters, with the head. Parameters: those that the paper counts, without head and final LayerNorm where a "
+    "method trains more than these. "
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
 )
