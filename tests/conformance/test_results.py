@@ -35,7 +35,7 @@ def test_a_page_prints_what_its_script_computes(script: str, page: str, lines: i
     assert len(figures) == lines
     printed = (DOCS / page).read_text(encoding="utf-8")
     assert [line for line in figures if line not in printed.splitlines()] == []
-    verdicts = [line for line in done.stdout.splitlines() if line.endswith(" open")]
+    verdicts = [line for line in done.stdout.splitlines() if line.endswith(" inconclusive")]
     assert [line for line in verdicts if line not in printed] == []
 
 
@@ -67,13 +67,13 @@ def test_findings_are_what_the_papers_figures_say() -> None:
 @pytest.mark.parametrize(
     ("expected", "shares", "verdict"),
     [  # a mean of 10, 0 or -10 points, +- 3.182 (t of three degrees of freedom) * 1.1547 / 2
-        (1, (0.09, 0.09, 0.11, 0.11), "hold"),
-        (0, (0.09, 0.09, 0.11, 0.11), "do not"),
+        (1, (0.09, 0.09, 0.11, 0.11), "confirmed"),
+        (0, (0.09, 0.09, 0.11, 0.11), "contradicted"),
         (None, (0.09, 0.09, 0.11, 0.11), ""),
-        (1, (-0.01, -0.01, 0.01, 0.01), "open"),
-        (0, (-0.01, -0.01, 0.01, 0.01), "hold"),
-        (0, (0.0, 0.0, 0.02, 0.02), "open"),
-        (1, (-0.11, -0.11, -0.09, -0.09), "do not"),
+        (1, (-0.01, -0.01, 0.01, 0.01), "inconclusive"),
+        (0, (-0.01, -0.01, 0.01, 0.01), "confirmed"),
+        (0, (0.0, 0.0, 0.02, 0.02), "inconclusive"),
+        (1, (-0.11, -0.11, -0.09, -0.09), "contradicted"),
     ],
 )
 def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple[float, ...], verdict: str) -> None:
