@@ -83,6 +83,35 @@ def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple
     assert found == (verdict, f"{centre:+.1f} [{centre - 1.837:.1f}, {centre + 1.837:.1f}]")
 
 
+def test_the_verdicts_stand_over_figures_of_the_runs() -> None:
+    page = (RESULTS / "README.md").read_text(encoding="utf-8").splitlines()
+    whole, few = (cells(Results.load(STORE, name)) for name in ("table1", "table2"))
+    names = {
+        "BitFit": "BitFit", "LoRA": "LoRA", "Bottleneck adapter (PF par)": "Bottleneck PF par", "LayerMix": "LayerMix",
+        "Linear probe, trained to its end": "Linear, from the cache", "Full fine-tuning at 5e-4": "Full FT, 5e-4",
+    }  # fmt: skip
+    for shown, row in names.items():
+        figures = []
+        for column in ("digits", "esc10"):
+            interval = whole[row, column].interval
+            assert interval is not None
+            low, high = (100 * end for end in interval)
+            figures.append(f"{100 * whole[row, column].mean:.1f} [{low:.1f}, {high:.1f}]")
+        assert any(line.startswith(f"| {shown} | {' | '.join(figures)} |") for line in page), shown
+    names = {
+        "LoRA": "LoRA", "Bottleneck adapter": "Bottleneck", "Deep prompts (DPT-25)": "DPT-25",
+        "Convpass adapter": "Convpass", "LayerMix": "LayerMix",
+    }  # fmt: skip
+    for shown, row in names.items():
+        shares = (few[row, f"digits, shots={shots}"].mean for shots in (1, 2, 4, 8))
+        assert f"| {shown} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |" in page
+    trained = {entry.row: entry for entry in STORE.read_plan("table1").entries if entry.dataset == "digits"}
+    for shown, row in (("LoRA", "LoRA"), ("BitFit", "BitFit"), ("Full fine-tuning", "Full FT")):
+        assert any(
+            line.startswith(f"| {shown} | {trained[row].trained:,} | {trained[row].parameters:,} |") for line in page
+        ), shown
+
+
 @pytest.mark.parametrize("name", STORE.planned())
 def test_the_report_of_a_table_is_that_of_its_runs(name: str) -> None:
     page = (RESULTS / "reports" / f"{name}.md").read_text(encoding="utf-8")
