@@ -111,11 +111,12 @@ def _story(points: Mapping[tuple[str, str, str], Point]) -> Iterator[str]:
         own = [points[task, "bundled", method] for method in METHODS]
         best = max(own, key=lambda point: point.accuracy)
         smallest = min(own, key=lambda point: point.parameters)
+        level = sum(point.high >= best.low for point in own if point is not best)
         gains = [point.accuracy - points[task, "random", point.method].accuracy for point in own]
-        gain = 100 * sum(gains) / len(gains)
-        yield f"{task}: {best.method} is best, with {best.accuracy:.0%} and {best.parameters:,} trained parameters."
+        yield f"{task}: {best.method} scores highest, {best.accuracy:.0%} with {best.parameters:,} parameters."
+        yield f"  The intervals of {number_of(level, 'other method')} overlap with its own, so they may be as good."
         yield f"  {smallest.method} is the smallest: {smallest.accuracy:.0%} with {smallest.parameters:,} parameters."
-        yield f"  On average, pretraining is worth {gain:.0f} points of accuracy."
+        yield f"  On average, pretraining is worth {100 * sum(gains) / len(gains):.0f} points of accuracy."
 
 
 def _with_size(point: Point) -> Point:

@@ -104,7 +104,7 @@ def reproduce(
     from astune.errors import ConfigError, bulleted
     from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
     from astune.experiments.results import Results
-    from astune.experiments.runner import fingerprints_of, run_here, run_on_ray, waiting_of
+    from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
     from astune.experiments.store import Store
     from astune.experiments.table import load_table, shipped_tables, varied
     from astune.reporting.grid import grid
@@ -135,7 +135,7 @@ def reproduce(
     show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
     if dry_run:
         return
-    waiting = waiting_of(share, place, fingerprints)
+    waiting = pending_runs(share, place, fingerprints)
     for one, _ in plans:
         place.write_plan(one)
     failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
@@ -204,7 +204,7 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
         shown = results_table(["row", "parameters", *table.columns])
         for row in table.rows:
             cells = [
-                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.behind}" * bool(cell.behind))
+                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.details}" * bool(cell.details))
                 for cell in row.cells
             ]
             shown.add_row(row.name, row.parameters, *cells)

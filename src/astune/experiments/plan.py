@@ -56,7 +56,7 @@ class PlanOptions:
     only: tuple[str, ...] = ()
     """Rows; all where empty."""
     datasets: tuple[str, ...] = ()
-    """Data sets of the table, or sources of the user's own that stand in their place; all where empty."""
+    """Data sets of the table, or sources of the user's own that replace them; all where empty."""
     folds: tuple[int, ...] = ()
     """Test folds; all where empty."""
     vary: dict[str, list[Any]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class PlannedRun:
     config: dict[str, Any]
     """Fields of :class:`astune.TrainConfig`, all but the output folder; of the baseline those that it knows."""
     recipe: DataRecipe
-    """Of the data set's layout, which settles what the configuration leaves open."""
+    """Recipe of the data set's layout, which decides what the configuration leaves open."""
     clips: str | None
     """Digest of the clips; None where the data are not on this machine."""
     dataset_clips: int | None
@@ -130,7 +130,7 @@ class PlannedRun:
 
     @property
     def spec(self) -> str:
-        """Of the method."""
+        """Spec string of the method."""
         return self.method.spec if self.method else BASELINE
 
     @property
@@ -140,7 +140,7 @@ class PlannedRun:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
+        """What decides the result, with the recipe's defaults written out. It does not depend on where the data are stored."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         decided.pop("audio_dir", None)
@@ -251,13 +251,13 @@ def shard_of(runs: Sequence[PlannedRun], shard: str | None) -> list[PlannedRun]:
         shard: ``i/n`` with i from 1 to n; None for all runs.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the shard cannot be read.
     """
     if shard is None:
         return list(runs)
     number, _, total = shard.partition("/")
     if not (number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
-        raise ConfigError(f"shard {shard!r} is none; give I/N with I from 1 to N, such as 1/4 (SLURM: --array=1-4)")
+        raise ConfigError(f"invalid shard {shard!r}: expected I/N with 1 <= I <= N, such as 1/4 (SLURM: --array=1-4)")
     return list(runs[int(number) - 1 :: int(total)])
 
 

@@ -47,9 +47,9 @@ class Point:
     low: float
     high: float
     series: str
-    """What the legend and the colours tell apart, such as the backbone."""
+    """What the legend and the colours distinguish, such as the backbone."""
     panel: str
-    """Which plot it stands in, such as the task."""
+    """Panel that it is drawn in, such as the task."""
 
 
 def accuracy_against_parameters(
@@ -237,5 +237,5 @@ def _tenth_below(points: Sequence[Point]) -> float:
 
 
 def _reach(point: Point) -> list[list[float]]:
-    """Below and above the accuracy; in Wilson's interval, it may lie a rounding error outside."""
+    """Lengths below and above the accuracy, which may be outside of Wilson's interval by a rounding error."""
     return [[max(0.0, point.accuracy - point.low)], [max(0.0, point.high - point.accuracy)]]

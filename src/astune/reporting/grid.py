@@ -50,7 +50,7 @@ class Grid:
 
     plan: SavedPlan
     headlines: dict[str, str]
-    """Which figures stand in the cells, see :attr:`astune.experiments.results.Results.headlines`."""
+    """Which scores the cells show, see :attr:`astune.experiments.results.Results.headlines`."""
     rows: tuple[GridRow, ...]
     places: dict[tuple[str, str], int]
     """1 for the best and 2 for the second best, by row and column (or ``Avg``); the others are not in it."""

@@ -35,7 +35,7 @@ _COMPARED_ELSEWHERE = ("backbone", "num_train_epochs", "per_device_train_batch_s
 
 
 def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:
-    """What was run, a sentence a line.
+    """What was run, one sentence per line.
 
     Args:
         results: of a table.
@@ -191,8 +191,8 @@ def _rows_apart(entries: Iterable[PlanEntry]) -> list[str]:
                 if value != usual:
                     apart[entry.row][f"{name} {value}"] = None
     ordered = dict.fromkeys(entry.row for own in columns.values() for entry in own if entry.row in apart)
-    told = "; ".join(f"{row} ({', '.join(apart[row])})" for row in ordered)
-    return [f"Rows with settings of their own: {told}"] if told else []
+    listed = "; ".join(f"{row} ({', '.join(apart[row])})" for row in ordered)
+    return [f"Rows with settings of their own: {listed}"] if listed else []
 
 
 def _is_default_rate(setting: str, entry: PlanEntry) -> bool:

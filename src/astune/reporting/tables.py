@@ -63,7 +63,7 @@ def _costs(row: RenderedRow) -> tuple[str, ...]:
 
 def _marked(row: RenderedRow, marks: dict[int, str]) -> list[str]:
     """The cells of a row, the best and the second best of their columns in a form's marks."""
-    return [f"{marks.get(cell.place, '{}').format(cell.value)} {cell.behind}".strip() for cell in row.cells]
+    return [f"{marks.get(cell.place, '{}').format(cell.value)} {cell.details}".strip() for cell in row.cells]
 
 
 _LATEX = str.maketrans(
@@ -82,7 +82,7 @@ _OF_THE_ROW_BEFORE = re.compile(r"^( *)([\[*])")
 
 
 def _latex(text: str) -> str:
-    """A name as it is; behind the end of a row, a bracket or a star that opens the next one would belong to that end."""
+    """A name as it is. After the end of a row, LaTeX takes a bracket or a star for an option of that end, so these are protected."""
     escaped = _LIGATURE.sub("{}", printable(text).translate(_LATEX))
     return _OF_THE_ROW_BEFORE.sub(r"\1{\2}", escaped)
 
@@ -111,7 +111,7 @@ def to_latex(table: Rendered) -> str:
     ]
     lines += ["\\midrule"]
     for row in table.rows:
-        escaped = replace(row, cells=tuple(replace(one, behind=one.behind.translate(_LATEX)) for one in row.cells))
+        escaped = replace(row, cells=tuple(replace(one, details=one.details.translate(_LATEX)) for one in row.cells))
         cells = _marked(escaped, {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"})
         lines.append(" & ".join([*map(_latex, (row.name, *_costs(row))), *cells]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
