@@ -358,7 +358,7 @@ def test_shards_share_no_run_and_miss_none() -> None:
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     assert shard_of(runs, None) == runs
     for wrong in ("0/5", "6/5", "5", "a/b", "1/0"):
-        with pytest.raises(ConfigError, match=r"give I/N with I from 1 to N"):
+        with pytest.raises(ConfigError, match=r"expected I/N with 1 <= I <= N"):
             shard_of(runs, wrong)
 
 

@@ -116,7 +116,8 @@ def test_several_series_have_a_line_each_in_the_row_of_their_method(tmp_path: Pa
         assert [line.get_xdata()[0] for line in lines] == pytest.approx([0.5 + shift] * 10)
         rows = [line.get_ydata()[0] for line in lines]
         assert rows == [*(row - 0.25 for row in range(5)), *(row + 0.25 for row in range(5))]
-        assert [text.xy[1] for text in axes.texts] == rows  # each figure is level with its point
+        levels: list[Any] = list(axes.texts)
+        assert [text.xy[1] for text in levels] == rows  # each figure is level with its point
         assert {line.get_color() for line in lines[:5]} != {line.get_color() for line in lines[5:]}
 
 
