@@ -1,4 +1,4 @@
-"""Which of the paper's findings hold here: paired differences of the rows that each one is about, as Markdown.
+"""Which of the paper's findings are confirmed here: paired differences of the rows that each one is about, as Markdown.
 
     python docs/results/findings.py
 
@@ -146,7 +146,7 @@ OURS = {
 
 
 def main() -> None:
-    """Print how many hold, a table for each of the paper's that is planned here, ours, what zeroed positions cost, and the blind fold."""
+    """Print how many are confirmed, a table for each of the paper's that is planned here, ours, zeroed positions, and the blind fold."""
     store = Store(Path(__file__).parent)
     counts: Counter[str] = Counter()
     found: dict[str, Cells] = {}
@@ -156,7 +156,10 @@ def main() -> None:
         found[table] = cells(results)
         if table in FINDINGS:
             lines[table] = list(lines_of(table, found[table], results.plan.columns, counts))
-    print(", ".join(f"{counts[verdict]} {verdict}" for verdict in ("hold", "do not", "open")), end="\n\n")
+    print(
+        ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "contradicted", "inconclusive")),
+        end="\n\n",
+    )
     for table in sorted(lines, key=lambda name: (not name.startswith("table"), name)):
         head = f"Table {PUBLISHED[table].numeral}" if table in PUBLISHED else "Figure 3"
         print(f"**{head}**", "", *lines[table], "", sep="\n")
@@ -242,7 +245,7 @@ def accuracies(found: Cells, rows: Sequence[str], columns: Sequence[str]) -> dic
 
 
 def outcome(expected: int | None, first: Mapping[Pair, float], second: Mapping[Pair, float]) -> tuple[str, str]:
-    """``hold``, ``do not`` or ``open`` as the interval says, or nothing where nothing is expected; and the difference in points."""
+    """``confirmed``, ``contradicted`` or ``inconclusive``, or nothing where nothing is expected; and the difference in points."""
     if not first.keys() & second.keys():
         return "", "-"
     found = compare(first, second)
@@ -255,7 +258,7 @@ def outcome(expected: int | None, first: Mapping[Pair, float], second: Mapping[P
         return "", shown
     holds = low > 0 if expected else high <= LEVEL
     fails = high < 0 if expected else low > 0
-    return "hold" if holds else "do not" if fails else "open", shown
+    return "confirmed" if holds else "contradicted" if fails else "inconclusive", shown
 
 
 def position_lines(found: Cells) -> Iterator[str]:

@@ -35,7 +35,7 @@ def test_a_page_prints_what_its_script_computes(script: str, page: str, lines: i
     assert len(figures) == lines
     printed = (DOCS / page).read_text(encoding="utf-8")
     assert [line for line in figures if line not in printed.splitlines()] == []
-    verdicts = [line for line in done.stdout.splitlines() if line.endswith(" open")]
+    verdicts = [line for line in done.stdout.splitlines() if line.endswith(" inconclusive")]
     assert [line for line in verdicts if line not in printed] == []
 
 
@@ -67,13 +67,13 @@ def test_findings_are_what_the_papers_figures_say() -> None:
 @pytest.mark.parametrize(
     ("expected", "shares", "verdict"),
     [  # a mean of 10, 0 or -10 points, +- 3.182 (t of three degrees of freedom) * 1.1547 / 2
-        (1, (0.09, 0.09, 0.11, 0.11), "hold"),
-        (0, (0.09, 0.09, 0.11, 0.11), "do not"),
+        (1, (0.09, 0.09, 0.11, 0.11), "confirmed"),
+        (0, (0.09, 0.09, 0.11, 0.11), "contradicted"),
         (None, (0.09, 0.09, 0.11, 0.11), ""),
-        (1, (-0.01, -0.01, 0.01, 0.01), "open"),
-        (0, (-0.01, -0.01, 0.01, 0.01), "hold"),
-        (0, (0.0, 0.0, 0.02, 0.02), "open"),
-        (1, (-0.11, -0.11, -0.09, -0.09), "do not"),
+        (1, (-0.01, -0.01, 0.01, 0.01), "inconclusive"),
+        (0, (-0.01, -0.01, 0.01, 0.01), "confirmed"),
+        (0, (0.0, 0.0, 0.02, 0.02), "inconclusive"),
+        (1, (-0.11, -0.11, -0.09, -0.09), "contradicted"),
     ],
 )
 def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple[float, ...], verdict: str) -> None:
@@ -81,6 +81,35 @@ def test_a_verdict_is_what_the_interval_says(expected: int | None, shares: tuple
     found = runpy.run_path(str(RESULTS / "findings.py"))["outcome"](expected, first, dict.fromkeys(first, 0.5))
     centre = 100 * sum(shares) / 4
     assert found == (verdict, f"{centre:+.1f} [{centre - 1.837:.1f}, {centre + 1.837:.1f}]")
+
+
+def test_the_verdicts_stand_over_figures_of_the_runs() -> None:
+    page = (RESULTS / "README.md").read_text(encoding="utf-8").splitlines()
+    whole, few = (cells(Results.load(STORE, name)) for name in ("table1", "table2"))
+    names = {
+        "BitFit": "BitFit", "LoRA": "LoRA", "Bottleneck adapter (PF par)": "Bottleneck PF par", "LayerMix": "LayerMix",
+        "Linear probe, trained to its end": "Linear, from the cache", "Full fine-tuning at 5e-4": "Full FT, 5e-4",
+    }  # fmt: skip
+    for shown, row in names.items():
+        figures = []
+        for column in ("digits", "esc10"):
+            interval = whole[row, column].interval
+            assert interval is not None
+            low, high = (100 * end for end in interval)
+            figures.append(f"{100 * whole[row, column].mean:.1f} [{low:.1f}, {high:.1f}]")
+        assert any(line.startswith(f"| {shown} | {' | '.join(figures)} |") for line in page), shown
+    names = {
+        "LoRA": "LoRA", "Bottleneck adapter": "Bottleneck", "Deep prompts (DPT-25)": "DPT-25",
+        "Convpass adapter": "Convpass", "LayerMix": "LayerMix",
+    }  # fmt: skip
+    for shown, row in names.items():
+        shares = (few[row, f"digits, shots={shots}"].mean for shots in (1, 2, 4, 8))
+        assert f"| {shown} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |" in page
+    trained = {entry.row: entry for entry in STORE.read_plan("table1").entries if entry.dataset == "digits"}
+    for shown, row in (("LoRA", "LoRA"), ("BitFit", "BitFit"), ("Full fine-tuning", "Full FT")):
+        assert any(
+            line.startswith(f"| {shown} | {trained[row].trained:,} | {trained[row].parameters:,} |") for line in page
+        ), shown
 
 
 @pytest.mark.parametrize("name", STORE.planned())

@@ -20,7 +20,7 @@ from astune.data import AudioDataset, load_data
 from astune.data.digests import content_digests
 from astune.errors import CheckpointError, ConfigError, DataError, Interrupted
 from astune.experiments.plan import PlanOptions, plan
-from astune.experiments.runner import execute, waiting_of
+from astune.experiments.runner import execute, pending_runs
 from astune.experiments.store import Store
 from astune.experiments.table import Table
 from astune.training.callbacks import Callback
@@ -334,7 +334,7 @@ def test_an_experiment_runs_again_where_its_audio_changed(
     (before,) = plan("test", mine, PlanOptions(backbone="random:tiny"))
     record = execute(before, store)
     assert record.content is not None
-    assert waiting_of([before], store, {}) == []
+    assert pending_runs([before], store, {}) == []
     victim = recordings / "noise" / "2.wav"
     content = bytearray(victim.read_bytes())
     content[-2:] = b"\x01\x02"  # not in the middle, of which the plan's digest takes bytes
@@ -342,7 +342,7 @@ def test_an_experiment_runs_again_where_its_audio_changed(
     (after,) = plan("test", mine, PlanOptions(backbone="random:tiny"))
     assert after.key == before.key
     assert store.status(after, {}) == "stale"
-    assert waiting_of([after], store, {}) == [after]
+    assert pending_runs([after], store, {}) == [after]
     assert "audio files have changed since" in capsys.readouterr().err
     assert store.status(after, {}) == "missing"
     assert len(list((tmp_path / "store" / "stale").iterdir())) == 1

@@ -47,6 +47,11 @@ def test_tables_picture_and_next_commands(
     assert [row[1] for row in rows] == ["8,640"] * 2  # 4 (4 + 4 + 1 + 2) 192 + 192
     assert [row[-2:] for row in rows] == [row[4:6] for row in rows]  # the same weights score the same
     assert (folder / "accuracy.png").is_file() == (importlib.util.find_spec("matplotlib") is not None)
+    assert "  bitfit is the smallest" not in out
+    assert out.count("  linear is the smallest: ") == 2
+    assert out.count("On average, pretraining is worth 0 points of accuracy.") == 2  # both are random:tiny
+    assert "words: which of six invented words is said?" in err
+    assert "     astune compare YOUR_FOLDER" in out
     assert "  astune train YOUR_FOLDER --method lora --output-dir adapters/mine" in out
     predict = next(line.split() for line in out.splitlines() if "astune predict" in line)
     assert Path(predict[2]) == Path("out/words/bundled/lora")

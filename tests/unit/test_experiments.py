@@ -32,7 +32,7 @@ from astune.errors import ConfigError, DataError
 from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.experiments.results import Results
-from astune.experiments.runner import _attempt, execute, run_here, waiting_of
+from astune.experiments.runner import _attempt, execute, pending_runs, run_here
 from astune.experiments.store import Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
@@ -119,7 +119,7 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
     assert [(failure.run.row, "DataError" in failure.reason) for failure in failures] == [("bitfit", True)]
     assert store.status(runs[0], {}) == "done"
     before = store.path(runs[0].key).stat().st_mtime_ns
-    assert run_here(waiting_of(runs, store, {}), store) == []
+    assert run_here(pending_runs(runs, store, {}), store) == []
     assert store.path(runs[0].key).stat().st_mtime_ns == before
     assert store.status(runs[1], {}) == "done"
 
@@ -249,7 +249,7 @@ def test_a_run_of_other_weights_is_set_aside(
 ) -> None:
     store = Store(tmp_path)
     store.write(record)
-    assert waiting_of(runs[:1], store, {"random:tiny": "another"}) == runs[:1]
+    assert pending_runs(runs[:1], store, {"random:tiny": "another"}) == runs[:1]
     assert store.status(runs[0], {}) == "missing"
     (aside,) = (tmp_path / "stale").iterdir()
     assert str(aside) in capsys.readouterr().err.replace("\n", "")
@@ -358,7 +358,7 @@ def test_shards_share_no_run_and_miss_none() -> None:
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     assert shard_of(runs, None) == runs
     for wrong in ("0/5", "6/5", "5", "a/b", "1/0"):
-        with pytest.raises(ConfigError, match=r"give I/N with I from 1 to N"):
+        with pytest.raises(ConfigError, match=r"expected I/N with 1 <= I <= N"):
             shard_of(runs, wrong)
 
 
@@ -490,7 +490,7 @@ def test_what_a_process_left_that_was_killed_after_its_record_is_deleted(
         folder.mkdir(parents=True)
         (folder / "results.json").touch()
     with FileLock(f"{work}.lock"):
-        assert waiting_of(runs[:1], store, {}) == []
+        assert pending_runs(runs[:1], store, {}) == []
         assert all(folder.exists() for folder in left)  # another process may be at it
-    assert waiting_of(runs[:1], store, {}) == []
+    assert pending_runs(runs[:1], store, {}) == []
     assert not any(folder.exists() for folder in left)

@@ -1,7 +1,8 @@
-"""``astune demo``: seven methods on the bundled backbone and on random weights, on sounds made on the spot, offline."""
+"""``astune demo``: two tasks, and seven methods on the pretrained backbone and on random weights; then what to do next. Works offline."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.table import Table
 
@@ -25,6 +26,11 @@ METHODS = ("linear", "bitfit", "lora", "bottleneck-pf-par", "convpass-pf-par", "
 WEIGHTS = {"bundled": BUNDLED_BACKBONE, "random": "random:small"}
 EPOCHS, BATCH_SIZE = 6, 4  # what two idle cores do in less than three minutes; all else is as the recipe has it
 CLAIM = "generated sounds: a demonstration, no benchmark"
+QUESTIONS = {
+    "words": "which of six invented words is said? Pairs have the same syllables in another order, so order in time matters",
+    "environment": "which of six sounds is it? They differ by how they go on, such as bounces that come closer",
+}
+SERIES = {"bundled": "bundled backbone, pretrained", "random": "same network, random weights"}
 
 
 def register(app: typer.Typer) -> None:
@@ -42,16 +48,22 @@ def demo(
         int, typer.Option(min=1, help="Passes over the training clips, for every method alike.")
     ] = EPOCHS,
 ) -> None:
-    """Compare methods on generated sounds, on the bundled backbone and on random weights: it shows the program, not what AST can do."""
+    """Compare seven methods on two small tasks in about three minutes, and show what to do next.
+
+    The sounds are generated, so this shows the program, not what AST can do.
+    """
     from astune.console import print_result, progress, results, say, shell_word
     from astune.data.generated import TASKS, write_generated
-    from astune.reporting import accuracy_against_parameters
+    from astune.reporting import accuracies_by_method
     from astune.training.config import TrainConfig
     from astune.training.loop import train
 
     runs: dict[tuple[str, str, str], TrainResult] = {}
     total = len(TASKS) * len(WEIGHTS) * len(METHODS)
     say(f"{total} training runs of {number_of(epochs, 'epoch')} on {CLAIM}")
+    for task in TASKS:
+        say(f"  {task}: {QUESTIONS[task]}")
+    say("Each method trains twice: on the pretrained backbone, and on the same network with random weights.")
     with progress("Training", total) as advance:
         for task in TASKS:
             data = write_generated(output_dir / task / "sounds", task)
@@ -73,17 +85,43 @@ def demo(
     points = {key: _point(*key, run) for key, run in runs.items()}
     for task in TASKS:
         results().print(_table(task, runs, points))
+    for line in _story(points):
+        print_result(line)
     picture = output_dir / "accuracy.png"
     try:
-        accuracy_against_parameters(list(points.values()), picture, CLAIM.capitalize())
+        accuracies_by_method([_with_size(point) for point in points.values()], picture, CLAIM.capitalize())
         print_result(f"picture: {picture}")
     except ConfigError as fault:  # matplotlib is an extra, and nothing else is worse for its absence
         say(f"No picture: {fault}")
     adapter = output_dir / "words" / "bundled" / "lora"
     clip = output_dir / "words" / "sounds" / "test" / "tami"
-    print_result("Next, label a sound, then adapt to your own recordings:")
-    print_result(f"  astune predict {shell_word(adapter)} {shell_word(min(clip.iterdir()))}")
-    print_result("  astune train YOUR_FOLDER --method lora --output-dir adapters/mine")
+    print_result("")
+    print_result("What to do next:")
+    print_result("1. Label a sound with an adapter that was just trained:")
+    print_result(f"     astune predict {shell_word(adapter)} {shell_word(min(clip.iterdir()))}")
+    print_result("2. Train on your own recordings. Put each class in its own folder:")
+    print_result("     astune train YOUR_FOLDER --method lora --output-dir adapters/mine")
+    print_result("3. Find out which method suits your recordings:")
+    print_result("     astune compare YOUR_FOLDER")
+
+
+def _story(points: Mapping[tuple[str, str, str], Point]) -> Iterator[str]:
+    """What the runs show of each task, a sentence a line."""
+    for task in dict.fromkeys(task for task, _, _ in points):
+        own = [points[task, "bundled", method] for method in METHODS]
+        best = max(own, key=lambda point: point.accuracy)
+        smallest = min(own, key=lambda point: point.parameters)
+        level = sum(point.high >= best.low for point in own if point is not best)
+        gains = [point.accuracy - points[task, "random", point.method].accuracy for point in own]
+        yield f"{task}: {best.method} scores highest, {best.accuracy:.0%} with {best.parameters:,} parameters."
+        yield f"  The intervals of {number_of(level, 'other method')} overlap with its own, so they may be as good."
+        yield f"  {smallest.method} is the smallest: {smallest.accuracy:.0%} with {smallest.parameters:,} parameters."
+        yield f"  On average, pretraining is worth {100 * sum(gains) / len(gains):.0f} points of accuracy."
+
+
+def _with_size(point: Point) -> Point:
+    """As the picture names it: the method with its trained parameters."""
+    return replace(point, method=f"{point.method} ({point.parameters:,})")
 
 
 def _point(task: str, weights: str, method: str, run: TrainResult) -> Point:
@@ -93,7 +131,7 @@ def _point(task: str, weights: str, method: str, run: TrainResult) -> Point:
     test = run.scores["test"]
     share = test[task_named(run.task).headline]
     low, high = accuracy_interval(round(share * test["clips"]), test["clips"])
-    return Point(method, run.trainable_parameters, share, low, high, f"{weights} weights", task)
+    return Point(method, run.trainable_parameters, share, low, high, SERIES[weights], task)
 
 
 def _table(task: str, runs: Runs, points: Mapping[tuple[str, str, str], Point]) -> Table:

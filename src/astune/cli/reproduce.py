@@ -50,8 +50,26 @@ def reproduce(
     *,
     data_root: Annotated[Path, typer.Option(help="Folder of the data sets, each under its name.")] = Path("data"),
     store: StoreOption = Path("results"),
-    backbone: Annotated[str, typer.Option(help="As for `astune train`.")] = PUBLISHED_BACKBONE,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, with seeds 0, 1, ...")] = 1,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help=f"As for `astune train`. By default the one that the experiment states, or else {PUBLISHED_BACKBONE}."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs of each fold, with seeds 0, 1, ... By default what the experiment states, or else 1."
+        ),
+    ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Use the setting of the published code, which made the figures printed in the paper: no position "
+            "embeddings, its initial weights, the last epoch.",
+        ),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's, for all rows alike.")] = None,
     limit_clips: Annotated[
         int | None, typer.Option(min=1, help="Try out on so many clips of each split; no result.")
@@ -86,7 +104,7 @@ def reproduce(
     from astune.errors import ConfigError, bulleted
     from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
     from astune.experiments.results import Results
-    from astune.experiments.runner import fingerprints_of, run_here, run_on_ray, waiting_of
+    from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
     from astune.experiments.store import Store
     from astune.experiments.table import load_table, shipped_tables, varied
     from astune.reporting.grid import grid
@@ -97,10 +115,15 @@ def reproduce(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = PlanOptions(
         data_root, backbone, seeds, settings, tuple(only or ()), tuple(datasets or ()), tuple(folds or ()),
-        dict(map(varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline,
+        dict(map(varied, vary or ())), needs_data=not dry_run, with_baseline=with_baseline, as_published=as_published,
     )  # fmt: skip
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
-    plans = [(saved(name, one, runs), runs) for name, one in tables for runs in [plan(name, one, options)]]
+    named = [(options.name_of(name), one) for name, one in tables]
+    plans = [
+        (saved(name, one, runs, as_published=as_published), runs)
+        for name, one in named
+        for runs in [plan(name, one, options)]
+    ]
     runs = [run for _, planned in plans for run in planned]
     share = shard_of(distinct(runs), shard)
     place = Store(store)
@@ -112,7 +135,7 @@ def reproduce(
     show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
     if dry_run:
         return
-    waiting = waiting_of(share, place, fingerprints)
+    waiting = pending_runs(share, place, fingerprints)
     for one, _ in plans:
         place.write_plan(one)
     failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
@@ -181,10 +204,14 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
         shown = results_table(["row", "parameters", *table.columns])
         for row in table.rows:
             cells = [
-                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.behind}" * bool(cell.behind))
+                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.details}" * bool(cell.details))
                 for cell in row.cells
             ]
             shown.add_row(row.name, row.parameters, *cells)
         console.print(shown)
-        for line in (*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)):
+        for line in (
+            table.summary,
+            *table.ran,
+            *(f"Difference from the paper: {line}" for line in table.unlike_the_paper),
+        ):
             print_result(line)

@@ -42,11 +42,21 @@ def train(
     cross_validate: Annotated[
         bool, typer.Option("--cross-validate", help="Train every fold, in fold-N/ of the output folder.")
     ] = False,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Train in the setting of the paper's published code: no position embeddings, its initial weights, the last "
+            "epoch. Options and settings that you give win over it.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     **fields: Any,
 ) -> None:
     """Train an adapter on labelled audio and write its folder."""
     chosen = given(context, fields)
+    if as_published:
+        chosen = _as_published(chosen, config_file)
     config = _from_file(config_file, chosen) if config_file else TrainConfig.build(chosen, "command line")
 
     from accelerate import PartialState
@@ -65,6 +75,15 @@ def train(
         typer.echo(json_text(records if cross_validate else records[0]))
     else:
         show(runs)
+
+
+def _as_published(chosen: dict[str, Any], config_file: Path | None) -> dict[str, Any]:
+    """The options, and the published code's setting of all that neither they nor the file state."""
+    from astune.methods.published_code import settings_as_published
+    from astune.training.config import read_yaml
+
+    stated = {**(read_yaml(config_file) if config_file else {}), **chosen}
+    return settings_as_published(stated, TrainConfig.model_fields["method"].default)
 
 
 def _from_file(path: Path, chosen: dict[str, Any]) -> TrainConfig:

@@ -18,7 +18,7 @@ from astune.experiments.comparison import Comparison
 from astune.experiments.live_table import live_table
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, saved, shard_of
 from astune.experiments.results import Results
-from astune.experiments.runner import fingerprints_of, run_here, run_on_ray, waiting_of
+from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.sources import own_entry
 from astune.experiments.store import Store
 from astune.experiments.table import Row, Table, check_settings
@@ -99,7 +99,7 @@ def compare(
     share = shard_of(distinct(planned.runs), shard)
     for note in planned.plan.notes:
         say(note)
-    waiting = _part_by_part(waiting_of(share, place, fingerprints_of(planned.runs)))
+    waiting = _part_by_part(pending_runs(share, place, fingerprints_of(planned.runs)))
     _look_ahead(waiting, place, listen=ray is None)
     place.write_plan(planned.plan)
     shown = live_table(planned.plan, place)
@@ -286,10 +286,10 @@ def _look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool) ->
             checked = check(config)
             if listen and part not in parts:
                 who = run.dataset
-                _hear(config, checked, told=bool(parts))
+                _listen(config, checked, announced=bool(parts))
         except AstuneError as fault:
             faults.setdefault(str(fault), []).append(who)
-            listen = listen and who == run.row  # what is broken would be heard again for each fold
+            listen = listen and who == run.row  # what is broken would be read again for each fold
         rows.add(run.row)
         parts.add(part)
     if faults:
@@ -297,7 +297,7 @@ def _look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool) ->
         raise ConfigError(listing(named, "the methods cannot be compared"))
 
 
-def _hear(config: TrainConfig, checked: Checked, *, told: bool) -> None:
+def _listen(config: TrainConfig, checked: Checked, *, announced: bool) -> None:
     """Compute the features of a fold, which its runs then find.
 
     Raises:
@@ -305,7 +305,7 @@ def _hear(config: TrainConfig, checked: Checked, *, told: bool) -> None:
         DataError: what can be read leaves nothing to test, or nothing of a class to train on.
     """
     listened = listen_as_trained(config, checked)
-    for notice in () if told else listened.notices:
+    for notice in () if announced else listened.notices:
         say(notice)
     if not listened.split.test:
         where = "the test split" if config.fold is None else f"fold {config.fold}"

@@ -30,7 +30,7 @@ class ComparedMethod:
     parameters: int
     """Trained, as the paper counts them."""
     adapter_bytes: int
-    """Of the file; 0 where no run is finished."""
+    """Size of the adapter file in bytes; 0 where no run is finished."""
     train_seconds: float
     """Median of the runs, without the pass through the frozen layers."""
     frozen_seconds: float
@@ -78,7 +78,7 @@ class Compared:
     methods: tuple[ComparedMethod, ...]
     """In the order of the plan, the baseline without a network first."""
     test_clips: int
-    """Of a run, on average; 0 where none is finished."""
+    """Seconds that a run takes on average; 0 where no run is finished."""
     tested_share: float
     """Clips that test by clips that do not; 0 where all runs have one split."""
 
@@ -94,7 +94,7 @@ class Compared:
 
     @property
     def comparable(self) -> tuple[ComparedMethod, ...]:
-        """Methods of which all runs are finished: a mean over some of the folds is none to rank by. All methods where there is none."""
+        """Methods whose runs are all finished: a mean over some of the folds cannot be ranked. All methods if there is none."""
         whole = tuple(row for row in self.finished if len(row.scores) == row.planned)
         return whole or self.finished
 

@@ -27,7 +27,7 @@ class Comparison(Compared, Summarised):
     """What :func:`astune.compare` gave."""
 
     name: str
-    """Of its plan in the store: ``astune report NAME`` writes it as Markdown, LaTeX, CSV and HTML."""
+    """Name of its plan in the store: ``astune report NAME`` writes it as Markdown, LaTeX, CSV and HTML."""
     data: str
     """Name of the data set."""
     design: tuple[str, ...]

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune import keyed
-from astune.architecture import Architecture
-from astune.backbone import load_config
-from astune.counting import Count, count
-from astune.data.dataset import input_frames
 from astune.errors import AstuneError, ConfigError, listing, unknown_ones
-from astune.experiments.baseline import BASELINE, DECIDING, STATISTICS
+from astune.experiments.baseline import BASELINE, DECIDING
 from astune.experiments.records import PlanEntry, SavedPlan
+from astune.experiments.shapes import Shapes
 from astune.experiments.sources import Source, entries_of, found_data
 from astune.experiments.table import Row, Table, check_varied
 from astune.methods import Method, parse_method
 from astune.methods.base import Sum
-from astune.methods.full import FullFineTuning
-from astune.methods.registry import changed
+from astune.methods.published_code import PUBLISHED_CODE_SETTINGS, method_as_published
+from astune.methods.registry import replace_fields
 from astune.names import PUBLISHED_BACKBONE
 from astune.training.augmentation_settings import identity_of_noise
-from astune.training.check import split_of
 from astune.training.config import TrainConfig
-from astune.training.recipe import input_length, settle, without_defaults
+from astune.training.recipe import settle, without_defaults
 from astune.validated import checked
 
 if TYPE_CHECKING:
@@ -40,6 +36,8 @@ if TYPE_CHECKING:
 _PAPER_WIDTH = 768  # of AST-base, for which the paper's reduction rates stand
 _MOST_COLUMNS, _MOST_RUNS = 1_000, 100_000
 BASELINE_ROW = "log-Mel statistics"
+AS_PUBLISHED = "-as-published"
+"""Ends the name of a table that was asked for in the published code's setting."""
 
 
 @checked
@@ -49,15 +47,16 @@ class PlanOptions:
 
     data_root: Path = Path("data")
     """Folder of the data sets, each under its name."""
-    backbone: str = PUBLISHED_BACKBONE
-    seeds: int = 1
-    """Runs of each cell and fold, with seeds 0, 1, ..."""
+    backbone: str | None = None
+    """The table's where None; the paper's checkpoint where neither states one."""
+    seeds: int | None = None
+    """Runs of each cell and fold, with seeds 0, 1, ...; the table's number where None, and 1 where neither states one."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Fields of :class:`astune.TrainConfig` that win over the table's, such as the epochs."""
     only: tuple[str, ...] = ()
     """Rows; all where empty."""
     datasets: tuple[str, ...] = ()
-    """Data sets of the table, or sources of the user's own that stand in their place; all where empty."""
+    """Data sets of the table, or sources of the user's own that replace them; all where empty."""
     folds: tuple[int, ...] = ()
     """Test folds; all where empty."""
     vary: dict[str, list[Any]] = field(default_factory=dict)
@@ -66,6 +65,32 @@ class PlanOptions:
     """Whether published sizes may not stand for data sets that are not on this machine."""
     with_baseline: bool = False
     """Whether :mod:`astune.experiments.baseline` is a row too."""
+    as_published: bool = False
+    """Whether all runs have the setting of the published code, see :mod:`astune.methods.published_code`. Columns keep their names."""
+
+    def seeds_of(self, table: Table) -> int:
+        """Runs of each cell and fold.
+
+        Args:
+            table: may state a number.
+        """
+        return self.seeds or table.seeds or 1
+
+    def backbone_of(self, table: Table) -> str:
+        """Name of the backbone of rows that state none.
+
+        Args:
+            table: may state one.
+        """
+        return self.backbone or table.backbone or PUBLISHED_BACKBONE
+
+    def name_of(self, name: str) -> str:
+        """What a table is called in the store, so that both settings of it fit into one.
+
+        Args:
+            name: of the table.
+        """
+        return name + AS_PUBLISHED if self.as_published else name
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,7 @@ class PlannedRun:
     config: dict[str, Any]
     """Fields of :class:`astune.TrainConfig`, all but the output folder; of the baseline those that it knows."""
     recipe: DataRecipe
-    """Of the data set's layout, which settles what the configuration leaves open."""
+    """Recipe of the data set's layout, which decides what the configuration leaves open."""
     clips: str | None
     """Digest of the clips; None where the data are not on this machine."""
     dataset_clips: int | None
@@ -98,12 +123,14 @@ class PlannedRun:
     percent_of_full: float
     keeps_tokens: bool = False
     """Whether a picture wants the [CLS] tokens of its test clips."""
+    trained: int | None = None
+    """All trained parameters, the head and the final LayerNorm among them."""
     content: str | None = None
     """Digest of all files of the data set, see :class:`astune.experiments.sources.Source`."""
 
     @property
     def spec(self) -> str:
-        """Of the method."""
+        """Spec string of the method."""
         return self.method.spec if self.method else BASELINE
 
     @property
@@ -113,7 +140,7 @@ class PlannedRun:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the result, with the recipe's defaults written out; says nothing of where the data lie."""
+        """What decides the result, with the recipe's defaults written out. It does not depend on where the data are stored."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.identity()
         decided.pop("audio_dir", None)
@@ -146,6 +173,7 @@ class PlannedRun:
             percent_of_full=self.percent_of_full,
             dataset_clips=self.dataset_clips,
             settings=self.identity,
+            trained=self.trained,
         )
 
 
@@ -173,7 +201,7 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
     entries = entries_of(table, options.datasets)
     if table.kind == "comparison" and (options.vary or len(entries) > 1):
         raise ConfigError(f"{name}: a comparison has one data set, and nothing that varies; plan one for each")
-    shapes = _Shapes()
+    shapes = Shapes()
     runs: list[PlannedRun] = []
     faults: list[str] = []
     found: list[Source] = []
@@ -223,23 +251,24 @@ def shard_of(runs: Sequence[PlannedRun], shard: str | None) -> list[PlannedRun]:
         shard: ``i/n`` with i from 1 to n; None for all runs.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the shard cannot be read.
     """
     if shard is None:
         return list(runs)
     number, _, total = shard.partition("/")
     if not (number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
-        raise ConfigError(f"shard {shard!r} is none; give I/N with I from 1 to N, such as 1/4 (SLURM: --array=1-4)")
+        raise ConfigError(f"invalid shard {shard!r}: expected I/N with 1 <= I <= N, such as 1/4 (SLURM: --array=1-4)")
     return list(runs[int(number) - 1 :: int(total)])
 
 
-def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
+def saved(name: str, table: Table, runs: Iterable[PlannedRun], *, as_published: bool = False) -> SavedPlan:
     """A plan as it is written down.
 
     Args:
         name: of the table.
         table: what was planned.
         runs: of :func:`plan`.
+        as_published: whether it was asked for in the published code's setting, beside what the table says.
     """
     return SavedPlan(
         name=name,
@@ -248,6 +277,7 @@ def saved(name: str, table: Table, runs: Iterable[PlannedRun]) -> SavedPlan:
         printed=table.printed,
         entries=tuple(run.entry for run in runs),
         notes=table.notes,
+        as_published=as_published or table.as_published,
     )
 
 
@@ -271,55 +301,6 @@ def at_width(method: Method, width: int) -> Method:
     return method.model_copy(update={"reduction_rate": rate * width / _PAPER_WIDTH})
 
 
-class _Shapes:
-    """Sizes of methods on backbones at input lengths; each is counted once."""
-
-    def __init__(self) -> None:
-        self._architecture = cache(self._read)
-        self.count = cache(self._count)
-        self._lengths: dict[tuple[object, ...], int] = {}
-
-    @staticmethod
-    def _read(backbone: str) -> Architecture:
-        # Asking the hub for its configuration would make a dry run wait for a network.
-        return Architecture() if backbone == PUBLISHED_BACKBONE else Architecture.of(load_config(backbone))
-
-    def width(self, backbone: str) -> int:
-        return self._architecture(backbone).hidden_size
-
-    def _count(self, method: Method, classes: int, backbone: str, max_length: int) -> Count:
-        return count(method, classes, replace(self._architecture(backbone), max_length=max_length))
-
-    def length(self, config: TrainConfig, data: Source) -> int:
-        """Input length of a run, which decides how many positions there are.
-
-        Where neither the settings nor the data set's recipe state it, it is measured as training measures it. Data that are not on this
-        machine cannot be measured; the longest length that training would choose by itself stands for theirs.
-        """
-        stated = config.max_length or data.recipe.max_length
-        if stated is not None:
-            return stated
-        if data.dataset is None:
-            return input_frames([])
-        # Few-shot draws change nothing in it; fold and seed only do where the clips are limited.
-        drawn = (config.limit_clips, config.fold, config.seed) if config.limit_clips else ()
-        key = (data.source, data.options.model_dump_json(), config.selection, *drawn)
-        if key not in self._lengths:
-            whole = config.model_copy(update={"shots": None})
-            self._lengths[key] = input_length(whole, *split_of(data.dataset, whole), quiet=True)
-        return self._lengths[key]
-
-    def size(self, method: Method | None, config: TrainConfig, data: Source) -> tuple[int, float]:
-        """Trained parameters of a run, and their percentage of full fine-tuning's; of the baseline where there is no method."""
-        length = self.length(config, data)
-        if method:
-            found = self.count(method, data.classes, config.backbone, length)
-            return found.parameters, found.percent_of_full
-        full = self.count(FullFineTuning(), data.classes, config.backbone, length)
-        parameters = (STATISTICS + 1) * data.classes
-        return parameters, full.percent_of_full * parameters / full.parameters
-
-
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
     absent = unknown_ones(kind, names, known)
     if absent:
@@ -338,7 +319,11 @@ def _refuse_too_many(name: str, table: Table, rows: int, found: Sequence[Source]
         raise ConfigError(
             f"{name}: what varies gives {sum(columns):,} columns, and a table has {_MOST_COLUMNS:,} at most; vary fewer values"
         )
-    runs = rows * options.seeds * sum(number * len(data.folds) for number, data in zip(columns, found, strict=True))
+    runs = (
+        rows
+        * options.seeds_of(table)
+        * sum(number * len(data.folds) for number, data in zip(columns, found, strict=True))
+    )
     if runs > _MOST_RUNS:
         raise ConfigError(
             f"{name}: it has {runs:,} runs, and a plan has {_MOST_RUNS:,} at most; give fewer seeds, rows or columns"
@@ -346,7 +331,7 @@ def _refuse_too_many(name: str, table: Table, rows: int, found: Sequence[Source]
 
 
 def _runs(
-    name: str, table: Table, row: Row | None, data: Source, options: PlanOptions, shapes: _Shapes
+    name: str, table: Table, row: Row | None, data: Source, options: PlanOptions, shapes: Shapes
 ) -> Iterator[PlannedRun]:
     """Runs of one row, or of the baseline, on one data set.
 
@@ -358,16 +343,20 @@ def _runs(
     for values in product(*varied.values()):
         setting = dict(zip(varied, values, strict=True))
         column = ", ".join([entry.name, *(f"{key}={value}" for key, value in setting.items())])
-        usual = {"backbone": options.backbone} | ({"recipe": "paper"} if table.paper else {})
+        usual = {"backbone": options.backbone_of(table)} | ({"recipe": "paper"} if table.paper else {})
+        usual |= PUBLISHED_CODE_SETTINGS if table.as_published else {}
         settings = usual | table.settings | entry.settings | (row.settings if row else {})
         fields = {key: value for key, value in setting.items() if key not in TrainConfig.model_fields}
+        settings |= dict(PUBLISHED_CODE_SETTINGS) if options.as_published else {}
         settings |= options.settings | {key: value for key, value in setting.items() if key not in fields}
         settings |= {"data": data.source} | data.options.given_data_options
         backbone = settings["backbone"]
         method: Method | None = None
         if row:
             method = parse_method(row.method)
-            method = changed(at_width(method, shapes.width(backbone)) if table.paper else method, fields)
+            method = method_as_published(method) if table.as_published or options.as_published else method
+            method = at_width(method, shapes.width(backbone)) if table.paper else method
+            method = replace_fields(method, fields)
             settings["method"] = method.spec
         else:
             settings = {key: value for key, value in settings.items() if key in DECIDING}
@@ -379,12 +368,14 @@ def _runs(
             raise ConfigError(
                 f"limit_clips={limit}: {entry.name} has {data.classes} classes; give {data.classes} or more"
             )
-        for fold, seed in product(data.folds, range(options.seeds)):
-            parameters, percent = shapes.size(method, config.model_copy(update={"fold": fold, "seed": seed}), data)
+        for fold, seed in product(data.folds, range(options.seeds_of(table))):
+            parameters, percent, trained = shapes.size(
+                method, config.model_copy(update={"fold": fold, "seed": seed}), data
+            )
             yield PlannedRun(
                 table=name, row=row.name if row else BASELINE_ROW, column=column, dataset=entry.name,
                 series=row.series if row else None, varied=setting, fold=fold, seed=seed, method=method,
                 config=settings | {"fold": fold, "seed": seed}, recipe=data.recipe, clips=data.digest, dataset_clips=data.clips,
                 parameters=parameters, percent_of_full=percent, keeps_tokens=table.kind == "tsne" and row is not None,
-                content=data.content,
+                content=data.content, trained=trained,
             )  # fmt: skip

@@ -15,7 +15,7 @@ class PrintedTable:
     """One table as printed."""
 
     numeral: str
-    """Of the table, roman."""
+    """Number of the table, in Roman numerals."""
     columns: tuple[str, ...]
     """As our plans name them."""
     rows: dict[str, tuple[float, ...]]

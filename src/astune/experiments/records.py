@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 Key = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
-"""Of a run: a part of file names."""
+"""Key of a run, which is a part of file names."""
 Kind = Literal["table", "curve", "tsne", "comparison"]
 _SHOWN = (
     "backbone",
@@ -68,7 +68,7 @@ class RunRecord:
     backbone_fingerprint: str
     result: TrainResult
     commit: str | None
-    """Of the source tree that ran; None where it was no git checkout."""
+    """Commit of the source tree that ran; None where it was not a git checkout."""
     dirty: bool | None
     """Whether that tree had uncommitted changes."""
     content: str | None = None
@@ -86,7 +86,7 @@ class RunRecord:
 
     @property
     def headline(self) -> float:
-        """The figure of the test split that stands in reports, 0 to 1: the task decides which."""
+        """The score of the test split that reports show, 0 to 1. The task decides which score that is."""
         return float(self.test[self.task.headline])
 
     @classmethod
@@ -131,12 +131,12 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """A run's place in a table."""
+    """A run of a table."""
 
     __pydantic_config__ = RECORD
 
     key: Key
-    """Of its record."""
+    """Key of its record."""
     row: str
     column: str
     """Data set, and what varies."""
@@ -153,9 +153,11 @@ class PlanEntry:
     """Trained, as the paper counts them."""
     percent_of_full: Annotated[float, Field(ge=0)]
     dataset_clips: Count | None
-    """Of the whole data set; None where it was planned without."""
+    """Clips of the whole data set; None where it was planned without the data."""
     settings: dict[str, Any]
     """What decides the result."""
+    trained: Count | None = None
+    """All trained parameters, the head and the final LayerNorm among them; None in plans of older versions."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +170,12 @@ class SavedPlan:
     title: str
     kind: Kind
     printed: str | None
-    """Which of the paper's tables stands beside it."""
+    """Which of the paper's tables is printed next to it."""
     entries: tuple[PlanEntry, ...]
     notes: tuple[str, ...] = ()
     """How its runs were made, a sentence each."""
+    as_published: bool = False
+    """Whether it was asked for in the setting of the published code, see :mod:`astune.methods.published_code`."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -185,7 +189,7 @@ class SavedPlan:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of its distinct runs, in order."""
+        """Keys of its distinct runs, in order."""
         return tuple(dict.fromkeys(entry.key for entry in self.entries))
 
     @classmethod

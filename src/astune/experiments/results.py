@@ -59,7 +59,7 @@ class Results:
 
     @property
     def headlines(self) -> dict[str, str]:
-        """The figures that stand in the cells, with their headings: one for each task, so usually one."""
+        """The scores that the cells show, with their headings: one for each task, so usually one."""
         tasks = [record.task for record in self.records.values()]
         return {task.headline: task.shares[task.headline] for task in tasks}
 

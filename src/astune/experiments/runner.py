@@ -107,7 +107,7 @@ def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
     return {name: load_backbone(name).origin.fingerprint for name in local}
 
 
-def waiting_of(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
+def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
     """The runs that have to be run; a damaged record is announced, one of other weights set aside.
 
     Args:
@@ -138,7 +138,7 @@ def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Ba
     """Run on this machine.
 
     Args:
-        runs: of distinct keys; see :func:`waiting_of`.
+        runs: of distinct keys; see :func:`pending_runs`.
         store: takes the records.
         workers: processes side by side; the cores are shared out among them.
         bar: shows how far they are.
@@ -235,7 +235,7 @@ def run_on_ray(
     """Run as tasks of a Ray cluster; a task whose worker dies is given to another, which goes on from the last checkpoint.
 
     Args:
-        runs: of distinct keys; see :func:`waiting_of`.
+        runs: of distinct keys; see :func:`pending_runs`.
         store: takes the records; in a folder that all machines see under the same path, as they must see the data and the folder
             this process works in.
         address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
@@ -351,8 +351,8 @@ def _refuse_other_noise(run: PlannedRun) -> None:
     planned = run.identity.get("background_noise")
     if planned is not None and noise_digest(run.config["background_noise"]) != planned:
         raise DataError(
-            f"background_noise, {run.config['background_noise']}, has changed since this run was planned; start the same command again "
-            "to plan anew"
+            f"background_noise, {run.config['background_noise']}, has changed since this run was planned; run the same command again "
+            "to plan it again"
         )
 
 
@@ -366,5 +366,5 @@ def _trained(config: TrainConfig) -> TrainResult:
         try:
             return train(config.model_copy(update={"resume": True}), quiet=True, picture=False)
         except CheckpointError as fault:  # damaged, or of data that have changed
-            say(f"starting anew: {fault}")
+            say(f"starting again from the beginning: {fault}")
     return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True, picture=False)

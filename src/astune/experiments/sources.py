@@ -39,13 +39,14 @@ class Source:
     """Those wanted."""
     classes: int
     clips: int | None
-    """How many; None where the data are not on this machine."""
+    """Number of clips; None where the data are not on this machine."""
     digest: str | None
-    """Of the clips; likewise."""
+    """Digest of the clips; None where the data are not on this machine."""
     content: str | None = None
-    """Of all their files, byte by byte; likewise. It names no run, and tells whether a record's data have changed since."""
+    """Digest of all their files, byte by byte; None where the data are not on this machine. It shows
+    whether the data of a record have changed."""
     dataset: AudioDataset | None = None
-    """The clips themselves; likewise."""
+    """The clips themselves; None where the data are not on this machine."""
 
 
 def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
@@ -53,7 +54,7 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
 
     Args:
         table: has some.
-        wanted: names of them, or sources of the user's own that stand in their place; all where empty.
+        wanted: names of them, or sources of the user's own that replace them; all where empty.
 
     Returns:
         Entries of different names.
@@ -197,14 +198,14 @@ def refuse_changed(source: str, options: DataOptions, clips: str | None, content
         content: of all their files, :attr:`Source.content`; likewise.
 
     Raises:
-        DataError: they are not, or cannot be read any more.
+        DataError: they are not, or can no longer be read.
     """
     if clips is None:
         return
     data = load_data(source, options)
     if (_digest(data), content and _content(data)) != (clips, content):
         raise DataError(
-            f"{data.source} has changed since this run was planned; start the same command again to plan anew"
+            f"{data.source} has changed since this run was planned; run the same command again to plan it again"
         )
 
 

@@ -37,7 +37,7 @@ _LARGEST = 65_504.0  # of a token, which was kept in float16
 _WAY_OUT = "make room, or give another store"
 Status = Literal["done", "missing", "stale", "damaged"]
 _State = tuple[int, int, int, int]
-"""Of a file: another one, or a changed one, has another."""
+"""State of a file. It is another one after the file was changed or replaced."""
 
 
 class Store:
@@ -163,7 +163,7 @@ class Store:
             Its plan.
 
         Raises:
-            DataError: there is none, or it is damaged.
+            DataError: there is no such plan, or it is damaged.
         """
         path = self._plan(name)
         if not path.exists():

@@ -1,6 +1,6 @@
 """What an experiment is: rows (methods) by columns (data sets, and settings that vary), in YAML.
 
-The paper's tables lie in ``tables/``; a user's own file has the same form and runs the same way::
+The paper's tables are in ``tables/``. A user's own file has the same form and runs the same way::
 
     title: Do positions matter?
     datasets:
@@ -12,7 +12,7 @@ The paper's tables lie in ``tables/``; a user's own file has the same form and r
 
 Settings are fields of :class:`astune.TrainConfig`; the nearest to a run wins: row, then data set, then table, then the recipe
 (the paper's in its own tables, else that of ``astune train``).
-``extends: table1`` starts from a table of the paper: what the file says stands in the place of what that table says, but its rows
+``extends: table1`` starts from a table of the paper. What the file says replaces what that table says, but its rows
 follow that table's.
 """
 
@@ -42,7 +42,7 @@ _OURS = frozenset(settings_where(placed=True))
 
 
 def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what is no setting of a run, or is decided by the run's place in a table.
+    """Refuse what is not a setting of a run, or is decided by the table.
 
     Args:
         settings: values by name.
@@ -139,7 +139,9 @@ class DataEntry(_Part):
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
         if self.data is None and self.name not in LAYOUTS:
-            raise ValueError(f"data set {self.name!r} needs data: layout:PATH, for it is none of {', '.join(LAYOUTS)}")
+            raise ValueError(
+                f"data set {self.name!r} needs data: layout:PATH, because it is not one of {', '.join(LAYOUTS)}"
+            )
         return self
 
 
@@ -172,13 +174,19 @@ class Table(_Part):
     """Whether it is the paper's experiment: every data set gets the paper's recipe, and reduction rates are meant for AST-base, so that on
     another width the bottlenecks stay as wide as the paper's."""
     printed: str | None = None
-    """Which table's printed figures stand beside ours, see :mod:`astune.experiments.published`."""
+    """Which table's printed figures are shown next to ours, see :mod:`astune.experiments.published`."""
     kind: Kind = "table"
     """A curve is drawn against parameters, t-SNE from the tokens of test clips. A comparison has one data set and ends with advice."""
     notes: tuple[str, ...] = ()
     """What a report says first of how the runs were made, a sentence each."""
     datasets: list[DataEntry] = Field(min_length=1)
     rows: list[Row] = Field(min_length=1)
+    backbone: str | None = None
+    """Of rows that state none; the paper's checkpoint where None. An option of the command wins."""
+    seeds: int | None = Field(None, ge=1, le=1_000)
+    """Runs of each cell and fold, with seeds 0, 1, ...; one where None. An option of the command wins."""
+    as_published: bool = False
+    """Whether runs have the setting of the published code, see :mod:`astune.methods.published_code`; what the file states stays."""
     settings: dict[str, Any] = Field(default_factory=dict)
     vary: dict[str, list[Any]] = Field(default_factory=dict)
     """Settings with several values, each a column of every data set; or fields of the methods."""
@@ -217,7 +225,7 @@ class Table(_Part):
         ):
             twice = sorted(name for name, number in Counter(names).items() if number > 1)
             if twice:
-                raise ValueError(f"two are named alike ({kind} {twice[0]!r}); results could not be told apart")
+                raise ValueError(f"two {kind}s are named {twice[0]!r}; give each a name of its own")
         if self.kind == "comparison" and (len(self.datasets) > 1 or self.vary or self.datasets[0].vary):
             raise ValueError("a comparison has one data set, and nothing that varies")
         return self

@@ -1,4 +1,4 @@
-"""Every method, a file each; the order of these lines is the order of Table I and of ``astune methods``, ours behind."""
+"""Every method, in a file of its own. The order of these lines is that of Table I and of ``astune methods``, with ours last."""
 
 from astune.methods import full as full  # isort: skip
 from astune.methods import linear as linear  # isort: skip

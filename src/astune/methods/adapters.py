@@ -1,4 +1,4 @@
-"""Adapters: small modules beside or behind a sub-layer (paper, section II-B and Appendix A).
+"""Adapters: small modules parallel to a sub-layer or after it (paper, section II-B and Appendix A).
 
 Bottleneck (Houlsby et al., 2019; equation 6 of the paper): up(GELU(down(x))). Around a sub-layer F with input x, the output of its
 LayerNorm::
@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Insertion = Literal["parallel", "sequential"]
 Position = Literal["before", "after"]
+CONVPASS_DROPOUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (..., d) to (..., d)."""
@@ -113,16 +114,21 @@ class Convpass(nn.Module):
     Args:
         width: d.
         rank: r.
-        init: how it starts.
+        init: how it starts. With ``published`` the convolution is Xavier-uniform and its bias zero, as in the published code.
+        dropout: probability with which a training step drops a value of the bottleneck.
     """
 
-    def __init__(self, width: int, rank: int, init: Init) -> None:
+    def __init__(self, width: int, rank: int, init: Init, dropout: float = CONVPASS_DROPOUT) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank)
         self.convolution = nn.Conv1d(rank, rank, kernel_size=3, padding=1)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.up = nn.Linear(rank, width)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
+        if init == "published":
+            nn.init.xavier_uniform_(self.convolution.weight)
+            if self.convolution.bias is not None:
+                nn.init.zeros_(self.convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (batch, N, d) to (batch, N, d)."""
@@ -156,24 +162,29 @@ class Hydra(nn.Module):
 
 
 class Adapters(Method):
-    """What every family of adapters has: where its modules go. A family adds the module."""
+    """Base of all families of adapters: it decides where their modules sit. A family adds the module."""
 
     adapter_type: ClassVar[type[nn.Module]]
-    """Made of (d, r, start); a module from (batch, tokens, d) to the same."""
+    """Called with (d, r, init); a module from (batch, tokens, d) to the same."""
     size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: ReductionRate = Field(64, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
     configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
-        "pfeiffer", description="one adapter a layer, or two"
+        "pfeiffer", description="adapters per layer: one (pfeiffer), or two (houlsby, mixed)"
     )
-    insertion: Insertion | None = Field(None, description="parallel by default")
-    position: Position | None = Field(None, description="before if parallel, after if sequential")
+    insertion: Insertion | None = Field(None, description="parallel to a sub-layer or sequential; parallel by default")
+    position: Position | None = Field(
+        None, description="before or after the sub-layer; by default before if parallel, after if sequential"
+    )
     sublayer: Literal["mhsa", "ffn"] | None = Field(
-        None, description="of pfeiffer: mhsa if parallel, ffn if sequential"
+        None, description="sub-layer of a pfeiffer adapter; by default mhsa if parallel, ffn if sequential"
     )
-    residual: bool | None = Field(None, description="off if parallel, on if sequential")
-    init: Init = Field("identity", description="start")
-    layers: Layers = Field("all", description="layers adapted, 0-based")
+    residual: bool | None = Field(None, description="residual connection; by default off if parallel, on if sequential")
+    init: Init = Field(
+        "identity",
+        description="first weights: identity (as the frozen model), normal (N(0, 0.02)) or published (the published code)",
+    )
+    layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -208,11 +219,11 @@ class Adapters(Method):
 
     @property
     def identity_at_start(self) -> bool:
-        """By the place of each adapter."""
+        """Whether each adapter sits where an output of zero changes nothing."""
         return self.init == "identity" and all(place.identity_at_start for place in self.adapted_places())
 
     def places(self, n_layers: int) -> set[str]:
-        """One an adapted sub-layer.
+        """One place for each adapted sub-layer.
 
         Args:
             n_layers: layers of the backbone.
@@ -221,7 +232,7 @@ class Adapters(Method):
         return {f"layers.{i}.{kind}.adapter" for i in layer_indices(self.layers, n_layers) for kind in kinds}
 
     def rank(self, width: int) -> int:
-        """Bottleneck width on a backbone.
+        """Width of the bottleneck on a backbone.
 
         Args:
             width: d.
@@ -284,7 +295,8 @@ class BottleneckAdapters(Adapters):
     )
 
     configuration: Literal["pfeiffer", "houlsby", "mixed", "hydra"] = Field(  # type: ignore[assignment]
-        "pfeiffer", description="one adapter a layer, two, two of different insertion, or two at one FFN"
+        "pfeiffer",
+        description="adapters per layer: one (pfeiffer), two (houlsby), two of different insertion (mixed), two at one FFN (hydra)",
     )
 
     def adapted_places(self) -> list[Place]:
@@ -317,4 +329,25 @@ class ConvpassAdapters(Adapters):
         "convpass-hou-par": {"configuration": "houlsby", "insertion": "parallel"},
         "convpass-hou-seq": {"configuration": "houlsby", "insertion": "sequential"},
     }
-    examples: ClassVar[tuple[str, ...]] = ("convpass:sublayer=ffn,init=normal", "convpass:sublayer=ffn+dpt:tokens=3")
+    examples: ClassVar[tuple[str, ...]] = (
+        "convpass:sublayer=ffn,init=normal",
+        "convpass:sublayer=ffn+dpt:tokens=3",
+        "convpass:init=published,dropout=0",
+    )
+
+    dropout: float = Field(
+        CONVPASS_DROPOUT,
+        ge=0,
+        lt=1,
+        description="dropout in the bottleneck while training; the published code has none",
+    )
+
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        """A new adapter with this dropout, and how it is put around its sub-layer.
+
+        Args:
+            width: d.
+            place: where it sits.
+        """
+        module = Convpass(width, self.rank(width), self.init, self.dropout)
+        return module, Adapted(module, place)

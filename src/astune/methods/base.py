@@ -21,9 +21,9 @@ from astune.validated import Validated, checked
 if TYPE_CHECKING:
     from astune.backbone import Sites
 
-Init = Literal["identity", "normal"]
-"""Start of what a method adds: ``identity`` begins as the frozen model; ``normal`` (0.02) is the paper's effective setting, whose
-loading redrew the zeros."""
+Init = Literal["identity", "normal", "published"]
+"""Start of what a method adds. ``identity`` begins as the frozen model. ``normal`` draws every matrix and convolution from N(0, 0.02).
+``published`` is what the published code does: its loading redraws linear layers from N(0, 0.02) and leaves convolutions alone."""
 
 NORMAL_STD = 0.02
 NOMINAL_LAYERS = 12  # of AST-base, over which a sum is checked before any backbone is known
@@ -94,15 +94,15 @@ def layers_text(indices: Collection[int], n_layers: int) -> str:
 @checked
 @dataclass
 class Attachment:
-    """What a method has put on a backbone."""
+    """What a method added to a backbone."""
 
     modules: dict[str, nn.Module] = field(default_factory=dict)
-    """New modules by place, such as ``layers.0.ffn.adapter``; their tensors go into the adapter file under these names."""
+    """New modules by their address, such as ``layers.0.ffn.adapter``; their tensors go into the adapter file under these names."""
     backbone_parameters: set[str] = field(default_factory=set)
     """Names of the backbone's own parameters that it trains, beside the final LayerNorm."""
 
     def tree(self) -> nn.Module:
-        """The new modules as one, each at its place, so that parameters are named by place."""
+        """The new modules as one tree, so that parameters are named by their address."""
         root = nn.Module()
         for path, module in self.modules.items():
             node = root
@@ -135,7 +135,7 @@ class Method(Validated):
     adds_keys: ClassVar[bool] = False
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
     keeps_distillation: ClassVar[bool] = True
-    """Whether the distillation token is behind [CLS] in the output."""
+    """Whether the distillation token follows [CLS] in the output."""
     counts_head: ClassVar[bool] = False
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     on_frozen_layers: ClassVar[bool] = False
@@ -178,7 +178,7 @@ class Method(Validated):
         return set()
 
     def attach(self, sites: Sites) -> Attachment:
-        """Put the method on a backbone whose weights are loaded.
+        """Add the method to a backbone whose weights are loaded.
 
         Args:
             sites: the backbone in the paper's words.
@@ -197,11 +197,11 @@ class Method(Validated):
         """
         del sites, modules
         if not self.mergeable:
-            raise AdapterError(f"{self.spec} cannot be merged: it is no change of the backbone's weights")
+            raise AdapterError(f"{self.spec} cannot be merged: it does not change the backbone's weights")
 
     @property
     def members(self) -> tuple[Method, ...]:
-        """The methods of a sum; itself where it is none."""
+        """The methods of a sum. A method that is not a sum is its only member."""
         return (self,)
 
     @property
@@ -240,16 +240,16 @@ class Sum(Method):
 
     @property
     def identity_at_start(self) -> bool:
-        """If every member starts so."""
+        """Whether every member starts as the frozen model."""
         return all(part.identity_at_start for part in self.parts)
 
     @property
     def mergeable(self) -> bool:
-        """If every member is."""
+        """Whether every member can be merged."""
         return all(part.mergeable for part in self.parts)
 
     def zero_gradient(self, name: str) -> bool:
-        """If a member says so, and none adds keys.
+        """Whether a member says so, and no member adds keys.
 
         Args:
             name: our name of a trained parameter.
@@ -257,7 +257,7 @@ class Sum(Method):
         return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
 
     def places(self, n_layers: int) -> set[str]:
-        """Of all members.
+        """The places of all members.
 
         Args:
             n_layers: layers of the backbone.
@@ -347,19 +347,22 @@ def default_learning_rate(method: Method) -> float:
     return min(member.learning_rate for member in method.members)
 
 
-def start(module: nn.Module, init: Init, up: Iterable[str]) -> None:
+def initialise(module: nn.Module, init: Init, up: Iterable[str]) -> None:
     """Give what a method adds its first values, in place.
 
     Args:
-        module: matrices and convolutions under their names; layers start Kaiming-uniform (torch's own), all biases at zero.
-        init: ``identity`` sets the layers named in ``up`` to zero; ``normal`` draws every matrix from N(0, 0.02).
+        module: matrices and convolutions under their names. Weights start Kaiming-uniform (torch's own), and biases at zero.
+        init: ``identity`` sets the layers named in ``up`` to zero. ``normal`` draws every weight from N(0, 0.02). ``published`` does so
+            for linear layers; convolutions keep torch's own start, random biases included.
         up: names of the layers whose output ends in the backbone.
     """
     last = set(up)
     for name, layer in module.named_modules():
         if not isinstance(layer, (nn.Linear, nn.Conv1d)):
             continue
-        if init == "normal":
+        if init == "published" and isinstance(layer, nn.Conv1d):
+            continue
+        if init != "identity":
             nn.init.normal_(layer.weight, std=NORMAL_STD)
         elif name in last:
             nn.init.zeros_(layer.weight)

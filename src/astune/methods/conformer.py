@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from astune.methods.adapters import Adapters
-from astune.methods.base import Init, start
+from astune.methods.base import Init, initialise
 from astune.methods.registry import register
 from astune.methods.size import ReductionRate
 
@@ -38,7 +38,7 @@ class ConformerModule(nn.Module):
         self.depthwise = nn.Conv1d(rank, rank, _KERNEL, padding=_KERNEL // 2, groups=rank)
         self.batch_norm = nn.BatchNorm1d(rank)
         self.up = nn.Linear(rank, width)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (batch, N, d) to (batch, N, d)."""

@@ -1,6 +1,6 @@
 """LayerMix: linear probing of a learned mixture of all levels (SUPERB, Yang et al., 2021, section 3; not in the paper).
 
-With z_l the tokens behind level l, 0 the embeddings and L the last layer, each normalised as the final LayerNorm does before its weight
+With z_l the tokens after level l, 0 the embeddings and L the last layer, each normalised as the final LayerNorm does before its weight
 and bias, the head sees the mean over tokens of::
 
     LayerNorm weight · sum_l softmax(a)_l z_l + LayerNorm bias

@@ -12,7 +12,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from astune.methods.base import Attachment, Init, Layers, Method, layer_indices, start
+from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
@@ -43,7 +43,7 @@ class LowRank(nn.Module):
         self.scale = scale
         self.down = nn.Linear(projection.in_features, rank, bias=False)
         self.up = nn.Linear(rank, projection.out_features, bias=False)
-        start(self, init, up=["up"])
+        initialise(self, init, up=["up"])
 
     def forward(self, x: Tensor) -> Tensor:
         """Update for an input; (..., in) to (..., out)."""
@@ -68,23 +68,26 @@ class LoRA(Method):
     size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: ReductionRate = Field(128, description="RR; the rank is r = max(1, round(d / RR))")
-    targets: Annotated[str, AfterValidator(_targets)] = Field("qv", description="projections updated, letters of qkvo")
+    targets: Annotated[str, AfterValidator(_targets)] = Field("qv", description="updated projections, letters of qkvo")
     alpha: float = Field(8.0, gt=0, le=1e6, allow_inf_nan=False, description="the scale is s = alpha / RR")
-    init: Init = Field("identity", description="start")
-    layers: Layers = Field("all", description="layers adapted, 0-based")
+    init: Init = Field(
+        "identity",
+        description="first weights: identity (as the frozen model), normal (N(0, 0.02)) or published (the published code)",
+    )
+    layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
 
     @property
     def identity_at_start(self) -> bool:
-        """With B at zero."""
+        """Whether B starts at zero."""
         return self.init == "identity"
 
     @property
     def mergeable(self) -> bool:
-        """It is an update of weights."""
+        """Always: it is an update of weights."""
         return True
 
     def places(self, n_layers: int) -> set[str]:
-        """One a projection.
+        """One place for each updated projection.
 
         Args:
             n_layers: layers of the backbone.

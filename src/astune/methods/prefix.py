@@ -1,6 +1,6 @@
 """Prefix tuning: learned keys and values in every layer's attention (Li and Liang, 2021; paper, section II-B).
 
-Half of the tokens go to the keys and half to the values, after the projections, behind position 0.
+Half of the tokens go to the keys and half to the values, after the projections, after position 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class KeysAndValues(nn.Module):
-    """A layer's prefix.
+    """The prefix of one layer.
 
     Args:
         number: tokens of each.
@@ -48,16 +48,20 @@ class PrefixTuning(Method):
     )
 
     tokens: int = Field(
-        24, ge=2, le=MOST_TOKENS, multiple_of=2, description="a layer, half for the keys, half for the values"
+        24,
+        ge=2,
+        le=MOST_TOKENS,
+        multiple_of=2,
+        description="learned tokens per layer, half for the keys and half for the values",
     )
 
     @property
     def identity_at_start(self) -> bool:
-        """Attention is shared with new keys."""
+        """Never: attention is shared with new keys."""
         return False
 
     def places(self, n_layers: int) -> set[str]:
-        """One a layer.
+        """One place for each layer.
 
         Args:
             n_layers: layers of the backbone.

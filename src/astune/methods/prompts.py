@@ -1,7 +1,7 @@
 """Prompt tuning: learned tokens in front of the patches (Jia et al., 2022; paper, section II-B).
 
 Shallow (SPT): at the first layer, carried along by the others. Deep (DPT): fresh prompts replace the former ones before every layer.
-Prompts stand between [CLS] and the patches; the distillation token makes way. They enter the mean that is classified.
+Prompts are between [CLS] and the patches, and replace the distillation token. They enter the mean that is classified.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Prompts(nn.Module):
     Args:
         number: p.
         width: d.
-        taken: how many tokens behind [CLS] they replace: the distillation token, or former prompts.
+        taken: how many tokens after [CLS] they replace: the distillation token, or former prompts.
     """
 
     def __init__(self, number: int, width: int, taken: int) -> None:
@@ -68,7 +68,7 @@ class PromptTuning(Method):
     keeps_distillation: ClassVar[bool] = False
     depth: ClassVar[int | None] = None
 
-    tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of a layer")
+    tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of each layer")
 
     @property
     def identity_at_start(self) -> bool:

@@ -143,7 +143,7 @@ def method_fields() -> set[str]:
     return {name for cls in FAMILIES.values() for name in cls.model_fields}
 
 
-def changed(method: Method, fields: Mapping[str, Any]) -> Method:
+def replace_fields(method: Method, fields: Mapping[str, Any]) -> Method:
     """A method with other values of those fields that it has.
 
     Args:

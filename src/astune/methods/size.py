@@ -30,11 +30,11 @@ class SizeField:
     """A field of a method, with its values in order: each adds more parameters than the one before."""
 
     name: str
-    """Of the field."""
+    """Name of the field."""
     value: Callable[[int, int], float]
     """The value at a step, 1 or more, on a backbone of width d: called with both."""
     last: Callable[[int], int] | None = None
-    """The last step on a backbone of width d; None where there is none."""
+    """The last step on a backbone of width d; None where any step is allowed."""
 
 
 def rank_of(width: int, reduction_rate: float) -> int:
@@ -65,4 +65,4 @@ def reduction_rate_of(rank: int, width: int) -> float:
 
 
 RANKS = SizeField("reduction_rate", reduction_rate_of, last=lambda width: width)
-"""Of methods whose reduction rate decides a rank; a rank beyond the backbone's width is none."""
+"""The size field of methods whose reduction rate decides a rank, from 1 to the backbone's width."""

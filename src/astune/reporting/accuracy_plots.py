@@ -47,9 +47,9 @@ class Point:
     low: float
     high: float
     series: str
-    """What the legend and the colours tell apart, such as the backbone."""
+    """What the legend and the colours distinguish, such as the backbone."""
     panel: str
-    """Which plot it stands in, such as the task."""
+    """Panel that it is drawn in, such as the task."""
 
 
 def accuracy_against_parameters(
@@ -147,11 +147,29 @@ def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None
         )
 
 
-def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "accuracy") -> Figure:
-    """Draw a row a method and a panel a data set: accuracy with its interval, and its figure in percent beside it.
+def accuracies_by_method(points: Sequence[Point], path: Path, title: str = "", measure: str = "accuracy") -> None:
+    """Write the picture of :func:`draw_accuracies`.
 
     Args:
-        points: one or more, each method at most once in a panel; of one series.
+        points: one or more, each method at most once in a panel and series.
+        path: PNG to write; its folder must be there.
+        title: above all panels.
+        measure: what was measured on the test clips.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        OutputError: the picture cannot be written.
+    """
+    figure = draw_accuracies(points, title, measure)
+    with written(path, "make room, or give another folder"):
+        write_figure(figure, path, format="png", dpi=150)
+
+
+def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "accuracy") -> Figure:
+    """Draw a row for each method and a panel for each data set: accuracy with its interval, and its figure in percent.
+
+    Args:
+        points: one or more, each method at most once in a panel and series.
         title: above all panels.
         measure: what was measured on the test clips.
 
@@ -161,10 +179,16 @@ def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "ac
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    methods, panels = (list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("method", "panel"))
+    need_matplotlib()
+    from matplotlib.lines import Line2D
+
+    methods, panels, series = (
+        list(dict.fromkeys(getattr(point, name) for point in points)) for name in ("method", "panel", "series")
+    )
     names = [drawn(method) for method in methods]
     width = LETTER * max(map(len, names)) + _PANEL * len(panels)
-    figure = new_figure(max(width, LETTER * 60), 1.2 + _ROW * len(methods), title)
+    height = _ROW * (1 + 0.6 * (len(series) - 1)) * len(methods)
+    figure = new_figure(max(width, LETTER * 60), 1.2 + height + 0.3 * (len(series) > 1), title)
     plots: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, panel in zip(plots, panels, strict=True):
         axes.set_title(drawn(panel))
@@ -172,18 +196,34 @@ def draw_accuracies(points: Sequence[Point], title: str = "", measure: str = "ac
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.set_yticks(range(len(methods)), names, fontsize=LABEL_SIZE)
         axes.set_ylim(len(methods) - 0.5, -0.5)  # the first on top
-        axes.grid(visible=True, axis="both", alpha=0.3)
+        axes.grid(visible=True, axis="both" if len(series) == 1 else "x", alpha=0.3)
         for point in points:
             if point.panel == panel:
-                row = methods.index(point.method)
-                axes.errorbar(
-                    point.accuracy, row, xerr=_reach(point), fmt="o", color=COLOURS[0], capsize=2, elinewidth=1
-                )
-                axes.annotate(
-                    f"{100 * point.accuracy:.1f}", (1, row), (4, 0), ("axes fraction", "data"), "offset points",
-                    va="center", fontsize=LABEL_SIZE,
-                )  # fmt: skip
+                number = series.index(point.series)
+                row = methods.index(point.method) + (number + 0.5) / len(series) - 0.5
+                _draw_row(axes, point, row, number)
+        for border in range(1, len(methods) if len(series) > 1 else 0):
+            axes.axhline(border - 0.5, color="0.85", linewidth=0.8, zorder=0)
+    if len(series) > 1:
+        swatches = [
+            Line2D([], [], color=COLOURS[number], marker=MARKERS[number], linestyle="", label=drawn(name))
+            for number, name in enumerate(series)
+        ]
+        figure.legend(handles=swatches, loc="outside lower center", ncols=len(series))
     return figure
+
+
+def _draw_row(axes: Axes, point: Point, row: float, series: int) -> None:
+    """One point with its interval, and its figure right of the panel, level with it."""
+    colour = COLOURS[series % len(COLOURS)]
+    marker = MARKERS[series % len(MARKERS)]
+    axes.errorbar(
+        point.accuracy, row, xerr=_reach(point), fmt=marker, color=colour, capsize=2, elinewidth=1, clip_on=False
+    )
+    axes.annotate(
+        f"{100 * point.accuracy:.1f}", (1, row), (6, 0), ("axes fraction", "data"), "offset points",
+        va="center", fontsize=LABEL_SIZE, color="black" if series == 0 else colour,
+    )  # fmt: skip
 
 
 def _axis(points: Sequence[Point], measure: str) -> str:
@@ -197,5 +237,5 @@ def _tenth_below(points: Sequence[Point]) -> float:
 
 
 def _reach(point: Point) -> list[list[float]]:
-    """Below and above the accuracy; in Wilson's interval, it may lie a rounding error outside."""
+    """Lengths below and above the accuracy, which may be outside of Wilson's interval by a rounding error."""
     return [[max(0.0, point.accuracy - point.low)], [max(0.0, point.high - point.accuracy)]]

@@ -57,23 +57,23 @@ class Cell:
     """The task's other figures of the test split, such as macro F1: means of the runs, 0 to 1, by name. Without those that a run of an
     older version does not have."""
     confusions: tuple[Record, ...]
-    """A run each, as :mod:`astune.confusion` writes them: whole, those of a table would not fit into memory. None for a task that
-    counts no clips."""
+    """Confusion matrices, one for each run, as :mod:`astune.confusion` writes them: in full, those of a table would not fit into
+    memory. Empty for a task that counts no clips."""
     labels: list[str]
     average_precision: tuple[list[float | None], ...] = ()
-    """Of each label, a run each; none for a task of other scores."""
+    """Average precision of each label, one list for each run; empty for a task of other scores."""
     wider: tuple[float, float] | None = None
     """The interval of a comparison of methods, which allows for what its folds share, and for test clips; see
     :mod:`astune.experiments.paired`."""
 
     @property
     def finished(self) -> bool:
-        """Whether all of its runs are."""
+        """Whether all of its runs are finished."""
         return len(self.scores) == self.planned
 
     @property
     def mean(self) -> float:
-        """Over runs."""
+        """Mean over the runs."""
         return mean(self.scores.values())
 
     @property
@@ -203,7 +203,7 @@ def cells(results: Results) -> dict[tuple[str, str], Cell]:
 
 
 def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:
-    """Of the runs of one row and column, one or more of which are finished."""
+    """The cell of one row and column, one or more of whose runs are finished."""
     records = list(done.values())
     task = records[0].task  # of the column's data set, so of all of them
     fastest = min((record.result for record in records), key=lambda result: result.train_seconds)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from astune.experiments.comparison import Comparison
 from astune.experiments.published import PUBLISHED
 from astune.reporting.aggregate import Cell, cells, device_of
-from astune.reporting.protocol import unlike_the_paper, what_ran
+from astune.reporting.protocol import shipped_name, summary, unlike_the_paper, what_ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,8 +34,10 @@ class GridRow:
     methods: tuple[str, ...]
     """Specs; several where data sets have settings of their own."""
     parameters: tuple[int, int]
-    """Fewest and most over the columns: heads differ."""
+    """As the paper counts them, fewest and most over the columns: heads differ."""
     percent_of_full: tuple[float, float]
+    trained: tuple[int, int] | None
+    """All trained parameters, heads included, fewest and most; None where a plan of an older version does not say."""
     cells: dict[str, Cell]
     """By column, as far as there are finished runs."""
     average: float | None
@@ -48,18 +50,27 @@ class Grid:
 
     plan: SavedPlan
     headlines: dict[str, str]
-    """Which figures stand in the cells, see :attr:`astune.experiments.results.Results.headlines`."""
+    """Which scores the cells show, see :attr:`astune.experiments.results.Results.headlines`."""
     rows: tuple[GridRow, ...]
     places: dict[tuple[str, str], int]
     """1 for the best and 2 for the second best, by row and column (or ``Avg``); the others are not in it."""
     ran: tuple[str, ...]
     """What was run, a sentence a line; of a comparison of methods first its advice."""
+    summary: str
+    """What was run and how it differs from the paper, in two sentences."""
     unlike_the_paper: tuple[str, ...]
-    """Each way in which the runs are not the paper's; empty for a faithful, complete run."""
+    """Each way in which the runs differ from the paper's table of this name; empty for a faithful, complete run."""
     devices: dict[str, str]
     """What the runs ran on, with a letter for each where they are several; one has none."""
     comparison: Comparison | None
     """Of methods, where the table is one: its intervals allow for what folds share."""
+
+    @property
+    def warning(self) -> str:
+        """What titles say after the name of a table; nothing for a faithful run, or for an experiment of the user's own."""
+        if not self.unlike_the_paper:
+            return ""
+        return "trial run" if shipped_name(self.plan) is None else "differs from the paper"
 
     @property
     def has_average(self) -> bool:
@@ -101,13 +112,15 @@ def grid(results: Results) -> Grid:
     devices = _lettered(device_of(record.result) for record in results.records.values())
     comparison = Comparison.of(results) if saved.kind == "comparison" else None
     advice = [comparison.recommendation] if comparison else []
+    differences = unlike_the_paper(results)
     return Grid(
         plan=saved,
         headlines=results.headlines,
         rows=rows,
         places=_places(rows, saved.columns),
         ran=(*advice, *saved.notes, *what_ran(results, devices), *_left_out(results)),
-        unlike_the_paper=unlike_the_paper(results),
+        summary=summary(results, differences),
+        unlike_the_paper=differences,
         devices=devices,
         comparison=comparison,
     )
@@ -131,12 +144,14 @@ def _row(saved: SavedPlan, name: str, found: Mapping[tuple[str, str], Cell], *, 
     members = [entry for entry in saved.entries if entry.row == name]
     own = {column: found[name, column] for column in saved.columns if (name, column) in found}
     whole = averaged and len(own) == len(saved.columns) and all(cell.finished for cell in own.values())
+    trained = [entry.trained for entry in members if entry.trained is not None]
     parameters, percents = [entry.parameters for entry in members], [entry.percent_of_full for entry in members]
     return GridRow(
         name=name,
         methods=tuple(dict.fromkeys(entry.method for entry in members)),
         parameters=(min(parameters), max(parameters)),
         percent_of_full=(min(percents), max(percents)),
+        trained=(min(trained), max(trained)) if len(trained) == len(members) else None,
         cells=own,
         average=mean(cell.mean for cell in own.values()) if whole else None,
     )

@@ -36,7 +36,7 @@ class Picture:
     """One picture of a report."""
 
     name: str
-    """Of its files, behind the table's."""
+    """End of the names of its files, after the table's."""
     caption: str
     figure: Figure
 
@@ -57,7 +57,7 @@ def pictures(results: Results, table: Grid) -> Iterator[Picture]:
     if not results.records:
         return
     saved = results.plan
-    warning = "; not the paper's setting" if table.unlike_the_paper else ""
+    warning = f"; {table.warning}" if table.warning else ""
     if saved.kind == "tsne":
         yield from _tsne(results, warning)
     elif saved.kind == "curve":
@@ -155,7 +155,7 @@ def _shot_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:
 
 
 def _tsne(results: Results, warning: str) -> Iterator[Picture]:
-    """A panel a row, of the first fold and seed that is finished; a picture a column."""
+    """A panel for each row, of the first fold and seed that is finished; a picture for each column."""
     for number, column in enumerate(results.plan.columns, 1):
         scatters: dict[str, Scatter] = {}
         for entry in results.plan.entries:

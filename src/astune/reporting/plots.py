@@ -32,7 +32,7 @@ class Curve:
     label: str
     """What the legend, the colour and the marker say."""
     panel: str
-    """Which plot it stands in, such as the task."""
+    """Panel that it is drawn in, such as the task."""
     x: tuple[float, ...]
     """Ascending, one or more; above zero where the axis is logarithmic."""
     y: tuple[float, ...]
@@ -53,10 +53,10 @@ def draw_curves(
 ) -> Figure:
     """Draw lines with markers, and bands where they have bounds; a label looks the same in all panels.
 
-    Up to three panels stand in a row, each with limits of its own.
+    Up to three panels are in a row, each with its own limits.
 
     Args:
-        curves: of all panels, one or more; up to 20 labels are told apart.
+        curves: of all panels, one or more; up to 20 labels differ in their look.
         x_label: below every panel.
         y_label: beside the first panel of every row.
         title: above all panels.
@@ -130,7 +130,7 @@ def draw_scatter(scatters: Sequence[Scatter], title: str = "") -> Figure:
     """Draw embeddings such as t-SNE's, whose axes mean nothing: no ticks, both axes to the same scale.
 
     Args:
-        scatters: a panel each, one or more; up to ten classes are told apart by colour and marker.
+        scatters: one for each panel, one or more; up to ten classes differ in colour and marker.
         title: above all panels.
 
     Returns:

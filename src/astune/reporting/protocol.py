@@ -1,7 +1,7 @@
-"""What was run, and in what it differs from the paper's protocol.
+"""What was run, and how it differs from the paper's protocol.
 
-The shipped tables are the paper's protocol. Each is planned again without data, and its settings are compared with those of the runs,
-so nothing has to be declared.
+The shipped tables are the paper's protocol, in two settings: the paper's text, and the published code that made the printed figures.
+A shipped table is planned again without data, in the setting of the runs, and compared with them. So nothing has to be declared.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from astune.data.layouts.base import LAYOUTS
 from astune.experiments.baseline import BASELINE
-from astune.experiments.plan import PlanOptions, plan
+from astune.experiments.plan import AS_PUBLISHED, PlanOptions, plan
+from astune.experiments.published import PUBLISHED
 from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
+from astune.methods.published_code import PUBLISHED_CODE_FIELDS, PUBLISHED_CODE_SETTINGS
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 _UNSEEN = ("data", "clips", "method", "seed", "fold", "format")
 """Settings that are not compared: columns, rows and counts of runs show them, or they are no part of the protocol."""
 
+_COMPARED_ELSEWHERE = ("backbone", "num_train_epochs", "per_device_train_batch_size", "learning_rate")
+"""Settings that are compared on data of which the paper has no column; the others go with the data."""
+
 
 def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:
-    """What was run, a sentence a line.
+    """What was run, one sentence per line.
 
     Args:
         results: of a table.
@@ -46,9 +51,80 @@ def what_ran(results: Results, devices: Mapping[str, str]) -> tuple[str, ...]:
         *_rows_apart(entries),
         f"Seeds: {_listed(sorted({entry.seed for entry in entries}))}",
         f"Runs: {len(done)} of {len(results.plan.keys)} finished",
-        f"Position embeddings: {_values(entries, done, 'position_embeddings')}",
+        f"Setting: {_setting(entries)} ({_setting_values(entries, done)})",
         *_origin(done, devices),
     )
+
+
+def summary(results: Results, differences: Sequence[str]) -> str:
+    """What a report says first: what was run, and how it differs from the paper.
+
+    Args:
+        results: of a table.
+        differences: of :func:`unlike_the_paper`.
+
+    Returns:
+        Two sentences.
+    """
+    entries, done = results.plan.entries, results.records
+    datasets = list(dict.fromkeys(entry.dataset for entry in entries))
+    rows, backbones = number_of(len(results.plan.rows), "row"), _values(entries, done, "backbone")
+    ran = f"This report shows {rows} on {' and '.join(datasets)}, with the backbone {backbones}"
+    if results.plan.kind == "comparison":
+        return f"{ran}."
+    setting = _setting(entries)
+    ran += f", in the setting of {setting}." if setting in _SETTINGS else ", in more than one setting."
+    if (name := shipped_name(results.plan)) is None:
+        return f"{ran} It is an experiment of its own: the paper has no such table."
+    printed = PUBLISHED.get(name)
+    theirs = f"Table {printed.numeral}" if printed else name.replace("figure", "Figure ")
+    if differences and len(listed := "; ".join(differences)) < _LONGEST_LIST:
+        return f"{ran} It differs from the paper's {theirs}: {listed}."
+    if differences:
+        return f"{ran} It differs from the paper's {theirs} in {number_of(len(differences), 'way')}, which are listed below."
+    return f"{ran} It differs from the paper's {theirs} in nothing."
+
+
+def shipped_name(saved: SavedPlan) -> str | None:
+    """Which table of the paper a plan is.
+
+    Args:
+        saved: the plan.
+
+    Returns:
+        Its name, without what says in which setting it was run; None for a table of the user's own.
+    """
+    name = saved.name.removesuffix(AS_PUBLISHED) if saved.as_published else saved.name
+    return name if saved.kind != "comparison" and name in shipped_tables() else None
+
+
+_LONGEST_LIST = 300  # characters of differences in a summary
+_SETTINGS = ("the paper's text", "the published code")
+
+
+def _setting(entries: Iterable[PlanEntry]) -> str:
+    """The setting that runs have: the paper's text, the published code, or a mixture."""
+    positions = {entry.settings.get("position_embeddings") for entry in entries if entry.method != BASELINE}
+    inits = _inits(entries)
+    if positions <= {"fit"} and inits <= {"identity"}:
+        return _SETTINGS[0]
+    if positions <= {PUBLISHED_CODE_SETTINGS["position_embeddings"]} and inits <= {PUBLISHED_CODE_FIELDS["init"]}:
+        return _SETTINGS[1]
+    return "a mixture of the paper's text and the published code"
+
+
+def _setting_values(entries: Iterable[PlanEntry], done: Mapping[str, RunRecord]) -> str:
+    """What tells the two settings apart, as it was set."""
+    values = {name: _values(entries, done, name) for name in PUBLISHED_CODE_SETTINGS}
+    values["init"] = ", ".join(sorted(_inits(entries)))
+    return "; ".join(f"{name} {value}" for name, value in values.items() if value)
+
+
+def _inits(entries: Iterable[PlanEntry]) -> set[str]:
+    """First weights of the methods that have a choice of them."""
+    specs = {entry.method for entry in entries if entry.method != BASELINE}
+    members = [member for spec in specs for member in parse_method(spec).members]
+    return {str(init) for member in members if (init := getattr(member, "init", None)) is not None}
 
 
 def _data_set(name: str, entries: Sequence[PlanEntry], done: Mapping[str, RunRecord]) -> str:
@@ -115,8 +191,8 @@ def _rows_apart(entries: Iterable[PlanEntry]) -> list[str]:
                 if value != usual:
                     apart[entry.row][f"{name} {value}"] = None
     ordered = dict.fromkeys(entry.row for own in columns.values() for entry in own if entry.row in apart)
-    told = "; ".join(f"{row} ({', '.join(apart[row])})" for row in ordered)
-    return [f"Rows with settings of their own: {told}"] if told else []
+    listed = "; ".join(f"{row} ({', '.join(apart[row])})" for row in ordered)
+    return [f"Rows with settings of their own: {listed}"] if listed else []
 
 
 def _is_default_rate(setting: str, entry: PlanEntry) -> bool:
@@ -139,22 +215,23 @@ def _range(numbers: list[int]) -> str:
 
 
 def unlike_the_paper(results: Results) -> tuple[str, ...]:
-    """Each way in which runs differ from the shipped table of their name.
+    """Each way in which runs differ from the shipped table of their name, in the setting that they have.
 
     Args:
         results: of a table.
 
     Returns:
-        A phrase each; none for a whole run of the paper's protocol.
+        A phrase each; none for a whole run of the paper's protocol. A table of the user's own only says if it was a trial run.
     """
     saved, done = results.plan, results.records
     limits = {limit for entry in saved.entries if (limit := entry.settings.get("limit_clips"))}
-    tried = [f"tried out on at most {_listed(sorted(limits))} clips of each split: no result"] if limits else []
-    if saved.kind == "comparison":  # of methods on data of the user's: it claims nothing of the paper
+    tried = [f"trial run on at most {_listed(sorted(limits))} clips of each split: not a result"] if limits else []
+    name = shipped_name(saved)
+    if name is None:  # it claims nothing of the paper
         return tuple(tried)
-    if saved.name not in shipped_tables():
-        return (*tried, "a table of its author's own, not the paper's")
-    paper = plan(*load_table(saved.name), PlanOptions(data_root=Path("no data, published sizes")))
+    as_published = _setting(saved.entries) == _SETTINGS[1]
+    options = PlanOptions(data_root=Path("no data, published sizes"), as_published=as_published)
+    paper = plan(*load_table(name), options)
     ours = [entry for entry in saved.entries if entry.method != BASELINE]  # an addition, which changes nothing else
     missing = len(saved.keys) - len(done)
     unfinished = [f"{number_of(missing, 'run')} {'is' if missing == 1 else 'are'} not finished"] if missing else []
@@ -176,7 +253,8 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
         theirs = settings.get((entry.row, entry.column))
         if theirs is None:
             what, name = ("row", entry.row) if entry.column in columns else ("column", entry.column)
-            yield f"the {what} {name!r} is not the paper's"
+            yield f"the paper's table has no {what} {name!r}"
+            yield from _settings_elsewhere(entry, [run for run in paper if run.row == entry.row])
             continue
         if _but_for_the_rate(entry.method) != _but_for_the_rate(theirs["method"]) or (
             entry.settings.get("backbone") == theirs["backbone"] and entry.method != theirs["method"]
@@ -185,6 +263,14 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
         for name in {**theirs, **entry.settings}:
             if name not in {*_UNSEEN, "limit_clips"} and entry.settings.get(name) != theirs.get(name):
                 yield f"{name} {_shown(entry.settings.get(name))} instead of {_shown(theirs.get(name))}"
+
+
+def _settings_elsewhere(entry: PlanEntry, paper: Sequence[PlannedRun]) -> Iterator[str]:
+    """What a run on other data sets otherwise than all the paper's runs of its row."""
+    for name in _COMPARED_ELSEWHERE:
+        theirs = {run.identity.get(name) for run in paper}
+        if theirs and entry.settings.get(name) not in theirs:
+            yield f"{name} {_shown(entry.settings.get(name))} instead of {' or '.join(sorted(map(_shown, theirs)))}"
 
 
 def _left_out(saved: SavedPlan, rows: set[str], paper: Sequence[PlannedRun]) -> Iterator[str]:

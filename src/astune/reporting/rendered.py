@@ -1,4 +1,4 @@
-"""A table as strings: each figure is put into words once, and what writes Markdown, LaTeX, CSV or HTML only arranges them.
+"""A table as strings. Each figure is formatted once; Markdown, LaTeX, CSV and HTML only arrange the strings.
 
 Shares are percent.
 """
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 _CAPTION = (
     "Test {} in percent: mean and sample deviation over folds and seeds, in brackets {}. "
-    "Best in bold, second best underlined, full fine-tuning standing outside. "
+    "Best in bold, second best underlined; full fine-tuning is not ranked. "
+    "Trained: all trained parameters, with the head. Parameters: those that the paper counts, without head and final LayerNorm where a "
+    "method trains more than these. "
     "Seconds: training a run, the fastest of its folds and seeds, over the columns; what comes once is the pass through the frozen layers, "
     "which all of them share."
 )
 _INTERVAL = "the 95 % interval of the mean over folds"
 _WIDER = "the 95 % interval that the lines above describe, of the comparisons too"
-_DEVICES = " A letter is the device; seconds of two are not to be compared."
+_DEVICES = " A letter is the device; do not compare seconds of two devices."
 _OURS_AND_THEIRS = " In parentheses the paper's figure, and ours minus the paper's."
 
 
@@ -36,8 +38,8 @@ class RenderedCell:
 
     value: str
     """The mean; a dash where no run is finished."""
-    behind: str
-    """What stands after it: deviation, interval, the printed figure, how many runs are missing; or nothing."""
+    details: str
+    """What follows the mean: deviation, interval, the printed figure, how many runs are missing; or nothing."""
     place: int
     """1 for the best of the column, 2 for the second best, 0 for the others."""
     exact: dict[str, str]
@@ -49,12 +51,17 @@ class RenderedRow:
     """One row."""
 
     name: str
+    trained: str
+    """All trained parameters, the head included; a dash where the plan does not say."""
     parameters: str
+    """Trained parameters as the paper counts them."""
     percent: str
-    """Of full fine-tuning."""
+    """Parameters as percent of full fine-tuning's."""
     seconds: str
     cells: tuple[RenderedCell, ...]
     """One for each of :attr:`Rendered.columns`."""
+    macro_f1: tuple[str, ...] = ()
+    """One for each of :attr:`Rendered.macro_f1_columns`."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +85,33 @@ class Rendered:
 
     name: str
     headline: str
-    """Its title, with a warning in it where the runs are not the paper's."""
+    """Its title, with a warning in it where the runs differ from the paper's table."""
     caption: str
     """What the figures are."""
     columns: tuple[str, ...]
     """The columns with figures, the average among them where there is one."""
     rows: tuple[RenderedRow, ...]
     ran: tuple[str, ...]
-    """What was run, a sentence a line."""
+    """What was run, one sentence per line."""
+    summary: str
+    """What was run and how it differs from the paper, in two sentences."""
     unlike_the_paper: tuple[str, ...]
-    """Each way in which the runs are not the paper's."""
+    """Each way in which the runs differ from the paper's table."""
+    macro_f1_columns: tuple[str, ...]
+    """The columns whose runs recorded their macro F1."""
     comparisons: tuple[RenderedComparison, ...]
-    """Of any two rows."""
+    """Comparisons of any two rows."""
 
 
 def render(table: Grid) -> Rendered:
-    """Put a table into words.
+    """Format a table as strings.
 
     Args:
         table: laid out.
     """
     columns = _columns_of(table)
-    warning = ": not the paper's setting" if table.unlike_the_paper else ""
+    scored = tuple(name for name in table.plan.columns if any(_macro_f1(row, name) != "-" for row in table.rows))
+    warning = f": {table.warning}" if table.warning else ""
     return Rendered(
         name=table.plan.name,
         headline=f"{table.plan.title} ({table.plan.name}){warning}",
@@ -108,7 +120,9 @@ def render(table: Grid) -> Rendered:
         rows=tuple(
             RenderedRow(
                 name=row.name,
-                parameters=_parameters_of(row),
+                trained=_range_of(row.trained) if row.trained else "-",
+                macro_f1=tuple(_macro_f1(row, column) for column in scored),
+                parameters=_range_of(row.parameters),
                 percent=_percent_of(row),
                 seconds=seconds_of(table, row),
                 cells=tuple(_cell(table, row, column) for column in columns),
@@ -116,7 +130,9 @@ def render(table: Grid) -> Rendered:
             for row in table.rows
         ),
         ran=table.ran,
+        summary=table.summary,
         unlike_the_paper=table.unlike_the_paper,
+        macro_f1_columns=scored,
         comparisons=tuple(_comparison(table, *one) for one in comparisons(table)),
     )
 
@@ -131,10 +147,10 @@ def _caption(table: Grid) -> str:
 
 
 def _cell(table: Grid, row: GridRow, column: str) -> RenderedCell:
-    value, behind = figures_of(table, row, column)
+    value, details = figures_of(table, row, column)
     cell = row.cells.get(column)
     place = table.places.get((row.name, column), 0)
-    return RenderedCell(value, behind, place, _exact(table, row, column, cell) if cell else {})
+    return RenderedCell(value, details, place, _exact(table, row, column, cell) if cell else {})
 
 
 def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]:
@@ -145,6 +161,7 @@ def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]
         "row": row.name,
         "method": " / ".join(row.methods),
         "parameters": str(cell.parameters),
+        "trained_parameters": str(row.trained[1]) if row.trained else "",
         "percent_of_full": f"{row.percent_of_full[1]:.4f}",
         "column": column,
         "mean": _percent(cell.mean),
@@ -198,13 +215,15 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.4f}"
 
 
-def _parameters_of(row: GridRow) -> str:
-    """Trained parameters; a range where they differ between data sets.
+def _macro_f1(row: GridRow, column: str) -> str:
+    """Mean over the finished runs, in percent; a dash where a run of an older version does not have it."""
+    cell = row.cells.get(column)
+    return f"{100 * cell.shares['macro_f1']:.2f}" if cell and "macro_f1" in cell.shares else "-"
 
-    Args:
-        row: of a table.
-    """
-    low, high = row.parameters
+
+def _range_of(numbers: tuple[int, int]) -> str:
+    """Numbers of parameters; a range where they differ between data sets."""
+    low, high = numbers
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
@@ -219,7 +238,7 @@ def _percent_of(row: GridRow) -> str:
 
 
 def seconds_of(table: Grid, row: GridRow) -> str:
-    """Time of a run.
+    """How long a run takes.
 
     Args:
         table: laid out.
@@ -247,7 +266,7 @@ def _columns_of(table: Grid) -> tuple[str, ...]:
 
 
 def figures_of(table: Grid, row: GridRow, column: str) -> tuple[str, str]:
-    """What stands in a cell: the mean, which may be marked, and what stands behind it.
+    """The content of a cell: the mean, which may be marked, and the details after it.
 
     Args:
         table: laid out.
@@ -262,13 +281,13 @@ def figures_of(table: Grid, row: GridRow, column: str) -> tuple[str, str]:
     cell = row.cells.get(column)
     if cell is None:
         return "-", ""
-    behind = [f"± {100 * cell.deviation:.2f}"] if cell.deviation is not None else []
+    details = [f"± {100 * cell.deviation:.2f}"] if cell.deviation is not None else []
     if cell.interval:
-        behind.append("[{:.1f}, {:.1f}]".format(*(100 * end for end in cell.interval)))
-    behind += _beside(100 * cell.mean, table.printed(row.name, column))
+        details.append("[{:.1f}, {:.1f}]".format(*(100 * end for end in cell.interval)))
+    details += _beside(100 * cell.mean, table.printed(row.name, column))
     if not cell.finished:
-        behind.append(f"{len(cell.scores)} of {cell.planned} runs")
-    return f"{100 * cell.mean:.2f}", " ".join(behind)
+        details.append(f"{len(cell.scores)} of {cell.planned} runs")
+    return f"{100 * cell.mean:.2f}", " ".join(details)
 
 
 def _average(table: Grid, row: GridRow) -> tuple[str, str]:

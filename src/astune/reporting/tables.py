@@ -1,6 +1,6 @@
 """A rendered table as Markdown, as LaTeX (booktabs), as one HTML page, and as CSV with a line for each cell or comparison.
 
-Each says what was run, and in what it differs from the paper.
+Each says what was run, and how it differs from the paper.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from astune.reporting.rendered import Rendered, RenderedRow
 
+_DIFFERENCES = "Differences from the paper"
+_MACRO_F1 = "Macro F1 of the test clips in percent, mean of the runs"
 _PAGE = Path(__file__).with_name("page.html")
 _COMPARED = (
     "table", "column", "first", "second", "difference", "low", "high", "pairs", "p_value", "unlike_the_paper", "ran",
@@ -34,27 +36,34 @@ def to_markdown(table: Rendered) -> str:
     Args:
         table: as strings.
     """
-    lines = [f"# {markdown.text(table.headline)}", "", *(f"- {markdown.text(line)}" for line in table.ran)]
+    lines = [f"# {markdown.text(table.headline)}", "", markdown.text(table.summary), ""]
+    lines += [f"- {markdown.text(line)}" for line in table.ran]
     if table.unlike_the_paper:
-        lines += ["- **Not the paper's setting:** " + "; ".join(map(markdown.text, table.unlike_the_paper))]
+        lines += [f"- **{_DIFFERENCES}:** " + "; ".join(map(markdown.text, table.unlike_the_paper))]
     lines += [
         "",
-        f"| method | parameters | % of full | s a run | {' | '.join(map(markdown.text, table.columns))} |",
-        "|" + " --- |" * (4 + len(table.columns)),
+        f"| method | trained | parameters | % of full | s a run | {' | '.join(map(markdown.text, table.columns))} |",
+        "|" + " --- |" * (5 + len(table.columns)),
     ]
     for row in table.rows:
         cells = _marked(row, {1: "**{}**", 2: "<u>{}</u>"})
         lines.append(" | ".join([f"| {markdown.text(row.name)}", *_costs(row), *cells]) + " |")
-    return "\n".join([*lines, "", table.caption, ""])
+    lines += ["", table.caption, ""]
+    if table.macro_f1_columns:
+        lines += [f"{_MACRO_F1}:", "", f"| macro F1 | {' | '.join(map(markdown.text, table.macro_f1_columns))} |"]
+        lines += ["|" + " --- |" * (1 + len(table.macro_f1_columns))]
+        lines += [f"| {markdown.text(row.name)} | {' | '.join(row.macro_f1)} |" for row in table.rows]
+        lines += [""]
+    return "\n".join(lines)
 
 
 def _costs(row: RenderedRow) -> tuple[str, ...]:
-    return row.parameters, row.percent, row.seconds
+    return row.trained, row.parameters, row.percent, row.seconds
 
 
 def _marked(row: RenderedRow, marks: dict[int, str]) -> list[str]:
     """The cells of a row, the best and the second best of their columns in a form's marks."""
-    return [f"{marks.get(cell.place, '{}').format(cell.value)} {cell.behind}".strip() for cell in row.cells]
+    return [f"{marks.get(cell.place, '{}').format(cell.value)} {cell.details}".strip() for cell in row.cells]
 
 
 _LATEX = str.maketrans(
@@ -73,33 +82,36 @@ _OF_THE_ROW_BEFORE = re.compile(r"^( *)([\[*])")
 
 
 def _latex(text: str) -> str:
-    """A name as it is; behind the end of a row, a bracket or a star that opens the next one would belong to that end."""
+    """A name as it is. After the end of a row, LaTeX takes a bracket or a star for an option of that end, so these are protected."""
     escaped = _LIGATURE.sub("{}", printable(text).translate(_LATEX))
     return _OF_THE_ROW_BEFORE.sub(r"\1{\2}", escaped)
 
 
 def to_latex(table: Rendered) -> str:
-    r"""The table as a float for a paper; wants ``\usepackage{booktabs}``.
+    r"""The table as a float for a paper; its first line says that it needs ``\usepackage{booktabs}``.
 
     Args:
         table: as strings.
     """
-    notes = [*table.ran, *(f"Not the paper's setting: {line}" for line in table.unlike_the_paper)]
+    notes = [*table.ran, *(f"{_DIFFERENCES}: {line}" for line in table.unlike_the_paper)]
     about = f"{table.headline}. {table.caption}"
     if table.unlike_the_paper:
-        about += f" Not the paper's setting: {'; '.join(table.unlike_the_paper)}."
-    lines = [f"% {printable(note)}" for note in notes]
+        about += f" {_DIFFERENCES}: {'; '.join(table.unlike_the_paper)}."
+    lines = ["% Needs \\usepackage{booktabs} in the preamble.", f"% {printable(table.summary)}"]
+    lines += [f"% {printable(note)}" for note in notes]
     lines += [
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{_latex(about)}}}",
         f"\\label{{tab:{re.sub(r'[^A-Za-z0-9_.:-]', '-', table.name)}}}",
     ]
-    lines += [f"\\begin{{tabular}}{{lrrr{'l' * len(table.columns)}}}", "\\toprule"]
-    lines += [" & ".join(["Method", "Parameters", "\\% of full", "s a run", *map(_latex, table.columns)]) + " \\\\"]
+    lines += [f"\\begin{{tabular}}{{lrrrr{'l' * len(table.columns)}}}", "\\toprule"]
+    lines += [
+        " & ".join(["Method", "Trained", "Parameters", "\\% of full", "s a run", *map(_latex, table.columns)]) + " \\\\"
+    ]
     lines += ["\\midrule"]
     for row in table.rows:
-        escaped = replace(row, cells=tuple(replace(one, behind=one.behind.translate(_LATEX)) for one in row.cells))
+        escaped = replace(row, cells=tuple(replace(one, details=one.details.translate(_LATEX)) for one in row.cells))
         cells = _marked(escaped, {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"})
         lines.append(" & ".join([*map(_latex, (row.name, *_costs(row))), *cells]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astune.experiments.plan import PlanOptions, plan, saved
-from astune.experiments.runner import execute, fingerprints_of, waiting_of
+from astune.experiments.runner import execute, fingerprints_of, pending_runs
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
 from tests.faults.kills import Command, contents
@@ -25,7 +25,7 @@ def _run(folder: Path) -> None:
     name, table = load_table(str(folder / "killed.yaml"))
     runs = plan(name, table, PlanOptions(backbone="random:tiny"))
     store = Store(folder / "store")
-    waiting = waiting_of(runs, store, fingerprints_of(runs))
+    waiting = pending_runs(runs, store, fingerprints_of(runs))
     store.write_plan(saved(name, table, runs))
     for run in waiting:
         execute(run, store)

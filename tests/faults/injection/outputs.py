@@ -163,27 +163,32 @@ def _report(text: str) -> Rendered:
     cell = RenderedCell("88.38", "± 1.20 [87.1, 89.5]", 1, {"row": text, "column": text, "device": text})
     compared = {"table": text, "column": text, "first": text, "second": text, "ran": text}
     comparison = RenderedComparison(text, text, text, "+1", "-", "1", "-", compared)
-    row = RenderedRow(text, "1,000", "1.00", "3", (cell,))
-    return Rendered(text, text, text, (text,), (row,), (text,), (text,), (comparison,))
+    row = RenderedRow(
+        name=text, trained="2,000", parameters="1,000", percent="1.00", seconds="3", cells=(cell,), macro_f1=("50.00",)
+    )
+    return Rendered(
+        name=text, headline=text, caption=text, columns=(text,), rows=(row,), ran=(text,), summary=text,
+        unlike_the_paper=(text,), macro_f1_columns=(text,), comparisons=(comparison,),
+    )  # fmt: skip
 
 
 @_output("report, Markdown")
 def _report_markdown(text: str, _: Path) -> list[str]:
     picture = f"\n![{markdown.link_text(text)}](file-of-ours-1.png)\n"  # as reporting/report.py has it
     page = rendered(to_markdown(replace(_report(text), caption="caption")) + picture)
-    items = [item.removeprefix("Not the paper's setting: ") for item in page.of("li")]
+    items = [item.removeprefix("Differences from the paper: ") for item in page.of("li")]
     assert len(items) == 2
     heads, cells = page.of("th"), page.of("td")
-    assert (len(heads), len(cells)) == (5, 5)
-    return [*page.of("h1"), *items, heads[4], cells[0], *page.of("alt")]
+    assert (len(heads), len(cells)) == (8, 8)
+    return [*page.of("h1"), page.of("p")[0], *items, heads[5], heads[7], cells[0], cells[6], *page.of("alt")]
 
 
 @_output("report, HTML")
 def _report_html(text: str, _: Path) -> list[str]:
     page = Page(to_html(_report(text), [(text, b"png")]))
     return [
-        *page.of("title", "h1", "li", "alt", "figcaption"), page.of("caption")[0], page.of("th")[4], page.of("td")[0],
-        *page.of("td")[5:8],
+        *page.of("title", "h1", "li", "alt", "figcaption"), page.of("caption")[0], page.of("th")[5], page.of("th")[7],
+        page.of("td")[0], page.of("td")[6], *page.of("td")[8:11], page.of("p")[0],
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from astune.canvas import save_picture
 from astune.errors import ConfigError
-from astune.reporting import Point, accuracy_against_parameters, accuracy_interval
+from astune.reporting import Point, accuracies_by_method, accuracy_against_parameters, accuracy_interval
 from astune.reporting.accuracy_plots import draw_accuracies, draw_accuracy_against_parameters
 from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
@@ -77,6 +77,7 @@ ROWS = [point for point in POINTS if point.series == "bundled"]
 PICTURES: list[Callable[[], Figure]] = [
     lambda: draw_accuracies(ROWS, "a title that is far too long for what stands below it " * 3),
     lambda: draw_accuracies([Point("a method with a name " * 3, 1, 0.0, 0.0, 0.1, "", "words")]),
+    lambda: draw_accuracies(POINTS, "title"),
     curves,
     training,
     lambda: draw_confusion(np.eye(10, dtype=int).tolist(), [*CLASSES[:-1], "crackling_fire"], "title"),
@@ -102,6 +103,22 @@ def test_the_file_is_a_png(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     accuracy_against_parameters(POINTS, tmp_path / "accuracy.png", "title")
     assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_several_series_have_a_line_each_in_the_row_of_their_method(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    accuracies_by_method(POINTS, tmp_path / "accuracy.png", "title")
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    figure = draw_accuracies(POINTS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bundled", "random"]
+    for axes, shift in zip(figure.axes, (0.0, 0.1), strict=True):
+        lines = [container.lines[0] for container in axes.containers]  # type: ignore[attr-defined]
+        assert [line.get_xdata()[0] for line in lines] == pytest.approx([0.5 + shift] * 10)
+        rows = [line.get_ydata()[0] for line in lines]
+        assert rows == [*(row - 0.25 for row in range(5)), *(row + 0.25 for row in range(5))]
+        levels: list[Any] = list(axes.texts)
+        assert [text.xy[1] for text in levels] == rows  # each figure is level with its point
+        assert {line.get_color() for line in lines[:5]} != {line.get_color() for line in lines[5:]}
 
 
 @pytest.mark.parametrize(("low", "bottom"), [(0.55, 0.5), (0.08, 0.0), (1.0, 0.9)])

@@ -145,7 +145,7 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
     store.path(runs[0].key).unlink()
     found = laid_out("table7", store)
     assert set(found.unlike_the_paper) == {
-        "tried out on at most 60 clips of each split: no result",
+        "trial run on at most 60 clips of each split: not a result",
         "backbone bundled instead of MIT/ast-finetuned-audioset-10-10-0.4593",
         "num_train_epochs 2 instead of 50", "num_train_epochs 2 instead of 75",
         "esc50: 2 of 5 folds", "1 run is not finished",
@@ -197,8 +197,59 @@ def test_an_added_column_is_not_the_papers() -> None:
     name, table = load_table("table7")
     options = PlanOptions(data_root=Path("/nowhere"), vary={"pooling": ["cls"]}, datasets=("fluent_speech",))
     told = differences(plan(name, table, options), table)
-    assert told[0].startswith("the column 'fluent_speech, pooling=cls' is not the paper's")
+    assert told[0].startswith("the paper's table has no column 'fluent_speech, pooling=cls'")
     assert told[1:] == ("0 of the paper's 2 columns",)
+
+
+def test_the_published_codes_setting_is_a_setting_of_the_paper() -> None:
+    name, table = load_table("table7")
+    options = PlanOptions(data_root=Path("/nowhere"), as_published=True)
+    runs = plan(name, table, options)
+    records = {run.key: made_up(run, 0.5) for run in runs}
+    plans = saved(options.name_of(name), table, runs, as_published=True)
+    found = grid(Results(plans, records, NOWHERE))
+    assert found.unlike_the_paper == ()
+    assert (found.warning, found.printed("sequential, none", "esc50")) == ("", 69.20)
+    assert "in the setting of the published code. It differs from the paper's Table VII in nothing." in found.summary
+    setting = "Setting: the published code (position_embeddings zero; selection last; init published)"
+    assert setting in found.ran
+    text = to_markdown(render(found))
+    assert "not the paper" not in text
+    assert "(69.20, -19.20)" in text
+    one_method = {**runs[0].config, "method": runs[0].spec.replace("init=published", "init=normal")}
+    mixed = [replace(runs[0], config=one_method, method=parse_method(one_method["method"])), *runs[1:]]
+    assert any("a mixture of" in line for line in grid(Results(saved(name, table, mixed), {}, NOWHERE)).ran)
+
+
+def test_a_table_of_ones_own_is_not_measured_against_the_paper() -> None:
+    table = load_table("table7")[1].model_copy(update={"title": "Mine"})
+    runs = plan("mine", table, PlanOptions(data_root=Path("/nowhere")))
+    records = {run.key: made_up(run, 0.5) for run in runs}
+    found = grid(Results(saved("mine", table, runs), records, NOWHERE))
+    assert (found.unlike_the_paper, found.warning) == ((), "")
+    assert render(found).headline == "Mine (mine)"
+    assert found.summary == (
+        "This report shows 4 rows on esc50 and fluent_speech, with the backbone MIT/ast-finetuned-audioset-10-10-0.4593, "
+        "in the setting of the paper's text. It is an experiment of its own: the paper has no such table."
+    )
+    trial = plan("mine", table, PlanOptions(data_root=Path("/nowhere"), settings={"limit_clips": 60}))
+    assert grid(Results(saved("mine", table, trial), {}, NOWHERE)).warning == "trial run"
+
+
+def test_all_trained_parameters_and_macro_f1_are_columns(paper: Grid) -> None:
+    shown = render(paper)
+    assert paper.summary.endswith("It differs from the paper's Table I in nothing.")
+    lora = next(row for row in shown.rows if row.name == "LoRA")
+    heads = [769 * classes + 2 * 768 for classes in (10, 50)]  # with the final LayerNorm
+    assert lora.trained == " to ".join(f"{221_184 + head:,}" for head in heads)
+    assert lora.parameters == "221,184"
+    assert shown.macro_f1_columns == ("esc50", "urbansound8k", "speech_commands", "fluent_speech")
+    assert lora.macro_f1[0] == "43.23"  # half of 86.45, as made up
+    assert "| LoRA | 43.23 | " in to_markdown(shown)
+    old = replace(paper.rows[0], trained=None, cells={k: replace(v, shares={}) for k, v in paper.rows[0].cells.items()})
+    without = render(replace(paper, rows=(old,)))
+    assert (without.rows[0].trained, without.macro_f1_columns) == ("-", ())
+    assert "macro F1 |" not in to_markdown(without)
 
 
 def test_comparisons_pair_folds(tmp_path: Path) -> None:
@@ -231,7 +282,8 @@ def test_latex_has_as_many_cells_in_each_line(paper: Grid) -> None:
     text = to_latex(render(paper))
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(body) == 1 + 15
-    assert {line.count(" & ") for line in body} == {3 + 5}
+    assert {line.count(" & ") for line in body} == {4 + 5}
+    assert text.splitlines()[0] == "% Needs \\usepackage{booktabs} in the preamble."
     assert "\\textbf{93.61}" in text
     assert "\\underline{92.55}" in text
     assert "urbansound8k" in text
