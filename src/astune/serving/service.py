@@ -18,6 +18,7 @@ from astune.serving.decoding import Decoders, Limits
 from astune.serving.hearing import RecordingScorer, passes
 from astune.serving.loading import Loader, compute
 from astune.serving.log import log
+from astune.serving.memory import keep_memory_low
 from astune.serving.metrics import Metrics
 from astune.serving.problems import Problem, problem_of
 from astune.serving.uploads import Arrivals
@@ -70,6 +71,7 @@ class Service:
         for name, path in given.items():
             self.adapters.publish(await self.adapters.prepare(name, path))
         self._run(self.batcher.run())
+        self._run(keep_memory_low())
         if self.folder:
             await self.folder.look()
             self._run(self.folder.watch())
