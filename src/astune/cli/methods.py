@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
 from astune.console import print_result, results, results_table
 from astune.json_text import json_text
 
@@ -17,11 +18,19 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("methods", epilog="Example: `astune methods --json`")(methods)
+    add_command(
+        app,
+        "methods",
+        methods,
+        examples=[
+            "astune methods",
+            "astune methods --num-labels 10 --json",
+        ],
+    )
 
 
 def methods(
-    classes: Annotated[int, typer.Option(min=2, help="Of the head.")] = 50,
+    classes: Annotated[int, typer.Option("--num-labels", min=2, help="Number of classes of the head.")] = 50,
     max_length: Annotated[int, typer.Option(min=16, help="Input length in frames of 10 ms.")] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="Print {preset: {...}} as JSON.")] = False,
 ) -> None:

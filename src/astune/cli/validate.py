@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb.
@@ -14,7 +16,15 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("validate", epilog="Example: `astune validate birds.yaml`")(validate)
+    add_command(
+        app,
+        "validate",
+        validate,
+        examples=[
+            "astune validate birds.yaml",
+            "astune validate experiment.yaml",
+        ],
+    )
 
 
 def validate(config: Annotated[Path, typer.Argument(help="YAML file, as for `astune train --config`.")]) -> None:

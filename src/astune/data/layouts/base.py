@@ -262,7 +262,12 @@ def layout_of(data: str | Path) -> Layout:
     return _found(str(data))[0]
 
 
-def _all_trees() -> str:
+def layout_trees() -> str:
+    """What each layout expects in its folder, for people.
+
+    Returns:
+        A drawing for each layout.
+    """
     return "\n".join(
         ["Known layouts:", *(f"{layout.name}:PATH\n{layout.tree.rstrip()}" for layout in LAYOUTS.values())]
     )
