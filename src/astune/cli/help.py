@@ -55,8 +55,14 @@ class HelpCommand(TyperCommand):
         try:
             return super().invoke(ctx)
         except AstuneError as error:
-            error.args = (in_options(str(error.args[0]), options_of(self.params)), *error.args[1:])
+            error.args = (in_options(str(error.args[0]), options_of(self._named(ctx))), *error.args[1:])
             raise
+
+    def _named(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's own
+        """Parameters that errors name as options: where a file has the settings, its fields keep their names."""
+        if not ctx.params.get("config_file"):
+            return self.params
+        return [one for one in self.params if getattr(one, "is_flag", False) or _typed(ctx, one.name or "")]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
         """Print the help: all options, or the everyday ones after ``-h``."""
@@ -87,6 +93,10 @@ def add_command(
     title = "Example" if len(examples) == 1 else "Examples"
     epilog = "\n".join([f"{title}:", *(f"  `{example}`" for example in examples)])
     app.command(name, cls=cls, epilog=epilog)(_with_quiet(function) if progress else function)
+
+
+def _typed(context: Any, name: str) -> bool:  # noqa: ANN401 - typer's own
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
 
 
 def _with_quiet(function: Callable[..., None]) -> Callable[..., None]:

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _BEFORE = r"(?<![\w=(:,./\\'\"{@-])"  # not inside a method such as lora:rank=8, a path, a call or a quoted word
-_WITH_VALUE = re.compile(rf"{_BEFORE}([a-z][a-z0-9_]*)=([^\s;,)`]*[^\s;,)`:.])?")
+_WITH_VALUE = re.compile(rf"{_BEFORE}([a-z][a-z0-9_]*)=([^\s;,)`{{\[][^\s;,)`]*(?<![:.]))?(?![{{\[])")
 _QUOTED = re.compile(r"\bfield `([a-z][a-z0-9_]*)`")
+_CHOICES = re.compile(r"(choose one of: [^;\n]*)")
+_OF_A_FILE = re.compile(r"^[^\n:]*\.ya?ml\b")  # its faults are about fields, which a file names as the library does
 _MISSING = re.compile(rf"{_BEFORE}([a-z][a-z0-9_]*)(?= is (?:missing|required)\b)")
 _BARE = re.compile(rf"{_BEFORE}([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w=(/\\'\"}}\]-]|\.\w)")
 
@@ -59,7 +61,11 @@ def in_options(message: str, options: Mapping[str, tuple[str, str | None]]) -> s
     def alone(match: re.Match[str]) -> str:
         return options[match[1]][0] if match[1] in options else match[0]
 
-    message = _WITH_VALUE.sub(with_value, message)
-    for pattern in (_QUOTED, _MISSING, _BARE):
-        message = pattern.sub(alone, message)
-    return message
+    if _OF_A_FILE.match(message):
+        return message
+    parts = _CHOICES.split(message)  # every second one is a list of choices
+    for number in range(0, len(parts), 2):
+        parts[number] = _WITH_VALUE.sub(with_value, parts[number])
+        for pattern in (_QUOTED, _MISSING, _BARE):
+            parts[number] = pattern.sub(alone, parts[number])
+    return "".join(parts)
