@@ -137,7 +137,7 @@ def main() -> None:
     verb = sys.argv[1:2]
     catch_signals()
     try:
-        _command_line(verb if set(verb) & set(VERBS) else VERBS)()
+        _command_line(verb if set(verb) & set(VERBS) else VERBS)(prog_name="astune")
     except AstuneError as error:
         _end(str(error))
     except OSError as fault:  # a full disk, a folder that may not be written

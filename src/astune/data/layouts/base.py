@@ -238,8 +238,8 @@ def _found(text: str) -> tuple[Layout, Path]:
         path = user_path(rest)
         if not path.exists() and not layout.may_be_remote:
             raise DataError(
-                f"{printable(path)}: there is no such file or folder{_near(path)}\nGive the path of the data after {name}:, "
-                f"such as {name}:PATH\n{_WHERE_LAYOUTS_ARE}"
+                f"{printable(path)}: there is no such file or folder{_near(path)}\n"
+                f"Give the path of the data as {name}:PATH\n{_WHERE_LAYOUTS_ARE}"
             )
         return layout, path
     path = user_path(text)
