@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from astune.budget import plan_methods
     from astune.classifier import AudioClassifier
     from astune.data import load_data
+    from astune.description import AdapterDescription, describe_adapter
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
     from astune.export import export_adapter
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdapterDescription": "astune.description",
     "AudioClassifier": "astune.classifier",
     "Comparison": "astune.experiments.comparison",
     "Embeddings": "astune.inference.embeddings",
@@ -42,6 +44,7 @@ _HOMES = {
     "Predictor": "astune.inference.predictor",
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
+    "describe_adapter": "astune.description",
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.once",
     "export_adapter": "astune.export",
@@ -57,6 +60,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdapterDescription",
     "AudioClassifier",
     "Comparison",
     "Embeddings",
@@ -66,6 +70,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "compare",
+    "describe_adapter",
     "embed",
     "evaluate",
     "export_adapter",

@@ -27,6 +27,16 @@ _NO_TERMINAL = 10_000  # columns of a file or a pipe: nothing folds there
 _NOTEBOOK_DELAY, _NOTEBOOK_REFRESH = 1.0, 0.25  # seconds: what ends within the first leaves nothing in a notebook
 _NOTEBOOK_WIDTH = 110  # columns of a bar
 LOG_SECONDS = 60.0  # from one line of a log to the next
+_quiet = [False]  # whether the user asked for no progress
+
+
+def set_quiet(quiet: bool) -> None:
+    """Show no progress bars and no announcements of progress, or show them again. Warnings and errors are always shown.
+
+    Args:
+        quiet: whether nothing is shown.
+    """
+    _quiet[0] = quiet
 
 
 def results() -> Console:
@@ -189,7 +199,7 @@ def announcer(*, quiet: bool) -> Callable[[str], None]:
     Returns:
         :func:`say`, or a function that does nothing.
     """
-    return (lambda _: None) if quiet else say
+    return (lambda _: None) if quiet or _quiet[0] else say
 
 
 @contextmanager
@@ -206,6 +216,7 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
     Yields:
         A function that takes the steps just done and a note to show behind the bar.
     """
+    quiet = quiet or _quiet[0]
     console = notices()
     # Estimated over a day, not over rich's 30 seconds, within which a step may not end.
     bar = Progress(

@@ -155,7 +155,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {
         "train": ["train", data, "--output-dir", str(folder / "out"), "--method", "lora", *SMALL, *epochs, *saving],
         "reproduce": ["reproduce", str(folder / "stopped.yaml"), "--backbone", "random:tiny", "--store", store],
-        "compare": ["compare", data, "--methods", "linear,lora", *SMALL, *epochs, "--store", store],
+        "compare": ["compare", data, "--method", "linear,lora", *SMALL, *epochs, "--store", store],
         "predict": ["predict", *listening, str(folder / "tables")],
         "embed": ["embed", *listening, str(folder / "rows.npz")],
     }

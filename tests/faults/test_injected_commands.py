@@ -324,7 +324,7 @@ def test_results_of_an_experiment(world: World, tmp_path: Path) -> None:
     content: dict[str, Any] = yaml.safe_load(world.table.read_text(encoding="utf-8"))
     content["rows"], content["datasets"] = content["rows"][:2], content["datasets"][:1]
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    options = ("--backbone", "random:tiny", "--epochs", 1, "--seeds", 1, "--store", tmp_path / "it's")
+    options = ("--backbone", "random:tiny", "--num-train-epochs", 1, "--seeds", 1, "--store", tmp_path / "it's")
     ended = command("reproduce", tmp_path / "a.yaml", *options)
     assert ended.code == 0, ended.err
     assert missing(TEXTS[:2], folded(shown(ended.out))) == []

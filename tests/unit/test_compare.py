@@ -125,7 +125,7 @@ def test_the_table_is_drawn_while_runs_go_on(
 def test_the_command_prints_the_same(clips: Path, store: Path) -> None:
     found = shared(clips, store)
     options = ["--backbone", "random:tiny", "--num-train-epochs", "1", "--max-length", "32", "--group-by", "^.*/([ab])"]
-    command = ["compare", str(clips), "--methods", "baseline,linear,bitfit", "--store", str(store), *options]
+    command = ["compare", str(clips), "--method", "baseline,linear,bitfit", "--store", str(store), *options]
     shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     assert found.recommendation[:40] in shown.stdout
@@ -148,7 +148,7 @@ def test_a_run_that_fails_is_named_and_the_command_ends_with_1(clips: Path, stor
     Store(copy).work(broken.key).with_suffix(".lock").mkdir()  # nothing can be locked there, so the run fails
     options = ["--backbone", "random:tiny", "--num-train-epochs", "1", "--max-length", "32", "--group-by", "^.*/([ab])"]
     done = CliRunner().invoke(
-        app, ["compare", str(clips), "--methods", "baseline,linear,bitfit", "--store", str(copy), *options, "--json"]
+        app, ["compare", str(clips), "--method", "baseline,linear,bitfit", "--store", str(copy), *options, "--json"]
     )
     assert done.exit_code == 1
     record = json.loads(done.stdout)

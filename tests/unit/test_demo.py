@@ -32,7 +32,7 @@ def test_tables_picture_and_next_commands(
     folder = tmp_path / "out"
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second one replaces what the first one left
-        code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", "out", "--epochs", "1")
+        code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", "out", "--num-train-epochs", "1")
         assert code == 0
         assert "8 training runs of 1 epoch on generated sounds: a demonstration, no benchmark" in err
         assert "Trained 2 methods on environment, random weights" in err
@@ -68,7 +68,7 @@ def test_without_matplotlib_it_says_so_and_goes_on(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else found(name, *rest)
     )
-    code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", tmp_path / "out", "--epochs", "1")
+    code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", tmp_path / "out", "--num-train-epochs", "1")
     assert code == 0
     assert "No picture: pictures need matplotlib, which is not installed; pip install 'astune[plots]'" in err
     assert "astune predict" in out

@@ -170,7 +170,7 @@ def test_without_clips_it_says_that_int8_was_not_compared_on_any(adapter: Path, 
 
 def test_the_command_reports_broken_clips_with_its_exit_code(adapter: Path, clips: Path, tmp_path: Path) -> None:
     target = tmp_path / "graph.onnx"
-    given = ["--clips", str(clips / "00.wav"), "--clips", str(clips / "broken.wav")]
+    given = ["--clip", str(clips / "00.wav"), "--clip", str(clips / "broken.wav")]
     done = CliRunner().invoke(app, ["export", str(adapter), "-o", str(target), *given])
     assert done.exit_code == 1
     assert "error: " in done.stderr

@@ -283,7 +283,7 @@ def test_the_command_prints_what_training_then_writes(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-    arguments = ["--adapter-size", "60kB", "--backbone", "random:tiny", "--methods", "linear,conformer,full-ft"]
+    arguments = ["--adapter-size", "60kB", "--backbone", "random:tiny", "--method", "linear,conformer,full-ft"]
     code, out, err = run(capsys, monkeypatch, "plan", generated, *arguments)
     assert (code, err) == (0, "")
     assert "random:tiny, 6 labels, 48 frames: at most 60,000 bytes of adapter file" in out

@@ -275,3 +275,28 @@ def test_a_validated_file_trains(generated: Path, tmp_path: Path) -> None:
     assert found == TrainConfig.from_yaml(file)
     result = train(found, quiet=True)
     assert result.trainable_parameters == checked.parameters
+
+
+def test_validate_knows_experiments_and_tells_all_faults(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from astune.cli import main
+
+    def validated(rows: str) -> tuple[int, str, str]:
+        path = tmp_path / "experiment.yaml"
+        path.write_text(f"title: T\ndatasets:\n  - {{name: made, data: 'folder:{generated}'}}\nrows:\n{rows}")
+        words = ["astune", "validate", str(path), "--data-root", "/", "--backbone", "random:tiny"]
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    code, out, _ = validated("  - {name: A, method: lora}\n  - {name: B, method: linear}\n")
+    assert code == 0
+    assert "is valid: 2 rows, 1 data set, 2 runs on random:tiny" in out
+    code, out, err = validated("  - {name: A, method: lara}\n  - {name: B, method: linaer}\n")
+    assert (code, out) == (1, "")
+    assert "2 faults" in err
+    assert "did you mean 'lora'" in err
+    assert "did you mean 'linear'" in err

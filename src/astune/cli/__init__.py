@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import re
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +30,7 @@ VERBS = (
     "predict",
     "embed",
     "export",
+    "info",
     "import-peft",
     "push-to-hub",
     "review",
@@ -105,7 +105,6 @@ def _command_line(verbs: Iterable[str]) -> typer.Typer:
         cls=_Verbs,
         help="Adapt a frozen Audio Spectrogram Transformer to a new audio task by training a fraction of a percent of it.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -123,11 +122,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - one name, of a type that is
     return _command_line(VERBS)
 
 
-def _with_options(message: str) -> str:
-    """An error of the library in the words of the command line: ``overwrite=True`` is ``--overwrite``."""
-    return re.sub(r"(?<![\w=(:,])([a-z][a-z0-9_]*)=True\b", lambda field: f"--{field[1].replace('_', '-')}", message)
-
-
 def _end(message: str) -> NoReturn:
     end_signals()
     notices().print("error: ", style="bold red", end="")
@@ -143,9 +137,9 @@ def main() -> None:
     verb = sys.argv[1:2]
     catch_signals()
     try:
-        _command_line(verb if set(verb) & set(VERBS) else VERBS)()
+        _command_line(verb if set(verb) & set(VERBS) else VERBS)(prog_name="astune")
     except AstuneError as error:
-        _end(_with_options(str(error)))
+        _end(str(error))
     except OSError as fault:  # a full disk, a folder that may not be written
         if fault.filename is None:
             sys.stdout = None  # else Python would try again, and fail aloud

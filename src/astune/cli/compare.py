@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import (
     CpusPerRunOption,
     DryRunOption,
@@ -30,13 +31,37 @@ _DECIDED = set(settings_where(placed=True)) - {"data", *DataOptions.model_fields
 """Settings that a run's place in the comparison decides."""
 
 
+_METHODS = [",".join(COMPARED_METHODS)]
+_EVERYDAY = (
+    "methods",
+    "seeds",
+    "folds",
+    "store",
+    "dry_run",
+    "as_json",
+    "backbone",
+    "num_train_epochs",
+    "workers",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("compare", epilog="Example: `astune compare recordings --methods baseline,linear,lora`")(compare)
+    add_command(
+        app,
+        "compare",
+        compare,
+        examples=[
+            "astune compare recordings --method baseline --method linear --method lora",
+            "astune compare recordings --method linear,lora --seeds 3 --dry-run",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 @with_fields(TrainConfig, arguments=["data"], without=_DECIDED)
@@ -44,11 +69,13 @@ def compare(
     context: typer.Context,
     *,
     methods: Annotated[
-        str,
+        list[str],
         typer.Option(
-            help="Methods between commas; baseline is logistic regression on log-Mel statistics, without a network."
+            "--method",
+            help="Method, or several divided by commas; may be repeated. The method baseline is a logistic regression on log-Mel "
+            "statistics, without a network.",
         ),
-    ] = ",".join(COMPARED_METHODS),
+    ] = _METHODS,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -72,7 +99,7 @@ def compare(
 
     settings = given(context, fields)
     data = settings.pop("data")
-    how: dict[str, Any] = {"methods": methods, "seeds": seeds, "folds": folds or ()}
+    how: dict[str, Any] = {"methods": ",".join(methods), "seeds": seeds, "folds": folds or ()}
     if dry_run:
         _show_plan(store, as_json=as_json, data=data, **how, **settings)
         return

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import given, with_fields
-from astune.console import print_result, results, results_table
+from astune.console import print_exact, print_result, results, results_table
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE, LONGEST_INPUT
@@ -26,9 +27,11 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    group = typer.Typer(no_args_is_help=True, help="Check a data set, or download a public one.")
-    group.command("check", epilog="Example: `astune data check esc50:ESC-50`")(check)
-    group.command("download", epilog="Example: `astune data download esc50 ESC-50`")(download)
+    group = typer.Typer(no_args_is_help=True, help="Check a data set, download a public one, or list the layouts.")
+    everyday = ("backbone", "plot", "as_json", "task", "window")
+    add_command(group, "check", check, examples=["astune data check esc50:ESC-50"], everyday=everyday, progress=True)
+    add_command(group, "download", download, examples=["astune data download esc50 ESC-50"], progress=True)
+    add_command(group, "layouts", layouts, examples=["astune data layouts"])
     app.add_typer(group, name="data")
 
 
@@ -88,6 +91,13 @@ def download(
     print_result(
         f"{dataset.source}: {number_of(len(dataset.clips), 'clip')}, {number_of(len(dataset.labels), 'class')}"
     )
+
+
+def layouts() -> None:
+    """List the data layouts: what each one expects in its folder."""
+    from astune.data.layouts.base import layout_trees
+
+    print_exact(f"{layout_trees()}\n")
 
 
 def _show(report: Report) -> None:

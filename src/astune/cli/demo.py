@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astune.cli.help import add_command
 from astune.errors import ConfigError
 from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
@@ -39,14 +40,22 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("demo")(demo)
+    add_command(
+        app,
+        "demo",
+        demo,
+        examples=[
+            "astune demo",
+        ],
+        progress=True,
+    )
 
 
 def demo(
-    output_dir: Annotated[Path, typer.Option(help="Where sounds, adapters and the picture go.")] = Path("demo-output"),
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over the training clips, for every method alike.")
-    ] = EPOCHS,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Folder for the sounds, the adapters and the picture.")
+    ] = Path("demo-output"),
+    epochs: Annotated[int, typer.Option("--num-train-epochs", min=1, help="Epochs that every method trains.")] = EPOCHS,
 ) -> None:
     """Compare seven methods on two small tasks in about three minutes, and show what to do next.
 

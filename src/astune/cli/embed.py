@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import (
     LONG_RECORDINGS,
     BackboneOption,
@@ -61,13 +62,33 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Windows or clips that the m
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
 
 
+_EVERYDAY = (
+    "output",
+    "level",
+    "pool",
+    "window",
+    "device",
+    "overwrite",
+    "as_json",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("embed", epilog="Example: `astune embed bundled folder:recordings -o recordings.npz`")(embed)
+    add_command(
+        app,
+        "embed",
+        embed,
+        examples=[
+            "astune embed bundled folder:recordings -o recordings.npz",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 @with_fields(DataOptions, without=("window", "hop"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import AdapterArgument, BackboneOption, DeviceOption, PrecisionOption, given, with_fields
 from astune.console import print_result, results, results_table
 from astune.data.options import DataOptions
@@ -16,13 +17,33 @@ if TYPE_CHECKING:
     from astune.task import Task
 
 
+_EVERYDAY = (
+    "split",
+    "fold",
+    "device",
+    "skip_broken",
+    "as_json",
+    "window",
+    "task",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("evaluate", epilog="Example: `astune evaluate adapters/birds recordings --json`")(evaluate)
+    add_command(
+        app,
+        "evaluate",
+        evaluate,
+        examples=[
+            "astune evaluate adapters/birds recordings --json",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 @with_fields(DataOptions)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import AdapterArgument, BackboneOption, end_with, given
 from astune.json_text import json_text
 from astune.names import ExportFormat
@@ -39,9 +40,9 @@ Int8 = Annotated[
 Clips = Annotated[
     list[str] | None,
     typer.Option(
-        "--clips",
+        "--clip",
         metavar="PATH",
-        help="onnx: audio file or folder on which the scores are compared; may be given several times.",
+        help="onnx: audio file or folder on which the scores are compared; may be repeated.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -54,8 +55,14 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("export", epilog="Example: `astune export adapters/birds --int8 --clips recordings -o birds.onnx`")(
-        export
+    add_command(
+        app,
+        "export",
+        export,
+        examples=[
+            "astune export adapters/birds -o birds.onnx",
+            "astune export adapters/birds --int8 --clip recordings -o birds.onnx",
+        ],
     )
 
 

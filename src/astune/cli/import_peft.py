@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
 from astune.console import print_result, shell_word
 from astune.json_text import json_text
 from astune.names import TaskName
@@ -48,9 +49,14 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command(
-        "import-peft", epilog="Example: `astune import-peft my-lora -o adapters/mine --label dog --label siren`"
-    )(import_peft)
+    add_command(
+        app,
+        "import-peft",
+        import_peft,
+        examples=[
+            "astune import-peft my-lora -o adapters/mine --label dog --label siren",
+        ],
+    )
 
 
 def import_peft(

@@ -38,7 +38,7 @@ ThreadsOption = Annotated[
 ]
 
 StoreOption = Annotated[Path, typer.Option(help="Where finished runs are kept, a JSON each.")]
-FoldsOption = Annotated[list[int] | None, typer.Option(help="A test fold; may be given several times.")]
+FoldsOption = Annotated[list[int] | None, typer.Option("--fold", help="Test fold; may be repeated.")]
 RunsSideBySideOption = Annotated[int, typer.Option(min=1, help="Runs side by side on this machine.")]
 ShardOption = Annotated[
     str | None, typer.Option(help="I/N: only every N-th run from the I-th, for the tasks of a SLURM array.")
@@ -67,10 +67,11 @@ def with_fields(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        in_file = any(parameter.name == "config_file" for parameter in own)
         offered = sorted(
             (name for name in model.model_fields if name not in without), key=lambda name: _rank(model, name)
         )
-        made = [_parameter(name, model, positional=name in arguments) for name in offered]
+        made = [_parameter(name, model, positional=name in arguments, in_file=in_file) for name in offered]
         parameters = sorted([*made, *own], key=lambda p: p.default is not inspect.Parameter.empty)
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -90,7 +91,7 @@ def _rank(model: type[BaseModel], name: str) -> int:
     return get_args(Panel).index(panel) if panel else -1
 
 
-def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspect.Parameter:
+def _parameter(name: str, model: type[BaseModel], *, positional: bool, in_file: bool) -> inspect.Parameter:
     info = model.model_fields[name]
     kind = typer.Argument if positional else typer.Option
     default = None if info.default is PydanticUndefined else info.default  # a file may hold what is required
@@ -99,7 +100,10 @@ def _parameter(name: str, model: type[BaseModel], *, positional: bool) -> inspec
     as_text = _as_text(info.annotation)
     hinted = str | None if as_text and default is None else hinted
     in_panel: dict[str, Any] = {} if positional else {"rich_help_panel": _panel(model, name)}
-    annotation = Annotated[hinted, kind(help=info.description, show_default=shown, **as_text, **in_panel)]
+    spelled = ("--output-dir", "-o") if name == "output_dir" else ()
+    where = ", here or in --config" if in_file else ""
+    described = info.description if not info.is_required() else f"{info.description} [required{where}]"
+    annotation = Annotated[hinted, kind(*spelled, help=described, show_default=shown, **as_text, **in_panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

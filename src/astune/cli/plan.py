@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import given, with_fields
 from astune.console import option_words, print_result, results, results_table, say, shell_word
 from astune.data.options import DataOptions
@@ -18,13 +19,31 @@ if TYPE_CHECKING:
     from astune.budget import MethodPlan
 
 
+_EVERYDAY = (
+    "parameters",
+    "adapter_size",
+    "backbone",
+    "labels",
+    "methods",
+    "as_json",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("plan", epilog="Example: `astune plan --parameters 250k --labels 50 --backbone random:base`")(plan)
+    add_command(
+        app,
+        "plan",
+        plan,
+        examples=[
+            "astune plan --parameters 250k --num-labels 50 --backbone random:base",
+        ],
+        everyday=_EVERYDAY,
+    )
 
 
 @with_fields(DataOptions)
@@ -45,11 +64,17 @@ def plan(
         str, typer.Option(help="As for `astune train`; random:base has the sizes of the published one.")
     ] = BUNDLED_BACKBONE,
     labels: Annotated[
-        int | None, typer.Option(min=2, help="Labels, where no data are given; 10 by default.", show_default=False)
+        int | None,
+        typer.Option(
+            "--num-labels", min=2, help="Number of labels, if no data are given; 10 by default.", show_default=False
+        ),
     ] = None,
     methods: Annotated[
-        str | None,
-        typer.Option(help="Presets or specs, divided by commas; all by default. A size that is stated is kept."),
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="Preset or spec, or several divided by commas; may be repeated. By default all presets. A size in a spec is kept.",
+        ),
     ] = None,
     max_length: Annotated[
         int | None,
@@ -70,7 +95,7 @@ def plan(
         labels=labels,
         backbone=backbone,
         max_length=max_length,
-        methods=None if methods is None else split_specs(methods),
+        methods=split_specs(",".join(methods)) if methods else None,
         **reading,
     )
     for notice in found.notices:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import (
     LONG_RECORDINGS,
     BackboneOption,
@@ -143,13 +144,36 @@ RayAddress = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list with one object for each file.")]
 
 
+_EVERYDAY = (
+    "top_k",
+    "window",
+    "events",
+    "threshold",
+    "table",
+    "output_dir",
+    "device",
+    "as_json",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("predict", epilog="Example: `astune predict adapters/birds garden.wav --top-k 3`")(predict)
+    add_command(
+        app,
+        "predict",
+        predict,
+        examples=[
+            "astune predict adapters/birds garden.wav --top-k 3",
+            "astune predict adapters/birds field --window 2 -o labels",
+            "astune predict adapters/birds field --events --format raven -o events",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 def predict(

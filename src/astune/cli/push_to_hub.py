@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import AdapterArgument
 from astune.console import print_result
 from astune.json_text import json_text
@@ -39,8 +40,13 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("push-to-hub", epilog="Example: `astune push-to-hub adapters/birds user/birds --license cc-by-4.0`")(
-        push
+    add_command(
+        app,
+        "push-to-hub",
+        push,
+        examples=[
+            "astune push-to-hub adapters/birds user/birds --license cc-by-4.0",
+        ],
     )
 
 

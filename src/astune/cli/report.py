@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from astune.cli.help import add_command
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb.
@@ -14,14 +16,23 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    app.command("report", epilog="Example: `astune report table1 --store results`")(report)
+    add_command(
+        app,
+        "report",
+        report,
+        examples=[
+            "astune report table1 --store results",
+        ],
+    )
 
 
 def report(
     table: Annotated[str, typer.Argument(help="A table that `astune reproduce` has planned, or all of them: all.")],
     *,
     store: Annotated[Path, typer.Option(help="Where `astune reproduce` keeps its runs.")] = Path("results"),
-    output_dir: Annotated[Path | None, typer.Option(help="Where the report goes; STORE/reports if not given.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Folder for the report; by default STORE/reports.")
+    ] = None,
 ) -> None:
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
     from astune.console import print_result, say, shell_word

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import (
     CpusPerRunOption,
     DryRunOption,
@@ -34,13 +35,37 @@ if TYPE_CHECKING:
     from astune.reporting.grid import Grid
 
 
+_EVERYDAY = (
+    "data_root",
+    "store",
+    "seeds",
+    "only",
+    "datasets",
+    "folds",
+    "dry_run",
+    "as_json",
+    "workers",
+    "limit_clips",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("reproduce", epilog="Example: `astune reproduce table1 --data-root data --dry-run`")(reproduce)
+    add_command(
+        app,
+        "reproduce",
+        reproduce,
+        examples=[
+            "astune reproduce table1 --data-root data --dry-run",
+            "astune reproduce table1 --row LoRA --dataset esc50",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 def reproduce(
@@ -70,19 +95,21 @@ def reproduce(
             "embeddings, its initial weights, the last epoch.",
         ),
     ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's, for all rows alike.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--num-train-epochs", min=1, help="Epochs of all rows, instead of the recipe's.")
+    ] = None,
     limit_clips: Annotated[
-        int | None, typer.Option(min=1, help="Try out on so many clips of each split; no result.")
+        int | None, typer.Option(min=1, help="Trial run on this many clips of each split; not a result.")
     ] = None,
     with_baseline: Annotated[
         bool, typer.Option("--with-baseline", help="One row more: logistic regression on log-Mel statistics.")
     ] = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="A row; may be given several times. The baseline is a row too.")
+        list[str] | None, typer.Option("--row", help="Row to run; may be repeated. The baseline is a row too.")
     ] = None,
     datasets: Annotated[
         list[str] | None,
-        typer.Option(help="A data set of the table, or layout:PATH of your own; may be given several times."),
+        typer.Option("--dataset", help="Data set of the table, or layout:PATH of your own; may be repeated."),
     ] = None,
     vary: Annotated[
         list[str] | None,

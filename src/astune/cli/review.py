@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import (
     LONG_RECORDINGS,
     AdapterArgument,
@@ -83,13 +84,32 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Windows that the model take
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was cut as one JSON object.")]
 
 
+_EVERYDAY = (
+    "output_dir",
+    "criterion",
+    "count",
+    "reviewed",
+    "device",
+    "as_json",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("review", epilog="Example: `astune review adapters/birds field-recordings -o to-review`")(review)
+    add_command(
+        app,
+        "review",
+        review,
+        examples=[
+            "astune review adapters/birds field-recordings -o to-review",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 def review(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from astune.cli.help import add_command
 from astune.cli.options import given, with_fields
 from astune.serving.settings import ServeSettings
 
@@ -32,13 +33,31 @@ CorsOrigin = Annotated[
 ]
 
 
+_EVERYDAY = (
+    "host",
+    "port",
+    "adapters_dir",
+    "token",
+    "device",
+    "runtime",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("serve", epilog="Example: `astune serve adapters/birds weather=adapters/weather --port 8000`")(serve)
+    add_command(
+        app,
+        "serve",
+        serve,
+        examples=[
+            "astune serve adapters/birds weather=adapters/weather --port 8000",
+        ],
+        everyday=_EVERYDAY,
+    )
 
 
 @with_fields(ServeSettings, without=("adapters", "token", "cors_origin"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astune.cli.help import add_command
 from astune.cli.options import given, with_fields
 from astune.console import print_result, results, results_table, shell_word
 from astune.errors import ConfigError
@@ -23,13 +24,45 @@ if TYPE_CHECKING:
 _LOWEST = 3  # classes that are shown, with the figure by which they do worst
 
 
+_EVERYDAY = (
+    "method",
+    "backbone",
+    "output_dir",
+    "config_file",
+    "num_train_epochs",
+    "learning_rate",
+    "fold",
+    "seed",
+    "cross_validate",
+    "resume",
+    "overwrite_output_dir",
+    "recipe",
+    "class_weights",
+    "task",
+    "window",
+    "as_json",
+    "skip_broken",
+)  # what -h shows
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb.
 
     Args:
         app: the command line.
     """
-    app.command("train", epilog="Example: `astune train recordings --method lora --output-dir adapters/birds`")(train)
+    add_command(
+        app,
+        "train",
+        train,
+        examples=[
+            "astune train recordings --method lora --output-dir adapters/birds",
+            "astune train --config birds.yaml --output-dir adapters/birds",
+            "astune train esc50:ESC-50 --output-dir adapters/esc50 --cross-validate",
+        ],
+        everyday=_EVERYDAY,
+        progress=True,
+    )
 
 
 @with_fields(TrainConfig, arguments=["data"])
@@ -37,10 +70,10 @@ def train(
     context: typer.Context,
     *,
     config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML file of these settings; options win over it.")
+        Path | None, typer.Option("--config", help="YAML file of settings. Options on the command line win over it.")
     ] = None,
     cross_validate: Annotated[
-        bool, typer.Option("--cross-validate", help="Train every fold, in fold-N/ of the output folder.")
+        bool, typer.Option("--cross-validate", help="Train every fold, each in fold-N/ of the output folder.")
     ] = False,
     as_published: Annotated[
         bool,

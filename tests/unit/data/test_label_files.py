@@ -176,7 +176,7 @@ def test_class_folders_with_texts_stay_class_folders(tmp_path: Path) -> None:
     assert load_data(tmp_path).source == f"folder:{tmp_path}"
     recordings(tmp_path / "flat", "1.wav")
     write_text(tmp_path / "flat" / "1.txt", "a transcript")
-    with pytest.raises(DataError, match="is in none of the known layouts"):
+    with pytest.raises(DataError, match="is not in a known layout"):
         load_data(tmp_path / "flat")
 
 

@@ -225,15 +225,35 @@ def test_a_colon_in_a_path_is_no_layout(tmp_path: Path) -> None:
     assert len(load_data(str(tmp_path / "sunday:morning")).clips) == 2
 
 
-def test_nothing_there_shows_every_layout(tmp_path: Path) -> None:
-    message = refusal(tmp_path / "nowhere")
-    assert f"there is no '{tmp_path / 'nowhere'}'" in message
-    assert message.endswith(f"Known layouts: {', '.join(LAYOUTS)}")
+def test_nothing_there_is_three_lines_with_the_mistake_first(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    message = refusal(tmp_path / "recordingz")
+    first, *more = message.splitlines()
+    assert first.startswith(f"there is no '{tmp_path / 'recordingz'}'")
+    assert first.endswith(f"did you mean '{tmp_path / 'recordings'}'?")
+    assert len(more) == 2
+    assert "`astune data layouts`" in more[1]
+
+
+def test_a_misspelt_path_of_a_layout_is_three_lines(tmp_path: Path) -> None:
+    (tmp_path / "ESC-50").mkdir()
+    with pytest.raises(DataError) as raised:
+        load_data(f"esc50:{tmp_path / 'ESC50' / 'audio'}")
+    first, *more = str(raised.value).splitlines()
+    assert "there is no such file or folder" in first
+    assert f"did you mean '{tmp_path / 'ESC-50'}'?" in first
+    assert len(more) == 2
+
+
+def test_nothing_alike_is_not_guessed(tmp_path: Path) -> None:
+    assert "did you mean" not in refusal(tmp_path / "nowhere")
 
 
 def test_a_folder_of_loose_files_is_in_no_layout(tmp_path: Path) -> None:
     write_tone(tmp_path / "a.wav")
-    assert "is in none of the known layouts" in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert f"is not in a known layout: {', '.join(LAYOUTS)}" in message
+    assert len(message.splitlines()) == 3
 
 
 def test_the_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

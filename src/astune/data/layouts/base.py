@@ -6,10 +6,13 @@ error messages and the conformance suite find it through the registry. ``esc50:P
 
 from __future__ import annotations
 
+import difflib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -147,6 +150,9 @@ class Layout(ABC):
         return files
 
 
+_COMPARED = 1000  # names of a folder that are compared with one that is not there
+_NEXT_STEP = "Give a folder of recordings, a table, or layout:PATH"
+_WHERE_LAYOUTS_ARE = "`astune data layouts` shows what each layout expects"
 LAYOUTS: dict[str, Layout] = {}
 EVERY_LAYOUT = frozenset(("task", "negative", "group_by", "make_folds"))
 """Options that are applied to the clips of any layout; those that read ``task`` themselves can find several labels of a clip."""
@@ -231,19 +237,23 @@ def _found(text: str) -> tuple[Layout, Path]:
         layout = LAYOUTS[name]
         path = user_path(rest)
         if not path.exists() and not layout.may_be_remote:
-            raise layout.missing(path, "there is no such file or folder")
+            raise DataError(
+                f"{printable(path)}: there is no such file or folder{_near(path)}\n"
+                f"Give the path of the data as {name}:PATH\n{_WHERE_LAYOUTS_ARE}"
+            )
         return layout, path
     path = user_path(text)
     if not path.exists():
         windows = ", and a path of Windows is no path here" if windows_path(text) else ""
         raise DataError(
-            f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows}); give a file or folder, or layout:PATH\n"
-            f"Known layouts: {', '.join(LAYOUTS)}"
+            f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows}){_near(path)}\n{_NEXT_STEP}\n{_WHERE_LAYOUTS_ARE}"
         )
     for layout in LAYOUTS.values():
         if layout.recognises(path):
             return layout, path
-    raise DataError(f"'{printable(text)}' is in none of the known layouts\n{_all_trees()}")
+    raise DataError(
+        f"'{printable(text)}' is not in a known layout: {', '.join(LAYOUTS)}\n{_NEXT_STEP}\n{_WHERE_LAYOUTS_ARE}"
+    )
 
 
 def layout_of(data: str | Path) -> Layout:
@@ -262,7 +272,26 @@ def layout_of(data: str | Path) -> Layout:
     return _found(str(data))[0]
 
 
-def _all_trees() -> str:
+def _near(path: Path) -> str:
+    """The name most like one that is not there, in the deepest folder that is there."""
+    with suppress(OSError, ValueError):
+        folder = path.absolute()
+        while not folder.parent.is_dir():
+            folder = folder.parent
+        names = [one.name for one in islice(folder.parent.iterdir(), _COMPARED)]
+        near = next(iter(difflib.get_close_matches(folder.name, names, n=1)), None)
+        if near and near != folder.name:
+            shown = folder.parent / near if path.is_absolute() or path.parent != Path() else Path(near)
+            return f"; did you mean '{printable(shown)}'?"
+    return ""
+
+
+def layout_trees() -> str:
+    """What each layout expects in its folder, for people.
+
+    Returns:
+        A drawing for each layout.
+    """
     return "\n".join(
         ["Known layouts:", *(f"{layout.name}:PATH\n{layout.tree.rstrip()}" for layout in LAYOUTS.values())]
     )

@@ -1,0 +1,256 @@
+"""The help of every command: ``-h`` shows the everyday options, ``--help`` shows all of them, both sorted into panels."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperArgument, TyperCommand
+
+from astune.cli.old_names import OLD_NAMES, with_new_names
+from astune.cli.wording import in_options, options_of
+from astune.console import set_quiet
+from astune.errors import AstuneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_WIDEST_NAME = 34  # columns of names; a longer one gets a line of its own, so that nothing is cut at 80 columns
+_MANY_RUNS = "Many runs"
+_PANELS = {
+    **dict.fromkeys(("device", "precision", "threads", "batch_size", "backbone", "runtime"), "Machine"),
+    **dict.fromkeys(("workers", "shard", "ray", "gpus_per_run", "cpus_per_run", "store", "dry_run"), _MANY_RUNS),
+    **dict.fromkeys(("output", "output_dir", "overwrite", "as_json", "quiet", "plot"), "Output"),
+}
+"""Panels of options that do not name one: by parameter."""
+_PLAIN_TYPES = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "PATH", "directory": "DIR"}
+
+
+class HelpCommand(TyperCommand):
+    """A command with short and long help, old option names, ``--quiet`` where it helps, and errors that name options."""
+
+    everyday: frozenset[str] = frozenset()
+    """Parameters that ``-h`` shows; all of them where it is empty."""
+    _short = False
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        """Accept the option names of earlier releases."""
+        self._short = "-h" in args and "--help" not in args
+        renamed = OLD_NAMES.get(self.name or "", {})
+        return super().parse_args(ctx, args if ctx.resilient_parsing else with_new_names(args, renamed))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+        """Run the command; an error of the library names options instead of fields.
+
+        Raises:
+            AstuneError: as of the command.
+        """
+        try:
+            return super().invoke(ctx)
+        except AstuneError as error:
+            error.args = (in_options(str(error.args[0]), options_of(self._named(ctx))), *error.args[1:])
+            raise
+
+    def _named(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's own
+        """Parameters that errors name as options: where a file has the settings, its fields keep their names."""
+        if not ctx.params.get("config_file"):
+            return self.params
+        return [one for one in self.params if getattr(one, "is_flag", False) or _typed(ctx, one.name or "")]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+        """Print the help: all options, or the everyday ones after ``-h``."""
+        del formatter
+        _print_help(self, ctx, short=self._short)
+
+
+def add_command(
+    app: typer.Typer,
+    name: str,
+    function: Callable[..., None],
+    *,
+    examples: Sequence[str],
+    everyday: Sequence[str] = (),
+    progress: bool = False,
+) -> None:
+    """Add a command to the command line.
+
+    Args:
+        app: the command line.
+        name: of the command.
+        function: that runs it.
+        examples: commands that a user may type, for the end of the help.
+        everyday: parameters that ``-h`` shows, in any order; all of them by default. Arguments are always shown.
+        progress: whether the command takes ``--quiet``.
+    """
+    cls = type("Command", (HelpCommand,), {"everyday": frozenset(everyday)})
+    title = "Example" if len(examples) == 1 else "Examples"
+    epilog = "\n".join([f"{title}:", *(f"  `{example}`" for example in examples)])
+    app.command(name, cls=cls, epilog=epilog)(_with_quiet(function) if progress else function)
+
+
+def _typed(context: Any, name: str) -> bool:  # noqa: ANN401 - typer's own
+    return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
+def _with_quiet(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--quiet``, which hides its progress."""
+
+    @functools.wraps(function)
+    def run(*args: Any, quiet: bool = False, **options: Any) -> None:
+        set_quiet(quiet)
+        try:
+            function(*args, **options)
+        finally:
+            set_quiet(False)
+
+    signature = inspect.signature(function, eval_str=True)
+    text = "Show no progress. Warnings and errors are still shown."
+    quiet = inspect.Parameter(
+        "quiet",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--quiet", "-q", help=text)],
+    )
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]
+    run.__signature__ = inspect.Signature([*parameters, quiet])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in (*parameters, quiet)}
+    return run
+
+
+def _print_help(command: HelpCommand, context: Any, *, short: bool) -> None:  # noqa: ANN401 - typer's own
+    from rich.console import Console
+    from rich.padding import Padding
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(Padding(_plain(_usage_of(command, context)), 1), style="bold")
+    console.print(Padding(_plain(inspect.cleandoc(command.help or "")), (0, 1, 1, 1)))
+    hidden = 0
+    panels: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+    for parameter in command.get_params(context):
+        if getattr(parameter, "hidden", False):
+            continue
+        own = isinstance(parameter, TyperArgument) or parameter.required or parameter.name == "help"
+        if short and command.everyday and not own and parameter.name not in command.everyday:
+            hidden += 1
+            continue
+        panels.setdefault(_panel_of(parameter), []).append(parameter)
+    for title, parameters in panels.items():
+        if parameters:
+            _print_panel(console, title, parameters, context)
+    if hidden:
+        console.print(_plain(f" {hidden} more options: {context.command_path} --help"))
+    if command.epilog:
+        console.print(Padding(_plain(command.epilog.replace("`", "")), (1, 1)), soft_wrap=True)
+
+
+def _plain(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _panel_of(parameter: Any) -> str:  # noqa: ANN401 - typer's own
+    if isinstance(parameter, TyperArgument):
+        return "Arguments"
+    return getattr(parameter, "rich_help_panel", None) or _PANELS.get(parameter.name or "", "Options")
+
+
+def _print_panel(console: Console, title: str, parameters: Sequence[Any], context: Any) -> None:  # noqa: ANN401 - typer's own
+    """Names on the left and their meaning on the right; where the left side has no room, the meaning comes on the next line."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    names = [_name_of(parameter, context) for parameter in parameters]
+    room = min(_WIDEST_NAME, max(20, console.width - 44))
+    width = max((len(name) for name in names if len(name) <= room), default=room)
+    grid = _two_columns(width)
+    rows: list[Any] = []
+    for name, parameter in zip(names, parameters, strict=True):
+        meaning = Text(_meaning_of(parameter, context))
+        if len(name) <= width:
+            grid.add_row(Text(name, style="bold cyan"), meaning)
+            continue
+        if grid.row_count:
+            rows.append(grid)
+        rows.append(Text(name, style="bold cyan", overflow="fold"))
+        grid = _two_columns(width)
+        grid.add_row("", meaning)
+    rows.append(grid)
+    console.print(Panel(Group(*rows), title=title, title_align="left", border_style="dim"))
+
+
+def _two_columns(width: int) -> Table:
+    from rich.table import Table
+
+    made = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    made.add_column(width=width, overflow="fold")
+    made.add_column(ratio=1, overflow="fold")
+    return made
+
+
+def _name_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+    """Such as ``-o, --output FILE`` or ``--cache-frozen / --no-cache-frozen``."""
+    if isinstance(parameter, TyperArgument):
+        return parameter.display_name_raw.upper()
+    spelled = sorted(parameter.opts, key=lambda name: name.startswith("--"))
+    name = ", ".join(spelled)
+    if parameter.secondary_opts:
+        return f"{name} / {parameter.secondary_opts[0]}"
+    return name if parameter.is_flag else f"{name} {_metavar_of(parameter, context)}"
+
+
+def _metavar_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+    shown = parameter.metavar or parameter.display_type_rich(ctx=context) or ""
+    inner = shown.replace("<path>", "PATH").strip("<>[]").removeprefix("list[").rstrip("]").removesuffix(" range")
+    return _PLAIN_TYPES.get(inner, inner)
+
+
+def _meaning_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+    if parameter.name == "help":
+        return "-h shows the everyday options, --help shows all of them."
+    return " ".join([_sentence(parameter.help or ""), *(f"[{note}]" for note in _notes_of(parameter, context))])
+
+
+def _sentence(text: str) -> str:
+    text = text.replace("`", "").strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', ']', '?')) else '.'}"
+
+
+def _notes_of(parameter: Any, context: Any) -> list[str]:  # noqa: ANN401 - typer's own
+    notes = []
+    bounds = None if isinstance(parameter, TyperArgument) else parameter._get_number_range_help_str()
+    if bounds:
+        least = re.fullmatch(r"x>=(\S+)", bounds)
+        notes.append(f"at least {least[1]}" if least else bounds.replace("x", "X"))
+    if getattr(parameter, "show_envvar", False) and parameter.envvar:
+        notes.append(f"env var: {parameter.envvar}")
+    default = parameter._extract_default_help_str(ctx=context)
+    if parameter.show_default and default is not None and not parameter.required:
+        if isinstance(default, bool):
+            words = "on" if default else ""
+        else:
+            words = parameter._get_default_string(ctx=context, show_default_is_str=False, default_value=default)
+        if words:
+            notes.append(f"default: {words}")
+    if parameter.required:
+        notes.append("required")
+    return notes
+
+
+def _usage_of(command: HelpCommand, context: Any) -> str:  # noqa: ANN401 - typer's own
+    arguments = [one for one in command.get_params(context) if isinstance(one, TyperArgument)]
+    words = [
+        one.display_name_raw if one.metavar else f"{one.display_name_raw.upper()}{'...' * (one.nargs != 1)}"
+        for one in arguments
+    ]
+    needed = [one.required or "[required" in (one.help or "") for one in arguments]
+    shown = [word if need else f"[{word}]" for word, need in zip(words, needed, strict=True)]
+    return " ".join([f"Usage: {context.command_path}", "[OPTIONS]", *shown])

@@ -1,0 +1,60 @@
+"""Errors of the library in the words of the command line."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+
+from astune.cli import app
+from astune.cli.wording import in_options, options_of
+
+TRAIN = options_of(get_command(app).commands["train"].params)  # type: ignore[attr-defined]
+REPRODUCE = options_of(get_command(app).commands["reproduce"].params)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("out is there; set overwrite_output_dir=True", "out is there; set --overwrite-output-dir"),
+        ("set cache_frozen=False, then", "set --no-cache-frozen, then"),
+        ("num_train_epochs=0: it is too small", "--num-train-epochs 0: it is too small"),
+        ("give selection=best-validation.", "give --selection best-validation."),
+        ("learning_rate=-1: Input should be greater", "--learning-rate -1: Input should be greater"),
+        ("output_dir is missing", "--output-dir is missing"),
+        ("set the field `seed`", "set the --seed"),
+        ("or early_stopping_patience, which goes by it", "or --early-stopping-patience, which goes by it"),
+        ("patchout= is not for this", "--patchout is not for this"),
+    ],
+)
+def test_fields_become_options(message: str, shown: str) -> None:
+    assert in_options(message, TRAIN) == shown
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "lora:layers=8 is unknown; lora:seed=3",  # a field of a method
+        "/data/output_dir/x cannot be written",
+        "'output_dir' is the name of a class",
+        "unknown field 'sede'; choose one of: seed, max_length, output_dir",
+        "birds.yaml: 2 faults\n  - learning_rate=-1: it is too small\n  - output_dir is missing",
+        "seed=None stands for the default",
+        "train(output_dir=1)",
+        "nothing=True is not a field",
+        "data=sounds is an argument",
+        "the method of a method, the seed and the fold",
+    ],
+)
+def test_what_is_not_a_field_of_the_command_stays(message: str) -> None:
+    assert in_options(message, TRAIN) == message
+
+
+def test_a_parameter_with_another_option_is_found_by_both_names() -> None:
+    assert in_options("folds=3 and fold=3", REPRODUCE) == "--fold 3 and --fold 3"
+    assert in_options("num_train_epochs=2", REPRODUCE) == "--num-train-epochs 2"
+
+
+def test_the_mapping_has_every_option_of_a_command() -> None:
+    assert TRAIN["resume"] == ("--resume", "--no-resume")
+    assert "data" not in TRAIN
+    assert len(TRAIN) > 50
