@@ -176,7 +176,7 @@ def plan_methods(
         parse_amount("parameters", parameters, PARAMETER_UNITS), parse_amount("adapter_size", adapter_size, BYTE_UNITS)
     )
     if budget == Budget(None, None):
-        raise ConfigError("there is no budget; give parameters, such as 250k, or adapter_size, such as 1MB")
+        raise ConfigError("no budget is given; give parameters, such as 250k, or adapter_size, such as 1MB")
     asked = _registered() if methods is None else list(methods)
     if not asked:
         raise ConfigError("methods is empty; give presets or specs, or leave it out for all of them")

@@ -63,7 +63,7 @@ def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -
         ValueError: there are no clips.
     """
     if not len(targets):
-        raise ValueError("there is no clip to score")
+        raise ValueError("no clips are given to score")
     truth = torch.as_tensor(targets)
     predicted = logits.argmax(dim=-1)
     confusion = confusion_matrix(truth.numpy(), predicted.numpy(), labels=np.arange(logits.shape[-1]))

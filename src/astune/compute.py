@@ -73,7 +73,7 @@ class Arithmetic:
             store_bf16: likewise; None to follow ``bf16``.
             more: further fields.
         """
-        half = gains_from_bf16(device) if bf16 is None else bf16
+        half = bf16_is_faster(device) if bf16 is None else bf16
         return cls(device, half, half if store_bf16 is None else half and store_bf16, **more)
 
     @property
@@ -119,7 +119,7 @@ class Arithmetic:
                     if not parameter.requires_grad:
                         parameter.data = parameter.data.bfloat16()
 
-    def translated(self, model: nn.Module) -> nn.Module:
+    def compiled(self, model: nn.Module) -> nn.Module:
         """A model through torch.compile, where that was asked for.
 
         Args:
@@ -142,7 +142,7 @@ class Arithmetic:
         """
         return torch.optim.AdamW(parameters, fused=self.device.type in {"cpu", "cuda"} or None, **settings)
 
-    def place(self, batch: Tensor) -> Tensor:
+    def to_device(self, batch: Tensor) -> Tensor:
         """A batch on the device; to a GPU through pinned memory, without waiting for it.
 
         Args:
@@ -156,7 +156,7 @@ class Arithmetic:
         return batch.to(self.device)
 
 
-def gains_from_bf16(device: torch.device) -> bool:
+def bf16_is_faster(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than float32.
 
     A CPU that lacks the instructions emulates them, measured at 7 to 120 times slower (AMD EPYC with AVX2 only). One that has them need not
@@ -235,7 +235,7 @@ def missing_compiler() -> str | None:
     return name if shutil.which(name) is None else None
 
 
-def attends_by_hand(query: Tensor) -> bool:
+def prefers_eager_attention(query: Tensor) -> bool:
     """Whether attention multiplies score by score: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
 
     In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a

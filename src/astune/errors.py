@@ -24,7 +24,7 @@ _LONGEST_MESSAGE = 10_000  # letters; what is quoted in a message may come from 
 
 
 class AstuneError(Exception):
-    """Base of every error the user can mend; the command line prints it without a traceback and exits with 1."""
+    """Base of every error the user can fix; the command line prints it without a traceback and exits with 1."""
 
     def __str__(self) -> str:
         text = super().__str__()

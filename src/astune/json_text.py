@@ -46,7 +46,7 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
         return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False).replace("\x7f", "\\u007f")
     except ValueError as fault:
         place, value = next(_not_finite(content, ""), ("a number", "not finite"))
-        raise DataError(f"{place} is {value}, which is no number that JSON can hold") from fault
+        raise DataError(f"{place} is {value}, which is not a number that JSON can hold") from fault
 
 
 def json_value(

@@ -84,7 +84,7 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequen
         ValueError: there are no clips.
     """
     if not len(targets):
-        raise ValueError("there is no clip to score")
+        raise ValueError("no clips are given to score")
     truth, ranks = targets.numpy().astype(np.int64), logits.double().numpy()
     cuts = [HALF] * truth.shape[1] if thresholds is None else [float(one) for one in thresholds]
     found = truth.sum(axis=0)

@@ -171,7 +171,7 @@ def _further(folder: Path | None, include: Sequence[str]) -> dict[str, Path]:
     """
     if include and (folder is None or not folder.is_dir()):
         raise ConfigError(
-            "include names files of the adapter's folder, and the adapter is no folder here; leave it out"
+            "include names files of the adapter's folder, and the adapter is not a local folder; leave it out"
         )
     found = {}
     for name in include:

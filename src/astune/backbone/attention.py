@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from astune.compute import attends_by_hand
+from astune.compute import prefers_eager_attention
 from astune.names import AttentionKernel
 
 NAMES: dict[AttentionKernel, str] = {"auto": "astune", "fused": "astune_fused", "math": "astune_math"}
@@ -80,7 +80,7 @@ def attention(
         key, value = _behind_first(key, prefix.keys), _behind_first(value, prefix.values)
         if attention_mask is not None:
             attention_mask = _widened(attention_mask, len(prefix.keys))
-    if kernel == "math" or (kernel == "auto" and attends_by_hand(query)):
+    if kernel == "math" or (kernel == "auto" and prefers_eager_attention(query)):
         output = _math(query, key, value, attention_mask, dropout, scaling)
     else:
         output = F.scaled_dot_product_attention(

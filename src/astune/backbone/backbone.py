@@ -285,7 +285,7 @@ def loaded_backbone(backbone: object) -> Backbone:
         raise ConfigError(
             f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
         )
-    raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
+    raise ConfigError(f"backbone={backbone!r} is not a loaded backbone; give load_backbone('bundled'), or another name")
 
 
 def whole_frames(max_length: object) -> int:

@@ -164,7 +164,7 @@ class Sites:
         """Choose the kernel of every layer's attention.
 
         Args:
-            kernel: ``auto`` goes by device and shape, see :func:`astune.compute.attends_by_hand`.
+            kernel: ``auto`` goes by device and shape, see :func:`astune.compute.prefers_eager_attention`.
         """
         self.model.set_attn_implementation(NAMES[kernel])
 
@@ -221,7 +221,7 @@ class Sites:
         if len(shape) != 3:
             raise ConfigError(f"input_values has the shape {shape}; give {wanted}")
         if not shape[0]:
-            raise ConfigError(f"input_values has the shape {shape}: a batch of no clips")
+            raise ConfigError(f"input_values has the shape {shape}: the batch is empty")
         if shape[1] != frames and shape[2] == bins:
             raise ConfigError(
                 f"input_values has {shape[1]} frames, and this model takes {frames}; make them with its front_end or with "

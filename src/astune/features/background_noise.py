@@ -44,7 +44,7 @@ class BackgroundNoise:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
-        "background_noise adds another noise to their input each time (leave --background-noise out to train without it)"
+        "background_noise adds another noise to their input each time (leave background_noise out to avoid it)"
     )
 
     def __post_init__(self) -> None:

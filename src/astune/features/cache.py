@@ -209,7 +209,7 @@ def build_cache(
         OutputError: the cache cannot be written.
     """
     if not clips:
-        raise DataError("there are no clips to compute features of")
+        raise DataError("no clips are given to compute features of")
     key = cache_key(clips, front_end, quiet=quiet)
     folder = (root or cache_root()) / "features" / key
 
@@ -370,5 +370,5 @@ def broken_message(broken: dict[int, str], total: int) -> str:
     more = f"\n  - and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
     return (
         f"{len(reasons):,} of {number_of(total, 'audio file')} cannot be read:{shown}{more}\n"
-        "Fix or remove them, or leave them out with --skip-broken"
+        "Fix or remove them, or set skip_broken=True to leave them out"
     )

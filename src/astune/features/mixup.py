@@ -58,14 +58,14 @@ class Mixup:
     """How often each partner is drawn, compared with the others; all alike where None."""
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
-        "mixup mixes their input with another clip each time (--mixup-alpha 0 would not)"
+        "mixup mixes their input with another clip each time (set mixup_alpha=0 to avoid it)"
     )
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < math.inf:
             raise ConfigError(f"mixup_alpha={self.alpha}; give 0 or more, such as 0.2")
         if not len(self.partners):
-            raise ConfigError("mixup has no training clips to mix with")
+            raise ConfigError("mixup needs at least one training clip")
 
     @property
     def active(self) -> bool:

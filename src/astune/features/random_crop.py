@@ -34,7 +34,7 @@ class RandomCrop:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "waveform"
     forbids_frozen: ClassVar[str | None] = (
-        "random_crop hears another part of longer clips each time (--no-random-crop would not)"
+        "random_crop takes another part of longer clips each time (set random_crop=False to avoid it)"
     )
 
     @property

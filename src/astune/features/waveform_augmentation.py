@@ -56,7 +56,7 @@ class WaveformAugmentation:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "waveform"
     forbids_frozen: ClassVar[str | None] = (
-        "waveform_augmentation changes their input each time (train without it, and they would not)"
+        "waveform_augmentation changes their input each time (leave it out to avoid it)"
     )
 
     @property

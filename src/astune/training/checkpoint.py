@@ -140,7 +140,7 @@ def save(
             remove_folder(path)
 
 
-def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def recorded_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the run of a checkpoint was started with.
 
     Args:
@@ -194,7 +194,9 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, AdapterError) as fault:
         reason = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault).partition("\n")[0].rstrip(":")
-        raise CheckpointError(f"{checkpoint} is damaged: {reason}; start anew with --overwrite-output-dir") from fault
+        raise CheckpointError(
+            f"{checkpoint} is damaged: {reason}; start again with overwrite_output_dir=True"
+        ) from fault
 
 
 def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int) -> Progress:
@@ -233,7 +235,7 @@ def refuse_other_settings(
     folder: Path,
     then: dict[str, Any],
     now: dict[str, Any],
-    way_out: str = "give the same ones, or --overwrite-output-dir",
+    way_out: str = "give the same ones, or set overwrite_output_dir=True",
 ) -> None:
     """Refuse to go on with a run that was told something else.
 

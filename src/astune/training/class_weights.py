@@ -64,7 +64,7 @@ def read_class_weights(value: object) -> object:
         return value
     if not os.path.isfile(value):  # noqa: PTH113 - pathlib's raises where a name is too long
         raise ValueError(
-            "it is neither 'balanced' nor a file; give a .csv with the columns label and weight, a .yaml or a .json"
+            "expected 'balanced' or a file; give a .csv with the columns label and weight, a .yaml or a .json"
         )
     return _checked(_entries(Path(value)))
 

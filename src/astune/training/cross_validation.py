@@ -81,7 +81,7 @@ def cross_validate(
             if not results or checkpoint.latest(run.output_dir) is not None:
                 raise
             done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
-            raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
+            raise Interrupted(f"interrupted; {done}: the same command with resume=True continues from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
     task = task_named(results[0].task)
     found = {name: [result.scores["test"].get(name) for result in results] for name in task.shares}
@@ -101,4 +101,4 @@ def cross_validate(
 
 def _refuse_untested(run: TrainConfig, *, tested: bool) -> None:
     if not tested:
-        raise DataError(f"no test clip of fold {run.fold} can be read; mend them, or take the fold out of the data")
+        raise DataError(f"no test clip of fold {run.fold} can be read; fix them, or take the fold out of the data")
