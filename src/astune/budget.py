@@ -135,7 +135,7 @@ class MethodPlan(Summarised):
         )
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The plan as JSON."""
         return asdict(self)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of one split."""
+    """Scores of one split."""
 
     clips: int
     accuracy: float
@@ -35,7 +35,7 @@ class ClassScores:
     """Clips by true class (row) and predicted class (column)."""
 
     def figures(self) -> dict[str, float]:
-        """All that is one number."""
+        """The scores that are single numbers, by name."""
         return {
             "clips": self.clips,
             "accuracy": self.accuracy,
@@ -45,7 +45,7 @@ class ClassScores:
         }
 
     def record(self) -> dict[str, Any]:
-        """As JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
+        """The scores as JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
         return {**self.figures(), "recall": self.recall, "confusion": recorded(self.confusion)}
 
 

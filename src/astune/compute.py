@@ -40,7 +40,7 @@ class HasKernels(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """Its layers."""
+        """The model with its layers."""
 
     def set_kernel(self, kernel: AttentionKernel) -> None:
         """Choose the kernel of every layer's attention."""
@@ -65,7 +65,7 @@ class Arithmetic:
     def of(
         cls, device: torch.device, bf16: bool | None = None, store_bf16: bool | None = None, **more: Any
     ) -> Arithmetic:
-        """What suits a device, where nothing else was asked for.
+        """Choose what suits a device, where nothing else is set.
 
         Args:
             device: where the run computes.
@@ -78,7 +78,7 @@ class Arithmetic:
 
     @property
     def compute_dtype(self) -> str:
-        """Of the matrix products, for records."""
+        """Name of the type of the matrix products, for records."""
         return "bfloat16" if self.bf16 else "float32"
 
     def computing(self) -> AbstractContextManager[Any]:
@@ -120,7 +120,7 @@ class Arithmetic:
                         parameter.data = parameter.data.bfloat16()
 
     def compiled(self, model: nn.Module) -> nn.Module:
-        """A model through torch.compile, where that was asked for.
+        """Compile a model with torch.compile, where ``compile`` is set.
 
         Args:
             model: that is trained.
@@ -143,7 +143,7 @@ class Arithmetic:
         return torch.optim.AdamW(parameters, fused=self.device.type in {"cpu", "cuda"} or None, **settings)
 
     def to_device(self, batch: Tensor) -> Tensor:
-        """A batch on the device; to a GPU through pinned memory, without waiting for it.
+        """Copy a batch to the device; to a GPU through pinned memory, without waiting for it.
 
         Args:
             batch: any, on the CPU.
@@ -236,7 +236,7 @@ def missing_compiler() -> str | None:
 
 
 def prefers_eager_attention(query: Tensor) -> bool:
-    """Whether attention multiplies score by score: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
+    """Whether eager attention is the faster kernel: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
 
     In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
     large batch would fill the memory, so it also takes over there.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Count:
-    """Size of one method."""
+    """Number of parameters and bytes of one method."""
 
     parameters: int
     """Trained parameters as the paper counts them."""
@@ -150,10 +150,10 @@ class _Sketch:
         }
 
     def before_layer(self, index: int, editor: nn.Module) -> None:
-        """Nothing runs."""
+        """Do nothing, because counting runs no layers."""
 
     def mix_levels(self, mixer: nn.Module) -> None:
-        """Nothing runs."""
+        """Do nothing, because counting runs no layers."""
 
     def parameters(self) -> dict[str, Tensor]:
         """All of the backbone's, under our names."""

@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """What ran.
+    """Name the device that a run used.
 
     Args:
         device: torch's.

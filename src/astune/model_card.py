@@ -139,7 +139,7 @@ def _share(scores: dict[str, Any], name: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is one; what stands under the name of a figure may be a caller's own."""
+    """Whether it is one; the value under the name of a figure may be a caller's own."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -63,7 +63,7 @@ class Pushed(Summarised):
         return Summary("Pushed", self.repo_id, (shown, self.url), rows, notices=self.notices)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """What was shared, as JSON."""
         return asdict(self)
 
 

@@ -80,12 +80,12 @@ class Summary:
 
     @property
     def line(self) -> str:
-        """As ``repr`` has it."""
+        """The summary in one line, as ``repr`` shows it."""
         return printable(f"{self.kind}({f'{self.name!r}: ' if self.name else ''}{', '.join(self.parts)})")
 
     @property
     def html(self) -> str:
-        """As notebooks show it; whatever comes from outside is escaped."""
+        """The summary as notebooks show it; whatever comes from outside is escaped."""
         left = len(self.table) - _ROWS
         return _template().render(
             kind=self.kind,

@@ -28,15 +28,15 @@ class Prefix(Protocol):
 
     @property
     def keys(self) -> Tensor:
-        """(p, d), after the projection."""
+        """Of the shape (p, d), after the projection."""
 
     @property
     def values(self) -> Tensor:
-        """(p, d), after the projection."""
+        """Of the shape (p, d), after the projection."""
 
 
 def set_prefix(attention: nn.Module, prefix: Prefix | None) -> None:
-    """Put keys and values behind position 0 of a layer's attention, or take them away.
+    """Insert keys and values after position 0 of a layer's attention, or remove them.
 
     Args:
         attention: transformers' attention module.

@@ -109,7 +109,7 @@ def find_files(
 
 
 def find_cached(name: str, filename: str) -> Path | None:
-    """A file of a repository, if it is in the cache; nobody is asked.
+    """Find a file of a repository in the cache, without asking the hub.
 
     Args:
         name: a hub id.

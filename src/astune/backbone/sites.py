@@ -51,7 +51,7 @@ _ARCHITECTURE = (
 
 
 def our_name(name: str) -> str:
-    """Our name of a parameter of transformers' model.
+    """Translate the name of a parameter of transformers' model into ours.
 
     Args:
         name: as in ``ASTModel.state_dict()``, such as ``layers.0.attention.q_proj.weight``.
@@ -283,7 +283,7 @@ class Sites:
         return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in [*found, tokens]]
 
     def mixed(self, levels: Sequence[Tensor]) -> Tensor:
-        """One of several levels.
+        """Mix several levels into one.
 
         Args:
             levels: as :meth:`levels` gives them, (batch, N, d) each, or pooled, (batch, d); the last one counts where nothing mixes

@@ -57,7 +57,7 @@ class BackgroundNoise:
 
     @property
     def active(self) -> bool:
-        """It adds something wherever it is used."""
+        """Always true: noise is added wherever it is used."""
         return True
 
     def drawn(self, name: str, epoch: int) -> tuple[int, int, float]:

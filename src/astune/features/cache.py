@@ -108,7 +108,7 @@ class FeatureCache:
         return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
 
     def notices(self, clips: Iterable[int], names: Sequence[str]) -> list[str]:
-        """What the user should know of some clips: how much of them is not heard, and which are suspicious.
+        """What the user should know of some clips: how much of them is not used, and which are suspicious.
 
         Args:
             clips: their indices; broken ones are passed over.
@@ -125,7 +125,7 @@ class FeatureCache:
 @checked
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What one clip gives."""
+    """Features of one clip, and what is known of its recording."""
 
     features: NDArray[np.float16]
     """(max_length, num_mel_bins), rounded as the cache rounds them."""
@@ -356,7 +356,7 @@ def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: Front
 
 
 def broken_message(broken: dict[int, str], total: int) -> str:
-    """Say which files cannot be read.
+    """Write the message that lists the files that cannot be read.
 
     Args:
         broken: why, by their index.

@@ -46,7 +46,7 @@ class Mixup:
     partners: Sequence[int]
     """Indices of the training clips."""
     hear: Callable[[Sequence[int], int], TrainingBatch]
-    """Gives clips as they are heard in an epoch."""
+    """Gives clips as an epoch uses them."""
     front_end: FrontEnd
     """That made the features."""
     task: Task

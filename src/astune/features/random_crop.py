@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class RandomCrop:
-    """Chooses the part of long training clips that is heard."""
+    """Chooses the part of long training clips that is used."""
 
     longer: Mapping[int, int]
     """Frames of each clip that is longer than the input, by its index in the data set."""

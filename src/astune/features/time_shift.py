@@ -50,7 +50,7 @@ class TimeShift:
 
     @property
     def frames(self) -> int:
-        """The longest shift."""
+        """The longest shift, in frames."""
         return round(self.longest * FRAMES_PER_SECOND)
 
     @property

@@ -61,7 +61,7 @@ class WaveformAugmentation:
 
     @property
     def active(self) -> bool:
-        """Nobody knows what the function does."""
+        """Always true, because nothing is known of what the function does."""
         return True
 
     def augment(self, batch: TrainingBatch) -> TrainingBatch:

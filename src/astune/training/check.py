@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Checked:
-    """What a configuration stands for."""
+    """A configuration with its data, method and recipe resolved."""
 
     method: Method
     dataset: AudioDataset

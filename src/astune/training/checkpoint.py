@@ -119,8 +119,8 @@ def save(
     Args:
         output_dir: of the run.
         global_step: optimiser steps taken.
-        progress: where the run stands.
-        identity: what the run was told; a checkpoint is used for nothing else.
+        progress: how far the run has come.
+        identity: the settings of the run; a checkpoint continues no other run.
         data: digest and labels of its data.
         states: what continues it, as :meth:`astune.training.engine.Engine.states` gives it; a file each.
         random_states: torch's generators, a process an entry.
@@ -165,7 +165,7 @@ class _State:
 
     progress: Progress
     identity: dict[str, Any]
-    """What the run was told."""
+    """The settings of the run."""
     data: dict[str, Any] = field(default_factory=dict)
     """Digest and labels of its data; empty where an older version wrote it."""
 
@@ -204,7 +204,7 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
 
     Args:
         checkpoint: its folder.
-        identity: what the run is told now.
+        identity: the settings of the run now.
         engine: of the run; takes what continues it.
         rank: of this process.
 
@@ -237,11 +237,11 @@ def refuse_other_settings(
     now: dict[str, Any],
     way_out: str = "give the same ones, or set overwrite_output_dir=True",
 ) -> None:
-    """Refuse to go on with a run that was told something else.
+    """Refuse to continue a run that was started with other settings.
 
     Args:
-        folder: where it lies.
-        then: what it was told.
+        folder: of the run.
+        then: its settings.
         now: what is wanted.
         way_out: what the user can do about it.
 

@@ -161,7 +161,7 @@ class Weighing:
     weights: dict[str, float] = field(default_factory=dict)
     """By label, in the order of the classes; empty where all count alike."""
     notices: tuple[str, ...] = ()
-    """What the user is told."""
+    """The notes that the user sees."""
 
 
 def weigh(wish: ClassWeights | None, dataset: AudioDataset, train: Sequence[int]) -> Weighing:

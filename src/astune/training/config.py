@@ -1,4 +1,4 @@
-"""Everything a training run can be told, under Hugging Face's argument names; the command line is made from these fields.
+"""All settings of a training run, under Hugging Face's argument names; the command line is made from these fields.
 
 None means: as the recipe has it for this method and this data set (``astune.training.recipe``).
 """

@@ -1,4 +1,4 @@
-"""One run a fold."""
+"""Cross-validation: one run per fold."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cross_validate(
     callbacks: Sequence[Callback] = (),
     waveform_augmentation: WaveformFunction | None = None,
 ) -> list[TrainResult]:
-    """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
+    """Train once per fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
 
     Args:
         config: as for :func:`train`, without a fold.

@@ -66,7 +66,7 @@ class HeadStart:
     """That it took, the pass of the model included."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The head start as JSON."""
         return asdict(self)
 
 
@@ -165,7 +165,7 @@ class Head:
     """(classes,)."""
 
     def logits(self, pooled: NDArray[np.float32]) -> Tensor:
-        """What it gives.
+        """Compute the logits of the head.
 
         Args:
             pooled: (clips, d).

@@ -54,7 +54,7 @@ class Setup:
     materials: Materials
     """What augmentations draw from."""
     notices: tuple[str, ...]
-    """What the user was told about the data, about augmentations, and about settings that do less than they say."""
+    """Notes that the user saw about the data, about augmentations, and about settings that do less than they say."""
     weighing: Weighing
     """How the training loss weighs the classes."""
     model: AudioClassifier
