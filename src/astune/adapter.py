@@ -155,7 +155,7 @@ class Adapter(Summarised):
 
     @property
     def task(self) -> Task:
-        """What is learned of each clip."""
+        """The task: single-label or multi-label classification."""
         return task_named(self.config.task)
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:

@@ -91,7 +91,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class PlannedMethod:
-    """What of one method fits."""
+    """The settings of one method that fit a budget."""
 
     name: str
     """Preset, family or spec, as it was asked for."""
@@ -105,7 +105,7 @@ class PlannedMethod:
 
 @dataclass(frozen=True, repr=False)
 class MethodPlan(Summarised):
-    """What of each method fits a budget."""
+    """The settings of each method that fit a budget."""
 
     backbone: str
     labels: int

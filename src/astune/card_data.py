@@ -24,7 +24,7 @@ _PIPELINE = "audio-classification"
 
 
 def card_data(config: AdapterConfig, name: str, license_id: str | None = None) -> dict[str, Any]:
-    """What the hub reads of an adapter.
+    """Make the metadata of an adapter that the hub reads.
 
     Args:
         config: of the adapter.

@@ -50,7 +50,7 @@ class ClassScores:
 
 
 def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -> ClassScores:
-    """Score logits.
+    """Score the logits of one split.
 
     Args:
         logits: (clips, classes).

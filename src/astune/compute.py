@@ -48,7 +48,7 @@ class HasKernels(Protocol):
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How one run computes."""
+    """The kernel, precision and storage that one run uses."""
 
     device: torch.device
     bf16: bool
@@ -177,7 +177,7 @@ def bf16_is_faster(device: torch.device) -> bool:
 
 
 def cpu_capabilities() -> dict[str, object]:
-    """What torch knows of the processor by name, such as ``avx512_bf16`` and ``cpu_name``; nothing before torch 2.10."""
+    """Read what torch reports of the processor, such as ``avx512_bf16`` and ``cpu_name``; nothing before torch 2.10."""
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return known
 

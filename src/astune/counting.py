@@ -55,7 +55,7 @@ class Trained:
 
 
 def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None) -> Count:
-    """Size of a method.
+    """Count the parameters and bytes of a method.
 
     Args:
         method: a method or its spec string.
@@ -78,7 +78,7 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
 def trained_by(
     method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None
 ) -> Trained:
-    """What a method trains.
+    """List the tensors that a method trains.
 
     Args:
         method: a method or its spec string.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def versions() -> dict[str, str]:
-    """What this runs with.
+    """Collect the versions of Python and of the packages that decide results.
 
     Returns:
         Versions of Python and of the packages that decide numbers.

@@ -70,7 +70,7 @@ class LabelScores:
 
 
 def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequence[float] | None = None) -> LabelScores:
-    """Score logits.
+    """Score the logits of one split.
 
     Args:
         logits: (clips, classes).

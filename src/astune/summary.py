@@ -61,7 +61,7 @@ _PAGE = """\
 
 @dataclass(frozen=True)
 class Summary:
-    """What matters of an object."""
+    """The facts that describe an object."""
 
     kind: str
     """Name of its class."""
@@ -113,7 +113,7 @@ class Summarised:
 
 
 def some(names: Collection[str], noun: str) -> str:
-    """How many names there are, and the first ones.
+    """Write the number of names, and the first ones.
 
     Args:
         names: any.
@@ -138,7 +138,7 @@ def cut(name: object) -> str:
 
 
 def input_of(frames: int) -> str:
-    """An input length in words.
+    """Write an input length in words.
 
     Args:
         frames: of 10 ms.
@@ -184,7 +184,7 @@ def of_model(
     also: tuple[str, ...] = (),
     **facts: object,
 ) -> Summary:
-    """What matters of a model.
+    """Summarise a model.
 
     Args:
         kind: name of the class.

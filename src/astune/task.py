@@ -36,7 +36,7 @@ class Scores(Protocol):
 
 
 class Task(ABC):
-    """What is learned of each clip."""
+    """The kind of labels that is learned of each clip."""
 
     name: ClassVar[str]
     """In adapters and results."""

@@ -61,7 +61,7 @@ class BackgroundNoise:
         return True
 
     def drawn(self, name: str, epoch: int) -> tuple[int, int, float]:
-        """What is added to a clip.
+        """Draw the noise that is added to a clip.
 
         Args:
             name: of the clip.

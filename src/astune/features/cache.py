@@ -57,7 +57,7 @@ class _Mapped(NamedTuple):
     shape: tuple[int, ...]
 
     def open(self) -> NDArray[Any]:
-        """Map it again.
+        """Map the file into memory again.
 
         Raises:
             DataError: it is not there any more.
@@ -108,7 +108,7 @@ class FeatureCache:
         return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
 
     def notices(self, clips: Iterable[int], names: Sequence[str]) -> list[str]:
-        """What the user should know of some clips: how much of them is not used, and which are suspicious.
+        """Notes for the user about some clips: how much of them is not used, and which are suspicious.
 
         Args:
             clips: their indices; broken ones are passed over.

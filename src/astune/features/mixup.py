@@ -73,7 +73,7 @@ class Mixup:
         return self.alpha > 0
 
     def drawn(self, name: str, epoch: int) -> tuple[int, float]:
-        """What a clip is mixed with.
+        """Draw what a clip is mixed with.
 
         Args:
             name: of the clip.

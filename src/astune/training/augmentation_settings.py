@@ -127,7 +127,7 @@ def identity_of_noise(config: TrainConfig) -> dict[str, object]:
 
 
 def augmentation_facts(config: TrainConfig, beside: Mapping[str, object]) -> dict[str, object]:
-    """What an adapter says of the augmentations that it was trained with.
+    """Collect the augmentation settings that an adapter records.
 
     Args:
         config: of the run.

@@ -156,7 +156,7 @@ def _number(value: object) -> float | None:
 
 @dataclass(frozen=True)
 class Weighing:
-    """How a run weighs its classes."""
+    """The class weights of a run."""
 
     weights: dict[str, float] = field(default_factory=dict)
     """By label, in the order of the classes; empty where all count alike."""

@@ -307,7 +307,7 @@ class TrainConfig(DataOptions):
         return cls(**{**required, **sound}), faults
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: all fields but those that only say where and how to run.
+        """The settings that decide the result: all fields but those that only say where and how to run.
 
         Of the fields that came after the first results, those that have their default are left out, so that old runs keep their name.
         """

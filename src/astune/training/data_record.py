@@ -124,7 +124,7 @@ class DataRecord:
 
     @classmethod
     def read(cls, folder: Path, labels: Iterable[str]) -> DataRecord | None:
-        """Read ``clips.csv``.
+        """Read the record from ``clips.csv``.
 
         Args:
             folder: of a run or an adapter.

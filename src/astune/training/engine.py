@@ -54,7 +54,7 @@ class MicroBatch:
 
 
 class Engine:
-    """Trains and scores.
+    """Takes optimiser steps and scores clips.
 
     Args:
         setup: of the run.

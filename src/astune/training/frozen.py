@@ -105,7 +105,7 @@ class Upper(nn.Module):
 
 @dataclass(frozen=True)
 class FrozenStates:
-    """What the frozen stretch gives of each clip."""
+    """The output of the frozen stretch for each clip."""
 
     states: NDArray[np.float32]
     """(clips, ..., d), memory-mapped."""

@@ -56,7 +56,7 @@ _MIX_PENALTY = 10.0  # on half the squared weights, in nats; of 0, 1, 10 and 100
 
 @dataclass(frozen=True)
 class HeadStart:
-    """How the head got its first weights."""
+    """The result of fitting the head's first weights."""
 
     strength: float
     """Inverse regularisation of the logistic regression, scikit-learn's C."""
@@ -72,7 +72,7 @@ class HeadStart:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the strength is chosen by."""
+    """The data and the figure that choose the strength."""
 
     task: Task
     metric: str | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listened:
-    """What listening to the clips of a run gave."""
+    """The features of a run's clips, and notes about its recordings."""
 
     features: FeatureCache
     split: Split

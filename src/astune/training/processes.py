@@ -26,7 +26,7 @@ def many_on_cpu() -> bool:
 
 
 def launched_processes() -> int:
-    """How many processes the launcher started for this run; known before they have found each other."""
+    """Number of processes that the launcher started for this run; known before they have found each other."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -88,7 +88,7 @@ class Setup:
         return self.materials.sampler
 
     def announce(self, message: str) -> None:
-        """Tell the user.
+        """Show a line to the user.
 
         Args:
             message: a line.
