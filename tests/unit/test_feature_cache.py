@@ -360,7 +360,7 @@ def test_a_folder_that_cannot_be_made_is_said(clips: list[Path], root: Path, pla
 
 
 def test_no_clips_are_refused(root: Path) -> None:
-    with pytest.raises(DataError, match="there are no clips"):
+    with pytest.raises(DataError, match="no clips are given"):
         build_cache([], FRONT_END, root=root)
 
 

@@ -191,7 +191,7 @@ def test_a_branch_a_tag_and_a_commit(hub: LocalHub) -> None:
     ("name", "revision", "words"),
     [
         ("bundled", "main", "'bundled' is not a hub id 'owner/name'; leave it out"),
-        (f"{REPO}@v1", "v2", "which names one; leave one of them out"),
+        (f"{REPO}@v1", "v2", "already names a revision; leave one of them out"),
         (REPO, "../../etc", "is not a branch, a tag or a commit"),
         (REPO, "", "is not a branch, a tag or a commit"),
         (REPO, "a b", "is not a branch, a tag or a commit"),

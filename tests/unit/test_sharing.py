@@ -261,7 +261,7 @@ def test_further_files_are_pushed_only_if_asked(hub: LocalHub, adapter: Path) ->
     for name, words in (("graph.onnx", "is not a file in"), ("../x", "give the name"), ("README.md", "give the name")):
         with pytest.raises(ConfigError, match=words):
             push_to_hub(adapter, NAME, include=[name], quiet=True)
-    with pytest.raises(ConfigError, match="the adapter is no folder here"):
+    with pytest.raises(ConfigError, match="the adapter is not a local folder"):
         push_to_hub(read(adapter), NAME, include=["model.onnx"], quiet=True)
 
 

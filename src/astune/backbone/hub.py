@@ -39,7 +39,7 @@ def at_revision(name_or_path: object, revision: str | None) -> str:
         One name.
 
     Raises:
-        ConfigError: the revision is of a folder, is none, or is given twice.
+        ConfigError: the revision is does not belong to a folder, is not valid, or is given twice.
     """
     name = str(name_or_path)
     if revision is None:
