@@ -281,7 +281,7 @@ def test_a_branch_is_made_and_read(hub: LocalHub, adapter: Path) -> None:
     assert predictor.load_adapter(f"{NAME}@{done.commit}") == f"birds@{done.commit}"
     assert predictor.load_adapter(NAME) == "birds"
     assert list(predictor.adapters) == ["birds@v2", f"birds@{done.commit}", "birds"]
-    with pytest.raises(ConfigError, match="beside what is in memory already, which has none; leave it out"):
+    with pytest.raises(ConfigError, match="does not apply to a model in memory; leave it out"):
         Predictor(changed, revision="v2")
 
 
