@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from astune import OnnxPredictor, export_adapter
-from astune.compute import gains_from_bf16, missing_compiler
+from astune.compute import bf16_is_faster, missing_compiler
 from astune.names import FRAME, HOP
 from benchmarks.measure import Contestant, Outcome, Plan, Subject, contest, ratio
 from benchmarks.report import CPU, Benchmark, Finding, Options, Report
@@ -78,7 +78,7 @@ def _forms() -> tuple[list[Form], list[str]]:
     """Those this machine can run, and why not the others."""
     forms: list[Form] = ["unmerged", "merged"]
     notes = []
-    if gains_from_bf16(CPU):
+    if bf16_is_faster(CPU):
         forms.append("merged, bfloat16")
     else:
         notes.append("bfloat16 is left out: this processor is faster in float32")

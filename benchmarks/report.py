@@ -14,7 +14,7 @@ import torch
 from rich import box
 from rich.table import Table
 
-from astune.compute import gains_from_bf16
+from astune.compute import bf16_is_faster
 from astune.environment import source_state
 from benchmarks.measure import Plan
 
@@ -135,7 +135,7 @@ def environment(threads: int) -> dict[str, str]:
     commit, changed = source_state()
     return {
         "CPU": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-        "arithmetic": "bfloat16 (autocast)" if gains_from_bf16(CPU) else "float32 (faster here than bfloat16)",
+        "arithmetic": "bfloat16 (autocast)" if bf16_is_faster(CPU) else "float32 (faster here than bfloat16)",
         "threads": f"{threads} a contestant",
         "versions": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
         "commit": f"{(commit or 'not from a checkout')[:10]}{' with uncommitted changes' if changed else ''}",

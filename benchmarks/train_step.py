@@ -23,7 +23,7 @@ from transformers import ASTConfig, ASTForAudioClassification, ASTModel
 
 from astune import AudioClassifier, load_backbone
 from astune.backbone import load_config
-from astune.compute import Arithmetic, gains_from_bf16
+from astune.compute import Arithmetic, bf16_is_faster
 from astune.keyed import keyed_generator
 from astune.methods.lora import LoRA
 from astune.training.config import TrainConfig
@@ -270,7 +270,7 @@ def floor(backbone: str, frames: int, batch: int) -> Subject:
 
 def _products(config: ASTConfig, tokens: int, pixels: int, batch: int) -> Callable[[], None]:
     """A function that multiplies; each layer has matrices of its own, as in the model, where they do not fit into a cache."""
-    dtype = torch.bfloat16 if gains_from_bf16(CPU) else torch.float32
+    dtype = torch.bfloat16 if bf16_is_faster(CPU) else torch.float32
     d, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
     draw = torch.Generator().manual_seed(0)
 
@@ -353,7 +353,7 @@ def first_step(name: str, outcome: Outcome, reference: Outcome) -> Finding:
     Returns:
         The comparison.
     """
-    most = 0.02 if gains_from_bf16(CPU) else 1e-6  # bfloat16 has three digits; measured in float32: below 1e-9
+    most = 0.02 if bf16_is_faster(CPU) else 1e-6  # bfloat16 has three digits; measured in float32: below 1e-9
     loss, angle, norm = agreement(outcome.evidence, reference.evidence)
     figures = f"loss {loss:.1e} off, gradients 1 - cosine {angle:.1e}, norm of difference {norm:.1e}"
     return Finding(f"{name}, first step against float32 and eager attention: {figures}", max(loss, angle) < most)
@@ -385,7 +385,7 @@ def run(options: Options) -> Iterator[Report]:
     for shape in SHAPES:
         title = f"train-step: {backbone}, {shape.frames} frames, batch {shape.batch}"
         outcomes = contest(title, contestants(backbone, shape.frames, shape.batch), options.plan(5, 2))
-        yield report(title, shape, outcomes, promised=backbone == "random:base" and gains_from_bf16(CPU))
+        yield report(title, shape, outcomes, promised=backbone == "random:base" and bf16_is_faster(CPU))
 
 
 def report(title: str, shape: Shape, outcomes: Mapping[str, Outcome], *, promised: bool) -> Report:

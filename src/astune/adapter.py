@@ -49,7 +49,7 @@ class BackboneReference(BaseModel):
 
 
 class AdapterConfig(BaseModel):
-    """``adapter_config.json``."""
+    """The content of ``adapter_config.json``: all that an adapter folder records beside its weights."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
 
@@ -84,7 +84,7 @@ class AdapterConfig(BaseModel):
         return self
 
     def read_method(self) -> Method:
-        """The method.
+        """Read the method that an adapter was trained with.
 
         Raises:
             AdapterError: this version does not know it.
@@ -141,12 +141,12 @@ class Adapter(Summarised):
 
     @property
     def front_end(self) -> FrontEnd:
-        """How audio becomes its input."""
+        """How audio becomes the adapter's input."""
         return self.config.front_end
 
     @cached_property
     def method(self) -> Method:
-        """The method.
+        """Read the method that an adapter was trained with.
 
         Raises:
             AdapterError: this version does not know it.
@@ -155,7 +155,7 @@ class Adapter(Summarised):
 
     @property
     def task(self) -> Task:
-        """What is learned of each clip."""
+        """The task: single-label or multi-label classification."""
         return task_named(self.config.task)
 
     def refuse_other_backbone(self, backbone: Backbone) -> None:
@@ -202,7 +202,7 @@ class Adapter(Summarised):
 
 
 def refuse_other_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], method: str) -> None:
-    """Look whether an adapter's tensors are those of a method.
+    """Refuse tensors that are not those of a method.
 
     Args:
         state: tensors by their names in the file.

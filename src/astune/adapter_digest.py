@@ -18,7 +18,7 @@ _STEP = 2**20  # bytes
 
 
 def adapter_digest(folder: str | Path) -> str:
-    """SHA-256 of an adapter's weights, and of all in its configuration that decides scores and labels.
+    """SHA-256 of an adapter's weights, and of every part of its configuration that decides scores or labels.
 
     Args:
         folder: of the adapter, on this machine.

@@ -49,7 +49,7 @@ class AdapterInfo(Validated):
 
     @classmethod
     def of(cls, config: AdapterConfig, name: str) -> AdapterInfo:
-        """Of an adapter.
+        """Describe an adapter.
 
         Args:
             config: the adapter's.
@@ -67,7 +67,7 @@ class AdapterInfo(Validated):
 
     @property
     def samples(self) -> int:
-        """Samples at 16 kHz that fill the input; what lies behind them is not heard."""
+        """Samples at 16 kHz that fill the input; what comes after them is not used."""
         return samples_of(self.max_length)
 
     @property
@@ -76,5 +76,5 @@ class AdapterInfo(Validated):
         return self.samples / _RATE
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The description as JSON."""
         return self.model_dump(mode="json")

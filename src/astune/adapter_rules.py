@@ -42,7 +42,7 @@ def _known(task: str) -> str:
 
 
 def _line(text: str) -> str:
-    """Text that stands in tables and cards.
+    """Check text that is shown in tables and cards.
 
     Raises:
         ValueError: it has letters that cannot be shown.

@@ -33,7 +33,7 @@ class Architecture:
 
     @classmethod
     def of(cls, config: ASTConfig | Architecture) -> Self:
-        """Of a backbone's configuration.
+        """Read the sizes from a backbone's configuration.
 
         Args:
             config: transformers', at the input length; or sizes.
@@ -44,7 +44,7 @@ class Architecture:
 
 
 def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -> int:
-    """How many patches lie along time.
+    """Number of patches along time.
 
     Args:
         max_length: input length, in frames of 10 ms.
@@ -65,7 +65,7 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
 
 
 def patch_grid(architecture: Architecture) -> tuple[int, int]:
-    """How many patches lie along frequency and along time; position embeddings are frequency-major.
+    """Number of patches along frequency and along time; position embeddings are frequency-major.
 
     Args:
         architecture: of a backbone, at its input length.

@@ -91,7 +91,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class PlannedMethod:
-    """What of one method fits."""
+    """The settings of one method that fit a budget."""
 
     name: str
     """Preset, family or spec, as it was asked for."""
@@ -105,7 +105,7 @@ class PlannedMethod:
 
 @dataclass(frozen=True, repr=False)
 class MethodPlan(Summarised):
-    """What of each method fits a budget."""
+    """The settings of each method that fit a budget."""
 
     backbone: str
     labels: int
@@ -135,7 +135,7 @@ class MethodPlan(Summarised):
         )
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The plan as JSON."""
         return asdict(self)
 
 
@@ -176,7 +176,7 @@ def plan_methods(
         parse_amount("parameters", parameters, PARAMETER_UNITS), parse_amount("adapter_size", adapter_size, BYTE_UNITS)
     )
     if budget == Budget(None, None):
-        raise ConfigError("there is no budget; give parameters, such as 250k, or adapter_size, such as 1MB")
+        raise ConfigError("no budget is given; give parameters, such as 250k, or adapter_size, such as 1MB")
     asked = _registered() if methods is None else list(methods)
     if not asked:
         raise ConfigError("methods is empty; give presets or specs, or leave it out for all of them")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by all eyes; without their yellow, which is too pale for lines."""
+"""Okabe and Ito's, which all readers can distinguish; without their yellow, which is too pale for lines."""
 MARKERS = "osD^vP*X<>pdh"
-"""As many as are told apart; those as far apart as there are colours look least alike."""
+"""The number of colours that can be distinguished; those as far apart as there are colours look least alike."""
 LABEL_SIZE = 8  # points
 LETTER = 0.6 * LABEL_SIZE / 72  # inches that a letter takes, generously
 

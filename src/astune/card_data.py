@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 LIBRARY = "astune"
 BEGIN, END = "<!-- written by astune; text outside of these two lines is kept -->", "<!-- end of what astune wrote -->"
-# A name that holds one of the two lines stands within a line of its own.
+# A name that holds one of the two lines is written within a line of its own.
 _OURS = re.compile(rf"^{re.escape(BEGIN)}.*?^{re.escape(END)}", re.DOTALL | re.MULTILINE)
 _METRICS = {"macro_f1": "f1", "map": "mAP"}  # of our figures whose name is not the hub's
 _PIPELINE = "audio-classification"
 
 
 def card_data(config: AdapterConfig, name: str, license_id: str | None = None) -> dict[str, Any]:
-    """What the hub reads of an adapter.
+    """Make the metadata of an adapter that the hub reads.
 
     Args:
         config: of the adapter.
@@ -95,7 +95,7 @@ def merged_card(ours: str, theirs: str | None) -> str:
         replaced.
 
     Raises:
-        ConfigError: what stands in front of theirs cannot be read, and would be lost.
+        ConfigError: the metadata of their card cannot be read, and would be lost.
     """
     if theirs is None:
         return ours

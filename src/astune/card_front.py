@@ -15,7 +15,7 @@ _FRONT = re.compile(r"\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL |
 
 
 def front_of(card: str) -> dict[str, Any]:
-    """What stands in front of a card.
+    """Write the metadata at the top of a card.
 
     Args:
         card: Markdown.
@@ -30,7 +30,7 @@ def front_of(card: str) -> dict[str, Any]:
 
 
 def read_front(card: str) -> dict[str, Any]:
-    """What stands in front of a card that is to be kept.
+    """Read the metadata at the top of a card that is to be kept.
 
     Args:
         card: Markdown.

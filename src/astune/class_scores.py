@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of one split."""
+    """Scores of one split."""
 
     clips: int
     accuracy: float
@@ -35,7 +35,7 @@ class ClassScores:
     """Clips by true class (row) and predicted class (column)."""
 
     def figures(self) -> dict[str, float]:
-        """All that is one number."""
+        """The scores that are single numbers, by name."""
         return {
             "clips": self.clips,
             "accuracy": self.accuracy,
@@ -45,12 +45,12 @@ class ClassScores:
         }
 
     def record(self) -> dict[str, Any]:
-        """As JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
+        """The scores as JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
         return {**self.figures(), "recall": self.recall, "confusion": recorded(self.confusion)}
 
 
 def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -> ClassScores:
-    """Score logits.
+    """Score the logits of one split.
 
     Args:
         logits: (clips, classes).
@@ -63,7 +63,7 @@ def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -
         ValueError: there are no clips.
     """
     if not len(targets):
-        raise ValueError("there is no clip to score")
+        raise ValueError("no clips are given to score")
     truth = torch.as_tensor(targets)
     predicted = logits.argmax(dim=-1)
     confusion = confusion_matrix(truth.numpy(), predicted.numpy(), labels=np.arange(logits.shape[-1]))

@@ -128,7 +128,7 @@ class AudioClassifier(Summarised, nn.Module):
 
     @property
     def origin(self) -> Origin:
-        """Where the backbone comes from."""
+        """Where the classifier's backbone comes from."""
         return self.backbone.origin
 
     @property
@@ -139,7 +139,7 @@ class AudioClassifier(Summarised, nn.Module):
     def forward(
         self, input_values: Tensor, labels: Tensor | None = None, kept_patches: Tensor | None = None
     ) -> SequenceClassifierOutput:
-        """Classify.
+        """Compute the logits of a batch.
 
         Args:
             input_values: normalised log-Mel features, (batch, max_length, 128).
@@ -155,7 +155,7 @@ class AudioClassifier(Summarised, nn.Module):
         return self.classify(self.pooled(input_values, kept_patches), labels)
 
     def pooled(self, input_values: Tensor, kept_patches: Tensor | None = None) -> Tensor:
-        """What the head is given.
+        """Compute what the head is given.
 
         Args:
             input_values: as for :meth:`forward`.
@@ -192,7 +192,7 @@ class AudioClassifier(Summarised, nn.Module):
         return F.layer_norm(pooled, pooled.shape[-1:], eps=self.sites.norm.eps) if special else pooled
 
     def classify(self, pooled: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
-        """The head.
+        """Apply the head.
 
         Args:
             pooled: (batch, d).
@@ -241,7 +241,7 @@ class AudioClassifier(Summarised, nn.Module):
             tensor.copy_(state[name])
 
     def refuse_other_tensors(self, state: Mapping[str, Tensor]) -> None:
-        """Look whether values fit.
+        """Refuse values that do not fit the trained tensors.
 
         Args:
             state: as :meth:`adapter_state` gives it.
@@ -266,7 +266,7 @@ class AudioClassifier(Summarised, nn.Module):
         return {name: value for name, value in scores.items() if name == kept or not isinstance(value, list | dict)}
 
     def to_adapter(self, *, compute_dtype: str = "float32", **about: Any) -> Adapter:
-        """What was trained, as a value with copies of all tensors: training on does not change it.
+        """Return what was trained, with copies of all tensors: training on does not change it.
 
         Args:
             compute_dtype: of training.

@@ -40,7 +40,7 @@ class HasKernels(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """Its layers."""
+        """The model with its layers."""
 
     def set_kernel(self, kernel: AttentionKernel) -> None:
         """Choose the kernel of every layer's attention."""
@@ -48,7 +48,7 @@ class HasKernels(Protocol):
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How one run computes."""
+    """The kernel, precision and storage that one run uses."""
 
     device: torch.device
     bf16: bool
@@ -65,7 +65,7 @@ class Arithmetic:
     def of(
         cls, device: torch.device, bf16: bool | None = None, store_bf16: bool | None = None, **more: Any
     ) -> Arithmetic:
-        """What suits a device, where nothing else was asked for.
+        """Choose what suits a device, where nothing else is set.
 
         Args:
             device: where the run computes.
@@ -73,12 +73,12 @@ class Arithmetic:
             store_bf16: likewise; None to follow ``bf16``.
             more: further fields.
         """
-        half = gains_from_bf16(device) if bf16 is None else bf16
+        half = bf16_is_faster(device) if bf16 is None else bf16
         return cls(device, half, half if store_bf16 is None else half and store_bf16, **more)
 
     @property
     def compute_dtype(self) -> str:
-        """Of the matrix products, for records."""
+        """Name of the type of the matrix products, for records."""
         return "bfloat16" if self.bf16 else "float32"
 
     def computing(self) -> AbstractContextManager[Any]:
@@ -119,8 +119,8 @@ class Arithmetic:
                     if not parameter.requires_grad:
                         parameter.data = parameter.data.bfloat16()
 
-    def translated(self, model: nn.Module) -> nn.Module:
-        """A model through torch.compile, where that was asked for.
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """Compile a model with torch.compile, where ``compile`` is set.
 
         Args:
             model: that is trained.
@@ -142,8 +142,8 @@ class Arithmetic:
         """
         return torch.optim.AdamW(parameters, fused=self.device.type in {"cpu", "cuda"} or None, **settings)
 
-    def place(self, batch: Tensor) -> Tensor:
-        """A batch on the device; to a GPU through pinned memory, without waiting for it.
+    def to_device(self, batch: Tensor) -> Tensor:
+        """Copy a batch to the device; to a GPU through pinned memory, without waiting for it.
 
         Args:
             batch: any, on the CPU.
@@ -156,7 +156,7 @@ class Arithmetic:
         return batch.to(self.device)
 
 
-def gains_from_bf16(device: torch.device) -> bool:
+def bf16_is_faster(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than float32.
 
     A CPU that lacks the instructions emulates them, measured at 7 to 120 times slower (AMD EPYC with AVX2 only). One that has them need not
@@ -177,7 +177,7 @@ def gains_from_bf16(device: torch.device) -> bool:
 
 
 def cpu_capabilities() -> dict[str, object]:
-    """What torch knows of the processor by name, such as ``avx512_bf16`` and ``cpu_name``; nothing before torch 2.10."""
+    """Read what torch reports of the processor, such as ``avx512_bf16`` and ``cpu_name``; nothing before torch 2.10."""
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return known
 
@@ -235,8 +235,8 @@ def missing_compiler() -> str | None:
     return name if shutil.which(name) is None else None
 
 
-def attends_by_hand(query: Tensor) -> bool:
-    """Whether attention multiplies score by score: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
+def prefers_eager_attention(query: Tensor) -> bool:
+    """Whether eager attention is the faster kernel: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
 
     In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
     large batch would fill the memory, so it also takes over there.

@@ -56,7 +56,7 @@ def whole(record: Record) -> NDArray[np.int64]:
 
 
 def counted(record: Record) -> tuple[int, int]:
-    """Clips that are on the diagonal, and all of them.
+    """Count the clips on the diagonal, and all clips.
 
     Args:
         record: as :func:`recorded` gives it.
@@ -68,7 +68,7 @@ def counted(record: Record) -> tuple[int, int]:
 
 
 def refuse_other_shape(record: Record, classes: int) -> None:
-    """Look whether a record is a matrix of so many classes.
+    """Refuse a record that is not a matrix of so many classes.
 
     Args:
         record: as a file has it.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Count:
-    """Size of one method."""
+    """Number of parameters and bytes of one method."""
 
     parameters: int
     """Trained parameters as the paper counts them."""
@@ -55,7 +55,7 @@ class Trained:
 
 
 def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None) -> Count:
-    """Size of a method.
+    """Count the parameters and bytes of a method.
 
     Args:
         method: a method or its spec string.
@@ -78,7 +78,7 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
 def trained_by(
     method: str | Method, classes: int = 50, architecture: ASTConfig | Architecture | None = None
 ) -> Trained:
-    """What a method trains.
+    """List the tensors that a method trains.
 
     Args:
         method: a method or its spec string.
@@ -150,10 +150,10 @@ class _Sketch:
         }
 
     def before_layer(self, index: int, editor: nn.Module) -> None:
-        """Nothing runs."""
+        """Do nothing, because counting runs no layers."""
 
     def mix_levels(self, mixer: nn.Module) -> None:
-        """Nothing runs."""
+        """Do nothing, because counting runs no layers."""
 
     def parameters(self) -> dict[str, Tensor]:
         """All of the backbone's, under our names."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def versions() -> dict[str, str]:
-    """What this runs with.
+    """Collect the versions of Python and of the packages that decide results.
 
     Returns:
         Versions of Python and of the packages that decide numbers.
@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """What ran.
+    """Name the device that a run used.
 
     Args:
         device: torch's.

@@ -1,4 +1,4 @@
-"""What can go wrong by the user's hand; every message names the value, the choices and the next step."""
+"""Errors that a user can cause and fix; every message names the value, the choices and the next step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_MESSAGE = 10_000  # letters; what is quoted in a message may come from 
 
 
 class AstuneError(Exception):
-    """Base of every error the user can mend; the command line prints it without a traceback and exits with 1."""
+    """Base of every error the user can fix; the command line prints it without a traceback and exits with 1."""
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -63,7 +63,7 @@ class OutputError(AstuneError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by the user's hand; says what was kept and how to go on."""
+    """The user stopped the run; the message says what was kept and how to continue."""
 
 
 class BackboneError(AstuneError):
@@ -121,7 +121,7 @@ _WAYS_OUT = {
 
 @contextmanager
 def written(path: object, way_out: str | None = None, wanted: int | None = None) -> Iterator[None]:
-    """Turn what the system refuses while something is written into an :class:`OutputError`.
+    """Turn what the system refuses during writing into an :class:`OutputError`.
 
     Blocks may be nested. The inner one knows the file, so it says what was refused; the outer one knows the next step.
 
@@ -181,7 +181,7 @@ _LONGEST = 200  # letters of a value that are repeated in a message
 
 
 def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
-    """Sentence for a value outside of its choices, with the nearest choice when one is near.
+    """Write the message for a value outside of its choices, with the nearest choice if there is one.
 
     Args:
         kind: what the value names, such as ``"method"``.
@@ -199,7 +199,7 @@ def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
 
 
 def unknown_ones(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:
-    """Sentences for all values of a list that are outside of their choices.
+    """Write a message for each value of a list that is outside of its choices.
 
     Args:
         kind: what each value names, such as ``"label"``.
@@ -226,7 +226,7 @@ def _nearest(value: str, names: list[str]) -> str | None:
 
 
 def shortened(text: str) -> str:
-    """As much of a text as a message can repeat.
+    """Shorten a text to what a message can repeat.
 
     Args:
         text: from elsewhere.
@@ -235,7 +235,7 @@ def shortened(text: str) -> str:
 
 
 def listing(faults: Sequence[str], headline: str) -> str:
-    """One message for all faults of one thing: the headline, then a line a fault, as far as they can be read.
+    """Write one message for all faults: the headline, then one line per fault, as far as they can be read.
 
     Args:
         faults: the faults, at least one.
@@ -264,7 +264,7 @@ def bulleted(lines: Sequence[str], headline: str) -> str:
 
 
 def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]:
-    """Sentences for what pydantic found wrong.
+    """Write a message for each fault that pydantic found.
 
     Args:
         error: what validation raised.

@@ -20,7 +20,7 @@ def hub_exceptions() -> tuple[type[Exception], ...]:
 
 
 def hub_fault(fault: BaseException, name: str, *, writing: bool = False) -> str:
-    """What the hub, or the way to it, has against a request.
+    """Describe why a request to the hub failed.
 
     Args:
         fault: one of :func:`hub_exceptions`.

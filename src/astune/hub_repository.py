@@ -75,11 +75,11 @@ class HubRepository:
 
     @property
     def url(self) -> str:
-        """Its page."""
+        """Address of the repository's page."""
         return f"{self.api.endpoint}/{self.repo_id}"
 
     def card(self, folder: Path) -> str | None:
-        """Its model card.
+        """Read the repository's model card.
 
         Args:
             folder: where it is fetched to.

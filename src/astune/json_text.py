@@ -28,7 +28,7 @@ _HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def json_text(content: object, indent: int | None = None, *, escaped: bool = True) -> str:
-    """Content as JSON.
+    """Write content as JSON.
 
     Args:
         content: dictionaries, lists, text, numbers.
@@ -46,7 +46,7 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
         return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False).replace("\x7f", "\\u007f")
     except ValueError as fault:
         place, value = next(_not_finite(content, ""), ("a number", "not finite"))
-        raise DataError(f"{place} is {value}, which is no number that JSON can hold") from fault
+        raise DataError(f"{place} is {value}, which is not a number that JSON can hold") from fault
 
 
 def json_value(
@@ -106,7 +106,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]:
-    """As :func:`read_object`, with a sentence for the user.
+    """Read a JSON object as :func:`read_object` does, and raise an error for the user.
 
     Args:
         path: of the file.

@@ -31,7 +31,7 @@ _DECIMALS = 6  # of a threshold, where so many tell it from the scores around it
 
 @dataclass(frozen=True)
 class LabelScores:
-    """Of one split. Means over labels are over those that some clip has; the others are left out."""
+    """Scores of one split. Means over labels are over those that some clip has; the others are left out."""
 
     clips: int
     map: float
@@ -58,19 +58,19 @@ class LabelScores:
     """Of each label: a score from it on says that the clip has the label."""
 
     def figures(self) -> dict[str, float]:
-        """All that is one number."""
+        """The scores that are single numbers, by name."""
         return {
             "clips": self.clips, "map": self.map, "micro_map": self.micro_map, "macro_auc": self.macro_auc,
             "macro_f1": self.macro_f1, "micro_f1": self.micro_f1, "loss": self.loss,
         }  # fmt: skip
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The scores as JSON."""
         return {**self.figures(), **{name: getattr(self, name) for name in _BY_LABEL}}
 
 
 def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequence[float] | None = None) -> LabelScores:
-    """Score logits.
+    """Score the logits of one split.
 
     Args:
         logits: (clips, classes).
@@ -84,7 +84,7 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequen
         ValueError: there are no clips.
     """
     if not len(targets):
-        raise ValueError("there is no clip to score")
+        raise ValueError("no clips are given to score")
     truth, ranks = targets.numpy().astype(np.int64), logits.double().numpy()
     cuts = [HALF] * truth.shape[1] if thresholds is None else [float(one) for one in thresholds]
     found = truth.sum(axis=0)
@@ -161,7 +161,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
-    """What to say of labels that no clip of a split has.
+    """Describe labels that no clip of a split has.
 
     Args:
         scores: as :meth:`LabelScores.record` gives them.
@@ -178,7 +178,7 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
 
 
 def unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
-    """What to say of thresholds that no clip could choose.
+    """Describe thresholds that no clip could choose.
 
     Args:
         validation: as :meth:`LabelScores.record` gives it; None where there are no validation clips.
@@ -209,7 +209,7 @@ def _sentence(absent: Sequence[str], labels: Sequence[str], what: str, one: str,
 
 
 def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:
-    """Look whether a record has figures of so many labels.
+    """Refuse a record that does not have figures of so many labels.
 
     Args:
         scores: as a file has them.

@@ -45,7 +45,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def code(name: object, *, in_table: bool = False) -> str:
-    """A name as code, between as many backticks as it needs.
+    """Write a name as code, between as many backticks as it needs.
 
     Args:
         name: whatever it holds.

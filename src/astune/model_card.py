@@ -95,7 +95,7 @@ def _limits(config: AdapterConfig) -> list[str]:
     one = task_named(config.task).counts_clips
     lines = [
         "\n## Limits\n",
-        f"The model hears {config.front_end.seconds:.2f} s at a time; longer recordings are labelled window by window.",
+        f"The model takes {config.front_end.seconds:.2f} s at a time; longer recordings are labelled window by window.",
     ]
     if one and not config.negatives:
         lines.append("Every recording gets one of the labels, even if it holds none of these sounds.")
@@ -139,7 +139,7 @@ def _share(scores: dict[str, Any], name: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is one; what stands under the name of a figure may be a caller's own."""
+    """Whether it is one; the value under the name of a figure may be a caller's own."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

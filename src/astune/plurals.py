@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def number_of(count: int, noun: str) -> str:
-    """How many there are of what.
+    """Write a number with its noun in the singular or plural.
 
     Args:
-        count: of the things.
-        noun: of one of them.
+        count: number of things.
+        noun: the singular, such as ``clip``.
 
     Returns:
         ``1 clip``, ``2 classes``, ``3,000 files``.

@@ -10,7 +10,7 @@ PROBE_SECONDS = 10.0  # the longest wait for the first answer
 
 
 def ask(url: str) -> int | str:
-    """Ask for an address's headers, once and without a token: a redirect would take it to another server.
+    """Ask for the headers of an address, once and without a token: a redirect would take it to another server.
 
     Args:
         url: of a hub.

@@ -63,7 +63,7 @@ class Pushed(Summarised):
         return Summary("Pushed", self.repo_id, (shown, self.url), rows, notices=self.notices)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """What was shared, as JSON."""
         return asdict(self)
 
 
@@ -171,7 +171,7 @@ def _further(folder: Path | None, include: Sequence[str]) -> dict[str, Path]:
     """
     if include and (folder is None or not folder.is_dir()):
         raise ConfigError(
-            "include names files of the adapter's folder, and the adapter is no folder here; leave it out"
+            "include names files of the adapter's folder, and the adapter is not a local folder; leave it out"
         )
     found = {}
     for name in include:

@@ -61,7 +61,7 @@ _PAGE = """\
 
 @dataclass(frozen=True)
 class Summary:
-    """What matters of an object."""
+    """The facts that describe an object."""
 
     kind: str
     """Name of its class."""
@@ -80,12 +80,12 @@ class Summary:
 
     @property
     def line(self) -> str:
-        """As ``repr`` has it."""
+        """The summary in one line, as ``repr`` shows it."""
         return printable(f"{self.kind}({f'{self.name!r}: ' if self.name else ''}{', '.join(self.parts)})")
 
     @property
     def html(self) -> str:
-        """As notebooks show it; whatever comes from outside is escaped."""
+        """The summary as notebooks show it; whatever comes from outside is escaped."""
         left = len(self.table) - _ROWS
         return _template().render(
             kind=self.kind,
@@ -113,7 +113,7 @@ class Summarised:
 
 
 def some(names: Collection[str], noun: str) -> str:
-    """How many names there are, and the first ones.
+    """Write the number of names, and the first ones.
 
     Args:
         names: any.
@@ -138,7 +138,7 @@ def cut(name: object) -> str:
 
 
 def input_of(frames: int) -> str:
-    """An input length in words.
+    """Write an input length in words.
 
     Args:
         frames: of 10 ms.
@@ -184,7 +184,7 @@ def of_model(
     also: tuple[str, ...] = (),
     **facts: object,
 ) -> Summary:
-    """What matters of a model.
+    """Summarise a model.
 
     Args:
         kind: name of the class.

@@ -22,26 +22,26 @@ Reduction = Literal["mean", "sum"]
 
 
 class Scores(Protocol):
-    """Of one split."""
+    """Scores of one split."""
 
     @property
     def clips(self) -> int:
-        """How many were scored."""
+        """Number of clips that were scored."""
 
     def figures(self) -> dict[str, float]:
         """Numbers by name: ``clips``, ``loss`` and those of :attr:`Task.shares`."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON: the figures and what else is kept, such as a confusion matrix."""
+        """The scores as JSON: the figures and what else is kept, such as a confusion matrix."""
 
 
 class Task(ABC):
-    """What is learned of each clip."""
+    """The kind of labels that is learned of each clip."""
 
     name: ClassVar[str]
     """In adapters and results."""
     headline: ClassVar[str]
-    """The figure that chooses the epoch and stands in reports."""
+    """The figure that chooses the epoch and is shown in reports."""
     shares: ClassVar[dict[str, str]]
     """Figures from 0 to 1 with the heading each has in tables, the headline first."""
     later_shares: ClassVar[frozenset[str]] = frozenset()
@@ -64,7 +64,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
-        """Targets of clips.
+        """Encode the labels of clips as targets.
 
         Args:
             clips: any, with labels that are among ``labels``.
@@ -78,7 +78,7 @@ class Task(ABC):
     def loss(
         self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
     ) -> Tensor:
-        """What training lowers.
+        """Compute the loss that training minimises.
 
         Args:
             logits: (batch, classes), float32.
@@ -144,7 +144,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
-        """How good logits are.
+        """Score logits against targets.
 
         Args:
             logits: (clips, classes).
@@ -172,7 +172,7 @@ class Task(ABC):
         return None
 
     def default_thresholds(self, classes: int) -> tuple[float, ...] | None:
-        """Those of an adapter that has no validation clips.
+        """Thresholds of an adapter that has no validation clips.
 
         Args:
             classes: how many there are.
@@ -184,7 +184,7 @@ class Task(ABC):
         return None
 
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
-        """What to say of classes that have no part in the scores.
+        """Describe classes that have no part in the scores.
 
         Args:
             scores: a record.
@@ -198,7 +198,7 @@ class Task(ABC):
         return []
 
     def unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
-        """What to say of thresholds that no clip could choose.
+        """Describe thresholds that no clip could choose.
 
         Args:
             validation: a record of the validation clips' scores; None where there are none.

@@ -46,7 +46,7 @@ class SingleLabel(Task):
     counts_clips = True
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
-        """Its label."""
+        """The label of each clip."""
         return (clip.label,)
 
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
@@ -68,7 +68,7 @@ class SingleLabel(Task):
         return summed / len(logits) if reduction == "mean" else summed
 
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
-        """One-hot rows."""
+        """Targets as one-hot rows."""
         from torch.nn.functional import one_hot
 
         return one_hot(targets, classes).float()
@@ -78,7 +78,7 @@ class SingleLabel(Task):
         return shares * (1 - factor) + factor / shares.shape[-1]
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Softmax."""
+        """Scores by softmax, which add up to 1."""
         return logits.softmax(dim=-1)
 
     def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
@@ -100,11 +100,11 @@ class MultiLabel(Task):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Also those that stand in no table."""
+        """Names of all figures, also of those that reports do not show."""
         return (*self.shares, "macro_auc", "micro_f1", "loss")
 
     def strata(self, clip: Clip) -> tuple[str, ...]:
-        """All its labels."""
+        """All labels of each clip."""
         return clip.labels
 
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
@@ -137,7 +137,7 @@ class MultiLabel(Task):
         return [(clips - count) / count for count in counts]
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Sigmoid: scores are independent and need not add up to 1."""
+        """Scores by a sigmoid: they are independent and need not add up to 1."""
         return logits.sigmoid()
 
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
@@ -156,19 +156,19 @@ class MultiLabel(Task):
         return score_labels(logits, targets, thresholds)
 
     def thresholds(self, logits: Tensor, targets: Tensor) -> tuple[float, ...]:
-        """Where each label has its best F1."""
+        """Thresholds at which each label has its best F1."""
         from astune.label_scores import best_thresholds
 
         return best_thresholds(logits, targets)
 
     def default_thresholds(self, classes: int) -> tuple[float, ...]:
-        """A half for each."""
+        """A threshold of 0.5 for each label."""
         from astune.label_scores import HALF
 
         return (HALF,) * classes
 
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
-        """Labels that no clip has: nothing ranks high or low for them."""
+        """Describe labels that no clip has: nothing ranks high or low for them."""
         from astune.label_scores import left_out
 
         return left_out(scores, labels, split)
@@ -180,7 +180,7 @@ class MultiLabel(Task):
         return unchosen(validation, labels)
 
     def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
-        """Its lists are of so many labels."""
+        """Refuse lists with another number of labels."""
         from astune.label_scores import refuse_other_shape
 
         refuse_other_shape(scores, classes)
@@ -192,7 +192,7 @@ TASKS: dict[str, Task] = {task.name: task for task in (SINGLE_LABEL, MULTI_LABEL
 
 
 def task_named(name: str) -> Task:
-    """A task.
+    """Find a task by its name.
 
     Args:
         name: a key of ``TASKS``, such as ``single-label``.

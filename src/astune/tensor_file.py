@@ -83,7 +83,7 @@ def _refuse_strange(name: str, stored: Stored) -> None:
 
 
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Some tensors of a file.
+    """Read some tensors of a file.
 
     Args:
         path: of the file.

@@ -39,7 +39,7 @@ class SettingsError(ConfigError):
 
     @classmethod
     def of(cls, error: ValidationError, model: type[BaseModel], headline: str = "settings") -> Self:
-        """In our words.
+        """Make the error from what pydantic found.
 
         Args:
             error: what validation raised.
@@ -96,7 +96,7 @@ class FileContent(BaseModel):
 
     @classmethod
     def of(cls, record: Mapping[str, object], headline: str, error: type[AstuneError]) -> Self:
-        """Of a file's content.
+        """Read a file's content.
 
         Args:
             record: of the file.

@@ -38,7 +38,7 @@ _HOLDERS = {
 
 
 def yaml_file(path: Path) -> Any:  # noqa: ANN401 - what is in it
-    """YAML of a file.
+    """Read YAML from a file.
 
     Args:
         path: of it, UTF-8.
@@ -54,7 +54,7 @@ def yaml_file(path: Path) -> Any:  # noqa: ANN401 - what is in it
 
 
 def yaml_value(text: str) -> Any:  # noqa: ANN401 - what is in it
-    """YAML from elsewhere.
+    """Read YAML from text.
 
     Args:
         text: of a file, or of an option.

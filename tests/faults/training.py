@@ -101,7 +101,7 @@ def write_sounds(folder: Path) -> None:
 def check_run(folder: Path) -> None:
     """Whatever has the name of something whole can be read."""
     for path in folder.glob("checkpoint-*"):
-        checkpoint.told(path)
+        checkpoint.recorded_run(path)
         for file in path.glob("*.safetensors"):
             load_file(file)
     if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():

@@ -13,7 +13,7 @@ from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogra
 
 from astune import AudioClassifier, load_backbone
 from astune.backbone.attention import NAMES, attention, set_prefix
-from astune.compute import attends_by_hand
+from astune.compute import prefers_eager_attention
 from astune.names import AttentionKernel
 
 BATCH, HEADS, TOKENS, SIZE = 2, 3, 7, 4
@@ -124,7 +124,9 @@ def test_both_kernels_give_one_gradient() -> None:
 def test_which_kernel_runs() -> None:
     """By hand only where it was measured to win: training in bfloat16 on a CPU, with scores that fit."""
     half = torch.zeros(4, 12, 590, 64, dtype=torch.bfloat16)
-    assert attends_by_hand(half.requires_grad_())
-    assert not attends_by_hand(half.detach())
-    assert not attends_by_hand(half.detach().float().requires_grad_())
-    assert not attends_by_hand(torch.zeros(32, 12, 590, 64, dtype=torch.bfloat16, device="meta").requires_grad_())
+    assert prefers_eager_attention(half.requires_grad_())
+    assert not prefers_eager_attention(half.detach())
+    assert not prefers_eager_attention(half.detach().float().requires_grad_())
+    assert not prefers_eager_attention(
+        torch.zeros(32, 12, 590, 64, dtype=torch.bfloat16, device="meta").requires_grad_()
+    )

@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("balnced", "it is neither 'balanced' nor a file"), ({True: 1.0}, "the label True is not text"),
+        ("balnced", "expected 'balanced' or a file"), ({True: 1.0}, "the label True is not text"),
         ({"low": "x"}, "the weight of 'low' is 'x'"), (3, "class_weights"),
     ],
 )  # fmt: skip
@@ -348,7 +348,7 @@ def test_the_commands_say_it(uneven: Path, tmp_path: Path, capsys: Capture, monk
     assert "class_weights" in (tmp_path / "out" / "README.md").read_text()
     code, _, err = run(capsys, monkeypatch, "train", uneven, *common, *out, "--class-weights", "balnced")
     assert code != 0
-    assert "class_weights=balnced: it is neither 'balanced' nor a file" in err
+    assert "class_weights=balnced: expected 'balanced' or a file" in err
     with (tmp_path / "out" / "clips.csv").open() as file:
         assert sum(row["split"] == "train" for row in csv.DictReader(file)) == 17
 

@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 def test_what_suits_the_hardware(
     hardware: bool, bf16: bool | None, store: bool | None, expected: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arithmetic_module, "gains_from_bf16", lambda _: hardware)
+    monkeypatch.setattr(arithmetic_module, "bf16_is_faster", lambda _: hardware)
     chosen = Arithmetic.of(CPU, bf16, store)
     assert (chosen.bf16, chosen.store_bf16) == expected
     assert chosen.compute_dtype == ("bfloat16" if expected[0] else "float32")
@@ -71,7 +71,7 @@ def test_instructions_alone_do_not_choose_bfloat16(
     monkeypatch.setattr(torch.nn.functional, "linear", product)
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     arithmetic_module._product_gains.cache_clear()
-    assert arithmetic_module.gains_from_bf16(CPU) is expected
+    assert arithmetic_module.bf16_is_faster(CPU) is expected
     arithmetic_module._product_gains.cache_clear()  # what other tests find is this machine's
 
 
@@ -84,7 +84,7 @@ def test_a_processor_keeps_its_precision(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def gains(name: str) -> bool:
         arithmetic_module._product_gains.cache_clear()
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "cpu_name": name})
-        return arithmetic_module.gains_from_bf16(CPU)
+        return arithmetic_module.bf16_is_faster(CPU)
 
     assert [gains("a"), gains("a"), gains("b"), gains("b"), gains("a")] == [True, True, False, False, True]
     (tmp_path / "cache" / "processors.json").write_text("[1", encoding="utf-8")
@@ -183,7 +183,7 @@ def test_compiling_without_a_compiler_is_refused_at_once(
 ) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"wants the C\+\+ compiler '/nowhere/g\+\+'.*leave --compile out"):
+    with pytest.raises(ConfigError, match=r"needs the C\+\+ compiler '/nowhere/g\+\+'.*set compile=False"):
         run(generated, tmp_path / "out", compile=True)
     assert not (tmp_path / "out").exists()
 
@@ -193,7 +193,7 @@ def test_storing_in_bfloat16_without_computing_in_it_is_said_to_do_nothing(
 ) -> None:
     settings: dict[str, Any] = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 1, "max_length": 32}
     train(TrainConfig(data=str(generated), output_dir=tmp_path / "out", bf16=False, store_bf16=True, **settings))
-    assert "--store-bf16 does nothing" in capsys.readouterr().err
+    assert "store_bf16=True does nothing" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(
     message = change(recordings)
     with pytest.raises(CheckpointError, match=message) as refusal:
         train(again, quiet=True)
-    assert "--overwrite-output-dir" in str(refusal.value)
+    assert "overwrite_output_dir=True" in str(refusal.value)
     assert (tmp_path / "out" / "checkpoint-1" / "trained.safetensors").read_bytes() == weights
     anew = train(again.model_copy(update={"resume": False, "overwrite_output_dir": True}), quiet=True)
     assert anew.labels == list(load_data(recordings).labels)  # as the message says, it can be trained anew
@@ -349,7 +349,7 @@ def test_an_experiment_runs_again_where_its_audio_changed(
 
 
 def test_overwriting_wins_over_going_on(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever was told to add --overwrite-output-dir may leave --resume where it was."""
+    """A user who adds overwrite_output_dir=True may keep resume=True."""
     again = stopped_run(settings(recordings, tmp_path / "out"))
     add_a_clip(recordings)
     anew = again.model_copy(update={"overwrite_output_dir": True})
@@ -372,7 +372,7 @@ def test_a_finished_run_without_its_adapter_is_not_finished(name: str, recording
     config = settings(recordings, tmp_path / "out", num_train_epochs=1, resume=True)
     train(config, quiet=True)
     (tmp_path / "out" / name).unlink()
-    with pytest.raises(CheckpointError, match=f"has no {name}.*--overwrite-output-dir"):
+    with pytest.raises(CheckpointError, match=f"has no {name}.*overwrite_output_dir=True"):
         train(config, quiet=True)
 
 
@@ -421,7 +421,7 @@ def test_a_checkpoint_where_no_run_can_stand_is_damaged(
     file = tmp_path / "out" / "checkpoint-1" / "trainer_state.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "progress": {**record["progress"], **state}}))
-    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .*start anew with --overwrite-output-dir"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .*start again with overwrite_output_dir=True"):
         train(again, quiet=True)
 
 
@@ -438,7 +438,7 @@ def test_a_checkpoint_with_a_file_lost_or_mixed_up_is_damaged(
     (folder / f"{name}.safetensors").unlink()
     if by == "another":
         (folder / f"{name}.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .+; start anew"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-1 is damaged: .+; start again"):
         train(again, quiet=True)
 
 
@@ -478,7 +478,9 @@ def test_cross_validation_that_is_interrupted_says_what_was_kept(
             if engine.setup.config.fold == 2:
                 raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="1 of 3 folds finished and kept: the same command with --resume goes on"):
+    with pytest.raises(
+        Interrupted, match="1 of 3 folds finished and kept: the same command with resume=True continues"
+    ):
         cross_validate(config, quiet=True, callbacks=[InSecondFold()])
     results = cross_validate(config.model_copy(update={"resume": True}), quiet=True)
     assert [result.fold for result in results] == [1, 2, 3]

@@ -114,10 +114,10 @@ def test_folds_seeds_and_rates_share_one_pass(tmp_path: Path, passes: list[int])
     [
         (
             {"time_mask": 8},
-            "run in every epoch: SpecAugment changes their input each time (--freq-mask 0 --time-mask 0 trains without it, and faster)",
+            "run in every epoch: SpecAugment changes their input each time (set freq_mask=0 time_mask=0 to train without it, and faster)",
         ),
         ({"freq_mask": 8}, "run in every epoch: SpecAugment"),
-        ({"patchout": 0.5}, "run in every epoch: Patchout drops other patches (--patchout 0 would not)"),
+        ({"patchout": 0.5}, "run in every epoch: Patchout drops other patches (set patchout=0 to avoid it)"),
         ({}, "run once, not in every epoch: 72 clips"),
     ],
 )

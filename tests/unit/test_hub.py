@@ -191,7 +191,7 @@ def test_a_branch_a_tag_and_a_commit(hub: LocalHub) -> None:
     ("name", "revision", "words"),
     [
         ("bundled", "main", "'bundled' is not a hub id 'owner/name'; leave it out"),
-        (f"{REPO}@v1", "v2", "which names one; leave one of them out"),
+        (f"{REPO}@v1", "v2", "already names a revision; leave one of them out"),
         (REPO, "../../etc", "is not a branch, a tag or a commit"),
         (REPO, "", "is not a branch, a tag or a commit"),
         (REPO, "a b", "is not a branch, a tag or a commit"),
@@ -222,7 +222,7 @@ def test_a_download_that_is_cut_off_leaves_nothing_that_is_trusted(
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client waits between its tries
     hub.add(REPO, backbone)
     hub.cut_after = 1000
-    with pytest.raises(BackboneError, match="cannot be had from the hub"):
+    with pytest.raises(BackboneError, match="cannot be fetched from the hub"):
         load_backbone(REPO)
     assert find_cached(REPO, "model.safetensors") is None
     assert not list((tmp_path / "home").rglob("refs/main"))

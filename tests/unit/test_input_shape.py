@@ -30,7 +30,7 @@ def model() -> astune.AudioClassifier:
         (torch.zeros(98, 128), r"the shape \(98, 128\); give \(batch, 98, 128\)"),
         (torch.zeros(1, 1, 98, 128), r"the shape \(1, 1, 98, 128\)"),
         (torch.zeros(16_000), r"the shape \(16000,\)"),
-        (torch.zeros(0, 98, 128), r"the shape \(0, 98, 128\): a batch of no clips"),
+        (torch.zeros(0, 98, 128), r"the shape \(0, 98, 128\): the batch is empty"),
         (np.zeros((1, 98, 128)), "input_values is a ndarray; give a torch.Tensor"),
         (torch.zeros(1, 98, 128, dtype=torch.int16), "the type torch.int16; give normalised log-Mel features in torch.float32"),
         (torch.zeros(1, 98, 128, dtype=torch.float64), "the type torch.float64"),

@@ -213,7 +213,7 @@ def test_used_folders_are_refused_and_say_what_to_do(generated: Path, tmp_path: 
     settings = config(generated, tmp_path / "out", num_train_epochs=1)
     with pytest.raises(PowerCut):
         train(settings, quiet=True, callbacks=[StopAfter(1)])
-    with pytest.raises(ConfigError, match="a run that was stopped; go on with --resume"):
+    with pytest.raises(ConfigError, match="a run that was stopped; continue with resume=True"):
         train(settings, quiet=True)
     other = settings.model_copy(update={"resume": True, "learning_rate": 0.5})
     with pytest.raises(ConfigError, match=r"other settings \(learning_rate: 0\.005 then, 0\.5 now\)"):
@@ -245,7 +245,7 @@ def test_broken_files_are_named_before_training(generated: Path, tmp_path: Path)
     data = broken_copy(generated, tmp_path)
     with pytest.raises(AudioError) as caught:
         train(config(data, tmp_path / "out"), quiet=True)
-    for part in ("2 of 72", "train/filling_bottle/000.wav", "test/coin_spin/009.wav", "--skip-broken"):
+    for part in ("2 of 72", "train/filling_bottle/000.wav", "test/coin_spin/009.wav", "skip_broken=True"):
         assert part in str(caught.value)
     assert not (tmp_path / "out").exists()
 

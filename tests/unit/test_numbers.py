@@ -91,7 +91,7 @@ def test_a_run_that_fails_later_goes_on_as_its_message_says(
             train(config, quiet=True)
     message = str(failure.value)
     assert "in epoch 2" in message
-    assert "the same command with --learning-rate 0.002 --overwrite-output-dir" in message
+    assert "the same command with learning_rate=0.002 overwrite_output_dir=True" in message
     assert checkpoint.latest(tmp_path / "out") is not None
     lower = config.model_copy(update={"learning_rate": 0.002, "overwrite_output_dir": True})
     result = train(lower, quiet=True)

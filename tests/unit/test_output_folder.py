@@ -216,7 +216,7 @@ def test_who_stops_a_run_is_told_how_to_go_on(generated: Path, tmp_path: Path, n
     last = err.strip().splitlines()[-1]
     kept = checkpoint.latest(tmp_path / "out")
     assert kept is not None
-    assert last == f"interrupted; {kept} is kept: the same command with --resume goes on from there"
+    assert last == f"interrupted; {kept} is kept: the same command with resume=True continues from there"
     assert "Traceback" not in err
 
 
@@ -252,12 +252,12 @@ def test_an_interrupt_before_training_says_what_an_earlier_run_kept(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="kept: the same command with --resume goes on from there"):
+    with pytest.raises(Interrupted, match="kept: the same command with resume=True continues from there"):
         train(config, quiet=True, callbacks=[StopAfter(1, KeyboardInterrupt)])
     monkeypatch.setattr("astune.training.listening.build_cache", stop)
     for update, how in (
-        ({"resume": True}, "kept: the same command goes on from there"),
-        ({"overwrite_output_dir": True}, "with --resume in the place of --overwrite-output-dir goes on"),
+        ({"resume": True}, "kept: the same command continues from there"),
+        ({"overwrite_output_dir": True}, "with resume=True instead of overwrite_output_dir=True continues"),
     ):
         with pytest.raises(Interrupted, match=how):
             train(config.model_copy(update=update), quiet=True)
@@ -269,7 +269,7 @@ def test_an_interrupt_before_training_says_what_an_earlier_run_kept(
 def test_resuming_where_nothing_is_says_so(generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that was mistyped should not look like a run that went on."""
     train(settings(generated, tmp_path / "ou", resume=True))
-    assert f"Note: {tmp_path / 'ou'} holds no run to go on with" in capsys.readouterr().err
+    assert f"Note: {tmp_path / 'ou'} holds no run to continue" in capsys.readouterr().err
 
 
 def test_a_run_loses_its_results_before_its_weights(

@@ -224,7 +224,7 @@ def test_a_plan_shows_itself() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ({}, "there is no budget; give parameters, such as 250k, or adapter_size"),
+        ({}, "no budget is given; give parameters, such as 250k, or adapter_size"),
         ({"parameters": "many"}, "parameters='many': give a whole number, or one with a unit: k"),
         ({"parameters": "1k", "labels": 1}, "labels=1: give a whole number of classes, 2 or more"),
         ({"parameters": "1k", "labels": 2.5}, r"labels=2\.5: give a whole number"),

@@ -272,7 +272,7 @@ def test_what_is_of_another_type_is_named() -> None:
     slips: dict[str, Callable[[], object]] = {
         "labels is a set, which has no order": lambda: _classifier(labels={"a", "b"}),
         "method=None is of type NoneType; give a spec": lambda: _classifier(method=None),
-        r"backbone='bundled' is no loaded backbone; give load_backbone\('bundled'\)": lambda: _classifier(
+        r"backbone='bundled' is not a loaded backbone; give load_backbone\('bundled'\)": lambda: _classifier(
             backbone="bundled"
         ),
         "max_length='98' is of type str": lambda: astune.load_backbone("random:tiny", "98"),  # type: ignore[arg-type]

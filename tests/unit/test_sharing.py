@@ -261,7 +261,7 @@ def test_further_files_are_pushed_only_if_asked(hub: LocalHub, adapter: Path) ->
     for name, words in (("graph.onnx", "is not a file in"), ("../x", "give the name"), ("README.md", "give the name")):
         with pytest.raises(ConfigError, match=words):
             push_to_hub(adapter, NAME, include=[name], quiet=True)
-    with pytest.raises(ConfigError, match="the adapter is no folder here"):
+    with pytest.raises(ConfigError, match="the adapter is not a local folder"):
         push_to_hub(read(adapter), NAME, include=["model.onnx"], quiet=True)
 
 
@@ -281,7 +281,7 @@ def test_a_branch_is_made_and_read(hub: LocalHub, adapter: Path) -> None:
     assert predictor.load_adapter(f"{NAME}@{done.commit}") == f"birds@{done.commit}"
     assert predictor.load_adapter(NAME) == "birds"
     assert list(predictor.adapters) == ["birds@v2", f"birds@{done.commit}", "birds"]
-    with pytest.raises(ConfigError, match="beside what is in memory already, which has none; leave it out"):
+    with pytest.raises(ConfigError, match="does not apply to a model in memory; leave it out"):
         Predictor(changed, revision="v2")
 
 

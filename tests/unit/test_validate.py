@@ -202,8 +202,8 @@ def test_a_single_fault_is_one_line(
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"- data\n- method\n", "is no mapping of settings"),
-        (b"", "is no mapping of settings"),
+        (b"- data\n- method\n", "is not a mapping of settings"),
+        (b"", "is not a mapping of settings"),
         (b"data: [unclosed\n", "cannot be read"),
         (b"data: \xff\xfe\n", "cannot be read"),
         (None, "cannot be read"),
@@ -233,7 +233,7 @@ def test_a_stopped_run_is_told_apart_from_a_finished_one(generated: Path, tmp_pa
 
     (tmp_path / "checkpoint-4").mkdir()
     stopped = config(generated, tmp_path)
-    with pytest.raises(ConfigError, match="a run that was stopped; go on with --resume"):
+    with pytest.raises(ConfigError, match="a run that was stopped; continue with resume=True"):
         check(stopped)
     for way in ("resume", "overwrite_output_dir"):
         assert check(stopped.model_copy(update={way: True})).parameters == 6144

@@ -114,7 +114,7 @@ def test_entries_are_as_they_are_written() -> None:
         (b"data: \xff\n", "run.yaml cannot be read: it is not text in UTF-8: byte 0xff"),
         (b"data: &x y\n", "run.yaml cannot be read: line 1, column 7: anchors and aliases"),
         (b"x" * 2_000_000, "run.yaml cannot be read: it has more than 250,000 letters"),
-        (b"- data\n", "run.yaml is no mapping of settings"),
+        (b"- data\n", "run.yaml is not a mapping of settings"),
     ],
 )
 def test_a_file_is_refused_by_name(content: bytes, sentence: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The frozen Audio Spectrogram Transformer: loading it, its places in the paper's words, its positions."""
+"""The frozen Audio Spectrogram Transformer: how it is loaded, its sub-layers in the paper's words, its position embeddings."""
 
 from astune.backbone.backbone import Backbone, Origin
 from astune.backbone.load import load_backbone, load_config

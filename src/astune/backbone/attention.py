@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from astune.compute import attends_by_hand
+from astune.compute import prefers_eager_attention
 from astune.names import AttentionKernel
 
 NAMES: dict[AttentionKernel, str] = {"auto": "astune", "fused": "astune_fused", "math": "astune_math"}
@@ -28,15 +28,15 @@ class Prefix(Protocol):
 
     @property
     def keys(self) -> Tensor:
-        """(p, d), after the projection."""
+        """Of the shape (p, d), after the projection."""
 
     @property
     def values(self) -> Tensor:
-        """(p, d), after the projection."""
+        """Of the shape (p, d), after the projection."""
 
 
 def set_prefix(attention: nn.Module, prefix: Prefix | None) -> None:
-    """Put keys and values behind position 0 of a layer's attention, or take them away.
+    """Insert keys and values after position 0 of a layer's attention, or remove them.
 
     Args:
         attention: transformers' attention module.
@@ -80,7 +80,7 @@ def attention(
         key, value = _behind_first(key, prefix.keys), _behind_first(value, prefix.values)
         if attention_mask is not None:
             attention_mask = _widened(attention_mask, len(prefix.keys))
-    if kernel == "math" or (kernel == "auto" and attends_by_hand(query)):
+    if kernel == "math" or (kernel == "auto" and prefers_eager_attention(query)):
         output = _math(query, key, value, attention_mask, dropout, scaling)
     else:
         output = F.scaled_dot_product_attention(

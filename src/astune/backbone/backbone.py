@@ -1,4 +1,4 @@
-"""A loaded backbone as one value: transformers' model, where it comes from, its places in the paper's words."""
+"""A loaded backbone as one value: transformers' model, where it comes from, and its sub-layers in the paper's words."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Backbone(Summarised, nn.Module):
 
     @classmethod
     def of(cls, model: ASTModel) -> Backbone:
-        """A backbone of a model that was not loaded by :func:`astune.load_backbone`; make one for each model.
+        """Make a backbone of a model that was not loaded by :func:`astune.load_backbone`; make one for each model.
 
         Args:
             model: transformers' model; it is fingerprinted with the weights it has now, and not copied.
@@ -126,7 +126,7 @@ class Backbone(Summarised, nn.Module):
 
     @property
     def front_end(self) -> FrontEnd:
-        """How audio becomes its input."""
+        """How audio becomes the backbone's input."""
         return FrontEnd(self.max_length, self.sites.num_mel_bins, self.origin.mean, self.origin.std)
 
     @property
@@ -141,21 +141,21 @@ class Backbone(Summarised, nn.Module):
 
     @property
     def width(self) -> int:
-        """d, of a token."""
+        """Width d of a token."""
         return self.sites.width
 
     @property
     def n_layers(self) -> int:
-        """Transformer layers."""
+        """Number of transformer layers."""
         return len(self.sites.layers)
 
     @property
     def has_dropout(self) -> bool:
-        """Whether its own layers have dropout in training mode."""
+        """Whether the backbone's own layers have dropout in training mode."""
         return self.sites.has_dropout
 
     def fit(self, max_length: int, position_embeddings: PositionEmbeddings = "fit") -> Backbone:
-        """The same weights at another input length.
+        """Fit the same weights to another input length.
 
         Args:
             max_length: in frames of 10 ms.
@@ -206,7 +206,7 @@ class Backbone(Summarised, nn.Module):
         return twin.train(self.training)
 
     def reader(self) -> Backbone:
-        """The same weights for one classifier more, which never writes to them.
+        """Share the weights with one more classifier, which never writes to them.
 
         It puts parameters of its own in the place of those that it trained. However many readers there are, the weights are in memory
         once.
@@ -271,7 +271,7 @@ class Backbone(Summarised, nn.Module):
 
 
 def loaded_backbone(backbone: object) -> Backbone:
-    """A backbone, where anything may have been given.
+    """Check that what was given is a loaded backbone, and return it.
 
     Args:
         backbone: whatever was given as one.
@@ -285,11 +285,11 @@ def loaded_backbone(backbone: object) -> Backbone:
         raise ConfigError(
             f"backbone is a {type(backbone).__name__}; give load_backbone('bundled'), or astune.backbone.Backbone.of(model)"
         )
-    raise ConfigError(f"backbone={backbone!r} is no loaded backbone; give load_backbone('bundled'), or another name")
+    raise ConfigError(f"backbone={backbone!r} is not a loaded backbone; give load_backbone('bundled'), or another name")
 
 
 def whole_frames(max_length: object) -> int:
-    """An input length as Python's own number.
+    """Check an input length and return it as a Python integer.
 
     Args:
         max_length: in frames of 10 ms.

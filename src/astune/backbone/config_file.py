@@ -64,7 +64,7 @@ class _ModelFile(FileContent):
     """As transformers 4 called it."""
 
     def contradictions(self) -> list[str]:
-        """What is wrong between fields that are right each by itself."""
+        """Contradictions between fields that are each valid alone."""
         faults = []
         if self.hidden_size % self.num_attention_heads:
             faults.append(
@@ -78,7 +78,7 @@ class _ModelFile(FileContent):
         return faults
 
     def config(self) -> ASTConfig:
-        """As transformers has it."""
+        """The configuration as a transformers object."""
         settings = self.model_dump(exclude={"torch_dtype", "dtype", "id2label", "num_labels"}, exclude_unset=True)
         if self.id2label is not None:
             settings["id2label"] = {int(number): label for number, label in self.id2label.items()}

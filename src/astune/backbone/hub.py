@@ -39,17 +39,17 @@ def at_revision(name_or_path: object, revision: str | None) -> str:
         One name.
 
     Raises:
-        ConfigError: the revision is of a folder, is none, or is given twice.
+        ConfigError: the revision is does not belong to a folder, is not valid, or is given twice.
     """
     name = str(name_or_path)
     if revision is None:
         return name
     if not isinstance(name_or_path, str | Path):
-        raise ConfigError(
-            f"revision={revision!r} is given beside what is in memory already, which has none; leave it out"
-        )
+        raise ConfigError(f"revision={revision!r} does not apply to a model in memory; leave it out")
     if "@" in name and _repository(name):
-        raise ConfigError(f"revision={revision!r} is given beside {name!r}, which names one; leave one of them out")
+        raise ConfigError(
+            f"revision={revision!r} is given, and {name!r} already names a revision; leave one of them out"
+        )
     if not is_hub_id(name):
         raise ConfigError(f"revision={revision!r} is given, and {name!r} is not a hub id 'owner/name'; leave it out")
     if not isinstance(revision, str) or not is_revision(revision):
@@ -109,7 +109,7 @@ def find_files(
 
 
 def find_cached(name: str, filename: str) -> Path | None:
-    """A file of a repository, if it is in the cache; nobody is asked.
+    """Find a file of a repository in the cache, without asking the hub.
 
     Args:
         name: a hub id.
@@ -178,7 +178,7 @@ def _unavailable(name: str, why: str) -> str:
     from huggingface_hub import constants
 
     return (
-        f"{name!r} is no local folder, and cannot be had from the hub {constants.ENDPOINT}: {why}. "
+        f"{name!r} is not a local folder, and cannot be fetched from the hub {constants.ENDPOINT}: {why}. "
         f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy the repository's files to a "
         "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as bundled"
     )

@@ -91,7 +91,7 @@ def load_backbone(
 
 
 def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
-    """Configuration of a backbone, without its weights.
+    """Load the configuration of a backbone, without its weights.
 
     Args:
         name_or_path: as for :func:`load_backbone`.
@@ -109,7 +109,7 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
 
 
 def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
-    """How audio becomes a backbone's input, known without its weights.
+    """Load how audio becomes a backbone's input, without its weights.
 
     Args:
         name_or_path: as for :func:`load_backbone`.
@@ -130,7 +130,7 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
 
 
 def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
-    """The classification head that a backbone's file has beside the backbone.
+    """Load the classification head that a backbone's file contains.
 
     Args:
         name_or_path: as for :func:`load_backbone`.
@@ -249,7 +249,7 @@ def _normalisation(preprocessor: Path | None) -> tuple[float, float]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without its bars, its list of unused head weights and its remarks on mel filters: what matters of them is checked here."""
+    """Silence transformers' progress bars and its warnings about unused weights and mel filters, which are checked here instead."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

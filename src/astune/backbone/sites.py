@@ -51,7 +51,7 @@ _ARCHITECTURE = (
 
 
 def our_name(name: str) -> str:
-    """Our name of a parameter of transformers' model.
+    """Translate the name of a parameter of transformers' model into ours.
 
     Args:
         name: as in ``ASTModel.state_dict()``, such as ``layers.0.attention.q_proj.weight``.
@@ -164,7 +164,7 @@ class Sites:
         """Choose the kernel of every layer's attention.
 
         Args:
-            kernel: ``auto`` goes by device and shape, see :func:`astune.compute.attends_by_hand`.
+            kernel: ``auto`` goes by device and shape, see :func:`astune.compute.prefers_eager_attention`.
         """
         self.model.set_attn_implementation(NAMES[kernel])
 
@@ -221,7 +221,7 @@ class Sites:
         if len(shape) != 3:
             raise ConfigError(f"input_values has the shape {shape}; give {wanted}")
         if not shape[0]:
-            raise ConfigError(f"input_values has the shape {shape}: a batch of no clips")
+            raise ConfigError(f"input_values has the shape {shape}: the batch is empty")
         if shape[1] != frames and shape[2] == bins:
             raise ConfigError(
                 f"input_values has {shape[1]} frames, and this model takes {frames}; make them with its front_end or with "
@@ -283,7 +283,7 @@ class Sites:
         return [F.layer_norm(level, self.norm.normalized_shape, eps=self.norm.eps) for level in [*found, tokens]]
 
     def mixed(self, levels: Sequence[Tensor]) -> Tensor:
-        """One of several levels.
+        """Mix several levels into one.
 
         Args:
             levels: as :meth:`levels` gives them, (batch, N, d) each, or pooled, (batch, d); the last one counts where nothing mixes

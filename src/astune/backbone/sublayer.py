@@ -69,10 +69,10 @@ class LayerHook:
 
 
 class Handle(Protocol):
-    """Something attached."""
+    """A handle of something attached, which can remove it again."""
 
     def remove(self) -> None:
-        """Take it away."""
+        """Remove what was attached."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def stored_array(
         shape: of the array.
         dtype: of its values.
         compute: gives all rows in order to the function it is handed, and returns what ``index.json`` shall say.
-        read_index: what is wanted of the index; where it fails, the folder is damaged and computed anew.
+        read_index: what is wanted of the index; where it fails, the folder is damaged and computed again.
 
     Returns:
         The array, memory-mapped and read-only, and what was read of the index.

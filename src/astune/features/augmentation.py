@@ -48,7 +48,7 @@ class Augmentation(Protocol):
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything as it is set."""
+        """Whether the augmentation changes anything with its settings."""
 
     @property
     def forbids_frozen(self) -> str | None:

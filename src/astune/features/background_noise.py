@@ -44,7 +44,7 @@ class BackgroundNoise:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
-        "background_noise adds another noise to their input each time (leave --background-noise out to train without it)"
+        "background_noise adds another noise to their input each time (leave background_noise out to avoid it)"
     )
 
     def __post_init__(self) -> None:
@@ -57,11 +57,11 @@ class BackgroundNoise:
 
     @property
     def active(self) -> bool:
-        """It adds something wherever it is used."""
+        """Always true: noise is added wherever it is used."""
         return True
 
     def drawn(self, name: str, epoch: int) -> tuple[int, int, float]:
-        """What is added to a clip.
+        """Draw the noise that is added to a clip.
 
         Args:
             name: of the clip.

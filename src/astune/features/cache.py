@@ -57,7 +57,7 @@ class _Mapped(NamedTuple):
     shape: tuple[int, ...]
 
     def open(self) -> NDArray[Any]:
-        """Map it again.
+        """Map the file into memory again.
 
         Raises:
             DataError: it is not there any more.
@@ -108,7 +108,7 @@ class FeatureCache:
         return torch.from_numpy(self.features[np.asarray(clips, dtype=np.int64)]).float()
 
     def notices(self, clips: Iterable[int], names: Sequence[str]) -> list[str]:
-        """What the user should know of some clips: how much of them is not heard, and which are suspicious.
+        """Notes for the user about some clips: how much of them is not used, and which are suspicious.
 
         Args:
             clips: their indices; broken ones are passed over.
@@ -125,7 +125,7 @@ class FeatureCache:
 @checked
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What one clip gives."""
+    """Features of one clip, and what is known of its recording."""
 
     features: NDArray[np.float16]
     """(max_length, num_mel_bins), rounded as the cache rounds them."""
@@ -209,7 +209,7 @@ def build_cache(
         OutputError: the cache cannot be written.
     """
     if not clips:
-        raise DataError("there are no clips to compute features of")
+        raise DataError("no clips are given to compute features of")
     key = cache_key(clips, front_end, quiet=quiet)
     folder = (root or cache_root()) / "features" / key
 
@@ -356,7 +356,7 @@ def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: Front
 
 
 def broken_message(broken: dict[int, str], total: int) -> str:
-    """Say which files cannot be read.
+    """Write the message that lists the files that cannot be read.
 
     Args:
         broken: why, by their index.
@@ -370,5 +370,5 @@ def broken_message(broken: dict[int, str], total: int) -> str:
     more = f"\n  - and {len(reasons) - 10:,} more" if len(reasons) > 10 else ""
     return (
         f"{len(reasons):,} of {number_of(total, 'audio file')} cannot be read:{shown}{more}\n"
-        "Fix or remove them, or leave them out with --skip-broken"
+        "Fix or remove them, or set skip_broken=True to leave them out"
     )

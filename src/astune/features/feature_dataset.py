@@ -101,7 +101,7 @@ class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
             *_left_out(broken, len(chosen)),
             *self._features.notices(self._rows, [clip.name for clip in dataset.clips]),
         )
-        """What to know of the data: what was left out, decided, not heard, suspicious."""
+        """What to know of the data: what was left out, decided, not used, or suspicious."""
         said = front_end.notices if isinstance(front_end, FeatureDataset) else ()
         for notice in self.notices:
             if notice not in said:
@@ -119,7 +119,7 @@ class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the clips, in order."""
+        """Names of the clips, in order."""
         return tuple(clip.name for clip in self.clips)
 
     def __len__(self) -> int:

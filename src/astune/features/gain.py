@@ -40,7 +40,7 @@ class Gain:
     seed: int
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "features"
-    forbids_frozen: ClassVar[str | None] = "gain changes the loudness of their input each time (--gain 0 would not)"
+    forbids_frozen: ClassVar[str | None] = "gain changes the loudness of their input each time (set gain=0 to avoid it)"
 
     def __post_init__(self) -> None:
         if not 0 <= self.largest < math.inf:

@@ -76,7 +76,7 @@ class FrontEnd:
 
     @property
     def samples(self) -> int:
-        """Samples at 16 kHz that fill ``max_length`` frames; what lies behind them is never heard."""
+        """Samples at 16 kHz that fill ``max_length`` frames; what comes after them is never used."""
         return samples_of(self.max_length)
 
     @property
@@ -179,13 +179,13 @@ class LogMel(nn.Module):
         self._exact = (window, mel_filters(num_mel_bins))
 
     def double(self) -> LogMel:
-        """In float64, from constants that never were float32."""
+        """Convert to float64, from constants that never were float32."""
         self.window, self.filters = (constant.to(self.window.device) for constant in self._exact)
         return self
 
     @torch.no_grad()
     def forward(self, samples: Tensor) -> Tensor:
-        """Log-Mel energies.
+        """Compute log-Mel energies.
 
         Args:
             samples: (..., samples) at 16 kHz; fewer than one frame of 400 are padded with zeros to one.

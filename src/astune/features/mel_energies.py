@@ -3,7 +3,7 @@
 A sound times g has g² times its energies. Two sounds that have nothing to do with each other have, together, the sum of their energies: the
 product of their spectra is as often above zero as below, and cancels out on average over bins and frames.
 
-Two values are no energies and stay what they are: a padded frame, and a bin at the front end's floor, where digital silence lies.
+Two values are no energies and stay what they are: a padded frame, and a bin at the front end's floor, where digital silence is.
 """
 
 from __future__ import annotations

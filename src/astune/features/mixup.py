@@ -46,7 +46,7 @@ class Mixup:
     partners: Sequence[int]
     """Indices of the training clips."""
     hear: Callable[[Sequence[int], int], TrainingBatch]
-    """Gives clips as they are heard in an epoch."""
+    """Gives clips as an epoch uses them."""
     front_end: FrontEnd
     """That made the features."""
     task: Task
@@ -58,14 +58,14 @@ class Mixup:
     """How often each partner is drawn, compared with the others; all alike where None."""
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
-        "mixup mixes their input with another clip each time (--mixup-alpha 0 would not)"
+        "mixup mixes their input with another clip each time (set mixup_alpha=0 to avoid it)"
     )
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < math.inf:
             raise ConfigError(f"mixup_alpha={self.alpha}; give 0 or more, such as 0.2")
         if not len(self.partners):
-            raise ConfigError("mixup has no training clips to mix with")
+            raise ConfigError("mixup needs at least one training clip")
 
     @property
     def active(self) -> bool:
@@ -73,7 +73,7 @@ class Mixup:
         return self.alpha > 0
 
     def drawn(self, name: str, epoch: int) -> tuple[int, float]:
-        """What a clip is mixed with.
+        """Draw what a clip is mixed with.
 
         Args:
             name: of the clip.

@@ -43,7 +43,7 @@ class Patchout:
     """
 
     acts_on: ClassVar[ActsOn] = "patches"
-    forbids_frozen: ClassVar[str | None] = "Patchout drops other patches (--patchout 0 would not)"
+    forbids_frozen: ClassVar[str | None] = "Patchout drops other patches (set patchout=0 to avoid it)"
 
     def __init__(self, share: float, mode: PatchoutMode, grid: tuple[int, int], seed: int) -> None:
         if not 0 <= share < 1:

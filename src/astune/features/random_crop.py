@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class RandomCrop:
-    """Chooses the part of long training clips that is heard."""
+    """Chooses the part of long training clips that is used."""
 
     longer: Mapping[int, int]
     """Frames of each clip that is longer than the input, by its index in the data set."""
@@ -34,7 +34,7 @@ class RandomCrop:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "waveform"
     forbids_frozen: ClassVar[str | None] = (
-        "random_crop hears another part of longer clips each time (--no-random-crop would not)"
+        "random_crop takes another part of longer clips each time (set random_crop=False to avoid it)"
     )
 
     @property

@@ -35,7 +35,7 @@ class SpecAugment(nn.Module):
 
     acts_on: ClassVar[ActsOn] = "features"
     forbids_frozen: ClassVar[str | None] = (
-        "SpecAugment changes their input each time (--freq-mask 0 --time-mask 0 trains without it, and faster)"
+        "SpecAugment changes their input each time (set freq_mask=0 time_mask=0 to train without it, and faster)"
     )
 
     def __init__(self, freq_mask: int, time_mask: int, seed: int) -> None:

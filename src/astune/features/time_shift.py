@@ -39,7 +39,7 @@ class TimeShift:
     seed: int
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "features"
-    forbids_frozen: ClassVar[str | None] = "time_shift moves their input each time (--time-shift 0 would not)"
+    forbids_frozen: ClassVar[str | None] = "time_shift moves their input each time (set time_shift=0 to avoid it)"
 
     def __post_init__(self) -> None:
         if self.longest and not (math.isfinite(self.longest) and 1 <= self.frames <= self.max_length):
@@ -50,7 +50,7 @@ class TimeShift:
 
     @property
     def frames(self) -> int:
-        """The longest shift."""
+        """The longest shift, in frames."""
         return round(self.longest * FRAMES_PER_SECOND)
 
     @property

@@ -56,12 +56,12 @@ class WaveformAugmentation:
     """Of the run."""
     acts_on: ClassVar[ActsOn] = "waveform"
     forbids_frozen: ClassVar[str | None] = (
-        "waveform_augmentation changes their input each time (train without it, and they would not)"
+        "waveform_augmentation changes their input each time (leave it out to avoid it)"
     )
 
     @property
     def active(self) -> bool:
-        """Nobody knows what the function does."""
+        """Always true, because nothing is known of what the function does."""
         return True
 
     def augment(self, batch: TrainingBatch) -> TrainingBatch:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from astune.classifier import AudioClassifier
-from astune.compute import Arithmetic, gains_from_bf16, stacks_adapters
+from astune.compute import Arithmetic, bf16_is_faster, stacks_adapters
 from astune.console import say
 from astune.errors import ConfigError, unknown
 from astune.inference.loaded_adapter import LoadedAdapter
@@ -138,7 +138,7 @@ class AdapterSet(Summarised):
         except BaseException:
             lent.give_back()
             raise
-        if half and self._announces and not gains_from_bf16(device):
+        if half and self._announces and not bf16_is_faster(device):
             say(
                 f"Note: {value.name} computes in bfloat16, as it was trained; this device is slow at it. With precision float32 it is "
                 "faster, and its scores differ by rounding"
@@ -380,7 +380,7 @@ class AdapterSet(Summarised):
         model, shells, first = active.loaded.model, self._shells, adapters[0]
         # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
         with evaluating(model), torch.inference_mode(), self.arithmetic.products(), self.arithmetic.computing():
-            placed = self.arithmetic.place(features)
+            placed = self.arithmetic.to_device(features)
             if shells is not None and any(one is not first for one in adapters):
                 rows = shells.stacked_logits(adapters, placed)
                 values = torch.cat(rows).float().cpu()  # once: each copy from a GPU waits for its kernels

@@ -59,7 +59,7 @@ def outputs(
                 continue
             # Entered for each batch: these modes belong to the thread, and the caller works between two batches.
             with evaluating(model), torch.inference_mode(), arithmetic.products(), arithmetic.computing():
-                output = compute(arithmetic.place(batch)).float().cpu()
+                output = compute(arithmetic.to_device(batch)).float().cpu()
             yield item, output
     finally:
         if isinstance(batches, Generator):  # else its threads wait for as long as somebody keeps the model's exception

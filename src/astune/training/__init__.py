@@ -1,1 +1,1 @@
-"""Recipe, loop, metrics. Nothing is imported here: the command line reads ``config`` without loading torch."""
+"""The recipe, the training loop and the metrics. Nothing is imported here: the command line reads ``config`` without loading torch."""

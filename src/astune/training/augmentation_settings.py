@@ -126,8 +126,8 @@ def identity_of_noise(config: TrainConfig) -> dict[str, object]:
     return {} if config.background_noise is None else {"background_noise": noise_digest(config.background_noise)}
 
 
-def augmentations_told(config: TrainConfig, beside: Mapping[str, object]) -> dict[str, object]:
-    """What an adapter says of the augmentations that it was trained with.
+def augmentation_facts(config: TrainConfig, beside: Mapping[str, object]) -> dict[str, object]:
+    """Collect the augmentation settings that an adapter records.
 
     Args:
         config: of the run.

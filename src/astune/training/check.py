@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Checked:
-    """What a configuration stands for."""
+    """A configuration with its data, method and recipe resolved."""
 
     method: Method
     dataset: AudioDataset
@@ -167,7 +167,7 @@ def _compiler(config: TrainConfig) -> None:
     name = missing_compiler()
     if config.compile and name and not torch.cuda.is_available():
         raise ConfigError(
-            f"--compile wants the C++ compiler {name!r}, which is not there; install it, set CXX, or leave --compile out"
+            f"compile=True needs the C++ compiler {name!r}, which is not installed; install it, set CXX, or set compile=False"
         )
 
 

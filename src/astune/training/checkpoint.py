@@ -119,8 +119,8 @@ def save(
     Args:
         output_dir: of the run.
         global_step: optimiser steps taken.
-        progress: where the run stands.
-        identity: what the run was told; a checkpoint is used for nothing else.
+        progress: how far the run has come.
+        identity: the settings of the run; a checkpoint continues no other run.
         data: digest and labels of its data.
         states: what continues it, as :meth:`astune.training.engine.Engine.states` gives it; a file each.
         random_states: torch's generators, a process an entry.
@@ -140,7 +140,7 @@ def save(
             remove_folder(path)
 
 
-def told(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def recorded_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the run of a checkpoint was started with.
 
     Args:
@@ -165,7 +165,7 @@ class _State:
 
     progress: Progress
     identity: dict[str, Any]
-    """What the run was told."""
+    """The settings of the run."""
     data: dict[str, Any] = field(default_factory=dict)
     """Digest and labels of its data; empty where an older version wrote it."""
 
@@ -194,7 +194,9 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, AdapterError) as fault:
         reason = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault).partition("\n")[0].rstrip(":")
-        raise CheckpointError(f"{checkpoint} is damaged: {reason}; start anew with --overwrite-output-dir") from fault
+        raise CheckpointError(
+            f"{checkpoint} is damaged: {reason}; start again with overwrite_output_dir=True"
+        ) from fault
 
 
 def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int) -> Progress:
@@ -202,7 +204,7 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
 
     Args:
         checkpoint: its folder.
-        identity: what the run is told now.
+        identity: the settings of the run now.
         engine: of the run; takes what continues it.
         rank: of this process.
 
@@ -233,13 +235,13 @@ def refuse_other_settings(
     folder: Path,
     then: dict[str, Any],
     now: dict[str, Any],
-    way_out: str = "give the same ones, or --overwrite-output-dir",
+    way_out: str = "give the same ones, or set overwrite_output_dir=True",
 ) -> None:
-    """Refuse to go on with a run that was told something else.
+    """Refuse to continue a run that was started with other settings.
 
     Args:
-        folder: where it lies.
-        then: what it was told.
+        folder: of the run.
+        then: its settings.
         now: what is wanted.
         way_out: what the user can do about it.
 

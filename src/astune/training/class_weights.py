@@ -64,7 +64,7 @@ def read_class_weights(value: object) -> object:
         return value
     if not os.path.isfile(value):  # noqa: PTH113 - pathlib's raises where a name is too long
         raise ValueError(
-            "it is neither 'balanced' nor a file; give a .csv with the columns label and weight, a .yaml or a .json"
+            "expected 'balanced' or a file; give a .csv with the columns label and weight, a .yaml or a .json"
         )
     return _checked(_entries(Path(value)))
 
@@ -156,12 +156,12 @@ def _number(value: object) -> float | None:
 
 @dataclass(frozen=True)
 class Weighing:
-    """How a run weighs its classes."""
+    """The class weights of a run."""
 
     weights: dict[str, float] = field(default_factory=dict)
     """By label, in the order of the classes; empty where all count alike."""
     notices: tuple[str, ...] = ()
-    """What the user is told."""
+    """The notes that the user sees."""
 
 
 def weigh(wish: ClassWeights | None, dataset: AudioDataset, train: Sequence[int]) -> Weighing:

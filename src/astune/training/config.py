@@ -1,4 +1,4 @@
-"""Everything a training run can be told, under Hugging Face's argument names; the command line is made from these fields.
+"""All settings of a training run, under Hugging Face's argument names; the command line is made from these fields.
 
 None means: as the recipe has it for this method and this data set (``astune.training.recipe``).
 """
@@ -48,19 +48,19 @@ class TrainConfig(DataOptions):
         BUNDLED_BACKBONE, description="bundled (small, in the package), hub id, local folder, or random:base|small|tiny"
     )
     output_dir: Annotated[Path, Setting("running", "Output", placed=True)] = Field(
-        description="folder of the adapter; checkpoints lie in it while training"
+        description="folder of the adapter; checkpoints are kept in it while training"
     )
     fold: Annotated[int | None, Setting("data", "Data", placed=True)] = Field(
         None, description="test fold, where the data have folds; the first one by default"
     )
     shots: Annotated[int | None, Setting("data", "Data")] = Field(
-        None, ge=1, description="train on so many clips a class, drawn with the seed"
+        None, ge=1, description="number of training clips per class, drawn with the seed"
     )
     limit_clips: Annotated[int | None, Setting("data", "Data")] = Field(
-        None, ge=1, description="try out on so many clips of each split, drawn with the seed"
+        None, ge=1, description="trial run: number of clips per split, drawn with the seed"
     )
     seed: Annotated[int, Setting("data", "Training", placed=True)] = Field(
-        0, ge=0, lt=2**32, description="of everything random: start, order, masks, held-out clips"
+        0, ge=0, lt=2**32, description="seed of everything random: initial weights, order, masks, held-out clips"
     )
     max_length: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; an hour at most"
@@ -73,7 +73,7 @@ class TrainConfig(DataOptions):
         description="mean of all output tokens, [CLS] alone, or [CLS] and distillation as ASTForAudioClassification",
     )
     selection: Annotated[Selection | None, Setting("data", "Training")] = Field(
-        None, description="whose weights are kept: best-validation epoch, or last"
+        None, description="epoch whose weights are kept: best-validation, or last"
     )
     recipe: Annotated[RecipeName | None, Setting("result", "Training", since=2)] = Field(
         None,
@@ -84,7 +84,7 @@ class TrainConfig(DataOptions):
         None, description="first weights of the head: random, or a logistic regression on the frozen backbone's output"
     )
     learning_rate: Annotated[float | None, Setting("result", "Training")] = Field(
-        None, gt=0, description="highest rate; the scheduler lowers it"
+        None, gt=0, description="highest learning rate; the scheduler lowers it"
     )
     lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
         None,
@@ -94,13 +94,13 @@ class TrainConfig(DataOptions):
         None, ge=0, description="steps in which the rate rises from 0; below 1, a share of all steps"
     )
     num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
-        None, ge=1, le=_MOST_EPOCHS, description="passes over the training clips"
+        None, ge=1, le=_MOST_EPOCHS, description="number of passes over the training clips"
     )
     per_device_train_batch_size: Annotated[int | None, Setting("result", "Training")] = Field(
-        None, ge=1, description="clips a step and process"
+        None, ge=1, description="clips per step and process"
     )
     gradient_accumulation_steps: Annotated[int, Setting("result", "Training", since=2)] = Field(
-        1, ge=1, description="batches that make one step of the optimiser, as one batch so many times as large would"
+        1, ge=1, description="number of batches whose gradients are added before each optimiser step"
     )
     max_grad_norm: Annotated[float, Setting("result", "Training", since=2)] = Field(
         0.0, ge=0, description="largest norm of a step's gradient; larger ones are scaled down to it; 0 for no bound"
@@ -112,7 +112,7 @@ class TrainConfig(DataOptions):
         description="score and keep a moving average of the weights, with this decay at each step; 0 for none",
     )
     early_stopping_patience: Annotated[int | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="stop after so many epochs without a higher validation score; 0 to train all epochs"
+        None, ge=0, description="stop after this many epochs without a higher validation score; 0 to train all epochs"
     )
     early_stopping_threshold: Annotated[float, Setting("result", "Training", since=2)] = Field(
         0.0, ge=0, description="early stopping ignores rises of the validation score up to this, such as 0.01"
@@ -129,7 +129,7 @@ class TrainConfig(DataOptions):
         "random", description="which clips an epoch visits: each once, or as many of each class, the rare ones repeated"
     )
     per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
-        32, ge=1, description="clips a step and process when scoring"
+        32, ge=1, description="clips per step and process when scoring"
     )
     weight_decay: Annotated[float, Setting("result", "Training")] = Field(0.1, ge=0, description="AdamW's")
     adam_beta1: Annotated[float, Setting("result", "Training")] = Field(0.9, ge=0, lt=1, description="AdamW's")
@@ -148,19 +148,19 @@ class TrainConfig(DataOptions):
         "unstructured", description="drop single patches, or whole rows and columns of them"
     )
     label_smoothing_factor: Annotated[float | None, Setting("result", "Augmentation", since=2)] = Field(
-        None, ge=0, lt=1, description="share of each target that is spread over all classes"
+        None, ge=0, lt=1, description="label smoothing: share of each target that is spread over all classes"
     )
     mixup_alpha: Annotated[float | None, Setting("result", "Augmentation", since=2)] = Field(
         None, ge=0, description="mixup: the share of a second clip is drawn from Beta(alpha, alpha); 0 for none"
     )
     gain: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
-        0.0, ge=0, le=120, description="loudness of each training clip changed by up to so many dB; 0 for none"
+        0.0, ge=0, le=120, description="change the loudness of each training clip by up to this many dB; 0 for none"
     )
     time_shift: Annotated[float, Setting("result", "Augmentation", since=2)] = Field(
-        0.0, ge=0, description="each training clip moved by up to so many seconds; 0 for none"
+        0.0, ge=0, description="move each training clip by up to this many seconds; 0 for none"
     )
     random_crop: Annotated[bool, Setting("result", "Augmentation", since=2)] = Field(
-        False, description="hear another part of a longer training clip in each epoch, instead of its beginning"
+        False, description="take another part of a longer training clip in each epoch, instead of its beginning"
     )
     background_noise: Annotated[str | None, Setting("result", "Augmentation", since=2)] = Field(
         None, description="folder of recordings that are added to training clips as noise"
@@ -178,28 +178,28 @@ class TrainConfig(DataOptions):
         None, description="compute in bfloat16; by default where the machine is faster in it"
     )
     store_bf16: Annotated[bool | None, Setting("rounding", "Machine", since=2)] = Field(
-        None, description="keep frozen matrices in bfloat16; by default where bfloat16 computes"
+        None, description="store frozen matrices in bfloat16; by default where training computes in bfloat16"
     )
     attention_kernel: Annotated[AttentionKernel, Setting("rounding", "Machine", since=2)] = Field(
         "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
     )
     matmul_precision: Annotated[MatmulPrecision, Setting("rounding", "Machine", since=2)] = Field(
-        "highest", description="of float32 products, as torch names it"
+        "highest", description="precision of float32 products, as torch names it"
     )
     compile: Annotated[bool, Setting("rounding", "Machine", since=2)] = Field(
-        False, description="translate the training step with torch.compile; wants a C++ compiler on a CPU"
+        False, description="compile the training step with torch.compile; needs a C++ compiler on a CPU"
     )
     report_to: Annotated[Literal["none", "tensorboard", "wandb"], Setting("running", "Output", placed=True)] = Field(
-        "none", description="tracker that is sent the metrics"
+        "none", description="tracker that receives the metrics"
     )
     save_steps: Annotated[int | None, Setting("running", "Output")] = Field(
-        None, ge=1, description="checkpoint every so many steps too, beside those after epochs"
+        None, ge=1, description="also write a checkpoint every this many steps; one is always written after each epoch"
     )
     skip_broken: Annotated[bool, Setting("data", "Data")] = Field(
         False, description="leave out audio files that cannot be read, instead of stopping"
     )
     resume: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
-        False, description="go on from the last checkpoint in the output folder"
+        False, description="continue from the last checkpoint in the output folder"
     )
     overwrite_output_dir: Annotated[bool, Setting("running", "Output", placed=True)] = Field(
         False, description="delete what an earlier run left in the output folder"
@@ -307,7 +307,7 @@ class TrainConfig(DataOptions):
         return cls(**{**required, **sound}), faults
 
     def identity(self) -> dict[str, object]:
-        """What decides the result: all fields but those that only say where and how to run.
+        """The settings that decide the result: all fields but those that only say where and how to run.
 
         Of the fields that came after the first results, those that have their default are left out, so that old runs keep their name.
         """
@@ -362,5 +362,5 @@ def read_yaml(path: Path) -> dict[str, object]:
     except (OSError, ValueError) as fault:
         raise ConfigError(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is no mapping of settings, such as 'data: recordings'")
+        raise ConfigError(f"{path} is not a mapping of settings, such as 'data: recordings'")
     return {str(key): value for key, value in content.items()}

@@ -1,4 +1,4 @@
-"""One run a fold."""
+"""Cross-validation: one run per fold."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cross_validate(
     callbacks: Sequence[Callback] = (),
     waveform_augmentation: WaveformFunction | None = None,
 ) -> list[TrainResult]:
-    """Train once a fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
+    """Train once per fold, in ``fold-<n>/`` of the output folder, and write ``cross_validation.json``.
 
     Args:
         config: as for :func:`train`, without a fold.
@@ -81,7 +81,7 @@ def cross_validate(
             if not results or checkpoint.latest(run.output_dir) is not None:
                 raise
             done = f"{len(results)} of {number_of(len(runs), 'fold')} finished and kept"
-            raise Interrupted(f"interrupted; {done}: the same command with --resume goes on from there") from stop
+            raise Interrupted(f"interrupted; {done}: the same command with resume=True continues from there") from stop
         _refuse_untested(run, tested="test" in results[-1].scores)
     task = task_named(results[0].task)
     found = {name: [result.scores["test"].get(name) for result in results] for name in task.shares}
@@ -101,4 +101,4 @@ def cross_validate(
 
 def _refuse_untested(run: TrainConfig, *, tested: bool) -> None:
     if not tested:
-        raise DataError(f"no test clip of fold {run.fold} can be read; mend them, or take the fold out of the data")
+        raise DataError(f"no test clip of fold {run.fold} can be read; fix them, or take the fold out of the data")

@@ -1,4 +1,4 @@
-"""The data of a run: ``clips.csv`` in its folder, one row a clip with label, split and digest of the file's content.
+"""The data of a run: ``clips.csv`` in its folder, one row per clip with label, split and digest of the file's content.
 
 Where a clip is a part of its file, all rows have two columns more, its start and its end in seconds; both are empty for a
 whole file, and the end where the file's is meant.
@@ -81,12 +81,12 @@ class DataRecord:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything in it: equal for equal data, wherever they lie."""
+        """Digest of everything in the record: equal for equal data, in whatever folder."""
         rows = sorted((name, clip.label, clip.split, clip.content, *clip.span) for name, clip in self.clips.items())
         return hashlib.sha256(json.dumps([self.labels, rows]).encode()).hexdigest()[:32]
 
     def differences(self, now: DataRecord) -> list[str]:
-        """What changed since.
+        """List what changed since.
 
         Args:
             now: the data as they are now.
@@ -124,7 +124,7 @@ class DataRecord:
 
     @classmethod
     def read(cls, folder: Path, labels: Iterable[str]) -> DataRecord | None:
-        """Read ``clips.csv``.
+        """Read the record from ``clips.csv``.
 
         Args:
             folder: of a run or an adapter.

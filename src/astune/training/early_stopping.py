@@ -1,4 +1,4 @@
-"""When a run ends before its last epoch: the validation score has not risen for so many epochs."""
+"""When a run ends before its last epoch: the validation score has not risen for a given number of epochs."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class MicroBatch:
 
 
 class Engine:
-    """Trains and scores.
+    """Takes optimiser steps and scores clips.
 
     Args:
         setup: of the run.
@@ -70,7 +70,7 @@ class Engine:
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
         self.heard = HeardClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
         weights = setup.class_weights
-        self.class_weights = None if weights is None else setup.arithmetic.place(weights)
+        self.class_weights = None if weights is None else setup.arithmetic.to_device(weights)
         self.optimizer = setup.arithmetic.optimizer(
             self.model.trained_parameters().values(),
             lr=recipe.learning_rate,
@@ -78,7 +78,7 @@ class Engine:
             eps=recipe.adam_epsilon,
             weight_decay=recipe.weight_decay,
         )
-        self.prepared = setup.arithmetic.translated(self.accelerator.prepare_model(stage.module))
+        self.prepared = setup.arithmetic.compiled(self.accelerator.prepare_model(stage.module))
         self.steps_per_epoch = steps_per_epoch(
             len(setup.split.train), recipe, setup.config, self.accelerator.num_processes
         )
@@ -128,9 +128,11 @@ class Engine:
     def _placed(self, share: list[Visit], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
         clips, keys = zip(*(share or [self.setup.sampler.first]), strict=True)
         batch = self.heard.batch(clips, epoch, keys)
-        place = self.setup.arithmetic.place
-        kept = None if batch.kept_patches is None else place(batch.kept_patches)
-        return MicroBatch(place(batch.inputs), place(batch.targets), kept, bool(share), whole, clips_of_step, ends_step)
+        to_device = self.setup.arithmetic.to_device
+        kept = None if batch.kept_patches is None else to_device(batch.kept_patches)
+        return MicroBatch(
+            to_device(batch.inputs), to_device(batch.targets), kept, bool(share), whole, clips_of_step, ends_step
+        )
 
     def backward(self, batch: MicroBatch) -> Tensor:
         """Add the gradient of a batch to that of its step.
@@ -320,12 +322,12 @@ class Engine:
 
     def _diverged(self, what: str, progress: Progress, step: int) -> NumericalError:
         rate = self.setup.recipe.learning_rate
-        advice = ", or with --no-bf16" if self.setup.arithmetic.bf16 else ""
+        advice = ", or bf16=False" if self.setup.arithmetic.bf16 else ""
         if rate * self.setup.recipe.weight_decay > 1:  # each step multiplies the weights by 1 - rate * decay
             advice += f", or a weight decay below {1 / rate:g}"
         return NumericalError(
             f"{what} at step {step}, in epoch {progress.epoch + 1}; try a learning rate below {rate:g}{advice}, from the "
-            f"beginning: the same command with --learning-rate {rate / 10:g} --overwrite-output-dir"
+            f"beginning: the same command with learning_rate={rate / 10:g} overwrite_output_dir=True"
         )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinalScores:
-    """What a run reached with the weights that are kept."""
+    """The scores of a run with the weights that are kept."""
 
     scores: dict[str, dict[str, Any]]
     """By split, as far as it has clips; validation first."""

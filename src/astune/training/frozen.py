@@ -1,6 +1,6 @@
 """Frozen stretches, computed once: what the layers give in front of the first one that a method trains or adds to.
 
-Where nothing random stands before them, every epoch would compute the same again. Linear probing and LayerMix need of each clip only the
+Where nothing random comes before them, every epoch would compute the same again. Linear probing and LayerMix need of each clip only the
 pooled normalised levels (the mean over tokens, or [CLS]), since the final LayerNorm's weight and bias commute with pooling: ``[levels, d]``
 a clip, and the LayerNorm stays trainable. Methods restricted to the last layers need the tokens that enter the first of those: ``[N, d]``.
 
@@ -60,7 +60,7 @@ class Upper(nn.Module):
         self.of_all_layers = self.depth == len(model.sites.layers)
 
     def lower(self, input_values: Tensor) -> Tensor:
-        """The frozen stretch.
+        """Run the frozen stretch.
 
         Args:
             input_values: normalised features, (batch, frames, bins).
@@ -75,7 +75,7 @@ class Upper(nn.Module):
         return torch.stack([self.model.pool(level) for level in sites.levels(tokens)], dim=1)
 
     def forward(self, states: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
-        """The rest.
+        """Run the layers after the frozen stretch, and classify.
 
         Args:
             states: as :meth:`lower` gives them.
@@ -105,15 +105,15 @@ class Upper(nn.Module):
 
 @dataclass(frozen=True)
 class FrozenStates:
-    """What the frozen stretch gives of each clip."""
+    """The output of the frozen stretch for each clip."""
 
     states: NDArray[np.float32]
     """(clips, ..., d), memory-mapped."""
     rows: dict[int, int]
-    """Where a clip lies, by its index in the data set."""
+    """Row of each clip, by its index in the data set."""
 
     def batch(self, clips: Sequence[int]) -> Tensor:
-        """States of some clips.
+        """Read the states of some clips.
 
         Args:
             clips: their indices in the data set.

@@ -56,7 +56,7 @@ _MIX_PENALTY = 10.0  # on half the squared weights, in nats; of 0, 1, 10 and 100
 
 @dataclass(frozen=True)
 class HeadStart:
-    """How the head got its first weights."""
+    """The result of fitting the head's first weights."""
 
     strength: float
     """Inverse regularisation of the logistic regression, scikit-learn's C."""
@@ -66,13 +66,13 @@ class HeadStart:
     """That it took, the pass of the model included."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The head start as JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the strength is chosen by."""
+    """The data and the figure that choose the strength."""
 
     task: Task
     metric: str | None = None
@@ -165,7 +165,7 @@ class Head:
     """(classes,)."""
 
     def logits(self, pooled: NDArray[np.float32]) -> Tensor:
-        """What it gives.
+        """Compute the logits of the head.
 
         Args:
             pooled: (clips, d).

@@ -1,4 +1,4 @@
-"""Training clips as an epoch hears them: their inputs and targets, augmented."""
+"""Training clips as an epoch uses them: their inputs and targets, augmented."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeardClips:
-    """Clips as an epoch hears them."""
+    """Clips as an epoch uses them."""
 
     inputs: Inputs
     targets: Tensor
@@ -28,7 +28,7 @@ class HeardClips:
     """In the order in which a batch passes them."""
 
     def batch(self, clips: Sequence[int], epoch: int, keys: Sequence[str] | None = None) -> TrainingBatch:
-        """Some of them.
+        """Read and augment some of the clips.
 
         Args:
             clips: their indices in the data set.

@@ -1,4 +1,4 @@
-"""The audio of a run, heard before anything is trained: features, what of the clips is broken, cut or suspicious."""
+"""The audio of a run, read before training: its features, and which clips are broken, cut or suspicious."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listened:
-    """What listening to the clips of a run gave."""
+    """The features of a run's clips, and notes about its recordings."""
 
     features: FeatureCache
     split: Split
@@ -81,7 +81,7 @@ def listen_as_trained(config: TrainConfig, checked: Checked, *, quiet: bool = Fa
 
     Args:
         config: of the run.
-        checked: what it stands for, from :func:`astune.training.check.check`.
+        checked: the resolved configuration, from :func:`astune.training.check.check`.
         quiet: no progress bar.
 
     Returns:

@@ -26,7 +26,7 @@ from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.tasks import MULTI_LABEL
 from astune.training import checkpoint
-from astune.training.augmentation_settings import augmentations_told, refuse_unusable_waveform
+from astune.training.augmentation_settings import augmentation_facts, refuse_unusable_waveform
 from astune.training.augmentations import augmentations_of
 from astune.training.callbacks import Checkpoints, ConsoleBar, EpochLines, Tracker, refuse_other_callbacks
 from astune.training.config import SETTINGS, TrainConfig, settings_where
@@ -119,10 +119,10 @@ def _how_to_go_on(config: TrainConfig) -> str:
         return f"{config.output_dir} holds a finished run"
     if stopped is None:
         return "nothing was kept, because there was no checkpoint yet: the same command starts again"
-    how = "the same command" if config.resume else "the same command with --resume"
+    how = "the same command" if config.resume else "the same command with resume=True"
     if config.overwrite_output_dir:
-        how = "the same command with --resume in the place of --overwrite-output-dir"
-    return f"{stopped} is kept: {how} goes on from there"
+        how = "the same command with resume=True instead of overwrite_output_dir=True"
+    return f"{stopped} is kept: {how} continues from there"
 
 
 def _run(
@@ -253,7 +253,7 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
         **({"task": task.name} if task is MULTI_LABEL else {}),  # as the data were read, so that others are read so too
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
-        **augmentations_told(config, setup.materials.identity),
+        **augmentation_facts(config, setup.materials.identity),
         **{name: value for name, value in config.identity().items() if name in _LATER},
         "class_weights": setup.weighing.weights or None,
     }  # fmt: skip

@@ -53,7 +53,7 @@ class Materials:
     """What the user should know."""
 
     def heard(self, augmentations: Sequence[Augmentation]) -> HeardClips:
-        """The clips of the data set as an epoch hears them.
+        """The clips of the data set as an epoch uses them.
 
         Args:
             augmentations: that they pass.

@@ -62,10 +62,10 @@ def refuse_unusable(config: TrainConfig, trained_bytes: int) -> None:
     if stopped and config.resume:
         return
     if (folder / adapter_file.CONFIG).exists() or (folder / RESULTS).exists():
-        raise ConfigError(f"{folder} holds an adapter already; give another folder, or --overwrite-output-dir")
+        raise ConfigError(f"{folder} holds an adapter already; give another folder, or set overwrite_output_dir=True")
     if stopped:
         raise ConfigError(
-            f"{folder} holds a run that was stopped; go on with --resume, or start anew with --overwrite-output-dir"
+            f"{folder} holds a run that was stopped; continue with resume=True, or start again with overwrite_output_dir=True"
         )
 
 
@@ -166,9 +166,9 @@ def writing(folder: Path) -> Iterator[None]:
         if isinstance(fault, OSError) and (fault.errno is None or _is_elsewhere(fault.filename, folder)):
             raise
         number = fault.number if isinstance(fault, OutputError) else fault.errno
-        room = "free some disk" if number in NO_ROOM else "mend it"
+        room = "free some disk" if number in NO_ROOM else "fix it"
         kept = checkpoint.latest(folder) is not None
-        with written(folder, f"{room}, then {'go on with --resume' if kept else 'start again'}"):
+        with written(folder, f"{room}, then {'continue with resume=True' if kept else 'start again'}"):
             raise
 
 

@@ -26,7 +26,7 @@ def many_on_cpu() -> bool:
 
 
 def launched_processes() -> int:
-    """How many processes the launcher started for this run; known before they have found each other."""
+    """Number of processes that the launcher started for this run; known before they have found each other."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -35,7 +35,7 @@ def batches(order: Sequence[_Clip], size: int, processes: int, rank: int) -> Ite
 
     Args:
         order: all clips, in the order of the epoch.
-        size: clips a step and process.
+        size: clips per step and process.
         processes: how many there are.
         rank: which one this is.
 
@@ -63,7 +63,7 @@ def logits_of(
         model: a classifier, or its upper layers; not wrapped: a process that has no clip of the last step calls nothing.
         inputs: what it takes of each clip.
         clips: indices.
-        size: clips a step and process.
+        size: clips per step and process.
         accelerator: the processes.
         arithmetic: of the run.
 
@@ -94,7 +94,7 @@ def shared_outputs(
         compute: gives the output (batch, ...) of a batch.
         inputs: what it takes of each clip.
         clips: indices.
-        size: clips a step and process.
+        size: clips per step and process.
         accelerator: the processes.
         arithmetic: of the run.
 

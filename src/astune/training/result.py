@@ -1,4 +1,4 @@
-"""What a run gave: ``results.json`` in its folder, and its one reader."""
+"""The result of a run: ``results.json`` in its folder, and its one reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULTS, METRICS = "results.json", "metrics.jsonl"
 
 @dataclass(frozen=True, repr=False)
 class TrainResult(Summarised):
-    """What a run gave; ``results.json`` in its folder."""
+    """The result of a run: the content of ``results.json`` in its folder."""
 
     __pydantic_config__ = RECORD
 
@@ -57,7 +57,7 @@ class TrainResult(Summarised):
     data_digest: str | None = None
     """Of labels, clips, split and files; ``clips.csv`` beside it lists them. See :mod:`astune.training.data_record`."""
     notices: list[str] = field(default_factory=list)
-    """What the user was told about the data and the scores: passed over, cut, suspicious, left out."""
+    """Notes about the data and the scores that the user saw: passed over, cut, suspicious, left out."""
     class_weights: dict[str, float] = field(default_factory=dict)
     """By label, in the training loss; empty where all classes count alike."""
     task: str = SINGLE_LABEL.name
@@ -82,7 +82,7 @@ class TrainResult(Summarised):
         return result
 
     def refuse_impossible(self) -> None:
-        """Look whether a run can have given that.
+        """Refuse a result that no run can have given.
 
         Raises:
             ValueError: it cannot.

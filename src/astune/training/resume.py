@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Settings = dict[str, object]
 _SHOWN = 10  # labels of a run that does not say which clips it had
-_WAY_OUT = "Give another output folder, or train anew with --overwrite-output-dir"
+_WAY_OUT = "Give another output folder, or train again with overwrite_output_dir=True"
 
 
 def finished(
@@ -95,9 +95,9 @@ def refuse_other_run(
         return
     stopped = checkpoint.latest(config.output_dir)
     if stopped is None:
-        announce(f"Note: {config.output_dir} holds no run to go on with; training starts from the beginning")
+        announce(f"Note: {config.output_dir} holds no run to continue; training starts from the beginning")
         return
-    told, data = checkpoint.told(stopped)
+    told, data = checkpoint.recorded_run(stopped)
     _refuse_other_masks(stopped, told)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
     decided = config.identity() | identity_of_noise(config) | identity_of_function(waveform)
@@ -118,7 +118,7 @@ def _refuse_other_masks(stopped: Path, told: Settings) -> None:
     if drawn != keyed.FORMAT and any(told.get(name) for name in DRAWN):
         raise CheckpointError(
             f"{stopped} was written by another version of astune, which masks other parts of the clips; finish the run with that version, "
-            "or start again with --overwrite-output-dir"
+            "or start again with overwrite_output_dir=True"
         )
 
 

@@ -135,7 +135,7 @@ class Sampler:
 
     @property
     def notice(self) -> str | None:
-        """What the user is told; None where each clip is visited once."""
+        """The note that the user sees; None where each clip is visited once."""
         if self.sampling == "random":
             return None
         often = self._often()

@@ -25,7 +25,7 @@ CONFUSION, PRECISION = "confusion.png", "average_precision.png"
 PICTURES = (CONFUSION, PRECISION)
 """Names of the files: of tasks with one label a clip, and with several."""
 _MADE_BY = "astune"
-_HEAD = 1024  # bytes of a PNG file in which its text stands
+_HEAD = 1024  # bytes of a PNG file that hold its text
 _WHOLE = 50  # classes of a matrix whose names are read; of more, the pairs that are confused most
 
 

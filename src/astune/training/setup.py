@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from astune import keyed
 from astune.backbone import load_backbone
 from astune.classifier import AudioClassifier
-from astune.compute import Arithmetic, gains_from_bf16
+from astune.compute import Arithmetic, bf16_is_faster
 from astune.console import announcer
 from astune.names import BUNDLED_BACKBONE, PUBLISHED_BACKBONE
 from astune.plurals import number_of
@@ -54,7 +54,7 @@ class Setup:
     materials: Materials
     """What augmentations draw from."""
     notices: tuple[str, ...]
-    """What the user was told about the data, about augmentations, and about settings that do less than they say."""
+    """Notes that the user saw about the data, about augmentations, and about settings that do less than they say."""
     weighing: Weighing
     """How the training loss weighs the classes."""
     model: AudioClassifier
@@ -88,7 +88,7 @@ class Setup:
         return self.materials.sampler
 
     def announce(self, message: str) -> None:
-        """Tell the user.
+        """Show a line to the user.
 
         Args:
             message: a line.
@@ -122,7 +122,7 @@ def set_up(
     recipe = resolve(config, checked.method, dataset, checked.split, accelerator.num_processes, quiet=quiet)
     if config.backbone == BUNDLED_BACKBONE:
         announce(
-            f"Training on the bundled backbone, small and for small tasks; for real work: --backbone {PUBLISHED_BACKBONE}"
+            f"Training on the bundled backbone, small and for small tasks; for real work: backbone={PUBLISHED_BACKBONE}"
         )
     backbone = load_backbone(config.backbone, recipe.max_length, config.position_embeddings)
     set_seed(config.seed)
@@ -171,7 +171,7 @@ def in_bf16(
     wish: bool | None,
     device: torch.device,
     *,
-    faster: Callable[[torch.device], bool] = gains_from_bf16,
+    faster: Callable[[torch.device], bool] = bf16_is_faster,
     from_main: Callable[[list[bool]], list[bool]] = broadcast_object_list,
 ) -> bool:
     """Whether to compute in bfloat16: the user's wish, or what the main process found faster, for all processes alike.
@@ -239,8 +239,8 @@ def _arithmetic(config: TrainConfig, device: torch.device, announce: Callable[[s
 
 def _slow_choices(config: TrainConfig, arithmetic: Arithmetic) -> list[str]:
     notices = []
-    if config.bf16 and not gains_from_bf16(arithmetic.device):
-        notices.append("Note: this device is faster in float32; --bf16 will be slow")
+    if config.bf16 and not bf16_is_faster(arithmetic.device):
+        notices.append("Note: this device is faster in float32; bf16=True will be slow")
     if config.store_bf16 and not arithmetic.bf16:
-        notices.append("Note: --store-bf16 does nothing where float32 computes; --bf16 would compute in bfloat16")
+        notices.append("Note: store_bf16=True does nothing in float32; set bf16=True to compute in bfloat16")
     return notices

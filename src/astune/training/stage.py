@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained."""
+    """The module that is trained, and its inputs."""
 
     module: AudioClassifier | Upper
     """Takes what ``inputs`` gives."""

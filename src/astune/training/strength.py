@@ -29,7 +29,7 @@ class Features:
     """How much each clip counts in a fit, (clips,); all alike where None."""
 
     def at(self, places: NDArray[np.int64]) -> Features:
-        """Some of them.
+        """Select some of the clips.
 
         Args:
             places: of the clips.

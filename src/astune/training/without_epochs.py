@@ -23,7 +23,7 @@ def without_settings_of_epochs(told: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what only epochs would use, so that an adapter does not say that it was trained so.
 
     Args:
-        told: of a run without epochs, by name.
+        told: settings of a run without epochs, by name.
 
     Returns:
         The rest.

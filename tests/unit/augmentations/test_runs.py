@@ -68,11 +68,11 @@ def assert_same_bits(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"mixup_alpha": 0.2}, "mixup mixes their input with another clip each time (--mixup-alpha 0 would not)"),
-        ({"gain": 3.0}, "gain changes the loudness of their input each time (--gain 0 would not)"),
-        ({"time_shift": 0.1}, "time_shift moves their input each time (--time-shift 0 would not)"),
-        ({"random_crop": True}, "random_crop hears another part of longer clips each time (--no-random-crop would not)"),
-        ({"background_noise": "NOISES"}, "background_noise adds another noise to their input each time (leave --background-noise out"),
+        ({"mixup_alpha": 0.2}, "mixup mixes their input with another clip each time (set mixup_alpha=0 to avoid it)"),
+        ({"gain": 3.0}, "gain changes the loudness of their input each time (set gain=0 to avoid it)"),
+        ({"time_shift": 0.1}, "time_shift moves their input each time (set time_shift=0 to avoid it)"),
+        ({"random_crop": True}, "random_crop takes another part of longer clips each time (set random_crop=False to avoid it)"),
+        ({"background_noise": "NOISES"}, "background_noise adds another noise to their input each time (leave background_noise out"),
         ({"label_smoothing_factor": 0.1}, None),
     ],
 )  # fmt: skip
