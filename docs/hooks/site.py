@@ -13,7 +13,6 @@ import click
 import typer
 from mkdocs.structure.files import File
 
-import astune
 from astune.cli import app
 from astune.serving.app import create_app
 
@@ -68,7 +67,7 @@ def repository_links(markdown: str, page: str, known: set[str]) -> str:
         path, mark, anchor = match[2].partition("#")
         if not path or "://" in path or path.startswith("mailto:"):
             return match[0]
-        target = os.path.normpath(os.path.join("docs", os.path.dirname(page), path))
+        target = os.path.normpath(Path("docs", page).parent / path)
         if target.removeprefix("docs/") in known or not (ROOT / target).exists():
             return match[0]
         return f"{match[1]}{REPOSITORY}/blob/main/{target}{mark}{anchor}{match[3]}"
