@@ -1,4 +1,4 @@
-"""The search for the recipe of own data, on validation clips alone; ``docs/own-recipe.md`` says what came of it.
+"""The search for the recipe of own data, on validation clips alone; ``docs/explanations/own-recipe.md`` says what came of it.
 
 ``ASTUNE_STUDY_DATA`` names the folder with the three data sets (``../shared/data`` where it is not set). What is finished lies in
 ``docs/results/work/recipe.jsonl``, a line a run, and is not run again: stop it, and start it again. A GPU is used where there is one.

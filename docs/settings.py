@@ -21,7 +21,7 @@ Made by `make settings` from the fields of [`TrainConfig`](../src/astune/trainin
 
 A setting has one name everywhere: `--learning-rate 0.001` on the command line of `astune train`, `learning_rate: 0.001` in a YAML file for
 `astune train --config` and `astune validate`, `TrainConfig(learning_rate=0.001)` in Python, and `settings: {learning_rate: 0.001}` in an
-[experiment](experiments.md). Options win over the file.
+[experiment](guides/experiments.md). Options win over the file.
 
 *Recipe* as a default means: the paper's number for the method, else the paper's for the data set, else what suits the number and the length
 of the recordings. What was chosen is printed when training begins, and is in `results.json` and in the adapter.

@@ -19,6 +19,7 @@ from tests.conformance.test_counts import TABLE_1
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "astune"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 HANDWRITTEN = [page for page in PAGES if page.parent.name != "reports"]
 CODE = "\n".join(
@@ -111,8 +112,8 @@ def run(example: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         assert not ended.value.code, f"{example.page}, example {example.number}: {capsys.readouterr().err}"
 
 
-def test_the_readme_table_is_what_the_command_prints() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_table_of_methods_is_what_the_command_prints() -> None:
+    readme = (ROOT / "docs" / "guides" / "choose-a-method.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[a-z0-9`, -]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) MB \|$", readme, re.MULTILINE)
     seen = {}
     for names, parameters, percent, megabytes in rows:
@@ -125,26 +126,15 @@ def test_the_readme_table_is_what_the_command_prints() -> None:
     assert set(TABLE_1) <= set(seen)  # a preset that is added need not be in it
 
 
-GROWING = {"methods/", "features/"}  # an added method or augmentation need not be in README
+def test_the_readme_counts_are_what_the_command_prints() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([\d,]+) \|", README, re.MULTILINE)
+    assert len(rows) == 6
+    assert [(name, f"{count(PRESETS[name]).parameters:,}") for name, _ in rows] == rows
 
 
-def test_the_tree_in_the_readme_names_every_file() -> None:
-    """Folder by folder: ``  data/  audio (what it does) · clip``; a name that stands in no brackets is a file or a folder."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    tree = readme.split("## The tree")[1].split("```")[1]
-    package = tree.partition("src/astune/\n")[2].partition("\nbenchmarks/")[0]
-    blocks = dict(re.findall(r"^  ([a-z_]+/|\.) +((?:.|\n   )*)", package, re.MULTILINE))
-    named = {
-        folder: set(re.findall(r"[a-z_0-9.]+/?", re.sub(r"\([^)]*\)", "", body))) for folder, body in blocks.items()
-    }
-    folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")}
-    assert named.keys() == {".", *folders}
-    for folder, names in named.items():
-        held = {path for path in (SOURCE / folder).iterdir() if path.name[0] != "_"}
-        files = {path.name.removesuffix(".py") for path in held if path.is_file()}
-        inner = {f"{path.name}/" for path in held if path.is_dir()} - (folders if folder == "." else set())
-        assert names <= files | inner, folder
-        assert folder in GROWING or names == files | inner, folder
+def test_the_readme_is_short_and_opens_with_the_installation() -> None:
+    assert len(README.splitlines()) < 150
+    assert README.index("pip install astune") < README.index("astune train") < README.index("```python")
 
 
 WRITTEN = ("results/",)  # where `astune reproduce` writes, in the user's folder

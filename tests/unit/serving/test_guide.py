@@ -1,4 +1,4 @@
-"""The commands of docs/serve.md do what it says."""
+"""The commands of docs/guides/serve.md do what it says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from tests.serving_parts import running, write_adapter, write_recordings
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "serve.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
 TOKEN = "a token of some length"  # noqa: S105 - of this test
 

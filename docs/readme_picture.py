@@ -1,0 +1,56 @@
+"""Draws ``docs/accuracy.png``, the picture of README, from the records of Table I: ``python docs/readme_picture.py``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).parent
+METHODS = {
+    "Linear": "linear probe",
+    "BitFit": "BitFit",
+    "LoRA": "LoRA",
+    "Bottleneck PF seq": "bottleneck adapter",
+    "Convpass PF seq": "Convpass adapter",
+    "Full FT": "full fine-tuning",
+}
+"""Rows of the table and their labels in the picture, in the order in which they are drawn."""
+DATA = {"digits": "spoken digits (10 words)", "esc10": "ESC-10 (10 everyday sounds)"}
+_CELL = re.compile(r"([\d.]+) ± [\d.]+ \[([\d.]+), ([\d.]+)\]")
+
+
+def scores(data: str) -> dict[str, tuple[float, float, float]]:
+    """Mean accuracy of each row of Table I and the ends of its 95 % interval, in percent."""
+    found = {}
+    for line in (DOCS / "results" / "reports" / "table1.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "method":
+            column = cells.index(data)
+        elif cells[0] in METHODS and cells[0] not in found:
+            match = _CELL.search(re.sub(r"\*\*|</?u>", "", cells[column]))
+            if match:
+                found[cells[0]] = (float(match[1]), float(match[2]), float(match[3]))
+    return found
+
+
+def draw() -> Figure:
+    """One panel for each data set: a bar for each method, with its interval."""
+    mpl.rcParams.update({"font.size": 11})
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, (data, title) in zip(figure.subplots(1, 2, sharey=True), DATA.items(), strict=True):
+        found = scores(data)
+        for place, (row, label) in enumerate(reversed(METHODS.items())):
+            mean, low, high = found[row]
+            axes.barh(label, mean, color="#9e9e9e" if row in {"Linear", "Full FT"} else "#00897b", height=0.65)
+            axes.plot([low, high], [place, place], color="black", linewidth=1.2)
+            axes.text(3, place, f"{mean:.1f} %", va="center", color="white", fontweight="bold")
+        axes.set(title=title, xlim=(0, 100), xlabel="accuracy on test clips (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+if __name__ == "__main__":
+    draw().savefig(DOCS / "accuracy.png", dpi=150, metadata={"Software": None})

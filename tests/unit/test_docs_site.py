@@ -1,0 +1,55 @@
+"""The documentation site: generated pages are complete, and links lead somewhere."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from astune.cli import VERBS
+
+pytest.importorskip("mkdocs", reason="needs the extra [docs]")
+ROOT = Path(__file__).parents[2]
+SITE = runpy.run_path(str(ROOT / "docs" / "hooks" / "site.py"))
+
+
+def test_every_public_name_is_on_the_api_page() -> None:
+    page = SITE["api_page"]()
+    names = SITE["public_names"]()
+    assert {"astune.Predictor", "astune.train", "astune.data.load_data"} <= set(names)
+    assert [name for name, home in names.items() if f"::: {home}\n" not in page and f"`{name}`" not in page] == []
+
+
+def test_every_command_has_a_section() -> None:
+    page = SITE["cli_page"]()
+    assert [verb for verb in VERBS if f"## astune {verb}" not in page] == []
+    assert "`--num-train-epochs`" in page
+
+
+def test_every_module_is_in_the_tree() -> None:
+    page = SITE["tree_page"]()
+    assert [path for path in (ROOT / "src" / "astune").rglob("*.py") if f"| `{path.name}` |" not in page] == []
+
+
+def test_every_picture_is_in_the_gallery() -> None:
+    pictures = list((ROOT / "docs" / "results" / "reports").glob("*.png"))
+    page = SITE["gallery_page"]()
+    assert pictures
+    assert [path.name for path in pictures if f"(reports/{path.name})" not in page] == []
+
+
+def test_the_routes_of_the_service_are_on_the_http_page() -> None:
+    assert "## POST /v1/classify" in SITE["http_page"]()
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("[a](../../CONTRIBUTING.md#x)", "[a](https://repository.example/astune/blob/main/CONTRIBUTING.md#x)"),
+        ("[a](serve.md)", "[a](serve.md)"),
+        ("[a](gone.md)", "[a](gone.md)"),
+    ],
+)
+def test_only_links_to_the_repository_are_replaced(link: str, expected: str) -> None:
+    assert SITE["repository_links"](link, "guides/peft.md", {"guides/serve.md"}) == expected
