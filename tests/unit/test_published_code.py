@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from astune import AudioClassifier, load_backbone
 from astune.counting import count
+from astune.data.generated import write_generated
 from astune.errors import ConfigError
 from astune.experiments.plan import AS_PUBLISHED, PlanOptions, plan, saved
 from astune.experiments.records import SavedPlan
@@ -24,6 +26,7 @@ from astune.methods.conformer import ConformerModule
 from astune.methods.lora import LoRA
 from astune.methods.published_code import method_as_published, settings_as_published
 from astune.training.config import TrainConfig
+from tests.unit.test_cli import run
 
 NOWHERE = PlanOptions(data_root=Path("/nowhere"))
 
@@ -190,3 +193,30 @@ def test_every_deviation_names_tests_that_exist() -> None:
         if line.startswith("| ") and not line.startswith(("| what", "| ---", "| setting"))
     ]
     assert [row for row in rows if "::test_" not in row and "no test: " not in row] == []
+
+
+def test_the_commands_take_the_setting_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_generated(tmp_path / "sounds", "words", (2, 1, 1), seconds=0.2)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({"data": str(data), "method": "convpass", "num_train_epochs": 1}))
+    options = ("--config", file, "--backbone", "random:tiny", "--as-published", "--json")
+    code, out, _ = run(capsys, monkeypatch, "train", *options, "--output-dir", tmp_path / "code")
+    assert code == 0
+    found = json.loads(out)
+    assert found["spec"] == "convpass:init=published,dropout=0"
+    assert (found["config"]["position_embeddings"], found["config"]["selection"]) == ("zero", "last")
+    given = ("--position-embeddings", "fit", "--method", "lora", "--output-dir", tmp_path / "mixed")
+    code, out, _ = run(capsys, monkeypatch, "train", *options, *given)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["spec"], found["config"]["position_embeddings"]) == ("lora:init=published", "fit")
+    dry = ("table7", "--as-published", "--dry-run", "--json", "--data-root", tmp_path / "nowhere")
+    code, out, _ = run(capsys, monkeypatch, "reproduce", *dry)
+    assert code == 0
+    entries = json.loads(out)
+    assert len(entries) == 24
+    assert {entry["table"] for entry in entries} == {"table7-as-published"}
+    assert {entry["column"] for entry in entries} == {"esc50", "fluent_speech"}
+    assert {entry["settings"]["position_embeddings"] for entry in entries} == {"zero"}
