@@ -118,11 +118,11 @@ def test_what_cannot_be_is_refused(settings: dict[str, Any], fault: str, recordi
 
 
 def test_settings_that_the_model_has_are_refused(adapter: Path, recordings: Path) -> None:
-    with pytest.raises(ConfigError, match="max_length is given for an adapter"):
+    with pytest.raises(ConfigError, match="max_length cannot be given for an adapter"):
         astune.embed(adapter, recordings, max_length=64)
-    with pytest.raises(ConfigError, match="device is given beside a Predictor"):
+    with pytest.raises(ConfigError, match="device cannot be given together with a Predictor"):
         astune.embed(Predictor(adapter), recordings, device="cpu")
-    with pytest.raises(ConfigError, match="beside a loaded backbone of 48"):
+    with pytest.raises(ConfigError, match="differs from the loaded backbone's max_length=48"):
         astune.embed(load_backbone("random:tiny", LENGTH), recordings, max_length=64)
     with pytest.raises(ConfigError, match="model is of type int"):
         astune.embed(3, recordings)  # type: ignore[arg-type]
