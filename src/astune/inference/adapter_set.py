@@ -259,7 +259,7 @@ class AdapterSet(Summarised):
         """
         if self._shells is None:
             raise ConfigError(
-                "this Predictor was built from a classifier, whose weights may still be trained, so it cannot take more adapters; build it from "
+                "this Predictor was built from a classifier, whose weights may still be trained; build it from "
                 "classifier.to_adapter()"
             )
         name = _checked_name(default_name(adapter) if adapter_name is None else adapter_name)
