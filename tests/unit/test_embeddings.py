@@ -102,7 +102,7 @@ def test_every_kind_of_method_embeds(method: str, recordings: Path) -> None:
         ({"level": True}, "level=True"),
         ({"level": "last"}, "level='last'"),
         ({"pool": "max"}, "unknown pool 'max'; choose one of: mean, cls"),
-        ({"pool": "cls", "tokens": True}, "contradict each other"),
+        ({"pool": "cls", "tokens": True}, "cannot be combined"),
         ({"window": 0}, "window=0: give seconds"),
         ({"hop": 0.001}, r"hop=0\.001: give at least"),
         ({"max_length": 48, "window": 1.0}, r"window=1 is longer than the adapter's input of 0\.495 s"),
