@@ -112,7 +112,7 @@ def test_a_backbone_in_a_folder_is_named_and_not_copied(tmp_path: Path) -> None:
     assert record["auto_mapping"]["base_model_class"] == "ASTModel"
     assert run_card(done.path)(np.zeros(RATE // 4, np.float32)).shape == (1, 2)
     in_memory = AudioClassifier(Backbone.of(load_backbone("random:tiny").model), "lora", ["a", "b"])
-    with pytest.raises(ConfigError, match="is in memory alone; save it with"):
+    with pytest.raises(ConfigError, match="exists only in memory; save it with"):
         export_adapter(in_memory, tmp_path / "other", "peft")
 
 
@@ -223,7 +223,7 @@ def test_what_peft_trained_gives_the_same_logits(case: str, names: str, base: Pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target_modules": ["q_proj", "fc1"]}, r"it updates layers\.0\.mlp\.fc1, and LoRA of astune updates the attention's"),
+        ({"target_modules": ["q_proj", "fc1"]}, r"it updates layers\.0\.mlp\.fc1, and LoRA of astune updates only the attention's"),
         ({"target_modules": ["fc2"]}, r"it updates no projection of the attention"),
         ({"target_modules": ["q_proj"], "use_dora": True}, r"use_dora=True changes what is computed"),
         ({"target_modules": ["q_proj"], "lora_bias": True}, r"lora_bias=True changes what is computed"),
@@ -282,7 +282,7 @@ def test_what_the_folder_does_not_say_is_asked_for_or_said(
 
 def test_other_folders_are_refused(base: Path, tmp_path: Path) -> None:
     trained().save_pretrained(tmp_path / "ours")
-    with pytest.raises(AdapterError, match="is an adapter of astune already"):
+    with pytest.raises(AdapterError, match="is already an adapter of astune"):
         import_peft(tmp_path / "ours")
     trained_by_peft(base, tmp_path / "lora", target_modules=["q_proj"])
     config, weights = (tmp_path / "lora" / name for name in ("adapter_config.json", "adapter_model.safetensors"))

@@ -139,7 +139,7 @@ def test_a_predictor_of_a_classifier_has_that_one_alone() -> None:
     assert predictor.model is model
     named = predictor.predict(sounds(2), sampling_rate=RATE, adapter_names=["default", "default"])
     assert named == predictor.predict(sounds(2), sampling_rate=RATE)
-    with pytest.raises(ConfigError, match=r"was made of a classifier, .*; make it of classifier\.to_adapter\(\)"):
+    with pytest.raises(ConfigError, match=r"was built from a classifier, .*; build it from classifier\.to_adapter\(\)"):
         predictor.load_adapter(adapter(), "other")
 
 

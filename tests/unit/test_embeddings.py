@@ -102,7 +102,7 @@ def test_every_kind_of_method_embeds(method: str, recordings: Path) -> None:
         ({"level": True}, "level=True"),
         ({"level": "last"}, "level='last'"),
         ({"pool": "max"}, "unknown pool 'max'; choose one of: mean, cls"),
-        ({"pool": "cls", "tokens": True}, "contradict each other"),
+        ({"pool": "cls", "tokens": True}, "cannot be combined"),
         ({"window": 0}, "window=0: give seconds"),
         ({"hop": 0.001}, r"hop=0\.001: give at least"),
         ({"max_length": 48, "window": 1.0}, r"window=1 is longer than the adapter's input of 0\.495 s"),
@@ -118,11 +118,11 @@ def test_what_cannot_be_is_refused(settings: dict[str, Any], fault: str, recordi
 
 
 def test_settings_that_the_model_has_are_refused(adapter: Path, recordings: Path) -> None:
-    with pytest.raises(ConfigError, match="max_length is given for an adapter"):
+    with pytest.raises(ConfigError, match="max_length cannot be given for an adapter"):
         astune.embed(adapter, recordings, max_length=64)
-    with pytest.raises(ConfigError, match="device is given beside a Predictor"):
+    with pytest.raises(ConfigError, match="device cannot be given together with a Predictor"):
         astune.embed(Predictor(adapter), recordings, device="cpu")
-    with pytest.raises(ConfigError, match="beside a loaded backbone of 48"):
+    with pytest.raises(ConfigError, match="differs from the loaded backbone's max_length=48"):
         astune.embed(load_backbone("random:tiny", LENGTH), recordings, max_length=64)
     with pytest.raises(ConfigError, match="model is of type int"):
         astune.embed(3, recordings)  # type: ignore[arg-type]

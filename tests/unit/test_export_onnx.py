@@ -159,7 +159,7 @@ def test_without_clips_it_says_that_int8_was_not_compared_on_any(adapter: Path, 
     assert len(said) == 4
     assert "13 generated sounds have the same first label" in said[1]
     assert said[3] == (
-        "Note: int8 was not compared on recordings; give clips of your own to know how often it agrees there"
+        "Note: int8 was not compared on recordings; give clips of your own to measure how often the labels agree"
     )
     record = json.loads(done.stdout)
     assert record["int8"]["measured_on"] == "sounds"
@@ -219,7 +219,7 @@ def test_an_adapter_trained_in_bfloat16_is_said_to_be(tmp_path: Path) -> None:
     [
         ({"format": "onxx"}, "unknown format 'onxx'; choose one of: .*onnx.*did you mean 'onnx'"),
         ({"int9": True}, "unknown option of the format onnx 'int9'; choose one of: int8, clips; did you mean 'int8'"),
-        ({"format": "peft", "int8": True}, "int8 is no option of the format peft; it is one of onnx"),
+        ({"format": "peft", "int8": True}, "int8 is not an option of the format peft, but of onnx"),
         ({"path": "taken.onnx"}, r"taken.onnx is there already; give another path, or overwrite=True"),
         ({"path": "graph"}, r"graph: a file of the format onnx ends in \.onnx; give graph\.onnx"),
         ({"path": "graph.pt"}, r"ends in \.onnx; give graph\.pt\.onnx"),

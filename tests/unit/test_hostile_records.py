@@ -208,7 +208,7 @@ def embedded(folder: Path) -> Path:
         ("about", "{'descr': '<U1000000000', 'fortran_order': False, 'shape': (), }", "'<U1000000000'"),
         ("names", "[" * 5_000, "names.npy has a damaged header"),
         ("names", "{'descr': '<U6', 'fortran_order': False, 'shape': (2,), }", None),
-        ("names", "{'descr': '<f8', 'fortran_order': False, 'shape': (6,), }", "columns of different lengths|is not what astune writes"),
+        ("names", "{'descr': '<f8', 'fortran_order': False, 'shape': (6,), }", "columns of different lengths|astune did not write it"),
         ("starts", "{'descr': '<U6', 'fortran_order': False, 'shape': (2,), }", "starts of another type"),
     ],
 )  # fmt: skip

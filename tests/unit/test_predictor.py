@@ -267,7 +267,7 @@ def test_a_classifier_is_used_as_it_is() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not torch.equal(half, whole)
     torch.testing.assert_close(half, whole, atol=0.05, rtol=0.05)  # bfloat16 holds three digits
-    with pytest.raises(ConfigError, match="backbone is given beside a classifier"):
+    with pytest.raises(ConfigError, match="backbone cannot be given together with a classifier"):
         Predictor(model, "bundled")
 
 
@@ -277,7 +277,9 @@ def test_the_precision_is_the_one_of_the_training(tmp_path: Path, capsys: pytest
     predictor = Predictor(tmp_path, device="cpu")
     assert predictor.precision == "bfloat16"
     slow = not Arithmetic.of(torch.device("cpu")).bf16
-    assert ("computes in bfloat16, as it was trained; this device is slow at it" in capsys.readouterr().err) == slow
+    assert (
+        "was trained in bfloat16 and computes in it, which is slow on this device" in capsys.readouterr().err
+    ) == slow
     chosen = Predictor(tmp_path, device="cpu", precision="float32")
     assert (chosen.precision, capsys.readouterr().err) == ("float32", "")
     assert torch.equal(

@@ -171,7 +171,7 @@ def test_corrected_tracks_are_read_back(
         track.write_text(f"{start:.6f}\t{end:.6f}\t{class_of(row, truth)}\n")
     tracks = {path.stem: parsed(path) for path in (out / "clips").glob("*.txt")}
     assert [tracks[Path(row["file"]).stem][0][2] for row in found.rows] == [class_of(row, truth) for row in found.rows]
-    with pytest.raises(ConfigError, match="holds a review already, whose labels may have been corrected"):
+    with pytest.raises(ConfigError, match="already holds a review, whose labels may have been corrected"):
         review(adapter, folder, out)
     again = review(adapter, folder, tmp_path / "s", criteria="unlike", count=4, hop=SLOT, margin=0, reviewed=[out])
     before = {(row["recording"], row["start"]) for row in found.rows}
@@ -247,9 +247,9 @@ def test_training_clips_that_cannot_be_found(
         review(lone, folder, tmp_path / "s", criteria="unlike")
     given = review(lone, folder, tmp_path / "t", criteria="unlike", count=2, data=str(sounds / "known"))
     assert len(given.rows) == 2
-    assert any("no list of training clips beside the adapter" in notice for notice in given.notices)
+    assert any("the adapter has no list of training clips" in notice for notice in given.notices)
     model = AudioClassifier.from_pretrained(adapter)
-    with pytest.raises(DataError, match="does not say what it was trained on"):
+    with pytest.raises(DataError, match="does not record what it was trained on"):
         review(model, folder, tmp_path / "u", criteria="unlike")
 
 
@@ -425,9 +425,9 @@ def test_a_review_that_was_killed_while_it_was_named_is_completed(
     (folder / ".partial").mkdir()
     for name in ("clips", "review.json", "review.csv")[named:]:
         (folder / name).rename(folder / ".partial" / name)
-    with pytest.raises(ConfigError, match="holds a review already"):
+    with pytest.raises(ConfigError, match="already holds a review"):
         review(adapter, tmp_path / "a.wav", folder)
-    assert "it is whole now" in capsys.readouterr().err
+    assert "the review is now complete" in capsys.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"clips", "review.csv", "review.json"}
     assert review_folder.reviewed_spans([folder])
 

@@ -259,7 +259,7 @@ def test_what_cannot_be_a_timeline_is_refused(predictor: Predictor) -> None:
     model = classifier()
     with torch.no_grad():
         model.head.weight.fill_(3e38)
-    with pytest.raises(NumericalError, match="its scores are no numbers; is the adapter 'default' or"):
+    with pytest.raises(NumericalError, match="its scores are not numbers; check whether the adapter 'default' or"):
         Predictor(model).timeline(noise(1.0)[:, 0], sampling_rate=RATE)
 
 

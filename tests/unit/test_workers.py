@@ -150,7 +150,7 @@ def test_a_worker_that_dies_takes_nothing_along(adapter: Path, recordings: Path)
     assert len(killed) == 2
     assert [one.name for one in found] == [str(path) for path in paths]
     assert [one.error is None for one in found] == [True, True, False, True, True]
-    assert str(found[2].error) == f"{paths[2]}: the process that heard it died (exit code -9); the others go on"
+    assert str(found[2].error) == f"{paths[2]}: the process that read it died (exit code -9); the other processes go on"
     alone = list(question.answers(Predictor(adapter, batch_size=4), paths))
     for ours, theirs in zip(found, alone, strict=True):
         if ours.error is None:  # other batches, so scores differ by rounding
@@ -184,10 +184,10 @@ def test_what_workers_cannot_use_is_refused_in_words(adapter: Path, recordings: 
         list(ask_workers(Workers(adapter, count=0), question, paths))
     os.mkfifo(tmp_path / "pipe.wav")
     for path, words in (("-", "standard input"), (tmp_path / "pipe.wav", f"{tmp_path / 'pipe.wav'}, a pipe,")):
-        with pytest.raises(ConfigError, match=f"^{words} cannot be shared out to workers; leave out workers"):
+        with pytest.raises(ConfigError, match=f"^{words} cannot be divided among workers; leave workers out"):
             list(ask_workers(Workers(adapter, count=2), question, [path]))
     code, _, err = run(adapter, "-", "--workers", "2")
-    assert (code, "standard input cannot be shared out to workers" in err) == (1, True)
+    assert (code, "standard input cannot be divided among workers" in err) == (1, True)
 
 
 def test_no_recordings_start_no_workers(adapter: Path) -> None:

@@ -164,7 +164,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     refused("is a file; give a folder", {}, paths[0])
     (folder / "one").mkdir(parents=True)
     (folder / "one/a.txt").write_text("mine")
-    refused(r"one/a\.txt is there already, and not from this command; give another folder", {"hop": 1})
+    refused(r"one/a\.txt exists already, and this command did not write it; give another folder", {"hop": 1})
     (folder / "one/a.txt").unlink()
     with opened(folder, {"adapter": "x", "hop": 1, "threshold": {"a": 0.5}}, writer, paths) as results:
         results.write(findings(str(paths[0])))
@@ -323,7 +323,7 @@ def test_a_pipe_that_was_finished_is_not_taken_for_the_next_one(adapter: Path, t
     first = CliRunner().invoke(app, run, input=recording)
     assert (first.exit_code, (tmp_path / "out/standard input.csv").is_file()) == (0, True)
     second = CliRunner().invoke(app, run, input=recording)
-    assert "a pipe does not say whether it is the same; give another folder" in str(second.exception)
+    assert "the content of a pipe cannot be compared; give another folder" in str(second.exception)
 
 
 def test_gaps_are_said(adapter: Path, tmp_path: Path) -> None:

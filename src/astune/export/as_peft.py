@@ -105,7 +105,7 @@ def _refuse(model: AudioClassifier) -> None:
     members = model.method.members
     other = [member.spec for member in members if not isinstance(member, LoRA | BitFit)]
     if other or not any(isinstance(member, LoRA) for member in members):
-        reason = f"{' and '.join(other)} is not LoRA" if other else "without LoRA it has nothing to add"
+        reason = f"{' and '.join(other)} is not LoRA" if other else "without LoRA there is nothing to export"
         way = "transformers, or to onnx" if model.method.mergeable else "onnx"
         raise AdapterError(f"PEFT has no form for {model.method.spec}: {reason}; export to {way}")
     if find_spec("peft") is None:
@@ -127,7 +127,7 @@ def _base(model: AudioClassifier) -> str | None:
     if name == BUNDLED_BACKBONE or name in RANDOM_BACKBONES:
         return None
     raise ConfigError(
-        f"the backbone {name!r} is in memory alone; save it with backbone.model.save_pretrained, and give its folder as backbone"
+        f"the backbone {name!r} exists only in memory; save it with backbone.model.save_pretrained, and give its folder as backbone"
     )
 
 

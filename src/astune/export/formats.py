@@ -66,7 +66,7 @@ class Exported:
     """Files that it was to be compared on."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         record = {"format": self.format, "path": str(self.path), "bytes": self.size, **self.facts}
         return record | ({"unreadable": list(self.faults)} if self.files else {})
 
@@ -86,7 +86,7 @@ class Format:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of its options."""
+        """Names of the format's options."""
         parameters = inspect.signature(self.write).parameters.values()
         return tuple(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
 
@@ -119,7 +119,7 @@ def register_format(name: str, ending: str) -> Callable[[Writer], Writer]:
 
     def add(write: Writer) -> Writer:
         if name in FORMATS:
-            raise ValueError(f"two formats are named {name!r}")
+            raise ValueError(f"two formats have the name {name!r}")
         FORMATS[name] = Format(name, ending, write)
         return write
 
@@ -162,7 +162,7 @@ def export_adapter(
         if name not in chosen.options:
             takers = [one.name for one in FORMATS.values() if name in one.options]
             if takers:
-                raise ConfigError(f"{name} is no option of the format {format}; it is one of {', '.join(takers)}")
+                raise ConfigError(f"{name} is not an option of the format {format}, but of {', '.join(takers)}")
             raise ConfigError(unknown(f"option of the format {format}", name, chosen.options))
     target = None if path is None else _free(chosen.named(Path(path)), overwrite=overwrite)
     source = _source(adapter, backbone)

@@ -152,7 +152,7 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
             (content.downs if update[2] == "A" else content.ups)[update[1]] = tensor
             if not _place(update[1]) and update[1] != _DENSE:
                 faults.append(
-                    f"it updates {update[1].removeprefix(_OUTER)}, and LoRA of astune updates the attention's q, k, v and o alone"
+                    f"it updates {update[1].removeprefix(_OUTER)}, and LoRA of astune updates only the attention's q, k, v and o"
                 )
         elif inner.startswith("classifier."):
             content.classifier[inner] = tensor
@@ -160,7 +160,7 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
             try:
                 content.backbone[_our_name(inner)] = tensor
             except KeyError:
-                faults.append(f"it holds {inner}, which has no place in an adapter of astune")
+                faults.append(f"it holds {inner}, which an adapter of astune cannot hold")
     faults += [
         f"it holds half of the update of {module.removeprefix(_OUTER)}"
         for module in content.downs.keys() ^ content.ups.keys()

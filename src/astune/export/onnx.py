@@ -236,7 +236,7 @@ def _sentences(facts: dict[str, Any], found: Scored, compute_dtype: str) -> tupl
         sentences.append(f"float32 would take {facts['float32_bytes'] / 1e6:.1f} MB")
         if not parity["clips"]:
             sentences.append(
-                "Note: int8 was not compared on recordings; give clips of your own to know how often it agrees there"
+                "Note: int8 was not compared on recordings; give clips of your own to measure how often the labels agree"
             )
     if compute_dtype != "float32":
         sentences.append(

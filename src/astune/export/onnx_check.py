@@ -163,7 +163,9 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
     joined = {name: np.concatenate([nothing, *parts]) for name, parts in rows.items()}
     for name, part in [*made.items(), *alone.items(), *joined.items()]:
         if not np.isfinite(part).all():
-            raise NumericalError(f"scores of {name} are NaN or infinite; is the adapter or its backbone damaged?")
+            raise NumericalError(
+                f"scores of {name} are NaN or infinite; check whether the adapter or its backbone is damaged"
+            )
     files = heard.readable + len(heard.broken)
     return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(clips.remarks))
 

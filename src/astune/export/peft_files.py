@@ -113,11 +113,11 @@ def read_config(path: Path) -> PeftConfig:
     """
     record = record_of(path, "a configuration of PEFT", AdapterError)
     if "format_version" in record:
-        raise AdapterError(f"{path.parent} is an adapter of astune already; load it with astune.Predictor")
+        raise AdapterError(f"{path.parent} is already an adapter of astune; load it with astune.Predictor")
     if record.get("peft_type") != "LORA":
         raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
     faults = [
-        f"{shortened(name)}={shortened(repr(value))} changes what is computed, and LoRA of astune has no such thing"
+        f"{shortened(name)}={shortened(repr(value))} changes what is computed, which LoRA of astune does not support"
         for name, value in record.items()
         if value and name not in _READ
     ]

@@ -140,13 +140,13 @@ class AdapterSet(Summarised):
             raise
         if half and self._announces and not bf16_is_faster(device):
             say(
-                f"Note: {value.name} computes in bfloat16, as it was trained; this device is slow at it. With precision float32 it is "
+                f"Note: {value.name} was trained in bfloat16 and computes in it, which is slow on this device. In float32 it is "
                 "faster, and its scores differ by rounding"
             )
         return _Active(first, loaded)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which have locks of their own."""
+        """Return the state for copies and pickles, which have locks of their own."""
         return {name: value for name, value in vars(self).items() if name != "_lock"} | {
             "_adapters": dict(self._adapters)
         }
@@ -166,17 +166,17 @@ class AdapterSet(Summarised):
 
     @property
     def device(self) -> torch.device:
-        """That computes."""
+        """The device that computes."""
         return self._active.loaded.device
 
     @property
     def precision(self) -> str:
-        """Of the matrix products: ``float32`` or ``bfloat16``."""
+        """The precision of the matrix products: ``float32`` or ``bfloat16``."""
         return self.arithmetic.compute_dtype
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the active adapter's classes, in the order of the logits."""
+        """Names of the active adapter's classes, in the order of the logits."""
         return self.model.labels
 
     @property
@@ -186,7 +186,7 @@ class AdapterSet(Summarised):
 
     @property
     def task(self) -> Task:
-        """The active adapter's."""
+        """The task of the active adapter."""
         return self.model.task
 
     @property
@@ -221,7 +221,7 @@ class AdapterSet(Summarised):
 
     @property
     def active_adapter(self) -> str:
-        """Name of that adapter."""
+        """Name of the active adapter."""
         return self.active.name
 
     @property
@@ -259,7 +259,7 @@ class AdapterSet(Summarised):
         """
         if self._shells is None:
             raise ConfigError(
-                "this Predictor was made of a classifier, which may train the weights that adapters would share; make it of "
+                "this Predictor was built from a classifier, whose weights may still be trained; build it from "
                 "classifier.to_adapter()"
             )
         name = _checked_name(default_name(adapter) if adapter_name is None else adapter_name)
@@ -415,5 +415,5 @@ def _checked_name(name: object) -> str:
 def _refuse_taken(name: str, adapters: Mapping[str, LoadedAdapter]) -> None:
     if name in adapters:
         raise ConfigError(
-            f"there is an adapter {name!r} already; give another adapter_name, or delete_adapter({name!r}) first"
+            f"an adapter named {name!r} is already loaded; give another adapter_name, or call delete_adapter({name!r}) first"
         )

@@ -108,7 +108,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
     except _DAMAGED as fault:
         raise DataError(f"{printable(path)} holds no embeddings that can be read: {fault}") from fault
     if not ours:
-        raise DataError(f"{printable(path)} holds no embeddings that can be read: it is not what astune writes")
+        raise DataError(f"{printable(path)} holds no embeddings that can be read: astune did not write it")
     return values, columns, known
 
 
@@ -171,7 +171,7 @@ def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     with file.open(entry) as stream:
         try:
             if np.lib.format.read_magic(stream) != (1, 0):
-                raise ValueError(f"{entry.filename} is of another version of the format")
+                raise ValueError(f"{entry.filename} has another version of the format")
             shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
         except (
             SyntaxError,
@@ -181,7 +181,9 @@ def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
         ) as fault:  # of Python's parser, with which NumPy reads it
             raise ValueError(f"{entry.filename} has a damaged header") from fault
         if dtype.kind not in "fiU" or not dtype.isnative or by_columns:
-            raise ValueError(f"{entry.filename} is of the type {dtype}, or in another order of its values")
+            raise ValueError(
+                f"{entry.filename} has the type {dtype} or another memory order, which astune does not write"
+            )
         while chunk := stream.read(_CHUNK):
             content += chunk
     if math.prod(shape) * dtype.itemsize != len(content) or any(size < 0 for size in shape):

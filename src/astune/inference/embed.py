@@ -103,7 +103,7 @@ class Written:
     inputs: int
     """Clips or recordings that have rows."""
     columns: tuple[str, ...]
-    """Beside the values."""
+    """The columns that accompany the values."""
     errors: tuple[str, ...]
     """Why others have none."""
     notices: tuple[str, ...]
@@ -111,7 +111,7 @@ class Written:
     about: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return {**asdict(self), "path": str(self.path)}
 
 
@@ -259,23 +259,23 @@ def load_embedder(
             if value is not None
         ]
         if named:
-            raise ConfigError(f"{named[0]} is given beside a Predictor, which has its own; leave it out")
+            raise ConfigError(f"{named[0]} cannot be given together with a Predictor, which has its own; leave it out")
         return model.embedder
     found = _loaded(model)
     if not isinstance(found, Backbone | str):
         if max_length is not None:
             raise ConfigError(
-                "max_length is given for an adapter, which has the length it was trained with; leave it out"
+                "max_length cannot be given for an adapter, which keeps the length it was trained with; leave it out"
             )
         settings: Any = {**given, "batch_size": batch_size}
         return Predictor(found, backbone, **settings).embedder
     if backbone is not None:
-        raise ConfigError(f"backbone is given, and {printable(found)} is not an adapter; leave it out")
+        raise ConfigError(f"backbone cannot be given, because {printable(found)} is not an adapter; leave it out")
     if isinstance(found, str):
         found = load_backbone(found, max_length or _frames(window))
     elif max_length not in {None, found.max_length}:
         raise ConfigError(
-            f"max_length={max_length} is given beside a loaded backbone of {found.max_length}; fit it first"
+            f"max_length={max_length} differs from the loaded backbone's max_length={found.max_length}; fit the backbone first"
         )
     place, arithmetic = bare_backbone(found, device, precision)
     cores, size = machine(threads, batch_size)
@@ -332,7 +332,7 @@ class _Computed:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Beside the values."""
+        """The columns that accompany the values."""
         return columns_of(self.material, self.index)
 
     @property
@@ -345,7 +345,7 @@ class _Computed:
 
     @property
     def error(self) -> AudioError:
-        """All faults in one."""
+        """One error that names all faults."""
         faults, read = self.faults, len(self.index.names) - len(self.index.errors)
         total = number_of(read + len(faults), "file")
         return AudioError(bulleted(faults, f"{len(faults):,} of {total} cannot be read"))

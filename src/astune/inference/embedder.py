@@ -85,7 +85,7 @@ class Wanted:
         if self.pool is not None and self.pool not in get_args(TokenPool):
             raise ConfigError(unknown("pool", self.pool, get_args(TokenPool)))
         if self.tokens and self.pool is not None:
-            raise ConfigError(f"pool={self.pool!r} and tokens=True contradict each other; leave one of them out")
+            raise ConfigError(f"pool={self.pool!r} and tokens=True cannot be combined; leave one of them out")
 
 
 @dataclass
@@ -107,11 +107,11 @@ class RowIndex:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return len(self.inputs)
 
     def truncate(self, rows: int) -> None:
-        """Forget rows.
+        """Drop the last rows.
 
         Args:
             rows: how many are kept.
@@ -157,7 +157,7 @@ class Material:
         if isinstance(data, str) and is_labelled(data):
             return cls(as_trained(data, training, **options))
         if options:
-            raise ConfigError(f"{', '.join(options)}: for a labelled data set alone, given as layout:PATH")
+            raise ConfigError(f"{', '.join(options)}: only for a labelled data set, given as layout:PATH")
         given: Any = [data] if is_single(data) else data
         if isinstance(given, list | tuple) and all(isinstance(one, str | PathLike) for one in given):
             _refuse_tables(given)
@@ -174,7 +174,7 @@ class Material:
 
     @property
     def clips(self) -> tuple[Clip, ...]:
-        """Of the data set; none of recordings."""
+        """The clips of the data set; empty for recordings."""
         return () if self.dataset is None else self.dataset.clips
 
 

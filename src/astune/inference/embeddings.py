@@ -66,7 +66,9 @@ class Embeddings:
             raise ConfigError(f"values has the shape {self.values.shape}; give (rows, d) or (rows, tokens, d)")
         for name, cells in self.columns.items():
             if len(cells) != rows:
-                raise ConfigError(f"{name} has {len(cells):,} entries, and values has {rows:,} rows; give one a row")
+                raise ConfigError(
+                    f"{name} has {len(cells):,} entries, and values has {rows:,} rows; give one for each row"
+                )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -111,10 +113,10 @@ class Embeddings:
         """
         values, columns, about = array_files.read(Path(path))
         if not columns.keys() <= _KINDS.keys() or not {"names", "files", "starts", "ends"} <= columns.keys():
-            raise DataError(f"{printable(path)} holds other columns than embeddings have: {', '.join(columns)}")
+            raise DataError(f"{printable(path)} has columns that embeddings do not have: {', '.join(columns)}")
         strange = [name for name, cells in columns.items() if not all(map(_KINDS[name], cells))]
         if strange:
-            raise DataError(f"{printable(path)} holds {strange[0]} of another type; compute the embeddings again")
+            raise DataError(f"{printable(path)} has {strange[0]} of an unexpected type; compute the embeddings again")
         times: dict[str, Any] = {name: np.array(columns.pop(name), np.float64) for name in ("starts", "ends")}
         text: dict[str, Any] = {name: tuple(cell or "" for cell in columns.pop(name)) for name in ("names", "files")}
         given: dict[str, Any] = times | text | {name: tuple(cells) for name, cells in columns.items()}

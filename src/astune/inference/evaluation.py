@@ -82,7 +82,7 @@ class Evaluation(Summarised):
         )
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return {
             "adapter": self.adapter,
             "data": self.data,
@@ -233,6 +233,6 @@ def _number(training: Mapping[str, Any], name: str) -> int | None:
     value = training.get(name)
     if value is not None and not isinstance(value, int):
         raise AdapterError(
-            f"the adapter's configuration is damaged: training.{name} is {value!r}, which is no whole number"
+            f"the adapter's configuration is damaged: training.{name} is {value!r}, which is not a whole number"
         )
     return value

@@ -35,7 +35,7 @@ class Event:
     """The highest of its windows."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return {"onset": self.onset, "offset": self.offset, "label": self.label, "score": self.score}
 
 

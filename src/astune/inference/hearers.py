@@ -38,7 +38,7 @@ class Hearers:
         active: LoadedAdapter,
         named: Callable[[str], LoadedAdapter],
     ) -> Hearers:
-        """Look the adapters up.
+        """Look up the adapters of one call.
 
         Args:
             inputs: as for :meth:`astune.Predictor.predict`.
@@ -72,7 +72,7 @@ class Hearers:
 
     @property
     def adapters(self) -> tuple[LoadedAdapter, ...]:
-        """Each of them once."""
+        """The adapters, each of them once."""
         return tuple(dict.fromkeys(self.every))
 
     def hearings(self, window: float | None = None, hop: float | None = None) -> dict[LoadedAdapter, Hearing]:

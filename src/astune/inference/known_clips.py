@@ -73,7 +73,9 @@ def known_clips(predictor: Predictor, data: str | AudioDataset | None, seed: int
             raise
         return str(fault).partition("\n")[0]
     if len(clips) > _MOST:
-        notices.append(f"Note: {_MOST:,} of {len(clips):,} training clips are compared with, drawn with seed {seed}")
+        notices.append(
+            f"Note: {_MOST:,} of {len(clips):,} training clips are used for comparison, drawn with seed {seed}"
+        )
         drawn = keyed_generator(seed, "known clips").permutation(len(clips))[:_MOST]
         clips = [clips[number] for number in sorted(drawn)]
     names, rows = [], []
@@ -101,11 +103,11 @@ def _found(predictor: Predictor, data: str | AudioDataset | None) -> tuple[list[
     name, config, training = predictor.loaded.name, predictor.loaded.config, predictor.training
     where = data if data is not None else training.get("data")
     if not isinstance(where, str | AudioDataset):
-        raise DataError(f"{printable(name)} does not say what it was trained on")
+        raise DataError(f"{printable(name)} does not record what it was trained on")
     dataset = where if isinstance(where, AudioDataset) else as_trained(where, training)
     record = DataRecord.read(Path(name), config.labels) if config else None
     if record is None or record.digest != training.get("data_digest"):
-        note = f"Note: there is no list of training clips beside the adapter; those of the train split of {dataset.source} are taken"
+        note = f"Note: the adapter has no list of training clips; the clips of the train split of {dataset.source} are used"
         return [dataset.clips[number] for number in clips_of(dataset, "train", None, training)], [note]
     trained = {name: used for name, used in record.clips.items() if used.split == "train"}
     there = [clip for clip in dataset.clips if printable(clip.name) in trained]

@@ -19,7 +19,7 @@ class Labels(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the classes, in the order of the scores."""
+        """Names of the classes, in the order of the scores."""
 
     @property
     def negatives(self) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ class Labeller(Labels, Protocol):
 
     @property
     def seconds(self) -> float:
-        """That fill the input."""
+        """Seconds of audio that fill the input."""
 
     @property
     def batch_size(self) -> int:
@@ -43,7 +43,7 @@ class Labeller(Labels, Protocol):
 
     @property
     def precision(self) -> str:
-        """Of the matrix products."""
+        """The precision of the matrix products."""
 
     @property
     def identity(self) -> Mapping[str, str]:

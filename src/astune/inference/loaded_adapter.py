@@ -40,7 +40,7 @@ class Kind:
 
     @classmethod
     def of(cls, config: AdapterConfig) -> Kind:
-        """Of an adapter.
+        """Return the kind of an adapter.
 
         Args:
             config: the adapter's.
@@ -105,12 +105,12 @@ class LoadedAdapter:
 
     @property
     def name(self) -> str:
-        """Under which it is known."""
+        """The name under which the adapter is loaded."""
         return self.info.name
 
     @property
     def bytes(self) -> int:
-        """Of its tensors."""
+        """Size of its tensors in bytes."""
         return sum(one.nbytes for one in self.tensors.values())
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -107,7 +107,7 @@ def refuse_second_backbone(backbone: object) -> None:
         ConfigError: there is one.
     """
     if backbone is not None:
-        raise ConfigError("backbone is given beside a classifier, which has its own; leave it out")
+        raise ConfigError("backbone cannot be given together with a classifier, which has its own; leave it out")
 
 
 def default_name(adapter: str | Path | Adapter | AudioClassifier) -> str:
@@ -180,7 +180,7 @@ def refuse_cast(model: nn.Module, precision: str) -> None:
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """A device that is there.
+    """Return a device that can be used on this machine.
 
     Args:
         device: as the user has it.

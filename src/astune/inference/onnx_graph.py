@@ -108,7 +108,7 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
         raise AdapterError(f"{name} cannot be read as an ONNX file: {fault}. {_AGAIN}") from fault
     if text is None:
         raise AdapterError(
-            f"{name} is an ONNX file, and not of astune's: it has no metadata {METADATA!r}; export an adapter with "
+            f"{name} is an ONNX file, but astune did not write it: it has no metadata {METADATA!r}; export an adapter with "
             "`astune export ADAPTER --format onnx`"
         )
     about, info, record = _read_metadata(text, name)
@@ -146,7 +146,7 @@ def installed() -> bool:
 
 
 def _runtime(name: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """The package.
+    """Import onnxruntime.
 
     Raises:
         ConfigError: it is not installed.

@@ -74,7 +74,7 @@ class OnnxPredictor(Summarised):
 
     @property
     def path(self) -> Path:
-        """Of the file."""
+        """Path of the file."""
         return self._graph.path
 
     @property
@@ -84,7 +84,7 @@ class OnnxPredictor(Summarised):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the classes, in the order of the scores."""
+        """Names of the classes, in the order of the scores."""
         return self.info.labels
 
     @property
@@ -109,7 +109,7 @@ class OnnxPredictor(Summarised):
 
     @property
     def precision(self) -> str:
-        """Of the matrix products: ``float32`` or ``int8``."""
+        """The precision of the matrix products: ``float32`` or ``int8``."""
         return self._graph.precision
 
     @property

@@ -251,7 +251,7 @@ class Told(Protocol):
 
     @property
     def name(self) -> str:
-        """Of it."""
+        """Name of the recording."""
 
     @property
     def seconds(self) -> float | None:
@@ -259,7 +259,7 @@ class Told(Protocol):
 
     @property
     def windows(self) -> int:
-        """That were heard."""
+        """Number of windows that were read."""
 
     @property
     def pool(self) -> str | None:

@@ -63,7 +63,9 @@ def on_ray(workers: Workers, question: Question, units: Sequence[Unit]) -> Itera
                 del missing[number]
                 yield number, answer
         for number, path in missing.items():
-            reason = f"{printable(path)}: the worker that heard it, or recordings beside it, died {_RETRIES + 1} times"
+            reason = (
+                f"{printable(path)}: the worker that read it, or other recordings with it, died {_RETRIES + 1} times"
+            )
             yield number, question.failed(path, AudioError(reason))
 
 
@@ -78,7 +80,7 @@ class _Actor:
             self.predictor = workers.predictor(0, cores)  # Ray shows each worker its own GPU
         except OSError:
             self.fault = ConfigError(
-                f"{directory} is not there on every machine of the cluster; work in a folder that is"
+                f"{directory} does not exist on every machine of the cluster; work in a folder that does"
             )
         except AstuneError as fault:
             self.fault = fault

@@ -62,7 +62,7 @@ class Request:
         return Finder(threshold, self.low, self.min_length, self.merge_gap)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return asdict(self)
 
     def settled(self, predictor: Labels) -> Request:

@@ -76,7 +76,7 @@ class ResultFolder:
         table = self.folder / self._tables[recording]
         begun = {"file": _whole(recording), "table": self._tables[recording].as_posix()}
         done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.heard}
-        with written(self.folder, "free some disk or mend it, then give the same command again"):
+        with written(self.folder, "free some disk space or repair the file, then run the same command again"):
             make_folder(table.parent)
             _append(self.folder / RECORD, begun)
             write_text(table, self._writer.text(findings, _whole(recording)))
@@ -91,10 +91,10 @@ class ResultFolder:
         """
         known, table = self._known.get(_whole(recording)), self.folder / self._tables[recording]
         if known is None and table.exists():
-            raise ConfigError(f"{printable(table)} is there already, and not from this command; {_NEXT}")
+            raise ConfigError(f"{printable(table)} exists already, and this command did not write it; {_NEXT}")
         if known and _STATE in known and is_pipe(recording):
             raise ConfigError(
-                f"{printable(table)} is of another run, and a pipe does not say whether it is the same; {_NEXT}"
+                f"{printable(table)} belongs to another run, and the content of a pipe cannot be compared; {_NEXT}"
             )
         if known and known.get(_STATE, _state(recording)) != _state(recording):
             raise ConfigError(f"{printable(recording)} has changed since {printable(table)} was written; {_NEXT}")

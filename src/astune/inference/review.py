@@ -48,7 +48,7 @@ class Review:
     rows: tuple[dict[str, Any], ...]
     """Of ``review.csv``."""
     recordings: int
-    """That were heard."""
+    """Number of windows that were read."""
     windows: int
     errors: tuple[str, ...]
     """Why others were not heard."""
@@ -56,7 +56,7 @@ class Review:
     """What the user should know."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return {**asdict(self), "folder": str(self.folder)}
 
     def __repr__(self) -> str:
@@ -152,9 +152,7 @@ def _found(recordings: str | Path | Iterable[str | Path]) -> Expanded:
     """
     found = expand([recordings] if isinstance(recordings, str | Path) else recordings)
     if piped := [path for path in found.paths if is_pipe(path)]:
-        raise ConfigError(
-            f"{printable(piped[0])} is a pipe, and clips are cut from recordings that were heard; give files"
-        )
+        raise ConfigError(f"{printable(piped[0])} is a pipe, and clips can be cut only from files; give files")
     return found
 
 
@@ -192,7 +190,7 @@ class _Listening:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the classes."""
+        """Names of the classes."""
         return self._predictor.labels
 
     @property
@@ -286,7 +284,9 @@ def _predictor(adapter: str | Path | Adapter | AudioClassifier | Predictor, sett
     if not isinstance(adapter, Predictor):
         return Predictor(adapter, **settings)
     if settings:
-        raise ConfigError(f"{next(iter(settings))} is given beside a Predictor, which has its own; leave it out")
+        raise ConfigError(
+            f"{next(iter(settings))} cannot be given together with a Predictor, which has its own; leave it out"
+        )
     return adapter
 
 

@@ -64,7 +64,7 @@ def refuse_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
     if (folder / TABLE).exists():
-        raise ConfigError(f"{printable(folder)} holds a review already, whose labels may have been corrected; {_NEXT}")
+        raise ConfigError(f"{printable(folder)} already holds a review, whose labels may have been corrected; {_NEXT}")
     if folder.is_dir() and any(one.name not in _PASSING for one in folder.iterdir()):
         raise ConfigError(f"{printable(folder)} is not empty; {_NEXT}")
     if not folder.absolute().parent.is_dir():
@@ -150,7 +150,7 @@ def _finish(folder: Path) -> None:
     if _half_moved(folder):  # also now that the folder is held
         _move(folder)
         shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
-        say(f"{printable(folder)}: a run was killed when its review was written, and not named; it is whole now")
+        say(f"{printable(folder)}: a run was killed after it wrote its review; the review is now complete")
 
 
 def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:
@@ -234,7 +234,7 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
     first = max(sound.position, math.floor(max(0.0, start) * rate))
     blocks = list(sound.blocks(math.ceil(end * rate) - first, first - sound.position))
     if not blocks:
-        raise AudioError(f"{printable(recording)}: it has become shorter since it was heard")
+        raise AudioError(f"{printable(recording)}: it has become shorter since it was read")
     return first, np.concatenate(blocks)
 
 

@@ -117,7 +117,7 @@ def graph_of(adapter: object, runtime: Runtime | None, given: Mapping[str, Any])
     if runtime == "onnx":
         if inside is None or not there:
             raise ConfigError(
-                f"runtime onnx needs an exported graph, and there is no {printable(inside or ADAPTER_GRAPH)}; write it with "
+                f"runtime onnx needs an exported graph, and none was found at {printable(inside or ADAPTER_GRAPH)}; write it with "
                 f"`astune export {'ADAPTER' if inside is None else shell_word(inside.parent)} -o {shell_word(inside or ADAPTER_GRAPH)}`"
             )
         _refuse_torch(inside, given)

@@ -74,7 +74,7 @@ class Shells:
 
     @property
     def backbone(self) -> Backbone:
-        """Whose weights are shared."""
+        """The backbone whose weights are shared."""
         return self._backbone
 
     def classifier(self, adapter: LoadedAdapter) -> AudioClassifier:

@@ -37,7 +37,7 @@ class Timeline(Summarised):
     name: str
     """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
     labels: tuple[str, ...]
-    """Of the classes."""
+    """Names of the classes."""
     task: str
     """Such as ``single-label``: what the scores are."""
     window: float
@@ -236,7 +236,7 @@ def timeline_of(
     scores = np.stack(rows) if rows and error is None else np.empty((0, len(adapter.labels)), np.float32)
     if not np.isfinite(scores).all():
         error = NumericalError(
-            f"{printable(name)}: its scores are no numbers; is the adapter {adapter.name!r} or its backbone damaged?"
+            f"{printable(name)}: its scores are not numbers; check whether the adapter {adapter.name!r} or its backbone is damaged"
         )
     starts, ends = np.array(spans if error is None else [], np.float64).reshape(-1, 2).T
     return Timeline(

@@ -29,7 +29,7 @@ class HasLength(Protocol):
 
     @property
     def seconds(self) -> float:
-        """That fill the input."""
+        """Seconds of audio that fill the input."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Windows:
         return total < second + self._samples and total - max(self._samples, second) < FRAME
 
     def over(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Window]:
-        """Cut a stream.
+        """Cut a stream into windows.
 
         Args:
             blocks: (samples,) at 16 kHz, one after the other.

@@ -135,11 +135,11 @@ def _left_by(worker: _Worker, question: Question, waiting: deque[Unit]) -> Itera
     code = worker.process.exitcode
     if not worker.ready:
         raise ConfigError(
-            f"a worker died while it loaded the adapter (exit code {code}); is there memory for so many workers?"
+            f"a worker died while it loaded the adapter (exit code {code}); use fewer workers if memory is short"
         )
     if len(worker.unit) == 1:
         number, path = worker.unit.popleft()
-        reason = f"{printable(path)}: the process that heard it died (exit code {code}); the others go on"
+        reason = f"{printable(path)}: the process that read it died (exit code {code}); the other processes go on"
         yield number, question.failed(path, AudioError(reason))
     waiting.extendleft((one,) for one in reversed(worker.unit))
 

@@ -44,7 +44,7 @@ class Question:
     def answers(
         self, predictor: Labeller, paths: Iterable[str | Path], on_window: OnWindow | None = None
     ) -> Iterator[Answer]:
-        """Ask it.
+        """Answer the question for recordings.
 
         Args:
             predictor: that hears them.
@@ -103,7 +103,7 @@ class Workers:
         for path in map(str, paths):
             if is_pipe(path):
                 what = "standard input" if path == "-" else f"{printable(path)}, a pipe,"
-                raise ConfigError(f"{what} cannot be shared out to workers; leave out workers, or save it to a file")
+                raise ConfigError(f"{what} cannot be divided among workers; leave workers out, or save it to a file")
 
     def like(self, predictor: Labeller) -> Workers:
         """These workers, each with what was loaded here: the same graph, or the same precision, which is not announced again.
@@ -123,7 +123,7 @@ class Workers:
 
     @property
     def cores(self) -> int:
-        """That they share."""
+        """Number of cores that the workers share."""
         if is_graph(self.adapter):
             return usable_cores()
         import torch
@@ -131,7 +131,7 @@ class Workers:
         return torch.get_num_threads()
 
     def predictor(self, number: int, cores: int) -> Labeller:
-        """Load what one worker hears with.
+        """Load the predictor of one worker.
 
         Args:
             number: of the worker, from 0.

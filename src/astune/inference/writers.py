@@ -35,7 +35,7 @@ _HIGHEST = 8_000  # Hz: what lies above is not heard
 
 @dataclass(frozen=True)
 class Writer:
-    """One format."""
+    """Writer of one format."""
 
     suffix: str
     """Of its files."""

@@ -118,7 +118,8 @@ class Adapters:
         except Exception as fault:  # noqa: BLE001 - one adapter does not stop the others, whatever its files do to those who read them
             log(f"adapter {name!r} cannot be loaded: {type(fault).__name__}", fault)
             self.report(
-                name, f"{type(fault).__name__} while it was loaded; the log of the service says where. Save it again"
+                name,
+                f"{type(fault).__name__} while loading; the log of the service shows where. Save the adapter again",
             )
 
     def report(self, name: str, fault: str) -> None:

@@ -87,11 +87,13 @@ class AdaptersDir:
                     continue
                 self._seen[name] = entry
                 if name in self._taken:
-                    self._adapters.report(name, f"{entry[0].name}: its name is taken by an adapter of the command line")
+                    self._adapters.report(
+                        name, f"{entry[0].name}: an adapter given at the start of the service has this name"
+                    )
                 elif printable(name) != name:
                     self._adapters.report(name, "its name cannot be shown or typed; rename it")
                 elif name in twice:
-                    self._adapters.report(name, f"{name} and {name}{_GRAPH} have one name; rename one of them")
+                    self._adapters.report(name, f"{name} and {name}{_GRAPH} have the same name; rename one of them")
                 else:
                     await self._adapters.load_or_report(name, str(entry[0]))
 
@@ -117,7 +119,7 @@ class AdaptersDir:
             while isinstance(fault, ExceptionGroup):
                 fault = fault.exceptions[0]
             log(
-                f"changes of {printable(self._folder)} are not reported any more ({fault}); it is looked at every {_LOOK / 1000:g} s"
+                f"changes of {printable(self._folder)} are no longer reported ({fault}); the folder is checked every {_LOOK / 1000:g} s"
             )
         while True:
             await asyncio.sleep(_LOOK / 1000)
@@ -178,9 +180,7 @@ class AdaptersDir:
         async with self._changing:
             entries, _ = await asyncio.to_thread(_entries, self._folder)
             if name not in entries:
-                raise Problem(
-                    404, f"there is no adapter {printable(name)!r}; GET /v1/adapters lists those that there are"
-                )
+                raise Problem(404, f"unknown adapter {printable(name)!r}; GET /v1/adapters lists all adapters")
             with written(printable(entries[name][0]), "let the service write there"):
                 staging = Path(await asyncio.to_thread(mkdtemp, prefix=_DELETING, dir=self._folder))
                 lock = _taken(staging)
@@ -205,7 +205,8 @@ class AdaptersDir:
             )
         if name in self._taken:
             raise Problem(
-                409, f"adapter {name!r} is one of the command line; stop the service to change it, or give another name"
+                409,
+                f"adapter {name!r} was given when the service was started; stop the service to change it, or give another name",
             )
 
 
@@ -250,7 +251,7 @@ def _content(uploads: Sequence[Upload]) -> dict[str, Path] | Path:
         return uploads[0].path
     wanted = f"send {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, each as a part named file ({_CARD} may come too), or one {_GRAPH} file"
     if len(set(names)) != len(names):
-        raise Problem(422, f"a file is there twice; {wanted}")
+        raise Problem(422, f"a file was sent twice; {wanted}")
     strange = sorted(set(names) - set(_FILES))
     missing = sorted({ADAPTER_CONFIG, ADAPTER_WEIGHTS} - set(names))
     if strange or missing:

@@ -72,7 +72,7 @@ class Classified(BaseModel):
 
 
 class Fault(BaseModel):
-    """What is wrong."""
+    """A fault, as a code and a message."""
 
     code: str = Field(description="A word for programs: one for each status.")
     message: str = Field(description="A sentence for people.")

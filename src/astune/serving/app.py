@@ -58,7 +58,7 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     """
     settings = settings or ServeSettings(**fields)
     if not settings.adapters and settings.adapters_dir is None:
-        raise ConfigError("there is nothing to serve; give adapters, or adapters_dir, a folder of them")
+        raise ConfigError("nothing to serve; set adapters, or adapters_dir to a folder of adapters")
     service = Service(settings)
 
     @asynccontextmanager
@@ -189,11 +189,11 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
     """
     token = service.settings.token
     if token is None:
-        raise Problem(403, "adapters cannot be changed: the service was started without a token; see --token")
+        raise Problem(403, "adapters cannot be changed: the service was started without a token; set token=")
     if not _has_token(request.headers.getlist("authorization"), token.get_secret_value()):
         raise Problem(401, "send the service's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
     if service.folder is None:
-        raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; see --adapters-dir")
+        raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; set adapters_dir=")
     return service.folder
 
 
@@ -249,7 +249,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any], service
         if task.done():
             return task.result()
         service.metrics.gone.inc()
-        raise Problem(499, "the client went away")
+        raise Problem(499, "the client disconnected")
     finally:
         for one in (task, gone):
             one.cancel()
@@ -287,8 +287,8 @@ def _add_errors(app: FastAPI) -> None:
 def _sentence(fault: HTTPException) -> str:
     taken = (fault.headers or {}).get("Allow")
     return {
-        404: "there is nothing at this address; GET /openapi.json lists all addresses",
-        405: f"this address does not take this method; use {taken}"
+        404: "unknown address; GET /openapi.json lists all addresses",
+        405: f"this address does not accept this method; use {taken}"
         if taken
-        else "this address does not take this method",
+        else "this address does not accept this method",
     }.get(fault.status_code, fault.detail)

@@ -166,7 +166,7 @@ class Batcher:
 
     @property
     def rows(self) -> int:
-        """That wait."""
+        """Number of rows that wait."""
         return self._waiting
 
     async def run(self) -> None:

@@ -33,7 +33,7 @@ _AT_ONCE = struct.pack("ii", 1, 0)  # a connection is closed without waiting for
 _BAD = "the request is not HTTP"
 _FAULTS = {
     431: "the head of the request is larger than 16 KiB; send fewer or shorter headers",
-    501: "the transfer encoding is not known; send the body as it is, or chunked",
+    501: "the transfer encoding is unknown; send the body as it is, or chunked",
 }
 
 

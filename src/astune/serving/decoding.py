@@ -28,7 +28,7 @@ _GRACE = 1.0  # seconds that a step may take to stop by itself
 
 @dataclass
 class Limits:
-    """Of one recording."""
+    """Limits for one recording."""
 
     seconds: float
     """Of audio."""
@@ -104,7 +104,7 @@ class Decoders:
             Problem: it takes too long, or all threads are stuck.
         """
         if self.stuck >= self._threads:
-            raise Problem(503, "all decoding threads are busy with recordings that do not end", {"Retry-After": "30"})
+            raise Problem(503, "all decoding threads are stuck on recordings", {"Retry-After": "30"})
         await self._free.acquire()
         step: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
         step.add_done_callback(lambda _: self._free.release())

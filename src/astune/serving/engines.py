@@ -145,7 +145,7 @@ class PredictorEngine(Engine):
         return found
 
     def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401 - as of Engine
-        """Features.
+        """Return the features of the window.
 
         Args:
             samples: (samples,) at 16 kHz.
@@ -165,7 +165,7 @@ class PredictorEngine(Engine):
         return found
 
     def kind(self, handle: Any) -> Hashable:  # noqa: ANN401 - as of Engine
-        """The front end.
+        """Return the front end of the adapter.
 
         Args:
             handle: of an adapter.
@@ -218,7 +218,7 @@ class OnnxEngine(Engine):
         return self._predictor.row(samples)
 
     def kind(self, handle: Any) -> Hashable:  # noqa: ANN401, ARG002 - as of Engine
-        """The length.
+        """Return the input length.
 
         Args:
             handle: any: there is one.

@@ -53,12 +53,12 @@ def log_refused(
     log(f"{status} {verb} {address} {1000 * seconds:.0f} ms {sender} {CODES.get(status, 'error')}: {reason}")
 
 
-_FAILED = Problem(500, "the service failed; its log says why")
-_STOPPED = Problem(503, "the service stops; ask again when it has started")
+_FAILED = Problem(500, "the service failed; its log shows why")
+_STOPPED = Problem(503, "the service is stopping; try again when it has started")
 
 
 class Front:
-    """ASGI middleware.
+    """ASGI middleware that every request passes through.
 
     Args:
         app: behind it.

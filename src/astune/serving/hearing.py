@@ -91,7 +91,7 @@ class RecordingScorer:
             while found := await self.decoders.step(cut.step, limits):
                 if len(coming) + len(found) * len(one.adapters) > self.max_windows:
                     raise Problem(
-                        413, f"it has more than {self.max_windows:,} windows; give a longer hop, or a shorter recording"
+                        413, f"it has more than {self.max_windows:,} windows; send a longer hop, or a shorter recording"
                     )
                 more = len(found) == _STEP  # there may be: places for as many rows as a batch has
                 self.batcher.take(places, self.batcher.max_batch if more else len(found) * len(one.adapters))

@@ -63,7 +63,9 @@ class Loader:
             if isinstance(scores, Exception):
                 raise scores
             if not np.isfinite(scores).all():
-                raise NumericalError("its scores are not finite (NaN or infinity); is it, or its backbone, damaged?")
+                raise NumericalError(
+                    "its scores are not finite (NaN or infinity); check whether the adapter or its backbone is damaged"
+                )
         except BaseException:
             await self.forget(served)
             raise

@@ -35,7 +35,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the record that is written as JSON."""
         return {"code": CODES.get(self.status, "error"), "message": self.message}
 
     @property

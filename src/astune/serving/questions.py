@@ -73,7 +73,7 @@ class FormFields(Validated):
         if not self.events:
             given = [name for name in ("low", "min_length", "merge_gap") if getattr(self, name)]
             if given:
-                raise ConfigError(f"{given[0]} says what an event is; add events=true, or leave it out")
+                raise ConfigError(f"{given[0]} applies only to events; add events=true, or leave it out")
         levels = {
             name: _levels(getattr(self, name), infos, negatives=name == "threshold") for name in ("threshold", "low")
         }

@@ -43,7 +43,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Such as ``http://127.0.0.1:8000``."""
+        """Address of the service, such as ``http://127.0.0.1:8000``."""
         host, port = self._socket.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -118,5 +118,5 @@ class _Uvicorn(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         elif not self.should_exit:
-            log(f"stopping: what has begun is finished, for up to {self._service.settings.drain_seconds} s")
+            log(f"stopping: running requests are finished, for up to {self._service.settings.drain_seconds} s")
             self._service.draining = self.should_exit = True

@@ -102,14 +102,14 @@ class Service:
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and task.exception():
-                log(f"a part of the service failed, and /health says so; start it again: {task.exception()!r}")
+                log(f"a part of the service failed, and /health reports it; restart the service: {task.exception()!r}")
 
         task = asyncio.create_task(work)
         task.add_done_callback(ended)
         self._tasks.append(task)
 
     async def stop(self) -> None:
-        """End what runs."""
+        """Stop everything that runs."""
         self.draining = True
         for task in self._tasks:
             task.cancel()
@@ -214,7 +214,7 @@ def names_of(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, path = _named(text)
         if name in found:
-            raise ConfigError(f"adapters has two that are called {name!r}; name one of them, such as {name}-2={path}")
+            raise ConfigError(f"two adapters are named {name!r}; name one of them, such as {name}-2={path}")
         found[name] = path
     return found
 

@@ -85,7 +85,7 @@ class ServeSettings(Validated):
         if token is not None and len(token.get_secret_value()) < 8:
             raise ValueError("give at least 8 characters, such as those of `openssl rand -hex 16`")
         if token is not None and (printable(token.get_secret_value()) != token.get_secret_value().strip()):
-            raise ValueError("clients cannot send it: it begins or ends with a space, or has control characters")
+            raise ValueError("clients cannot send it, because it begins or ends with a space or has control characters")
         return token
 
     @classmethod
@@ -94,7 +94,7 @@ class ServeSettings(Validated):
 
     @property
     def max_upload_bytes(self) -> int:
-        """Of a request."""
+        """Largest size of a request in bytes."""
         return int(self.max_upload_mb * MIB)
 
     @property

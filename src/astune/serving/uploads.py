@@ -131,7 +131,7 @@ async def _arrived(request: Request, body: _Body, max_files: int) -> FormData:
         form = await parser.parse()
         parser.refuse_cut_off()
     except ClientDisconnect as gone:
-        raise Problem(499, "the client went away") from gone
+        raise Problem(499, "the client disconnected") from gone
     except MultiPartException as fault:
         await body.linger()
         raise Problem(400, f"the form cannot be read: {fault.message}") from fault
@@ -179,7 +179,7 @@ class _Parser(MultiPartParser):
         if not self._ended:
             for file in self._files_to_close_on_error:
                 file.close()
-            raise MultiPartException("it is cut off, or has no parts")
+            raise MultiPartException("it is incomplete, or has no parts")
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def refuse_fields(form: Form) -> None:
         Problem: it has fields.
     """
     if form.fields:
-        raise Problem(422, f"unknown field {next(iter(form.fields))!r}; the form has files alone")
+        raise Problem(422, f"unknown field {next(iter(form.fields))!r}; the form accepts only files")
 
 
 class _Body:
@@ -292,7 +292,7 @@ class _Body:
             self._ended = True  # as far as we are concerned
             fault = f"the request did not arrive within {self._seconds:.3g} s"
             if self._given_up:
-                fault = "the request arrives slowly, and others need its place in the queue"
+                fault = "the request arrives too slowly, and other requests need its slot in the queue"
             elif self._seconds < most:
                 fault += f"; send at least {LEAST_RATE:,.0f} bytes a second"
             raise Problem(408, fault, _CLOSE) from None

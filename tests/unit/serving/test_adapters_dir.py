@@ -278,7 +278,7 @@ def test_settings_that_cannot_be_used(tmp_path: Path, adapters: dict[str, Path])
     with pytest.raises(ConfigError, match="is not a folder"), running(adapters_dir=tmp_path / "nothing"):
         pass
     with (
-        pytest.raises(ConfigError, match="two that are called 'birds'"),
+        pytest.raises(ConfigError, match="two adapters are named 'birds'"),
         running(adapters=(str(adapters["birds"]),) * 2),
     ):
         pass
@@ -368,7 +368,7 @@ def test_a_fault_that_nobody_foresaw_stops_one_adapter_and_is_in_the_log(
     monkeypatch.setattr("astune.adapter_file.read", fail)
     shutil.copytree(adapters["rain"], folder / "rain")
     until(lambda: "rain" in broken(client))
-    assert broken(client)["rain"].startswith("RuntimeError while it was loaded")
+    assert broken(client)["rain"].startswith("RuntimeError while loading")
     assert "Traceback" in capsys.readouterr().err
     shutil.copytree(adapters["frogs"], folder / "frogs")
     until(lambda: broken(client).get("frogs") == "another one")

@@ -126,7 +126,7 @@ def test_a_form_that_is_cut_off_is_refused_and_leaves_no_file_open(
     body = form([("file", "a.wav", recordings["long.wav"].read_bytes())])[:-40]
     with running(adapters=(str(adapter),)) as client:
         (answer,) = exchange(address(client), [request("POST", "/v1/classify", body)])
-    assert (answer.status, answer.message) == (400, "the form cannot be read: it is cut off, or has no parts")
+    assert (answer.status, answer.message) == (400, "the form cannot be read: it is incomplete, or has no parts")
     assert [file.closed for file in opened] == [True]
 
 
@@ -183,7 +183,9 @@ def test_what_nobody_foresaw_is_in_the_log_and_not_in_the_answer(
     monkeypatch.setattr(Service, "classify", fail)
     with running(adapters=(str(adapter),)) as client:
         answer = client.post("/v1/classify", files={"file": recordings["short.wav"].read_bytes()})
-        assert answer.json() == {"error": {"code": "internal_error", "message": "the service failed; its log says why"}}
+        assert answer.json() == {
+            "error": {"code": "internal_error", "message": "the service failed; its log shows why"}
+        }
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert client.counters()["astune_requests_total,method=POST,route=/v1/classify,status=500"] == 1
     first, *trace, last = logged(capsys)
@@ -329,7 +331,7 @@ def test_a_request_that_is_given_up_at_the_end_is_a_line_and_no_trace(
     ):
         until(lambda: client.counters()["astune_places_held"] == 1)
         client.stop()
-        assert answer_on(slow).message == "the service stops; ask again when it has started"
+        assert answer_on(slow).message == "the service is stopping; try again when it has started"
     told = capsys.readouterr().err
     assert " 503 POST /v1/classify " in told
     assert "  | " not in told
