@@ -61,14 +61,14 @@ def test_names_are_those_of_folders_until_they_are_given(tmp_path: Path, monkeyp
     assert predictor.load_adapter(str(frogs) + "/", "again") == "again"
     monkeypatch.chdir(frogs)
     with pytest.raises(
-        ConfigError, match=r"there is an adapter 'frogs' already; .*, or delete_adapter\('frogs'\) first"
+        ConfigError, match=r"an adapter named 'frogs' is already loaded; .*, or call delete_adapter\('frogs'\) first"
     ):
         predictor.load_adapter(".")
     assert list(predictor.adapters) == ["birds", "frogs", "again"]
     assert predictor.adapters["frogs"].record()["labels"] == ["a", "b", "c"]
     memory = Predictor(adapter())
     assert memory.active_adapter == "default"
-    with pytest.raises(ConfigError, match="there is an adapter 'default' already"):
+    with pytest.raises(ConfigError, match="an adapter named 'default' is already loaded"):
         memory.load_adapter(adapter())
 
 
