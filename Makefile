@@ -8,7 +8,7 @@ DEV_READY := $(VENV)/.ready-dev
 DATA_ROOT ?= ../shared/data
 WORK_DIR ?= pretraining-output
 
-.PHONY: help demo test slow-test faults soak bench lint format settings lock licences lowest audit notebooks backbone clean
+.PHONY: help demo test slow-test faults soak bench lint format settings lock licences lowest audit notebooks backbone docs docs-serve build clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -41,7 +41,7 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 faults: $(DEV_READY)  ## hostile inputs for each reader, a kill, a power cut and a full disk at each change of a file, stops, equal bytes: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz
@@ -85,6 +85,15 @@ audit: $(DEV_READY)  ## known vulnerabilities of the locked versions; needs the 
 
 notebooks: $(DEV_READY)  ## run the notebooks of docs and write them with what they show
 	$(BIN)/python docs/notebooks.py
+
+docs: $(DEV_READY)  ## build the documentation site; a broken link is an error
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(DEV_READY)  ## show the documentation site at a local address
+	$(BIN)/mkdocs serve
+
+build: $(DEV_READY)  ## write the wheel and the source archive of a release to dist/
+	$(BIN)/python -m build --no-isolation
 
 backbone: $(DEV_READY)  ## pretrain the bundled backbone: hours; wants espeak-ng, flite and DATA_ROOT with arabic_speech_commands/
 	$(BIN)/python -m pretraining --data-root $(DATA_ROOT) --work-dir $(WORK_DIR)

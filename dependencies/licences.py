@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from packaging.utils import canonicalize_name
 
-from dependencies.packages import EXTRAS, PROJECT, pinned, with_their_own
+from dependencies.packages import PROJECT, pinned, user_extras, with_their_own
 
 ALLOWED = frozenset((
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "LLVM-exception", "MIT", "MIT-0",
@@ -169,7 +169,7 @@ def _foreign(file: PurePath) -> bool:
 def page() -> str:
     """The page, ready to be written."""
     base = with_their_own(PROJECT["dependencies"])
-    extras = {name: with_their_own(asked) for name, asked in EXTRAS.items() if name != "dev"}
+    extras = {name: with_their_own(asked) for name, asked in user_extras().items()}
     everything = sorted(base.union(*extras.values()))
     versions, licences = pinned(), {name: licence(distribution(name)) for name in everything}
     rows = [f"| {name} | {versions[name]} | {licences[name]} |" for name in sorted(base)]

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dependencies.lock import ROOT, UV, entries, pin
-from dependencies.packages import EXTRAS, PROJECT, pinned
+from dependencies.packages import EXTRAS, PROJECT, pinned, user_extras
 
 TESTS = ("tests/conformance", "tests/parity", "tests/unit")
 _NOT_OURS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")  # of old packages about new ones
@@ -28,7 +28,7 @@ def declared() -> dict[str, str]:
     Raises:
         ValueError: a package has no lowest version.
     """
-    asked = [*PROJECT["dependencies"], *(one for extra in EXTRAS if extra != "dev" for one in EXTRAS[extra])]
+    asked = [*PROJECT["dependencies"], *(one for asked in user_extras().values() for one in asked)]
     found: dict[str, str] = {}
     for requirement in map(Requirement, asked):
         lowest = [one.version for one in requirement.specifier if one.operator == ">="]
@@ -41,7 +41,7 @@ def declared() -> dict[str, str]:
 def tools() -> list[str]:
     """The tools for developers, at the versions that CI has."""
     known = pinned()
-    names = [canonicalize_name(Requirement(one).name) for one in EXTRAS["dev"]]
+    names = [canonicalize_name(Requirement(one).name) for one in (*EXTRAS["docs"], *EXTRAS["dev"])]
     return [f"{name}=={known[name]}" for name in names if name != PROJECT["name"]]
 
 

@@ -12,6 +12,13 @@ from dependencies.lock import CONSTRAINTS, ROOT, pin
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+GROUPS = ("all", "docs", "dev")
+"""Extras that only name other extras, or that only people who change astune install."""
+
+
+def user_extras() -> dict[str, list[str]]:
+    """The requirements of each extra that adds something for users."""
+    return {name: asked for name, asked in EXTRAS.items() if name not in GROUPS}
 
 
 def pinned() -> dict[str, str]:

@@ -30,7 +30,7 @@ def export(model: ASTModel, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
     save_tensors(folder / "model.safetensors", weights)
-    config = model.config.to_diff_dict() | {"architectures": ["ASTModel"], "dtype": "float16"}
+    config = model.config.to_diff_dict() | {"architectures": ["ASTModel"], "dtype": "float32"}  # a CPU computes in it
     write_text(folder / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
     front_end = {
         "feature_extractor_type": "ASTFeatureExtractor", "feature_size": 1, "sampling_rate": SAMPLING_RATE,

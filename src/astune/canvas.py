@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import warnings
 from functools import cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from astune.console import say
 from astune.errors import ConfigError, written
+from astune.extras import install_command, missing_packages
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -129,5 +129,5 @@ def need_matplotlib() -> None:
     Raises:
         ConfigError: it is not installed.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib, which is not installed; pip install 'astune[plots]'")
+    if missing_packages("matplotlib"):
+        raise ConfigError(f"pictures need matplotlib, which is not installed; {install_command('plots')}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from astune.errors import ConfigError
+from astune.extras import install_command, missing_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ def ray_cluster(address: str) -> Iterator[None]:
     Raises:
         ConfigError: Ray is not installed, or no cluster answers at the address.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("--ray needs a package that is not installed; pip install 'astune[ray]'")
+    if missing_packages("ray"):
+        raise ConfigError(f"--ray needs a package that is not installed; {install_command('ray')}")
     import ray
 
     try:

@@ -70,7 +70,7 @@ def test_without_matplotlib_it_says_so_and_goes_on(
     )
     code, out, err = run(capsys, monkeypatch, "demo", "--output-dir", tmp_path / "out", "--num-train-epochs", "1")
     assert code == 0
-    assert "No picture: pictures need matplotlib, which is not installed; pip install 'astune[plots]'" in err
+    assert "No picture: pictures need matplotlib, which is not installed; pip install -e '.[plots]'" in err
     assert "astune predict" in out
     assert not (tmp_path / "out" / "accuracy.png").exists()
 

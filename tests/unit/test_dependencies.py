@@ -8,6 +8,7 @@ from importlib.metadata import packages_distributions
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dependencies import audit, lowest, packages
@@ -39,6 +40,14 @@ def test_every_import_is_a_dependency_that_is_named() -> None:
 
 def test_every_dependency_has_a_lowest_version() -> None:
     assert lowest.declared().items() >= {"torch": "2.10", "numpy": "2.0", "starlette": "1.3.1"}.items()
+
+
+def test_all_names_every_extra_for_users_and_dev_names_the_others() -> None:
+    (everything,) = map(Requirement, packages.EXTRAS["all"])
+    assert everything.name == "astune"
+    assert everything.extras == set(packages.user_extras())
+    assert Requirement(packages.EXTRAS["dev"][0]).extras == set(packages.GROUPS) - {"dev"}
+    assert {name for name in packages.EXTRAS if name not in packages.GROUPS} == everything.extras
 
 
 @pytest.mark.parametrize("asked", ["wandb", "wandb<2", "wandb==1.0"])

@@ -238,7 +238,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_computed(
 
 def test_a_missing_package_is_named_with_its_extra(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ConfigError, match=r"needs onnxscript, which cannot be imported .*pip install 'astune\[onnx\]'"):
+    with pytest.raises(ConfigError, match=r"needs onnxscript, which cannot be imported .*pip install .*\[onnx\]'"):
         export_adapter(adapter)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from astune import AudioClassifier, load_backbone
+from astune import AudioClassifier, Predictor, load_backbone
 from astune.backbone.hub import at_revision, find_cached, find_files
 from astune.backbone.licence import licence_of
 from astune.errors import AdapterError, BackboneError, ConfigError
@@ -75,6 +75,16 @@ def test_a_hub_that_has_no_such_model(hub: LocalHub) -> None:
     with pytest.raises(BackboneError, match="has no 'nobody/nothing' that you may read; check the name") as caught:
         load_backbone("nobody/nothing")
     assert "bundled" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "no folder"])
+def test_advice_is_about_what_was_asked_for(hub: LocalHub, name: str) -> None:
+    with pytest.raises(AdapterError) as adapter:
+        Predictor(name)
+    assert "backbone" not in str(adapter.value)
+    assert "bundled" not in str(adapter.value)
+    with pytest.raises(BackboneError, match="bundled"):
+        find_files(name, REQUIRED)
 
 
 def test_a_model_without_what_is_asked_for(hub: LocalHub) -> None:

@@ -11,11 +11,9 @@ import pytest
 
 from dependencies import licences
 from dependencies.lock import ROOT
-from dependencies.packages import EXTRAS, PROJECT, pinned, with_their_own
+from dependencies.packages import PROJECT, pinned, user_extras, with_their_own
 
-NAMES = with_their_own(
-    [*PROJECT["dependencies"], *(one for extra in EXTRAS if extra != "dev" for one in EXTRAS[extra])]
-)
+NAMES = with_their_own([*PROJECT["dependencies"], *(one for asked in user_extras().values() for one in asked)])
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_all_faults_come_at_once(
         f"there is no '{tmp_path / 'nowhere'}'",
         "random:tinny",
         f"{folder} holds an adapter already",
-        "pip install 'astune[tensorboard]'",
+        "pip install -e '.[tensorboard]'",
     ):
         assert fault in err, err
     assert "Traceback" not in err

@@ -27,7 +27,7 @@ def _build(folder: Path) -> Path:
     shutil.copytree(
         ROOT / "src", project / "src", ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copy
     )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py"):
         shutil.copy(ROOT / name, project)
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=project, env={**os.environ, "SOURCE_DATE_EPOCH": TIME}, check=True, capture_output=True)

@@ -103,7 +103,7 @@ def find_files(
     if found is None:
         raise error(
             f"there is no folder {shortened(repr(name_or_path))} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look "
-            "for in HF_HOME or on the hub; give a folder that is there, a hub id, or, for a backbone, bundled"
+            f"for in HF_HOME or on the hub; give {_choices(error)}"
         )
     return _of_repository(name_or_path, *found, required, optional, error)
 
@@ -171,16 +171,24 @@ def _of_repository(
         if usable:
             say(f"Note: {name} is taken from the cache without {', '.join(unknown)}, which it may have: {why}")
             return paths
-        raise error(_unavailable(name, why)) from fault
+        raise error(_unavailable(name, why, error)) from fault
 
 
-def _unavailable(name: str, why: str) -> str:
+def _choices(error: type[AstuneError]) -> str:
+    """What can be given instead; only a backbone can be the bundled one."""
+    either = "a folder that is there, or a hub id"
+    return "a folder that is there, a hub id, or bundled" if issubclass(error, BackboneError) else either
+
+
+def _unavailable(name: str, why: str, error: type[AstuneError]) -> str:
     from huggingface_hub import constants
 
+    backbone = issubclass(error, BackboneError)
+    last = "or use another backbone, such as bundled" if backbone else "or check the name"
     return (
         f"{name!r} is not a local folder, and cannot be fetched from the hub {constants.ENDPOINT}: {why}. "
         f"The cache {constants.HF_HUB_CACHE} does not hold it either. Ways out: copy the repository's files to a "
-        "folder and give the folder's path; set HF_HOME to a cache that holds it; or use another backbone, such as bundled"
+        f"folder and give the folder's path; set HF_HOME to a cache that holds it; {last}"
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
+
+from astune.extras import install_command, missing_packages
 
 _LIBSNDFILE = (
     "8svx aif aifc aiff au avr bwf caf flac htk iff ircam mp1 mp2 mp3 nist oga ogg opus paf pvf rf64 sds sf snd sph svx "
@@ -20,14 +21,14 @@ AV_SUFFIXES = frozenset(f".{name}" for name in _AV.split()) - SUFFIXES
 _NEITHER = "aa aax aup aup3 at3 gsm g722 m4p mid midi mogg ofr oma pcm qcp ram raw sd2 shn vqf w4v wac zc"
 UNREADABLE = frozenset(f".{name}" for name in _NEITHER.split())
 """Of audio files that neither of them decodes; they are counted where they are passed over."""
-INSTALL = "pip install 'astune[av]'"
+INSTALL = install_command("av")
 """What makes PyAV's formats readable."""
 
 
 @cache
 def av_installed() -> bool:
     """Whether PyAV is installed, which decodes what libsndfile does not."""
-    return importlib.util.find_spec("av") is not None
+    return not missing_packages("av")
 
 
 def readable_suffixes() -> frozenset[str]:

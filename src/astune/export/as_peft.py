@@ -9,7 +9,6 @@ length than the backbone's are in the file too, and PEFT puts them into the mode
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +23,7 @@ from astune.export.as_transformers import extractor_of, stock_config
 from astune.export.cards import card_front, hub_model
 from astune.export.folders import filling, largest_difference, made_inputs, size_of
 from astune.export.formats import Exported, register_format
+from astune.extras import install_command, missing_packages
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.methods.base import layer_indices
@@ -108,8 +108,8 @@ def _refuse(model: AudioClassifier) -> None:
         reason = f"{' and '.join(other)} is not LoRA" if other else "without LoRA there is nothing to export"
         way = "transformers, or to onnx" if model.method.mergeable else "onnx"
         raise AdapterError(f"PEFT has no form for {model.method.spec}: {reason}; export to {way}")
-    if find_spec("peft") is None:
-        raise ConfigError("the format peft needs the package peft: pip install 'astune[peft]'")
+    if missing_packages("peft"):
+        raise ConfigError(f"the format peft needs the package peft: {install_command('peft')}")
 
 
 def _base(model: AudioClassifier) -> str | None:

@@ -28,6 +28,7 @@ from astune.export.formats import Exported, Source, register_format
 from astune.export.onnx_check import Scored, Scorer, Torch, scored
 from astune.export.onnx_int8 import with_int8_weights
 from astune.export.waveform_scorer import WaveformScorer
+from astune.extras import install_command
 from astune.files import write_bytes
 from astune.inference.inputs import expand
 from astune.inference.onnx_graph import FORMAT, INT8, LENGTHS, METADATA, SAMPLES, SCORES
@@ -190,7 +191,7 @@ def _refuse_missing_packages() -> None:
             importlib.import_module(name)
         except ImportError as fault:
             raise ConfigError(
-                f"the format onnx needs {name}, which cannot be imported ({fault}); pip install 'astune[onnx]'"
+                f"the format onnx needs {name}, which cannot be imported ({fault}); {install_command('onnx')}"
             ) from fault
 
 

@@ -13,7 +13,6 @@ import math
 import sys
 import zipfile
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astune.errors import ConfigError, DataError, unknown, written
+from astune.extras import install_command, missing_packages
 from astune.files import replacing
 from astune.json_text import json_text, json_value
 from astune.printable import printable
@@ -54,9 +54,9 @@ def refuse_suffix(path: Path) -> None:
     """
     if path.suffix not in _WRITERS:
         raise ConfigError(unknown("file format", path.suffix or path.name, _WRITERS))
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+    if path.suffix == ".parquet" and missing_packages("pyarrow"):
         raise ConfigError(
-            f"{printable(path)}: parquet needs pyarrow; pip install 'astune[parquet]', or give a name that ends in .npz"
+            f"{printable(path)}: parquet needs pyarrow; {install_command('parquet')}, or give a name that ends in .npz"
         )
 
 

@@ -18,6 +18,7 @@ from pydantic import Field
 from astune.adapter_info import AdapterInfo
 from astune.environment import usable_cores
 from astune.errors import AdapterError, ConfigError
+from astune.extras import install_command
 from astune.inference.onnx_wire import WireError, read_properties
 from astune.json_text import json_value
 from astune.printable import printable
@@ -155,7 +156,7 @@ def _runtime(name: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
         import onnxruntime
     except ImportError as fault:
         raise ConfigError(
-            f"{name} is computed by onnxruntime, which cannot be imported ({fault}); pip install 'astune[onnx]'"
+            f"{name} is computed by onnxruntime, which cannot be imported ({fault}); {install_command('onnx')}"
         ) from fault
     return onnxruntime
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 from astune.adapter_digest import adapter_digest
 from astune.console import say, shell_word
 from astune.errors import AdapterError, ConfigError, unknown
+from astune.extras import install_command
 from astune.files import local_folder, user_path
 from astune.inference.onnx_graph import installed
 from astune.inference.onnx_predictor import OnnxPredictor
@@ -158,7 +159,7 @@ def _of_same_weights(graph: Path, settings: Mapping[str, Any]) -> OnnxPredictor:
 def _found_inside(graph: Path, settings: Mapping[str, Any]) -> OnnxPredictor | None:
     """A graph that nobody asked for: it is used where it can be, and what became of it is said."""
     if not installed():
-        say(f"Note: {printable(graph)} is not used, because onnxruntime is not installed; pip install 'astune[onnx]'")
+        say(f"Note: {printable(graph)} is not used, because onnxruntime is not installed; {install_command('onnx')}")
         return None
     try:
         predictor = _of_same_weights(graph, settings)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
 from astune.environment import usable_cores
 from astune.errors import ConfigError
+from astune.extras import install_command, missing_packages
 from astune.names import Precision, Runtime
 from astune.printable import printable
 from astune.validated import Validated
@@ -109,8 +109,8 @@ def refuse_missing_packages() -> None:
     Raises:
         ConfigError: something is missing.
     """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = missing_packages(*_PACKAGES)
     if missing:
         raise ConfigError(
-            f"the service needs packages that are not installed ({', '.join(missing)}); pip install 'astune[serve]'"
+            f"the service needs packages that are not installed ({', '.join(missing)}); {install_command('serve')}"
         )

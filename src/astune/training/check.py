@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.limit import limited
 from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
+from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
 from astune.methods.base import refuse_pooling
 from astune.names import LONGEST_INPUT
@@ -257,5 +257,5 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
 
 def _tracker(config: TrainConfig) -> None:
     name = config.report_to
-    if name != "none" and importlib.util.find_spec(name) is None:
-        raise ConfigError(f"report_to={name} needs a package that is not installed; pip install 'astune[{name}]'")
+    if name != "none" and missing_packages(name):
+        raise ConfigError(f"report_to={name} needs a package that is not installed; {install_command(name)}")

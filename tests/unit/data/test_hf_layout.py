@@ -136,7 +136,7 @@ def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
 def test_the_library_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = write_hub(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ConfigError, match=r"pip install 'astune\[datasets\]'"):
+    with pytest.raises(ConfigError, match=r"pip install .*\[datasets\]'"):
         load_data(saved)
 
 

@@ -46,7 +46,7 @@ def test_folders_count_them_and_name_the_extra(tmp_path: Path, suffix: str) -> N
     classes(tmp_path)
     for number in range(4):
         (tmp_path / "low" / f"{number}{suffix}").write_bytes(MARK)
-    kind = f"files in a format that needs pip install 'astune[av]' ({suffix.lower()})"
+    kind = f"files in a format that needs pip install -e '.[av]' ({suffix.lower()})"
     assert [(one.kind, one.count) for one in passed_over(find_recordings(tmp_path).skipped)] == [(kind, 4)]
     assert load_data(tmp_path).notices == (
         f"Note: 4 {kind} were passed over: low/0{suffix}, low/1{suffix}, low/2{suffix}, ...",
@@ -59,7 +59,7 @@ def test_the_error_names_the_content_and_the_extra(tmp_path: Path, name: str) ->
     with pytest.raises(AudioError) as caught:
         read_audio(tmp_path / name)
     assert str(caught.value) == (
-        f"{tmp_path / name}: its content is MPEG-4 (.m4a, .mp4), which libsndfile does not decode; pip install 'astune[av]', "
+        f"{tmp_path / name}: its content is MPEG-4 (.m4a, .mp4), which libsndfile does not decode; pip install -e '.[av]', "
         "or convert it to .wav or .flac"
     )
 
@@ -70,7 +70,7 @@ def test_a_suffix_alone_names_the_extra_too(tmp_path: Path, suffix: str) -> None
     path = tmp_path / f"clip{suffix}"
     path.write_bytes(np.random.default_rng(0).bytes(5_000))
     with pytest.raises(
-        AudioError, match=rf"\{suffix} is not a format libsndfile decodes; pip install 'astune\[av\]', or"
+        AudioError, match=rf"\{suffix} is not a format libsndfile decodes; pip install -e '\.\[av\]', or"
     ):
         read_audio(path)
 

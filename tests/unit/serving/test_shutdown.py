@@ -100,7 +100,7 @@ def test_what_keeps_it_from_beginning_is_a_sentence(
     missing = refused(adapter, "--port", 0)
     assert isinstance(missing, ConfigError)
     assert "no_such_package" in str(missing)
-    assert "pip install 'astune[serve]'" in str(missing)
+    assert "pip install -e '.[serve]'" in str(missing)
 
 
 def test_answers_wait_for_no_receipt() -> None:

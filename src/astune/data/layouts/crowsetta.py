@@ -20,6 +20,7 @@ from astune.data.mat_files import refuse_damaged
 from astune.data.named_files import refuse_pipes
 from astune.data.part import LATEST
 from astune.errors import ConfigError, DataError, unknown
+from astune.extras import install_command
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -263,4 +264,4 @@ def _library() -> Any:  # noqa: ANN401 - likewise
     try:
         return import_module("crowsetta")
     except ImportError as fault:
-        raise ConfigError("crowsetta:PATH needs the library crowsetta: pip install 'astune[crowsetta]'") from fault
+        raise ConfigError(f"crowsetta:PATH needs the library crowsetta: {install_command('crowsetta')}") from fault

@@ -32,6 +32,7 @@ from astune.data.rows import DIGITS
 from astune.data.splits import SPLITS, ask_which, is_undecided, split_named
 from astune.data.store import keep
 from astune.errors import ConfigError, DataError
+from astune.extras import install_command
 from astune.printable import printable
 from astune.reachability import ask
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -208,7 +209,7 @@ def _library(path: Path) -> Any:  # noqa: ANN401 - likewise
     try:
         return import_module("datasets")
     except ImportError as fault:
-        raise ConfigError(f"hf:{path} needs the library datasets: pip install 'astune[datasets]'") from fault
+        raise ConfigError(f"hf:{path} needs the library datasets: {install_command('datasets')}") from fault
 
 
 def _parquet_files(path: Path) -> list[Path]:
