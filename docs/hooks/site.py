@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Points links to files outside the site at the repository."""
     del config
-    known = {file.src_uri for file in files if not file.inclusion.is_excluded()}
+    known = {file.src_uri for file in files if file.inclusion is not InclusionLevel.EXCLUDED}
     return repository_links(markdown, page.file.src_uri, known)
 
 

@@ -153,7 +153,10 @@ def test_what_is_kept_is_chosen_on_the_choosing_clips_alone() -> None:
 
 def test_the_tables_of_the_page_are_those_of_the_recorded_runs() -> None:
     docs = Path(__file__).parents[2] / "docs"
-    runs = [json.loads(line) for line in (docs / "explanations" / "own-recipe.jsonl").read_text(encoding="utf-8").splitlines()]
+    runs = [
+        json.loads(line)
+        for line in (docs / "explanations" / "own-recipe.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     page = (docs / "explanations" / "own-recipe.md").read_text(encoding="utf-8").splitlines()
     rows = [f"| {' | '.join(row)} |" for table in tables(runs) for row in table.rows]
     assert len(rows) == 34

@@ -4,8 +4,8 @@
 the rest from its published configuration).
 
 ``own``, for data that the paper does not cover: the head starts from a logistic regression, the rate is lower and warms up, and a third of
-the steps is enough. What follows frozen layers alone is fitted to the end by the head start, without epochs. ``docs/explanations/own-recipe.md`` has
-the measurements.
+the steps is enough. What follows frozen layers alone is fitted to the end by the head start, without epochs.
+``docs/explanations/own-recipe.md`` has the measurements.
 """
 
 from __future__ import annotations
