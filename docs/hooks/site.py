@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import typer
-from mkdocs.structure.files import File
+from mkdocs.structure.files import File, InclusionLevel
 
 from astune.cli import app
 from astune.serving.app import create_app
