@@ -187,7 +187,7 @@ class Adapter(Summarised):
         """Refuse a backbone with other weights than those it was trained on, at whatever input length.
 
         Args:
-            origin: of the candidate.
+            origin: the origin of the candidate.
 
         Raises:
             AdapterError: it has other weights.
@@ -206,7 +206,7 @@ def refuse_other_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[
 
     Args:
         state: tensors by their names in the file.
-        shapes: that they must have, by name.
+        shapes: shapes that they must have, by name.
         method: spec, for the message.
 
     Raises:

@@ -71,7 +71,7 @@ class Budget:
         """What of a size is too much, in words; nothing where it fits.
 
         Args:
-            size: of a method.
+            size: the size of a method.
         """
         excess = []
         if self.parameters is not None and size.parameters > self.parameters:
@@ -158,7 +158,7 @@ def plan_methods(
             configuration and the model card beside it add some kilobytes.
         data: a data set, or where it is; it decides the number of labels and the input length.
         labels: classes of the head, where no data are given; 10 where None.
-        backbone: as for :func:`astune.load_backbone`; its weights are not read.
+        backbone: see :func:`astune.load_backbone`; its weights are not read.
         max_length: input length in frames of 10 ms; as training has it for the data, or the backbone's own where None.
         methods: presets, families or specs; all that are registered where None. A size that a spec states is kept.
         reading: how the data are read, as for :func:`astune.load_data`.
@@ -194,7 +194,7 @@ def parse_amount(name: str, value: int | str | None, units: dict[str, int]) -> i
     """Read a number with a unit.
 
     Args:
-        name: of the argument, for messages.
+        name: the name of the argument, for messages.
         value: a whole number, or text.
         units: what each unit is worth; text without one is read where there is the empty unit.
 

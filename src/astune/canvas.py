@@ -53,7 +53,7 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
         figure: as this package draws it.
         path: the file, or one that is open for writing.
         quiet: announce nothing.
-        options: of matplotlib's ``savefig``, with the ``format``.
+        options: options of matplotlib's ``savefig``, with the ``format``.
 
     Raises:
         OutputError: the system refused.

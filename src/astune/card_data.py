@@ -27,9 +27,9 @@ def card_data(config: AdapterConfig, name: str, license_id: str | None = None) -
     """Make the metadata of an adapter that the hub reads.
 
     Args:
-        config: of the adapter.
-        name: of the model.
-        license_id: of the adapter, such as ``"cc-by-4.0"``; left out where None.
+        config: the configuration of the adapter.
+        name: the name of the model.
+        license_id: license of the adapter, such as ``"cc-by-4.0"``; left out where None.
 
     Returns:
         Values by the hub's keys, without paths.

@@ -123,7 +123,7 @@ class Arithmetic:
         """Compile a model with torch.compile, where ``compile`` is set.
 
         Args:
-            model: that is trained.
+            model: the model that is trained.
 
         Returns:
             A module that computes the same and shares the tensors.
@@ -256,7 +256,7 @@ def stacks_adapters(device: torch.device) -> bool:
     0.94 to 1.15 times the speed. A GPU waits for the kernels of small batches to be started.
 
     Args:
-        device: that computes.
+        device: the device that computes.
     """
     return device.type == "cuda"
 

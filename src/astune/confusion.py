@@ -72,7 +72,7 @@ def refuse_other_shape(record: Record, classes: int) -> None:
 
     Args:
         record: as a file has it.
-        classes: of its run.
+        classes: classes of its run.
 
     Raises:
         ValueError: it is not.

@@ -62,7 +62,7 @@ def print_exact(text: str) -> None:
     """Write what programs read to stdout, to the letter; a terminal would obey some letters, and gets their escapes.
 
     Args:
-        text: with its line breaks.
+        text: the text with its line breaks.
     """
     sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
 
@@ -75,7 +75,7 @@ class PlainTable(Table):
 
         Args:
             cells: text, or what rich draws.
-            style: of all cells.
+            style: the style of all cells.
             end_section: whether a line follows.
         """
         shown = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
@@ -135,8 +135,8 @@ def option_words(name: str, value: object) -> str:
     """An option and its value, of a command that the user may copy.
 
     Args:
-        name: of the option, with its dashes.
-        value: of any kind.
+        name: the name of the option, with its dashes.
+        value: the value of any kind.
 
     Returns:
         Such as ``--split test``, or ``--negative=-`` where the value would be taken for an option.
@@ -301,7 +301,7 @@ def showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]
     """Show how far a recording was heard, behind a bar that counts recordings.
 
     Args:
-        advance: of :func:`progress`.
+        advance: the function that :func:`progress` gives.
 
     Returns:
         A function that takes the name of a recording and the seconds of it that were heard.

@@ -59,7 +59,7 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
 
     Args:
         method: a method or its spec string.
-        classes: of the head.
+        classes: classes of the head.
         architecture: sizes of the backbone at the input length, or transformers' configuration; AST-base at 500 frames where None.
 
     Returns:
@@ -82,8 +82,8 @@ def trained_by(
 
     Args:
         method: a method or its spec string.
-        classes: of the head.
-        architecture: as for :func:`count`.
+        classes: classes of the head.
+        architecture: see :func:`count`.
 
     Returns:
         Names and shapes, on the meta device.

@@ -150,7 +150,7 @@ def refusal(fault: OSError, path: object, wanted: int | None = None, verb: str =
 
     Args:
         fault: the system's.
-        path: of what was refused, where the system names no file.
+        path: the path of what was refused, where the system names no file.
         wanted: bytes that were to be written.
         verb: what cannot be done.
 

@@ -40,7 +40,7 @@ def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
     Args:
         path: the file.
         most: letters.
-        encoding: of the file.
+        encoding: the encoding of the file.
 
     Returns:
         Its text.
@@ -245,7 +245,7 @@ def move(source: Path, target: Path) -> None:
 
     Args:
         source: on the same disk.
-        target: of a folder, it must not be there.
+        target: the target; for a folder, it must not exist.
 
     Raises:
         OutputError: the system refused.
@@ -294,7 +294,7 @@ def leftovers(folder: Path, pattern: str) -> list[Path]:
 
     Args:
         folder: in which they are.
-        pattern: of their names, as :meth:`pathlib.Path.glob` takes it.
+        pattern: the pattern of their names, as :meth:`pathlib.Path.glob` takes it.
 
     Returns:
         Their hidden remains.
@@ -323,7 +323,7 @@ def beside(path: Path, ending: str) -> Path:
 
     Args:
         path: a file or folder.
-        ending: of the hidden name, without a dot.
+        ending: the ending of the hidden name, without a dot.
 
     Returns:
         ``.<name>.<ending>``, or a digest of the name where that would be too long.

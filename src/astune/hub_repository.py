@@ -47,7 +47,7 @@ class HubRepository:
         Args:
             repo_id: ``user/name``.
             revision: the branch, which is made if it is not there; ``main`` where None.
-            token: of the hub; the user's own where None.
+            token: the token of the hub; the user's own where None.
             private: make a new repository private.
 
         Returns:
@@ -101,7 +101,7 @@ class HubRepository:
         """Files that it has beside those of a commit.
 
         Args:
-            names: of the commit.
+            names: names of the commit.
         """
         return [name for name in self.files if name not in names and name not in _OF_THE_HUB]
 

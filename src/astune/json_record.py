@@ -70,8 +70,8 @@ def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e
 
     Args:
         holder: the part.
-        name: of the number.
-        place: of the part, for messages.
+        name: the name of the number.
+        place: the place of the part, for messages.
         low: the least that it may be.
         high: the most.
 

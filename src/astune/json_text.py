@@ -55,7 +55,7 @@ def json_value(
     """JSON from elsewhere, which is bounded: whoever takes it may go through it by recursion, multiply its numbers and print its text.
 
     Args:
-        text: of a file.
+        text: the text of a file.
         of_pairs: makes objects of their pairs; dictionaries where None, and then no key may occur twice.
         strict: whether also its length is bounded, its numbers are finite, and its text is Unicode. Rows of tables, of which most
             columns are nobody's business, and records of file names, which may be any bytes, are read without.
@@ -83,7 +83,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file of someone else's, bounded as :func:`json_value` says, with or without the mark of Windows' editors.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         Its content.
@@ -109,7 +109,7 @@ def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]
     """Read a JSON object as :func:`read_object` does, and raise an error for the user.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         what: it should be, for the message.
         error: what to raise.
 

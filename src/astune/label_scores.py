@@ -75,7 +75,7 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequen
     Args:
         logits: (clips, classes).
         targets: (clips, classes), 1 where the clip has the label and 0 where not.
-        thresholds: of the labels, on scores from 0 to 1, (classes,); 0.5 for all where None.
+        thresholds: thresholds of the labels, on scores from 0 to 1, (classes,); 0.5 for all where None.
 
     Returns:
         The scores; means over labels are over those that some clip has.
@@ -165,7 +165,7 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
 
     Args:
         scores: as :meth:`LabelScores.record` gives them.
-        labels: of the classes.
+        labels: labels of the classes.
         split: its name.
 
     Returns:
@@ -182,7 +182,7 @@ def unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> lis
 
     Args:
         validation: as :meth:`LabelScores.record` gives it; None where there are no validation clips.
-        labels: of the classes.
+        labels: labels of the classes.
 
     Returns:
         A sentence; none where every label has validation clips.
@@ -213,7 +213,7 @@ def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:
 
     Args:
         scores: as a file has them.
-        classes: of its run.
+        classes: classes of its run.
 
     Raises:
         ValueError: it has not.

@@ -24,10 +24,10 @@ def model_card(
     """Describe an adapter for people.
 
     Args:
-        config: of the adapter.
-        repo_id: of the repository that it is shared in.
-        license_id: of the adapter, where its author has chosen one.
-        base_license: of the backbone's weights, where it is known.
+        config: the configuration of the adapter.
+        repo_id: name of the repository that it is shared in.
+        license_id: license of the adapter, where its author has chosen one.
+        base_license: license of the backbone's weights, where it is known.
 
     Returns:
         Markdown, with the hub's YAML in front.

@@ -92,7 +92,7 @@ def hub_dataset(source: str) -> str | None:
     """The hub id of a data set.
 
     Args:
-        source: as for :func:`public_data`.
+        source: see :func:`public_data`.
 
     Returns:
         ``owner/name``; None of data that are not on the hub.

@@ -94,14 +94,14 @@ def push_to_hub(
         base_model: hub id of the backbone, where the adapter names a folder.
         include: names of further files of the folder to share, such as ``["model.onnx"]``.
         commit_message: first line of the commit.
-        token: of the hub; where None, HF_TOKEN or the one that ``hf auth login`` saved.
+        token: the token of the hub; where None, HF_TOKEN or the one that ``hf auth login`` saved.
         quiet: announce nothing; the notices are in what is returned.
 
     Returns:
         Where it is, and what was left out.
 
     Raises:
-        AdapterError: it is no adapter.
+        AdapterError: it is not an adapter.
         ConfigError: a name, a licence or a revision that can be none, or a file that is not in the folder.
         HubError: there is no token, the hub cannot be reached or refuses, or a file holds a path of this machine.
     """

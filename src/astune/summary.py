@@ -141,7 +141,7 @@ def input_of(frames: int) -> str:
     """Write an input length in words.
 
     Args:
-        frames: of 10 ms.
+        frames: frames of 10 ms.
 
     Returns:
         ``input of 98 frames (1.0 s)``.
@@ -153,7 +153,7 @@ def here(path: str | Path) -> str:
     """A path as one would type it in this folder.
 
     Args:
-        path: of a file or folder.
+        path: the path of a file or folder.
 
     Returns:
         It from the current folder on, if it is in there; else as it is.
@@ -188,11 +188,11 @@ def of_model(
 
     Args:
         kind: name of the class.
-        name: of the object; may be empty.
-        labels: of its classes.
-        frames: of its input, of 10 ms.
-        parameters: that are trained, counted as the paper counts them.
-        also: of the line, at its end.
+        name: the name of the object; may be empty.
+        labels: labels of its classes.
+        frames: frames of its input, of 10 ms.
+        parameters: parameters that are trained, counted as the paper counts them.
+        also: words to add at the end of the line.
         facts: ``method`` and ``backbone``, and what else there is to say.
 
     Returns:

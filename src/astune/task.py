@@ -68,7 +68,7 @@ class Task(ABC):
 
         Args:
             clips: any, with labels that are among ``labels``.
-            labels: of the classes, in the order of the logits.
+            labels: labels of the classes, in the order of the logits.
 
         Returns:
             (clips, ...), as :meth:`loss` and :meth:`score` take them.
@@ -149,7 +149,7 @@ class Task(ABC):
         Args:
             logits: (clips, classes).
             targets: (clips, ...), as :meth:`encode` gives them.
-            thresholds: of the classes, as :meth:`thresholds` gives them; 0.5 for all where None.
+            thresholds: thresholds of the classes, as :meth:`thresholds` gives them; 0.5 for all where None.
 
         Returns:
             The scores.
@@ -178,7 +178,7 @@ class Task(ABC):
             classes: how many there are.
 
         Returns:
-            As :meth:`thresholds`.
+            The same as :meth:`thresholds`.
         """
         del classes
         return None
@@ -188,8 +188,8 @@ class Task(ABC):
 
         Args:
             scores: a record.
-            labels: of the classes.
-            split: that was scored.
+            labels: labels of the classes.
+            split: the split that was scored.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -202,7 +202,7 @@ class Task(ABC):
 
         Args:
             validation: a record of the validation clips' scores; None where there are none.
-            labels: of the classes.
+            labels: labels of the classes.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -215,7 +215,7 @@ class Task(ABC):
 
         Args:
             scores: a record, as a file has it.
-            classes: of its run.
+            classes: classes of its run.
 
         Raises:
             ValueError: something is missing, or it is of another number of classes.
@@ -231,8 +231,8 @@ class Task(ABC):
         The earlier epoch wins a tie.
 
         Args:
-            figures: of the later epoch, on validation clips.
-            than: of the best so far; None where there is none.
+            figures: figures of the later epoch, on validation clips.
+            than: the figures of the best so far; None where there is none.
             metric: name of the figure, such as ``loss``; the headline where None.
         """
         if than is None:
@@ -244,8 +244,8 @@ class Task(ABC):
         """How much better one epoch's weights are than another's, by a figure alone.
 
         Args:
-            figures: of the later epoch, on validation clips.
-            than: of the earlier one.
+            figures: figures of the later epoch, on validation clips.
+            than: the figures of the earlier one.
             metric: name of the figure, such as ``loss``; the headline where None.
 
         Returns:

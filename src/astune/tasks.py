@@ -201,7 +201,7 @@ def task_named(name: str) -> Task:
         The task.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no adapter has that name.
     """
     if name not in TASKS:
         raise ConfigError(unknown("task", name, TASKS))

@@ -99,7 +99,7 @@ class FileContent(BaseModel):
         """Read a file's content.
 
         Args:
-            record: of the file.
+            record: the record of the file.
             headline: what a message opens with, such as the file's name.
             error: what to raise.
 

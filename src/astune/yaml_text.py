@@ -57,7 +57,7 @@ def yaml_value(text: str) -> Any:  # noqa: ANN401 - what is in it
     """Read YAML from text.
 
     Args:
-        text: of a file, or of an option.
+        text: the text of a file, or of an option.
 
     Returns:
         Its content: dictionaries, lists, text, numbers, True, False and None; None where there is nothing.
@@ -73,14 +73,14 @@ def yaml_entries(text: str) -> list[tuple[str, Any, int]] | None:
     """The entries of a mapping as they are written: to YAML the label ``yes`` is true, and ``01`` is 1.
 
     Args:
-        text: of a file.
+        text: the text of a file.
 
     Returns:
         Key, value and line of each, from 1; also of keys that are there twice. A value that is a list or a mapping has its parts.
         None where it is no mapping.
 
     Raises:
-        YamlError: as of :func:`yaml_value`.
+        YamlError: see :func:`yaml_value`.
     """
     _, node = _composed(text)
     if not isinstance(node, yaml.MappingNode):

@@ -74,7 +74,7 @@ def read_audio(path: str | Path, start: float = 0.0, seconds: float | None = Non
     """Read a recording, or a part of it, as mono samples at 16 kHz.
 
     Args:
-        path: as for :func:`listen`.
+        path: see :func:`listen`.
         start: where the part begins, in seconds.
         seconds: how much is wanted from there on; all where None.
 
@@ -141,14 +141,14 @@ def listen_to_samples(
         samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
         sampling_rate: Hz, a whole number.
         seconds: how much of their beginning is wanted; all where None.
-        frames: of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
-        name: of them, for messages.
+        frames: frames of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
+        name: what to call them in messages.
 
     Returns:
         The recording.
 
     Raises:
-        AudioError: there are none, some are no numbers, or their rate is too low or too high.
+        AudioError: there are no samples, some are not numbers, or their rate is too low or too high.
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     refuse_channels(samples.shape[1], name)
@@ -217,12 +217,12 @@ def survey(
     """Go over a recording, or a part of it, in blocks and hold none of them.
 
     Args:
-        path: as for :func:`listen`.
+        path: see :func:`listen`.
         take: is given each block of what is wanted, (frames,), the mean of the channels at the file's own rate.
         start: where the part begins, in seconds.
         seconds: how much is wanted from there on; all where None.
-        end: as for :func:`listen`.
-        pipes: as for :func:`listen`.
+        end: see :func:`listen`.
+        pipes: see :func:`listen`.
         watch: is given the rate of the file in Hz and each block with its channels, (frames, channels), before ``take`` is.
 
     Returns:
@@ -267,8 +267,8 @@ def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
     """A whole recording, block by block as it is asked for; the file is open until the last one, or until the generator is closed.
 
     Args:
-        path: as for :func:`listen`.
-        pipes: as for :func:`listen`.
+        path: see :func:`listen`.
+        pipes: see :func:`listen`.
 
     Returns:
         Gives (frames,) with their rate, the mean of the channels at the file's own rate, and returns what is known of it. Raises
@@ -281,7 +281,7 @@ def _go_over(blocks: Blocks, take: Watch, path: str | Path) -> Facts:
     """Draw all blocks, and say what is known of the recording then.
 
     Raises:
-        AudioError: as of :func:`listen`.
+        AudioError: see :func:`listen`.
     """
     while True:
         try:
@@ -296,7 +296,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
     """A recording in blocks, at the pace of whoever draws; with margins, what the resampler needs around the part comes too.
 
     Raises:
-        AudioError: as of :func:`listen`.
+        AudioError: see :func:`listen`.
     """
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:

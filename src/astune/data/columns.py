@@ -69,7 +69,7 @@ def usual(role: Role, name: str) -> bool:
 
     Args:
         role: what it would say.
-        name: of the column.
+        name: the name of the column.
     """
     return _folded(name) in _USUAL[role]
 
@@ -78,7 +78,7 @@ def plural(name: str) -> bool:
     """Whether a column of this name may hold several labels in a cell.
 
     Args:
-        name: of the column.
+        name: the name of the column.
     """
     return _folded(name) in _PLURAL
 

@@ -225,7 +225,7 @@ class AudioDataset(Summarised):
 
         Args:
             fold: the test fold, where the data set has folds; the first one where None.
-            seed: of the held-out tenth, where the data set brings no validation split.
+            seed: the seed of the held-out tenth, where the data set brings no validation split.
             selection: how the epoch will be chosen, which decides whether a tenth is held out; as the recipe has it where None.
 
         Returns:
@@ -260,9 +260,9 @@ class AudioDataset(Summarised):
 
         Args:
             name: ``train``, ``validation``, ``test`` or ``all``.
-            fold: as for :meth:`split`; it decides nothing about all clips.
-            seed: as for :meth:`split`.
-            selection: as for :meth:`split`.
+            fold: see :meth:`split`; it decides nothing about all clips.
+            seed: see :meth:`split`.
+            selection: see :meth:`split`.
 
         Returns:
             The clips, and the split that they are of.
@@ -325,7 +325,7 @@ class AudioDataset(Summarised):
 
         Args:
             clips: indices of the clips that may decide.
-            share: of the clips that fit.
+            share: the share of the clips that fit.
             quiet: no progress bar.
 
         Returns:
@@ -339,7 +339,7 @@ def frames_of(seconds: float, longest: int) -> int:
     """Input length that holds so many seconds whole.
 
     Args:
-        seconds: of a window.
+        seconds: seconds of a window.
         longest: input length, in frames.
 
     Returns:
@@ -353,7 +353,7 @@ def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1
 
     Args:
         seconds: their lengths.
-        share: of them that fit.
+        share: the share of them that fit.
         longest: input length, in frames.
 
     Returns:

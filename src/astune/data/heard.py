@@ -54,7 +54,7 @@ def input_seconds(frames: int) -> float:
     """Audio that fills an input.
 
     Args:
-        frames: of 10 ms.
+        frames: frames of 10 ms.
 
     Returns:
         Seconds.
@@ -89,7 +89,7 @@ def heard_notices(
     Args:
         seconds: length of each recording, by its index.
         doubts: what is suspicious of a recording, by its index, as :attr:`astune.data.audio.Facts.doubts`.
-        names: of all recordings.
+        names: names of all recordings.
         window: seconds of each that are heard.
         noun: what one of them is.
 
@@ -125,7 +125,7 @@ def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "cl
     """One sentence a kind of doubt.
 
     Args:
-        doubts: as for :func:`by_kind`.
+        doubts: see :func:`by_kind`.
         total: how many recordings there are.
         noun: what one of them is.
 
@@ -142,7 +142,7 @@ def warn_of(doubts: Iterable[tuple[str, str]], total: int, stacklevel: int) -> N
     """Warn whoever calls from Python, where nobody prints notices.
 
     Args:
-        doubts: as for :func:`by_kind`.
+        doubts: see :func:`by_kind`.
         total: how many recordings there are.
         stacklevel: as :func:`warnings.warn` counts from the function that calls this one.
 

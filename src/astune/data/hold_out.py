@@ -48,9 +48,9 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     """Divide training clips.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
         train: indices of those that would train.
-        seed: of the draw.
+        seed: the seed of the draw.
         task: says which classes a clip counts for.
 
     Returns:
@@ -85,7 +85,7 @@ def belonging(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
     """What clips are not to be divided from: their group, and whatever shares sound with it.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
         numbers: indices of those that are divided.
 
     Returns:
@@ -257,7 +257,7 @@ def crossing_columns(sides: Sides) -> list[str]:
     """Columns that may hold groups and have values in several of the splits or folds that a data set gives.
 
     Args:
-        sides: of the columns of :func:`group_like`.
+        sides: sides of the columns of :func:`group_like`.
 
     Returns:
         A sentence for each column.
@@ -278,7 +278,7 @@ def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
     """Groups with clips in several of the splits or folds that a data set gives, and clips of other groups there that overlap.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         One sentence of each kind, or none.
@@ -324,7 +324,7 @@ def groups_in_several(clips: Iterable[Clip]) -> dict[str, set[str | int]]:
     """Groups with clips in several of the splits or folds that a data set gives.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         The splits or folds of each.

@@ -23,7 +23,7 @@ def item_of(feature: Any) -> Any | None:  # noqa: ANN401 - of a library that may
     """The feature of which another one is a list.
 
     Args:
-        feature: of a column.
+        feature: feature type of a column.
 
     Returns:
         The feature of the items; None where it is no list, or one of lists.
@@ -54,7 +54,7 @@ class LabelColumn:
         """Decide it.
 
         Args:
-            name: of the column.
+            name: the name of the column.
             feature: its type.
             parts: all tables of the data set.
             task: as the user gives it.

@@ -42,7 +42,7 @@ def listed(cell: str) -> tuple[str, ...] | None:
     """The items of a cell that is a list, as JSON, Python or NumPy write one.
 
     Args:
-        cell: of a table, without outer spaces.
+        cell: the cell of a table, without outer spaces.
 
     Returns:
         Its items; None where it is no list of texts and whole numbers.
@@ -72,7 +72,7 @@ def parts_of(cell: str, separator: str) -> tuple[str, ...]:
     """What stands between separators.
 
     Args:
-        cell: of a table.
+        cell: the cell of a table.
         separator: one sign.
 
     Returns:
@@ -85,7 +85,7 @@ def shared_parts(cells: Iterable[str], separator: str) -> list[str]:
     """Cells that are surely several labels, because a part of them is in another cell too.
 
     Args:
-        cells: that differ.
+        cells: cells that differ.
         separator: between parts.
 
     Returns:
@@ -113,7 +113,7 @@ class LabelCells:
         """The labels of a cell.
 
         Args:
-            cell: of a table.
+            cell: the cell of a table.
 
         Returns:
             Each label once; none for an empty cell. A cell that is one label keeps its outer spaces, so that cleaning them is announced.
@@ -129,7 +129,7 @@ class LabelCells:
         """What is wrong with a cell that begins like a list where other cells are lists.
 
         Args:
-            cell: of a table.
+            cell: the cell of a table.
 
         Returns:
             A sentence without its subject; None where the cell can be read.
@@ -159,7 +159,7 @@ def how_read(
         task: as the user gives it.
         shown: what the cells are, for the remark: ``column labels``; nothing is remarked where it is empty.
         plural: whether the column's name says that it holds several labels, as ``labels`` and ``tags`` do.
-        separators: that may be between labels.
+        separators: separators that may be between labels.
 
     Returns:
         Without a task, several labels where a cell is a list; or where the name says so and a cell has a semicolon or a vertical bar, or
@@ -206,8 +206,8 @@ def indicator_columns(
     """Find columns of 0 and 1, or of true and false.
 
     Args:
-        columns: that have no other use; those without a name and the index of pandas do not count.
-        rows: of the table.
+        columns: columns that have no other use; those without a name and the index of pandas do not count.
+        rows: rows of the table.
         is_other: columns whose names have another meaning.
 
     Returns:
@@ -228,7 +228,7 @@ def indicated(line: int, row: dict[str, str], columns: Sequence[str], faults: li
     """The labels of a row under columns of 0 and 1.
 
     Args:
-        line: of the row.
+        line: number of the row's line.
         row: its cells.
         columns: one of each label.
         faults: what is wrong is added.

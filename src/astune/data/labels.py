@@ -144,9 +144,9 @@ def known_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> li
     """Labels of an adapter as a data set would have them.
 
     Args:
-        source: of the data set.
-        labels: of the data set.
-        known: of the adapter.
+        source: the source of the data set.
+        labels: labels of the data set.
+        known: fields of the adapter that are known.
 
     Returns:
         The adapter's labels in its order, cleaned as those of data sets are: older adapters may have others.

@@ -43,7 +43,7 @@ def with_folds(dataset: AudioDataset, count: int) -> AudioDataset:
 
     Args:
         dataset: without folds and without a test split.
-        count: of the folds, 2 or more.
+        count: number of folds, 2 or more.
 
     Returns:
         The data set with a fold for each clip. No group, and no sound that clips share, is in two folds, unless that would leave a class
@@ -75,13 +75,13 @@ def usual_folds(dataset: AudioDataset) -> int:
     """How many folds suit data that have none.
 
     Args:
-        dataset: as for :func:`with_folds`.
+        dataset: see :func:`with_folds`.
 
     Returns:
         Five, or as many as the groups allow.
 
     Raises:
-        DataError: as of :func:`with_folds`.
+        DataError: see :func:`with_folds`.
     """
     _refuse_divided(dataset)
     return len(_divided(dataset, range(USUAL_FOLDS, 1, -1))[1])

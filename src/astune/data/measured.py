@@ -76,7 +76,7 @@ def measure(region: Region, front_end: FrontEnd | None, thinned: int = 1) -> Mea
     Args:
         region: what is read.
         front_end: whose log-Mel energies are summed; none are where None.
-        thinned: as for :class:`astune.data.fingerprints.Fingerprint`.
+        thinned: see :class:`astune.data.fingerprints.Fingerprint`.
 
     Returns:
         What was measured, or why it cannot be read.

@@ -53,7 +53,7 @@ class NamedFiles:
         """Start with none.
 
         Args:
-            folder: that names are relative to.
+            folder: the folder that names are relative to.
         """
         self.folder = str(folder)
         self.turned: list[str] = []
@@ -109,7 +109,7 @@ def refuse_pipes(file: Path, kind: str) -> None:
     """Refuse what has no end, or more than a table has, before it is read.
 
     Args:
-        file: that is read whole.
+        file: the file that is read whole.
         kind: what it should be, for messages.
 
     Raises:
@@ -131,7 +131,7 @@ def below(folder: Path, text: str) -> str:
     """A name without a way around, so that one file has one name.
 
     Args:
-        folder: that names are relative to.
+        folder: the folder that names are relative to.
         text: a name with ``/``, perhaps absolute or with ``..``.
 
     Returns:

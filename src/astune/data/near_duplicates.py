@@ -77,7 +77,7 @@ def thinning(clips: int) -> int:
     """How many prints there are to one that is kept, so that memory does not grow on with the clips of a data set.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         A power of two; 1 up to 25,000 clips.
@@ -95,7 +95,7 @@ def near_duplicates(
     """Find recordings that hold the same sound, in time that grows with their number and not with its square.
 
     Args:
-        prints: of each recording.
+        prints: fingerprints of each recording.
         regions: where each is read.
         alike: whether two recordings need no comparison.
         quiet: no progress bar.

@@ -135,7 +135,7 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
     """What a recording's frame says of why little or nothing can be decoded.
 
     Args:
-        path: of the recording.
+        path: the path of the recording.
         frame: as inspected.
 
     Returns:
@@ -162,7 +162,7 @@ def is_pipe(path: str | Path) -> bool:
     """Whether a path can be read only once.
 
     Args:
-        path: of a file, or ``-`` for standard input.
+        path: the path of a file, or ``-`` for standard input.
     """
     return str(path) == STDIN or stat.S_ISFIFO(_mode(path))
 

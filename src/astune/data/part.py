@@ -71,7 +71,7 @@ class Part:
         """Refuse moments that no recording has.
 
         Args:
-            path: of the recording.
+            path: the path of the recording.
 
         Raises:
             AudioError: the part begins before the recording, ends before it begins, or is later than any recording lasts.

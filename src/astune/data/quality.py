@@ -49,7 +49,7 @@ class QualityMeter:
     """Collects the figures of a recording.
 
     Args:
-        rate: of the recording, in Hz.
+        rate: the rate of the recording, in Hz.
         channels: of it.
     """
 

@@ -76,8 +76,8 @@ class Recordings:
         """Recordings that a table may be of.
 
         Args:
-            folder: of the table, below the one it was found in.
-            names: of a recording, with or without suffix; the first one that exists counts.
+            folder: the folder of the table, below the one it was found in.
+            names: names of a recording, with or without suffix; the first one that exists counts.
             anywhere: whether recordings in other folders may be meant.
 
         Returns:
@@ -108,7 +108,7 @@ def composed(name: str) -> str:
     """A name in one form of Unicode: macOS writes accents as characters of their own, and most else does not.
 
     Args:
-        name: of a file.
+        name: the name of a file.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 

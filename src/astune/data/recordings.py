@@ -203,7 +203,7 @@ def is_hidden(name: str) -> bool:
     """Whether a folder is the system's and no class: its name begins with a dot, or archives and disks bring it along.
 
     Args:
-        name: of the folder.
+        name: the name of the folder.
     """
     return name.startswith(".") or name in _SYSTEM
 

@@ -115,12 +115,12 @@ def cut(
     label that it holds enough of, and is used where that is one label, or where a clip may have several. Labels are cleaned.
 
     Args:
-        regions: of any recordings, in any order.
+        regions: regions of any recordings, in any order.
         options: ``window``, ``hop``, ``min_overlap``, ``background`` and ``negative`` of them.
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
         lengths: seconds of recordings, by name, as far as they are known already.
-        splits: of recordings without a region, by name; the regions of others say theirs.
+        splits: splits of recordings without a region, by name; the regions of others say theirs.
         several: whether a clip may have several labels: then regions may overlap, and those of a table that are the same stretch are one
             clip.
         source: what faults are of, for messages.

@@ -74,7 +74,7 @@ def split_rows(
 
     Args:
         file: for messages.
-        text: of the table.
+        text: the text of the table.
         separator: between cells.
         verbatim: whether the cells of a column keep their outer spaces.
         quoted: whether a cell may stand in quotes.
@@ -225,7 +225,7 @@ def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list
     """What is wrong with the cells of a published table that name a file and its class.
 
     Args:
-        line: of the row.
+        line: number of the row's line.
         row: its cells.
         file: column of the file's name.
         labels: columns of which the label is made.
@@ -290,10 +290,10 @@ def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: S
     """Refuse a table that lacks columns.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: the table.
         header: its columns.
-        columns: that must be there.
+        columns: columns that must be there.
         hint: what else could be done, to end the sentence with.
 
     Raises:
@@ -317,9 +317,9 @@ def published_rows(layout: Layout, file: Path, columns: Sequence[str]) -> list[R
     """Rows of a data set's own table.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: the table.
-        columns: that must be there.
+        columns: columns that must be there.
 
     Returns:
         Each row with its line number.
@@ -340,8 +340,8 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
     """A cell that holds a number.
 
     Args:
-        name: of its column.
-        line: of its row.
+        name: the name of its column.
+        line: number of its row's line.
         row: its row.
         faults: what is wrong is added.
 
@@ -362,9 +362,9 @@ def numbered_classes(layout: Layout, file: Path, rows: Sequence[Row], number: st
     """Class names in the order of the numbers a published table gives them.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: its table.
-        rows: of the table.
+        rows: rows of the table.
         number: column of the numbers; they may have gaps.
         name: column of the names.
 

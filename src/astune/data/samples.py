@@ -28,9 +28,9 @@ def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
     """Refuse a rate, in Hz, that holds nothing to hear, or that no file has.
 
     Args:
-        rate: of the recording.
+        rate: the rate of the recording.
         stated: who says so, as the beginning of a sentence.
-        name: of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: it is too low or too high.
@@ -49,8 +49,8 @@ def refuse_channels(channels: int, name: str | Path) -> None:
     """Refuse a number of channels that no file has.
 
     Args:
-        channels: of the recording.
-        name: of the recording.
+        channels: channels of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: there are too many.
@@ -66,7 +66,7 @@ def fits_into_memory(samples: int, rate: int) -> bool:
 
     Args:
         samples: how many there are, of one channel.
-        rate: of them, in Hz.
+        rate: the rate of them, in Hz.
     """
     return 4 * samples * (2 + SAMPLING_RATE / rate) < memory()
 
@@ -81,7 +81,7 @@ def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
 
     Args:
         block: any shape, not empty.
-        name: of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: some are.

@@ -33,7 +33,7 @@ def power(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Squared magnitudes.
 
     Args:
-        spectrum: of any shape.
+        spectrum: the spectrum of any shape.
 
     Returns:
         Of the same shape.

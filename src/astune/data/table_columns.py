@@ -53,7 +53,7 @@ def is_label(name: str, options: DataOptions) -> bool:
     """Whether a column is read as labels in text.
 
     Args:
-        name: of the column.
+        name: the name of the column.
         options: the user's.
     """
     return name == options.label_column or usual("label", name) or plural(name)
@@ -63,7 +63,7 @@ def is_known(name: str, options: DataOptions) -> bool:
     """Whether a column has a name that is looked for.
 
     Args:
-        name: of the column.
+        name: the name of the column.
         options: the user's.
     """
     asked = (options.file_column, *(options.one_hot or ()), *_DIVIDING)

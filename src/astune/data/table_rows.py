@@ -260,7 +260,7 @@ class TableRows:
             shown: the table or folder, for messages.
 
         Raises:
-            DataError: as of :func:`astune.data.regions.cut`.
+            DataError: see :func:`astune.data.regions.cut`.
         """
         whole = [entry for entry in self._entries if entry.span is None]
         lengths: dict[str, float | None] = {}

@@ -33,7 +33,7 @@ class Seconds:
         """Start and end of a clip.
 
         Args:
-            line: of the row.
+            line: number of the row's line.
             cells: start, and end or length.
             scales: seconds of their units.
             lasts: whether the second cell is the length.
@@ -55,7 +55,7 @@ class Seconds:
         """One time.
 
         Args:
-            line: of the row.
+            line: number of the row's line.
             name: what it is.
             text: the cell.
             scale: seconds of its unit.
@@ -114,7 +114,7 @@ def ordered(
     """Whether a part has a length.
 
     Args:
-        line: of the row.
+        line: number of the row's line.
         start: in seconds.
         end: in seconds.
         cells: both, as they are written.

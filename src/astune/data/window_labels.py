@@ -59,8 +59,8 @@ def cut_recording(
 
     Args:
         parts: the regions; :func:`overlaps` finds nothing among them, unless a clip may have several labels.
-        length: of the recording, in milliseconds.
-        measure: of the windows.
+        length: the length of the recording, in milliseconds.
+        measure: the measure of the windows.
         negatives: labels that say that none of the others is heard.
         background: whether stretches that no region touches become windows too.
         several: whether a window may have several labels.
@@ -96,7 +96,7 @@ def overlaps(parts: Sequence[Part], measure: Measure, negatives: Collection[str]
 
     Args:
         parts: regions of one recording.
-        measure: of the windows.
+        measure: the measure of the windows.
         negatives: labels that say that none of the others is heard; they give way to the others.
 
     Returns:

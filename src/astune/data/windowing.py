@@ -40,10 +40,10 @@ def windows_over(start: int, end: int, length: int, measure: Measure) -> list[Sp
     and the last of them ends with it.
 
     Args:
-        start: of the region.
+        start: the start of the region.
         end: of it.
-        length: of its recording.
-        measure: of the windows.
+        length: the length of its recording.
+        measure: the measure of the windows.
 
     Returns:
         One window or more; the whole recording where it is shorter than a window.
@@ -64,9 +64,9 @@ def tiles(start: int, end: int, measure: Measure) -> list[Span]:
     """Windows within a stretch, as many as have room.
 
     Args:
-        start: of the stretch.
+        start: the start of the stretch.
         end: of it.
-        measure: of the windows.
+        measure: the measure of the windows.
 
     Returns:
         The windows.

@@ -38,8 +38,8 @@ def card_front(config: AdapterConfig, library: str) -> str:
     """The YAML that opens a model card.
 
     Args:
-        config: of the adapter.
-        library: that loads the folder.
+        config: the configuration of the adapter.
+        library: the library that loads the folder.
 
     Returns:
         The block with its fences.

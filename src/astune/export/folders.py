@@ -78,7 +78,7 @@ def made_inputs(front_end: FrontEnd) -> Tensor:
     """Inputs on which two models are compared, the same every time.
 
     Args:
-        front_end: of the models.
+        front_end: the front end of the models.
 
     Returns:
         (4, max_length, num_mel_bins): noise, louder from one to the next, and the second half of the last one is padding.
@@ -94,8 +94,8 @@ def largest_difference(ours: Tensor, theirs: Tensor, allowed: float, what: str) 
     """Compare what two models give.
 
     Args:
-        ours: of the adapter.
-        theirs: of what was exported.
+        ours: scores of the adapter.
+        theirs: scores of the exported model.
         allowed: the largest difference that rounding explains.
         what: they are, in the plural, such as ``scores``.
 

@@ -111,7 +111,7 @@ def register_format(name: str, ending: str) -> Callable[[Writer], Writer]:
 
     Args:
         name: as users write it.
-        ending: of its file or folder.
+        ending: the ending of its file or folder.
 
     Returns:
         The decorator.
@@ -142,15 +142,15 @@ def export_adapter(
         path: file or folder to write; it is whole or not there. Where None, the adapter's name and the format's ending, in the current
             folder.
         format: a key of :data:`FORMATS`.
-        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+        backbone: hub id or folder of the backbone, if not the one that the adapter names; or the loaded backbone itself.
         overwrite: replace what is there.
-        options: of the format, such as ``int8`` and ``clips`` of ``onnx``, see :func:`astune.export.onnx.export_onnx`.
+        options: options of the format, such as ``int8`` and ``clips`` of ``onnx``, see :func:`astune.export.onnx.export_onnx`.
 
     Returns:
         What was written.
 
     Raises:
-        AdapterError: it is no adapter, or the format cannot hold its method.
+        AdapterError: it is not an adapter, or the format cannot hold its method.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown format or option, a path that is there already or is being written, or a package that is not installed.
         OutputError: it cannot be written.

@@ -56,7 +56,7 @@ def export_onnx(
 
     Args:
         source: what is exported.
-        path: of the file.
+        path: the path of the file.
         int8: quantise the weights, see :func:`astune.export.onnx_int8.with_int8_weights`.
         clips: an audio file or a folder, or several, on which the graph is compared too; the beginning of each is heard. With ``int8``,
             give some hundred of your own.
@@ -137,7 +137,7 @@ def as_onnx(module: nn.Module, samples: int) -> ModelProto:
 
     Args:
         module: takes samples and lengths, as :class:`astune.export.waveform_scorer.WaveformFrontEnd`; gives one tensor.
-        samples: that fill its input.
+        samples: samples that fill its input.
 
     Returns:
         The graph, weights inside.

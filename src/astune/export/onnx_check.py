@@ -107,7 +107,7 @@ def made_sounds(samples: int) -> list[Samples]:
     """Sounds on which front ends go wrong, if they do: tones, silence, an offset, and all lengths down to less than a frame.
 
     Args:
-        samples: that fill the input.
+        samples: samples that fill the input.
 
     Returns:
         (samples,) each, at 16 kHz.
@@ -129,8 +129,8 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
 
     Args:
         scorers: by name.
-        front_end: of the adapter.
-        clips: of the user; the beginning of each is heard.
+        front_end: the front end of the adapter.
+        clips: clips of the user; the beginning of each is heard.
         quiet: no progress bar.
 
     Returns:

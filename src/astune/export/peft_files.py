@@ -53,7 +53,7 @@ class PeftConfig(FileContent):
         """The patterns, as functions that say whether a module has the value beside them.
 
         Args:
-            path: of the file, for messages.
+            path: the path of the file, for messages.
 
         Raises:
             AdapterError: one is not a regular expression, or one that may take for ever.
@@ -103,7 +103,7 @@ def read_config(path: Path) -> PeftConfig:
     """PEFT's configuration.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         What is read of it.
@@ -138,7 +138,7 @@ def read_facts(path: Path | None) -> HeadFacts:
     """What an export of ours says beside PEFT's files.
 
     Args:
-        path: of the file; None where there is none.
+        path: the path of the file; None where there is none.
 
     Raises:
         AdapterError: it is damaged.
@@ -153,14 +153,14 @@ def read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:
     """PEFT's tensors.
 
     Args:
-        files: of the folder, by name.
+        files: files of the folder, by name.
         folder: for messages.
 
     Returns:
         In float32, by their names in the file.
 
     Raises:
-        AdapterError: there is no file, it is damaged, or it holds values that are not finite.
+        AdapterError: the file does not exist, it is damaged, or it holds values that are not finite.
     """
     path = files.get(WEIGHTS) or files.get(FORMER_WEIGHTS)
     if path is None:

@@ -20,7 +20,7 @@ class WaveformFrontEnd(nn.Module):
     """:class:`astune.features.FrontEnd` as a convolution: what a frame passes through up to its spectrum is linear in its samples.
 
     Args:
-        front_end: with its length and its normalisation.
+        front_end: the front end, with its length and its normalisation.
     """
 
     kernel: Tensor
@@ -70,8 +70,8 @@ class WaveformScorer(nn.Module):
         """Scores of the classes.
 
         Args:
-            samples: as for :meth:`WaveformFrontEnd.forward`.
-            lengths: as for :meth:`WaveformFrontEnd.forward`.
+            samples: see :meth:`WaveformFrontEnd.forward`.
+            lengths: see :meth:`WaveformFrontEnd.forward`.
 
         Returns:
             (batch, classes), as the task makes them of logits.

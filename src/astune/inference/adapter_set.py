@@ -66,12 +66,12 @@ class AdapterSet(Summarised):
         adapter: the first one, which is active: a folder, the hub id of one, an adapter in memory, or a classifier.
         backbone: where the backbone is, or the loaded backbone; where the adapter says if None.
         device: where it computes; the GPU if there is one where None, and where it is for a classifier.
-        precision: of matrix products; that of the adapter's training where None.
-        adapter_name: of the first one; as for :meth:`load_adapter` where None.
+        precision: precision of matrix products; by default the one of the adapter's training.
+        adapter_name: name of the first adapter; by default the one that :meth:`load_adapter` would choose.
         batch_size: rows that the model takes at a time.
 
     Raises:
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown device or precision, a name that cannot be used, or a classifier that was cast.
     """
@@ -239,7 +239,7 @@ class AdapterSet(Summarised):
             The adapter; :meth:`scores` takes it in the place of its name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no adapter has that name.
         """
         return _named(self._adapters, name)
 
@@ -254,7 +254,7 @@ class AdapterSet(Summarised):
             Its name.
 
         Raises:
-            AdapterError: it is no adapter, is damaged, or was trained on another backbone.
+            AdapterError: it is not an adapter, is damaged, or was trained on another backbone.
             ConfigError: the name is taken or cannot be used, or this Predictor was made of a classifier.
         """
         if self._shells is None:
@@ -285,7 +285,7 @@ class AdapterSet(Summarised):
             adapter_name: of it.
 
         Raises:
-            ConfigError: there is none of that name, or it is the active one.
+            ConfigError: no adapter has that name, or it is the active one.
         """
         with self._lock:
             gone = _named(self._adapters, adapter_name)
@@ -306,7 +306,7 @@ class AdapterSet(Summarised):
             adapter_name: of it.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no adapter has that name.
         """
         with self._lock:
             chosen = _named(self._adapters, adapter_name)
@@ -324,7 +324,7 @@ class AdapterSet(Summarised):
 
         Args:
             samples: (samples,) at 16 kHz, float32 in -1 to 1; what is behind the adapter's ``info.samples`` is not heard.
-            adapter_name: of the adapter.
+            adapter_name: name of the adapter; by default the active one.
 
         Returns:
             (max_length, num_mel_bins), for :meth:`scores`.
@@ -405,7 +405,7 @@ def _checked_name(name: object) -> str:
     """A name that can be shown and typed.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if not isinstance(name, str) or not name.strip() or printable(name) != name:
         raise ConfigError(f"adapter_name={name!r}: give a name, text without control characters")

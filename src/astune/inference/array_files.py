@@ -47,7 +47,7 @@ def refuse_suffix(path: Path) -> None:
     """Refuse a file name of another format, before anything is computed.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Raises:
         ConfigError: it ends in no format that is written, or pyarrow is missing.
@@ -77,7 +77,7 @@ def write(
         about: what the values are, as JSON has it.
 
     Raises:
-        ConfigError: as of :func:`refuse_suffix`.
+        ConfigError: see :func:`refuse_suffix`.
         OutputError: it cannot be written.
     """
     refuse_suffix(path)
@@ -95,7 +95,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
         Values, columns by name, and what the values are.
 
     Raises:
-        ConfigError: as of :func:`refuse_suffix`.
+        ConfigError: see :func:`refuse_suffix`.
         DataError: it is missing, damaged, or another program's.
     """
     refuse_suffix(path)

@@ -107,7 +107,7 @@ class Written:
     errors: tuple[str, ...]
     """Why others have none."""
     notices: tuple[str, ...]
-    """What to know of the data and of what was heard."""
+    """Remarks about the data and about the audio that was used."""
     about: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
@@ -143,14 +143,14 @@ def embed(
         sampling_rate: Hz, of waveforms that do not come with their own.
         skip_broken: leave out what cannot be read, and say so, instead of raising.
         data_options: fields of ``DataOptions`` for a data set that is named; those that are not given are as in the adapter's training.
-        settings: of :func:`load_embedder`, such as ``device`` and ``max_length``.
+        settings: settings of :func:`load_embedder`, such as ``device`` and ``max_length``.
 
     Returns:
         The rows, in the order of the inputs and of time within each.
 
     Raises:
         AudioError: something cannot be read; or nothing can.
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: a setting or an input cannot be used.
         DataError: the data set cannot be read.
@@ -182,10 +182,10 @@ def write_embeddings(
 
     Args:
         path: ends in ``.npz`` or ``.parquet``. It is whole or not there; the rows lie beside it until then.
-        model: as for :func:`embed`.
-        data: as for :func:`embed`.
+        model: see :func:`embed`.
+        data: see :func:`embed`.
         overwrite: whether a file of that name is replaced.
-        settings: of :func:`embed` (but ``skip_broken``) and of :func:`load_embedder`.
+        settings: settings of :func:`embed` (but ``skip_broken``) and of :func:`load_embedder`.
 
     Returns:
         What was written.
@@ -234,15 +234,15 @@ def load_embedder(
     """Load what embeds: an adapter on its backbone, or a bare backbone.
 
     Args:
-        model: as for :func:`embed`.
+        model: see :func:`embed`.
         backbone: where the backbone of an adapter is, if not where the adapter says.
         max_length: input length of a bare backbone, in frames of 10 ms. Where None, that of ``window``, and the backbone's own where that
             is None too; an adapter has the length it was trained with.
         window: seconds of the windows that will be embedded.
-        device: as for :class:`astune.Predictor`.
-        precision: as for :class:`astune.Predictor`; of a bare backbone float32 where None.
-        threads: as for :class:`astune.Predictor`.
-        batch_size: as for :class:`astune.Predictor`.
+        device: see :class:`astune.Predictor`.
+        precision: see :class:`astune.Predictor`; by default float32 for a bare backbone.
+        threads: see :class:`astune.Predictor`.
+        batch_size: see :class:`astune.Predictor`.
 
     Returns:
         The embedder.
@@ -352,7 +352,7 @@ class _Computed:
 
     @property
     def notices(self) -> list[str]:
-        """What to know of the data and of what was heard."""
+        """Remarks about the data and about the audio that was used."""
         dataset, found = self.material.dataset, self.material.found
         of_data = dataset.notices if dataset else found.remarks if found else ()
         gaps = self.windows.gap_note if dataset is None else None
@@ -394,7 +394,7 @@ def _compute(
     """Compute all rows; the arguments are those of :func:`embed`.
 
     Raises:
-        AudioError: there are none.
+        AudioError: there are no samples.
     """
     wanted = Wanted(level, pool, tokens)
     labelled = isinstance(data, AudioDataset) or (isinstance(data, str) and is_labelled(data))

@@ -71,7 +71,7 @@ class Wanted:
         """Refuse what a model does not have.
 
         Args:
-            layers: of the model.
+            layers: layers of the model.
 
         Raises:
             ConfigError: another level or pool, or a pool of tokens that are not pooled.
@@ -143,7 +143,7 @@ class Material:
             data: a data set; ``layout:PATH``, such as ``folder:recordings``, for one; or recordings, as for
                 :meth:`astune.Predictor.predict`, and folders of them.
             training: what the adapter says of its training; a data set is read as it was read then.
-            options: of reading a data set, which win.
+            options: options of reading a data set, which win.
 
         Returns:
             Clips or recordings.
@@ -258,7 +258,7 @@ class Embedder:
         """Embeddings of the beginning of each input.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
+            inputs: see :meth:`astune.Predictor.predict`.
             wanted: which numbers.
             sampling_rate: Hz, of waveforms that do not come with their own.
 
@@ -315,7 +315,7 @@ class Embedder:
             sink: takes the rows as they come; those of a recording that turns out to be broken are taken back.
             sampling_rate: Hz, of waveforms that do not come with their own.
             on_input: is called after each input.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
         Returns:
             What is known of the rows.
@@ -357,11 +357,11 @@ class Embedder:
         return index
 
     def notices(self, material: Material, index: RowIndex) -> list[str]:
-        """What the user should know of what was heard.
+        """Remarks for the user about the audio that was used.
 
         Args:
-            material: that was embedded.
-            index: of the rows.
+            material: the material that was embedded.
+            index: the index of the rows.
 
         Returns:
             Sentences; none where there is nothing to say.

@@ -102,7 +102,7 @@ class Embeddings:
         """Read what :meth:`save` or ``astune embed`` wrote.
 
         Args:
-            path: of the file.
+            path: the path of the file.
 
         Returns:
             All of it, in memory.
@@ -127,7 +127,7 @@ def rows_of_chunk(shape: tuple[int, ...]) -> int:
     """How many rows are written at a time.
 
     Args:
-        shape: of all values.
+        shape: the shape of all values.
 
     Returns:
         1 or more, some 16 MiB.
@@ -139,8 +139,8 @@ def columns_of(material: Material, index: RowIndex) -> dict[str, Any]:
     """The columns of rows that were computed.
 
     Args:
-        material: that was embedded.
-        index: of the rows.
+        material: the material that was embedded.
+        index: the index of the rows.
 
     Returns:
         As the fields of :class:`Embeddings`; those of labels for a data set alone, and splits, folds and groups where it has them.

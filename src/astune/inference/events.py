@@ -78,7 +78,7 @@ class Finder:
             starts: (windows,), seconds, ascending.
             ends: likewise.
             scores: (windows, classes).
-            labels: of the classes.
+            labels: labels of the classes.
             negatives: those that mean none of the others.
 
         Returns:
@@ -105,14 +105,14 @@ class Finder:
         """The threshold of each class that is looked for.
 
         Args:
-            labels: of the classes.
-            negatives: as for :meth:`levels`.
+            labels: labels of the classes.
+            negatives: see :meth:`levels`.
 
         Returns:
             By the number of the class.
 
         Raises:
-            ConfigError: as of :meth:`find`.
+            ConfigError: see :meth:`find`.
         """
         return {column: high for column, (high, _) in self.levels(labels, negatives).items()}
 
@@ -120,14 +120,14 @@ class Finder:
         """Both thresholds of each class that is looked for.
 
         Args:
-            labels: of the classes.
+            labels: labels of the classes.
             negatives: those that mean none of the others: looked for only where ``threshold`` names them.
 
         Returns:
             High and low, by the number of the class.
 
         Raises:
-            ConfigError: as of :meth:`find`.
+            ConfigError: see :meth:`find`.
         """
         column = {label: number for number, label in enumerate(labels)}
         for given in (self.threshold, self.low):
@@ -151,7 +151,7 @@ def plain_thresholds(given: Thresholds | None) -> Thresholds | None:
     """Thresholds as Python's own numbers, as JSON takes them.
 
     Args:
-        given: of any kind of number; or none.
+        given: numbers of any kind, possibly none.
 
     Returns:
         The same, of one kind.

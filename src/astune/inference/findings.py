@@ -71,7 +71,7 @@ def of_recording(prediction: Prediction, window: float) -> Findings:
     """The labels of a whole recording.
 
     Args:
-        prediction: that has them.
+        prediction: the prediction that has them.
         window: seconds of a window that was heard.
 
     Returns:
@@ -89,9 +89,9 @@ def of_windows(timeline: Timeline, top_k: int | None, threshold: Thresholds | No
     """The labels of each window.
 
     Args:
-        timeline: of the recording.
+        timeline: the timeline of the recording.
         top_k: labels of each window at most, the likeliest first; all where None.
-        threshold: as for :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
+        threshold: see :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
             of the others unless it names them.
 
     Returns:
@@ -115,7 +115,7 @@ def of_events(timeline: Timeline, finder: Finder) -> Findings:
     """The events of a recording.
 
     Args:
-        timeline: of the recording.
+        timeline: the timeline of the recording.
         finder: what counts as an event.
 
     Returns:
@@ -130,7 +130,7 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str], negatives: Sequen
 
     Args:
         texts: any number of them; the last one counts.
-        labels: of the adapter.
+        labels: labels of the adapter.
         negatives: those that mean none of the others: looked for only where they are named.
 
     Returns:

@@ -41,7 +41,7 @@ class Hearers:
         """Look up the adapters of one call.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
+            inputs: see :meth:`astune.Predictor.predict`.
             names: one for all inputs, or one for each; the active one where None.
             active: the active adapter.
             named: finds an adapter.
@@ -109,8 +109,8 @@ class Hearers:
         """Look at inputs, one by one.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
-            hearings: from :meth:`hearings`.
+            inputs: see :meth:`astune.Predictor.predict`.
+            hearings: the result of :meth:`hearings`.
             sampling_rate: Hz, of waveforms that do not come with their own.
             beginning: whether the first window of each is all that is heard.
 

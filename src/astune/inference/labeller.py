@@ -85,4 +85,4 @@ class Labeller(Labels, Protocol):
         """Hear recordings window by window, one after the other."""
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings."""
+        """Remarks for the user about recordings."""

@@ -52,7 +52,7 @@ class Listener:
         """What the model computes of inputs, batch by batch.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
+            inputs: see :meth:`astune.Predictor.predict`.
             compute: gives the output (batch, ...) of features (batch, max_length, num_mel_bins), on the model's device.
             windows: in which recordings are heard.
             sampling_rate: Hz, of waveforms that do not come with their own.
@@ -74,7 +74,7 @@ class Listener:
 
         Args:
             clips: files, or parts of files.
-            compute: as for :meth:`outputs`.
+            compute: see :meth:`outputs`.
 
         Yields:
             As :meth:`outputs`; a piece starts where its clip starts in the file.
@@ -104,11 +104,11 @@ class Listener:
         """What the model computes of the beginning of each input.
 
         Args:
-            inputs: as for :meth:`outputs`.
-            compute: as for :meth:`outputs`.
+            inputs: see :meth:`outputs`.
+            compute: see :meth:`outputs`.
             empty: shape of the result for no inputs.
-            sampling_rate: as for :meth:`outputs`.
-            stacklevel: of warnings, counted from this method.
+            sampling_rate: see :meth:`outputs`.
+            stacklevel: stack level of warnings, counted from this method.
 
         Returns:
             (inputs, ...), float32, on the CPU; one row for a single input.

@@ -74,7 +74,7 @@ class LoadedAdapter:
         Args:
             adapter: any.
             name: under which it is known.
-            device: that computes.
+            device: the device that computes.
             others: that are loaded already; those with an equal front end share it, because its filters are half as large as an adapter.
 
         Raises:
@@ -135,7 +135,7 @@ class LoadedAdapter:
         """Look whether features are its input.
 
         Args:
-            features: from :meth:`features`.
+            features: the result of :meth:`features`.
 
         Raises:
             ConfigError: they have another shape.

@@ -52,7 +52,7 @@ def read_adapter(adapter: str | Path | Adapter) -> Adapter:
         The adapter.
 
     Raises:
-        AdapterError: it is no adapter, is damaged, or has values that are not finite.
+        AdapterError: it is not an adapter, is damaged, or has values that are not finite.
         ConfigError: it is a classifier.
     """
     if isinstance(adapter, nn.Module):
@@ -83,9 +83,9 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
         The backbone, fitted to the adapter's input and lent, and whether it was loaded here, so that nobody else has it.
 
     Raises:
-        AdapterError: the backbone is another than the one it was trained on.
+        AdapterError: the backbone is not the one it was trained on.
         BackboneError: it cannot be found.
-        ConfigError: it is no backbone, a classifier has it, or it is not in float32.
+        ConfigError: it is not a backbone, a classifier has it, or it is not in float32.
     """
     config, own = adapter.config, not isinstance(backbone, nn.Module)
     if not isinstance(backbone, nn.Module):
@@ -138,8 +138,8 @@ def bare_backbone(
 
     Args:
         backbone: as loaded; its weights are not changed.
-        device: as for :class:`astune.Predictor`.
-        precision: of the matrix products; float32 where None.
+        device: see :class:`astune.Predictor`.
+        precision: precision of the matrix products; by default float32.
 
     Returns:
         The module that computes, in evaluation mode, and how it computes.
@@ -164,7 +164,7 @@ def refuse_cast(model: nn.Module, precision: str) -> None:
 
     Args:
         model: a classifier or backbone that may have been cast.
-        precision: of the matrix products; in bfloat16, frozen matrices may be stored in it too.
+        precision: the precision of the matrix products; in bfloat16, frozen matrices may be stored in it too.
 
     Raises:
         ConfigError: some are in another type.

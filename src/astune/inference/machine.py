@@ -29,11 +29,11 @@ def refuse_other_number(name: str, number: object) -> None:
     """Refuse what does not count anything.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         number: its value.
 
     Raises:
-        ConfigError: it is not a whole number of 1 or more.
+        ConfigError: it is not a whole number from 1 on.
     """
     if not (fits(number, int) and number >= 1):  # type: ignore[operator] # a number, NumPy's too
         raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")

@@ -86,14 +86,14 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
     """Open an exported graph.
 
     Args:
-        path: of the ONNX file.
-        cores: that compute; all that this process may use where None.
+        path: the path of the ONNX file.
+        cores: cores that compute; all that this process may use where None.
 
     Returns:
         The graph.
 
     Raises:
-        AdapterError: there is no such file, it is damaged, another program's, or of a newer version.
+        AdapterError: the file does not exist, is damaged, comes from another program, or has a newer version.
         ConfigError: onnxruntime is not installed.
     """
     path = Path(path)

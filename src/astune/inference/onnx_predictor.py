@@ -50,14 +50,14 @@ class OnnxPredictor(Summarised):
     """An adapter that ``astune export --format onnx`` wrote with its backbone into one file, ready to label recordings.
 
     Args:
-        path: of the ONNX file.
+        path: the path of the ONNX file.
         threads: number of threads that decode recordings while the graph computes; one for each usable core where None.
         batch_size: number of recordings or windows that the graph takes at a time; where None, as many as have 2,048 frames together,
             at most 16: a long input fills the memory, and gains nothing from company.
         cores: number of threads that the graph computes with; one for each usable core where None.
 
     Raises:
-        AdapterError: there is no such file, it is damaged, another program's, or of a newer version.
+        AdapterError: the file does not exist, is damaged, comes from another program, or has a newer version.
         ConfigError: onnxruntime is not installed, or a number is below 1.
     """
 
@@ -180,12 +180,12 @@ class OnnxPredictor(Summarised):
         """Label recordings one after the other, as :meth:`astune.Predictor.predictions`.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
-            top_k: as for :meth:`predict`.
-            pool: as for :meth:`predict`.
-            threshold: as for :meth:`predict`.
-            on_window: as for :meth:`timelines`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
+            top_k: see :meth:`predict`.
+            pool: see :meth:`predict`.
+            threshold: see :meth:`predict`.
+            on_window: see :meth:`timelines`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
@@ -210,11 +210,11 @@ class OnnxPredictor(Summarised):
         """Hear recordings of any length window by window, as :meth:`astune.Predictor.timelines`.
 
         Args:
-            inputs: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
             window: seconds of a window, at most those of the input, which is the default.
             hop: seconds from the start of a window to that of the next; the window's where None.
             sampling_rate: Hz, of waveforms that do not come with their own.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
         Yields:
             One timeline an input, in order; one that cannot be read says why.
@@ -236,16 +236,16 @@ class OnnxPredictor(Summarised):
 
         Args:
             recording: a path, a waveform or a dictionary.
-            window: as for :meth:`timelines`.
-            hop: as for :meth:`timelines`.
-            sampling_rate: as for :meth:`timelines`.
+            window: see :meth:`timelines`.
+            hop: see :meth:`timelines`.
+            sampling_rate: see :meth:`timelines`.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.
 
         Raises:
             AudioError: it cannot be read.
-            ConfigError: as of :meth:`timelines`, or it is a list.
+            ConfigError: see :meth:`timelines`, or it is a list.
             NumericalError: scores are NaN or infinite.
         """
         if not is_single(recording):
@@ -255,10 +255,10 @@ class OnnxPredictor(Summarised):
         return found
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings, as :meth:`astune.Predictor.notices`.
+        """Remarks for the user about recordings, as :meth:`astune.Predictor.notices`.
 
         Args:
-            predictions: from :meth:`predictions`.
+            predictions: the result of :meth:`predictions`.
 
         Returns:
             Sentences; none where there is nothing to say.

@@ -76,7 +76,7 @@ class Cutting:
         """Read inputs for the model.
 
         Args:
-            found: as for :meth:`pieces`.
+            found: see :meth:`pieces`.
             single: likewise.
 
         Returns:

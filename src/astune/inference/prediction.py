@@ -100,7 +100,7 @@ def label_count(top_k: object, labels: int) -> int:
         At most as many as there are.
 
     Raises:
-        ConfigError: it is no whole number of 1 or more.
+        ConfigError: it is not a whole number from 1 on.
     """
     if top_k is None:
         return labels
@@ -125,10 +125,10 @@ class LabelChoice:
         """The labels that an adapter gives.
 
         Args:
-            labels: of the adapter.
+            labels: labels of the adapter.
             negatives: those of them that mean none of the others.
             top_k: how many at most; all where None, or where it is more than there are.
-            threshold: as for :class:`astune.inference.events.Finder`; all labels count where None.
+            threshold: see :class:`astune.inference.events.Finder`; all labels count where None.
 
         Returns:
             The choice.
@@ -147,7 +147,7 @@ def label_choices(
     """Which labels each adapter gives.
 
     Args:
-        adapters: that hear something.
+        adapters: adapters that process the recording.
         top_k: how many labels at most; all where None, or where it is more than an adapter has.
         threshold: one score for all; one for each label, which may be any adapter's; or by adapter, and the labels of an adapter that is
             not in there all count. None where all count.
@@ -218,9 +218,9 @@ def answered(
     """Labels alone, with a warning of recordings that are suspicious.
 
     Args:
-        predictions: of them.
+        predictions: predictions of them.
         errors: whether to raise the first error, or to give errors in the place of labels.
-        stacklevel: of the warning, counted from the caller.
+        stacklevel: stack level of the warning, counted from the caller.
 
     Returns:
         One entry a recording.
@@ -275,11 +275,11 @@ class Told(Protocol):
 
 
 def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:
-    """What the user should know of recordings: how they were heard, and which are suspicious.
+    """Remarks for the user about recordings: how much of them was used, and which are suspicious.
 
     Args:
-        predictions: of them.
-        seconds: of the input.
+        predictions: predictions of them.
+        seconds: seconds of the input.
 
     Returns:
         Sentences; none where there is nothing to say.

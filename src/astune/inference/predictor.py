@@ -76,7 +76,7 @@ class Predictor(AdapterSet):
         revision: branch, tag or commit of a hub id, which may also be given as ``user/name@revision``.
 
     Raises:
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown device or precision, a number below 1, a name that cannot be used, a revision of what is on no hub, or a
             classifier that was cast.
@@ -183,19 +183,19 @@ class Predictor(AdapterSet):
         """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
-            top_k: as for :meth:`predict`.
-            pool: as for :meth:`predict`.
-            threshold: as for :meth:`predict`.
-            on_window: as for :meth:`timelines`.
-            adapter_names: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
+            top_k: see :meth:`predict`.
+            pool: see :meth:`predict`.
+            threshold: see :meth:`predict`.
+            on_window: see :meth:`timelines`.
+            adapter_names: see :meth:`predict`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: as of :meth:`predict`.
+            ConfigError: see :meth:`predict`.
         """
         refuse_pool(pool)
         hearers = self._hearers(inputs, adapter_names)
@@ -217,12 +217,12 @@ class Predictor(AdapterSet):
         """Hear recordings of any length window by window, one after the other; how long they are costs time and hardly any memory.
 
         Args:
-            inputs: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
             window: seconds of a window, at most those of the input, which is the default; a shorter one is padded as in training.
             hop: seconds from the start of a window to that of the next; where None, the window's, so that they follow each other.
             sampling_rate: Hz, of waveforms that do not come with their own.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
-            adapter_names: as for :meth:`predict`.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
+            adapter_names: see :meth:`predict`.
 
         Yields:
             One timeline an input, in order; one that cannot be read says why.
@@ -247,9 +247,9 @@ class Predictor(AdapterSet):
 
         Args:
             recording: a path, a waveform or a dictionary, as for :meth:`predict`.
-            window: as for :meth:`timelines`.
-            hop: as for :meth:`timelines`.
-            sampling_rate: as for :meth:`timelines`.
+            window: see :meth:`timelines`.
+            hop: see :meth:`timelines`.
+            sampling_rate: see :meth:`timelines`.
             adapter_name: which adapter hears it; the active one where None.
 
         Returns:
@@ -257,7 +257,7 @@ class Predictor(AdapterSet):
 
         Raises:
             AudioError: it cannot be read.
-            ConfigError: as of :meth:`timelines`, or it is a list.
+            ConfigError: see :meth:`timelines`, or it is a list.
             NumericalError: scores are NaN or infinite.
         """
         if not is_single(recording):
@@ -269,10 +269,10 @@ class Predictor(AdapterSet):
         return found
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings: how much of them was not heard, and which are suspicious.
+        """Remarks for the user about recordings: how much of them was not used, and which are suspicious.
 
         Args:
-            predictions: from :meth:`predictions`.
+            predictions: the result of :meth:`predictions`.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -286,8 +286,8 @@ class Predictor(AdapterSet):
         """Logits of recordings. Of one that is longer than the input, only the beginning is heard.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
 
         Returns:
             (inputs, classes), float32, on the CPU; one row for a single input.
@@ -313,8 +313,8 @@ class Predictor(AdapterSet):
         Of a recording that is longer than the input, only the beginning is heard; :func:`astune.embed` hears all of it, window by window.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
             level: ``"output"``, after the final LayerNorm; or k for transformers' ``hidden_states[k]``: the patch embeddings for 0, else
                 the output of the k-th layer.
             pool: ``"mean"`` of all tokens or ``"cls"``, the [CLS] token; as the adapter pools where None.

@@ -87,7 +87,7 @@ def review(
     Recordings are heard as streams, so memory does not grow with them. Windows of digital silence are passed over.
 
     Args:
-        adapter: as for :class:`astune.Predictor`, or one.
+        adapter: an adapter, as for :class:`astune.Predictor`, or a loaded predictor.
         recordings: files and folders of them.
         output_dir: folder of the review, which is whole or not there; an empty one is taken, any other is refused.
         criteria: which windows: ``unlike`` every training clip, ``uncertain``, ``confident`` (for each label), ``random``.
@@ -99,10 +99,10 @@ def review(
         margin: seconds around a window that are cut with it. No two clips overlap.
         window: seconds of a window; the length of the input where None.
         hop: seconds from the start of a window to that of the next; those of ``window`` where None.
-        seed: of ``random``.
+        seed: the seed of ``random``.
         data: the data set that the adapter was trained on, where it is not where the adapter says; see :func:`astune.load_data`.
         reviewed: folders of earlier reviews; what they have is not chosen again.
-        settings: of :class:`astune.Predictor`, such as ``device``.
+        settings: settings of :class:`astune.Predictor`, such as ``device``.
 
     Returns:
         What was cut.

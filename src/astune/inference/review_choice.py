@@ -84,7 +84,7 @@ class Choice:
         """The score from which on each label is sure.
 
         Args:
-            labels: of the classes.
+            labels: labels of the classes.
 
         Returns:
             One for each; infinity for a label that has none.
@@ -143,7 +143,7 @@ class Candidate:
         """Whether the clips of both, with a margin on either side, share no sound.
 
         Args:
-            other: of the same recording.
+            other: another candidate of the same recording.
             margin: seconds.
         """
         return other.start - margin >= self.end + margin or self.start - margin >= other.end + margin
@@ -157,7 +157,7 @@ def candidates(
     Args:
         heard: the recording.
         choice: criteria and limits.
-        labels: of the classes.
+        labels: labels of the classes.
         task: what the scores mean.
         thresholds: the score from which on each label counts, where several may be right.
 

@@ -56,7 +56,7 @@ def refuse_folder(folder: Path) -> None:
     """Refuse a folder that holds anything, before anything is heard.
 
     Args:
-        folder: that would be made.
+        folder: the folder that would be made.
 
     Raises:
         ConfigError: it is a file, or it is not empty.
@@ -81,7 +81,7 @@ def reserved(folder: Path) -> Iterator[None]:
         folder: made if it is not there, and gone again where no review was written.
 
     Raises:
-        ConfigError: as of :func:`refuse_folder`, or another run is writing into it.
+        ConfigError: see :func:`refuse_folder`, or another run is writing into it.
         OutputError: nothing can be written there.
     """
     if _half_moved(folder):
@@ -103,7 +103,7 @@ def write_folder(
     """Cut the clips and write everything; all of it is there at the end, or nothing.
 
     Args:
-        folder: that :func:`reserved` holds.
+        folder: the folder that :func:`reserved` holds.
         picks: what was chosen; their clips do not overlap.
         margin: seconds around each window.
         nearest: names of the training clips.
@@ -157,7 +157,7 @@ def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float,
     """What was reviewed before.
 
     Args:
-        folders: of earlier reviews.
+        folders: folders of earlier reviews.
 
     Returns:
         Start and end in seconds, by the absolute path of each recording.
@@ -228,7 +228,7 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
     """Frames from ``start`` to ``end`` at the file's own rate, (frames, channels), and the number of the first one.
 
     Raises:
-        AudioError: there are none.
+        AudioError: there are no samples.
     """
     rate = sound.rate
     first = max(sound.position, math.floor(max(0.0, start) * rate))

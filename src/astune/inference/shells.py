@@ -133,7 +133,7 @@ class Shells:
         Products with the backbone's weights are made once for all clips, and those with the adapters' own tensors as batches.
 
         Args:
-            adapters: of one kind, one for each clip.
+            adapters: adapters of one kind, one for each clip.
             features: (batch, max_length, num_mel_bins), on the backbone's device.
 
         Returns:
@@ -165,7 +165,7 @@ class Shells:
         """Forget the shells of all other kinds.
 
         Args:
-            kinds: that some adapter has.
+            kinds: kinds that some adapter has.
         """
         with self._lock:
             self._idle = {kind: idle for kind, idle in self._idle.items() if kind in kinds}

@@ -173,7 +173,7 @@ def refuse_pool(how: object) -> None:
         how: one of :data:`Pool`.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if how not in get_args(Pool):
         raise ConfigError(unknown("pool", how, get_args(Pool)))
@@ -189,7 +189,7 @@ def timelines(
     Args:
         computed: batches of pieces with their scores (classes,), one for each piece that could be read, in order.
         heard_by: the adapter behind each way of hearing.
-        on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
+        on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
     Yields:
         One timeline a recording.
@@ -222,8 +222,8 @@ def timeline_of(
     """Put the windows of a recording together.
 
     Args:
-        name: of the recording.
-        adapter: that heard it.
+        name: the name of the recording.
+        adapter: name of the adapter that labelled it.
         windows: in which it was cut.
         spans: seconds at which each window starts and ends.
         rows: (classes,) of each window.

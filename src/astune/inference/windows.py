@@ -95,7 +95,7 @@ class Windows:
 
     @property
     def gap_note(self) -> str | None:
-        """What the user should know of the gaps; None where there are none."""
+        """Remarks for the user about the gaps; None where there are none."""
         if not self.gap:
             return None
         return (
@@ -160,7 +160,7 @@ def _seconds(name: str, value: float) -> float:
     """A setting that is a number of seconds.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if not fits(value, float) or not 0 < value < math.inf:
         raise ConfigError(f"{name}={value!r}: give seconds, a number above 0")

@@ -50,12 +50,12 @@ class AdaptersDir:
     """The adapters of a folder.
 
     Args:
-        folder: of them.
-        adapters: that are served.
+        folder: the folder of them.
+        adapters: adapters that are served.
         taken: names that the folder's adapters cannot have.
 
     Raises:
-        ConfigError: it is no folder.
+        ConfigError: it is not a folder.
     """
 
     def __init__(self, folder: Path, adapters: Adapters, taken: Iterable[str]) -> None:
@@ -174,7 +174,7 @@ class AdaptersDir:
 
         Raises:
             OutputError: it cannot be deleted.
-            Problem: there is none of this name.
+            Problem: no adapter has this name.
         """
         self._refuse(name)
         async with self._changing:

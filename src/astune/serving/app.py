@@ -47,7 +47,7 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     """The service, for a server such as uvicorn. One process has one: the adapters are in its memory.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
         fields: those of :class:`ServeSettings`, in its place.
 
     Returns:
@@ -212,7 +212,7 @@ class _Page(StaticFiles):
         """Send a file whole: it is small, and Starlette refuses malformed ranges in plain text.
 
         Args:
-            scope: of the request.
+            scope: the scope of the request.
             receive: its messages.
             send: takes those of the answer.
         """
@@ -224,7 +224,7 @@ class _Page(StaticFiles):
 
         Args:
             path: of it.
-            scope: of the request.
+            scope: the scope of the request.
 
         Returns:
             The answer.

@@ -119,7 +119,7 @@ class Batcher:
         """Hold more places, up to those of a batch. The first rows of a request have to find room; later ones have it then.
 
         Args:
-            mine: of the request.
+            mine: the request's own rows.
             wanted: rows that it has.
 
         Raises:
@@ -137,9 +137,9 @@ class Batcher:
         """Let a row wait for the model; first wait for a place, where all of the request's are taken.
 
         Args:
-            mine: of the request.
+            mine: the request's own rows.
             row: as the engine takes it.
-            adapter: that computes it.
+            adapter: the adapter that computes it.
 
         Returns:
             Its scores to come.

@@ -95,7 +95,7 @@ class Decoders:
 
         Args:
             work: the step.
-            limits: of its recording.
+            limits: limits of its recording.
 
         Returns:
             What it gives.

@@ -50,7 +50,7 @@ class Engine(ABC):
 
         Args:
             samples: (samples,) at 16 kHz.
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Engine(ABC):
         """What adapters have in common whose rows of a window are the same.
 
         Args:
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -66,8 +66,8 @@ class Engine(ABC):
         """Scores of rows, of any adapters of the engine; in the thread that computes.
 
         Args:
-            rows: from :meth:`row`.
-            handles: of the adapter of each.
+            rows: the result of :meth:`row`.
+            handles: handles of the adapter of each.
 
         Returns:
             (classes,) of each, from 0 to 1.
@@ -80,7 +80,7 @@ class PredictorEngine(Engine):
     Args:
         adapter: the first one.
         name: under which the predictor knows it.
-        settings: of the service.
+        settings: settings of the service.
 
     Raises:
         AstuneError: it cannot be loaded.
@@ -102,7 +102,7 @@ class PredictorEngine(Engine):
         """Load one more adapter.
 
         Args:
-            adapter: of the same backbone.
+            adapter: the adapter of the same backbone.
             name: under which the predictor knows it.
 
         Raises:
@@ -149,7 +149,7 @@ class PredictorEngine(Engine):
 
         Args:
             samples: (samples,) at 16 kHz.
-            handle: of an adapter.
+            handle: the handle of an adapter.
 
         Returns:
             (max_length, num_mel_bins), float16.
@@ -168,7 +168,7 @@ class PredictorEngine(Engine):
         """Return the front end of the adapter.
 
         Args:
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
         return (handle.info.max_length, handle.info.num_mel_bins, handle.info.mean, handle.info.std)
 
@@ -177,7 +177,7 @@ class PredictorEngine(Engine):
 
         Args:
             rows: features.
-            handles: of the adapter of each.
+            handles: handles of the adapter of each.
 
         Returns:
             (classes,) of each.
@@ -189,7 +189,7 @@ class OnnxEngine(Engine):
     """One exported graph.
 
     Args:
-        predictor: that runs it.
+        predictor: the predictor that runs it.
     """
 
     runtime = "onnx"

@@ -41,12 +41,12 @@ def log_refused(
     """Log a request that was refused, or failed.
 
     Args:
-        method: of the request; ``-`` where it could not be read, as its path.
+        method: the method of the request; ``-`` where it could not be read, as its path.
         path: of it.
-        status: of the answer.
-        seconds: that it took.
+        status: status of the answer.
+        seconds: seconds that it took.
         client: address and port.
-        reason: of the refusal.
+        reason: the reason of the refusal.
     """
     words = (quote(str(one)[:_SHOWN], safe="/:.@-_~[]") for one in (method, path, client[0] if client else "-"))
     verb, address, sender = words
@@ -72,7 +72,7 @@ class Front:
         """Pass a request on.
 
         Args:
-            scope: of the request.
+            scope: the scope of the request.
             receive: gives its body.
             send: takes the answer.
         """

@@ -44,7 +44,7 @@ def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> 
 
     Args:
         adapters: any.
-        windows: of each.
+        windows: number of windows of each recording.
 
     Yields:
         The passes.
@@ -71,11 +71,11 @@ class RecordingScorer:
         """Hear a recording.
 
         Args:
-            path: of the file.
-            name: of the recording, for people.
+            path: the path of the file.
+            name: the name of the recording, for people.
             one: who hears it, in which windows.
-            places: of the request in the queue.
-            limits: of the recording.
+            places: places of the request in the queue.
+            limits: limits of the recording.
 
         Returns:
             Each adapter, and its timeline.

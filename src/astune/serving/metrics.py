@@ -46,7 +46,7 @@ class Metrics:
         """Count how long rows waited.
 
         Args:
-            seconds: of each.
+            seconds: seconds of each.
         """
         for one in seconds:
             self._waits.observe(one)
@@ -56,7 +56,7 @@ class Metrics:
 
         Args:
             rows: of it.
-            seconds: that it took.
+            seconds: seconds that it took.
         """
         self._batches.observe(rows)
         self._computing.observe(seconds)

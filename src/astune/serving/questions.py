@@ -62,7 +62,7 @@ class FormFields(Validated):
         """What it means for each adapter.
 
         Args:
-            infos: of the adapters.
+            infos: descriptions of the adapters.
 
         Returns:
             One for each.
@@ -142,7 +142,7 @@ class Asked:
         """The answer, as JSON.
 
         Args:
-            timeline: of the recording.
+            timeline: the timeline of the recording.
 
         Returns:
             What :class:`astune.serving.answers.Result` describes.

@@ -29,7 +29,7 @@ class Server:
     """The service behind a socket. It listens from the start; what connects before the service is ready waits.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
 
     Raises:
         ConfigError: the address cannot be used.

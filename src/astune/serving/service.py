@@ -37,7 +37,7 @@ class Service:
     """What a web server gives requests to.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -138,7 +138,7 @@ class Service:
         Args:
             upload: the recording.
             asked: what is asked of each adapter.
-            places: of the request in the queue.
+            places: places of the request in the queue.
 
         Returns:
             The answer, as JSON.
@@ -178,7 +178,7 @@ class Service:
 
         Args:
             uploads: the recordings.
-            asked: as for :meth:`classify`.
+            asked: see :meth:`classify`.
             places: likewise.
 
         Returns:

@@ -98,9 +98,9 @@ async def received(
     """Receive a form, for the time of a block; its files are gone behind it.
 
     Args:
-        request: of a client.
-        settings: with the limits.
-        max_files: of the form.
+        request: the request of a client.
+        settings: settings of the service, with the limits.
+        max_files: largest number of files in the form.
         arrivals: those with a place in the queue, which it joins until it has arrived.
 
     Yields:
@@ -206,7 +206,7 @@ def refuse_fields(form: Form) -> None:
     """Refuse fields beside the files of a form.
 
     Args:
-        form: that has files alone.
+        form: the form that has files alone.
 
     Raises:
         Problem: it has fields.

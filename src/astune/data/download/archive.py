@@ -70,7 +70,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         The folder, or the only folder in it where the archive has one at its root.
 
     Raises:
-        DataError: it is no such archive, is damaged, holds something else than files and folders, has a name that leaves the folder, or
+        DataError: it is not such an archive, is damaged, holds something else than files and folders, has a name that leaves the folder, or
             would become 100 times as large.
         OutputError: there is less room than its content needs.
     """

@@ -59,7 +59,7 @@ def download(
         name: a key of ``SOURCES``.
         folder: must not exist, or be empty.
         url: a mirror; the publisher where None.
-        sha256: of the archive, in hexadecimal; the published one, if there is one, where None.
+        sha256: SHA-256 of the archive, in hexadecimal; the published one, if there is one, where None.
         quiet: no progress bar and no announcements.
 
     Returns:

@@ -48,8 +48,8 @@ class Audacity(LabelFiles):
         """``garden`` for ``garden.txt``, ``garden.wav.txt``, ``garden_labels.txt``, ``garden.BirdNET.results.txt``.
 
         Args:
-            name: of a file.
-            options: of reading the data.
+            name: the name of a file.
+            options: options of reading the data.
         """
         del options
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - of text, for speed
@@ -76,7 +76,7 @@ class Audacity(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of.
+            recording: the recording that it describes.
             reading: what is passed over, decided and wrong is added.
 
         Raises:

@@ -87,11 +87,11 @@ class Layout(ABC):
         """Read clips and labels, with options; layouts that have columns or regions read those here.
 
         Args:
-            path: as for :meth:`load`.
+            path: see :meth:`load`.
             options: the user's; of those that are not in :attr:`reads`, none is given.
 
         Raises:
-            DataError: as of :meth:`load`.
+            DataError: see :meth:`load`.
         """
         del options
         return self.load(path)
@@ -185,7 +185,7 @@ def load_data(data: str | Path, options: DataOptions | None = None, **given: Any
 
     Args:
         data: ``layout:PATH``, or a path whose layout is recognised.
-        options: of reading it.
+        options: options of reading it.
         given: fields of :class:`DataOptions`, in the place of ``options``: ``load_data("audacity:recordings", window=2.0)``.
 
     Returns:
@@ -226,8 +226,8 @@ def _found(text: str) -> tuple[Layout, Path]:
     """The layout of some data, and where they are.
 
     Raises:
-        ConfigError: as of :func:`load_data`.
-        DataError: as of :func:`load_data`.
+        ConfigError: see :func:`load_data`.
+        DataError: see :func:`load_data`.
     """
     name, colon, rest = text.partition(":")
     drive = len(name) == 1  # C:\recordings
@@ -260,7 +260,7 @@ def layout_of(data: str | Path) -> Layout:
     """The layout that :func:`load_data` would read.
 
     Args:
-        data: as for :func:`load_data`.
+        data: see :func:`load_data`.
 
     Returns:
         The layout that is named, or that the path looks like.

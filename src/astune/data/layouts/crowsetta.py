@@ -59,7 +59,7 @@ class Crowsetta(LabelFiles):
         """``garden`` for ``garden.TextGrid`` and ``garden.wav.not.mat``.
 
         Args:
-            name: of a file.
+            name: the name of a file.
             options: whose ``annotation_format`` says which suffixes count.
         """
         lowered = name.lower()
@@ -117,7 +117,7 @@ class Crowsetta(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of, where its name says so.
+            recording: the recording that it describes, where its name says so.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -148,8 +148,8 @@ class Crowsetta(LabelFiles):
         """What crowsetta makes of a file.
 
         Raises:
-            ConfigError: as of :meth:`lines`.
-            DataError: as of :meth:`lines`.
+            ConfigError: see :meth:`lines`.
+            DataError: see :meth:`lines`.
         """
         name, tier = _format(reading.options)
         name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))

@@ -87,7 +87,7 @@ class Esc50(Layout):
 
         Args:
             folder: where to write.
-            suffix: of the audio files; the table says ``.wav`` all the same.
+            suffix: the suffix of the audio files; the table says ``.wav`` all the same.
 
         Returns:
             The folder.

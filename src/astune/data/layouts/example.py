@@ -21,7 +21,7 @@ def write_tone(path: Path, seconds: float = SECONDS, pitch: float = 440.0, rate:
     """Write a sine; another pitch is another content.
 
     Args:
-        path: of the file, whose suffix decides the format; folders are made.
+        path: the path of the file, whose suffix decides the format; folders are made.
         seconds: how long.
         pitch: in Hz.
         rate: samples a second.
@@ -54,7 +54,7 @@ def write_text(path: Path, *lines: str) -> Path:
     """Write a text file.
 
     Args:
-        path: of the file; folders are made.
+        path: the path of the file; folders are made.
         lines: without their ends.
 
     Returns:

@@ -85,7 +85,7 @@ class FluentSpeech(Layout):
 
         Args:
             folder: where to write.
-            suffix: of the audio files; the tables say ``.wav`` all the same.
+            suffix: the suffix of the audio files; the tables say ``.wav`` all the same.
 
         Returns:
             The folder.

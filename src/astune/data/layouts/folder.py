@@ -251,7 +251,7 @@ def _looks_nested(clips: list[Clip], depth: int) -> list[str]:
 
     Args:
         clips: all.
-        depth: of the class folders.
+        depth: the depth of the class folders.
     """
     inside: defaultdict[str, set[str]] = defaultdict(set)
     labels = sorted({clip.label for clip in clips})

@@ -97,7 +97,7 @@ class Reading:
         """Remember columns that are not used, each once.
 
         Args:
-            columns: of one file.
+            columns: columns of one file.
         """
         self.skipped += [one for one in columns if one not in self.skipped]
 
@@ -139,7 +139,7 @@ class LabelFiles(Layout):
 
         Args:
             name: without folder.
-            options: of reading the data.
+            options: options of reading the data.
 
         Returns:
             Their names, with or without suffix, the likeliest first; none where it cannot be such a file.
@@ -159,7 +159,7 @@ class LabelFiles(Layout):
 
         Args:
             file: its path.
-            recording: that it is of; None where its lines say it.
+            recording: the recording that it describes; None where its lines say it.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -259,7 +259,7 @@ class LabelFiles(Layout):
         """Label files and their recordings.
 
         Raises:
-            DataError: there are none.
+            DataError: nothing was found.
         """
         audio_dir = reading.options.audio_dir
         audio = Recordings.of(audio_dir) if audio_dir is not None else Recordings(root)

@@ -55,8 +55,8 @@ class Raven(LabelFiles):
         """``garden`` for ``garden.Table.1.selections.txt``, ``garden.BirdNET.selection.table.txt`` and ``garden.txt``.
 
         Args:
-            name: of a file.
-            options: of reading the data.
+            name: the name of a file.
+            options: options of reading the data.
         """
         del options
         added = _NAME.search(name)
@@ -82,7 +82,7 @@ class Raven(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of, where its name says so.
+            recording: the recording that it describes, where its name says so.
             reading: what is passed over, decided and wrong is added.
 
         Raises:

@@ -119,7 +119,7 @@ class SpeechCommands(Layout):
 
         Args:
             folder: where to write.
-            suffix: of the words.
+            suffix: the suffix of the words.
 
         Returns:
             The folder.

@@ -173,7 +173,7 @@ class Table(Layout):
             The table; None for one of nothing.
 
         Raises:
-            DataError: as of :meth:`load_with`.
+            DataError: see :meth:`load_with`.
         """
         options, remarks = read.options, list[str]()
         if file.suffix.lower() in _JSON:

@@ -83,7 +83,7 @@ class UrbanSound8K(Layout):
 
         Args:
             folder: where to write.
-            suffix: of the audio files; the table says ``.wav`` all the same.
+            suffix: the suffix of the audio files; the table says ``.wav`` all the same.
 
         Returns:
             The folder.
