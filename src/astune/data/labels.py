@@ -146,7 +146,7 @@ def known_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> li
     Args:
         source: the source of the data set.
         labels: labels of the data set.
-        known: fields of the adapter that are known.
+        known: labels of the adapter.
 
     Returns:
         The adapter's labels in its order, cleaned as those of data sets are: older adapters may have others.

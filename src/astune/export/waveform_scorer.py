@@ -38,7 +38,7 @@ class WaveformFrontEnd(nn.Module):
         """Features, rounded to float16 as predictors round them.
 
         Args:
-            samples: (batch, samples) at 16 kHz, as many as fill the input; those from ``lengths`` on are not heard.
+            samples: (batch, samples) at 16 kHz, as many as fill the input; samples from ``lengths`` on are ignored.
             lengths: (batch,), int64, how many samples are real.
 
         Returns:
@@ -58,7 +58,7 @@ class WaveformScorer(nn.Module):
     """Samples to scores.
 
     Args:
-        model: in evaluation mode.
+        model: the model in evaluation mode.
     """
 
     def __init__(self, model: AudioClassifier) -> None:

@@ -1,4 +1,4 @@
-"""Rows of numbers with columns beside them, as files: ``.npz`` for NumPy and scikit-learn, ``.parquet`` for tables.
+"""Rows of numbers with named columns, as files: ``.npz`` for NumPy and scikit-learn, ``.parquet`` for tables.
 
 Values are written part by part, so that a file may be larger than memory. A file is whole or not there.
 
@@ -89,7 +89,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
     """Read a file that :func:`write` wrote.
 
     Args:
-        path: of it.
+        path: path of the file.
 
     Returns:
         Values, columns by name, and what the values are.

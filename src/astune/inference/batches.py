@@ -70,7 +70,7 @@ def fetched(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Se
     """Batches of clips, each fetched while the model computes the one before it.
 
     Args:
-        inputs: what the model takes of each clip.
+        inputs: the model's input for each clip.
         parts: the clips of each batch.
 
     Yields:

@@ -62,7 +62,7 @@ class _InMemory:
 
 
 class _OnDisk:
-    """Rows in a file beside the one that is written; it is gone at the end."""
+    """Rows in a temporary file next to the one that is written; it is deleted at the end."""
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("w+b")
@@ -99,7 +99,7 @@ class Written:
 
     path: Path
     shape: tuple[int, ...]
-    """Of the values: (rows, d) or (rows, tokens, d)."""
+    """Shape of the values: (rows, d) or (rows, tokens, d)."""
     inputs: int
     """Clips or recordings that have rows."""
     columns: tuple[str, ...]
@@ -181,7 +181,7 @@ def write_embeddings(
     What cannot be read has no rows, and is named in what is returned.
 
     Args:
-        path: ends in ``.npz`` or ``.parquet``. It is whole or not there; the rows lie beside it until then.
+        path: ends in ``.npz`` or ``.parquet``. The file appears only when it is complete; until then the rows are in a file next to it.
         model: see :func:`embed`.
         data: see :func:`embed`.
         overwrite: whether a file of that name is replaced.
@@ -235,8 +235,8 @@ def load_embedder(
 
     Args:
         model: see :func:`embed`.
-        backbone: where the backbone of an adapter is, if not where the adapter says.
-        max_length: input length of a bare backbone, in frames of 10 ms. Where None, that of ``window``, and the backbone's own where that
+        backbone: hub id or folder of an adapter's backbone, if not the one that the adapter names.
+        max_length: input length of a bare backbone, in frames of 10 ms. By default that of ``window``, or the backbone's own if that
             is None too; an adapter has the length it was trained with.
         window: seconds of the windows that will be embedded.
         device: see :class:`astune.Predictor`.

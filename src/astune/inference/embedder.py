@@ -63,7 +63,7 @@ class Wanted:
 
     level: Level = "output"
     pool: TokenPool | None = None
-    """As the adapter pools where None; a bare backbone's are averaged."""
+    """How tokens are pooled; by default as the adapter pools them, or their mean for a bare backbone."""
     tokens: bool = False
     """Every token by itself, and none pooled."""
 
@@ -90,7 +90,7 @@ class Wanted:
 
 @dataclass
 class RowIndex:
-    """Where each row comes from, and what is known of the inputs."""
+    """The origin of each row, and what is known of the inputs."""
 
     inputs: array[int] = field(default_factory=lambda: array("q"))
     """Number of the input of each row."""
@@ -98,9 +98,9 @@ class RowIndex:
     """Seconds from the beginning of the file."""
     ends: array[float] = field(default_factory=lambda: array("d"))
     names: list[str] = field(default_factory=list)
-    """Of the inputs."""
+    """Names of the inputs."""
     seconds: dict[int, float] = field(default_factory=dict)
-    """Of each input that could be read."""
+    """Length of each input that could be read."""
     doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
     errors: dict[int, AstuneError] = field(default_factory=dict)
     """Why an input has no rows."""
@@ -126,7 +126,7 @@ class Material:
 
     dataset: AudioDataset | None = None
     inputs: Any = None
-    """As for :meth:`astune.Predictor.predict`."""
+    """Inputs as for :meth:`astune.Predictor.predict`."""
     found: Expanded | None = None
     """What was found in folders, where paths were given."""
 
@@ -182,7 +182,7 @@ def is_labelled(text: str) -> bool:
     """Whether a text names a data set, as ``folder:PATH`` does, and no recording or folder of recordings.
 
     Args:
-        text: as typed.
+        text: the name that the user gave.
     """
     layout, colon, _ = text.partition(":")
     return bool(colon) and layout in LAYOUTS and not Path(text).exists()
@@ -210,7 +210,7 @@ class Embedder:
     name: str
     """Adapter or backbone, for messages and files."""
     classifier: AudioClassifier | None = None
-    """The adapter on the backbone; None where there is none."""
+    """The adapter on the backbone; None for a bare backbone."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """What the adapter says of its training."""
 
@@ -275,7 +275,7 @@ class Embedder:
         return self.listener.beginnings(inputs, self.compute(wanted), empty, sampling_rate, stacklevel=3)
 
     def windows(self, material: Material, window: float | None, hop: float | None) -> Windows:
-        """In which windows it is heard.
+        """The windows into which an input is cut.
 
         Args:
             material: what is embedded.
@@ -283,7 +283,7 @@ class Embedder:
             hop: seconds from one window to the next; those of the window where None.
 
         Returns:
-            The windows; of a data set, whose clips are heard from their beginning, that of the input.
+            The windows; for a data set, one window at the beginning of each clip, as long as the input.
 
         Raises:
             ConfigError: the model cannot hear such windows, or a data set has clips already.
@@ -311,7 +311,7 @@ class Embedder:
         Args:
             material: what is embedded.
             wanted: which numbers.
-            windows: as :meth:`windows` gives them.
+            windows: the result of :meth:`windows`.
             sink: takes the rows as they come; those of a recording that turns out to be broken are taken back.
             sampling_rate: Hz, of waveforms that do not come with their own.
             on_input: is called after each input.
@@ -361,7 +361,7 @@ class Embedder:
 
         Args:
             material: the material that was embedded.
-            index: the index of the rows.
+            index: index of the rows.
 
         Returns:
             Sentences; none where there is nothing to say.

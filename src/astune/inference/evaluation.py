@@ -45,7 +45,7 @@ class Evaluation(Summarised):
     split: str
     scores: Scores
     labels: tuple[str, ...]
-    """Of the adapter, in the order of the confusion matrix, or of the figures of each label."""
+    """Labels of the adapter, in the order of the confusion matrix or of the figures per label."""
     data_notices: tuple[str, ...]
     """Remarks about the data set."""
     audio_notices: tuple[str, ...]

@@ -112,10 +112,10 @@ class Hearers:
             inputs: see :meth:`astune.Predictor.predict`.
             hearings: the result of :meth:`hearings`.
             sampling_rate: Hz, of waveforms that do not come with their own.
-            beginning: whether the first window of each is all that is heard.
+            beginning: whether only the first window of each input is used.
 
         Yields:
-            What each of them is, and how it is heard.
+            Each input, and how the adapters process it.
 
         Raises:
             ConfigError: an input cannot be used, or there are more or fewer names than inputs.
@@ -137,7 +137,7 @@ class Hearers:
         """Refuse inputs that nobody hears, and names without an input.
 
         Args:
-            inputs: how many there are.
+            inputs: number of inputs.
 
         Raises:
             ConfigError: there are more or fewer names.

@@ -63,7 +63,7 @@ def known_clips(predictor: Predictor, data: str | AudioDataset | None, seed: int
         The clips; or a sentence why they cannot be found, where nobody gave ``data``.
 
     Raises:
-        AstuneError: ``data`` was given, and cannot be read or holds no clip that was trained on.
+        AstuneError: ``data`` cannot be read, or holds no clip that the adapter was trained on.
         DataError: none of the clips can be read.
     """
     try:

@@ -47,7 +47,7 @@ class Labeller(Labels, Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What decides its scores beside the precision, for the settings of a folder of tables."""
+        """What decides its scores, except the precision; for the settings of a folder of tables."""
 
     def predict(
         self,

@@ -37,7 +37,7 @@ class Listener:
     front_end: FrontEnd
     arithmetic: Arithmetic
     threads: int
-    """That decode recordings while the model computes."""
+    """Number of threads that decode recordings while the model computes."""
     batch_size: int
 
     def outputs(
@@ -54,9 +54,9 @@ class Listener:
         Args:
             inputs: see :meth:`astune.Predictor.predict`.
             compute: gives the output (batch, ...) of features (batch, max_length, num_mel_bins), on the model's device.
-            windows: in which recordings are heard.
+            windows: the windows into which recordings are cut.
             sampling_rate: Hz, of waveforms that do not come with their own.
-            beginning: whether the first window of each is all that is heard.
+            beginning: whether only the first window of each recording is used.
 
         Yields:
             The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
@@ -70,14 +70,14 @@ class Listener:
     def clip_outputs(
         self, clips: Sequence[Clip], compute: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[list[Piece], Tensor]]:
-        """What the model computes of the clips of a data set, each heard as training hears it: its beginning, in one window.
+        """Model outputs for the clips of a data set. As in training, each clip gives its beginning, in one window.
 
         Args:
             clips: files, or parts of files.
             compute: see :meth:`outputs`.
 
         Yields:
-            As :meth:`outputs`; a piece starts where its clip starts in the file.
+            The same as :meth:`outputs`; a piece starts where its clip starts in the file.
         """
         hearing = Hearing(Windows.of(self.front_end), partial(rounded_features, front_end=self.front_end))
 

@@ -57,7 +57,7 @@ class LoadedAdapter:
     """Name, labels, input, task."""
     task: Task
     front_end: FrontEnd
-    """How audio becomes its input."""
+    """The front end that turns audio into the model's input."""
     source: str
     """Folder or hub id; of a classifier in memory, its method."""
     config: AdapterConfig | None = None
@@ -65,7 +65,7 @@ class LoadedAdapter:
     kind: Kind | None = None
     """Likewise."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """By the names of the file, on the device that computes; empty for a classifier in memory."""
+    """Tensors by their names in the file, on the device that computes; empty for a classifier in memory."""
 
     @classmethod
     def of(cls, adapter: Adapter, name: str, device: torch.device, others: Iterable[LoadedAdapter] = ()) -> Self:
@@ -75,7 +75,7 @@ class LoadedAdapter:
             adapter: any.
             name: under which it is known.
             device: the device that computes.
-            others: that are loaded already; those with an equal front end share it, because its filters are half as large as an adapter.
+            others: adapters that are loaded already. Equal front ends are shared, because their filters are half as large as an adapter.
 
         Raises:
             ConfigError: its task is unknown.
@@ -117,7 +117,7 @@ class LoadedAdapter:
         """Its input, of audio; may be called by any thread.
 
         Args:
-            samples: (samples,) at 16 kHz, in -1 to 1; what is behind ``info.samples`` is not heard.
+            samples: (samples,) at 16 kHz, in -1 to 1; samples after ``info.samples`` are ignored.
 
         Returns:
             (max_length, num_mel_bins), normalised log-Mel features, as training had them.
@@ -152,8 +152,8 @@ def own_copies(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str,
     """Copies of an adapter's tensors in one piece of memory for each type, which leaves no gaps when it is freed.
 
     Args:
-        tensors: by name.
-        device: where the copies shall be.
+        tensors: tensors by name.
+        device: device for the copies.
 
     Returns:
         The copies, by name.

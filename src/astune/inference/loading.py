@@ -77,7 +77,7 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
 
     Args:
         adapter: any.
-        backbone: where the backbone is, or the loaded model; where the adapter says if None.
+        backbone: hub id or folder of the backbone, or the loaded model; by default the one that the adapter names.
 
     Returns:
         The backbone, fitted to the adapter's input and lent, and whether it was loaded here, so that nobody else has it.
@@ -98,10 +98,10 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
 
 
 def refuse_second_backbone(backbone: object) -> None:
-    """Refuse a backbone that is given beside a classifier.
+    """Refuse a backbone that is given together with a classifier.
 
     Args:
-        backbone: None where there is none.
+        backbone: the backbone; None if none was given.
 
     Raises:
         ConfigError: there is one.
@@ -137,7 +137,7 @@ def bare_backbone(
     """Bring a backbone without an adapter to its device.
 
     Args:
-        backbone: as loaded; its weights are not changed.
+        backbone: the loaded backbone; its weights are not changed.
         device: see :class:`astune.Predictor`.
         precision: precision of the matrix products; by default float32.
 
@@ -183,10 +183,10 @@ def usable_device(device: str | torch.device) -> torch.device:
     """Return a device that can be used on this machine.
 
     Args:
-        device: as the user has it.
+        device: name of a device, as the user gave it.
 
     Raises:
-        ConfigError: it is not, or it is none.
+        ConfigError: the device is unknown, or not available.
     """
     try:
         found = torch.device(device)

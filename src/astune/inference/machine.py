@@ -12,7 +12,7 @@ def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
 
     Args:
         threads: one for each usable core where None.
-        batch_size: as given.
+        batch_size: batch size that the user gave.
 
     Returns:
         Both.

@@ -48,11 +48,11 @@ class Graph:
 
     path: Path
     info: AdapterInfo
-    """What it was exported from."""
+    """Description of the adapter that it was exported from."""
     precision: str
-    """Of its matrix products: ``float32`` or ``int8``."""
+    """Precision of its matrix products: ``float32`` or ``int8``."""
     adapter_digest: str | None
-    """Of the adapter folder it was exported from, as :func:`astune.adapter_digest.adapter_digest`; None where there was none."""
+    """Digest of the exported adapter folder, see :func:`astune.adapter_digest.adapter_digest`; None if there was no folder."""
     record: dict[str, Any]
     """All of its metadata."""
     session: Any
@@ -62,7 +62,7 @@ class Graph:
         """Compute a batch.
 
         Args:
-            samples: (batch, ``info.samples``) at 16 kHz, zeros behind what is real.
+            samples: (batch, ``info.samples``) at 16 kHz, padded with zeros.
             lengths: (batch,), how many are real.
 
         Returns:

@@ -114,7 +114,7 @@ class OnnxPredictor(Summarised):
 
     @property
     def adapter_digest(self) -> str | None:
-        """Of the adapter folder that was exported, see :func:`astune.adapter_digest.adapter_digest`; None where there was none."""
+        """Digest of the exported adapter folder, see :func:`astune.adapter_digest.adapter_digest`; None if there was no folder."""
         return self._graph.adapter_digest
 
     @property
@@ -145,7 +145,7 @@ class OnnxPredictor(Summarised):
         """Label recordings, as :meth:`astune.Predictor.predict`, which says what the arguments are.
 
         Args:
-            inputs: a path, a waveform, numpy or torch, a dictionary, or a list of these.
+            inputs: a path, a NumPy or torch waveform, a dictionary, or a list of these.
             sampling_rate: Hz, of waveforms that do not come with their own.
             top_k: how many labels of each; all where None.
             errors: ``"raise"`` or ``"return"``.
@@ -269,7 +269,7 @@ class OnnxPredictor(Summarised):
         """Scores of recordings that are decoded; from any thread.
 
         Args:
-            samples: (samples,) each, floats at 16 kHz in -1 to 1; of one that is longer than the input, the beginning is heard.
+            samples: arrays of shape (samples,), floats at 16 kHz in -1 to 1; samples after the end of the input are ignored.
 
         Returns:
             (recordings, classes), from 0 to 1; NaN where an input has them.
@@ -278,19 +278,19 @@ class OnnxPredictor(Summarised):
             ConfigError: one of them is of another shape or type, or empty.
         """
         rows = [_samples(one, number)[: self.info.samples] for number, one in enumerate(samples)]
-        # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the clips beside it.
+        # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the other clips of the batch.
         size = 1 if self.precision == INT8 else self.batch_size
         parts = [self._computed(rows[start : start + size]) for start in range(0, len(rows), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def row(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is heard of a window, for :meth:`scores`; from any thread.
+        """The samples of a window that :meth:`scores` needs; may be called from any thread.
 
         Args:
             samples: (samples,) at 16 kHz.
 
         Returns:
-            A copy, so that it does not hold the block of the recording that the window lies in.
+            A copy, so that it does not keep the recording's block in memory.
         """
         return np.array(samples[: self.info.samples], np.float32)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astune.names import Pool
 
 AdapterThresholds = Thresholds | Mapping[str, Thresholds]
-"""As :data:`Thresholds`, for all adapters; or by adapter."""
+"""One :data:`Thresholds` for all adapters, or one for each adapter by name."""
 
 _NAMED = 3  # labels in a line
 
@@ -45,26 +45,26 @@ class Prediction(Summarised):
     labels: tuple[LabelScore, ...] = ()
     """The likeliest first; none where there is an error."""
     seconds: float | None = None
-    """Of the whole recording; None where it cannot be read."""
+    """Length of the whole recording; None if it cannot be read."""
     heard_seconds: float | None = None
-    """Of it, which the labels are of."""
+    """Seconds of the recording that the labels describe."""
     windows: int = 0
-    """How many the model heard; where there are several, the scores of ``pool`` are those of all of them."""
+    """Number of windows classified; if there are several, ``pool`` says how their scores were combined."""
     pool: Pool = "mean"
-    """How scores of windows became those of the recording; ``first``: its beginning alone was heard."""
+    """How window scores were combined; with ``first``, only the beginning of the recording was used."""
     doubts: tuple[str, ...] = ()
-    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     sampling_rate: int | None = None
     """Hz, as the file has it."""
     error: AstuneError | None = None
     """Why it has no labels."""
     adapter: str = ""
-    """Name of the adapter that heard it."""
+    """Name of the adapter that labelled it."""
     window: float = 0.0
     """Seconds of a window: those of the adapter's input."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON, under ``file`` what it is of."""
+        """The prediction as JSON values, with the recording's name under ``file``."""
         record: dict[str, Any] = {"file": self.name}
         if self.seconds is not None and self.heard_seconds is not None:
             record |= {"seconds": round(self.seconds, 3), "heard_seconds": round(self.heard_seconds, 3)}
@@ -82,7 +82,7 @@ class Prediction(Summarised):
 
     @property
     def heard(self) -> str:
-        """What was heard, in words; empty where that is all of the recording in one window."""
+        """How much of the recording was used, in words; empty if that is all of it in one window."""
         seconds, heard = self.seconds or 0.0, self.heard_seconds or 0.0
         if self.windows == 1:
             return f"its first {heard:,.1f} of {seconds:,.1f} s" if seconds - heard > TOLERANCE else ""
@@ -93,7 +93,7 @@ def label_count(top_k: object, labels: int) -> int:
     """How many labels of a recording are given at most.
 
     Args:
-        top_k: as the user has it; all where None.
+        top_k: number of labels that the user asked for; all where None.
         labels: how many there are.
 
     Returns:
@@ -134,7 +134,7 @@ class LabelChoice:
             The choice.
 
         Raises:
-            ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+            ConfigError: ``top_k`` is not a whole number from 1 on, or a threshold cannot be used.
         """
         count = label_count(top_k, len(labels))
         least = None if threshold is None else Finder(threshold).least(labels, negatives)
@@ -157,7 +157,7 @@ def label_choices(
         The choice, by the name of the adapter.
 
     Raises:
-        ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+        ConfigError: ``top_k`` is not a whole number from 1 on, or a threshold cannot be used.
     """
     names = [one.name for one in adapters]
     if not isinstance(threshold, Mapping):
@@ -185,7 +185,7 @@ def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Predic
     """The likeliest labels of a recording.
 
     Args:
-        timeline: of it.
+        timeline: the timeline of the recording.
         choice: which labels are given.
         pool: how scores of windows become its scores.
 
@@ -247,7 +247,7 @@ def answered(
 
 
 class Told(Protocol):
-    """What is known of a recording that was heard, whatever is said of it."""
+    """What is known of a recording that was processed, apart from its labels."""
 
     @property
     def name(self) -> str:
@@ -255,7 +255,7 @@ class Told(Protocol):
 
     @property
     def seconds(self) -> float | None:
-        """Of all of it; None where it cannot be read."""
+        """Length of the whole recording; None if it cannot be read."""
 
     @property
     def windows(self) -> int:

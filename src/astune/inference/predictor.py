@@ -64,15 +64,15 @@ class Predictor(AdapterSet):
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
-        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, which is not changed. Several
+        backbone: hub id or folder of the backbone, if not the one the adapter names; or a loaded backbone, which is not changed. Several
             predictors may share it.
-        device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
+        device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. By default the GPU if there is one; a classifier stays
             where it is.
-        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
+        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. By default that of the adapter's training; for a classifier,
             float32.
-        threads: number of threads that decode recordings while the model computes; one for each usable core where None.
+        threads: number of threads that decode recordings while the model computes; by default one for each usable core.
         batch_size: number of recordings that the model takes at a time.
-        adapter_name: under which the adapter is known; the name of its folder where None, or ``default`` where it has none.
+        adapter_name: name for the adapter; by default the name of its folder, or ``default`` if it has no folder.
         revision: branch, tag or commit of a hub id, which may also be given as ``user/name@revision``.
 
     Raises:
@@ -131,27 +131,27 @@ class Predictor(AdapterSet):
         threshold: AdapterThresholds | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
-        """Label recordings. One that is longer than the input is heard in consecutive windows of its length.
+        """Label recordings. A recording that is longer than the input is cut into consecutive windows of the input's length.
 
         Args:
             inputs: a path; a waveform, numpy or torch, (samples,) or (channels, samples), at any rate, floats in -1 to 1 or PCM integers;
                 a dictionary of ``array`` (or ``raw``) and ``sampling_rate``; or a list or generator of these, mixed as you like.
-            sampling_rate: Hz, of waveforms that do not come with their own; files state theirs.
-            top_k: how many labels of each; all where None, or where it is more than there are.
-            errors: ``"raise"`` at the first recording that cannot be read, or ``"return"`` the error in the place of its labels.
-            pool: how scores of windows become those of a recording, as :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
-                only its beginning is heard, as in training.
+            sampling_rate: rate in Hz of waveforms without their own; files state theirs.
+            top_k: number of labels per recording; all where None, or if there are fewer.
+            errors: ``"raise"`` stops at the first recording that cannot be read; ``"return"`` puts the error in place of its labels.
+            pool: how window scores are combined, see :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
+                only the beginning of a recording is used, as in training.
             threshold: leave out labels below this score, or ``{label: score}``, such as :attr:`thresholds`; others are left out too.
                 Where several adapters are named, a label may be any one's; or give ``{adapter: threshold}``, and nothing of the adapters
                 that are not in it is left out.
-            adapter_names: which adapter hears: a name for all inputs, or a list with one name for each; the active one where None.
+            adapter_names: which adapter to use: a name for all inputs, or a list with one name for each; by default the active one.
 
         Returns:
-            Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
+            Labels as ``{"label": ..., "score": ...}``, the highest score first: a list for one input, a list of lists for several.
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none of the above, lacks its rate, ``top_k`` is below 1, a threshold cannot be used, an adapter is
+            ConfigError: an input has another type, lacks its rate, ``top_k`` is below 1, a threshold cannot be used, an adapter is
                 unknown, or there are more or fewer names than inputs.
             NumericalError: scores are NaN or infinite.
 
@@ -180,7 +180,7 @@ class Predictor(AdapterSet):
         on_window: OnWindow | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Iterator[Prediction]:
-        """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
+        """Label recordings one after the other, and report their lengths, the parts that were used, and what is suspicious.
 
         Args:
             inputs: see :meth:`predict`.
@@ -283,7 +283,7 @@ class Predictor(AdapterSet):
         return [note for seconds, told in inputs.items() for note in notices_of(told, seconds)]
 
     def logits(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
-        """Logits of recordings. Of one that is longer than the input, only the beginning is heard.
+        """Logits of recordings. Only the beginning of a recording that is longer than the input is used.
 
         Args:
             inputs: see :meth:`predict`.
@@ -310,7 +310,7 @@ class Predictor(AdapterSet):
     ) -> Tensor:
         """Embeddings of recordings: the tokens of a level, pooled or one by one. By default, what the head sees.
 
-        Of a recording that is longer than the input, only the beginning is heard; :func:`astune.embed` hears all of it, window by window.
+        Only the beginning of a longer recording is used; :func:`astune.embed` embeds all of it, window by window.
 
         Args:
             inputs: see :meth:`predict`.

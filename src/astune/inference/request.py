@@ -39,11 +39,11 @@ class Request:
     top_k: int | None = None
     """Labels of a recording or window at most; see :meth:`settled` where None."""
     pool: Pool = "mean"
-    """Of recordings."""
+    """How scores are combined for recordings."""
     threshold: Thresholds | None = None
     """Below it a label is left out; see :meth:`settled` where None. Labels that mean none of the others have to be named."""
     low: Thresholds | None = None
-    """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
+    """Low threshold of events; this and the fields below are explained at :meth:`astune.inference.timeline.Timeline.events`."""
     min_length: float = 0.0
     merge_gap: float = 0.0
 
@@ -104,7 +104,7 @@ class Request:
             model: the model that labels them.
 
         Returns:
-            A sentence where something between two windows is not heard, or where events are timed by whole windows.
+            A sentence if parts between windows are not used, or if events are timed by whole windows.
 
         Raises:
             ConfigError: the model cannot hear such windows.

@@ -1,7 +1,7 @@
 """A folder with a file of results for each recording, written as each is finished; a run that was stopped goes on.
 
 ``predictions.jsonl`` says what is in it: first the settings, then a line before the table of a recording is written and one when it is
-there, whole, with what was heard. So a run that was killed at any moment knows which tables are its own.
+there, whole, with the seconds that were used. So a run that was killed at any moment knows which tables are its own.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def opened(
 
 
 def table_names(recordings: Sequence[Path], suffix: str) -> dict[Path, Path]:
-    """Where the tables of recordings are, in the folder of results: as the recordings are below the folder that they share.
+    """Paths of the tables in the folder of results, arranged like the recordings below the folder that they share.
 
     Args:
         recordings: paths; ``-`` for standard input.
@@ -166,7 +166,7 @@ def _state(recording: Path) -> list[int]:
     """Size and time of a file; nothing for a pipe."""
     if is_pipe(recording):
         return []
-    with suppress(OSError):  # it is gone since it was heard
+    with suppress(OSError):  # it was deleted in the meantime
         found = recording.stat()
         return [found.st_size, found.st_mtime_ns]
     return []

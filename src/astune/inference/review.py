@@ -46,14 +46,14 @@ class Review:
 
     folder: Path
     rows: tuple[dict[str, Any], ...]
-    """Of ``review.csv``."""
+    """Rows of ``review.csv``."""
     recordings: int
     """Number of windows that were read."""
     windows: int
     errors: tuple[str, ...]
-    """Why others were not heard."""
+    """Why other recordings were left out."""
     notices: tuple[str, ...]
-    """What the user should know."""
+    """Remarks for the user."""
 
     def record(self) -> dict[str, Any]:
         """Return the record that is written as JSON."""
@@ -82,9 +82,9 @@ def review(
     reviewed: Iterable[str | Path] = (),
     **settings: Any,
 ) -> Review:
-    """Find the windows that a person should listen to next, and cut them with a label track beside each.
+    """Find the windows that a person should listen to next, and cut them out, each with a label track.
 
-    Recordings are heard as streams, so memory does not grow with them. Windows of digital silence are passed over.
+    Recordings are read as streams, so memory does not grow with them. Windows of digital silence are skipped.
 
     Args:
         adapter: an adapter, as for :class:`astune.Predictor`, or a loaded predictor.
@@ -172,7 +172,7 @@ class _Listening:
 
     @property
     def notices(self) -> list[str]:
-        """What was compared with, what lies between windows, what was passed over, and what is suspicious of the recordings."""
+        """What was compared with, the gaps between windows, what was skipped, and what is suspicious about the recordings."""
         counts = {
             "of digital silence": self._silent,
             "that the end of a recording cuts short": self._short,
@@ -206,7 +206,7 @@ class _Listening:
         """Hear recordings, and choose among their windows.
 
         Args:
-            recordings: files; one that is there twice is heard once.
+            recordings: files; a file that is given twice is used once.
         """
         paths = list({path.resolve(): path for path in reversed(list(recordings))}.values())[::-1]
         found = list(self._candidates(paths))
@@ -240,7 +240,7 @@ class _Listening:
                     show(batch[-1].name, spans[-1][1])
 
     def _reduced(self, output: Tensor, classes: int) -> NDArray[np.float32]:
-        """Of logits and pooled tokens, (rows, classes + d): scores, distance, and nearest clip, (rows, classes + 2)."""
+        """Turn logits and pooled tokens, (rows, classes + d), into scores, distance and nearest clip, (rows, classes + 2)."""
         if not len(output):
             return np.empty((0, classes + 2), np.float32)
         refuse_non_finite(output)

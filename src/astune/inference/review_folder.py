@@ -1,4 +1,4 @@
-"""A folder to be corrected in Audacity: short clips, a label track beside each, and a table that says why each was chosen.
+"""A folder to be corrected in Audacity: short clips with label tracks, and a table that says why each was chosen.
 
 ::
 
@@ -53,7 +53,7 @@ _PASSING = {_PARTIAL, LOCK}  # what a run that was killed may leave
 
 
 def refuse_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything, before anything is heard.
+    """Refuse a folder that is not empty, before any recording is processed.
 
     Args:
         folder: the folder that would be made.
@@ -73,7 +73,7 @@ def refuse_folder(folder: Path) -> None:
 
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
-    """Take a folder for a review before anything is heard, and keep other runs out.
+    """Reserve a folder for a review before any recording is processed, and keep other runs out.
 
     It may be a link, the current folder or the root of a disk: nothing but what is in it is renamed.
 
@@ -239,7 +239,7 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
 
 
 def _write_clip(path: Path, frames: NDArray[np.float32], rate: int) -> None:
-    """As 16-bit WAV; samples beyond full scale would be cut off there, so such a clip keeps its floats."""
+    """Write a clip as 16-bit WAV; a clip with samples beyond full scale keeps its floats, because 16 bits would cut them off."""
     coded = io.BytesIO()  # of a full disk, libsndfile would say "System error" alone
     soundfile.write(coded, frames, rate, format="WAV", subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
     path.write_bytes(coded.getbuffer())

@@ -37,7 +37,7 @@ def is_graph(adapter: object) -> TypeGuard[str | Path]:
     """Whether it is an exported graph, by its name.
 
     Args:
-        adapter: as a user gives it.
+        adapter: the adapter that the user gave.
     """
     return isinstance(adapter, str | Path) and Path(adapter).suffix == Path(ADAPTER_GRAPH).suffix
 

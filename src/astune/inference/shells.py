@@ -34,7 +34,7 @@ _HEAD = "head."
 class _Shell:
     model: AudioClassifier
     shapes: dict[str, torch.Size]
-    """Of the tensors that enter it, by their names in an adapter; the head's first size is another adapter's number of classes."""
+    """Shapes of the tensors that enter it, by their names in an adapter; the head's first size differs with the number of classes."""
 
 
 class _Body(nn.Module):
@@ -63,7 +63,7 @@ class Shells:
         self._idle: dict[Kind, list[_Shell]] = {}
         self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
         self.bytes = sum(one.nbytes for one in backbone.parameters())
-        """Of the backbone."""
+        """The backbone."""
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which have a lock and shells of their own."""

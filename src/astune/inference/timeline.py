@@ -51,21 +51,21 @@ class Timeline(Summarised):
     scores: NDArray[np.float32]
     """(windows, classes), from 0 to 1."""
     seconds: float | None = None
-    """Of the whole recording; None where it cannot be read."""
+    """Length of the whole recording; None if it cannot be read."""
     sampling_rate: int | None = None
     """Hz, as the file has it."""
     doubts: tuple[str, ...] = ()
-    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     error: AstuneError | None = None
     """Why there are no windows."""
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others."""
     adapter: str = ""
-    """Name of the adapter that heard it."""
+    """Name of the adapter that labelled it."""
 
     @property
     def heard_seconds(self) -> float:
-        """Seconds of the recording that lie in some window."""
+        """Seconds of the recording that the windows cover."""
         if not len(self.ends):
             return 0.0
         heard = float(self.ends[-1]) - max(0.0, self.hop - self.window) * (len(self.ends) - 1)
@@ -73,7 +73,7 @@ class Timeline(Summarised):
 
     @property
     def heard(self) -> str:
-        """What was heard, in words."""
+        """How much of the recording was used, in words."""
         gap = (
             f", {self.hop - self.window:g} s between two of them not heard"
             if self.hop - self.window > _ROUNDING
@@ -109,7 +109,7 @@ class Timeline(Summarised):
         """What sounds from when to when, label by label.
 
         An event of a label begins with a window whose score reaches ``threshold`` and goes on for as long as the windows after it reach
-        ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each stands for ``hop``
+        ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each decides ``hop``
         seconds around its middle, so that a sound is found to about half a window, and events of two labels do not overlap because
         their windows do. Windows with a gap between them (``hop`` above ``window``) are not the same event. Then events of one label
         that are at most ``merge_gap`` apart are made one, and only then those shorter than ``min_length`` are left out.
@@ -118,7 +118,7 @@ class Timeline(Summarised):
 
         Args:
             threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
-            low: likewise, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
+            low: lower thresholds, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
             min_length: seconds that an event lasts at least.
             merge_gap: seconds between two events that are made one.
 
@@ -188,7 +188,7 @@ def timelines(
 
     Args:
         computed: batches of pieces with their scores (classes,), one for each piece that could be read, in order.
-        heard_by: the adapter behind each way of hearing.
+        heard_by: the adapters of each way of processing.
         on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
     Yields:
@@ -224,7 +224,7 @@ def timeline_of(
     Args:
         name: the name of the recording.
         adapter: name of the adapter that labelled it.
-        windows: in which it was cut.
+        windows: windows into which the recording is cut.
         spans: seconds at which each window starts and ends.
         rows: (classes,) of each window.
         facts: what is known of the recording; None where it cannot be read.

@@ -60,10 +60,10 @@ class Question:
             yield from self.request.findings(predictor, paths, on_window)
 
     def failed(self, path: str, error: AstuneError) -> Answer:
-        """The answer about a recording that could not be heard.
+        """The answer about a recording that could not be processed.
 
         Args:
-            path: of it.
+            path: path of the recording.
             error: why.
         """
         if self.labels:
@@ -79,10 +79,10 @@ class Workers:
     """A folder, a hub id, or an exported graph."""
     backbone: str | Path | None = None
     device: str | None = None
-    """Of all workers; where None, they share out the GPUs, if there are any."""
+    """Device of all workers; by default they share out the GPUs, if there are any."""
     precision: Precision | None = None
     threads: int | None = None
-    """That decode, in each worker; its share of the cores where None."""
+    """Number of decoding threads in each worker; by default its share of the cores."""
     batch_size: int = 16
     count: int | None = None
     """Processes; on a cluster, as many as it has room for where None."""

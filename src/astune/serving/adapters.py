@@ -38,7 +38,7 @@ class Adapters:
 
     @property
     def names(self) -> list[str]:
-        """Of those that are served."""
+        """Names of the adapters that are served."""
         return sorted(self._served)
 
     @property
@@ -50,7 +50,7 @@ class Adapters:
         """The adapter of a name, if it is served.
 
         Args:
-            name: of it.
+            name: name of the adapter.
         """
         return self._served.get(name)
 
@@ -126,7 +126,7 @@ class Adapters:
         """Remember and announce why an adapter is not served, or not in its newest form.
 
         Args:
-            name: of it.
+            name: name of the adapter.
             fault: what is wrong.
         """
         stays = "; the one that was loaded before is still served" if name in self._served else ""
@@ -139,7 +139,7 @@ class Adapters:
         """Serve an adapter no more.
 
         Args:
-            name: of it.
+            name: name of the adapter.
 
         Returns:
             Whether there was one.

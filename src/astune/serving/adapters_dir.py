@@ -129,7 +129,7 @@ class AdaptersDir:
         """Add an adapter that a client sent, in the place of the one of its name if there is one; it is served when this returns.
 
         Args:
-            name: of it.
+            name: name of the adapter.
             uploads: ``adapter_config.json`` and ``adapter_model.safetensors``, or one ``.onnx`` file.
 
         Returns:
@@ -170,7 +170,7 @@ class AdaptersDir:
         """Delete an adapter of the folder.
 
         Args:
-            name: of it.
+            name: name of the adapter.
 
         Raises:
             OutputError: it cannot be deleted.

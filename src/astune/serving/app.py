@@ -76,9 +76,7 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     _add_state(app, service)
     _add_classify(app, service)
     _add_adapters(app, service)
-    app.router.default = _Page(
-        directory=PAGE, html=True
-    )  # behind all routes, so that a wrong method is 405 and not 404
+    app.router.default = _Page(directory=PAGE, html=True)  # after all routes, so that a wrong method is 405 and not 404
     if settings.cors_origin:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST", "PUT", "DELETE"],
@@ -198,7 +196,7 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
 
 
 def _has_token(given: list[str], token: str) -> bool:
-    """Whether a client sent the token, and nothing beside it: of two headers, nobody knows which one a proxy has looked at."""
+    """Whether a client sent the token once and nothing else: with two headers, it is unclear which one a proxy has checked."""
     kind, _, sent = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     # Starlette reads headers as Latin-1, and clients send UTF-8: bytes are compared, in a time that does not tell how many are right.
     known = hmac.compare_digest(sent.strip().encode("latin-1"), token.encode("utf-8", "surrogateescape"))
@@ -223,14 +221,14 @@ class _Page(StaticFiles):
         """The answer for a file.
 
         Args:
-            path: of it.
+            path: path of the file.
             scope: the scope of the request.
 
         Returns:
             The answer.
 
         Raises:
-            HTTPException: there is none.
+            HTTPException: the file does not exist.
         """
         if scope["method"] not in {"GET", "HEAD"}:
             raise HTTPException(404)

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Scores = NDArray[Any]
 
 _REMEMBERED = 0.9  # of the measured rate, with each batch
-_LONGEST_RETRY = 60  # seconds that a client is told to wait at most
+_LONGEST_RETRY = 60  # largest number of seconds in Retry-After
 
 
 class QueueFull(Exception):  # noqa: N818 - it is what happens, not a fault
-    """There is no place for more rows.
+    """The queue is full.
 
     Args:
         retry_after: seconds after which there may be.
@@ -49,7 +49,7 @@ class Places:
     """Rows that it may have waiting or in work at a time."""
     waiting: deque[_Waiting] = field(default_factory=deque)
     pending: set[asyncio.Future[Scores]] = field(default_factory=set)
-    """Of rows that wait or are in work."""
+    """Scores of rows that wait or are in work."""
 
 
 @dataclass(eq=False)
@@ -100,7 +100,7 @@ class Batcher:
             It.
 
         Raises:
-            QueueFull: there is no place left.
+            QueueFull: the queue is full.
         """
         mine = Places()
         self.take(mine, 1)
@@ -119,7 +119,7 @@ class Batcher:
         """Hold more places, up to those of a batch. The first rows of a request have to find room; later ones have it then.
 
         Args:
-            mine: the request's own rows.
+            mine: the places of the request.
             wanted: rows that it has.
 
         Raises:
@@ -137,8 +137,8 @@ class Batcher:
         """Let a row wait for the model; first wait for a place, where all of the request's are taken.
 
         Args:
-            mine: the request's own rows.
-            row: as the engine takes it.
+            mine: the places of the request.
+            row: the row, as the engine takes it.
             adapter: the adapter that computes it.
 
         Returns:

@@ -31,9 +31,9 @@ class Limits:
     """Limits for one recording."""
 
     seconds: float
-    """Of audio."""
+    """Seconds of audio."""
     decode_seconds: float
-    """Of work on it."""
+    """Seconds that decoding took."""
     spent: float = 0.0
     """Seconds of work in the steps so far."""
     _begun: float = field(default=0.0, init=False)
@@ -57,7 +57,7 @@ class Limits:
         """Refuse a recording that is past its limits; for its step to ask as often as it can.
 
         Args:
-            heard: seconds of it that were decoded.
+            heard: seconds of the recording that were decoded.
 
         Raises:
             Problem: it is.

@@ -30,18 +30,18 @@ Row = np.ndarray[Any, Any]
 class Engine(ABC):
     """Computes the scores of rows by adapters that it has loaded.
 
-    A handle stands for an adapter of the engine. It can be used for as long as somebody has it, whatever is forgotten meanwhile.
+    A handle identifies an adapter of the engine. It works for as long as somebody holds it, even if the adapter was removed.
     """
 
     runtime: ClassVar[Runtime]
-    """What computes."""
+    """Name of the runtime."""
 
     @abstractmethod
     def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - the engine's own
         """What an adapter is.
 
         Args:
-            handle: of it.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -83,7 +83,7 @@ class PredictorEngine(Engine):
         settings: settings of the service.
 
     Raises:
-        AstuneError: it cannot be loaded.
+        AstuneError: the adapter cannot be loaded.
     """
 
     runtime = "torch"
@@ -106,7 +106,7 @@ class PredictorEngine(Engine):
             name: under which the predictor knows it.
 
         Raises:
-            AstuneError: it cannot be loaded.
+            AstuneError: the adapter cannot be loaded.
         """
         self._predictor.load_adapter(adapter, name)
 
@@ -139,7 +139,7 @@ class PredictorEngine(Engine):
         """What an adapter is.
 
         Args:
-            handle: of it.
+            handle: the handle of an adapter.
         """
         found: AdapterInfo = handle.info
         return found
@@ -213,7 +213,7 @@ class OnnxEngine(Engine):
             handle: any: there is one.
 
         Returns:
-            A copy, which does not hold the block of the recording that it lies in.
+            A copy, which does not keep the recording's block in memory.
         """
         return self._predictor.row(samples)
 

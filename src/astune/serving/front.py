@@ -30,7 +30,7 @@ CAREFUL = {
 }
 """Headers of every answer."""
 REASON = "astune.reason"
-"""Where a scope has why its request was refused."""
+"""Key of the scope that holds why a request was refused."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"))
 _SHOWN = 200  # letters of what a client asked for
 
@@ -42,7 +42,7 @@ def log_refused(
 
     Args:
         method: the method of the request; ``-`` where it could not be read, as its path.
-        path: of it.
+        path: path of the request.
         status: status of the answer.
         seconds: seconds that it took.
         client: address and port.
@@ -61,7 +61,7 @@ class Front:
     """ASGI middleware that every request passes through.
 
     Args:
-        app: behind it.
+        app: the application that this one wraps.
         metrics: what is counted.
     """
 

@@ -63,7 +63,7 @@ class RecordingScorer:
     decoders: Decoders
     batcher: Batcher
     max_windows: int
-    """Of a recording, those of all its adapters together."""
+    """Largest number of windows of a recording, over all its adapters."""
 
     async def timelines(
         self, path: Path, name: str, one: Pass, places: Places, limits: Limits

@@ -131,7 +131,7 @@ def compute(rows: Sequence[NDArray[Any]], adapters: Sequence[Served]) -> list[ND
     """Scores of rows of any adapters. Where those of an adapter cannot be computed, the others' are.
 
     Args:
-        rows: as their engines take them.
+        rows: rows, as their engines take them.
         adapters: adapters of each row.
 
     Returns:

@@ -55,7 +55,7 @@ class Metrics:
         """Count a batch.
 
         Args:
-            rows: of it.
+            rows: number of rows in the batch.
             seconds: seconds that it took.
         """
         self._batches.observe(rows)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FormFields(Validated):
-    """The fields of a form beside its files."""
+    """The fields of a form, apart from its files."""
 
     adapter: tuple[str, ...] = Field(
         (), description="Name of an adapter; may be repeated. May be left out where there is one."
@@ -104,7 +104,7 @@ def _levels(texts: Sequence[str], infos: Sequence[AdapterInfo], *, negatives: bo
     """Thresholds for each adapter; one of a label counts for the adapters that have the label.
 
     Raises:
-        ConfigError: a text is no threshold, or no adapter has its label.
+        ConfigError: a text is not a threshold, or no adapter has its label.
     """
     known = list(dict.fromkeys(label for info in infos for label in info.labels))
     thresholds_of(texts, known)
@@ -126,7 +126,7 @@ class Asked:
     info: AdapterInfo
     windows: Windows
     given: tuple[Request, ...]
-    """As the client has it; the others are settled."""
+    """Requests as the client wrote them; the others have all values filled in."""
     recording: Request
     by_window: Request | None
     events: Request | None

@@ -58,7 +58,7 @@ class Service:
         """Load the adapters, and begin to compute; once, however often it is called.
 
         Raises:
-            AstuneError: an adapter that was named cannot be used, or the folder is none.
+            AstuneError: a named adapter cannot be used, or the folder does not exist.
         """
         if self._begun:
             return
@@ -85,7 +85,7 @@ class Service:
             It.
 
         Raises:
-            QueueFull: there is no place left.
+            QueueFull: the queue is full.
         """
         with ExitStack() as stack:
             while True:
@@ -137,7 +137,7 @@ class Service:
 
         Args:
             upload: the recording.
-            asked: what is asked of each adapter.
+            asked: the request for each adapter.
             places: places of the request in the queue.
 
         Returns:
@@ -179,7 +179,7 @@ class Service:
         Args:
             uploads: the recordings.
             asked: see :meth:`classify`.
-            places: likewise.
+            places: see :meth:`classify`.
 
         Returns:
             The answers in order, as JSON.

@@ -47,9 +47,9 @@ class Upload:
     """A file of a client."""
 
     name: str
-    """As the client calls it, to be shown; empty where it does not."""
+    """File name that the client gave, for messages; empty if it gave none."""
     path: Path
-    """Where it is, under a name of our own."""
+    """Path of the received file, under a name that the service chose."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Arrivals:
 async def received(
     request: Request, settings: ServeSettings, max_files: int, arrivals: Arrivals | None = None
 ) -> AsyncIterator[Form]:
-    """Receive a form, for the time of a block; its files are gone behind it.
+    """Receive a form for the time of a block; its files are deleted afterwards.
 
     Args:
         request: the request of a client.
@@ -107,7 +107,7 @@ async def received(
         The form.
 
     Raises:
-        Problem: it is no form, too large, too slow, its client went away, or there is no room for it.
+        Problem: it is not a form, is too large or too slow, its client went away, or there is no room for it.
     """
     body = _Body(request, settings)
     with _room(), (arrivals or Arrivals()).one(body):
@@ -203,7 +203,7 @@ def _room() -> Iterator[None]:
 
 
 def refuse_fields(form: Form) -> None:
-    """Refuse fields beside the files of a form.
+    """Refuse fields other than the files of a form.
 
     Args:
         form: the form that has files alone.
@@ -262,7 +262,7 @@ class _Body:
         return message
 
     def refuse_unread(self) -> None:
-        """Refuse a body that says that it is no form, or too large.
+        """Refuse a body whose headers say that it is not a form, or too large.
 
         Raises:
             Problem: it does.
@@ -280,7 +280,7 @@ class _Body:
         """The next part of it.
 
         Returns:
-            As ASGI has it.
+            The receive function of ASGI.
 
         Raises:
             Problem: it is too large, or too slow.
