@@ -128,7 +128,7 @@ class AudioClassifier(Summarised, nn.Module):
 
     @property
     def origin(self) -> Origin:
-        """Where the classifier's backbone comes from."""
+        """The name and origin of the classifier's backbone."""
         return self.backbone.origin
 
     @property
@@ -231,7 +231,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Put values, such as those of a file, in place.
 
         Args:
-            state: as :meth:`adapter_state` gives it.
+            state: the result of :meth:`adapter_state`.
 
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
@@ -244,7 +244,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Refuse values that do not fit the trained tensors.
 
         Args:
-            state: as :meth:`adapter_state` gives it.
+            state: the result of :meth:`adapter_state`.
 
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
@@ -309,14 +309,14 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             adapter: it is copied from.
-            backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, fitted to the input length.
+            backbone: hub id or folder of the backbone, by default the one that the adapter names; or a loaded backbone of this input length.
 
         Returns:
             The classifier, in float32 and evaluation mode.
 
         Raises:
             AdapterError: the backbone is not the one it was trained on, or a tensor is missing, unknown, or of another shape.
-            ConfigError: the backbone is none, or another classifier's.
+            ConfigError: the backbone is not a backbone, or belongs to another classifier.
         """
         config = adapter.config
         if not isinstance(backbone, nn.Module):
@@ -370,8 +370,8 @@ class AudioClassifier(Summarised, nn.Module):
             The classifier, in float32 and evaluation mode; its logits equal the saved one's bit for bit on the same machine.
 
         Raises:
-            AdapterError: the folder is no adapter, or the backbone is not the one it was trained on.
-            ConfigError: a revision of a folder, or one that is none.
+            AdapterError: the folder is not an adapter, or the backbone is not the one it was trained on.
+            ConfigError: the revision is invalid, or given for a folder.
         """
         return cls.from_adapter(adapter_file.read(at_revision(name_or_path, revision)), backbone)
 
@@ -398,7 +398,7 @@ class AudioClassifier(Summarised, nn.Module):
 
         Raises:
             ConfigError: a name, a licence or a revision that can be none.
-            HubError: there is no token, or the hub cannot be reached or refuses.
+            HubError: there is no token, or the hub refuses or cannot be reached.
         """
         about = {name: options.pop(name) for name in ("compute_dtype", *_ABOUT) if name in options}
         return push_to_hub(self.to_adapter(**about), repo_id, **options)
@@ -410,7 +410,7 @@ class AudioClassifier(Summarised, nn.Module):
             A classifier without extra modules, whose logits equal this one's to rounding; saving it saves the whole backbone.
 
         Raises:
-            AdapterError: the method is no change of the backbone's weights (adapters, prompts).
+            AdapterError: the method does not change the backbone's weights (adapters, prompts).
         """
         merged = copy.deepcopy(self)
         merged.method.merge(merged.sites, merged.modules_by_place)

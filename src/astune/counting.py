@@ -31,7 +31,7 @@ class Count:
     parameters: int
     """Trained parameters as the paper counts them."""
     percent_of_full: float
-    """Of full fine-tuning's."""
+    """Trainable parameters, in percent of those of full fine-tuning."""
     adapter_bytes: int
     """Tensors of the adapter file, head included."""
     file_bytes: int
@@ -116,13 +116,13 @@ class _SubLayer:
         self.path, self.norm, self.projections = path, nn.LayerNorm(width), projections
 
     def wrap(self, wrapper: object) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def add_to(self, projection: str, module: nn.Module) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def prepend(self, prefix: object) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def parameters(self) -> dict[str, Tensor]:
         modules = {"norm": self.norm, **self.projections}

@@ -72,10 +72,10 @@ def local_folder(name: str) -> Path | None:
     """A folder of this machine.
 
     Args:
-        name: as typed, or as an adapter's configuration says.
+        name: the name that the user typed, or that an adapter's configuration states.
 
     Returns:
-        It; None where there is none of this name, or the name cannot be one.
+        The path; None if no such folder exists, or if the name cannot be a path.
     """
     try:
         folder = user_path(name)
@@ -100,7 +100,7 @@ def saved_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Size of the file that :func:`save_tensors` writes, to the byte, without writing it; works on the meta device.
 
     Args:
-        tensors: by name, in float32 or as integers.
+        tensors: tensors by name, in float32 or as integers.
 
     Returns:
         Its bytes: eight that say how long the header is, the header, and the tensors.
@@ -131,7 +131,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Args:
         path: the file.
-        content: of it.
+        content: content of the file.
     """
     with replacing(path, wanted=len(content)) as partial:
         partial.write_bytes(content)
@@ -139,14 +139,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
-    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not.
+    """A temporary file next to the one to be written. It takes the other's name when it is complete, and is deleted after a failure.
 
     Args:
         path: the file. One process at a time may write it.
-        wanted: bytes of it, where they are known.
+        wanted: size of the file in bytes, if known.
 
     Yields:
-        The file beside it. One that a killed process left is replaced.
+        The temporary file. A file that a killed process left is replaced.
 
     Raises:
         OutputError: the system refused.
@@ -165,14 +165,14 @@ def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path, *, wanted: int | None = None) -> Iterator[Path]:
-    """An empty folder beside the one to be written, which takes its name when it is whole and is gone where it is not.
+    """A temporary folder next to the one to be written. It takes the other's name when it is complete, and is deleted after a failure.
 
     Args:
         folder: the one that is there is deleted when the new one is whole. One process at a time may write it.
-        wanted: bytes of it, where they are known.
+        wanted: size of the folder in bytes, if known.
 
     Yields:
-        The folder beside it. One that a killed process left is emptied.
+        The temporary folder. A folder that a killed process left is emptied.
 
     Raises:
         OutputError: the system refused.
@@ -194,7 +194,7 @@ def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") ->
         folder: made if it is not there. One process at a time may write into it.
         marks: names of files without which nobody reads the others. The old ones go before any file is replaced and the new ones come
             last, in this order, so nobody reads some old files and some new ones.
-        inner: name of what is written, where others may be writing other things into the same folder.
+        inner: name of what is written, if others may write other things into the same folder.
 
     Yields:
         The inner folder. One that a killed process left is emptied.
@@ -293,7 +293,7 @@ def leftovers(folder: Path, pattern: str) -> list[Path]:
     """What killed processes left of files and folders that :func:`replacing_folder` or :func:`remove_folder` had begun with.
 
     Args:
-        folder: in which they are.
+        folder: folder of the files.
         pattern: the pattern of their names, as :meth:`pathlib.Path.glob` takes it.
 
     Returns:
@@ -319,7 +319,7 @@ def make_folder(folder: Path) -> None:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """A hidden name beside a path, always the same one.
+    """A hidden name next to a path, always the same one.
 
     Args:
         path: a file or folder.

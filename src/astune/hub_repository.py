@@ -38,7 +38,7 @@ class HubRepository:
     """Its commit."""
     private: bool
     files: tuple[str, ...]
-    """That it has."""
+    """Files of the repository."""
 
     @classmethod
     def opened(cls, repo_id: str, revision: str | None, token: str | None, *, private: bool) -> HubRepository:
@@ -54,7 +54,7 @@ class HubRepository:
             The repository.
 
         Raises:
-            HubError: there is no token, the hub cannot be reached or refuses, or the repository is there and public.
+            HubError: there is no token, the hub refuses or cannot be reached, or the repository exists and is public.
         """
         from huggingface_hub import HfApi
 
@@ -82,7 +82,7 @@ class HubRepository:
         """Read the repository's model card.
 
         Args:
-            folder: where it is fetched to.
+            folder: folder for the download.
 
         Returns:
             Markdown; None where it has none.
@@ -98,7 +98,7 @@ class HubRepository:
             return stream.read()
 
     def others(self, names: Mapping[str, Path]) -> list[str]:
-        """Files that it has beside those of a commit.
+        """Files of the repository that are not part of a commit.
 
         Args:
             names: names of the commit.
@@ -109,9 +109,9 @@ class HubRepository:
         """Write files, all or none of them.
 
         Args:
-            files: by their names there.
+            files: files by their names in the repository.
             message: the first line.
-            quiet: no progress bars; there are none where stderr is no terminal either.
+            quiet: whether to show no progress bars; without a terminal on stderr there are none.
 
         Returns:
             The commit, and what the hub remarked.
@@ -134,7 +134,7 @@ class HubRepository:
 
 @contextmanager
 def _quiet_client(*, bars: bool) -> Iterator[None]:
-    """Without the client's own lines, which :class:`astune.sharing.Pushed` has as notices, and its bars where there is no terminal."""
+    """Silence the client's own lines, which :class:`astune.sharing.Pushed` has as notices, and its bars without a terminal."""
     from huggingface_hub import constants
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -156,7 +156,7 @@ def _token(given: str | None) -> str:
     """The user's token; after a short question, because the hub's client waits for an answer without end.
 
     Raises:
-        HubError: there is none, or nobody answers.
+        HubError: there is no token, or the hub does not answer.
     """
     from huggingface_hub import constants, get_token
 

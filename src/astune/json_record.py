@@ -25,7 +25,7 @@ RECORD = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """``__pydantic_config__`` of a dataclass that is read so."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
-"""Of clips, parameters or bytes; a float holds each of them exactly."""
+"""Number of clips, parameters or bytes; a float holds each of them exactly."""
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 _Record = TypeVar("_Record")

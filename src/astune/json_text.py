@@ -32,7 +32,7 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
 
     Args:
         content: dictionaries, lists, text, numbers.
-        indent: spaces a level; one line where None.
+        indent: number of spaces per level; one line where None.
         escaped: whether it is ASCII alone, so that it passes through any terminal and pipe.
 
     Returns:
@@ -56,7 +56,7 @@ def json_value(
 
     Args:
         text: the text of a file.
-        of_pairs: makes objects of their pairs; dictionaries where None, and then no key may occur twice.
+        of_pairs: function that makes an object of its pairs; by default a dictionary, and then a repeated key is refused.
         strict: whether also its length is bounded, its numbers are finite, and its text is Unicode. Rows of tables, of which most
             columns are nobody's business, and records of file names, which may be any bytes, are read without.
 
@@ -117,7 +117,7 @@ def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]
         Its content.
 
     Raises:
-        AstuneError: as ``error``, it cannot be read.
+        AstuneError: the text cannot be read; of the class ``error``.
     """
     try:
         return read_object(path)

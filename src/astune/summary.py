@@ -66,13 +66,13 @@ class Summary:
     kind: str
     """Name of its class."""
     name: str
-    """Of the object, such as its folder; may be empty."""
+    """Name of the object, such as its folder; may be empty."""
     parts: tuple[str, ...]
-    """Of the line."""
+    """Parts of the line."""
     rows: tuple[tuple[str, str], ...]
     """Heading and value of each row of the small table."""
     headings: tuple[str, ...] = ()
-    """Of a second table: of a name, then of numbers."""
+    """Headings of a second table: one for the names, then those of the numbers."""
     table: tuple[tuple[str, ...], ...] = ()
     """Its rows; of many the first ones are shown, and how many there are."""
     notices: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ def here(path: str | Path) -> str:
 
 
 def source_here(source: str) -> str:
-    """Where a data set is, as one would type it in this folder.
+    """The path of a data set, as one would type it in this folder.
 
     Args:
         source: ``layout:absolute path``.
@@ -222,10 +222,10 @@ def numbers_among(figures: Mapping[str, object]) -> dict[str, str]:
     """The numbers among some figures, as they are shown.
 
     Args:
-        figures: by name.
+        figures: figures by name.
 
     Returns:
-        Whole numbers as they are, others with three digits behind the point.
+        Whole numbers unchanged, others with three decimals.
     """
     return {
         name: f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -39,7 +39,7 @@ class Task(ABC):
     """The kind of labels that is learned of each clip."""
 
     name: ClassVar[str]
-    """In adapters and results."""
+    """Name of the task in adapters and results."""
     headline: ClassVar[str]
     """The figure that chooses the epoch and is shown in reports."""
     shares: ClassVar[dict[str, str]]
@@ -47,7 +47,7 @@ class Task(ABC):
     later_shares: ClassVar[frozenset[str]] = frozenset()
     """Those of the shares that records of older versions do not have."""
     by_class: ClassVar[str | None] = None
-    """The figure of each class that summaries show, from 0 to 1, with underscores for spaces; it is None for a class that no clip has."""
+    """Name of the per-class figure that summaries show, from 0 to 1, with underscores for spaces; it is None for a class without clips."""
     weight_bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     """Lowest and highest of the weights that balance classes; others are cut to these."""
     counts_clips: ClassVar[bool] = False
@@ -82,7 +82,7 @@ class Task(ABC):
 
         Args:
             logits: (batch, classes), float32.
-            targets: as :meth:`encode` or :meth:`shares_of` gives them.
+            targets: the result of :meth:`encode` or :meth:`shares_of`.
             reduction: over the batch; the mean divides by the clips, and not by their weights.
             class_weights: (classes,), how much each class counts; all alike where None.
 
@@ -201,7 +201,7 @@ class Task(ABC):
         """Describe thresholds that no clip could choose.
 
         Args:
-            validation: a record of the validation clips' scores; None where there are none.
+            validation: a record of the validation clips' scores; None if there are none.
             labels: labels of the classes.
 
         Returns:
@@ -232,7 +232,7 @@ class Task(ABC):
 
         Args:
             figures: figures of the later epoch, on validation clips.
-            than: the figures of the best so far; None where there is none.
+            than: the figures of the best epoch so far; None if there is none.
             metric: name of the figure, such as ``loss``; the headline where None.
         """
         if than is None:

@@ -31,7 +31,7 @@ class Stored:
     """A tensor as the header of its file describes it."""
 
     dtype: str
-    """As safetensors names it, such as ``F32``."""
+    """Data type, as safetensors names it, such as ``F32``."""
     shape: tuple[int, ...]
 
 
