@@ -309,7 +309,7 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             adapter: it is copied from.
-            backbone: hub id or folder of the backbone, by default the one that the adapter names; or a loaded backbone of this input length.
+            backbone: hub id or folder of the backbone, by default the one that the adapter names; or a loaded backbone of that length.
 
         Returns:
             The classifier, in float32 and evaluation mode.

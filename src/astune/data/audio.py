@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CUT = "cut short"
 LONGER = "longer than its header says"
 BEYOND = "clip that goes on beyond the end of its file"
-"""Kinds of doubt, beside those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
+"""Kinds of doubt, in addition to those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
 
 _CUT_IT = "cut it into shorter files"
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
@@ -49,10 +49,10 @@ class Facts:
     """Hz, as the file has it."""
     channels: int
     seconds: float
-    """From ``start`` to ``end``: to the end of the file where none was given, counted where it was decoded to its end or where its header
+    """Length from ``start`` to ``end``, by default to the end of the file; counted if the file was decoded to its end or its header
     is in doubt, else by its header."""
     heard_seconds: float
-    """Of the part that was asked for."""
+    """Seconds of the requested part that were decoded."""
     doubts: tuple[str, ...]
     """What makes it suspicious, as ``"kind: figures"``."""
 
@@ -75,7 +75,7 @@ def read_audio(path: str | Path, start: float = 0.0, seconds: float | None = Non
 
     Args:
         path: see :func:`listen`.
-        start: where the part begins, in seconds.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
 
     Returns:
@@ -100,9 +100,9 @@ def listen(
     Args:
         path: any file that libsndfile decodes, or PyAV where it is installed, of any rate and any channel count (averaged); a pipe,
             which is read once and to its end; or ``"-"`` for standard input.
-        start: where the part begins, in seconds.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
-        end: where the clip ends, in seconds; the end of the file where None. Beyond it nothing is read; a file that has ended before is
+        end: end of the clip in seconds; by default the end of the file. Nothing after it is read; a file that has ended before is
             in doubt.
         pipes: whether a pipe is read; where files are read again, it is refused.
 
@@ -159,7 +159,7 @@ def listen_to_samples(
         raise AudioError(f"{printable(name)}: it holds no samples")
     refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
-    # What the resampler needs around it is not heard.
+    # The resampler needs samples around it that are not used.
     heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
     levels.add(block[heard], mono[heard])
     whole = (len(samples) if frames is None else frames) / sampling_rate
@@ -219,7 +219,7 @@ def survey(
     Args:
         path: see :func:`listen`.
         take: is given each block of what is wanted, (frames,), the mean of the channels at the file's own rate.
-        start: where the part begins, in seconds.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
         end: see :func:`listen`.
         pipes: see :func:`listen`.
@@ -240,8 +240,8 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
 
     Args:
         path: an audio file.
-        start: where the part begins, in seconds.
-        end: where it ends; the end of the file where None, or where the file has ended before.
+        start: start of the part in seconds.
+        end: end of the part in seconds; by default, or if the file is shorter, the end of the file.
 
     Returns:
         Seconds.
@@ -304,7 +304,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
         _refuse_header(sound, path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
-        before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
+        before = round(part.start * rate) - first  # margins are not used, so their levels do not matter
         after = None if part.wanted is None else before + math.ceil(part.wanted * rate)
         for block in sound.blocks(wanted, first):
             refuse_wild(block, path)

@@ -45,7 +45,7 @@ def listed(cell: str) -> tuple[str, ...] | None:
         cell: the cell of a table, without outer spaces.
 
     Returns:
-        Its items; None where it is no list of texts and whole numbers.
+        Its items; None if it is not a list of texts and whole numbers.
     """
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
@@ -69,7 +69,7 @@ def _unquoted(item: str) -> str:
 
 
 def parts_of(cell: str, separator: str) -> tuple[str, ...]:
-    """What stands between separators.
+    """The text between separators.
 
     Args:
         cell: the cell of a table.
@@ -107,7 +107,7 @@ class LabelCells:
     lists: bool = False
     """Whether some cells are lists."""
     remark: str | None = None
-    """What was decided."""
+    """Remark about what was decided."""
 
     def labels(self, cell: str) -> tuple[str, ...]:
         """The labels of a cell.
@@ -156,7 +156,7 @@ def how_read(
 
     Args:
         cells: all that the data set has.
-        task: as the user gives it.
+        task: the task that the user gave.
         shown: what the cells are, for the remark: ``column labels``; nothing is remarked where it is empty.
         plural: whether the column's name says that it holds several labels, as ``labels`` and ``tags`` do.
         separators: separators that may be between labels.

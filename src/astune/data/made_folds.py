@@ -35,14 +35,14 @@ class _Way:
     units: Units
     called: str
     warning: str
-    """What is given up, compared with the way before; empty for the first."""
+    """What is given up, compared with the previous way; empty for the first."""
 
 
 def with_folds(dataset: AudioDataset, count: int) -> AudioDataset:
     """Divide clips into test folds, numbered from 1.
 
     Args:
-        dataset: without folds and without a test split.
+        dataset: a data set without folds and without a test split.
         count: number of folds, 2 or more.
 
     Returns:
@@ -107,7 +107,7 @@ def _divided(dataset: AudioDataset, counts: Sequence[int]) -> tuple[_Way, Units]
     """The first way in which the clips can be divided, and its folds for the first number of folds that it allows.
 
     Raises:
-        DataError: there is none, which clips of several labels can bring about.
+        DataError: the clips cannot be divided, as can happen with clips of several labels.
     """
     for way in _ways(dataset):
         for count in counts:
@@ -182,5 +182,5 @@ def _assigned(dataset: AudioDataset, units: Units, count: int) -> Units | None:
 
 
 def _crowding(unit: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
-    """By how much the squared shares of the unit's classes in a fold grow with it: the less, the nearer to equal all folds become."""
+    """How far the squared shares of the unit's classes in a fold grow with it: the less, the nearer to equal all folds become."""
     return sum(count * (2 * held[label] + count) / whole[label] ** 2 for label, count in unit.items())

@@ -36,7 +36,7 @@ def windows_fault(text: str) -> str | None:
     """Why the name of a file cannot be used.
 
     Args:
-        text: as it stands in a table or list.
+        text: the name in a table or list.
 
     Returns:
         A sentence, or None.
@@ -63,7 +63,7 @@ class NamedFiles:
         """A name as a path with ``/``.
 
         Args:
-            text: a name that is no :func:`windows_path`.
+            text: a name that is not a :func:`windows_path`.
 
         Returns:
             The name, with backslashes turned where no file has them in its name, and in that form of Unicode which the file has.
@@ -135,7 +135,7 @@ def below(folder: Path, text: str) -> str:
         text: a name with ``/``, perhaps absolute or with ``..``.
 
     Returns:
-        It relative to the folder; as it is where the file lies elsewhere.
+        The path relative to the folder; unchanged if the file is elsewhere.
     """
     if not text.startswith("/") and ".." not in text:
         return text

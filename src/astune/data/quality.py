@@ -36,11 +36,11 @@ class Quality:
     level_dbfs: float | None
     """RMS of what is not silent, of the mean of the channels; None where everything is."""
     silent_share: float
-    """Of the time, 0 to 1."""
+    """Share of the time, 0 to 1."""
     clipped_share: float
-    """Of the samples of all channels, 0 to 1."""
+    """Share of the samples of all channels, 0 to 1."""
     above_8_khz_share: float
-    """Of the power without its constant part, 0 to 1."""
+    """Share of the power without its constant part, 0 to 1."""
     power: float
     """Mean square without the constant part, over all frames."""
 
@@ -50,7 +50,7 @@ class QualityMeter:
 
     Args:
         rate: the rate of the recording, in Hz.
-        channels: of it.
+        channels: number of channels.
     """
 
     def __init__(self, rate: int, channels: int) -> None:

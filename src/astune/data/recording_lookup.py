@@ -31,7 +31,7 @@ class Recordings:
         """Search nothing yet.
 
         Args:
-            folder: where they are.
+            folder: folder of the recordings.
         """
         self.folder = folder
 
@@ -43,7 +43,7 @@ class Recordings:
             audio_dir: its value.
 
         Raises:
-            DataError: there is no such folder.
+            DataError: the folder does not exist.
         """
         folder = user_path(audio_dir)
         if not folder.is_dir():
@@ -81,7 +81,7 @@ class Recordings:
             anywhere: whether recordings in other folders may be meant.
 
         Returns:
-            Their names below :attr:`folder`; two or more where it cannot be told.
+            Their names below :attr:`folder`; two or more if it cannot be decided.
         """
         for name in names:
             if here := self._below.get((composed(folder), composed(name))):
@@ -95,7 +95,7 @@ class Recordings:
             text: a path as it is here, or from another machine; a name alone.
 
         Returns:
-            Their names below :attr:`folder`; two or more where it cannot be told.
+            Their names below :attr:`folder`; two or more if it cannot be decided.
         """
         slashed = text.replace("\\", "/")
         for name in (text, slashed):
@@ -139,8 +139,8 @@ class Lost:
         """Remember one.
 
         Args:
-            text: as the table names it.
-            place: where.
+            text: the name, as the table has it.
+            place: row of the table, for messages.
             found: what it may mean.
         """
         if found:
@@ -152,7 +152,7 @@ class Lost:
         """What is wrong.
 
         Args:
-            folder: where recordings were looked for.
+            folder: folder in which recordings were looked for.
 
         Returns:
             A sentence of each kind.

@@ -55,7 +55,7 @@ def read_rows(
         The header, and each row with its line number.
 
     Raises:
-        DataError: it cannot be read, is no text, or has rows that a header of unique names does not fit; all faults at once.
+        DataError: it cannot be read, is not text, or has rows that a header of unique names does not fit; all faults at once.
     """
     text, separator = read_text(file, "CSV"), ","
     if known is not None:
@@ -73,11 +73,11 @@ def split_rows(
     """The rows of a table with a header.
 
     Args:
-        file: for messages.
+        file: name of the file, for messages.
         text: the text of the table.
         separator: between cells.
         verbatim: whether the cells of a column keep their outer spaces.
-        quoted: whether a cell may stand in quotes.
+        quoted: whether a cell may be quoted.
 
     Returns:
         The header, and each row with its line number.
@@ -112,7 +112,7 @@ def split_rows(
                 )
             else:
                 cells += [""] * (len(header) - len(cells))
-                named = zip(header, cells, strict=False)  # spreadsheets write empty cells behind the last column
+                named = zip(header, cells, strict=False)  # spreadsheets write empty cells after the last column
                 rows.append((line, {name: cell if name in kept else cell.strip() for name, cell in named}))
     except csv.Error as fault:
         faults.append(f"line {begins}: {_quoting(fault)}")
@@ -153,7 +153,7 @@ def read_json_rows(
         All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text, lists as JSON.
 
     Raises:
-        DataError: it cannot be read, is not UTF-8 text, or a line is no object with unique keys; all faults at once.
+        DataError: it cannot be read, is not UTF-8 text, or a line is not an object with unique keys; all faults at once.
     """
     faults: list[str] = []
     rows: list[Row] = []
@@ -189,7 +189,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def not_a_number(value: object) -> bool:
-    """Whether a value stands for a missing one, as pandas writes it, or is infinite.
+    """Whether a value means a missing one, as pandas writes it, or is infinite.
 
     Args:
         value: a cell.
@@ -346,7 +346,7 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
         faults: what is wrong is added.
 
     Returns:
-        The number; None where it is none.
+        The number; None if it is not a number.
     """
     text = row[name]
     if text.isdecimal() and len(text) <= DIGITS:

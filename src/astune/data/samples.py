@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SAMPLING_RATE = 16_000  # Hz, of what is heard
+SAMPLING_RATE = 16_000  # Hz, of the samples that the model takes
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
 _FASTEST = 10_000_000  # Hz; hydrophones have a tenth of it, and the resampler's time grows with it: at 2 GHz, 2 s for a million samples
@@ -72,7 +72,7 @@ def fits_into_memory(samples: int, rate: int) -> bool:
 
 
 def memory() -> float:
-    """Bytes that this machine has; infinite on Windows, which says by itself where there is none left."""
+    """Bytes of memory of this machine; infinite on Windows, which itself reports a lack of memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
 
 

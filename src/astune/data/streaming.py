@@ -72,11 +72,11 @@ class Stream:
 
     Args:
         blocks: blocks of the recording, at its own rate.
-        name: of it, for messages.
+        name: name of the recording, for messages.
     """
 
     facts: Facts | None = None
-    """What is known of the recording: once its last block was drawn."""
+    """Facts about the recording, known after its last block was drawn."""
 
     def __init__(self, blocks: Blocks, name: str | Path) -> None:
         self._blocks, self._name = blocks, name
@@ -144,7 +144,7 @@ def stream_of_samples(samples: NDArray[Any], sampling_rate: int, *, name: str = 
 
 
 def _blocks_of_samples(samples: NDArray[Any], sampling_rate: int, name: str) -> Blocks:
-    """As :func:`astune.data.audio.blocks_of`.
+    """See :func:`astune.data.audio.blocks_of`.
 
     Raises:
         AudioError: there are no samples, some are not numbers, or their rate is too low.

@@ -62,7 +62,7 @@ class Seconds:
             faults: what is wrong is added.
 
         Returns:
-            Seconds; None where it is no number of them, 0 or more.
+            Seconds; None if it is not a number of seconds from 0 on.
         """
         text = text.strip()
         if _COMMA.fullmatch(text):
@@ -91,7 +91,7 @@ class Seconds:
 
         Args:
             table: its name.
-            faults: commas beside points are added.
+            faults: commas next to points are added.
             remarks: commas alone are added.
         """
         if not self._comma:
@@ -115,8 +115,8 @@ def ordered(
 
     Args:
         line: number of the row's line.
-        start: in seconds.
-        end: in seconds.
+        start: start in seconds.
+        end: end in seconds.
         cells: both, as they are written.
         faults: what is wrong is added.
         lasts: whether the second cell is the length.

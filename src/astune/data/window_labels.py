@@ -31,15 +31,15 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Of one recording."""
+    """The windows of one recording."""
 
     labelled: list[tuple[Span, tuple[str, ...]]]
-    """In ascending order."""
+    """Windows with their labels, in ascending order."""
     background: list[Span]
     mixed: list[Span]
     """Left out, because they hear several labels and a clip has one."""
     spoilt: list[Span]
-    """Left out, because their label says that none of the others is heard, and a little of another one is."""
+    """Windows left out, because their label means that no other sounds, and a little of another one does."""
     lost: int
     """Milliseconds of regions that are in no window."""
     unused: int
@@ -61,7 +61,7 @@ def cut_recording(
         parts: the regions; :func:`overlaps` finds nothing among them, unless a clip may have several labels.
         length: the length of the recording, in milliseconds.
         measure: the measure of the windows.
-        negatives: labels that say that none of the others is heard.
+        negatives: labels that mean that none of the others sounds.
         background: whether stretches that no region touches become windows too.
         several: whether a window may have several labels.
 
@@ -97,7 +97,7 @@ def overlaps(parts: Sequence[Part], measure: Measure, negatives: Collection[str]
     Args:
         parts: regions of one recording.
         measure: the measure of the windows.
-        negatives: labels that say that none of the others is heard; they give way to the others.
+        negatives: labels that mean that none of the others sounds; they give way to the others.
 
     Returns:
         Pairs of places among the regions; each pair once.
@@ -165,7 +165,7 @@ def _positive(names: Sequence[str], negatives: Collection[str]) -> NDArray[np.bo
 def _heard(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure
 ) -> tuple[dict[str, Coverage], NDArray[np.bool_], NDArray[np.bool_]]:
-    """By label where it sounds, then (labels, spans): whether a span hears enough of a label to have it, and whether anything."""
+    """By label the spans where it sounds, then (labels, spans): whether a span has enough of a label, and whether it has any."""
     by_label: dict[str, list[Span]] = {}
     for part in parts:
         by_label.setdefault(part.label, []).append((part.start, part.end))

@@ -54,7 +54,7 @@ class _Member:
     name: str
     folder: bool
     size: int
-    """As the archive states it, in bytes."""
+    """Size in bytes, as the archive states it."""
     read: Callable[[int], bytes]
     """Gives at most so many bytes of the content, and none at its end."""
 
@@ -63,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar archive.
 
     Args:
-        archive: told by its content, not by its name.
+        archive: the archive; its content decides the format, not its name.
         folder: made; must not exist.
 
     Returns:

@@ -33,7 +33,7 @@ _POINT = 0.001  # seconds of a point label: short enough that its window is cent
 
 @register_layout("audacity")
 class Audacity(LabelFiles):
-    """Label tracks beside recordings."""
+    """Label tracks next to recordings."""
 
     kind: ClassVar[str] = "label track"
     format: ClassVar[str | None] = "audacity"
@@ -125,7 +125,7 @@ class Audacity(LabelFiles):
         """Four recordings of two sounds each, with frequencies in one track.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.

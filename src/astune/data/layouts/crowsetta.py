@@ -40,7 +40,7 @@ _ASKED = re.compile(r"\.(csv|mat|txt|xml)", re.IGNORECASE)  # of formats that sh
 
 @register_layout("crowsetta")
 class Crowsetta(LabelFiles):
-    """Annotation files of other programs beside recordings."""
+    """Annotation files of other programs next to recordings."""
 
     kind: ClassVar[str] = "file of annotations"
     counted: ClassVar[str] = "label"
@@ -60,7 +60,7 @@ class Crowsetta(LabelFiles):
 
         Args:
             name: the name of a file.
-            options: whose ``annotation_format`` says which suffixes count.
+            options: options; ``annotation_format`` says which suffixes count.
         """
         lowered = name.lower()
         suffix = next((one for one in _GUESSED if lowered.endswith(one)), None)
@@ -181,7 +181,7 @@ class Crowsetta(LabelFiles):
         """Four recordings of two sounds each, with Praat's text grids.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.

@@ -115,10 +115,10 @@ class SpeechCommands(Layout):
         return splits
 
     def write_example(self, folder: Path, suffix: str = ".flac") -> Path:
-        """Two words, six speakers, lists that say ``.wav``; background noise beside them.
+        """Two words, six speakers, lists that say ``.wav``, and background noise.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
             suffix: the suffix of the words.
 
         Returns:
