@@ -308,7 +308,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Put an adapter on the backbone it was trained on.
 
         Args:
-            adapter: it is copied from.
+            adapter: the adapter that it is copied from.
             backbone: hub id or folder of the backbone, by default the one that the adapter names; or a loaded backbone of that length.
 
         Returns:

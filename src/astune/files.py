@@ -225,7 +225,7 @@ def filling(folder: Path) -> Iterator[Path]:
     """An empty folder for the time of a block. What is written into it need not be synced file by file.
 
     Args:
-        folder: one that a killed process left is emptied.
+        folder: the folder; one that a killed process left is emptied.
 
     Yields:
         The same folder.
@@ -276,7 +276,7 @@ def remove_folder(folder: Path) -> None:
     """Delete a folder. It loses its name first: a deletion that is cut short must not leave a part of it under that name.
 
     Args:
-        folder: it is there. What a killed process left of an earlier one is deleted too.
+        folder: an existing folder. What a killed process left of an earlier one is deleted too.
 
     Raises:
         OutputError: the system refused.
@@ -306,7 +306,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, so that a power cut does not take them away with what is written into them next.
 
     Args:
-        folder: it may be there.
+        folder: a folder that may exist.
 
     Raises:
         OutputError: the system refused.
@@ -337,7 +337,7 @@ def sync_tree(folder: Path) -> None:
     """Wait until all files of a folder are on the disk, with their names.
 
     Args:
-        folder: it is there.
+        folder: an existing folder.
     """
     inner = [path for path in folder.rglob("*") if not path.is_symlink()]
     if len(inner) > _MANY and hasattr(os, "sync"):
@@ -355,7 +355,7 @@ def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, where its file system can do that.
 
     Args:
-        folder: it is there.
+        folder: an existing folder.
 
     Raises:
         OSError: the disk refused.

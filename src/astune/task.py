@@ -113,7 +113,7 @@ class Task(ABC):
 
         Args:
             targets: (batch, ...), as :meth:`encode` gives them.
-            classes: how many there are.
+            classes: number of classes.
 
         Returns:
             How much each clip has of each class, (batch, classes), float32, from 0 to 1.
@@ -175,7 +175,7 @@ class Task(ABC):
         """Thresholds of an adapter that has no validation clips.
 
         Args:
-            classes: how many there are.
+            classes: number of classes.
 
         Returns:
             The same as :meth:`thresholds`.

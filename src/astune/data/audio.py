@@ -139,7 +139,7 @@ def listen_to_samples(
 
     Args:
         samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
-        sampling_rate: Hz, a whole number.
+        sampling_rate: rate in Hz, a whole number.
         seconds: how much of their beginning is wanted; all where None.
         frames: frames of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
         name: what to call them in messages.
@@ -172,7 +172,7 @@ def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
     """How many frames of a recording's beginning are looked at, where so many seconds of it are wanted.
 
     Args:
-        sampling_rate: Hz.
+        sampling_rate: rate in Hz.
         seconds: how much of its beginning is wanted.
 
     Returns:

@@ -53,7 +53,7 @@ class ClipFigures:
 
 @dataclass(frozen=True)
 class AboveHearing:
-    """How much of the sound is above 8 kHz, which no backbone hears."""
+    """How much of the sound is above 8 kHz, which no backbone uses."""
 
     share: float
     """Share of the energy of all clips, 0 to 1."""

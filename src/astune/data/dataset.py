@@ -339,7 +339,7 @@ def frames_of(seconds: float, longest: int) -> int:
     """Input length that holds so many seconds whole.
 
     Args:
-        seconds: seconds of a window.
+        seconds: length of a window in seconds.
         longest: longest input length in frames.
 
     Returns:

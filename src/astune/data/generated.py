@@ -2,7 +2,7 @@
 
 ``environment`` has sounds that differ in how they go on: a ball's bounces come closer, a bottle's note climbs as it fills.
 ``words`` has invented words from a formant synthesiser, in pairs of the same syllables in another order. Speakers, pitches, speeds,
-rooms, levels and noises vary, so that no band gives a class away. The kinds are none of those the bundled backbone was pretrained with
+rooms, levels and noises vary, so that no band gives a class away. The kinds are not those that the bundled backbone was pretrained with
 (``pretraining/``).
 """
 
@@ -43,7 +43,7 @@ def write_generated(
 
     Args:
         folder: made if it is not there.
-        task: one of :data:`TASKS`.
+        task: name of the task, one of :data:`TASKS`.
         clips_per_class: to train on, to validate on, to test on.
         seconds: length of a clip.
         seed: another seed gives other clips.

@@ -38,7 +38,7 @@ class Unheard:
         """How many are longer, as the beginning of a sentence: ``1 of 5 clips is longer``.
 
         Args:
-            total: how many recordings there are.
+            total: number of recordings.
             noun: what one of them is.
         """
         verb = "is" if self.longer_clips == 1 else "are"
@@ -126,7 +126,7 @@ def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "cl
 
     Args:
         doubts: see :func:`by_kind`.
-        total: how many recordings there are.
+        total: number of recordings.
         noun: what one of them is.
 
     Returns:
@@ -143,7 +143,7 @@ def warn_of(doubts: Iterable[tuple[str, str]], total: int, stacklevel: int) -> N
 
     Args:
         doubts: see :func:`by_kind`.
-        total: how many recordings there are.
+        total: number of recordings.
         stacklevel: stack level of :func:`warnings.warn`, counted from the function that calls this one.
 
     Warns:

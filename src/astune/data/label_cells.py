@@ -73,7 +73,7 @@ def parts_of(cell: str, separator: str) -> tuple[str, ...]:
 
     Args:
         cell: the cell of a table.
-        separator: one sign.
+        separator: a single character.
 
     Returns:
         The parts without outer spaces, each once; empty ones are left out.
@@ -230,7 +230,7 @@ def indicated(line: int, row: dict[str, str], columns: Sequence[str], faults: li
     Args:
         line: number of the row's line.
         row: its cells.
-        columns: one of each label.
+        columns: one column for each label.
         faults: what is wrong is added.
 
     Returns:

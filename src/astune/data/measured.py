@@ -26,7 +26,7 @@ _STEP = 160_000  # samples at 16 kHz that are looked at at a time, which bounds 
 
 
 class FrontEnd(Protocol):
-    """How a backbone hears; :class:`astune.features.FrontEnd` is one."""
+    """The front end of a backbone; :class:`astune.features.FrontEnd` is one."""
 
     @property
     def mean(self) -> float:

@@ -77,8 +77,8 @@ def span_name(recording: str, start: float, end: float) -> str:
 
     Args:
         recording: its name.
-        start: seconds.
-        end: seconds.
+        start: start in seconds.
+        end: end in seconds.
 
     Returns:
         Such as ``garden.wav 1.500-2.750``.
@@ -119,7 +119,7 @@ def cut(
         options: ``window``, ``hop``, ``min_overlap``, ``background`` and ``negative`` of them.
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
-        lengths: seconds of recordings, by name, as far as they are known already.
+        lengths: lengths of recordings in seconds, by name, as far as they are known already.
         splits: splits of recordings without a region, by name; the regions of others say theirs.
         several: whether a clip may have several labels: then regions may overlap, and those of a table that are the same stretch are one
             clip.

@@ -25,7 +25,7 @@ _MOST_CHANNELS = 1_024  # as libsndfile has it, and PyAV does not; the largest a
 
 
 def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
-    """Refuse a rate, in Hz, that holds nothing to hear, or that no file has.
+    """Refuse a rate, in Hz, that is too low for any sound, or that no file has.
 
     Args:
         rate: the rate of the recording.
@@ -65,7 +65,7 @@ def fits_into_memory(samples: int, rate: int) -> bool:
     """Whether samples can be held as they are, joined, and at 16 kHz. Linux gives memory that is not there.
 
     Args:
-        samples: how many there are, of one channel.
+        samples: number of samples, of one channel.
         rate: the rate of them, in Hz.
     """
     return 4 * samples * (2 + SAMPLING_RATE / rate) < memory()

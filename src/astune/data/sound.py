@@ -91,7 +91,7 @@ class Sound(ABC):
         """Decoded frames from here on, or from a later one.
 
         Args:
-            wanted: how many frames; all where None.
+            wanted: number of frames; all where None.
             first: frames that are skipped before them; they are decoded only if a seek would change the samples.
 
         Yields:

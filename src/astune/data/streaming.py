@@ -134,7 +134,7 @@ def stream_of_samples(samples: NDArray[Any], sampling_rate: int, *, name: str = 
 
     Args:
         samples: see :func:`astune.data.audio.listen_to_samples`.
-        sampling_rate: Hz, a whole number.
+        sampling_rate: rate in Hz, a whole number.
         name: what to call them in messages.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The labelled regions of one recording, cut into windows that each have one label, or all that they hear enough of.
+"""The labelled regions of one recording, cut into windows that each have one label, or all labels that sound long enough in them.
 
 A sample: a window that hears 1.2 s of a robin and 0.1 s of a wren's 3 s is a robin's; one that hears 1.2 s of both is of both where a clip
 may have several labels, and else left out.
@@ -37,7 +37,7 @@ class Windows:
     """Windows with their labels, in ascending order."""
     background: list[Span]
     mixed: list[Span]
-    """Left out, because they hear several labels and a clip has one."""
+    """Windows left out, because several labels sound in them and a clip has one."""
     spoilt: list[Span]
     """Windows left out, because their label means that no other sounds, and a little of another one does."""
     lost: int
@@ -134,7 +134,7 @@ def _any_overlap(parts: Sequence[Part]) -> bool:
 def _labels(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure, negatives: Collection[str]
 ) -> tuple[list[tuple[str, ...]], NDArray[np.bool_], NDArray[np.bool_]]:
-    """The labels that each window has; which windows have several; and which have a negative label and hear a little of another one."""
+    """The labels that each window has; which windows have several; and which have a negative label and a little of another one."""
     if not parts:
         return [], np.zeros(0, bool), np.zeros(0, bool)
     coverages, claims, touched = _heard(parts, spans, measure)
@@ -183,7 +183,7 @@ def _total(stretches: Sequence[Span]) -> int:
 
 
 def _outside(regions: list[Span], windows: list[Span]) -> int:
-    """Milliseconds of regions that no window hears; both are united."""
+    """Milliseconds of regions that are in no window; both are united."""
     if not windows or not regions:
         return _total(regions)
     starts, ends = np.array(regions, np.int64).T

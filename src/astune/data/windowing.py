@@ -1,4 +1,4 @@
-"""Windows over labelled regions of one recording, and the labels that each window hears.
+"""Windows over labelled regions of one recording, and the labels that each window gets.
 
 All times are whole milliseconds: regions are rounded outwards and windows are on the grid, so that "touches" and "holds" are exact.
 
@@ -34,7 +34,7 @@ class Measure:
 
 
 def windows_over(start: int, end: int, length: int, measure: Measure) -> list[Span]:
-    """Windows that hear a region.
+    """Windows that cover a region.
 
     A region that is not longer than the window is in the middle of one, as far as the recording allows. A longer one has windows within it,
     and the last of them ends with it.
@@ -144,7 +144,7 @@ class Coverage:
         return np.where(number < 0, 0, covered)
 
     def heard(self, starts: Moments, ends: Moments, min_overlap: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which windows hear enough of the spans, ``min_overlap`` or a whole span, and which hear anything.
+        """Which windows have enough of the spans, ``min_overlap`` or a whole span, and which have any of them.
 
         Args:
             starts: (windows,).

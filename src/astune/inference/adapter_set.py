@@ -341,7 +341,7 @@ class AdapterSet(Summarised):
 
         Args:
             features: the results of :meth:`features`, one for each row.
-            adapter_names: one for each row; or the adapters themselves, from :meth:`adapter`.
+            adapter_names: names of adapters, one for each row; or the adapters themselves, from :meth:`adapter`.
 
         Returns:
             (classes,) for each row, from 0 to 1, in the order of its adapter's labels. They are NaN where the model overflows.

@@ -138,9 +138,9 @@ def embed(
         level: ``"output"``, after the final LayerNorm, or k for transformers' ``hidden_states[k]``.
         pool: ``"mean"`` of all tokens or ``"cls"``; where None as the adapter pools, and the mean of a bare backbone's tokens.
         tokens: give every token, and pool none.
-        window: seconds of a window of recordings; the length of the input where None.
-        hop: seconds from the start of a window to that of the next; those of ``window`` where None.
-        sampling_rate: Hz, of waveforms that do not come with their own.
+        window: length in seconds of the windows of recordings; by default the length of the input.
+        hop: seconds from the start of one window to the start of the next; by default ``window``.
+        sampling_rate: rate in Hz of waveforms without their own.
         skip_broken: leave out what cannot be read, and say so, instead of raising.
         data_options: fields of ``DataOptions`` for a data set that is named; those that are not given are as in the adapter's training.
         settings: settings of :func:`load_embedder`, such as ``device`` and ``max_length``.
@@ -238,7 +238,7 @@ def load_embedder(
         backbone: hub id or folder of an adapter's backbone, if not the one that the adapter names.
         max_length: input length of a bare backbone, in frames of 10 ms. By default that of ``window``, or the backbone's own if that
             is None too; an adapter has the length it was trained with.
-        window: seconds of the windows that will be embedded.
+        window: length in seconds of the windows that will be embedded.
         device: see :class:`astune.Predictor`.
         precision: see :class:`astune.Predictor`; by default float32 for a bare backbone.
         threads: see :class:`astune.Predictor`.

@@ -114,7 +114,7 @@ class RowIndex:
         """Drop the last rows.
 
         Args:
-            rows: how many are kept.
+            rows: number of rows that are kept.
         """
         for column in (self.inputs, self.starts, self.ends):
             del column[rows:]
@@ -260,7 +260,7 @@ class Embedder:
         Args:
             inputs: see :meth:`astune.Predictor.predict`.
             wanted: which numbers.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            sampling_rate: rate in Hz of waveforms without their own.
 
         Returns:
             (inputs, d) or (inputs, tokens, d), float32, on the CPU.
@@ -279,14 +279,14 @@ class Embedder:
 
         Args:
             material: what is embedded.
-            window: seconds; those of the input where None.
-            hop: seconds from one window to the next; those of the window where None.
+            window: length of the windows in seconds; by default that of the input.
+            hop: seconds from one window to the next; by default the length of a window.
 
         Returns:
             The windows; for a data set, one window at the beginning of each clip, as long as the input.
 
         Raises:
-            ConfigError: the model cannot hear such windows, or a data set has clips already.
+            ConfigError: the model cannot process such windows, or a data set has clips already.
         """
         if material.dataset is not None and (window is not None or hop is not None):
             raise ConfigError(
@@ -313,7 +313,7 @@ class Embedder:
             wanted: which numbers.
             windows: the result of :meth:`windows`.
             sink: takes the rows as they come; those of a recording that turns out to be broken are taken back.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            sampling_rate: rate in Hz of waveforms without their own.
             on_input: is called after each input.
             on_window: called after each batch with the name of a recording and the number of its seconds processed.
 

@@ -206,7 +206,7 @@ def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapp
 
     Args:
         dataset: the clips.
-        split: one of :data:`ScoredSplit`.
+        split: split to score, one of :data:`ScoredSplit`.
         fold: the test fold; the one the adapter was trained without where None.
         training: settings of the adapter's run; may lack any.
 

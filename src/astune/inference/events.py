@@ -79,7 +79,7 @@ class Finder:
             ends: ends of the windows, in the same unit.
             scores: (windows, classes).
             labels: labels of the classes.
-            negatives: those that mean none of the others.
+            negatives: labels that mean none of the others.
 
         Returns:
             The events by onset, those of one onset in the order of the labels.
@@ -121,7 +121,7 @@ class Finder:
 
         Args:
             labels: labels of the classes.
-            negatives: those that mean none of the others: looked for only where ``threshold`` names them.
+            negatives: labels that mean none of the others; they are reported only if ``threshold`` names them.
 
         Returns:
             High and low, by the number of the class.

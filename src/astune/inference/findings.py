@@ -131,7 +131,7 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str], negatives: Sequen
     Args:
         texts: any number of them; the last one counts.
         labels: labels of the adapter.
-        negatives: those that mean none of the others: looked for only where they are named.
+        negatives: labels that mean none of the others; they are reported only if they are named.
 
     Returns:
         One score, or one for each label that is looked for; None where there are no texts.

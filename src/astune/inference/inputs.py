@@ -98,7 +98,7 @@ def sources(
 
     Args:
         inputs: one input, or an iterable of inputs, such as a list or a generator.
-        sampling_rate: Hz, of the arrays that do not come with their own; files state theirs.
+        sampling_rate: rate in Hz of arrays without their own; files state theirs.
         seconds: how much of each input is used, from its beginning; by default all.
 
     Yields:

@@ -29,7 +29,7 @@ _MOST = 20_000  # clips that are compared with; more would take memory and time
 
 @dataclass(frozen=True)
 class KnownClips:
-    """Training clips as the model hears them."""
+    """Training clips, as the model sees them."""
 
     names: tuple[str, ...]
     values: NDArray[np.float32]

@@ -82,7 +82,7 @@ class Labeller(Labels, Protocol):
         sampling_rate: float | None = None,
         on_window: OnWindow | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings window by window, one after the other."""
+        """Label recordings window by window, one after the other."""
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
         """Remarks for the user about recordings."""

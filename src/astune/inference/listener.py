@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listener:
-    """What hears recordings, whatever is computed of them."""
+    """Reads recordings and computes the model's outputs for them."""
 
     model: nn.Module
     front_end: FrontEnd
@@ -55,7 +55,7 @@ class Listener:
             inputs: see :meth:`astune.Predictor.predict`.
             compute: gives the output (batch, ...) of features (batch, max_length, num_mel_bins), on the model's device.
             windows: the windows into which recordings are cut.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            sampling_rate: rate in Hz of waveforms without their own.
             beginning: whether only the first window of each recording is used.
 
         Yields:

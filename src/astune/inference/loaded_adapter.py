@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from astune.features import FrontEnd
     from astune.task import Task
 
-_ALIGNED = 64  # bytes, as torch aligns a tensor: products of values that lie otherwise may be rounded otherwise
+_ALIGNED = 64  # bytes, as torch aligns a tensor: products of values with another alignment may be rounded otherwise
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class LoadedAdapter:
     source: str
     """Folder or hub id; of a classifier in memory, its method."""
     config: AdapterConfig | None = None
-    """None of a classifier in memory."""
+    """None for a classifier in memory."""
     kind: Kind | None = None
-    """Likewise."""
+    """None for a classifier in memory."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors by their names in the file, on the device that computes; empty for a classifier in memory."""
 

@@ -11,7 +11,7 @@ def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
     """How many threads decode, and how many windows the model takes at a time.
 
     Args:
-        threads: one for each usable core where None.
+        threads: number of threads; by default one for each usable core.
         batch_size: batch size that the user gave.
 
     Returns:

@@ -146,8 +146,8 @@ class OnnxPredictor(Summarised):
 
         Args:
             inputs: a path, a NumPy or torch waveform, a dictionary, or a list of these.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            top_k: how many labels of each; all where None.
+            sampling_rate: rate in Hz of waveforms without their own.
+            top_k: number of labels per recording; all where None.
             errors: ``"raise"`` or ``"return"``.
             pool: how scores of windows become those of a recording.
             threshold: leave out labels below.
@@ -207,13 +207,13 @@ class OnnxPredictor(Summarised):
         sampling_rate: float | None = None,
         on_window: OnWindow | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings of any length window by window, as :meth:`astune.Predictor.timelines`.
+        """Label recordings of any length window by window, as :meth:`astune.Predictor.timelines` does.
 
         Args:
             inputs: see :meth:`predict`.
-            window: seconds of a window, at most those of the input, which is the default.
-            hop: seconds from the start of a window to that of the next; the window's where None.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            window: length of the windows in seconds, at most that of the input, which is the default.
+            hop: seconds from the start of one window to the start of the next; by default the length of a window.
+            sampling_rate: rate in Hz of waveforms without their own.
             on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
         Yields:
@@ -232,7 +232,7 @@ class OnnxPredictor(Summarised):
         hop: float | None = None,
         sampling_rate: float | None = None,
     ) -> Timeline:
-        """Hear a recording of any length window by window, as :meth:`astune.Predictor.timeline`.
+        """Label a recording of any length window by window, as :meth:`astune.Predictor.timeline` does.
 
         Args:
             recording: a path, a waveform or a dictionary.

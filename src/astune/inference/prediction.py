@@ -94,7 +94,7 @@ def label_count(top_k: object, labels: int) -> int:
 
     Args:
         top_k: number of labels that the user asked for; all where None.
-        labels: how many there are.
+        labels: number of labels of the adapter.
 
     Returns:
         At most as many as there are.
@@ -126,8 +126,8 @@ class LabelChoice:
 
         Args:
             labels: labels of the adapter.
-            negatives: those of them that mean none of the others.
-            top_k: how many at most; all where None, or where it is more than there are.
+            negatives: labels that mean none of the others.
+            top_k: largest number of labels; all where None, or if there are fewer.
             threshold: see :class:`astune.inference.events.Finder`; all labels count where None.
 
         Returns:
@@ -148,7 +148,7 @@ def label_choices(
 
     Args:
         adapters: adapters that process the recording.
-        top_k: how many labels at most; all where None, or where it is more than an adapter has.
+        top_k: largest number of labels; all where None, or if an adapter has fewer.
         threshold: one score for all; one for each label, which may be any adapter's; or by adapter, and the labels of an adapter that is
             not in there all count. None where all count.
         loaded: names of all adapters there are.
@@ -279,7 +279,7 @@ def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:
 
     Args:
         predictions: predictions of them.
-        seconds: seconds of the input.
+        seconds: length of the input in seconds.
 
     Returns:
         Sentences; none where there is nothing to say.

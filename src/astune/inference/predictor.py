@@ -112,7 +112,7 @@ class Predictor(AdapterSet):
 
     @property
     def listener(self) -> Listener:
-        """What hears recordings for it."""
+        """Reads recordings for this predictor."""
         return Listener(self.model, self.front_end, self.arithmetic, self.threads, self.batch_size)
 
     @property
@@ -214,13 +214,13 @@ class Predictor(AdapterSet):
         on_window: OnWindow | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings of any length window by window, one after the other; how long they are costs time and hardly any memory.
+        """Label recordings of any length window by window, one after the other. Longer ones need more time but hardly more memory.
 
         Args:
             inputs: see :meth:`predict`.
-            window: seconds of a window, at most those of the input, which is the default; a shorter one is padded as in training.
-            hop: seconds from the start of a window to that of the next; where None, the window's, so that they follow each other.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            window: length of the windows in seconds, at most that of the input, which is the default; shorter ones are padded.
+            hop: seconds from the start of one window to the start of the next; by default the length of a window.
+            sampling_rate: rate in Hz of waveforms without their own.
             on_window: called after each batch with the name of a recording and the number of its seconds processed.
             adapter_names: see :meth:`predict`.
 
@@ -243,14 +243,14 @@ class Predictor(AdapterSet):
         sampling_rate: float | None = None,
         adapter_name: str | None = None,
     ) -> Timeline:
-        """Hear a recording of any length window by window.
+        """Label a recording of any length window by window.
 
         Args:
             recording: a path, a waveform or a dictionary, as for :meth:`predict`.
             window: see :meth:`timelines`.
             hop: see :meth:`timelines`.
             sampling_rate: see :meth:`timelines`.
-            adapter_name: which adapter hears it; the active one where None.
+            adapter_name: which adapter to use; by default the active one.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.

@@ -107,7 +107,7 @@ class Request:
             A sentence if parts between windows are not used, or if events are timed by whole windows.
 
         Raises:
-            ConfigError: the model cannot hear such windows.
+            ConfigError: the model cannot process such windows.
         """
         windows = Windows.of(model, self.window, self.hop)
         if self.kind == "events" and self.hop is None:

@@ -96,9 +96,9 @@ def review(
         per_recording: windows of one recording and criterion at most; where None, twice an even share first, then more where others have
             none left.
         threshold: least score of ``confident``, from 0 to 1; where None, the adapter's thresholds, or 0.5 if it has none.
-        margin: seconds around a window that are cut with it. No two clips overlap.
-        window: seconds of a window; the length of the input where None.
-        hop: seconds from the start of a window to that of the next; those of ``window`` where None.
+        margin: seconds of audio around a window that are cut with it. No two clips overlap.
+        window: length of the windows in seconds; by default that of the input.
+        hop: seconds from the start of one window to the start of the next; by default ``window``.
         seed: the seed of ``random``.
         data: the data set that the adapter was trained on, where it is not where the adapter says; see :func:`astune.load_data`.
         reviewed: folders of earlier reviews; what they have is not chosen again.
@@ -125,7 +125,7 @@ def review(
 
 
 def _reviewed(listening: _Listening, found: Expanded, folder: Path) -> Review:
-    """Hear the recordings, and write what was chosen.
+    """Score the recordings, and write what was chosen.
 
     Raises:
         AudioError: none of them can be read.
@@ -157,7 +157,7 @@ def _found(recordings: str | Path | Iterable[str | Path]) -> Expanded:
 
 
 class _Listening:
-    """Hears recordings one after the other, and counts."""
+    """Scores recordings one after the other, and counts."""
 
     def __init__(
         self, predictor: Predictor, choice: Choice, windows: Windows, data: str | AudioDataset | None, spans: Spans
@@ -203,7 +203,7 @@ class _Listening:
         }  # fmt: skip
 
     def picks(self, recordings: Iterable[Path]) -> list[Pick]:
-        """Hear recordings, and choose among their windows.
+        """Score recordings, and choose among their windows.
 
         Args:
             recordings: files; a file that is given twice is used once.

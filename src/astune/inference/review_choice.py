@@ -144,7 +144,7 @@ class Candidate:
 
         Args:
             other: another candidate of the same recording.
-            margin: seconds.
+            margin: seconds of audio around a window.
         """
         return other.start - margin >= self.end + margin or self.start - margin >= other.end + margin
 

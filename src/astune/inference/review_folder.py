@@ -105,7 +105,7 @@ def write_folder(
     Args:
         folder: the folder that :func:`reserved` holds.
         picks: what was chosen; their clips do not overlap.
-        margin: seconds around each window.
+        margin: seconds of audio around each window.
         nearest: names of the training clips.
         settings: how they were chosen, as JSON has it.
 

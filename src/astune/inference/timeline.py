@@ -32,7 +32,7 @@ _ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to sam
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Timeline(Summarised):
-    """A recording as the model hears it, window by window."""
+    """The scores of a recording, window by window."""
 
     name: str
     """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
@@ -119,8 +119,8 @@ class Timeline(Summarised):
         Args:
             threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
             low: lower thresholds, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
-            min_length: seconds that an event lasts at least.
-            merge_gap: seconds between two events that are made one.
+            min_length: shortest event in seconds; shorter ones are left out.
+            merge_gap: longest gap in seconds between two events that are merged.
 
         Returns:
             The events by onset; the score of each is the highest of its windows.
@@ -170,7 +170,7 @@ def refuse_pool(how: object) -> None:
     """Refuse another word for how scores are pooled.
 
     Args:
-        how: one of :data:`Pool`.
+        how: how to combine scores, one of :data:`Pool`.
 
     Raises:
         ConfigError: the value is invalid.
@@ -225,7 +225,7 @@ def timeline_of(
         name: the name of the recording.
         adapter: name of the adapter that labelled it.
         windows: windows into which the recording is cut.
-        spans: seconds at which each window starts and ends.
+        spans: start and end of each window in seconds.
         rows: (classes,) of each window.
         facts: what is known of the recording; None where it cannot be read.
         error: why it cannot be read.

@@ -34,7 +34,7 @@ class HasLength(Protocol):
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a recording that the model hears at a time."""
+    """A part of a recording that the model processes at a time."""
 
     start: float
     """Seconds from the beginning of the recording."""
@@ -60,11 +60,11 @@ class Windows:
 
     @classmethod
     def of(cls, model: HasLength, window: float | None = None, hop: float | None = None) -> Windows:
-        """Windows that a model can hear.
+        """Windows that a model can process.
 
         Args:
-            model: it, or its front end.
-            window: seconds; the input length where None, and at most that.
+            model: the model, or its front end.
+            window: length in seconds, at most that of the input, which is the default.
             hop: seconds from one window to the next; by default ``window``. A larger hop leaves gaps that are not used.
 
         Returns:

@@ -162,7 +162,7 @@ def units_of(paths: Sequence[str | Path], batch_size: int) -> list[Unit]:
 
     Args:
         paths: paths of all.
-        batch_size: how many small ones go together.
+        batch_size: number of small recordings that go together.
 
     Returns:
         All of them, in order.

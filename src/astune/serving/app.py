@@ -239,7 +239,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any], service
     """Do something for a client for as long as it is there.
 
     Raises:
-        Problem: it went away.
+        Problem: the client went away.
     """
     task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
     try:

@@ -33,7 +33,7 @@ class QueueFull(Exception):  # noqa: N818 - it is what happens, not a fault
     """The queue is full.
 
     Args:
-        retry_after: seconds after which there may be.
+        retry_after: seconds until there may be room.
     """
 
     def __init__(self, retry_after: int) -> None:
@@ -68,9 +68,9 @@ class Batcher:
     Args:
         compute: gives, for rows and their adapters, the scores of each row, or why it has none. It runs in the thread of ``executor``
             and raises nothing.
-        executor: one thread.
+        executor: executor with one thread.
         max_batch: rows of a batch at most.
-        max_wait: seconds that a row waits for others.
+        max_wait: longest time in seconds that a row waits for others.
         max_queue: rows that may wait or be in work.
         metrics: what is counted.
     """

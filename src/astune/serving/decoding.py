@@ -78,7 +78,7 @@ class Decoders:
     """Threads that decode.
 
     Args:
-        threads: how many.
+        threads: number of threads.
         metrics: what is counted.
     """
 
@@ -101,7 +101,7 @@ class Decoders:
             What it gives.
 
         Raises:
-            Problem: it takes too long, or all threads are stuck.
+            Problem: decoding takes too long, or all threads are stuck.
         """
         if self.stuck >= self._threads:
             raise Problem(503, "all decoding threads are stuck on recordings", {"Retry-After": "30"})

@@ -206,7 +206,7 @@ class OnnxEngine(Engine):
         return self._predictor.info
 
     def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401, ARG002 - as of Engine
-        """Samples, as many as the graph hears.
+        """The samples that fill the graph's input.
 
         Args:
             samples: (samples,) at 16 kHz.

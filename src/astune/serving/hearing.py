@@ -33,14 +33,14 @@ _STEP = 4  # windows that are cut in one step
 
 @dataclass(frozen=True)
 class Pass:
-    """Adapters that hear a recording in the same windows."""
+    """Adapters that process a recording in the same windows."""
 
     windows: Windows
     adapters: tuple[Served, ...]
 
 
 def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> Iterator[Pass]:
-    """Put together the adapters that hear a recording in the same windows: it is decoded once for each pass.
+    """Group the adapters that process a recording in the same windows: it is decoded once for each group.
 
     Args:
         adapters: any.
@@ -68,12 +68,12 @@ class RecordingScorer:
     async def timelines(
         self, path: Path, name: str, one: Pass, places: Places, limits: Limits
     ) -> list[tuple[Served, Timeline]]:
-        """Hear a recording.
+        """Label a recording.
 
         Args:
             path: the path of the file.
             name: the name of the recording, for people.
-            one: who hears it, in which windows.
+            one: the adapters and their windows.
             places: places of the request in the queue.
             limits: limits of the recording.
 
@@ -83,7 +83,7 @@ class RecordingScorer:
         Raises:
             AudioError: it cannot be read.
             NumericalError: scores are NaN or infinite.
-            Problem: it is too long, or takes too long.
+            Problem: the recording is too long, or takes too long.
         """
         spans: list[tuple[float, float]] = []
         coming: list[asyncio.Future[NDArray[np.float32]]] = []
@@ -140,7 +140,7 @@ class _Cut:
 
         Raises:
             AudioError: the recording cannot be read.
-            Problem: it is past its limits.
+            Problem: the recording exceeds its limits.
         """
         try:
             with self._busy:

@@ -51,7 +51,7 @@ class Loader:
             The adapter.
 
         Raises:
-            AdapterError: it hears more at a time than the service allows.
+            AdapterError: its input is longer than the service allows.
             AstuneError: the adapter cannot be used.
             NumericalError: its scores are NaN or infinite.
         """

@@ -174,7 +174,7 @@ class _Parser(MultiPartParser):
         """Refuse a form without an end.
 
         Raises:
-            MultiPartException: it has none.
+            MultiPartException: the form has no end.
         """
         if not self._ended:
             for file in self._files_to_close_on_error:
@@ -206,10 +206,10 @@ def refuse_fields(form: Form) -> None:
     """Refuse fields other than the files of a form.
 
     Args:
-        form: the form that has files alone.
+        form: a form that may only have files.
 
     Raises:
-        Problem: it has fields.
+        Problem: the form has fields.
     """
     if form.fields:
         raise Problem(422, f"unknown field {next(iter(form.fields))!r}; the form accepts only files")
@@ -265,7 +265,7 @@ class _Body:
         """Refuse a body whose headers say that it is not a form, or too large.
 
         Raises:
-            Problem: it does.
+            Problem: the body is not a form, or too large.
         """
         headers = self._request.headers
         if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -283,7 +283,7 @@ class _Body:
             The receive function of ASGI.
 
         Raises:
-            Problem: it is too large, or too slow.
+            Problem: the request is too large, or too slow.
         """
         most = self._settings.upload_seconds
         try:

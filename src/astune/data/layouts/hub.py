@@ -189,7 +189,7 @@ def example_table(datasets: Any, clips: int, offset: int = 0) -> Any:  # noqa: A
 
     Args:
         datasets: the library.
-        clips: how many.
+        clips: number of clips.
         offset: number that varies the sounds.
 
     Returns:
