@@ -128,7 +128,7 @@ class Health(BaseModel):
     """The state of the service."""
 
     status: Literal["ready", "starting", "draining", "stuck", "failed"] = Field(
-        description="State of the service; only a ready service answers requests."
+        description="State of the service; ready means that it takes requests."
     )
     version: str = Field(description="Version of astune.")
     adapters: int = Field(description="Number of adapters that can be used.")
