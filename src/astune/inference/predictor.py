@@ -58,9 +58,9 @@ _TOP_K = 5  # as transformers' pipeline has it
 class Predictor(AdapterSet):
     """A backbone with one adapter or many, ready to label recordings.
 
-    One adapter is active: calls that name none use it. Attributes that matter to users: ``labels``, ``negatives`` (those that mean none
-    of the others), ``thresholds`` (from which score on a label counts, where several may), ``model``, ``front_end``, all of the active
-    adapter; and ``adapters``, ``device``, ``precision``.
+    One adapter is active; calls without an adapter name use it. Attributes for the active adapter are ``labels``, ``negatives`` (labels
+    that mean none of the others), ``thresholds`` (lowest scores with which labels count, for multi-label adapters), ``model`` and
+    ``front_end``. The predictor also has ``adapters``, ``device`` and ``precision``.
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.

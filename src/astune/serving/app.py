@@ -40,7 +40,7 @@ _ABOUT = (
 )
 _REFUSALS = (400, 404, 408, 413, 415, 422, 429, 500, 503)
 _UNCHANGED = (401, 403, 404, 409, 422, 500, 507)
-Name = Annotated[str, InPath(description="Of the adapter.", examples=["birds"])]
+Name = Annotated[str, InPath(description="Name of the adapter.", examples=["birds"])]
 
 
 def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastAPI:
@@ -94,7 +94,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         tags=["state"],
     )
     async def health() -> JSONResponse:
-        """Whether requests can be answered: status 200, or 503 while the service starts, ends or is stuck."""
+        """Whether the service can answer requests: status 200, or 503 while it starts, stops or is stuck."""
         found = service.health()
         return JSONResponse(found, 200 if found["status"] == "ready" else 503)
 
@@ -107,7 +107,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": text}}, tags=["state"])
     async def metrics() -> Response:
-        """Counters, as Prometheus reads them."""
+        """Counters in the format of Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -149,14 +149,14 @@ def _add_classify(app: FastAPI, service: Service) -> None:
         tags=["classify"],
     )
     async def classify_batch(request: Request) -> JSONResponse:
-        """Label several recordings. One that cannot be read has an error in the place of its results."""
+        """Label several recordings. A recording that cannot be read gets an error instead of results."""
         return await answer(request, settings.max_files)
 
 
 def _add_adapters(app: FastAPI, service: Service) -> None:
     @app.get("/v1/adapters", response_model=AdapterList, tags=["adapters"])
     async def adapters() -> JSONResponse:
-        """The adapters that are served, and those that cannot be."""
+        """List the adapters that are served, and those that could not be loaded."""
         return JSONResponse(service.adapters.record())
 
     @app.put(
@@ -164,7 +164,7 @@ def _add_adapters(app: FastAPI, service: Service) -> None:
         responses=errors(400, 408, 413, 415, *_UNCHANGED),
     )  # fmt: skip
     async def put_adapter(request: Request, name: Name) -> JSONResponse:
-        """Add an adapter, or replace it. It is loaded and has computed once before it is served; until then the old one is."""
+        """Add or replace an adapter. The service loads and tests the new one first; until then it serves the old one."""
         folder = _folder(request, service)
         async with received(request, service.settings, 3) as form:
             refuse_fields(form)
