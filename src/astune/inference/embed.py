@@ -129,27 +129,27 @@ def embed(
     data_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Embeddings:
-    """Embed recordings, window by window, or the clips of a labelled data set, a row each.
+    """Embed recordings window by window, or the clips of a labelled data set with one row per clip.
 
     Args:
         model: an adapter (folder, hub id, value or classifier), a :class:`astune.Predictor`, or a bare backbone: ``bundled``,
             ``random:*``, a folder, a hub id, or one from :func:`astune.load_backbone`.
         data: a data set, or ``layout:PATH`` for one; or recordings: files, folders, waveforms, or an iterable of these.
         level: ``"output"``, after the final LayerNorm, or k for transformers' ``hidden_states[k]``.
-        pool: ``"mean"`` of all tokens or ``"cls"``; where None as the adapter pools, and the mean of a bare backbone's tokens.
-        tokens: give every token, and pool none.
+        pool: ``"mean"`` of all tokens or ``"cls"``; by default as the adapter pools, or the mean for a bare backbone.
+        tokens: whether to return every token, without pooling.
         window: length in seconds of the windows of recordings; by default the length of the input.
         hop: seconds from the start of one window to the start of the next; by default ``window``.
         sampling_rate: rate in Hz of waveforms without their own.
-        skip_broken: leave out what cannot be read, and say so, instead of raising.
-        data_options: fields of ``DataOptions`` for a data set that is named; those that are not given are as in the adapter's training.
+        skip_broken: whether to leave out inputs that cannot be read, with a note, instead of raising an error.
+        data_options: fields of ``DataOptions`` for a named data set; the others are as in the adapter's training.
         settings: settings of :func:`load_embedder`, such as ``device`` and ``max_length``.
 
     Returns:
         The rows, in the order of the inputs and of time within each.
 
     Raises:
-        AudioError: something cannot be read; or nothing can.
+        AudioError: an input cannot be read, or with ``skip_broken`` none can.
         AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: a setting or an input cannot be used.

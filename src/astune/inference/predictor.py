@@ -141,7 +141,7 @@ class Predictor(AdapterSet):
             errors: ``"raise"`` stops at the first recording that cannot be read; ``"return"`` puts the error in place of its labels.
             pool: how window scores are combined, see :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
                 only the beginning of a recording is used, as in training.
-            threshold: leave out labels below this score, or ``{label: score}``, such as :attr:`thresholds`; others are left out too.
+            threshold: lowest score of a label; or ``{label: score}``, such as :attr:`thresholds`, which leaves out all other labels.
                 Where several adapters are named, a label may be any one's; or give ``{adapter: threshold}``, and nothing of the adapters
                 that are not in it is left out.
             adapter_names: which adapter to use: a name for all inputs, or a list with one name for each; by default the active one.

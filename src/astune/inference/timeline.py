@@ -35,25 +35,25 @@ class Timeline(Summarised):
     """The scores of a recording, window by window."""
 
     name: str
-    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    """Path that the user gave, or index among the inputs, such as ``inputs[2]``."""
     labels: tuple[str, ...]
     """Names of the classes."""
     task: str
-    """Such as ``single-label``: what the scores are."""
+    """Name of the task, such as ``single-label``."""
     window: float
-    """Seconds of a window."""
+    """Length of a window in seconds."""
     hop: float
-    """Seconds from the start of a window to that of the next."""
+    """Seconds from the start of one window to the start of the next."""
     starts: NDArray[np.float64]
-    """(windows,), seconds from the beginning of the recording."""
+    """Start of each window, (windows,), in seconds from the beginning of the recording."""
     ends: NDArray[np.float64]
-    """(windows,), seconds; the last window ends with the recording."""
+    """End of each window, (windows,), in seconds; the last window ends with the recording."""
     scores: NDArray[np.float32]
-    """(windows, classes), from 0 to 1."""
+    """Scores of shape (windows, classes), from 0 to 1."""
     seconds: float | None = None
     """Length of the whole recording; None if it cannot be read."""
     sampling_rate: int | None = None
-    """Hz, as the file has it."""
+    """Sampling rate of the file in Hz."""
     doubts: tuple[str, ...] = ()
     """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     error: AstuneError | None = None
@@ -106,18 +106,18 @@ class Timeline(Summarised):
         min_length: float = 0.0,
         merge_gap: float = 0.0,
     ) -> list[Event]:
-        """What sounds from when to when, label by label.
+        """Find events: labels with the time spans in which they sound.
 
         An event of a label begins with a window whose score reaches ``threshold`` and goes on for as long as the windows after it reach
         ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each decides ``hop``
         seconds around its middle, so that a sound is found to about half a window, and events of two labels do not overlap because
         their windows do. Windows with a gap between them (``hop`` above ``window``) are not the same event. Then events of one label
-        that are at most ``merge_gap`` apart are made one, and only then those shorter than ``min_length`` are left out.
+        that are at most ``merge_gap`` apart are merged, and after that those shorter than ``min_length`` are left out.
 
-        Labels that mean none of the others (:attr:`negatives`) are no events, unless ``threshold`` names them.
+        Labels that mean none of the others (:attr:`negatives`) give no events, unless ``threshold`` names them.
 
         Args:
-            threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
+            threshold: a score from 0 to 1 for all labels; or ``{label: score}``, which leaves out all other labels.
             low: lower thresholds, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
             min_length: shortest event in seconds; shorter ones are left out.
             merge_gap: longest gap in seconds between two events that are merged.

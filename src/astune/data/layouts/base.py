@@ -185,15 +185,15 @@ def load_data(data: str | Path, options: DataOptions | None = None, **given: Any
 
     Args:
         data: ``layout:PATH``, or a path whose layout is recognised.
-        options: options of reading it.
-        given: fields of :class:`DataOptions`, in the place of ``options``: ``load_data("audacity:recordings", window=2.0)``.
+        options: options of reading the data set.
+        given: fields of :class:`DataOptions`, instead of ``options``: ``load_data("audacity:recordings", window=2.0)``.
 
     Returns:
-        Clips, labels and folds.
+        The data set, with its clips, labels and folds.
 
     Raises:
-        ConfigError: an unknown layout, no path at all, or an option that the layout does not have.
-        DataError: there is nothing there, or not in that layout.
+        ConfigError: the layout is unknown, the path is empty, or the layout does not have an option that was given.
+        DataError: the path does not exist, or does not have that layout.
     """
     if options is not None and given:
         raise ConfigError(f"load_data takes either options or {', '.join(given)}; give one of them")
