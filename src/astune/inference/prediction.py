@@ -1,4 +1,4 @@
-"""What is said of one recording, from its timeline."""
+"""The labels of one recording, computed from its timeline."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class LabelScore(TypedDict):
 
 @dataclass(frozen=True, repr=False)
 class Prediction(Summarised):
-    """What is said of one recording."""
+    """The labels of one recording, and how they were found."""
 
     name: str
-    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    """Path that the user gave, or index among the inputs, such as ``inputs[2]``."""
     labels: tuple[LabelScore, ...] = ()
-    """The likeliest first; none where there is an error."""
+    """Labels, the highest score first; empty if there is an error."""
     seconds: float | None = None
     """Length of the whole recording; None if it cannot be read."""
     heard_seconds: float | None = None
@@ -55,13 +55,13 @@ class Prediction(Summarised):
     doubts: tuple[str, ...] = ()
     """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     sampling_rate: int | None = None
-    """Hz, as the file has it."""
+    """Sampling rate of the file in Hz."""
     error: AstuneError | None = None
-    """Why it has no labels."""
+    """Why the recording has no labels."""
     adapter: str = ""
     """Name of the adapter that labelled it."""
     window: float = 0.0
-    """Seconds of a window: those of the adapter's input."""
+    """Length of a window in seconds, which is that of the adapter's input."""
 
     def record(self) -> dict[str, Any]:
         """The prediction as JSON values, with the recording's name under ``file``."""
@@ -90,7 +90,7 @@ class Prediction(Summarised):
 
 
 def label_count(top_k: object, labels: int) -> int:
-    """How many labels of a recording are given at most.
+    """Largest number of labels of a recording.
 
     Args:
         top_k: number of labels that the user asked for; all where None.
@@ -111,18 +111,18 @@ def label_count(top_k: object, labels: int) -> int:
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """Which labels of a recording are given."""
+    """Which labels of a recording to report."""
 
     count: int
-    """At most."""
+    """Largest number of labels."""
     least: Mapping[int, float] | None
-    """The score that a label has at least, by the number of its class; others are left out. All count where None."""
+    """Lowest score of a label, by the number of its class; other classes are left out. All labels count where None."""
 
     @classmethod
     def of(
         cls, labels: tuple[str, ...], negatives: tuple[str, ...], top_k: object, threshold: Thresholds | None
     ) -> LabelChoice:
-        """The labels that an adapter gives.
+        """Pick the labels that an adapter reports.
 
         Args:
             labels: labels of the adapter.
@@ -144,7 +144,7 @@ class LabelChoice:
 def label_choices(
     adapters: Sequence[AdapterInfo], top_k: object, threshold: AdapterThresholds | None, loaded: Iterable[str]
 ) -> dict[str, LabelChoice]:
-    """Which labels each adapter gives.
+    """Which labels each adapter reports.
 
     Args:
         adapters: adapters that process the recording.
@@ -182,7 +182,7 @@ def label_choices(
 
 
 def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Prediction:
-    """The likeliest labels of a recording.
+    """The labels of a recording with the highest scores.
 
     Args:
         timeline: the timeline of the recording.
@@ -215,7 +215,7 @@ def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Predic
 def answered(
     predictions: Iterable[Prediction], errors: Literal["raise", "return"], stacklevel: int
 ) -> list[list[LabelScore] | AstuneError]:
-    """Labels alone, with a warning of recordings that are suspicious.
+    """The labels alone, with a warning about suspicious recordings.
 
     Args:
         predictions: predictions of them.
