@@ -1,4 +1,4 @@
-"""An adapter as a value: everything one task needs beside the backbone.
+"""An adapter as a value: everything that one task needs in addition to the backbone.
 
 It has tensors of its own, so that training on, or loading another adapter into the classifier, changes no adapter made before. Their names
 are those of the file; :attr:`astune.AudioClassifier.module_names` says where each one goes in a model.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from astune.methods import Method
 
 FORMAT_VERSION = 2
-"""Of the files written; 2 has the keys that PEFT and transformers look for, and the pooling ``special``."""
+"""Version of the files written; 2 has the keys that PEFT and transformers look for, and the pooling ``special``."""
 _MOST_PARAMETERS = 10**15
 
 
@@ -49,7 +49,7 @@ class BackboneReference(BaseModel):
 
 
 class AdapterConfig(BaseModel):
-    """The content of ``adapter_config.json``: all that an adapter folder records beside its weights."""
+    """The content of ``adapter_config.json``: all that an adapter folder records in addition to its weights."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")  # else they would silently become null
 
@@ -65,9 +65,9 @@ class AdapterConfig(BaseModel):
     position_embeddings: Literal["fit", "zero"]
     front_end: FrontEnd
     compute_dtype: Line
-    """Of the products while training: float32 or bfloat16. The file is float32."""
+    """Data type of matrix products in training: float32 or bfloat16. The file is float32."""
     trainable_parameters: int = Field(ge=0, le=_MOST_PARAMETERS)
-    """As the paper counts them."""
+    """Number of trainable parameters, counted as in the paper."""
     training: dict[str, Any] = {}
     """Data, fold, seed and every number of the recipe."""
     metrics: dict[str, dict[str, Any]] = {}
@@ -107,11 +107,11 @@ class Adapter(Summarised):
     """
 
     config: AdapterConfig
-    """As in ``adapter_config.json``."""
+    """The content of ``adapter_config.json``."""
     tensors: dict[str, Tensor]
-    """By the names of the file; on the CPU, in float32 where they are floating point numbers."""
+    """Tensors by their names in the file; on the CPU, with floating point numbers in float32."""
     name: str = "this adapter"
-    """In messages."""
+    """Name of the adapter in messages."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", {name: _own_copy(tensor) for name, tensor in self.tensors.items()})
@@ -187,7 +187,7 @@ class Adapter(Summarised):
         """Refuse a backbone with other weights than those it was trained on, at whatever input length.
 
         Args:
-            origin: of the candidate.
+            origin: the origin of the candidate.
 
         Raises:
             AdapterError: it has other weights.
@@ -206,7 +206,7 @@ def refuse_other_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[
 
     Args:
         state: tensors by their names in the file.
-        shapes: that they must have, by name.
+        shapes: shapes that they must have, by name.
         method: spec, for the message.
 
     Raises:

@@ -21,7 +21,7 @@ def adapter_digest(folder: str | Path) -> str:
     """SHA-256 of an adapter's weights, and of every part of its configuration that decides scores or labels.
 
     Args:
-        folder: of the adapter, on this machine.
+        folder: the folder of the adapter, on this machine.
 
     Returns:
         64 hexadecimal digits.

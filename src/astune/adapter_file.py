@@ -202,7 +202,7 @@ def file_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Size of the adapter file that tensors would fill, without writing it; works on the meta device.
 
     Args:
-        tensors: of an adapter.
+        tensors: tensors of an adapter.
 
     Returns:
         Their bytes; the file adds a header of a few percent.

@@ -24,7 +24,7 @@ class AdapterInfo(Validated):
     name: str
     """Under which it was loaded."""
     labels: Labels
-    """Of the classes, in the order of the scores."""
+    """Labels of the classes, in the order of the scores."""
     task: TaskKey
     """A key of :data:`astune.tasks.TASKS`."""
     method: str
@@ -35,7 +35,7 @@ class AdapterInfo(Validated):
     """Frames of 10 ms that the model takes."""
     num_mel_bins: int = Field(ge=1, le=MOST_MEL_BINS)
     mean: float = Field(ge=-FARTHEST_MEAN, le=FARTHEST_MEAN)
-    """Of the log-Mel energies, with which features are normalised."""
+    """Mean of the log-Mel energies, which normalises features."""
     std: float = Field(ge=STD_BOUNDS[0], le=STD_BOUNDS[1])
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others, and are never events."""

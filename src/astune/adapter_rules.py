@@ -67,10 +67,10 @@ def refuse_other_labels(
     """Compare what an adapter says of some labels with its labels.
 
     Args:
-        labels: of the adapter.
+        labels: labels of the adapter.
         task: a key of :data:`astune.tasks.TASKS`.
         negatives: some of the labels; others would be never seen and never missed.
-        thresholds: of all labels, because a label without one would be found by chance; or empty.
+        thresholds: thresholds of all labels, because a label without one would be found by chance; or empty.
 
     Raises:
         ValueError: they are not of these labels, or labels that compete have thresholds.

@@ -68,7 +68,7 @@ def patch_grid(architecture: Architecture) -> tuple[int, int]:
     """Number of patches along frequency and along time; position embeddings are frequency-major.
 
     Args:
-        architecture: of a backbone, at its input length.
+        architecture: the architecture of a backbone, at its input length.
 
     Returns:
         Rows and columns.

@@ -45,17 +45,17 @@ class SizedMethod:
     """A method with its size on one backbone."""
 
     spec: str
-    """As ``method`` of :class:`astune.TrainConfig` takes it."""
+    """The method, as ``method`` of :class:`astune.TrainConfig` takes it."""
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float
-    """Of full fine-tuning's parameters."""
+    """Trainable parameters, in percent of those of full fine-tuning."""
     with_head: int
     """All trained parameters, head and final LayerNorm included."""
     file_bytes: int
-    """Of ``adapter_model.safetensors``."""
+    """Size of ``adapter_model.safetensors``."""
     value: float | None = None
-    """Of the field that was searched; None where the size is fixed."""
+    """Value of the field that was searched; None if the size is fixed."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Budget:
     parameters: int | None
     """Trained, as the paper counts them."""
     file_bytes: int | None
-    """Of ``adapter_model.safetensors``."""
+    """Size of ``adapter_model.safetensors``."""
 
     def over(self, size: SizedMethod) -> tuple[str, ...]:
         """What of a size is too much, in words; nothing where it fits.
 
         Args:
-            size: of a method.
+            size: the size of a method.
         """
         excess = []
         if self.parameters is not None and size.parameters > self.parameters:
@@ -100,7 +100,7 @@ class PlannedMethod:
     largest: SizedMethod | None
     """The largest setting that fits; None where none does."""
     next_larger: SizedMethod | None
-    """The next larger setting, which does not fit; None where there is none."""
+    """The next larger setting, which does not fit; None if there is none."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,7 +115,7 @@ class MethodPlan(Summarised):
     budget: Budget
     methods: tuple[PlannedMethod, ...]
     notices: tuple[str, ...]
-    """What was assumed, and what reading the data gave to say."""
+    """What was assumed, and remarks from reading the data."""
 
     def _summary(self) -> Summary:
         fit = f"{sum(one.largest is not None for one in self.methods)} of {number_of(len(self.methods), 'method')} fit"
@@ -155,11 +155,11 @@ def plan_methods(
     Args:
         parameters: the most trained parameters, counted as the paper counts them; a number, or text such as ``250k`` or ``1.2M``.
         adapter_size: the most bytes of ``adapter_model.safetensors``; a number, or text such as ``1MB`` (10^6) or ``900 KiB``. The
-            configuration and the model card beside it add some kilobytes.
+            configuration and the model card in the same folder add some kilobytes.
         data: a data set, or where it is; it decides the number of labels and the input length.
         labels: classes of the head, where no data are given; 10 where None.
-        backbone: as for :func:`astune.load_backbone`; its weights are not read.
-        max_length: input length in frames of 10 ms; as training has it for the data, or the backbone's own where None.
+        backbone: see :func:`astune.load_backbone`; its weights are not read.
+        max_length: input length in frames of 10 ms; by default as training chooses it for the data, or the backbone's own.
         methods: presets, families or specs; all that are registered where None. A size that a spec states is kept.
         reading: how the data are read, as for :func:`astune.load_data`.
 
@@ -167,8 +167,8 @@ def plan_methods(
         The plan, with the methods in order.
 
     Raises:
-        ConfigError: a budget that cannot be read, or none; faults of a spec, or one with several sizes to choose; labels beside data,
-            or options of reading without any.
+        ConfigError: the budget is missing or cannot be read; a spec is invalid or leaves several sizes open; labels are given with data,
+            or options of reading are given without data.
         BackboneError: the backbone cannot be found.
         DataError: the data cannot be read.
     """
@@ -194,7 +194,7 @@ def parse_amount(name: str, value: int | str | None, units: dict[str, int]) -> i
     """Read a number with a unit.
 
     Args:
-        name: of the argument, for messages.
+        name: the name of the argument, for messages.
         value: a whole number, or text.
         units: what each unit is worth; text without one is read where there is the empty unit.
 
@@ -249,7 +249,7 @@ def _head_and_length(
     """Classes of the head and input length, with what to say of them.
 
     Raises:
-        ConfigError: labels beside data, or fewer than two.
+        ConfigError: labels and data are both given, or there are fewer than two labels.
     """
     given = None if max_length is None else whole_frames(max_length)
     if dataset is not None:

@@ -50,17 +50,17 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
     """Write a figure; letters that its font does not have are announced, and drawn as boxes.
 
     Args:
-        figure: as this package draws it.
+        figure: the figure, as this package draws it.
         path: the file, or one that is open for writing.
         quiet: announce nothing.
-        options: of matplotlib's ``savefig``, with the ``format``.
+        options: options of matplotlib's ``savefig``, with the ``format``.
 
     Raises:
         OutputError: the system refused.
     """
     with warnings.catch_warnings(record=True) as caught, written(path):
         warnings.simplefilter("always")
-        drawn = BytesIO()  # matplotlib's writer of PDF hides what the system refuses behind an error of its own
+        drawn = BytesIO()  # matplotlib's writer of PDF replaces the system's error by an error of its own
         figure.savefig(drawn, **options)
         if isinstance(path, Path):
             path.write_bytes(drawn.getvalue())
@@ -86,7 +86,7 @@ def save_picture(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write a figure for the screen and for print; the same figure gives the same bytes at any time.
 
     Args:
-        figure: as this package draws it.
+        figure: the figure, as this package draws it.
         stem: the files without their endings, which are added to whatever it is; the folder must be there.
 
     Returns:
@@ -102,8 +102,8 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure with an Agg canvas.
 
     Args:
-        width: in inches.
-        height: likewise.
+        width: width in inches.
+        height: height in inches.
         title: above all panels.
 
     Returns:

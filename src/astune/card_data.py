@@ -27,9 +27,9 @@ def card_data(config: AdapterConfig, name: str, license_id: str | None = None) -
     """Make the metadata of an adapter that the hub reads.
 
     Args:
-        config: of the adapter.
-        name: of the model.
-        license_id: of the adapter, such as ``"cc-by-4.0"``; left out where None.
+        config: the configuration of the adapter.
+        name: the name of the model.
+        license_id: license of the adapter, such as ``"cc-by-4.0"``; left out where None.
 
     Returns:
         Values by the hub's keys, without paths.
@@ -87,11 +87,11 @@ def merged_card(ours: str, theirs: str | None) -> str:
     """A card of ours that keeps what people wrote into the one before.
 
     Args:
-        ours: as :func:`astune.model_card.model_card` makes it.
-        theirs: the card in the repository; None where there is none.
+        ours: the card from :func:`astune.model_card.model_card`.
+        theirs: the card in the repository; None if it has none.
 
     Returns:
-        Ours, with their other keys in front, their tags beside ours, and their text around it. A card that an older version wrote is
+        Our card, preceded by their other keys, with their tags added to ours, and with their text around it. An older card of ours is
         replaced.
 
     Raises:

@@ -21,7 +21,7 @@ def front_of(card: str) -> dict[str, Any]:
         card: Markdown.
 
     Returns:
-        Values by key; empty where there is no front or none that can be read.
+        Values by key; empty if there is no front matter or it cannot be read.
     """
     try:
         return read_front(card)
@@ -36,7 +36,7 @@ def read_front(card: str) -> dict[str, Any]:
         card: Markdown.
 
     Returns:
-        Values by key; empty where there is no front.
+        Values by key; empty if there is no front matter.
 
     Raises:
         ValueError: it cannot be read, with its line in the card.
@@ -64,7 +64,7 @@ class _Dumper(yaml.SafeDumper):
         """A text.
 
         Args:
-            text: as it is.
+            text: the text of the card.
         """
         whole = text.encode(errors="backslashreplace").decode()  # YAML has no half characters
         return self.represent_scalar("tag:yaml.org,2002:str", whole, '"' if printable(whole) != whole else None)

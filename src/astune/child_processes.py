@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fork_server(preloaded: str) -> ForkServerContext:
-    """What starts processes that do not hear Ctrl-C: a terminal sends it to all, and who started them ends them.
+    """Starts processes that ignore Ctrl-C: a terminal sends it to all, and who started them ends them.
 
     Args:
         preloaded: module that is imported before the first of them is started.
@@ -26,7 +26,7 @@ def fork_server(preloaded: str) -> ForkServerContext:
     context = get_context("forkserver")
     context.set_forkserver_preload([preloaded])
     resource_tracker.ensure_running()  # first, because its start lets Ctrl-C through again
-    # The server and its processes inherit this. The server hears nothing while it imports, which its own handler would not bring about.
+    # The server and its processes inherit this. The server ignores Ctrl-C while it imports, which its own handler would not bring about.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

@@ -30,7 +30,7 @@ class ClassScores:
     loss: float
     """Mean cross-entropy, in nats."""
     recall: list[float | None]
-    """Of each class, the share of its clips that are found, 0 to 1; None for a class that no clip has."""
+    """Recall of each class, 0 to 1; None for a class that no clip has."""
     confusion: list[list[int]]
     """Clips by true class (row) and predicted class (column)."""
 

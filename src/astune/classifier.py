@@ -50,7 +50,7 @@ class AudioClassifier(Summarised, nn.Module):
     gradient. ``repr`` is a line; ``print(model.backbone.model)`` and ``print(model.added)`` show the modules.
 
     Args:
-        backbone: from :func:`astune.load_backbone`; it is changed in place (frozen, hooks added), so give each classifier its own.
+        backbone: the result of :func:`astune.load_backbone`; changed in place (frozen, hooks added), so each classifier needs its own.
         method: a method or its spec string, such as ``"lora"`` or ``"bottleneck:configuration=houlsby"``.
         labels: names of the classes, in the order of the logits.
         pooling: ``"all"`` output tokens (the paper's), ``"cls"``, or ``"special"``, see :data:`astune.names.Pooling`.
@@ -128,7 +128,7 @@ class AudioClassifier(Summarised, nn.Module):
 
     @property
     def origin(self) -> Origin:
-        """Where the classifier's backbone comes from."""
+        """The name and origin of the classifier's backbone."""
         return self.backbone.origin
 
     @property
@@ -158,8 +158,8 @@ class AudioClassifier(Summarised, nn.Module):
         """Compute what the head is given.
 
         Args:
-            input_values: as for :meth:`forward`.
-            kept_patches: as for :meth:`forward`.
+            input_values: see :meth:`forward`.
+            kept_patches: see :meth:`forward`.
 
         Returns:
             (batch, d).
@@ -199,7 +199,7 @@ class AudioClassifier(Summarised, nn.Module):
             labels: targets as the task encodes them, such as class indices, (batch,); gives a loss.
 
         Returns:
-            As :meth:`forward`.
+            The same as :meth:`forward`.
         """
         logits = self.head(pooled)
         loss = None if labels is None else self.task.loss(logits, labels)
@@ -231,7 +231,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Put values, such as those of a file, in place.
 
         Args:
-            state: as :meth:`adapter_state` gives it.
+            state: the result of :meth:`adapter_state`.
 
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
@@ -244,7 +244,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Refuse values that do not fit the trained tensors.
 
         Args:
-            state: as :meth:`adapter_state` gives it.
+            state: the result of :meth:`adapter_state`.
 
         Raises:
             AdapterError: a tensor is missing, unknown, or of another shape.
@@ -269,7 +269,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Return what was trained, with copies of all tensors: training on does not change it.
 
         Args:
-            compute_dtype: of training.
+            compute_dtype: data type in which training computes.
             about: ``training`` and ``metrics``, see :class:`astune.adapter.AdapterConfig`; a confusion matrix and figures of every class
                 among the metrics stay out, but for :attr:`astune.task.Task.by_class`, because they may be many times as large as the
                 weights. They are in ``results.json``.
@@ -308,15 +308,15 @@ class AudioClassifier(Summarised, nn.Module):
         """Put an adapter on the backbone it was trained on.
 
         Args:
-            adapter: it is copied from.
-            backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, fitted to the input length.
+            adapter: the adapter that it is copied from.
+            backbone: hub id or folder of the backbone, by default the one that the adapter names; or a loaded backbone of that length.
 
         Returns:
             The classifier, in float32 and evaluation mode.
 
         Raises:
-            AdapterError: the backbone is another than the one it was trained on, or a tensor is missing, unknown, or of another shape.
-            ConfigError: the backbone is none, or another classifier's.
+            AdapterError: the backbone is not the one it was trained on, or a tensor is missing, unknown, or of another shape.
+            ConfigError: the backbone is not a backbone, or belongs to another classifier.
         """
         config = adapter.config
         if not isinstance(backbone, nn.Module):
@@ -363,15 +363,15 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             name_or_path: an adapter folder, or the hub id of one, also as ``user/name@revision``.
-            backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+            backbone: hub id or folder of the backbone, if not the one that the adapter names; or the loaded backbone itself.
             revision: branch, tag or commit of a hub id; the default branch where None.
 
         Returns:
             The classifier, in float32 and evaluation mode; its logits equal the saved one's bit for bit on the same machine.
 
         Raises:
-            AdapterError: the folder is no adapter, or the backbone is another than the one it was trained on.
-            ConfigError: a revision of a folder, or one that is none.
+            AdapterError: the folder is not an adapter, or the backbone is not the one it was trained on.
+            ConfigError: the revision is invalid, or given for a folder.
         """
         return cls.from_adapter(adapter_file.read(at_revision(name_or_path, revision)), backbone)
 
@@ -380,7 +380,7 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             folder: made if it is not there; the three files are replaced.
-            about: as for :meth:`to_adapter`.
+            about: see :meth:`to_adapter`.
         """
         adapter_file.write(folder, self.to_adapter(**about))
 
@@ -391,14 +391,14 @@ class AudioClassifier(Summarised, nn.Module):
 
         Args:
             repo_id: ``user/name``; made if it is not there.
-            options: as for :func:`astune.push_to_hub`, and as for :meth:`to_adapter`.
+            options: see :func:`astune.push_to_hub` and :meth:`to_adapter`.
 
         Returns:
             Where it is, and what was left out.
 
         Raises:
             ConfigError: a name, a licence or a revision that can be none.
-            HubError: there is no token, or the hub cannot be reached or refuses.
+            HubError: there is no token, or the hub refuses or cannot be reached.
         """
         about = {name: options.pop(name) for name in ("compute_dtype", *_ABOUT) if name in options}
         return push_to_hub(self.to_adapter(**about), repo_id, **options)
@@ -410,7 +410,7 @@ class AudioClassifier(Summarised, nn.Module):
             A classifier without extra modules, whose logits equal this one's to rounding; saving it saves the whole backbone.
 
         Raises:
-            AdapterError: the method is no change of the backbone's weights (adapters, prompts).
+            AdapterError: the method does not change the backbone's weights (adapters, prompts).
         """
         merged = copy.deepcopy(self)
         merged.method.merge(merged.sites, merged.modules_by_place)

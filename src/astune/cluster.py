@@ -17,7 +17,7 @@ def ray_cluster(address: str) -> Iterator[None]:
     """Connect to a Ray cluster.
 
     Args:
-        address: of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
+        address: address of the cluster; ``auto`` for the one this machine belongs to, ``local`` for one made for the purpose.
 
     Raises:
         ConfigError: Ray is not installed, or no cluster answers at the address.

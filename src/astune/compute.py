@@ -57,7 +57,7 @@ class Arithmetic:
     """Frozen matrices are kept in bfloat16, so that autocast has nothing to cast at every call, in half the memory."""
     attention_kernel: AttentionKernel = "auto"
     matmul_precision: MatmulPrecision = "highest"
-    """Of float32 products: ``high`` is TF32 on a GPU, ``medium`` bfloat16 inside where a CPU has it."""
+    """Precision of float32 products: ``high`` is TF32 on a GPU, ``medium`` bfloat16 inside where a CPU has it."""
     compile: bool = False
     """Whether torch.compile translates the model."""
 
@@ -68,9 +68,9 @@ class Arithmetic:
         """Choose what suits a device, where nothing else is set.
 
         Args:
-            device: where the run computes.
+            device: device on which the run computes.
             bf16: the user's wish; None for what is faster.
-            store_bf16: likewise; None to follow ``bf16``.
+            store_bf16: the field of the same name; None to follow ``bf16``.
             more: further fields.
         """
         half = bf16_is_faster(device) if bf16 is None else bf16
@@ -87,7 +87,7 @@ class Arithmetic:
 
     @contextmanager
     def products(self) -> Iterator[None]:
-        """The context of a run, for its float32 products; what the process has set for its other work is there again behind it."""
+        """The context of a run, for its float32 products; afterwards the process has its earlier setting again."""
 
         def make() -> Callable[[], None]:
             before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
@@ -123,7 +123,7 @@ class Arithmetic:
         """Compile a model with torch.compile, where ``compile`` is set.
 
         Args:
-            model: that is trained.
+            model: the model that is trained.
 
         Returns:
             A module that computes the same and shares the tensors.
@@ -163,7 +163,7 @@ def bf16_is_faster(device: torch.device) -> bool:
     gain: an Intel Xeon with AVX512-BF16 and no AMX took twice float32's time for a product and 1.5 times for a training. So it is tried.
 
     Args:
-        device: where training would run.
+        device: device on which training would run.
 
     Returns:
         True where bfloat16 is worth having.
@@ -256,7 +256,7 @@ def stacks_adapters(device: torch.device) -> bool:
     0.94 to 1.15 times the speed. A GPU waits for the kernels of small batches to be started.
 
     Args:
-        device: that computes.
+        device: the device that computes.
     """
     return device.type == "cuda"
 

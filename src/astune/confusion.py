@@ -43,7 +43,7 @@ def whole(record: Record) -> NDArray[np.int64]:
     """The matrix of a record, of either form at any size.
 
     Args:
-        record: as :func:`recorded` gives it.
+        record: the result of :func:`recorded`.
 
     Returns:
         Clips by true class (row) and predicted class (column), (classes, classes).
@@ -59,7 +59,7 @@ def counted(record: Record) -> tuple[int, int]:
     """Count the clips on the diagonal, and all clips.
 
     Args:
-        record: as :func:`recorded` gives it.
+        record: the result of :func:`recorded`.
     """
     if isinstance(record, list):
         return sum(row[index] for index, row in enumerate(record)), sum(map(sum, record))
@@ -71,8 +71,8 @@ def refuse_other_shape(record: Record, classes: int) -> None:
     """Refuse a record that is not a matrix of so many classes.
 
     Args:
-        record: as a file has it.
-        classes: of its run.
+        record: a record read from a file.
+        classes: classes of its run.
 
     Raises:
         ValueError: it is not.

@@ -43,7 +43,7 @@ def results() -> Console:
     """Console for results: text is shown as it is, so that ``[noise]`` and ``:dog:`` are no markup.
 
     Returns:
-        One on stdout, as wide as the terminal; where there is none, as wide as the lines are.
+        A console on stdout, as wide as the terminal; without a terminal, as wide as the lines are.
     """
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _NO_TERMINAL
     return Console(markup=False, emoji=False, highlight=False, width=width)
@@ -62,7 +62,7 @@ def print_exact(text: str) -> None:
     """Write what programs read to stdout, to the letter; a terminal would obey some letters, and gets their escapes.
 
     Args:
-        text: with its line breaks.
+        text: the text with its line breaks.
     """
     sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
 
@@ -75,7 +75,7 @@ class PlainTable(Table):
 
         Args:
             cells: text, or what rich draws.
-            style: of all cells.
+            style: the style of all cells.
             end_section: whether a line follows.
         """
         shown = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
@@ -87,7 +87,7 @@ def results_table(names: Sequence[str], numbers: Sequence[str] = ()) -> Table:
 
     Args:
         names: headings of columns of text.
-        numbers: headings of columns of numbers, behind them.
+        numbers: headings of the columns of numbers, which follow.
 
     Returns:
         The table, without rows.
@@ -107,7 +107,7 @@ def shell_word(text: object) -> str:
         text: the path.
 
     Returns:
-        It as it is, in quotes where a shell would take it apart, and behind ``./`` where it would be an option. What cannot be shown is
+        The text, quoted if a shell would split it, and with ``./`` in front if it would be an option. What cannot be shown is
         written as bytes, as in ``$'a\x1b.wav'``.
     """
     return _quoted(f"./{text}" if str(text).startswith("-") else str(text))
@@ -135,8 +135,8 @@ def option_words(name: str, value: object) -> str:
     """An option and its value, of a command that the user may copy.
 
     Args:
-        name: of the option, with its dashes.
-        value: of any kind.
+        name: the name of the option, with its dashes.
+        value: the value of any kind.
 
     Returns:
         Such as ``--split test``, or ``--negative=-`` where the value would be taken for an option.
@@ -155,7 +155,7 @@ def notices() -> Console:
 
 
 def is_terminal() -> bool:
-    """Whether progress bars are drawn over each other and vanish. Logs and notebooks get lines beside them."""
+    """Whether progress bars are drawn over each other and vanish. Logs and notebooks get lines instead."""
     return notices().is_terminal
 
 
@@ -169,7 +169,7 @@ def duration(seconds: float) -> str:
     """A length of time in words, as exact as an estimate is.
 
     Args:
-        seconds: of it.
+        seconds: length in seconds.
 
     Returns:
         Such as ``50 s``, ``12 min`` or ``3.5 h``.
@@ -204,7 +204,7 @@ def announcer(*, quiet: bool) -> Callable[[str], None]:
 
 @contextmanager
 def progress(description: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar for the time of a block; where stderr is no terminal, a line each minute.
+    """A progress bar for the time of a block; without a terminal on stderr, a line each minute.
 
     A notebook shows the bar below the cell, where the block takes more than a second. It needs no ipywidgets, as rich's own would.
 
@@ -214,7 +214,7 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
         quiet: no bar and no lines.
 
     Yields:
-        A function that takes the steps just done and a note to show behind the bar.
+        A function that takes the steps just done and a note to show after the bar.
     """
     quiet = quiet or _quiet[0]
     console = notices()
@@ -239,13 +239,13 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
 
 
 class _NoBar:
-    """What is shown of progress beside rich's own bar: nothing."""
+    """Progress that shows nothing in addition to rich's own bar."""
 
     def show(self) -> None:
         """After each step."""
 
     def end(self) -> None:
-        """Behind the last one."""
+        """After the last step."""
 
 
 class _LogLines(_NoBar):
@@ -298,13 +298,13 @@ class _NotebookBar(_NoBar):
 
 
 def showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
-    """Show how far a recording was heard, behind a bar that counts recordings.
+    """Show how much of a recording was processed, after a bar that counts recordings.
 
     Args:
-        advance: of :func:`progress`.
+        advance: the function that :func:`progress` gives.
 
     Returns:
-        A function that takes the name of a recording and the seconds of it that were heard.
+        A function that takes the name of a recording and the number of its seconds processed.
     """
 
     def show(name: str, seconds: float) -> None:

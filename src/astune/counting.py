@@ -31,7 +31,7 @@ class Count:
     parameters: int
     """Trained parameters as the paper counts them."""
     percent_of_full: float
-    """Of full fine-tuning's."""
+    """Trainable parameters, in percent of those of full fine-tuning."""
     adapter_bytes: int
     """Tensors of the adapter file, head included."""
     file_bytes: int
@@ -59,7 +59,7 @@ def count(method: str | Method, classes: int = 50, architecture: ASTConfig | Arc
 
     Args:
         method: a method or its spec string.
-        classes: of the head.
+        classes: classes of the head.
         architecture: sizes of the backbone at the input length, or transformers' configuration; AST-base at 500 frames where None.
 
     Returns:
@@ -82,8 +82,8 @@ def trained_by(
 
     Args:
         method: a method or its spec string.
-        classes: of the head.
-        architecture: as for :func:`count`.
+        classes: classes of the head.
+        architecture: see :func:`count`.
 
     Returns:
         Names and shapes, on the meta device.
@@ -116,13 +116,13 @@ class _SubLayer:
         self.path, self.norm, self.projections = path, nn.LayerNorm(width), projections
 
     def wrap(self, wrapper: object) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def add_to(self, projection: str, module: nn.Module) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def prepend(self, prefix: object) -> None:
-        """As of :class:`astune.backbone.SubLayer`."""
+        """See :class:`astune.backbone.SubLayer`."""
 
     def parameters(self) -> dict[str, Tensor]:
         modules = {"norm": self.norm, **self.projections}

@@ -53,7 +53,7 @@ def peak_memory_mib(device: torch.device) -> float:
     """Largest resident set of the process so far, or what CUDA allocated at most.
 
     Args:
-        device: that ran.
+        device: the device that ran.
 
     Returns:
         MiB.

@@ -94,7 +94,7 @@ def interruptible(kept: Callable[[], str]) -> Iterator[None]:
         kept: says it, and how to go on.
 
     Raises:
-        Interrupted: the user did.
+        Interrupted: the user interrupted the program.
     """
     try:
         yield
@@ -128,7 +128,7 @@ def written(path: object, way_out: str | None = None, wanted: int | None = None)
     Args:
         path: what is written, where the system names no file.
         way_out: what the user can do; by default what the system's reason suggests.
-        wanted: bytes that are written.
+        wanted: number of bytes to be written.
 
     Raises:
         OutputError: the system refused.
@@ -150,8 +150,8 @@ def refusal(fault: OSError, path: object, wanted: int | None = None, verb: str =
 
     Args:
         fault: the system's.
-        path: of what was refused, where the system names no file.
-        wanted: bytes that were to be written.
+        path: the path of what was refused, where the system names no file.
+        wanted: number of bytes to be written.
         verb: what cannot be done.
 
     Returns:
@@ -229,7 +229,7 @@ def shortened(text: str) -> str:
     """Shorten a text to what a message can repeat.
 
     Args:
-        text: from elsewhere.
+        text: text from another program or a file.
     """
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

@@ -40,7 +40,7 @@ def read_text(path: Path, most: int, encoding: str = "utf-8") -> str:
     Args:
         path: the file.
         most: letters.
-        encoding: of the file.
+        encoding: the encoding of the file.
 
     Returns:
         Its text.
@@ -72,10 +72,10 @@ def local_folder(name: str) -> Path | None:
     """A folder of this machine.
 
     Args:
-        name: as typed, or as an adapter's configuration says.
+        name: the name that the user typed, or that an adapter's configuration states.
 
     Returns:
-        It; None where there is none of this name, or the name cannot be one.
+        The path; None if no such folder exists, or if the name cannot be a path.
     """
     try:
         folder = user_path(name)
@@ -100,7 +100,7 @@ def saved_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Size of the file that :func:`save_tensors` writes, to the byte, without writing it; works on the meta device.
 
     Args:
-        tensors: by name, in float32 or as integers.
+        tensors: tensors by name, in float32 or as integers.
 
     Returns:
         Its bytes: eight that say how long the header is, the header, and the tensors.
@@ -131,7 +131,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Args:
         path: the file.
-        content: of it.
+        content: content of the file.
     """
     with replacing(path, wanted=len(content)) as partial:
         partial.write_bytes(content)
@@ -139,14 +139,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
-    """A file beside the one to be written, which takes its name when it is whole and is gone where it is not.
+    """A temporary file next to the one to be written. It takes the other's name when it is complete, and is deleted after a failure.
 
     Args:
         path: the file. One process at a time may write it.
-        wanted: bytes of it, where they are known.
+        wanted: size of the file in bytes, if known.
 
     Yields:
-        The file beside it. One that a killed process left is replaced.
+        The temporary file. A file that a killed process left is replaced.
 
     Raises:
         OutputError: the system refused.
@@ -165,14 +165,14 @@ def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path, *, wanted: int | None = None) -> Iterator[Path]:
-    """An empty folder beside the one to be written, which takes its name when it is whole and is gone where it is not.
+    """A temporary folder next to the one to be written. It takes the other's name when it is complete, and is deleted after a failure.
 
     Args:
         folder: the one that is there is deleted when the new one is whole. One process at a time may write it.
-        wanted: bytes of it, where they are known.
+        wanted: size of the folder in bytes, if known.
 
     Yields:
-        The folder beside it. One that a killed process left is emptied.
+        The temporary folder. A folder that a killed process left is emptied.
 
     Raises:
         OutputError: the system refused.
@@ -194,7 +194,7 @@ def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") ->
         folder: made if it is not there. One process at a time may write into it.
         marks: names of files without which nobody reads the others. The old ones go before any file is replaced and the new ones come
             last, in this order, so nobody reads some old files and some new ones.
-        inner: name of what is written, where others may be writing other things into the same folder.
+        inner: name of what is written, if others may write other things into the same folder.
 
     Yields:
         The inner folder. One that a killed process left is emptied.
@@ -225,7 +225,7 @@ def filling(folder: Path) -> Iterator[Path]:
     """An empty folder for the time of a block. What is written into it need not be synced file by file.
 
     Args:
-        folder: one that a killed process left is emptied.
+        folder: the folder; one that a killed process left is emptied.
 
     Yields:
         The same folder.
@@ -245,7 +245,7 @@ def move(source: Path, target: Path) -> None:
 
     Args:
         source: on the same disk.
-        target: of a folder, it must not be there.
+        target: the target; for a folder, it must not exist.
 
     Raises:
         OutputError: the system refused.
@@ -276,7 +276,7 @@ def remove_folder(folder: Path) -> None:
     """Delete a folder. It loses its name first: a deletion that is cut short must not leave a part of it under that name.
 
     Args:
-        folder: it is there. What a killed process left of an earlier one is deleted too.
+        folder: an existing folder. What a killed process left of an earlier one is deleted too.
 
     Raises:
         OutputError: the system refused.
@@ -293,8 +293,8 @@ def leftovers(folder: Path, pattern: str) -> list[Path]:
     """What killed processes left of files and folders that :func:`replacing_folder` or :func:`remove_folder` had begun with.
 
     Args:
-        folder: in which they are.
-        pattern: of their names, as :meth:`pathlib.Path.glob` takes it.
+        folder: folder of the files.
+        pattern: the pattern of their names, as :meth:`pathlib.Path.glob` takes it.
 
     Returns:
         Their hidden remains.
@@ -306,7 +306,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, so that a power cut does not take them away with what is written into them next.
 
     Args:
-        folder: it may be there.
+        folder: a folder that may exist.
 
     Raises:
         OutputError: the system refused.
@@ -319,11 +319,11 @@ def make_folder(folder: Path) -> None:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """A hidden name beside a path, always the same one.
+    """A hidden name next to a path, always the same one.
 
     Args:
         path: a file or folder.
-        ending: of the hidden name, without a dot.
+        ending: the ending of the hidden name, without a dot.
 
     Returns:
         ``.<name>.<ending>``, or a digest of the name where that would be too long.
@@ -337,7 +337,7 @@ def sync_tree(folder: Path) -> None:
     """Wait until all files of a folder are on the disk, with their names.
 
     Args:
-        folder: it is there.
+        folder: an existing folder.
     """
     inner = [path for path in folder.rglob("*") if not path.is_symlink()]
     if len(inner) > _MANY and hasattr(os, "sync"):
@@ -355,7 +355,7 @@ def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, where its file system can do that.
 
     Args:
-        folder: it is there.
+        folder: an existing folder.
 
     Raises:
         OSError: the disk refused.

@@ -24,7 +24,7 @@ def hub_fault(fault: BaseException, name: str, *, writing: bool = False) -> str:
 
     Args:
         fault: one of :func:`hub_exceptions`.
-        name: of the repository, with its revision where one was asked for: ``user/name`` or ``user/name@revision``.
+        name: the name of the repository, with its revision where one was asked for: ``user/name`` or ``user/name@revision``.
         writing: whether something was to be changed there.
 
     Returns:

@@ -38,7 +38,7 @@ class HubRepository:
     """Its commit."""
     private: bool
     files: tuple[str, ...]
-    """That it has."""
+    """Files of the repository."""
 
     @classmethod
     def opened(cls, repo_id: str, revision: str | None, token: str | None, *, private: bool) -> HubRepository:
@@ -47,14 +47,14 @@ class HubRepository:
         Args:
             repo_id: ``user/name``.
             revision: the branch, which is made if it is not there; ``main`` where None.
-            token: of the hub; the user's own where None.
+            token: the token of the hub; the user's own where None.
             private: make a new repository private.
 
         Returns:
             The repository.
 
         Raises:
-            HubError: there is no token, the hub cannot be reached or refuses, or the repository is there and public.
+            HubError: there is no token, the hub refuses or cannot be reached, or the repository exists and is public.
         """
         from huggingface_hub import HfApi
 
@@ -82,7 +82,7 @@ class HubRepository:
         """Read the repository's model card.
 
         Args:
-            folder: where it is fetched to.
+            folder: folder for the download.
 
         Returns:
             Markdown; None where it has none.
@@ -98,10 +98,10 @@ class HubRepository:
             return stream.read()
 
     def others(self, names: Mapping[str, Path]) -> list[str]:
-        """Files that it has beside those of a commit.
+        """Files of the repository that are not part of a commit.
 
         Args:
-            names: of the commit.
+            names: names of the commit.
         """
         return [name for name in self.files if name not in names and name not in _OF_THE_HUB]
 
@@ -109,9 +109,9 @@ class HubRepository:
         """Write files, all or none of them.
 
         Args:
-            files: by their names there.
+            files: files by their names in the repository.
             message: the first line.
-            quiet: no progress bars; there are none where stderr is no terminal either.
+            quiet: whether to show no progress bars; without a terminal on stderr there are none.
 
         Returns:
             The commit, and what the hub remarked.
@@ -134,7 +134,7 @@ class HubRepository:
 
 @contextmanager
 def _quiet_client(*, bars: bool) -> Iterator[None]:
-    """Without the client's own lines, which :class:`astune.sharing.Pushed` has as notices, and its bars where there is no terminal."""
+    """Silence the client's own lines, which :class:`astune.sharing.Pushed` has as notices, and its bars without a terminal."""
     from huggingface_hub import constants
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -156,7 +156,7 @@ def _token(given: str | None) -> str:
     """The user's token; after a short question, because the hub's client waits for an answer without end.
 
     Raises:
-        HubError: there is none, or nobody answers.
+        HubError: there is no token, or the hub does not answer.
     """
     from huggingface_hub import constants, get_token
 

@@ -25,7 +25,7 @@ RECORD = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """``__pydantic_config__`` of a dataclass that is read so."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
-"""Of clips, parameters or bytes; a float holds each of them exactly."""
+"""Number of clips, parameters or bytes; a float holds each of them exactly."""
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 _Record = TypeVar("_Record")
@@ -70,8 +70,8 @@ def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e
 
     Args:
         holder: the part.
-        name: of the number.
-        place: of the part, for messages.
+        name: the name of the number.
+        place: the place of the part, for messages.
         low: the least that it may be.
         high: the most.
 

@@ -32,7 +32,7 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
 
     Args:
         content: dictionaries, lists, text, numbers.
-        indent: spaces a level; one line where None.
+        indent: number of spaces per level; one line where None.
         escaped: whether it is ASCII alone, so that it passes through any terminal and pipe.
 
     Returns:
@@ -55,8 +55,8 @@ def json_value(
     """JSON from elsewhere, which is bounded: whoever takes it may go through it by recursion, multiply its numbers and print its text.
 
     Args:
-        text: of a file.
-        of_pairs: makes objects of their pairs; dictionaries where None, and then no key may occur twice.
+        text: the text of a file.
+        of_pairs: function that makes an object of its pairs; by default a dictionary, and then a repeated key is refused.
         strict: whether also its length is bounded, its numbers are finite, and its text is Unicode. Rows of tables, of which most
             columns are nobody's business, and records of file names, which may be any bytes, are read without.
 
@@ -83,7 +83,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file of someone else's, bounded as :func:`json_value` says, with or without the mark of Windows' editors.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         Its content.
@@ -109,7 +109,7 @@ def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]
     """Read a JSON object as :func:`read_object` does, and raise an error for the user.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         what: it should be, for the message.
         error: what to raise.
 
@@ -117,7 +117,7 @@ def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]
         Its content.
 
     Raises:
-        AstuneError: as ``error``, it cannot be read.
+        AstuneError: the text cannot be read; of the class ``error``.
     """
     try:
         return read_object(path)

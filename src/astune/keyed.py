@@ -22,7 +22,7 @@ def keyed_generator(*key: int | str) -> np.random.Generator:
     """A generator that depends on its key alone, the same on every machine.
 
     Args:
-        key: integers, NumPy's too, and strings; a key of another length, order or type is another key.
+        key: integers, also NumPy's, and strings; keys that differ in length, order or type are different.
 
     Returns:
         numpy's generator, freshly seeded.

@@ -49,13 +49,13 @@ class LabelScores:
     clips_with_label: list[int]
     """How many clips have each label."""
     average_precision: list[float | None]
-    """Of each label; None for a label that no clip has."""
+    """Average precision of each label; None for a label that no clip has."""
     auc: list[float | None]
     """Area under the ROC curve of each label; None for a label that no clip has, or that every clip has."""
     f1: list[float | None]
-    """Of each label at its threshold; None for a label that no clip has."""
+    """F1 of each label at its threshold; None for a label that no clip has."""
     thresholds: list[float]
-    """Of each label: a score from it on says that the clip has the label."""
+    """Threshold of each label; a clip has the label if its score is at least this."""
 
     def figures(self) -> dict[str, float]:
         """The scores that are single numbers, by name."""
@@ -75,7 +75,7 @@ def score_labels(logits: torch.Tensor, targets: torch.Tensor, thresholds: Sequen
     Args:
         logits: (clips, classes).
         targets: (clips, classes), 1 where the clip has the label and 0 where not.
-        thresholds: of the labels, on scores from 0 to 1, (classes,); 0.5 for all where None.
+        thresholds: thresholds of the labels, on scores from 0 to 1, (classes,); 0.5 for all where None.
 
     Returns:
         The scores; means over labels are over those that some clip has.
@@ -150,7 +150,7 @@ def _between(lower: np.float32, upper: np.float32) -> float:
 
 
 def _scores_of(logits: torch.Tensor) -> NDArray[np.float32]:
-    """As the task activates them for a prediction, which compares the same numbers with a threshold."""
+    """Activate scores as the task does for a prediction, which compares the same numbers with a threshold."""
     scores: NDArray[np.float32] = logits.float().sigmoid().numpy()
     return scores
 
@@ -164,8 +164,8 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
     """Describe labels that no clip of a split has.
 
     Args:
-        scores: as :meth:`LabelScores.record` gives them.
-        labels: of the classes.
+        scores: the result of :meth:`LabelScores.record`.
+        labels: labels of the classes.
         split: its name.
 
     Returns:
@@ -181,8 +181,8 @@ def unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> lis
     """Describe thresholds that no clip could choose.
 
     Args:
-        validation: as :meth:`LabelScores.record` gives it; None where there are no validation clips.
-        labels: of the classes.
+        validation: the result of :meth:`LabelScores.record`; None if there are no validation clips.
+        labels: labels of the classes.
 
     Returns:
         A sentence; none where every label has validation clips.
@@ -212,8 +212,8 @@ def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:
     """Refuse a record that does not have figures of so many labels.
 
     Args:
-        scores: as a file has them.
-        classes: of its run.
+        scores: scores read from a file.
+        classes: classes of its run.
 
     Raises:
         ValueError: it has not.

@@ -7,7 +7,7 @@ import re
 from astune.printable import printable
 
 # An underscore inside a word is one, and brackets are where no link follows. Addresses become links where they have a colon and two
-# slashes, or begin with www; number signs behind a space end a heading.
+# slashes, or begin with www; number signs after a space end a heading.
 _ACTIVE = re.compile(
     r"[\\`*|<>$~]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.|(?<= )#(?=#*\s*$)",
     re.IGNORECASE,
@@ -49,7 +49,7 @@ def code(name: object, *, in_table: bool = False) -> str:
 
     Args:
         name: whatever it holds.
-        in_table: whether it is in a cell, where a bar would end it.
+        in_table: whether the text is in a cell, which a bar would end.
 
     Returns:
         The span; nothing for an empty name, because Markdown has no empty span.

@@ -24,10 +24,10 @@ def model_card(
     """Describe an adapter for people.
 
     Args:
-        config: of the adapter.
-        repo_id: of the repository that it is shared in.
-        license_id: of the adapter, where its author has chosen one.
-        base_license: of the backbone's weights, where it is known.
+        config: the configuration of the adapter.
+        repo_id: name of the repository that it is shared in.
+        license_id: license of the adapter, where its author has chosen one.
+        base_license: license of the backbone's weights, where it is known.
 
     Returns:
         Markdown, with the hub's YAML in front.
@@ -121,7 +121,7 @@ def _scores(metrics: Mapping[str, dict[str, Any]], shares: Mapping[str, str]) ->
 
 
 def _by_class(metrics: Mapping[str, dict[str, Any]], labels: Sequence[str], name: str) -> list[str]:
-    """A table of a figure of each class, the lowest first: of the test clips, or of the validation clips where there are none."""
+    """A table of one figure per class, the lowest first: for the test clips, or for the validation clips if there are no test clips."""
     split = "test" if "test" in metrics else "validation"
     values = metrics.get(split, {}).get(name)
     if not isinstance(values, list) or len(values) != len(labels):  # a caller's own figure of that name

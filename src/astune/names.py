@@ -11,7 +11,7 @@ BUNDLED_BACKBONE = "bundled"
 """The small backbone inside the package: pretrained by us (``pretraining/``), loads offline."""
 
 Selection = Literal["best-validation", "last"]
-"""Whose weights a run keeps."""
+"""Which epoch's weights a run keeps."""
 
 Sampling = Literal["random", "balanced"]
 """Which clips an epoch visits: each once, or each class equally often."""
@@ -20,7 +20,7 @@ Scheduler = Literal["cosine", "linear", "constant"]
 """How the learning rate falls after the warm-up, as transformers names it."""
 
 RecipeName = Literal["paper", "own"]
-"""Whose numbers fill in what the user leaves open."""
+"""Which defaults fill in settings that the user leaves out."""
 
 TaskName = Literal["single-label", "multi-label"]
 """What a clip may have: one label, or any number of them."""
@@ -36,10 +36,10 @@ AttentionKernel = Literal["auto", "fused", "math"]
 """How attention multiplies: whatever is faster, torch's fused kernel, or score by score."""
 
 MatmulPrecision = Literal["highest", "high", "medium"]
-"""Of float32 products, in torch's words."""
+"""Precision of float32 products, in torch's words."""
 
 Precision = Literal["float32", "bfloat16"]
-"""Of the matrix products of a model."""
+"""Precision of the matrix products of a model."""
 
 Pool = Literal["mean", "max", "first"]
 """How scores of windows become those of the recording."""
@@ -58,7 +58,7 @@ FRAME, HOP = 400, 160
 
 
 def samples_of(frames: int) -> int:
-    """Samples at 16 kHz that so many frames lie over.
+    """Number of samples at 16 kHz that so many frames cover.
 
     Args:
         frames: 1 or more.
@@ -67,7 +67,7 @@ def samples_of(frames: int) -> int:
 
 
 FARTHEST_MEAN, STD_BOUNDS = 1e4, (1e-4, 1e4)
-"""Of log-Mel energies, which lie between -16 and 20; beyond, nothing of a sound is left after normalisation."""
+"""Limits for mean and deviation of log-Mel energies, which are between -16 and 20; beyond, no sound is left after normalisation."""
 
 MOST_MEL_BINS = 257
 """Mel filters: one for each frequency of a spectrum of 512 points."""

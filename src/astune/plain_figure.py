@@ -21,7 +21,7 @@ class PlainFigure(Figure):
         """Draw it.
 
         Args:
-            renderer: of matplotlib.
+            renderer: the renderer of matplotlib.
         """
         texts: list[Any] = self.findobj(Text)
         for text in texts:

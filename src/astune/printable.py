@@ -6,7 +6,7 @@ import re
 
 UNPRINTABLE = "a control character, a mark of direction or bytes that are not UTF-8, shown here as an escape"
 # Control characters but tab and newline (terminals obey them), marks that change the direction of what follows, line separators,
-# and lone surrogates, which stand for bytes that are not UTF-8.
+# and lone surrogates, which represent bytes that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

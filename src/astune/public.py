@@ -22,7 +22,7 @@ def public_config(config: AdapterConfig) -> tuple[AdapterConfig, list[str]]:
     """An adapter's configuration for everybody.
 
     Args:
-        config: as training wrote it.
+        config: the configuration, as training wrote it.
 
     Returns:
         It without paths of this machine, and a sentence for each thing that was shortened.
@@ -48,7 +48,7 @@ def private_paths(config: AdapterConfig) -> list[str]:
     """Paths of this machine that an adapter names, which no shared file may hold.
 
     Args:
-        config: as training wrote it.
+        config: the configuration, as training wrote it.
 
     Returns:
         Each path, and the user's home where it is more than ``/``.
@@ -64,7 +64,7 @@ def public_backbone(name: str) -> str:
     """A backbone's name for everybody.
 
     Args:
-        name: as an adapter has it.
+        name: the name, as an adapter stores it.
 
     Returns:
         ``bundled``, a hub id or ``random:*`` as it is; of a folder its name alone.
@@ -83,7 +83,7 @@ def public_data(source: str) -> str:
         The layout and the name of the folder or file; a data set of the hub as it is.
     """
     layout, colon, path = source.partition(":")
-    if not colon or not re.fullmatch(r"[a-z0-9_]{2,}", layout):  # a drive's letter is no layout
+    if not colon or not re.fullmatch(r"[a-z0-9_]{2,}", layout):  # a drive's letter is not a layout
         return _data_name(source)
     return source if hub_dataset(source) else f"{layout}:{_data_name(path)}"
 
@@ -92,7 +92,7 @@ def hub_dataset(source: str) -> str | None:
     """The hub id of a data set.
 
     Args:
-        source: as for :func:`public_data`.
+        source: see :func:`public_data`.
 
     Returns:
         ``owner/name``; None of data that are not on the hub.

@@ -13,7 +13,7 @@ def ask(url: str) -> int | str:
     """Ask for the headers of an address, once and without a token: a redirect would take it to another server.
 
     Args:
-        url: of a hub.
+        url: URL of a hub.
 
     Returns:
         The status the server answered, whatever it is; or why there was no answer.

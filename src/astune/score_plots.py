@@ -43,11 +43,11 @@ def draw_confusion(
     cell = 0.45 if len(labels) <= _COUNTED else 0.16  # inches
     side = max(3.0, cell * len(labels))
     shown = [drawn(label) for label in labels]
-    if side > _WIDEST:  # there is no room for a line of text a class
+    if side > _WIDEST:  # there is no room for one line of text per class
         side, shown = _WIDEST / 2, []
     names = LETTER * max(map(len, shown), default=0)
     figure = new_figure(side + names + 1.6, side + names + 1.0, title)
-    figure.set_layout_engine("compressed")  # constrained alone cuts off what stands beside a square
+    figure.set_layout_engine("compressed")  # constrained alone cuts off what is next to a square
     axes = figure.subplots()
     colours = colormaps["viridis_r"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
@@ -103,7 +103,7 @@ def draw_confused_pairs(
 def _draw_bars(
     shares: Sequence[float], names: Sequence[str], notes: Sequence[str], *, x_label: str, title: str, nothing: str
 ) -> Figure:
-    """A horizontal bar for each name, from the top; or a sentence where there is none."""
+    """A horizontal bar for each name, from the top; or a sentence if there are no names."""
     width = 5.0 + LETTER * (max(map(len, names), default=0) + max(map(len, notes), default=0))
     figure = new_figure(width, 1.2 + _LINE * max(len(names), 3), title)
     axes = figure.subplots()

@@ -18,7 +18,7 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """The tags of a setting beside its type, its default and its description: each field of :class:`astune.TrainConfig` has one."""
+    """The tags of a setting, in addition to its type, default and description; each field of :class:`astune.TrainConfig` has one."""
 
     kind: Kind
     """What it does to a result; see :data:`KINDS`."""

@@ -50,9 +50,9 @@ class Pushed(Summarised):
     private: bool
     """Whether only those may read it who may see the repository."""
     files: tuple[str, ...]
-    """That were written."""
+    """Files that were written."""
     notices: tuple[str, ...] = ()
-    """What was shortened, left as it was, or is missing: a sentence each."""
+    """What was shortened, left unchanged or is missing, in one sentence each."""
 
     def _summary(self) -> Summary:
         shown = "private" if self.private else "public"
@@ -90,20 +90,20 @@ def push_to_hub(
         repo_id: ``user/name``; made if it is not there.
         private: make a new repository private.
         revision: branch to write to, made if it is not there; ``main`` where None.
-        license: of the adapter, in the hub's words, such as ``"cc-by-4.0"``; where None, that of the repository's card, or none.
+        license: license of the adapter, in the hub's words, such as ``"cc-by-4.0"``; by default that of the repository's card.
         base_model: hub id of the backbone, where the adapter names a folder.
         include: names of further files of the folder to share, such as ``["model.onnx"]``.
         commit_message: first line of the commit.
-        token: of the hub; where None, HF_TOKEN or the one that ``hf auth login`` saved.
+        token: the token of the hub; where None, HF_TOKEN or the one that ``hf auth login`` saved.
         quiet: announce nothing; the notices are in what is returned.
 
     Returns:
         Where it is, and what was left out.
 
     Raises:
-        AdapterError: it is no adapter.
+        AdapterError: it is not an adapter.
         ConfigError: a name, a licence or a revision that can be none, or a file that is not in the folder.
-        HubError: there is no token, the hub cannot be reached or refuses, or a file holds a path of this machine.
+        HubError: there is no token, the hub refuses or cannot be reached, or a file contains a path of this machine.
     """
     _refuse_unusable(repo_id, revision, license, base_model)
     value = adapter if isinstance(adapter, Adapter) else adapter_file.read(adapter)
@@ -164,10 +164,10 @@ def _on(config: AdapterConfig, base_model: str | None) -> AdapterConfig:
 
 
 def _further(folder: Path | None, include: Sequence[str]) -> dict[str, Path]:
-    """Files that are shared beside the adapter's own, by their names in the repository.
+    """Files that are shared in addition to the adapter's own, by their names in the repository.
 
     Raises:
-        ConfigError: one is not in the folder, or there is no folder.
+        ConfigError: a file is not in the folder, or the folder does not exist.
     """
     if include and (folder is None or not folder.is_dir()):
         raise ConfigError(

@@ -66,13 +66,13 @@ class Summary:
     kind: str
     """Name of its class."""
     name: str
-    """Of the object, such as its folder; may be empty."""
+    """Name of the object, such as its folder; may be empty."""
     parts: tuple[str, ...]
-    """Of the line."""
+    """Parts of the line."""
     rows: tuple[tuple[str, str], ...]
     """Heading and value of each row of the small table."""
     headings: tuple[str, ...] = ()
-    """Of a second table: of a name, then of numbers."""
+    """Headings of a second table: one for the names, then those of the numbers."""
     table: tuple[tuple[str, ...], ...] = ()
     """Its rows; of many the first ones are shown, and how many there are."""
     notices: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ def input_of(frames: int) -> str:
     """Write an input length in words.
 
     Args:
-        frames: of 10 ms.
+        frames: frames of 10 ms.
 
     Returns:
         ``input of 98 frames (1.0 s)``.
@@ -153,7 +153,7 @@ def here(path: str | Path) -> str:
     """A path as one would type it in this folder.
 
     Args:
-        path: of a file or folder.
+        path: the path of a file or folder.
 
     Returns:
         It from the current folder on, if it is in there; else as it is.
@@ -165,7 +165,7 @@ def here(path: str | Path) -> str:
 
 
 def source_here(source: str) -> str:
-    """Where a data set is, as one would type it in this folder.
+    """The path of a data set, as one would type it in this folder.
 
     Args:
         source: ``layout:absolute path``.
@@ -188,11 +188,11 @@ def of_model(
 
     Args:
         kind: name of the class.
-        name: of the object; may be empty.
-        labels: of its classes.
-        frames: of its input, of 10 ms.
-        parameters: that are trained, counted as the paper counts them.
-        also: of the line, at its end.
+        name: the name of the object; may be empty.
+        labels: labels of its classes.
+        frames: frames of its input, of 10 ms.
+        parameters: parameters that are trained, counted as the paper counts them.
+        also: words to add at the end of the line.
         facts: ``method`` and ``backbone``, and what else there is to say.
 
     Returns:
@@ -222,10 +222,10 @@ def numbers_among(figures: Mapping[str, object]) -> dict[str, str]:
     """The numbers among some figures, as they are shown.
 
     Args:
-        figures: by name.
+        figures: figures by name.
 
     Returns:
-        Whole numbers as they are, others with three digits behind the point.
+        Whole numbers unchanged, others with three decimals.
     """
     return {
         name: f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -39,7 +39,7 @@ class Task(ABC):
     """The kind of labels that is learned of each clip."""
 
     name: ClassVar[str]
-    """In adapters and results."""
+    """Name of the task in adapters and results."""
     headline: ClassVar[str]
     """The figure that chooses the epoch and is shown in reports."""
     shares: ClassVar[dict[str, str]]
@@ -47,7 +47,7 @@ class Task(ABC):
     later_shares: ClassVar[frozenset[str]] = frozenset()
     """Those of the shares that records of older versions do not have."""
     by_class: ClassVar[str | None] = None
-    """The figure of each class that summaries show, from 0 to 1, with underscores for spaces; it is None for a class that no clip has."""
+    """Name of the per-class figure that summaries show, from 0 to 1, with underscores for spaces; it is None for a class without clips."""
     weight_bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     """Lowest and highest of the weights that balance classes; others are cut to these."""
     counts_clips: ClassVar[bool] = False
@@ -68,7 +68,7 @@ class Task(ABC):
 
         Args:
             clips: any, with labels that are among ``labels``.
-            labels: of the classes, in the order of the logits.
+            labels: labels of the classes, in the order of the logits.
 
         Returns:
             (clips, ...), as :meth:`loss` and :meth:`score` take them.
@@ -82,7 +82,7 @@ class Task(ABC):
 
         Args:
             logits: (batch, classes), float32.
-            targets: as :meth:`encode` or :meth:`shares_of` gives them.
+            targets: the result of :meth:`encode` or :meth:`shares_of`.
             reduction: over the batch; the mean divides by the clips, and not by their weights.
             class_weights: (classes,), how much each class counts; all alike where None.
 
@@ -113,7 +113,7 @@ class Task(ABC):
 
         Args:
             targets: (batch, ...), as :meth:`encode` gives them.
-            classes: how many there are.
+            classes: number of classes.
 
         Returns:
             How much each clip has of each class, (batch, classes), float32, from 0 to 1.
@@ -149,7 +149,7 @@ class Task(ABC):
         Args:
             logits: (clips, classes).
             targets: (clips, ...), as :meth:`encode` gives them.
-            thresholds: of the classes, as :meth:`thresholds` gives them; 0.5 for all where None.
+            thresholds: thresholds of the classes, as :meth:`thresholds` gives them; 0.5 for all where None.
 
         Returns:
             The scores.
@@ -175,10 +175,10 @@ class Task(ABC):
         """Thresholds of an adapter that has no validation clips.
 
         Args:
-            classes: how many there are.
+            classes: number of classes.
 
         Returns:
-            As :meth:`thresholds`.
+            The same as :meth:`thresholds`.
         """
         del classes
         return None
@@ -188,8 +188,8 @@ class Task(ABC):
 
         Args:
             scores: a record.
-            labels: of the classes.
-            split: that was scored.
+            labels: labels of the classes.
+            split: the split that was scored.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -201,8 +201,8 @@ class Task(ABC):
         """Describe thresholds that no clip could choose.
 
         Args:
-            validation: a record of the validation clips' scores; None where there are none.
-            labels: of the classes.
+            validation: a record of the validation clips' scores; None if there are none.
+            labels: labels of the classes.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -215,7 +215,7 @@ class Task(ABC):
 
         Args:
             scores: a record, as a file has it.
-            classes: of its run.
+            classes: classes of its run.
 
         Raises:
             ValueError: something is missing, or it is of another number of classes.
@@ -231,8 +231,8 @@ class Task(ABC):
         The earlier epoch wins a tie.
 
         Args:
-            figures: of the later epoch, on validation clips.
-            than: of the best so far; None where there is none.
+            figures: figures of the later epoch, on validation clips.
+            than: the figures of the best epoch so far; None if there is none.
             metric: name of the figure, such as ``loss``; the headline where None.
         """
         if than is None:
@@ -244,8 +244,8 @@ class Task(ABC):
         """How much better one epoch's weights are than another's, by a figure alone.
 
         Args:
-            figures: of the later epoch, on validation clips.
-            than: of the earlier one.
+            figures: figures of the later epoch, on validation clips.
+            than: the figures of the earlier one.
             metric: name of the figure, such as ``loss``; the headline where None.
 
         Returns:

@@ -74,7 +74,7 @@ class SingleLabel(Task):
         return one_hot(targets, classes).float()
 
     def smoothed(self, shares: Tensor, factor: float) -> Tensor:
-        """As torch's ``cross_entropy(label_smoothing=factor)``: spread evenly over the classes."""
+        """Smooth labels like torch's ``cross_entropy(label_smoothing=factor)``: evenly over the classes."""
         return shares * (1 - factor) + factor / shares.shape[-1]
 
     def activate(self, logits: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def task_named(name: str) -> Task:
         The task.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no adapter has that name.
     """
     if name not in TASKS:
         raise ConfigError(unknown("task", name, TASKS))

@@ -31,7 +31,7 @@ class Stored:
     """A tensor as the header of its file describes it."""
 
     dtype: str
-    """As safetensors names it, such as ``F32``."""
+    """Data type, as safetensors names it, such as ``F32``."""
     shape: tuple[int, ...]
 
 
@@ -39,7 +39,7 @@ def stored_tensors(path: Path) -> dict[str, Stored]:
     """What a file holds, of which the header alone is read; safetensors compares the sizes in it with the file's.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         The tensors by name, in the order of the file.
@@ -86,8 +86,8 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     """Read some tensors of a file.
 
     Args:
-        path: of the file.
-        names: of tensors that :func:`stored_tensors` found in it.
+        path: the path of the file.
+        names: names of tensors that :func:`stored_tensors` found in it.
 
     Returns:
         Them, in memory of their own: a file that changes later changes none.

@@ -99,7 +99,7 @@ class FileContent(BaseModel):
         """Read a file's content.
 
         Args:
-            record: of the file.
+            record: the record of the file.
             headline: what a message opens with, such as the file's name.
             error: what to raise.
 
@@ -107,7 +107,7 @@ class FileContent(BaseModel):
             The fields.
 
         Raises:
-            AstuneError: as ``error``, with all faults.
+            AstuneError: the values are invalid; of the class ``error``, with all faults.
         """
         try:
             return cls.model_validate(record)
@@ -116,7 +116,7 @@ class FileContent(BaseModel):
 
 
 def checked_but_for(*own: str) -> Callable[[_Class], _Class]:
-    """As :func:`checked`, for a class that has more to say of some arguments than their type.
+    """Like :func:`checked`, for a class that checks more of some arguments than their types.
 
     Args:
         own: names of arguments whose types the class, or what takes it, checks itself.

@@ -1,6 +1,6 @@
 """YAML as every reader takes it: mappings, lists, text, numbers, true and false, null, and nothing that builds more than is written.
 
-Anchors, aliases and merge keys are refused: a file of a few lines can stand for more than memory holds. So are tags of other types,
+Anchors, aliases and merge keys are refused: a file of a few lines can expand to more than memory holds. So are tags of other types,
 keys that are there twice, and files that are too long, nested too deeply or of too many values. A date is text.
 """
 
@@ -41,7 +41,7 @@ def yaml_file(path: Path) -> Any:  # noqa: ANN401 - what is in it
     """Read YAML from a file.
 
     Args:
-        path: of it, UTF-8.
+        path: path of the file, in UTF-8.
 
     Returns:
         Its content.
@@ -57,7 +57,7 @@ def yaml_value(text: str) -> Any:  # noqa: ANN401 - what is in it
     """Read YAML from text.
 
     Args:
-        text: of a file, or of an option.
+        text: the text of a file, or of an option.
 
     Returns:
         Its content: dictionaries, lists, text, numbers, True, False and None; None where there is nothing.
@@ -73,14 +73,14 @@ def yaml_entries(text: str) -> list[tuple[str, Any, int]] | None:
     """The entries of a mapping as they are written: to YAML the label ``yes`` is true, and ``01`` is 1.
 
     Args:
-        text: of a file.
+        text: the text of a file.
 
     Returns:
         Key, value and line of each, from 1; also of keys that are there twice. A value that is a list or a mapping has its parts.
-        None where it is no mapping.
+        None if it is not a mapping.
 
     Raises:
-        YamlError: as of :func:`yaml_value`.
+        YamlError: see :func:`yaml_value`.
     """
     _, node = _composed(text)
     if not isinstance(node, yaml.MappingNode):
@@ -92,7 +92,7 @@ class YamlError(ValueError):
     """A text is not YAML, or has what is refused; says where and what.
 
     Args:
-        mark: where it is; None where that is the whole text.
+        mark: position of the fault; None if it is the whole text.
         what: is wrong.
     """
 

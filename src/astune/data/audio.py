@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CUT = "cut short"
 LONGER = "longer than its header says"
 BEYOND = "clip that goes on beyond the end of its file"
-"""Kinds of doubt, beside those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
+"""Kinds of doubt, in addition to those of :mod:`astune.data.levels`; :attr:`Facts.doubts` begin with one of them."""
 
 _CUT_IT = "cut it into shorter files"
 _SLACK = 0.05  # seconds that encoders and headers may disagree by
@@ -49,10 +49,10 @@ class Facts:
     """Hz, as the file has it."""
     channels: int
     seconds: float
-    """From ``start`` to ``end``: to the end of the file where none was given, counted where it was decoded to its end or where its header
+    """Length from ``start`` to ``end``, by default to the end of the file; counted if the file was decoded to its end or its header
     is in doubt, else by its header."""
     heard_seconds: float
-    """Of the part that was asked for."""
+    """Seconds of the requested part that were decoded."""
     doubts: tuple[str, ...]
     """What makes it suspicious, as ``"kind: figures"``."""
 
@@ -74,8 +74,8 @@ def read_audio(path: str | Path, start: float = 0.0, seconds: float | None = Non
     """Read a recording, or a part of it, as mono samples at 16 kHz.
 
     Args:
-        path: as for :func:`listen`.
-        start: where the part begins, in seconds.
+        path: see :func:`listen`.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
 
     Returns:
@@ -100,9 +100,9 @@ def listen(
     Args:
         path: any file that libsndfile decodes, or PyAV where it is installed, of any rate and any channel count (averaged); a pipe,
             which is read once and to its end; or ``"-"`` for standard input.
-        start: where the part begins, in seconds.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
-        end: where the clip ends, in seconds; the end of the file where None. Beyond it nothing is read; a file that has ended before is
+        end: end of the clip in seconds; by default the end of the file. Nothing after it is read; a file that has ended before is
             in doubt.
         pipes: whether a pipe is read; where files are read again, it is refused.
 
@@ -139,16 +139,16 @@ def listen_to_samples(
 
     Args:
         samples: (frames, channels), floats in -1 to 1, or integers as PCM has them: int8, int16, int32, or uint8 around 128.
-        sampling_rate: Hz, a whole number.
+        sampling_rate: rate in Hz, a whole number.
         seconds: how much of their beginning is wanted; all where None.
-        frames: of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
-        name: of them, for messages.
+        frames: frames of the whole recording, where these are its beginning; :func:`frames_needed` says how many suffice.
+        name: what to call them in messages.
 
     Returns:
         The recording.
 
     Raises:
-        AudioError: there are none, some are no numbers, or their rate is too low or too high.
+        AudioError: there are no samples, some are not numbers, or their rate is too low or too high.
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     refuse_channels(samples.shape[1], name)
@@ -159,7 +159,7 @@ def listen_to_samples(
         raise AudioError(f"{printable(name)}: it holds no samples")
     refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
-    # What the resampler needs around it is not heard.
+    # The resampler needs samples around it that are not used.
     heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
     levels.add(block[heard], mono[heard])
     whole = (len(samples) if frames is None else frames) / sampling_rate
@@ -172,7 +172,7 @@ def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
     """How many frames of a recording's beginning are looked at, where so many seconds of it are wanted.
 
     Args:
-        sampling_rate: Hz.
+        sampling_rate: rate in Hz.
         seconds: how much of its beginning is wanted.
 
     Returns:
@@ -217,12 +217,12 @@ def survey(
     """Go over a recording, or a part of it, in blocks and hold none of them.
 
     Args:
-        path: as for :func:`listen`.
+        path: see :func:`listen`.
         take: is given each block of what is wanted, (frames,), the mean of the channels at the file's own rate.
-        start: where the part begins, in seconds.
+        start: start of the part in seconds.
         seconds: how much is wanted from there on; all where None.
-        end: as for :func:`listen`.
-        pipes: as for :func:`listen`.
+        end: see :func:`listen`.
+        pipes: see :func:`listen`.
         watch: is given the rate of the file in Hz and each block with its channels, (frames, channels), before ``take`` is.
 
     Returns:
@@ -240,8 +240,8 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
 
     Args:
         path: an audio file.
-        start: where the part begins, in seconds.
-        end: where it ends; the end of the file where None, or where the file has ended before.
+        start: start of the part in seconds.
+        end: end of the part in seconds; by default, or if the file is shorter, the end of the file.
 
     Returns:
         Seconds.
@@ -267,8 +267,8 @@ def blocks_of(path: str | Path, *, pipes: bool = True) -> Blocks:
     """A whole recording, block by block as it is asked for; the file is open until the last one, or until the generator is closed.
 
     Args:
-        path: as for :func:`listen`.
-        pipes: as for :func:`listen`.
+        path: see :func:`listen`.
+        pipes: see :func:`listen`.
 
     Returns:
         Gives (frames,) with their rate, the mean of the channels at the file's own rate, and returns what is known of it. Raises
@@ -281,7 +281,7 @@ def _go_over(blocks: Blocks, take: Watch, path: str | Path) -> Facts:
     """Draw all blocks, and say what is known of the recording then.
 
     Raises:
-        AudioError: as of :func:`listen`.
+        AudioError: see :func:`listen`.
     """
     while True:
         try:
@@ -296,7 +296,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
     """A recording in blocks, at the pace of whoever draws; with margins, what the resampler needs around the part comes too.
 
     Raises:
-        AudioError: as of :func:`listen`.
+        AudioError: see :func:`listen`.
     """
     part.refuse(path)
     with opened(path, pipes=pipes) as sound:
@@ -304,7 +304,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
         _refuse_header(sound, path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)
         levels, got = Levels(), 0
-        before = round(part.start * rate) - first  # margins are not heard, so their levels are nothing to speak of
+        before = round(part.start * rate) - first  # margins are not used, so their levels do not matter
         after = None if part.wanted is None else before + math.ceil(part.wanted * rate)
         for block in sound.blocks(wanted, first):
             refuse_wild(block, path)

@@ -1,6 +1,6 @@
 """A recording that PyAV decodes, which is FFmpeg; imported only where PyAV is installed.
 
-The samples are those of FFmpeg's own decoding. The first audio stream is heard, from its beginning: where a part is wanted, all before
+The samples are those of FFmpeg's own decoding. The first audio stream is used, from its beginning: where a part is wanted, all before
 it is decoded too, because a decoder that starts in the middle gives other samples.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from astune.data.foreign import Container
 
 STREAMS = "several audio streams"
-"""Kind of doubt: one of them is heard."""
+"""Kind of doubt: only one of the audio streams is used."""
 
 _BY_LIBSNDFILE = ("pcm_", "flac")  # codecs of which libsndfile knows what is wrong
 _FAULTS = (av.FFmpegError, ValueError, OSError, MemoryError)
@@ -48,9 +48,9 @@ def opened_by_av(
     Args:
         file: whole and seekable.
         container: what it is.
-        name: of it, for messages.
-        size: bytes.
-        frame: as inspected.
+        name: name of the file, for messages.
+        size: size of the file in bytes.
+        frame: the frames that inspection found.
         hint: what the frame says of why nothing can be decoded, or nothing.
 
     Yields:
@@ -82,10 +82,10 @@ class ForeignSound(Sound):
     Args:
         container: opened, with an audio stream.
         kind: what it is.
-        name: of it, for messages.
-        size: of it, in bytes.
-        frame: as inspected.
-        behind: what to append where nothing can be decoded.
+        name: name of the file, for messages.
+        size: size of the file in bytes.
+        frame: the frames that inspection found.
+        behind: text to append if nothing can be decoded.
 
     Raises:
         AudioError: nothing of it can be decoded.
@@ -137,7 +137,7 @@ class ForeignSound(Sound):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That there are further audio streams, which are not heard."""
+        """Say that there are further audio streams, which are not used."""
         return (f"{STREAMS}: the first of {self._streams} is heard",) if self._streams > 1 else ()
 
     def read(self, frames: int) -> NDArray[np.float32]:
@@ -166,7 +166,7 @@ class ForeignSound(Sound):
         return np.concatenate(parts) if parts else np.empty((0, self._channels), np.float32)
 
     def _decoded(self) -> Iterator[AudioFrame]:
-        """Frames of the stream. Nothing may be missing between two of them; a last packet that is no good is one that was cut.
+        """Frames of the stream. Nothing may be missing between two of them; an invalid last packet is one that was cut.
 
         Raises:
             AudioError: a packet before the last cannot be decoded, or none can.
@@ -185,7 +185,7 @@ class ForeignSound(Sound):
             self.frame = replace(self.frame, cut=f"its last part cannot be decoded ({_text(fault)})")
 
     def _packets(self) -> Iterator[tuple[list[AudioFrame], Exception | None, bool]]:
-        """Frames of each packet, or why it has none, and whether there is no packet any more, only what the decoder had kept."""
+        """Frames of each packet, or why it has none, and whether the packets have ended and only the decoder's rest is left."""
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -220,7 +220,7 @@ class ForeignSound(Sound):
 
 
 def _stated_frames(stream: AudioStream, microseconds: int | None, rate: int) -> int:
-    """By the stream's own header where it states a length, else by that of the file."""
+    """Length by the stream's own header if it states one, else by that of the file."""
     if stream.duration and stream.time_base:
         return max(0, round(stream.duration * stream.time_base * rate))
     return max(0, round((microseconds or 0) * rate / 1_000_000))

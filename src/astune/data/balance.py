@@ -48,7 +48,7 @@ def balance_notices(dataset: AudioDataset, train: Sequence[int] | None = None, *
 
     Args:
         dataset: has the clips.
-        train: indices of those that train; all but validation and test clips where None.
+        train: indices of the training clips; by default all but validation and test clips.
         balanced: whether the run makes up for it, so that it needs no advice.
 
     Returns:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 CLIPPED = "clipped"
 MOSTLY_SILENT = "mostly silent"
 OTHER_LEVEL = "much louder or quieter than the other clips"
-"""Kinds of doubt, beside those of :mod:`astune.data.levels` and :mod:`astune.data.audio`."""
+"""Kinds of doubt, in addition to those of :mod:`astune.data.levels` and :mod:`astune.data.audio`."""
 
 _MUCH_CLIPPED = 0.001  # of a clip's samples
 _MUCH_SILENT = 0.5  # of a clip's time
@@ -54,7 +54,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
     """Decode every clip, in threads, and compare all by their sound.
 
     Args:
-        dataset: as loaded.
+        dataset: the data set, as loaded.
         front_end: of the backbone that will be trained, as ``load_front_end("bundled", 98)`` of :mod:`astune.backbone.load` or
             ``backbone.front_end`` gives it: the log-Mel energies of the clips are then compared with those of its pretraining.
         quiet: no progress bar.
@@ -145,7 +145,7 @@ def _log_mel(sums: Iterable[EnergySums], front_end: FrontEnd | None) -> LogMel |
 
 
 def _doubts(sounds: dict[Clip, Measured]) -> list[Doubt]:
-    """What decoding found suspicious, and what the figures of a clip say beside those of the others."""
+    """What decoding found suspicious, and how a clip differs from the others."""
     levels = [sound.quality.level_dbfs for sound in sounds.values() if sound.quality.level_dbfs is not None]
     usual = median(levels) if levels else 0.0
     return [

@@ -32,7 +32,7 @@ class Doubt:
 
     name: str
     reason: str
-    """As ``"kind: figures"``."""
+    """The reason, as ``"kind: figures"``."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class ClipFigures:
     level_dbfs: float | None
     """RMS of what is not silent; None where all of it is. A full-scale sine has -3."""
     silent_share: float
-    """Of the time, 0 to 1."""
+    """Share of the time, 0 to 1."""
     clipped_share: float
-    """Of the samples, 0 to 1."""
+    """Share of the samples, 0 to 1."""
     above_8_khz_share: float
-    """Of the energy, 0 to 1."""
+    """Share of the energy, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class AboveHearing:
-    """How much of the sound is above 8 kHz, which no backbone hears."""
+    """How much of the sound is above 8 kHz, which no backbone uses."""
 
     share: float
-    """Of the energy of all clips, 0 to 1."""
+    """Share of the energy of all clips, 0 to 1."""
     median_share: float
-    """Of the energy of a clip."""
+    """Median share of the energy of a clip."""
     clips_over_half: int
     """Clips with more than half of their energy there."""
 
@@ -76,7 +76,7 @@ class InputLength:
 
 @dataclass(frozen=True)
 class LogMel:
-    """Log-Mel energies of all clips beside those that a backbone was pretrained with."""
+    """Log-Mel energies of all clips, compared with those that a backbone was pretrained with."""
 
     mean: float
     std: float
@@ -112,7 +112,7 @@ class NearDuplicates:
     parts: list[str]
     """Splits or folds that they are in."""
     labels: list[str]
-    """That they have, as a line each."""
+    """Labels of the clips, one line each."""
     pairs: list[SamePair]
 
 
@@ -136,23 +136,23 @@ class Report:
     """Clips by number of channels."""
     broken: list[Broken]
     leaks: list[list[str]]
-    """Names of clips that have the same samples and lie in different parts."""
+    """Names of clips that have the same samples and are in different splits or folds."""
     duplicates: list[list[str]]
     """Names of clips that have the same samples, within one part."""
     contradictions: list[list[str]]
     """Names of clips that have the same samples and different labels."""
     notices: list[str]
-    """What was passed over, cleaned or understood when the data were read, and what of them looks wrong."""
+    """What was skipped, cleaned or interpreted when the data were read, and what looks wrong."""
     doubts: list[Doubt]
     """Clips that are cut short, silent, clipped, far too loud or quiet, or whose channels cancel out."""
     unheard: Unheard
-    """What would not be heard with the input length that training would choose."""
+    """Audio that would not be used with the input length that training would choose."""
     measures: list[ClipFigures] = field(default_factory=list)
     """Figures of each clip that can be read."""
     levels: dict[str, float] = field(default_factory=dict)
     """min, percentile_5, median, percentile_95 and max of the clips' levels, in dBFS; empty where all is silent."""
     silent_share: float = 0.0
-    """Of all the audio, 0 to 1."""
+    """Share of all the audio, 0 to 1."""
     clipped_clips: int = 0
     """Clips that have clipped samples, however few."""
     above_8_khz: AboveHearing = AboveHearing(0.0, 0.0, 0)
@@ -172,7 +172,7 @@ class Report:
         return list(self.part_clips)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The report as JSON values."""
         return asdict(self)
 
     def sentences(self) -> list[str]:
@@ -190,7 +190,7 @@ class Report:
         return doubt_notices(((doubt.name, doubt.reason) for doubt in self.doubts), self.clips)
 
     def _unsuited(self) -> Iterator[str]:
-        """What the backbone will not hear, or has not heard the like of."""
+        """Audio that the backbone cannot use, or that differs from its pretraining."""
         unheard = self.unheard
         if unheard.longer_clips:
             yield (

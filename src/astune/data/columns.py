@@ -57,11 +57,11 @@ class Chosen(NamedTuple):
     """The column that has a role."""
 
     name: str | None
-    """None where there is no such column, or it cannot be told."""
+    """Name of the column; None if there is none, or if it cannot be decided."""
     remark: str | None = None
-    """What was decided."""
+    """Remark about what was decided."""
     fault: str | None = None
-    """What to ask."""
+    """What to ask the user."""
 
 
 def usual(role: Role, name: str) -> bool:
@@ -69,7 +69,7 @@ def usual(role: Role, name: str) -> bool:
 
     Args:
         role: what it would say.
-        name: of the column.
+        name: the name of the column.
     """
     return _folded(name) in _USUAL[role]
 
@@ -78,7 +78,7 @@ def plural(name: str) -> bool:
     """Whether a column of this name may hold several labels in a cell.
 
     Args:
-        name: of the column.
+        name: the name of the column.
     """
     return _folded(name) in _PLURAL
 
@@ -129,7 +129,7 @@ def time_columns(header: Collection[str]) -> tuple[TimeColumns | None, str | Non
         header: columns that have no other role.
 
     Returns:
-        The columns, None where there are none; and what is wrong with them.
+        The columns, None if there are none; and what is wrong with them.
     """
     starts, ends, lengths = _time_candidates(header)
     if not starts and len(ends) == 1 and lengths and _core(ends[0]) == "offset":
@@ -165,7 +165,7 @@ def part_columns(columns: Iterable[str]) -> str | None:
         columns: names of those that would be passed over.
 
     Returns:
-        A sentence; None where there are none.
+        A sentence; None if there are none.
     """
     starts, ends, _ = _time_candidates(columns := list(columns))
     parts = [name for name in columns if name in {*starts, *ends}]
@@ -223,7 +223,7 @@ def division_columns(columns: Iterable[str], values: Callable[[str], Iterable[ob
         values: the cells of a column.
 
     Returns:
-        A sentence; None where there are none.
+        A sentence; None if there are none.
     """
     for name in columns:
         if meant := _divides(name, values):
@@ -235,7 +235,7 @@ def division_columns(columns: Iterable[str], values: Callable[[str], Iterable[ob
 
 
 def _divides(name: str, values: Callable[[str], Iterable[object]]) -> str | None:
-    """Whether a column stands for split or for fold."""
+    """Whether a column means split or fold."""
     text = _letters(name)
     if _FOLD_COLUMN.fullmatch(text):
         return "fold"

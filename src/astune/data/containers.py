@@ -1,6 +1,6 @@
 """What the frame of an audio file says about its length, against the bytes that are there.
 
-libsndfile passes over most of this: it cuts a promise that is too long down to what there is, and never looks behind the end that a
+libsndfile hides most of this: it cuts a promise that is too long down to what there is, and never looks after the end that a
 header states. Nothing is decoded here, and no more is read than the chunks' headers and the end of the file.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-_STRAY = 128  # bytes behind the end that need no sound: padding, a tag
+_STRAY = 128  # bytes after the end that need no sound: padding, a tag
 _MP3_STRAY = 4096  # as writers of MP3 disagree whether the first frame counts
 _OGG_PAGE = 65_307  # bytes of the largest one
 _TAIL, _LARGE_TAIL = 1 << 16, 1 << 20
@@ -29,7 +29,7 @@ class Frame:
     cut: str = ""
     """What is missing, in words; empty where nothing is."""
     surplus: int = 0
-    """Bytes of sound behind the end that the header states."""
+    """Bytes of sound after the end that the header states."""
     unfinished: bool = False
     """Whether the header states no length: its writer could not go back to fill it in, or was stopped."""
 
@@ -68,7 +68,7 @@ class _Chunks:
     """How a format made of chunks lays them out."""
 
     first: int
-    """Where the first chunk begins."""
+    """Offset of the first chunk."""
     header: str
     """Name and length, as :mod:`struct` has it."""
     sound: bytes
@@ -92,7 +92,7 @@ class _Chunks:
             position += -position % self.align
 
     def examine(self, file: BinaryIO, size: int) -> Frame:
-        """Find the samples, and what lies behind them."""
+        """Find the samples, and what follows them."""
         long_length = None
         for name, begin, length in self.walk(file, size, self.first):
             if name == b"ds64":  # RF64 states lengths beyond 4 GiB there: of the file, of the samples
@@ -110,7 +110,7 @@ class _Chunks:
         return _SOUND
 
     def _surplus(self, file: BinaryIO, size: int, end: int) -> int:
-        """Bytes behind the samples that are neither chunks, nor a tag, nor padding."""
+        """Bytes after the samples that are neither chunks, nor a tag, nor padding."""
         best = max(0, size - end)
         for begin in {end, end + -end % self.align}:  # not every writer pads
             stray = max(0, size - begin)
@@ -177,7 +177,7 @@ def _ogg(file: BinaryIO, size: int) -> Frame:
 
 
 def _ogg_end(file: BinaryIO, size: int) -> int:
-    """Where the first recording of an Ogg file ends: others may be chained to it, as stream recorders and `cat` do; RFC 3533, section 4."""
+    """End of the first recording of an Ogg file; stream recorders and `cat` may chain others to it; RFC 3533, section 4."""
     position, begun = 0, False
     while len(page := _at(file, position, 27 + 255)) >= 27 and page[:4] == b"OggS":
         begins = bool(page[5] & 2)

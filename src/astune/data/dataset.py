@@ -107,7 +107,7 @@ class Division(NamedTuple):
     clips: tuple[int, ...]
     """Their indices; at least one."""
     split: Split
-    """That they are of."""
+    """Split of the clips."""
 
 
 @checked
@@ -225,14 +225,14 @@ class AudioDataset(Summarised):
 
         Args:
             fold: the test fold, where the data set has folds; the first one where None.
-            seed: of the held-out tenth, where the data set brings no validation split.
+            seed: the seed of the held-out tenth, where the data set brings no validation split.
             selection: how the epoch will be chosen, which decides whether a tenth is held out; as the recipe has it where None.
 
         Returns:
             The split. A fold is never test and anything else at once; no clip is in two splits.
 
         Raises:
-            ConfigError: a fold that does not occur, or a fold where there are none.
+            ConfigError: the fold does not occur, or the data have no folds.
         """
         notices: list[str] = []
         if fold is not None and not self.folds:
@@ -260,9 +260,9 @@ class AudioDataset(Summarised):
 
         Args:
             name: ``train``, ``validation``, ``test`` or ``all``.
-            fold: as for :meth:`split`; it decides nothing about all clips.
-            seed: as for :meth:`split`.
-            selection: as for :meth:`split`.
+            fold: see :meth:`split`; it decides nothing about all clips.
+            seed: see :meth:`split`.
+            selection: see :meth:`split`.
 
         Returns:
             The clips, and the split that they are of.
@@ -307,7 +307,7 @@ class AudioDataset(Summarised):
         """Input length of a model for these clips: the paper's for the data set, what holds their windows, or what holds most clips whole.
 
         Args:
-            split: of them; the test clips decide nothing where splits are given. Where folds rotate, durations of all clips count, so
+            split: split of the clips; test clips decide nothing if splits are given. Where folds rotate, durations of all clips count, so
                 that folds share one length.
             quiet: no progress bar.
 
@@ -325,7 +325,7 @@ class AudioDataset(Summarised):
 
         Args:
             clips: indices of the clips that may decide.
-            share: of the clips that fit.
+            share: the share of the clips that fit.
             quiet: no progress bar.
 
         Returns:
@@ -339,8 +339,8 @@ def frames_of(seconds: float, longest: int) -> int:
     """Input length that holds so many seconds whole.
 
     Args:
-        seconds: of a window.
-        longest: input length, in frames.
+        seconds: length of a window in seconds.
+        longest: longest input length in frames.
 
     Returns:
         Frames of 10 ms, 16 to the longest.
@@ -353,8 +353,8 @@ def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1
 
     Args:
         seconds: their lengths.
-        share: of them that fit.
-        longest: input length, in frames.
+        share: the share of them that fit.
+        longest: longest input length in frames.
 
     Returns:
         Frames of 10 ms, 16 to the longest; the longest where there are no recordings.
@@ -367,7 +367,7 @@ def input_frames(seconds: Sequence[float], share: float = 0.95, longest: int = 1
 
 
 def find_audio(named: Iterable[Path]) -> dict[Path, Path]:
-    """Files by the names a table gives them, under whatever audio suffix they lie there.
+    """Find files by the names that a table gives them, with any audio suffix.
 
     Args:
         named: paths; a published list says ``.wav`` where a re-encoded copy has ``.flac``.

@@ -1,6 +1,6 @@
 """What an audio file is, by its content: a copy is the same, a file that was replaced is another one, whatever its size and times say.
 
-A file is hashed once. ``<cache>/digests.sqlite`` remembers the digest beside size, modification time, change time and inode. Archives with
+A file is hashed once. ``<cache>/digests.sqlite`` remembers the digest with size, modification time, change time and inode. Archives with
 fixed times and ``cp -p`` set the first two at will; the change time is the system's own. A file that is mapped into memory has the change
 time of its first change until the system writes it to the disk, within 35 seconds by Linux's default. So a file is remembered a minute
 after its last change. FAT and squashfs have no change time of their own, and are believed by the other three.

@@ -24,7 +24,7 @@ def few_shot(dataset: AudioDataset, split: Split, shots: int, seed: int) -> Spli
 
     Args:
         dataset: the clips.
-        split: of them; its validation and test are left as they are.
+        split: the split of them; its validation and test are left as they are.
         shots: training clips a class, from 1.
         seed: another one draws other clips.
 

@@ -29,7 +29,9 @@ _FRAMES_AROUND, _BINS_AROUND = (
 )  # in which a maximum is the largest; measured: more are fewer landmarks, too few for short words
 _AHEAD = 3  # landmarks that one is joined with, two at a time
 _LONGEST = 63  # frames that three may span
-_SHIFTS = 4  # of a short clip: where its frames lie is chance, so it is looked up at four offsets of a quarter of a hop
+_SHIFTS = (
+    4  # of a short clip: the grid of its frames is random, so it is looked up at four offsets of a quarter of a hop
+)
 _SHORT = 2 * RATE
 _LONG = 5 * 60 * RATE  # samples of a recording of which one print in eight is kept, so that hours take megabytes
 _LONG_THINNED = 8

@@ -11,16 +11,16 @@ _LIBSNDFILE = (
     "voc w64 wav wave wavex wve"
 )
 SUFFIXES = frozenset(f".{name}" for name in _LIBSNDFILE.split())
-"""Of files that libsndfile decodes."""
+"""Suffixes of files that libsndfile decodes."""
 _AV = (
     "3g2 3ga 3gp aac ac3 adts alac amr ape asf avi awb dff dsf dts eac3 f4a f4v flv m4a m4b m4r m4v mka mkv mov mp4 mpc mpeg mpg ogv "
     "ra rm spx tak tta weba webm wma wmv wv"
 )
 AV_SUFFIXES = frozenset(f".{name}" for name in _AV.split()) - SUFFIXES
-"""Of audio and video files that PyAV decodes, an optional package."""
+"""Suffixes of audio and video files that PyAV, an optional package, decodes."""
 _NEITHER = "aa aax aup aup3 at3 gsm g722 m4p mid midi mogg ofr oma pcm qcp ram raw sd2 shn vqf w4v wac zc"
 UNREADABLE = frozenset(f".{name}" for name in _NEITHER.split())
-"""Of audio files that neither of them decodes; they are counted where they are passed over."""
+"""Suffixes of audio files that neither decodes; they are counted when they are skipped."""
 INSTALL = install_command("av")
 """What makes PyAV's formats readable."""
 

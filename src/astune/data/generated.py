@@ -1,8 +1,8 @@
 """Two small labelled data sets made with numpy, for the demonstration and for tests; no recording is used.
 
-``environment`` has sounds that are told apart by how they go on: a ball's bounces come closer, a bottle's note climbs as it fills.
+``environment`` has sounds that differ in how they go on: a ball's bounces come closer, a bottle's note climbs as it fills.
 ``words`` has invented words from a formant synthesiser, in pairs of the same syllables in another order. Speakers, pitches, speeds,
-rooms, levels and noises vary, so that no band gives a class away. The kinds are none of those the bundled backbone was pretrained with
+rooms, levels and noises vary, so that no band gives a class away. The kinds are not those that the bundled backbone was pretrained with
 (``pretraining/``).
 """
 
@@ -43,7 +43,7 @@ def write_generated(
 
     Args:
         folder: made if it is not there.
-        task: one of :data:`TASKS`.
+        task: name of the task, one of :data:`TASKS`.
         clips_per_class: to train on, to validate on, to test on.
         seconds: length of a clip.
         seed: another seed gives other clips.
@@ -52,7 +52,7 @@ def write_generated(
         The folder.
 
     Raises:
-        ConfigError: there is no such task.
+        ConfigError: the task is unknown.
         OutputError: the folder cannot be written.
     """
     if task not in TASKS:
@@ -106,7 +106,7 @@ class _Phone(NamedTuple):
     voice: float
     noise: float
     centre: float
-    """Of the noise."""
+    """Centre frequency of the noise."""
     first: float
     second: float
     third: float
@@ -194,7 +194,7 @@ def _bouncing_ball(n: int, draw: Draw) -> Samples:
 
 
 def _coin_spin(n: int, draw: Draw) -> Samples:
-    """Euler's disk: it rattles ever faster, and ever softer, until it lies."""
+    """Euler's disk: it rattles ever faster, and ever softer, until it stops."""
     left = np.maximum(1 - np.arange(n) / n / draw.uniform(0.75, 1), 1e-3)
     moments = _pulses(np.minimum(draw.uniform(7, 14) * left ** -draw.uniform(0.4, 0.8), 150), 0.03, draw)
     clink = _ring(draw.uniform(700, 2500) * draw.uniform(1, 3, 5), draw.uniform(0.006, 0.03), draw)
@@ -248,4 +248,4 @@ TASKS: dict[str, dict[str, Sound]] = {
         "filling_bottle": _filling_bottle, "frog_chorus": _frog_chorus, "zip": _zip,
     },
 }  # fmt: skip
-"""By name; a class's sound takes a number of samples and a source of everything random."""
+"""Sounds by name; the function of a class takes a number of samples and a random generator."""

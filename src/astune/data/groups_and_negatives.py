@@ -1,7 +1,7 @@
 """Options that hold for the clips of any layout: the task, groups found in names, and labels that mean none of the others.
 
 A sample: ``group_by="site[0-9]+"`` puts ``2024/site07_0512.wav`` in the group ``site07``; ``negative=["wind"]`` keeps ``wind`` a class, and
-no wind is ever an event. Where a clip may have several labels, ``wind`` is no class, and a clip of wind alone has no label.
+no wind is ever an event. If a clip may have several labels, ``wind`` is not a class, and a clip of wind alone has no label.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def with_options(dataset: AudioDataset, options: DataOptions) -> AudioDataset:
     """Say what clips may have, group them and declare negative labels.
 
     Args:
-        dataset: as its layout read it.
+        dataset: the data set, as its layout read it.
         options: ``task``, ``group_by``, ``negative`` and ``background`` of them.
 
     Returns:

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # clips that a sentence names
 TOLERANCE = 0.1
-"""Seconds behind the input that are not worth a word."""
+"""Seconds after the input that are too few to mention."""
 
 
 @dataclass(frozen=True)
 class Unheard:
-    """What is not heard of some clips."""
+    """Audio of clips that is not used, because it is after the end of the input."""
 
     input_seconds: float
     """Length of the input."""
     longer_clips: int
     """Clips longer than that."""
     seconds: float
-    """What lies behind the input, summed over the longer clips."""
+    """Seconds after the end of the input, summed over the longer clips."""
     share: float
-    """Of all the audio, from 0 to 1."""
+    """Share of all the audio, from 0 to 1."""
 
     def longer(self, total: int, noun: str = "clip") -> str:
         """How many are longer, as the beginning of a sentence: ``1 of 5 clips is longer``.
 
         Args:
-            total: how many recordings there are.
+            total: number of recordings.
             noun: what one of them is.
         """
         verb = "is" if self.longer_clips == 1 else "are"
@@ -46,7 +46,7 @@ class Unheard:
 
     @property
     def lost(self) -> str:
-        """What is not heard, as a phrase."""
+        """The audio that is not used, as a phrase."""
         return f"{_percent(self.share)} of the audio ({_span(self.seconds)})"
 
 
@@ -54,7 +54,7 @@ def input_seconds(frames: int) -> float:
     """Audio that fills an input.
 
     Args:
-        frames: of 10 ms.
+        frames: frames of 10 ms.
 
     Returns:
         Seconds.
@@ -63,11 +63,11 @@ def input_seconds(frames: int) -> float:
 
 
 def unheard(seconds: Iterable[float], window: float) -> Unheard:
-    """Measure what lies behind an input of one length.
+    """Measure the audio after the end of an input.
 
     Args:
         seconds: length of each clip.
-        window: seconds of each that are heard.
+        window: seconds of each clip that are used.
 
     Returns:
         How many clips are longer, and by how much in all.
@@ -89,12 +89,12 @@ def heard_notices(
     Args:
         seconds: length of each recording, by its index.
         doubts: what is suspicious of a recording, by its index, as :attr:`astune.data.audio.Facts.doubts`.
-        names: of all recordings.
-        window: seconds of each that are heard.
+        names: names of all recordings.
+        window: seconds of each recording that are used.
         noun: what one of them is.
 
     Returns:
-        What was not heard, then one sentence a kind of doubt, with the first recordings that it concerns.
+        The audio that was not used, then one sentence per kind of doubt, with the first recordings that it concerns.
     """
     behind = unheard(seconds.values(), window)
     longer = (
@@ -125,8 +125,8 @@ def doubt_notices(doubts: Iterable[tuple[str, str]], total: int, noun: str = "cl
     """One sentence a kind of doubt.
 
     Args:
-        doubts: as for :func:`by_kind`.
-        total: how many recordings there are.
+        doubts: see :func:`by_kind`.
+        total: number of recordings.
         noun: what one of them is.
 
     Returns:
@@ -142,12 +142,12 @@ def warn_of(doubts: Iterable[tuple[str, str]], total: int, stacklevel: int) -> N
     """Warn whoever calls from Python, where nobody prints notices.
 
     Args:
-        doubts: as for :func:`by_kind`.
-        total: how many recordings there are.
-        stacklevel: as :func:`warnings.warn` counts from the function that calls this one.
+        doubts: see :func:`by_kind`.
+        total: number of recordings.
+        stacklevel: stack level of :func:`warnings.warn`, counted from the function that calls this one.
 
     Warns:
-        AudioWarning: for each kind of doubt.
+        AudioWarning: one for each kind of doubt.
     """
     for sentence in doubt_notices(doubts, total, "recording"):
         warnings.warn(sentence.removeprefix("Warning: "), AudioWarning, stacklevel=stacklevel + 1)

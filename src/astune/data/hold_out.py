@@ -1,7 +1,7 @@
 """The tenth of training that is held out where a data set brings no validation split: single clips, or whole groups where clips have them.
 
 A sample: of 40 clips of four speakers, ten each, all ten of one speaker are held out: 25 % is further from a tenth than the 10 % that
-single clips would give, but what is measured then is how well an unseen speaker is heard. Of one long recording, windows that overlap
+single clips would give, but it measures how well the model does on an unseen speaker. Of one long recording, windows that overlap
 stay together.
 """
 
@@ -32,7 +32,7 @@ _GROUPS = re.compile(
 
 
 Key = tuple[str, str]
-"""Of a group: ``("group", its name)``; of a clip without one, or of clips that overlap: ``("clip", name of the first)``."""
+"""Key of a group: ``("group", its name)``; for other clips ``("clip", name)``, with the first name of clips that overlap."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     """Divide training clips.
 
     Args:
-        clips: of the data set.
-        train: indices of those that would train.
-        seed: of the draw.
+        clips: clips of the data set.
+        train: indices of the clips that would train.
+        seed: the seed of the draw.
         task: says which classes a clip counts for.
 
     Returns:
@@ -85,11 +85,11 @@ def belonging(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
     """What clips are not to be divided from: their group, and whatever shares sound with it.
 
     Args:
-        clips: of the data set.
-        numbers: indices of those that are divided.
+        clips: clips of the data set.
+        numbers: indices of the clips to divide.
 
     Returns:
-        By index the key of what the clip belongs to; groups of which clips overlap have one key.
+        The key of each clip by its index; groups with overlapping clips have one key.
     """
     sounds = _sounds(clips, numbers)
     keys: dict[int, Key] = {}
@@ -111,7 +111,7 @@ def belonging(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
 
 
 def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
-    """By clip a name of what it shares sound with: of the first in a row of parts of one recording that overlap; else its own."""
+    """A name per clip for the sound it shares: the first of overlapping parts of one recording, else its own name."""
     parts: defaultdict[Path, list[tuple[float, float, int]]] = defaultdict(list)
     found: dict[int, str] = {}
     for number in numbers:
@@ -127,7 +127,7 @@ def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
 
 
 UNLABELLED = ""
-"""In the place of a class: of clips that have no label."""
+"""Used in place of a class for clips that have no label."""
 
 _ONE_GROUP = "there is only one group"
 _NO_GROUP = "no group can be held out without the last training clip of a class"
@@ -144,7 +144,7 @@ def _divided(train: Sequence[int], held: set[int], how: str, warning: str = "") 
 
 
 Classes = dict[int, tuple[str, ...]]
-"""By the index of a clip: the classes that it counts for."""
+"""The classes that a clip counts for, by the index of the clip."""
 
 
 def _single(names: dict[int, str], classes: Classes, seed: int) -> set[int]:
@@ -212,7 +212,7 @@ def _groups(classes: Classes, groups: dict[Key, list[int]], seed: int) -> list[K
 
 
 def _gain(group: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
-    """By how much the squared distances of the held shares from a tenth grow with a group; infinite if a class would be left empty."""
+    """How far the squared distances of the held shares from a tenth grow with a group; infinite if a class would be left empty."""
     if any(held[label] + count >= whole[label] for label, count in group.items() if label != UNLABELLED):
         return float("inf")
     # ((h + g) / n - 1/10)^2 - (h / n - 1/10)^2, times 10: whole numbers above the line, so that equal is equal
@@ -250,14 +250,14 @@ def group_like(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 Sides = dict[str, dict[str, set[str | int]]]
-"""By column and value: the splits or folds that a value occurs in."""
+"""The splits or folds in which a value occurs, by column and value."""
 
 
 def crossing_columns(sides: Sides) -> list[str]:
     """Columns that may hold groups and have values in several of the splits or folds that a data set gives.
 
     Args:
-        sides: of the columns of :func:`group_like`.
+        sides: sides of the columns of :func:`group_like`.
 
     Returns:
         A sentence for each column.
@@ -278,7 +278,7 @@ def crossing_groups(clips: Iterable[Clip]) -> tuple[str, ...]:
     """Groups with clips in several of the splits or folds that a data set gives, and clips of other groups there that overlap.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         One sentence of each kind, or none.
@@ -324,7 +324,7 @@ def groups_in_several(clips: Iterable[Clip]) -> dict[str, set[str | int]]:
     """Groups with clips in several of the splits or folds that a data set gives.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         The splits or folds of each.

@@ -23,10 +23,10 @@ def item_of(feature: Any) -> Any | None:  # noqa: ANN401 - of a library that may
     """The feature of which another one is a list.
 
     Args:
-        feature: of a column.
+        feature: feature type of a column.
 
     Returns:
-        The feature of the items; None where it is no list, or one of lists.
+        The feature of the items; None if it is not a list, or is a list of lists.
     """
     item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     return None if isinstance(item, list | dict) or getattr(item, "feature", None) is not None else item
@@ -38,13 +38,13 @@ class LabelColumn:
 
     name: str
     names: list[str] | None
-    """Of the classes, by number; None where cells have the labels themselves."""
+    """Names of the classes, by number; None if cells contain the labels themselves."""
     several: bool
     """Whether a clip may have any number of labels."""
     listed: bool = False
     """Whether cells are lists."""
     indicators: int = 0
-    """Length of the lists of 0 and 1, one of each label; 0 where they are none."""
+    """Length of the lists of 0 and 1, with one entry per label; 0 if cells are not such lists."""
     cells: LabelCells = ONE_EACH
     """How texts are read."""
     remarks: tuple[str, ...] = ()
@@ -54,10 +54,10 @@ class LabelColumn:
         """Decide it.
 
         Args:
-            name: of the column.
+            name: the name of the column.
             feature: its type.
             parts: all tables of the data set.
-            task: as the user gives it.
+            task: the task that the user gave.
         """
         parts = list(parts)
         item = item_of(feature)

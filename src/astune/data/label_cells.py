@@ -42,10 +42,10 @@ def listed(cell: str) -> tuple[str, ...] | None:
     """The items of a cell that is a list, as JSON, Python or NumPy write one.
 
     Args:
-        cell: of a table, without outer spaces.
+        cell: the cell of a table, without outer spaces.
 
     Returns:
-        Its items; None where it is no list of texts and whole numbers.
+        Its items; None if it is not a list of texts and whole numbers.
     """
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
@@ -69,11 +69,11 @@ def _unquoted(item: str) -> str:
 
 
 def parts_of(cell: str, separator: str) -> tuple[str, ...]:
-    """What stands between separators.
+    """The text between separators.
 
     Args:
-        cell: of a table.
-        separator: one sign.
+        cell: the cell of a table.
+        separator: a single character.
 
     Returns:
         The parts without outer spaces, each once; empty ones are left out.
@@ -85,7 +85,7 @@ def shared_parts(cells: Iterable[str], separator: str) -> list[str]:
     """Cells that are surely several labels, because a part of them is in another cell too.
 
     Args:
-        cells: that differ.
+        cells: cells that differ.
         separator: between parts.
 
     Returns:
@@ -107,13 +107,13 @@ class LabelCells:
     lists: bool = False
     """Whether some cells are lists."""
     remark: str | None = None
-    """What was decided."""
+    """Remark about what was decided."""
 
     def labels(self, cell: str) -> tuple[str, ...]:
         """The labels of a cell.
 
         Args:
-            cell: of a table.
+            cell: the cell of a table.
 
         Returns:
             Each label once; none for an empty cell. A cell that is one label keeps its outer spaces, so that cleaning them is announced.
@@ -129,7 +129,7 @@ class LabelCells:
         """What is wrong with a cell that begins like a list where other cells are lists.
 
         Args:
-            cell: of a table.
+            cell: the cell of a table.
 
         Returns:
             A sentence without its subject; None where the cell can be read.
@@ -156,10 +156,10 @@ def how_read(
 
     Args:
         cells: all that the data set has.
-        task: as the user gives it.
+        task: the task that the user gave.
         shown: what the cells are, for the remark: ``column labels``; nothing is remarked where it is empty.
         plural: whether the column's name says that it holds several labels, as ``labels`` and ``tags`` do.
-        separators: that may be between labels.
+        separators: separators that may be between labels.
 
     Returns:
         Without a task, several labels where a cell is a list; or where the name says so and a cell has a semicolon or a vertical bar, or
@@ -206,8 +206,8 @@ def indicator_columns(
     """Find columns of 0 and 1, or of true and false.
 
     Args:
-        columns: that have no other use; those without a name and the index of pandas do not count.
-        rows: of the table.
+        columns: columns that have no other use; those without a name and the index of pandas do not count.
+        rows: rows of the table.
         is_other: columns whose names have another meaning.
 
     Returns:
@@ -228,9 +228,9 @@ def indicated(line: int, row: dict[str, str], columns: Sequence[str], faults: li
     """The labels of a row under columns of 0 and 1.
 
     Args:
-        line: of the row.
+        line: number of the row's line.
         row: its cells.
-        columns: one of each label.
+        columns: one column for each label.
         faults: what is wrong is added.
 
     Returns:

@@ -1,6 +1,6 @@
 r"""Labels as they come from folders and tables: cleaned where that is safe, compared with each other, refused where surely wrong.
 
-A sample: ``"cafe\u0301 "`` becomes ``"café"``, which is announced; ``1`` beside ``1.0`` is refused; ``Dog`` beside ``dog`` is warned of.
+A sample: ``"cafe\u0301 "`` becomes ``"café"``, with a note; ``1`` with ``1.0`` is refused; ``Dog`` with ``dog`` gives a warning.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cleaned(label: str) -> str:
     """A label without what nobody sees.
 
     Args:
-        label: as found.
+        label: the label, as found.
 
     Returns:
         It in Unicode's composed form (NFC), without outer spaces and zero-width characters.
@@ -52,7 +52,7 @@ def label_fault(label: object) -> str | None:
     """What makes a label impossible.
 
     Args:
-        label: as found, or cleaned.
+        label: the label, as found or cleaned.
 
     Returns:
         A sentence; None for a label that can be used.
@@ -92,7 +92,7 @@ def checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, .
     """Labels that a caller gives, as they can be shown and saved.
 
     Args:
-        labels: in the order of the logits.
+        labels: labels in the order of the logits.
         outer_spaces: whether they may begin or end with spaces, as those of older adapters may.
 
     Returns:
@@ -126,7 +126,7 @@ def checked_negatives(negatives: Sequence[str], labels: Sequence[str]) -> tuple[
         The negative ones, in the order of the labels.
 
     Raises:
-        ConfigError: they are no list, or one of them is no label.
+        ConfigError: the value is not a list, or one of its items is not a label.
     """
     if isinstance(negatives, str) or not isinstance(negatives, list | tuple):
         raise ConfigError(f"negatives={negatives!r} is no list of labels; give one, such as ['noise']")
@@ -144,9 +144,9 @@ def known_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> li
     """Labels of an adapter as a data set would have them.
 
     Args:
-        source: of the data set.
-        labels: of the data set.
-        known: of the adapter.
+        source: the source of the data set.
+        labels: labels of the data set.
+        known: labels of the adapter.
 
     Returns:
         The adapter's labels in its order, cleaned as those of data sets are: older adapters may have others.
@@ -185,7 +185,7 @@ def alike(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str]
 
     Args:
         labels: all, cleaned.
-        place: where a label is first used, for the message.
+        place: the first use of a label, for the message.
 
     Returns:
         Faults, of pairs that are surely one label; and warnings, of pairs that may be.
@@ -221,7 +221,7 @@ def doubtful(labels: Sequence[str], place: Callable[[str], str]) -> list[str]:
 
     Args:
         labels: all, cleaned.
-        place: where a label is first used, for the message.
+        place: the first use of a label, for the message.
 
     Returns:
         A warning of each kind that occurs.
@@ -267,11 +267,11 @@ def _may_be_several(label: str, known: set[str]) -> bool:
 
 
 def several_in_one(labels: Sequence[str], place: Callable[[str], str], way_out: str) -> list[str]:
-    """Labels that are surely several: ``dog;rain`` beside ``dog``, or beside ``dog;wind``; ``dog, rain`` beside ``dog`` and ``rain``.
+    """Labels that are surely several: ``dog;rain`` next to ``dog`` or ``dog;wind``; ``dog, rain`` next to ``dog`` and ``rain``.
 
     Args:
         labels: all, cleaned.
-        place: where a label is first used, for the message.
+        place: the first use of a label, for the message.
         way_out: what the user can do.
 
     Returns:

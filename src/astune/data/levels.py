@@ -59,7 +59,7 @@ class Levels:
         """What is unusual of all blocks so far.
 
         Args:
-            channels: of the recording.
+            channels: channels of the recording.
 
         Returns:
             Kinds and figures; none for ordinary recordings.

@@ -20,8 +20,8 @@ def limited(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple
 
     Args:
         dataset: the clips.
-        split: of them.
-        clips: of each split; at least one for each class, else some would never be trained on.
+        split: the split of them.
+        clips: clips of each split; at least one for each class, else some would never be trained on.
         seed: another one draws other clips.
 
     Returns:

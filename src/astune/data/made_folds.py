@@ -35,15 +35,15 @@ class _Way:
     units: Units
     called: str
     warning: str
-    """What is given up, compared with the way before; empty for the first."""
+    """What is given up, compared with the previous way; empty for the first."""
 
 
 def with_folds(dataset: AudioDataset, count: int) -> AudioDataset:
     """Divide clips into test folds, numbered from 1.
 
     Args:
-        dataset: without folds and without a test split.
-        count: of the folds, 2 or more.
+        dataset: a data set without folds and without a test split.
+        count: number of folds, 2 or more.
 
     Returns:
         The data set with a fold for each clip. No group, and no sound that clips share, is in two folds, unless that would leave a class
@@ -75,13 +75,13 @@ def usual_folds(dataset: AudioDataset) -> int:
     """How many folds suit data that have none.
 
     Args:
-        dataset: as for :func:`with_folds`.
+        dataset: see :func:`with_folds`.
 
     Returns:
         Five, or as many as the groups allow.
 
     Raises:
-        DataError: as of :func:`with_folds`.
+        DataError: see :func:`with_folds`.
     """
     _refuse_divided(dataset)
     return len(_divided(dataset, range(USUAL_FOLDS, 1, -1))[1])
@@ -107,7 +107,7 @@ def _divided(dataset: AudioDataset, counts: Sequence[int]) -> tuple[_Way, Units]
     """The first way in which the clips can be divided, and its folds for the first number of folds that it allows.
 
     Raises:
-        DataError: there is none, which clips of several labels can bring about.
+        DataError: the clips cannot be divided, as can happen with clips of several labels.
     """
     for way in _ways(dataset):
         for count in counts:
@@ -182,5 +182,5 @@ def _assigned(dataset: AudioDataset, units: Units, count: int) -> Units | None:
 
 
 def _crowding(unit: Counter[str], held: Counter[str], whole: Counter[str]) -> float:
-    """By how much the squared shares of the unit's classes in a fold grow with it: the less, the nearer to equal all folds become."""
+    """How far the squared shares of the unit's classes in a fold grow with it: the less, the nearer to equal all folds become."""
     return sum(count * (2 * held[label] + count) / whole[label] ** 2 for label, count in unit.items())

@@ -29,7 +29,7 @@ def refuse_damaged(file: Path) -> None:
     """Refuse a file that scipy must not be given.
 
     Args:
-        file: of MATLAB; whoever calls has seen that it is a file and not too large.
+        file: the file of MATLAB; whoever calls has seen that it is a file and not too large.
 
     Raises:
         DataError: it is damaged, of another level, or holds something else than numbers, text, cells and structures.

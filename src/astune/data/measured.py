@@ -26,15 +26,15 @@ _STEP = 160_000  # samples at 16 kHz that are looked at at a time, which bounds 
 
 
 class FrontEnd(Protocol):
-    """How a backbone hears; :class:`astune.features.FrontEnd` is one."""
+    """The front end of a backbone; :class:`astune.features.FrontEnd` is one."""
 
     @property
     def mean(self) -> float:
-        """Of the log-Mel energies that it was pretrained with."""
+        """Mean of the log-Mel energies in pretraining."""
 
     @property
     def std(self) -> float:
-        """Of the same."""
+        """Standard deviation of the log-Mel energies in pretraining."""
 
     def energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-Mel energies (frames, bins) of samples (samples,) at 16 kHz, frames of 25 ms every 10 ms."""
@@ -42,7 +42,7 @@ class FrontEnd(Protocol):
 
 @dataclass(frozen=True)
 class EnergySums:
-    """Of the log-Mel energies of a clip; those of several clips are added."""
+    """Sums of the log-Mel energies of a clip; those of several clips can be added."""
 
     count: int = 0
     """Frames times bins."""
@@ -61,9 +61,9 @@ class Measured:
     sampling_rate: int
     channels: int
     digest: str
-    """Of rate and samples, so that a copy under another name or in another lossless format is found."""
+    """Digest of rate and samples, which finds copies under other names or in other lossless formats."""
     doubts: tuple[str, ...]
-    """What is suspicious, as :attr:`astune.data.audio.Facts.doubts`."""
+    """What is suspicious, see :attr:`astune.data.audio.Facts.doubts`."""
     quality: Quality
     prints: Prints
     energies: EnergySums
@@ -75,8 +75,8 @@ def measure(region: Region, front_end: FrontEnd | None, thinned: int = 1) -> Mea
 
     Args:
         region: what is read.
-        front_end: whose log-Mel energies are summed; none are where None.
-        thinned: as for :class:`astune.data.fingerprints.Fingerprint`.
+        front_end: front end whose log-Mel energies are summed; by default none are.
+        thinned: see :class:`astune.data.fingerprints.Fingerprint`.
 
     Returns:
         What was measured, or why it cannot be read.

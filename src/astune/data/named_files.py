@@ -36,7 +36,7 @@ def windows_fault(text: str) -> str | None:
     """Why the name of a file cannot be used.
 
     Args:
-        text: as it stands in a table or list.
+        text: the name in a table or list.
 
     Returns:
         A sentence, or None.
@@ -53,7 +53,7 @@ class NamedFiles:
         """Start with none.
 
         Args:
-            folder: that names are relative to.
+            folder: the folder that names are relative to.
         """
         self.folder = str(folder)
         self.turned: list[str] = []
@@ -63,7 +63,7 @@ class NamedFiles:
         """A name as a path with ``/``.
 
         Args:
-            text: a name that is no :func:`windows_path`.
+            text: a name that is not a :func:`windows_path`.
 
         Returns:
             The name, with backslashes turned where no file has them in its name, and in that form of Unicode which the file has.
@@ -109,7 +109,7 @@ def refuse_pipes(file: Path, kind: str) -> None:
     """Refuse what has no end, or more than a table has, before it is read.
 
     Args:
-        file: that is read whole.
+        file: the file that is read whole.
         kind: what it should be, for messages.
 
     Raises:
@@ -131,11 +131,11 @@ def below(folder: Path, text: str) -> str:
     """A name without a way around, so that one file has one name.
 
     Args:
-        folder: that names are relative to.
+        folder: the folder that names are relative to.
         text: a name with ``/``, perhaps absolute or with ``..``.
 
     Returns:
-        It relative to the folder; as it is where the file lies elsewhere.
+        The path relative to the folder; unchanged if the file is elsewhere.
     """
     if not text.startswith("/") and ".." not in text:
         return text

@@ -1,6 +1,6 @@
 """Recordings that hold the same sound: encoded again, louder, at another rate, shifted, or a part of each other.
 
-Fingerprints (:mod:`astune.data.fingerprints`) name pairs that may, and where. The pair is then heard again at that place, and the
+Fingerprints (:mod:`astune.data.fingerprints`) name pairs that may, and where. The pair is then read again at that place, and the
 coherence of the two decides. It is 1 for the same sound, whatever a codec or an equaliser did to its phase and level, and low for two takes
 of one word.
 """
@@ -33,9 +33,9 @@ _VOTES, _VOTES_SHARE, _VOTES_ENOUGH = (
     10,
 )  # prints that have to agree: so many, or a share of the shorter clip's, up to the last
 _EACH = 8  # clips that are looked at of those that share a print, and
-_HEARD = 5  # pairs that are heard of each clip: both keep the search linear in the clips
+_HEARD = 5  # pairs that are compared for each clip: both keep the search linear in the clips
 _AT_ONCE = 200_000  # prints looked up at a time
-_SECONDS = 1.0  # that are heard
+_SECONDS = 1.0  # that are compared
 _LEAST_SECONDS = 0.1
 _LAG = 0.05  # seconds by which the prints may be mistaken
 _SEGMENT = 512  # samples of a spectrum
@@ -77,7 +77,7 @@ def thinning(clips: int) -> int:
     """How many prints there are to one that is kept, so that memory does not grow on with the clips of a data set.
 
     Args:
-        clips: of the data set.
+        clips: clips of the data set.
 
     Returns:
         A power of two; 1 up to 25,000 clips.
@@ -95,8 +95,8 @@ def near_duplicates(
     """Find recordings that hold the same sound, in time that grows with their number and not with its square.
 
     Args:
-        prints: of each recording.
-        regions: where each is read.
+        prints: fingerprints of each recording.
+        regions: where in its file each clip is.
         alike: whether two recordings need no comparison.
         quiet: no progress bar.
 
@@ -232,7 +232,7 @@ def _part(region: Region, start: float, seconds: float) -> NDArray[np.float32]:
 
 
 def _best_lag(one: NDArray[np.float32], other: NDArray[np.float32]) -> int:
-    """Where in the longer one the shorter one fits best; differences, so that low frequencies do not decide."""
+    """Where in the longer one the shorter one fits best; by differences, so that low frequencies do not decide."""
     return int(np.argmax(np.abs(correlate(np.diff(other), np.diff(one), "valid", "fft"))))
 
 

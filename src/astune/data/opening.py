@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from astune.data.sound import Sound
 
 STDIN = "-"
-"""In place of a path: standard input."""
+"""Name for standard input, in place of a path."""
 
 _PIPE_LIMIT = 2**30  # bytes
 _PIPE_STEP = 2**20
@@ -86,7 +86,7 @@ def _sound(
 
     Raises:
         AudioError: nobody here can.
-        LibsndfileError: likewise, and libsndfile says why.
+        LibsndfileError: the file cannot be decoded, and libsndfile says why.
     """
     hint = frame_hint(path, frame)
     foreign = foreign_container(raw)
@@ -135,8 +135,8 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
     """What a recording's frame says of why little or nothing can be decoded.
 
     Args:
-        path: of the recording.
-        frame: as inspected.
+        path: the path of the recording.
+        frame: the frames that inspection found.
 
     Returns:
         A sentence with the next step; empty where the frame is sound.
@@ -152,7 +152,7 @@ def frame_hint(path: str | Path, frame: Frame) -> str:
 
 
 def _has_twin(path: str | Path) -> bool:
-    """Whether a Mac has left ``._clip.mp3`` beside ``clip.mp3``, which libsndfile takes for a part of it and fails at."""
+    """Whether a Mac has left ``._clip.mp3`` next to ``clip.mp3``, which libsndfile takes for a part of it and fails at."""
     folder, name = os.path.split(path)
     twins = (os.path.join(folder, f"._{name}"), os.path.join(folder, ".AppleDouble", name))  # noqa: PTH118 - names of any kind
     return not name.lower().endswith(".sd2") and any(map(os.path.lexists, twins))
@@ -162,7 +162,7 @@ def is_pipe(path: str | Path) -> bool:
     """Whether a path can be read only once.
 
     Args:
-        path: of a file, or ``-`` for standard input.
+        path: the path of a file, or ``-`` for standard input.
     """
     return str(path) == STDIN or stat.S_ISFIFO(_mode(path))
 

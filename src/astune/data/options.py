@@ -1,4 +1,4 @@
-"""How data are read where more than their path has to be said: columns of tables, windows over long recordings, groups.
+"""Options of reading a data set: columns of tables, windows over long recordings, groups.
 
 The options are fields of :class:`astune.TrainConfig` too, arguments of :func:`astune.load_data`, and options of every command that
 reads labelled audio.
@@ -26,13 +26,13 @@ def given_path(value: object) -> object:
     """Refuse an empty path: a variable of the shell that is not set gives one, and it is the current folder.
 
     Args:
-        value: as it was given.
+        value: the path that the user gave.
 
     Returns:
-        The same.
+        The same value.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: the path is empty.
     """
     if isinstance(value, str) and not value.strip():
         raise ValueError("it is empty; give one ('.' for this folder)")
@@ -40,36 +40,36 @@ def given_path(value: object) -> object:
 
 
 def path_as_text(value: object) -> object:
-    """A path as text, where it is one.
+    """Convert a path object to text.
 
     Args:
-        value: as it was given.
+        value: the value that the user gave.
 
     Returns:
-        Text for a path; anything else as it is.
+        The text of a path object; any other value unchanged.
     """
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 class DataOptions(Validated):
-    """Options of reading a data set; making one of values that cannot be used raises ``SettingsError``, a ``ConfigError``."""
+    """Options of reading a data set; invalid values raise ``SettingsError``, a ``ConfigError``."""
 
     task: Annotated[TaskName | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="what a clip may have: one label (single-label) or any number (multi-label); by default as the data look",
+        description="labels per clip: exactly one (single-label) or any number (multi-label); by default decided from the data",
     )
     file_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="column of a table that names the recording, where it has an unusual name"
+        None, description="column of a table that names the recording, if its name is unusual"
     )
     label_column: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="column of a table that has the label, or the labels, where it has an unusual name"
+        None, description="column of a table that holds the label or labels, if its name is unusual"
     )
     one_hot: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="column of 0 and 1 that is a label; may be repeated; by default all columns, where all hold 0 and 1",
+        description="column of 0 and 1 for one label; may be repeated; by default all columns, if all of them hold 0 and 1",
     )
     audio_dir: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
-        None, description="folder of the recordings, where they are not beside the tables"
+        None, description="folder of the recordings, if they are not in the folder of the tables"
     )
     annotation_format: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None, description="format of the files that crowsetta:DIR reads, as crowsetta names it, such as textgrid"
@@ -77,28 +77,29 @@ class DataOptions(Validated):
     window: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
         gt=0,
-        description="seconds of the windows that labelled regions become; by default regions of a table are clips as they are, and "
-        "those of label tracks get windows that hold 95 % of them",
+        description="length in seconds of the windows that labelled regions are cut into; by default regions of a table are not cut, and "
+        "the windows of label tracks are long enough for 95 % of the regions",
     )
     hop: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
         gt=0,
-        description="seconds from one window to the next within a region or the background; by default the window's",
+        description="seconds from the start of one window to the next, in a region or the background; by default the length of a window",
     )
     min_overlap: Annotated[float | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
         gt=0,
-        description="seconds of a label within a window that give it to the window, as a whole region does; by default half of the window",
+        description="a window gets a label that covers at least this many seconds of it, or whose whole region is in it; by default half "
+        "of the window",
     )
     background: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="label for windows that no region touches; it is negative; with several labels per clip, such windows have none; by "
-        "default there are no such windows",
+        description="label for windows that no region touches; it counts as negative; multi-label clips get no label there; by default "
+        "such windows are left out",
     )
     negative: Annotated[list[str] | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
-        description="label that means none of the others: a class like them, and never an event; with several labels per clip, no class, "
-        "and its clips have no label; may be repeated",
+        description="label that means none of the others; single-label: a class that is never reported as an event; multi-label: not a "
+        "class, and its clips have no label; may be repeated",
     )
     group_by: Annotated[str | None, Setting("data", "Label tables", since=2, placed=True)] = Field(
         None,
@@ -108,8 +109,8 @@ class DataOptions(Validated):
     make_folds: Annotated[int | None, Setting("data", "Data", since=2, placed=True)] = Field(
         None,
         ge=2,
-        description="divide data without folds and without a test split into so many test folds; groups stay whole, and each class "
-        "is spread over the folds",
+        description="divide data that have neither folds nor a test split into this many test folds; groups are never divided, and each "
+        "class is spread over the folds",
     )
 
     @field_validator("audio_dir", mode="before")
@@ -120,10 +121,10 @@ class DataOptions(Validated):
     @field_validator("background", "negative")
     @classmethod
     def _are_labels(cls, value: str | list[str] | None) -> str | list[str] | None:
-        """Clean them as labels of tables are.
+        """Clean the labels as those of tables are cleaned.
 
         Raises:
-            ValueError: one of them can be no label.
+            ValueError: one of them cannot be a label.
         """
         clean = [cleaned(label) for label in ([value] if isinstance(value, str) else value or [])]
         faults = [fault for label in clean if (fault := label_fault(label))]
@@ -134,10 +135,10 @@ class DataOptions(Validated):
     @field_validator("group_by")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
-        """Groups are found with it.
+        """Check that the pattern is a regular expression.
 
         Raises:
-            ValueError: it cannot be used as a regular expression.
+            ValueError: the pattern is not a regular expression.
         """
         if value is None:
             return None
@@ -151,16 +152,16 @@ class DataOptions(Validated):
 
     @classmethod
     def among(cls, settings: Mapping[str, Any]) -> DataOptions:
-        """Those among other settings.
+        """Pick the data options from other settings.
 
         Args:
-            settings: by name, such as the fields of a run.
+            settings: settings by name, such as the fields of a run.
         """
         return cls(**{name: settings[name] for name in DataOptions.model_fields if name in settings})
 
     @property
     def windowed(self) -> bool:
-        """Whether windows or background are asked for."""
+        """Whether the options ask for windows or for a background label."""
         return any(one is not None for one in (self.window, self.hop, self.min_overlap, self.background))
 
     @property
@@ -170,6 +171,6 @@ class DataOptions(Validated):
 
     @property
     def given_data_options(self) -> dict[str, Any]:
-        """Those that are not left at their default, as JSON has them."""
+        """The options that differ from their defaults, as JSON values."""
         fields = self.model_dump(mode="json", include=set(DataOptions.model_fields))
         return {name: value for name, value in fields.items() if value is not None}

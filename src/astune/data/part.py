@@ -25,9 +25,9 @@ class Part:
     start: float
     """Seconds."""
     seconds: float | None
-    """Of it at most."""
+    """Largest number of seconds."""
     end: float | None
-    """Of the clip, in seconds."""
+    """End of the clip in seconds."""
 
     @property
     def wanted(self) -> float | None:
@@ -60,18 +60,18 @@ class Part:
         return round(end - self.start, 9)  # 0.3 - 0.1 is a little less than 0.2
 
     def heard(self, length: float) -> float:
-        """Seconds that are heard of a clip of so many."""
+        """Seconds that are used of a clip of so many."""
         return length if self.seconds is None else min(self.seconds, length)
 
     def first_seconds(self, length: float) -> str:
-        """Words for what is heard, where that is not the whole of a clip of so many seconds."""
+        """Words for the part that is used, if that is not the whole of a clip of so many seconds."""
         return f" in its first {self.seconds:.1f} s" if self.seconds is not None and self.seconds < length else ""
 
     def refuse(self, path: str | Path) -> None:
         """Refuse moments that no recording has.
 
         Args:
-            path: of the recording.
+            path: the path of the recording.
 
         Raises:
             AudioError: the part begins before the recording, ends before it begins, or is later than any recording lasts.

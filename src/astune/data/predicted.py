@@ -36,7 +36,7 @@ def predicted(folder: Path) -> Predicted | None:
         folder: any.
 
     Returns:
-        What it says; None where there is none, or a file of that name which is something else.
+        Its content; None if the file does not exist, or is something else under that name.
     """
     if not (folder / RECORD).is_file():
         return None

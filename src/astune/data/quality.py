@@ -3,7 +3,7 @@
 - *Level*: RMS in dB of full scale (a full-scale sine has -3.0) of the frames that are not silent, so that padding does not count.
 - *Silent*: a frame of 20 ms that is 60 dB below the loudest one, as ``librosa.effects.split`` has it, or below -90 dBFS.
 - *Clipped*: a sample at full scale in a run of three or more, as Audacity's "Find Clipping" has it.
-- *Above 8 kHz*: share of the power by Welch's method, at the file's own rate. The backbones hear 16 kHz, so this is lost to them.
+- *Above 8 kHz*: share of the power by Welch's method, at the file's own rate. The backbones take 16 kHz, so this is lost to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from astune.data.spectra import power, spectra
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NYQUIST = 8000  # Hz, of the 16 kHz that backbones hear
+NYQUIST = 8000  # Hz, of the 16 kHz that backbones take
 _FULL_SCALE = 1 - 2**-15  # the largest value of 16 bits
 _INTEGERS = 2.0  # a larger peak is of integers stored as floats, which have another full scale
 _RUN = 3  # samples
@@ -36,11 +36,11 @@ class Quality:
     level_dbfs: float | None
     """RMS of what is not silent, of the mean of the channels; None where everything is."""
     silent_share: float
-    """Of the time, 0 to 1."""
+    """Share of the time, 0 to 1."""
     clipped_share: float
-    """Of the samples of all channels, 0 to 1."""
+    """Share of the samples of all channels, 0 to 1."""
     above_8_khz_share: float
-    """Of the power without its constant part, 0 to 1."""
+    """Share of the power without its constant part, 0 to 1."""
     power: float
     """Mean square without the constant part, over all frames."""
 
@@ -49,8 +49,8 @@ class QualityMeter:
     """Collects the figures of a recording.
 
     Args:
-        rate: of the recording, in Hz.
-        channels: of it.
+        rate: the rate of the recording, in Hz.
+        channels: number of channels.
     """
 
     def __init__(self, rate: int, channels: int) -> None:

@@ -31,7 +31,7 @@ class Recordings:
         """Search nothing yet.
 
         Args:
-            folder: where they are.
+            folder: folder of the recordings.
         """
         self.folder = folder
 
@@ -43,7 +43,7 @@ class Recordings:
             audio_dir: its value.
 
         Raises:
-            DataError: there is no such folder.
+            DataError: the folder does not exist.
         """
         folder = user_path(audio_dir)
         if not folder.is_dir():
@@ -76,12 +76,12 @@ class Recordings:
         """Recordings that a table may be of.
 
         Args:
-            folder: of the table, below the one it was found in.
-            names: of a recording, with or without suffix; the first one that exists counts.
+            folder: the folder of the table, below the one it was found in.
+            names: names of a recording, with or without suffix; the first one that exists counts.
             anywhere: whether recordings in other folders may be meant.
 
         Returns:
-            Their names below :attr:`folder`; two or more where it cannot be told.
+            Their names below :attr:`folder`; two or more if it cannot be decided.
         """
         for name in names:
             if here := self._below.get((composed(folder), composed(name))):
@@ -95,7 +95,7 @@ class Recordings:
             text: a path as it is here, or from another machine; a name alone.
 
         Returns:
-            Their names below :attr:`folder`; two or more where it cannot be told.
+            Their names below :attr:`folder`; two or more if it cannot be decided.
         """
         slashed = text.replace("\\", "/")
         for name in (text, slashed):
@@ -108,7 +108,7 @@ def composed(name: str) -> str:
     """A name in one form of Unicode: macOS writes accents as characters of their own, and most else does not.
 
     Args:
-        name: of a file.
+        name: the name of a file.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
@@ -139,8 +139,8 @@ class Lost:
         """Remember one.
 
         Args:
-            text: as the table names it.
-            place: where.
+            text: the name, as the table has it.
+            place: row of the table, for messages.
             found: what it may mean.
         """
         if found:
@@ -152,7 +152,7 @@ class Lost:
         """What is wrong.
 
         Args:
-            folder: where recordings were looked for.
+            folder: folder in which recordings were looked for.
 
         Returns:
             A sentence of each kind.

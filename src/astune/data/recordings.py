@@ -113,7 +113,7 @@ class Found:
             folder: its path below the folder that was searched.
 
         Returns:
-            That part, named as before.
+            That part, with the same names.
         """
         skipped = [one.path for one in self.skipped]
         first, last = _range(skipped, folder)
@@ -136,7 +136,7 @@ class Found:
 
 
 def _range(names: Sequence[str], folder: str) -> tuple[int, int]:
-    """Where the names below a folder stand among sorted ones."""
+    """The range of the names below a folder among sorted names."""
     return bisect_left(names, f"{folder}/"), bisect_left(names, f"{folder}0")  # 0 follows / in every encoding
 
 
@@ -144,7 +144,7 @@ def find_recordings(folder: Path) -> Found:
     """Search a folder and all folders in it; links to folders are followed, each folder is read once.
 
     Args:
-        folder: where to look.
+        folder: folder to search.
 
     Returns:
         The files with a suffix that can be read here, and what was passed over.
@@ -155,13 +155,13 @@ def find_recordings(folder: Path) -> Found:
     found = Found(folder)
     refused: list[str] = []
     seen: set[tuple[int, int]] = set()
-    waiting: list[tuple[str, str]] = [("", "")]  # folders and the link each lies behind; real ones before links
+    waiting: list[tuple[str, str]] = [("", "")]  # folders and the link that leads to each; real ones before links
     links: list[tuple[str, str]] = []
     while waiting or links:
         relative, link = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(folder / relative)  # noqa: PTH116 - of text, for speed
-            # Above the data set, everything beside it would be read too.
+            # Above the data set, everything around it would be read too.
             circle = relative == link != "" and _leads_up(folder / relative)
             if circle or (status.st_dev, status.st_ino) in seen:
                 found.skipped.append(Skipped(relative, CIRCLE if circle else _AGAIN))
@@ -203,7 +203,7 @@ def is_hidden(name: str) -> bool:
     """Whether a folder is the system's and no class: its name begins with a dot, or archives and disks bring it along.
 
     Args:
-        name: of the folder.
+        name: the name of the folder.
     """
     return name.startswith(".") or name in _SYSTEM
 
@@ -244,7 +244,7 @@ def _sort_in(entry: os.DirEntry[str], name: str, found: Found) -> None:
 
 
 def _kind(entry: os.DirEntry[str]) -> str | None:
-    """Why a recording is passed over; None where it is read or is no recording."""
+    """Why a recording is skipped; None if it is read or is not a recording."""
     suffix = _suffix(entry.name)
     hidden = entry.name.startswith(".")
     if suffix in _UNFINISHED and _is_recording(entry.name[: -len(suffix)].lstrip(".")):
@@ -279,7 +279,7 @@ def passed_over(skipped: Iterable[Skipped]) -> tuple[PassedOver, ...]:
     """Count by kind.
 
     Args:
-        skipped: in any number.
+        skipped: skipped files, in any number.
 
     Returns:
         One entry a kind, in the order of their first names.
@@ -291,12 +291,12 @@ def passed_over(skipped: Iterable[Skipped]) -> tuple[PassedOver, ...]:
 
 
 def unnamed_recordings(folder: Path, named: Sequence[str], *, everywhere: bool = False) -> list[Skipped]:
-    """Recordings that lie beside those which a table names, and which no row names.
+    """Recordings in the folders of those which a table names, and which no row names.
 
     Args:
         folder: the data set's, which names are shown below.
         named: paths of the files of all rows.
-        everywhere: whether to look in all of the folder, not only where named files lie.
+        everywhere: whether to look in all of the folder, instead of only where named files are.
 
     Returns:
         The others, those with a hidden name among them.
@@ -335,10 +335,10 @@ def subfolders(folder: Path) -> list[str]:
     """Folders in a folder, links to folders too.
 
     Args:
-        folder: where to look; hidden ones are left out.
+        folder: folder to search, without hidden folders.
 
     Returns:
-        Their names, sorted; none where it is no folder.
+        Their names, sorted; empty if it is not a folder.
 
     Raises:
         DataError: it cannot be listed.
@@ -354,7 +354,7 @@ def has_recordings(folder: Path) -> bool:
     """Whether a folder, or one in it, has a file that looks like a recording.
 
     Args:
-        folder: where to look; links are not followed.
+        folder: folder to search; links are not followed.
     """
     return any(_is_recording(file) for _, _, files in os.walk(folder) for file in files)
 

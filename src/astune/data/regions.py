@@ -52,11 +52,11 @@ class LabelledRegion:
     label: str
     """Empty where somebody has listened and a clip may have no label."""
     place: str
-    """Where it stands, for messages: ``garden.txt line 3``."""
+    """Place in the table, for messages: ``garden.txt line 3``."""
     split: SplitName | None = None
     fold: int | None = None
     group: str | None = None
-    """As the table gives it; the recording is the group where None."""
+    """Group that the table gives; by default the recording."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Cut:
     remarks: list[str]
     """What was left out or decided: lines that begin with ``Note:`` or ``Warning:``."""
     places: dict[str, str]
-    """Where each label first stands."""
+    """Where each label first occurs."""
     window: float | None = None
     """Seconds of the windows; None where regions are clips as they are."""
 
@@ -77,8 +77,8 @@ def span_name(recording: str, start: float, end: float) -> str:
 
     Args:
         recording: its name.
-        start: seconds.
-        end: seconds.
+        start: start in seconds.
+        end: end in seconds.
 
     Returns:
         Such as ``garden.wav 1.500-2.750``.
@@ -115,12 +115,12 @@ def cut(
     label that it holds enough of, and is used where that is one label, or where a clip may have several. Labels are cleaned.
 
     Args:
-        regions: of any recordings, in any order.
+        regions: regions of any recordings, in any order.
         options: ``window``, ``hop``, ``min_overlap``, ``background`` and ``negative`` of them.
         events: whether the regions mark events within recordings, as label tracks do, and not clips as they are meant.
         recordings: files of all recordings that somebody has labelled, by name: those without a region too.
-        lengths: seconds of recordings, by name, as far as they are known already.
-        splits: of recordings without a region, by name; the regions of others say theirs.
+        lengths: lengths of recordings in seconds, by name, as far as they are known already.
+        splits: splits of recordings without a region, by name; the regions of others say theirs.
         several: whether a clip may have several labels: then regions may overlap, and those of a table that are the same stretch are one
             clip.
         source: what faults are of, for messages.
@@ -130,7 +130,7 @@ def cut(
 
     Raises:
         ConfigError: windows, hops or overlaps that do not go together.
-        DataError: regions that lie beyond their recording, overlap where a clip has one label, or put one recording on two sides; all
+        DataError: regions are beyond the end of their recording, overlap where a clip has one label, or put one recording on two sides; all
             faults at once, each with its place.
     """
     windowed = events or options.windowed
@@ -179,7 +179,7 @@ def _cleaned(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], t
 def _within(
     regions: Sequence[LabelledRegion], lengths: Mapping[str, float | None]
 ) -> tuple[list[LabelledRegion], list[str], list[str]]:
-    """Regions as far as they lie within their recordings; faults of those that do not, and what was cut."""
+    """Regions cut to their recordings, faults of those that are outside, and what was cut."""
     inside: list[LabelledRegion] = []
     faults: list[str] = []
     beyond: list[LabelledRegion] = []
@@ -225,7 +225,7 @@ def _clip(name: str, one: LabelledRegion, labels: Sequence[str]) -> Clip:
 
 
 def _given(labels: Iterable[str]) -> tuple[str, ...]:
-    """Labels without the empty one, which says that there is none."""
+    """Labels without the empty one, which means no label."""
     return tuple(filter(None, labels))
 
 
@@ -288,7 +288,7 @@ def _measure(lengths: Sequence[float], options: DataOptions) -> tuple[Measure, l
 
 
 class _Sides(NamedTuple):
-    """Where all clips of a recording go."""
+    """The split, fold or group of all clips of a recording."""
 
     split: SplitName | None
     fold: int | None
@@ -317,7 +317,7 @@ class _Cutter:
             sides = sides._replace(split=self.splits.get(name))
         self.faults += faults
         background = self.options.background
-        if length is None:  # whoever reads its audio says why it cannot be read
+        if length is None:  # the code that reads its audio says why it cannot be read
             clips, faults = _as_they_are(regions, several=self.several)
             self.clips += clips
             self.faults += faults

@@ -55,7 +55,7 @@ def read_rows(
         The header, and each row with its line number.
 
     Raises:
-        DataError: it cannot be read, is no text, or has rows that a header of unique names does not fit; all faults at once.
+        DataError: it cannot be read, is not text, or has rows that a header of unique names does not fit; all faults at once.
     """
     text, separator = read_text(file, "CSV"), ","
     if known is not None:
@@ -73,11 +73,11 @@ def split_rows(
     """The rows of a table with a header.
 
     Args:
-        file: for messages.
-        text: of the table.
+        file: name of the file, for messages.
+        text: the text of the table.
         separator: between cells.
         verbatim: whether the cells of a column keep their outer spaces.
-        quoted: whether a cell may stand in quotes.
+        quoted: whether a cell may be quoted.
 
     Returns:
         The header, and each row with its line number.
@@ -112,7 +112,7 @@ def split_rows(
                 )
             else:
                 cells += [""] * (len(header) - len(cells))
-                named = zip(header, cells, strict=False)  # spreadsheets write empty cells behind the last column
+                named = zip(header, cells, strict=False)  # spreadsheets write empty cells after the last column
                 rows.append((line, {name: cell if name in kept else cell.strip() for name, cell in named}))
     except csv.Error as fault:
         faults.append(f"line {begins}: {_quoting(fault)}")
@@ -153,7 +153,7 @@ def read_json_rows(
         All keys in the order of their first use, and each object with its line number; texts as they are, numbers as text, lists as JSON.
 
     Raises:
-        DataError: it cannot be read, is not UTF-8 text, or a line is no object with unique keys; all faults at once.
+        DataError: it cannot be read, is not UTF-8 text, or a line is not an object with unique keys; all faults at once.
     """
     faults: list[str] = []
     rows: list[Row] = []
@@ -189,7 +189,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def not_a_number(value: object) -> bool:
-    """Whether a value stands for a missing one, as pandas writes it, or is infinite.
+    """Whether a value means a missing one, as pandas writes it, or is infinite.
 
     Args:
         value: a cell.
@@ -225,7 +225,7 @@ def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list
     """What is wrong with the cells of a published table that name a file and its class.
 
     Args:
-        line: of the row.
+        line: number of the row's line.
         row: its cells.
         file: column of the file's name.
         labels: columns of which the label is made.
@@ -290,10 +290,10 @@ def absent_columns(layout: Layout, file: Path, header: Sequence[str], columns: S
     """Refuse a table that lacks columns.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: the table.
         header: its columns.
-        columns: that must be there.
+        columns: columns that must be there.
         hint: what else could be done, to end the sentence with.
 
     Raises:
@@ -317,9 +317,9 @@ def published_rows(layout: Layout, file: Path, columns: Sequence[str]) -> list[R
     """Rows of a data set's own table.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: the table.
-        columns: that must be there.
+        columns: columns that must be there.
 
     Returns:
         Each row with its line number.
@@ -340,13 +340,13 @@ def whole_number(name: str, line: int, row: dict[str, str], faults: list[str]) -
     """A cell that holds a number.
 
     Args:
-        name: of its column.
-        line: of its row.
+        name: the name of its column.
+        line: number of its row's line.
         row: its row.
         faults: what is wrong is added.
 
     Returns:
-        The number; None where it is none.
+        The number; None if it is not a number.
     """
     text = row[name]
     if text.isdecimal() and len(text) <= DIGITS:
@@ -362,9 +362,9 @@ def numbered_classes(layout: Layout, file: Path, rows: Sequence[Row], number: st
     """Class names in the order of the numbers a published table gives them.
 
     Args:
-        layout: of the data set.
+        layout: the layout of the data set.
         file: its table.
-        rows: of the table.
+        rows: rows of the table.
         number: column of the numbers; they may have gaps.
         name: column of the names.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SAMPLING_RATE = 16_000  # Hz, of what is heard
+SAMPLING_RATE = 16_000  # Hz, of the samples that the model takes
 _LOUDEST = 1e10  # beyond this float32 cannot hold the power of a frame; integers stored as floats stay below
 _SLOWEST = 40  # Hz; the lowest Mel filter begins at half of it, and each sample would become hundreds
 _FASTEST = 10_000_000  # Hz; hydrophones have a tenth of it, and the resampler's time grows with it: at 2 GHz, 2 s for a million samples
@@ -25,12 +25,12 @@ _MOST_CHANNELS = 1_024  # as libsndfile has it, and PyAV does not; the largest a
 
 
 def refuse_rate(rate: int, stated: str, name: str | Path) -> None:
-    """Refuse a rate, in Hz, that holds nothing to hear, or that no file has.
+    """Refuse a rate, in Hz, that is too low for any sound, or that no file has.
 
     Args:
-        rate: of the recording.
+        rate: the rate of the recording.
         stated: who says so, as the beginning of a sentence.
-        name: of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: it is too low or too high.
@@ -49,8 +49,8 @@ def refuse_channels(channels: int, name: str | Path) -> None:
     """Refuse a number of channels that no file has.
 
     Args:
-        channels: of the recording.
-        name: of the recording.
+        channels: channels of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: there are too many.
@@ -65,14 +65,14 @@ def fits_into_memory(samples: int, rate: int) -> bool:
     """Whether samples can be held as they are, joined, and at 16 kHz. Linux gives memory that is not there.
 
     Args:
-        samples: how many there are, of one channel.
-        rate: of them, in Hz.
+        samples: number of samples, of one channel.
+        rate: the rate of them, in Hz.
     """
     return 4 * samples * (2 + SAMPLING_RATE / rate) < memory()
 
 
 def memory() -> float:
-    """Bytes that this machine has; infinite on Windows, which says by itself where there is none left."""
+    """Bytes of memory of this machine; infinite on Windows, which itself reports a lack of memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
 
 
@@ -81,7 +81,7 @@ def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
 
     Args:
         block: any shape, not empty.
-        name: of the recording.
+        name: the name of the recording.
 
     Raises:
         AudioError: some are.

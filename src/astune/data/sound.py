@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLOCK = 1_008_000  # samples of all channels that are decoded at a time; a multiple of 10 frames, which PAF of 24 bits is packed in
 _BEYOND = 16_000  # frames asked for beyond those that the header states; a multiple of 10 too
 DENSEST = 64
-"""Frames that a byte of a file can hold; beyond it is only silence, or a header that lies."""
+"""Most frames that a byte of a file can hold; more are only silence, or the header is wrong."""
 _EXACT = {  # where a seek gives the samples that reading up to there gives: each sample by itself, or FLAC, which counts its frames
     "containers": frozenset(("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")),
     "samples": frozenset(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
@@ -91,8 +91,8 @@ class Sound(ABC):
         """Decoded frames from here on, or from a later one.
 
         Args:
-            wanted: how many frames; all where None.
-            first: frames that are passed over before them; what lies before is decoded only where a seek would change the samples.
+            wanted: number of frames; all where None.
+            first: frames that are skipped before them; they are decoded only if a seek would change the samples.
 
         Yields:
             (frames, channels) each.
@@ -121,7 +121,7 @@ class Sound(ABC):
 class Straight(soundfile.SoundFile):  # type: ignore[misc] # it has no types
     """A file that is read from its beginning to its end.
 
-    soundfile seeks behind each block to where it is already. MP3 and Opus then decode the next block from a fresh state, other numbers;
+    soundfile seeks after each block to where it is already. MP3 and Opus then decode the next block from a fresh state, other numbers;
     and where the header states another length than there is, the seek fails.
     """
 
@@ -135,8 +135,8 @@ class PlainSound(Sound):
 
     Args:
         file: opened.
-        size: of it, in bytes.
-        frame: as inspected.
+        size: size of the file in bytes.
+        frame: the frames that inspection found.
     """
 
     def __init__(self, file: Straight, size: int, frame: Frame) -> None:

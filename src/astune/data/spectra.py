@@ -22,7 +22,7 @@ def spectra(samples: NDArray[np.float32], size: int, step: int) -> NDArray[np.co
         step: samples from one to the next.
 
     Returns:
-        (segments, size // 2 + 1); samples behind the last whole segment are not in it.
+        (segments, size // 2 + 1); samples after the last whole segment are not in it.
     """
     segments = np.lib.stride_tricks.sliding_window_view(samples, size)[::step]
     found: NDArray[np.complex64] = rfft(segments * _window(size), axis=1)
@@ -33,10 +33,10 @@ def power(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Squared magnitudes.
 
     Args:
-        spectrum: of any shape.
+        spectrum: the spectrum of any shape.
 
     Returns:
-        Of the same shape.
+        A spectrum of the same shape.
     """
     squares: NDArray[np.float32] = spectrum.real**2 + spectrum.imag**2
     return squares

@@ -43,7 +43,7 @@ def is_undecided(text: str) -> bool:
     """Whether a name means a split but does not say which: ``eval``, ``holdout``, ``unseen``.
 
     Args:
-        text: as above.
+        text: the name.
     """
     return _folded(text) in _ASKED
 
@@ -52,7 +52,7 @@ def resembles_split(text: str) -> str | None:
     """What a name begins with, where that is a split's name: ``train`` for ``train-clean-100``.
 
     Args:
-        text: as above.
+        text: the name.
 
     Returns:
         The split, or the undecided word; None for another name.
@@ -66,10 +66,10 @@ def split_at_end(text: str) -> tuple[str, str] | None:
     """What a name ends with, where that is a split's name: ``("birds", "train")`` for ``birds_train``.
 
     Args:
-        text: as above.
+        text: the name.
 
     Returns:
-        What stands before, and the split or the undecided word; None for another name.
+        The text before it, and the split or the undecided word; None for another name.
     """
     before, *last = re.sub(r"[^a-z0-9]+", " ", text.casefold()).strip().rpartition(" ")
     word = last[-1]

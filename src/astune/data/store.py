@@ -13,7 +13,7 @@ from astune.files import make_folder, move, user_path
 
 
 def cache_root() -> Path:
-    """Where astune keeps what it can make again: ``ASTUNE_CACHE``, or ``astune`` in the user's cache folder.
+    """The folder for files that astune can make again: ``ASTUNE_CACHE``, or ``astune`` in the user's cache folder.
 
     Returns:
         The folder, which need not exist.

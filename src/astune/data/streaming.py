@@ -34,7 +34,7 @@ class Resampler:
     """Samples of any rate to 16 kHz, block by block.
 
     Args:
-        rate: of what comes in, in Hz.
+        rate: the rate of what comes in, in Hz.
     """
 
     def __init__(self, rate: int) -> None:
@@ -71,12 +71,12 @@ class Stream:
     """A recording that is drawn once, block by block, from its beginning to its end.
 
     Args:
-        blocks: of the recording, at its own rate.
-        name: of it, for messages.
+        blocks: blocks of the recording, at its own rate.
+        name: name of the recording, for messages.
     """
 
     facts: Facts | None = None
-    """What is known of the recording: once its last block was drawn."""
+    """Facts about the recording, known after its last block was drawn."""
 
     def __init__(self, blocks: Blocks, name: str | Path) -> None:
         self._blocks, self._name = blocks, name
@@ -88,7 +88,7 @@ class Stream:
             (samples,) in -1 to 1, mono, at 16 kHz; never none.
 
         Raises:
-            AudioError: as of :func:`astune.data.audio.listen`, as soon as the block that shows it is drawn.
+            AudioError: see :func:`astune.data.audio.listen`, as soon as the block that shows it is drawn.
         """
         given = False
         for block in self._resampled():
@@ -120,7 +120,7 @@ def stream(path: str | Path, *, pipes: bool = True) -> Stream:
     """Open a recording as a stream.
 
     Args:
-        path: as for :func:`astune.data.audio.listen`.
+        path: see :func:`astune.data.audio.listen`.
         pipes: whether a pipe is read.
 
     Returns:
@@ -133,9 +133,9 @@ def stream_of_samples(samples: NDArray[Any], sampling_rate: int, *, name: str = 
     """Take samples in memory as :func:`stream` takes those of a file: the same samples give the same stream.
 
     Args:
-        samples: as for :func:`astune.data.audio.listen_to_samples`.
-        sampling_rate: Hz, a whole number.
-        name: of them, for messages.
+        samples: see :func:`astune.data.audio.listen_to_samples`.
+        sampling_rate: rate in Hz, a whole number.
+        name: what to call them in messages.
 
     Returns:
         The stream.
@@ -144,10 +144,10 @@ def stream_of_samples(samples: NDArray[Any], sampling_rate: int, *, name: str = 
 
 
 def _blocks_of_samples(samples: NDArray[Any], sampling_rate: int, name: str) -> Blocks:
-    """As :func:`astune.data.audio.blocks_of`.
+    """See :func:`astune.data.audio.blocks_of`.
 
     Raises:
-        AudioError: there are none, some are no numbers, or their rate is too low.
+        AudioError: there are no samples, some are not numbers, or their rate is too low.
     """
     refuse_rate(sampling_rate, "its sampling_rate is", name)
     frames, channels = samples.shape

@@ -1,6 +1,6 @@
 """What the columns of a table are: recording, label or labels, times, split, fold and group; and those that are not used.
 
-A sample: under ``file,start_time,end_time,robin,wren`` a row names a recording, a part of it, and with 0 and 1 which birds are heard.
+A sample: under ``file,start_time,end_time,robin,wren`` a row names a recording, a part of it, and with 0 and 1 which birds sing there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_label(name: str, options: DataOptions) -> bool:
     """Whether a column is read as labels in text.
 
     Args:
-        name: of the column.
+        name: the name of the column.
         options: the user's.
     """
     return name == options.label_column or usual("label", name) or plural(name)
@@ -63,7 +63,7 @@ def is_known(name: str, options: DataOptions) -> bool:
     """Whether a column has a name that is looked for.
 
     Args:
-        name: of the column.
+        name: the name of the column.
         options: the user's.
     """
     asked = (options.file_column, *(options.one_hot or ()), *_DIVIDING)
@@ -72,14 +72,14 @@ def is_known(name: str, options: DataOptions) -> bool:
 
 @dataclass(frozen=True)
 class TableHead:
-    """A table of which the columns are to be told."""
+    """A table whose columns are to be recognised."""
 
     layout: Layout
     file: Path
     header: Sequence[str]
     rows: Sequence[Row]
     split: SplitName | None
-    """That its folder says."""
+    """Split that its folder names."""
     options: DataOptions
 
     def columns(self, remarks: list[str]) -> Columns:
@@ -156,7 +156,7 @@ class TableHead:
         """Refuse a table without a column of recordings or of labels.
 
         Raises:
-            DataError: there is none.
+            DataError: the table has no such column.
         """
         roles = {"file_name": bool(file), "label": bool(labels)}
         absent = [role for role, there in roles.items() if not there]

@@ -48,7 +48,7 @@ class Opened:
     file: Path
     rows: Sequence[Row]
     split: SplitName | None
-    """That its folder says."""
+    """Split that its folder names."""
     columns: Columns
 
 
@@ -94,7 +94,7 @@ class TableRows:
 
     root: Path
     audio: Recordings | None
-    """Where recordings are, if not beside the tables."""
+    """The recordings, if they are not in the folder of the tables."""
     options: DataOptions
     expected: dict[Path, Path] = field(default_factory=dict)
     """Recordings of tables that may have no rows, because nothing was found in them."""
@@ -260,7 +260,7 @@ class TableRows:
             shown: the table or folder, for messages.
 
         Raises:
-            DataError: as of :func:`astune.data.regions.cut`.
+            DataError: see :func:`astune.data.regions.cut`.
         """
         whole = [entry for entry in self._entries if entry.span is None]
         lengths: dict[str, float | None] = {}

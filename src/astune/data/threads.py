@@ -49,7 +49,7 @@ def ahead(
     Args:
         work: what is done with each.
         items: the things; they are drawn in the caller's thread.
-        threads: how many work at a time; 0 to work in the caller's thread.
+        threads: number of threads that work at a time; 0 to work in the caller's thread.
         waiting: results that may be ready, or in work, before the caller asks for them.
         begin: is called once in each thread before it works.
 

@@ -33,7 +33,7 @@ class Seconds:
         """Start and end of a clip.
 
         Args:
-            line: of the row.
+            line: number of the row's line.
             cells: start, and end or length.
             scales: seconds of their units.
             lasts: whether the second cell is the length.
@@ -55,14 +55,14 @@ class Seconds:
         """One time.
 
         Args:
-            line: of the row.
+            line: number of the row's line.
             name: what it is.
             text: the cell.
             scale: seconds of its unit.
             faults: what is wrong is added.
 
         Returns:
-            Seconds; None where it is no number of them, 0 or more.
+            Seconds; None if it is not a number of seconds from 0 on.
         """
         text = text.strip()
         if _COMMA.fullmatch(text):
@@ -91,7 +91,7 @@ class Seconds:
 
         Args:
             table: its name.
-            faults: commas beside points are added.
+            faults: commas next to points are added.
             remarks: commas alone are added.
         """
         if not self._comma:
@@ -114,9 +114,9 @@ def ordered(
     """Whether a part has a length.
 
     Args:
-        line: of the row.
-        start: in seconds.
-        end: in seconds.
+        line: number of the row's line.
+        start: start in seconds.
+        end: end in seconds.
         cells: both, as they are written.
         faults: what is wrong is added.
         lasts: whether the second cell is the length.

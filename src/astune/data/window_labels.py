@@ -1,4 +1,4 @@
-"""The labelled regions of one recording, cut into windows that each have one label, or all that they hear enough of.
+"""The labelled regions of one recording, cut into windows that each have one label, or all labels that sound long enough in them.
 
 A sample: a window that hears 1.2 s of a robin and 0.1 s of a wren's 3 s is a robin's; one that hears 1.2 s of both is of both where a clip
 may have several labels, and else left out.
@@ -31,15 +31,15 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Of one recording."""
+    """The windows of one recording."""
 
     labelled: list[tuple[Span, tuple[str, ...]]]
-    """In ascending order."""
+    """Windows with their labels, in ascending order."""
     background: list[Span]
     mixed: list[Span]
-    """Left out, because they hear several labels and a clip has one."""
+    """Windows left out, because several labels sound in them and a clip has one."""
     spoilt: list[Span]
-    """Left out, because their label says that none of the others is heard, and a little of another one is."""
+    """Windows left out, because their label means that no other sounds, and a little of another one does."""
     lost: int
     """Milliseconds of regions that are in no window."""
     unused: int
@@ -59,9 +59,9 @@ def cut_recording(
 
     Args:
         parts: the regions; :func:`overlaps` finds nothing among them, unless a clip may have several labels.
-        length: of the recording, in milliseconds.
-        measure: of the windows.
-        negatives: labels that say that none of the others is heard.
+        length: the length of the recording, in milliseconds.
+        measure: the measure of the windows.
+        negatives: labels that mean that none of the others sounds.
         background: whether stretches that no region touches become windows too.
         several: whether a window may have several labels.
 
@@ -96,8 +96,8 @@ def overlaps(parts: Sequence[Part], measure: Measure, negatives: Collection[str]
 
     Args:
         parts: regions of one recording.
-        measure: of the windows.
-        negatives: labels that say that none of the others is heard; they give way to the others.
+        measure: the measure of the windows.
+        negatives: labels that mean that none of the others sounds; they give way to the others.
 
     Returns:
         Pairs of places among the regions; each pair once.
@@ -134,7 +134,7 @@ def _any_overlap(parts: Sequence[Part]) -> bool:
 def _labels(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure, negatives: Collection[str]
 ) -> tuple[list[tuple[str, ...]], NDArray[np.bool_], NDArray[np.bool_]]:
-    """The labels that each window has; which windows have several; and which have a negative label and hear a little of another one."""
+    """The labels that each window has; which windows have several; and which have a negative label and a little of another one."""
     if not parts:
         return [], np.zeros(0, bool), np.zeros(0, bool)
     coverages, claims, touched = _heard(parts, spans, measure)
@@ -165,7 +165,7 @@ def _positive(names: Sequence[str], negatives: Collection[str]) -> NDArray[np.bo
 def _heard(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure
 ) -> tuple[dict[str, Coverage], NDArray[np.bool_], NDArray[np.bool_]]:
-    """By label where it sounds, then (labels, spans): whether a span hears enough of a label to have it, and whether anything."""
+    """By label the spans where it sounds, then (labels, spans): whether a span has enough of a label, and whether it has any."""
     by_label: dict[str, list[Span]] = {}
     for part in parts:
         by_label.setdefault(part.label, []).append((part.start, part.end))
@@ -183,7 +183,7 @@ def _total(stretches: Sequence[Span]) -> int:
 
 
 def _outside(regions: list[Span], windows: list[Span]) -> int:
-    """Milliseconds of regions that no window hears; both are united."""
+    """Milliseconds of regions that are in no window; both are united."""
     if not windows or not regions:
         return _total(regions)
     starts, ends = np.array(regions, np.int64).T

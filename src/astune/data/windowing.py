@@ -1,6 +1,6 @@
-"""Windows over labelled regions of one recording, and the labels that each window hears.
+"""Windows over labelled regions of one recording, and the labels that each window gets.
 
-All times are whole milliseconds: regions are rounded outwards and windows lie on the grid, so that "touches" and "holds" are exact.
+All times are whole milliseconds: regions are rounded outwards and windows are on the grid, so that "touches" and "holds" are exact.
 
 A sample: with windows of 2,000 every 2,000, a region from 1,000 to 6,500 gives 1,000-3,000, 3,000-5,000 and 4,500-6,500.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Moments = NDArray[np.int64]
 
 Span = tuple[int, int]
-STEP = 10  # ms from one column of the features to the next: what is shorter makes no difference to what is heard
+STEP = 10  # ms from one column of the features to the next: what is shorter makes no difference to the model
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Measure:
     window: int
     hop: int
     min_overlap: int
-    """Of a label within a window that has it; a region that is shorter must be in the window whole. At most ``window``."""
+    """Least milliseconds of a label in a window that has it; a shorter region must be in the window whole. At most ``window``."""
 
 
 def windows_over(start: int, end: int, length: int, measure: Measure) -> list[Span]:
-    """Windows that hear a region.
+    """Windows that cover a region.
 
     A region that is not longer than the window is in the middle of one, as far as the recording allows. A longer one has windows within it,
     and the last of them ends with it.
 
     Args:
-        start: of the region.
-        end: of it.
-        length: of its recording.
-        measure: of the windows.
+        start: the start of the region.
+        end: end of the stretch.
+        length: the length of its recording.
+        measure: the measure of the windows.
 
     Returns:
         One window or more; the whole recording where it is shorter than a window.
@@ -64,9 +64,9 @@ def tiles(start: int, end: int, measure: Measure) -> list[Span]:
     """Windows within a stretch, as many as have room.
 
     Args:
-        start: of the stretch.
-        end: of it.
-        measure: of the windows.
+        start: the start of the stretch.
+        end: end of the stretch.
+        measure: the measure of the windows.
 
     Returns:
         The windows.
@@ -78,7 +78,7 @@ def united(spans: Iterable[Span]) -> list[Span]:
     """The stretches that spans cover.
 
     Args:
-        spans: in any order.
+        spans: spans in any order.
 
     Returns:
         Ascending stretches that do not touch.
@@ -96,8 +96,8 @@ def gaps(stretches: list[Span], length: int) -> list[Span]:
     """What stretches leave of a recording.
 
     Args:
-        stretches: as :func:`united` gives them, within the recording.
-        length: of it.
+        stretches: the result of :func:`united`, within the recording.
+        length: length of the recording.
 
     Returns:
         The stretches between them, before the first and after the last.
@@ -117,7 +117,7 @@ class Coverage:
     def __init__(self, spans: Iterable[Span]) -> None:
         ordered = np.array(sorted(spans), np.int64).reshape(-1, 2)
         self._starts, self._ends = ordered.T
-        # Of all spans that start from here on, the first end: so one look tells whether one of them lies within a window.
+        # Of all spans that start from here on, the first end: so one look tells whether one of them is within a window.
         self._first_end = np.minimum.accumulate(self._ends[::-1])[::-1]
         self._latest = np.maximum.accumulate(self._ends)
         self._from, to = np.array(united((start, end) for start, end in ordered.tolist()), np.int64).T
@@ -144,7 +144,7 @@ class Coverage:
         return np.where(number < 0, 0, covered)
 
     def heard(self, starts: Moments, ends: Moments, min_overlap: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which windows hear enough of the spans, ``min_overlap`` or a whole span, and which hear anything.
+        """Which windows have enough of the spans, ``min_overlap`` or a whole span, and which have any of them.
 
         Args:
             starts: (windows,).

@@ -50,9 +50,9 @@ class _Update(NamedTuple):
     """What LoRA does to one projection."""
 
     module: str
-    """In transformers' ``ASTModel``."""
+    """Name of the module in transformers' ``ASTModel``."""
     place: str
-    """Of ours."""
+    """Name of the module in astune."""
     rank: int
     scale: float
 
@@ -113,7 +113,7 @@ def _refuse(model: AudioClassifier) -> None:
 
 
 def _base(model: AudioClassifier) -> str | None:
-    """Where transformers finds the backbone; None where it does not, and the folder must have it.
+    """The backbone's name for transformers; None if transformers cannot find it, and the folder must include it.
 
     Raises:
         ConfigError: nobody finds it.

@@ -7,7 +7,7 @@ a token after the final LayerNorm::
 
     x_i + o(mean_j v(LayerNorm(x_j)))  =  x_i + S * (logits, 0, K, -K, 0, ...)
 
-S is so large that x_i vanishes beside it in float32, and K so much larger still that it alone decides the variance, which the two
+S is so large that x_i vanishes next to it in float32, and K so much larger still that it alone decides the variance, which the two
 LayerNorms that follow divide by: they scale all logits by the same constant, and the dense layer scales them back. The mean that a
 LayerNorm takes away is the same in all dimensions, so the dense layer subtracts the dimension that holds nothing.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from astune.export.formats import Source
 
 _ALLOWED = 1e-5  # difference of scores
-_CARRIED = 3  # dimensions beside the logits
+_CARRIED = 3  # dimensions in addition to the logits
 _LARGE = 1e9  # S; tokens are below 1e3
 _LARGER = 1e15  # K; its square fits float32, and the logits' is a trillionth of it
 

@@ -20,10 +20,10 @@ class HubModel(NamedTuple):
 
 
 def hub_model(name_or_path: str) -> HubModel | None:
-    """Where the hub has a backbone.
+    """The hub id and revision of a backbone, if it is on the hub.
 
     Args:
-        name_or_path: as adapters name it.
+        name_or_path: the backbone's name, as adapters store it.
 
     Returns:
         The model; None where the backbone is a folder, bundled or random.
@@ -38,8 +38,8 @@ def card_front(config: AdapterConfig, library: str) -> str:
     """The YAML that opens a model card.
 
     Args:
-        config: of the adapter.
-        library: that loads the folder.
+        config: the configuration of the adapter.
+        library: the library that loads the folder.
 
     Returns:
         The block with its fences.

@@ -30,7 +30,7 @@ def filling(folder: Path, mark: str) -> Iterator[Path]:
     """A folder to write into, whose files are moved to another one when all are there.
 
     Args:
-        folder: where they belong. Files of the same names are replaced, and others stay.
+        folder: folder for the files. Files of the same names are replaced, and others stay.
         mark: the file without which nobody reads the others; it comes last.
 
     Yields:
@@ -54,7 +54,7 @@ def _with_the_systems_reason(path: Path) -> Iterator[None]:
 
     Raises:
         OSError: the system's.
-        SafetensorError: of another reason.
+        SafetensorError: writing failed for a reason other than the disk.
     """
     try:
         yield
@@ -78,7 +78,7 @@ def made_inputs(front_end: FrontEnd) -> Tensor:
     """Inputs on which two models are compared, the same every time.
 
     Args:
-        front_end: of the models.
+        front_end: the front end of the models.
 
     Returns:
         (4, max_length, num_mel_bins): noise, louder from one to the next, and the second half of the last one is padding.
@@ -94,8 +94,8 @@ def largest_difference(ours: Tensor, theirs: Tensor, allowed: float, what: str) 
     """Compare what two models give.
 
     Args:
-        ours: of the adapter.
-        theirs: of what was exported.
+        ours: outputs of the adapter.
+        theirs: outputs of the exported model.
         allowed: the largest difference that rounding explains.
         what: they are, in the plural, such as ``scores``.
 

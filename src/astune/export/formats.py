@@ -38,13 +38,13 @@ class Source:
     """What is exported."""
 
     name: str
-    """Of the adapter: its folder's, without the folders above."""
+    """Name of the adapter: that of its folder, without the parent folders."""
     adapter: Adapter
     """Configuration and tensors."""
     model: AudioClassifier
     """The adapter on its backbone: on the CPU, in float32, in evaluation mode, and nobody else's."""
     folder: Path | None = None
-    """Of the adapter, where it is on this machine."""
+    """Folder of the adapter, if it is on this machine."""
 
 
 @checked
@@ -57,7 +57,7 @@ class Exported:
     size: int
     """Bytes; of a folder, those of all its files."""
     sentences: tuple[str, ...] = ()
-    """What the user should know: what was checked, and how it differs from the adapter."""
+    """Remarks for the user: what was checked, and how the export differs from the adapter."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same as data."""
     faults: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Format:
 
     name: str
     ending: str
-    """Of the file or folder, behind the adapter's name, where the user gives no path."""
+    """Ending of the file or folder, which follows the adapter's name if the user gives no path."""
     write: Writer
 
     @property
@@ -110,8 +110,8 @@ def register_format(name: str, ending: str) -> Callable[[Writer], Writer]:
     """Decorator that makes a format known to :func:`export_adapter` and the command line.
 
     Args:
-        name: as users write it.
-        ending: of its file or folder.
+        name: name of the format, as users write it.
+        ending: the ending of its file or folder.
 
     Returns:
         The decorator.
@@ -141,16 +141,16 @@ def export_adapter(
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is copied.
         path: file or folder to write; it is whole or not there. Where None, the adapter's name and the format's ending, in the current
             folder.
-        format: a key of :data:`FORMATS`.
-        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself.
+        format: name of the format, a key of :data:`FORMATS`.
+        backbone: hub id or folder of the backbone, if not the one that the adapter names; or the loaded backbone itself.
         overwrite: replace what is there.
-        options: of the format, such as ``int8`` and ``clips`` of ``onnx``, see :func:`astune.export.onnx.export_onnx`.
+        options: options of the format, such as ``int8`` and ``clips`` of ``onnx``, see :func:`astune.export.onnx.export_onnx`.
 
     Returns:
         What was written.
 
     Raises:
-        AdapterError: it is no adapter, or the format cannot hold its method.
+        AdapterError: it is not an adapter, or the format cannot hold its method.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown format or option, a path that is there already or is being written, or a package that is not installed.
         OutputError: it cannot be written.

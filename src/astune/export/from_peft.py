@@ -95,16 +95,16 @@ def import_peft(
 
     Args:
         folder: what ``PeftModel.save_pretrained`` wrote, or its hub id.
-        backbone: where the model is that was adapted, as for :func:`astune.load_backbone`; where the folder says if None.
+        backbone: the model that was adapted, as for :func:`astune.load_backbone`; by default the one that the folder names.
         labels: names of the classes, in the order of the logits; where None, those of the folder or of the model that was adapted.
         task: ``single-label`` or ``multi-label``; where None, as the folder or the model that was adapted says.
-        max_length: input length in frames of 10 ms; where None, the folder's or the backbone's.
+        max_length: input length in frames of 10 ms; by default the folder's or the backbone's.
 
     Returns:
         The adapter, whose logits are those of PEFT to rounding; ``astune.adapter_file.write`` writes it.
 
     Raises:
-        AdapterError: it is no LoRA of PEFT, it is damaged, or it trains something that an adapter of astune has no place for.
+        AdapterError: the folder is not a LoRA of PEFT, is damaged, or trains something that an adapter of astune cannot hold.
         BackboneError: the backbone cannot be found.
         ConfigError: labels, a length or a backbone have to be given, or do not fit.
     """
@@ -182,7 +182,7 @@ def _our_name(name: str) -> str:
 
 
 def _place(module: str) -> str | None:
-    """Where ours has the update of a module of transformers'; None where it has none."""
+    """Where astune has the update of a module of transformers; None if it has none."""
     try:
         found = _PLACE.fullmatch(_our_name(f"{module}.weight"))
     except KeyError:
@@ -243,7 +243,7 @@ def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, back
     """Our head: an exported one, or transformers', whose LayerNorm's weight and bias are multiplied into the dense layer.
 
     Raises:
-        AdapterError: there is none, or a part of it is missing.
+        AdapterError: the update is missing, or a part of it.
     """
     if own is not None:
         return _own_head(own)
@@ -343,7 +343,7 @@ def _labels(labels: Sequence[str] | None, facts: HeadFacts, backbone: str, class
 
 
 def _task(backbone: str) -> str:
-    """As the configuration of the model that was adapted says."""
+    """Read the value as the configuration of the adapted model states it."""
     if load_config(backbone).problem_type == "multi_label_classification":
         return MULTI_LABEL.name
     say(f"The task is taken to be {SINGLE_LABEL.name}; give task if a clip may have several labels")

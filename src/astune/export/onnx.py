@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _OPSET = 20  # the first with Gelu
 _MOST_APART = 1e-4  # of scores, from torch's
-_MOST_BYTES = 2**31 - 2**20  # of a protobuf, less what stands around the weights
+_MOST_BYTES = 2**31 - 2**20  # of a protobuf, less what surrounds the weights
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -57,9 +57,9 @@ def export_onnx(
 
     Args:
         source: what is exported.
-        path: of the file.
-        int8: quantise the weights, see :func:`astune.export.onnx_int8.with_int8_weights`.
-        clips: an audio file or a folder, or several, on which the graph is compared too; the beginning of each is heard. With ``int8``,
+        path: the path of the file.
+        int8: whether to quantise the weights, see :func:`astune.export.onnx_int8.with_int8_weights`.
+        clips: an audio file or a folder, or several; the graph is compared on the beginning of each clip. With ``int8``,
             give some hundred of your own.
 
     Returns:
@@ -112,7 +112,7 @@ def _about(source: Source, precision: str) -> dict[str, Any]:
 
 
 def translated(model: AudioClassifier) -> ModelProto:
-    """A classifier as an ONNX graph, with its front end in front and its task's scores behind; merged where its method can be.
+    """A classifier as an ONNX graph, from the waveform to the task's scores; the method is merged where it can be.
 
     Args:
         model: on the CPU, in float32, in evaluation mode; it is not changed.
@@ -138,7 +138,7 @@ def as_onnx(module: nn.Module, samples: int) -> ModelProto:
 
     Args:
         module: takes samples and lengths, as :class:`astune.export.waveform_scorer.WaveformFrontEnd`; gives one tensor.
-        samples: that fill its input.
+        samples: samples that fill its input.
 
     Returns:
         The graph, weights inside.

@@ -41,19 +41,19 @@ class Scored:
     """Scores of the same inputs by several scorers."""
 
     made: dict[str, Scores]
-    """Of the sounds made for this, in one batch, by scorer, (sounds, classes)."""
+    """Scores of generated sounds, computed in one batch, by scorer, (sounds, classes)."""
     alone: dict[str, Scores]
-    """Of some of them, one by one."""
+    """Scores of some of these sounds, computed one by one."""
     clips: dict[str, Scores]
-    """Of the user's clips, likewise."""
+    """Scores of the user's clips, computed one by one."""
     broken: tuple[str, ...]
     """Why clips could not be read."""
     files: int
     """Clips that were to be read."""
     longer: int
-    """Clips of which the beginning alone was heard."""
+    """Clips of which only the beginning was used."""
     remarks: tuple[str, ...]
-    """What to say of folders."""
+    """Remarks about folders."""
 
     def largest(self, one: str, other: str) -> float:
         """Largest difference of two scorers' scores.
@@ -84,7 +84,7 @@ class Torch:
     """The adapter in torch, as predictors run it.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: the model, in evaluation mode, on the CPU.
     """
 
     def __init__(self, model: AudioClassifier) -> None:
@@ -92,7 +92,7 @@ class Torch:
 
     @torch.inference_mode()
     def scores(self, sounds: Sequence[Samples]) -> Scores:
-        """As :meth:`Scorer.scores`.
+        """Score as :meth:`Scorer.scores` does.
 
         Args:
             sounds: (samples,) each.
@@ -107,7 +107,7 @@ def made_sounds(samples: int) -> list[Samples]:
     """Sounds on which front ends go wrong, if they do: tones, silence, an offset, and all lengths down to less than a frame.
 
     Args:
-        samples: that fill the input.
+        samples: samples that fill the input.
 
     Returns:
         (samples,) each, at 16 kHz.
@@ -128,9 +128,9 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
     """Score the same sounds with several scorers: those made for this one by one and as a batch, then the user's clips.
 
     Args:
-        scorers: by name.
-        front_end: of the adapter.
-        clips: of the user; the beginning of each is heard.
+        scorers: scorers by name.
+        front_end: the front end of the adapter.
+        clips: clips of the user; only the beginning of each is used.
         quiet: no progress bar.
 
     Returns:

@@ -21,7 +21,7 @@ def with_int8_weights(model: ModelProto) -> ModelProto:
     Those of the front end, of the head and thin ones stay in float32.
 
     Args:
-        model: in float32; it is not changed.
+        model: the model in float32; it is not changed.
 
     Returns:
         The quantised graph.

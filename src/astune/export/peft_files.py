@@ -1,4 +1,4 @@
-"""The files of a folder of PEFT, bounded: its configuration, its tensors, and what an export of ours says beside them."""
+"""The files of a PEFT folder, with limits: its configuration, its tensors, and the record that an export of astune adds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _READ = frozenset((
     "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
     "target_modules", "task_type", "use_rslora",
 ))  # fmt: skip
-"""Fields of PEFT's configuration that are read, or that the tensors in the file stand for."""
+"""Fields of PEFT's configuration that are read, or that describe the tensors in the file."""
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
 _LONGEST_PATTERN, _MOST_REPEATS, _MOST_GROUPS = 300, 2, 4
 _Alpha = Annotated[float, Field(gt=0, le=1e9)]
@@ -45,15 +45,15 @@ class PeftConfig(FileContent):
     revision: Line | None = None
     lora_alpha: _Alpha = 8
     alpha_pattern: dict[str, _Alpha] | None = Field(None, max_length=1_000)
-    """Of modules, by a regular expression that matches the end of their names."""
+    """Alpha of modules, by a regular expression that matches the end of their names."""
     use_rslora: bool | None = None
     peft_version: Line = ""
 
     def alphas(self, path: Path) -> list[tuple[Callable[[str], object], float]]:
-        """The patterns, as functions that say whether a module has the value beside them.
+        """The patterns, as functions that say whether a module has the pattern's value.
 
         Args:
-            path: of the file, for messages.
+            path: the path of the file, for messages.
 
         Raises:
             AdapterError: one is not a regular expression, or one that may take for ever.
@@ -90,7 +90,7 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
 
 
 class HeadFacts(FileContent):
-    """What an export of ours says beside PEFT's files; nothing of other folders."""
+    """The record that an export of astune adds to PEFT's files; empty for other folders."""
 
     labels: Annotated[Labels, Field(strict=False)] | None = None  # JSON has lists
     task: TaskKey | None = None
@@ -103,7 +103,7 @@ def read_config(path: Path) -> PeftConfig:
     """PEFT's configuration.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         What is read of it.
@@ -135,10 +135,10 @@ def read_config(path: Path) -> PeftConfig:
 
 
 def read_facts(path: Path | None) -> HeadFacts:
-    """What an export of ours says beside PEFT's files.
+    """The record that an export of astune adds to PEFT's files.
 
     Args:
-        path: of the file; None where there is none.
+        path: path of the file; None if there is no file.
 
     Raises:
         AdapterError: it is damaged.
@@ -153,14 +153,14 @@ def read_weights(files: Mapping[str, Path], folder: str) -> dict[str, Tensor]:
     """PEFT's tensors.
 
     Args:
-        files: of the folder, by name.
-        folder: for messages.
+        files: files of the folder, by name.
+        folder: the folder, for messages.
 
     Returns:
-        In float32, by their names in the file.
+        Tensors in float32, by their names in the file.
 
     Raises:
-        AdapterError: there is no file, it is damaged, or it holds values that are not finite.
+        AdapterError: the file does not exist, it is damaged, or it holds values that are not finite.
     """
     path = files.get(WEIGHTS) or files.get(FORMER_WEIGHTS)
     if path is None:
@@ -172,10 +172,10 @@ def read_file(path: Path) -> dict[str, Tensor]:
     """Tensors of one file.
 
     Args:
-        path: of it.
+        path: path of the file.
 
     Returns:
-        In float32, by their names in the file.
+        Tensors in float32, by their names in the file.
 
     Raises:
         AdapterError: it is damaged, or holds values that are not finite.

@@ -20,7 +20,7 @@ class WaveformFrontEnd(nn.Module):
     """:class:`astune.features.FrontEnd` as a convolution: what a frame passes through up to its spectrum is linear in its samples.
 
     Args:
-        front_end: with its length and its normalisation.
+        front_end: the front end, with its length and its normalisation.
     """
 
     kernel: Tensor
@@ -38,7 +38,7 @@ class WaveformFrontEnd(nn.Module):
         """Features, rounded to float16 as predictors round them.
 
         Args:
-            samples: (batch, samples) at 16 kHz, as many as fill the input; those from ``lengths`` on are not heard.
+            samples: (batch, samples) at 16 kHz, as many as fill the input; samples from ``lengths`` on are ignored.
             lengths: (batch,), int64, how many samples are real.
 
         Returns:
@@ -58,7 +58,7 @@ class WaveformScorer(nn.Module):
     """Samples to scores.
 
     Args:
-        model: in evaluation mode.
+        model: the model in evaluation mode.
     """
 
     def __init__(self, model: AudioClassifier) -> None:
@@ -70,8 +70,8 @@ class WaveformScorer(nn.Module):
         """Scores of the classes.
 
         Args:
-            samples: as for :meth:`WaveformFrontEnd.forward`.
-            lengths: as for :meth:`WaveformFrontEnd.forward`.
+            samples: see :meth:`WaveformFrontEnd.forward`.
+            lengths: see :meth:`WaveformFrontEnd.forward`.
 
         Returns:
             (batch, classes), as the task makes them of logits.

@@ -64,14 +64,14 @@ class AdapterSet(Summarised):
 
     Args:
         adapter: the first one, which is active: a folder, the hub id of one, an adapter in memory, or a classifier.
-        backbone: where the backbone is, or the loaded backbone; where the adapter says if None.
-        device: where it computes; the GPU if there is one where None, and where it is for a classifier.
-        precision: of matrix products; that of the adapter's training where None.
-        adapter_name: of the first one; as for :meth:`load_adapter` where None.
+        backbone: hub id or folder of the backbone, or a loaded backbone; by default the one that the adapter names.
+        device: device that computes; by default the GPU if there is one, and for a classifier the device it is on.
+        precision: precision of matrix products; by default the one of the adapter's training.
+        adapter_name: name of the first adapter; by default the one that :meth:`load_adapter` would choose.
         batch_size: rows that the model takes at a time.
 
     Raises:
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown device or precision, a name that cannot be used, or a classifier that was cast.
     """
@@ -161,7 +161,7 @@ class AdapterSet(Summarised):
 
     @property
     def loaded(self) -> Loaded:
-        """Where the active adapter comes from: name, configuration and model."""
+        """Name, configuration and model of the active adapter."""
         return self._active.loaded
 
     @property
@@ -201,7 +201,7 @@ class AdapterSet(Summarised):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What decides the active adapter's scores beside the precision, for the settings of a folder of tables."""
+        """What decides the active adapter's scores, except the precision; for the settings of a folder of tables."""
         return {"adapter": digest_of(self.model)}
 
     @property
@@ -233,13 +233,13 @@ class AdapterSet(Summarised):
         """One of the adapters, to use it until the end of a job whatever is loaded or deleted meanwhile.
 
         Args:
-            name: of it.
+            name: name of the adapter.
 
         Returns:
             The adapter; :meth:`scores` takes it in the place of its name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no adapter has that name.
         """
         return _named(self._adapters, name)
 
@@ -254,7 +254,7 @@ class AdapterSet(Summarised):
             Its name.
 
         Raises:
-            AdapterError: it is no adapter, is damaged, or was trained on another backbone.
+            AdapterError: it is not an adapter, is damaged, or was trained on another backbone.
             ConfigError: the name is taken or cannot be used, or this Predictor was made of a classifier.
         """
         if self._shells is None:
@@ -282,10 +282,10 @@ class AdapterSet(Summarised):
         """Forget an adapter. Calls that use it go on to their end.
 
         Args:
-            adapter_name: of it.
+            adapter_name: name of the adapter.
 
         Raises:
-            ConfigError: there is none of that name, or it is the active one.
+            ConfigError: no adapter has that name, or it is the active one.
         """
         with self._lock:
             gone = _named(self._adapters, adapter_name)
@@ -303,10 +303,10 @@ class AdapterSet(Summarised):
         """Choose the adapter that calls without names use from now on. Labels, task, thresholds and input are its own.
 
         Args:
-            adapter_name: of it.
+            adapter_name: name of the adapter.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no adapter has that name.
         """
         with self._lock:
             chosen = _named(self._adapters, adapter_name)
@@ -323,14 +323,14 @@ class AdapterSet(Summarised):
         """An adapter's input, of audio; any thread may call it.
 
         Args:
-            samples: (samples,) at 16 kHz, float32 in -1 to 1; what is behind the adapter's ``info.samples`` is not heard.
-            adapter_name: of the adapter.
+            samples: (samples,) at 16 kHz, float32 in -1 to 1; samples after the adapter's ``info.samples`` are ignored.
+            adapter_name: name of the adapter; by default the active one.
 
         Returns:
             (max_length, num_mel_bins), for :meth:`scores`.
 
         Raises:
-            ConfigError: there is no adapter of that name, or samples of another shape or type.
+            ConfigError: no adapter has this name, or the samples have another shape or type.
         """
         return self.adapter(adapter_name).features(samples)
 
@@ -340,8 +340,8 @@ class AdapterSet(Summarised):
         """Scores of inputs, each by its own adapter: of different tasks, methods, labels and input lengths. Any thread may call it.
 
         Args:
-            features: as :meth:`features` gives them, one for each row.
-            adapter_names: one for each row; or the adapters themselves, from :meth:`adapter`.
+            features: the results of :meth:`features`, one for each row.
+            adapter_names: names of adapters, one for each row; or the adapters themselves, from :meth:`adapter`.
 
         Returns:
             (classes,) for each row, from 0 to 1, in the order of its adapter's labels. They are NaN where the model overflows.
@@ -405,7 +405,7 @@ def _checked_name(name: object) -> str:
     """A name that can be shown and typed.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if not isinstance(name, str) or not name.strip() or printable(name) != name:
         raise ConfigError(f"adapter_name={name!r}: give a name, text without control characters")

@@ -1,4 +1,4 @@
-"""Rows of numbers with columns beside them, as files: ``.npz`` for NumPy and scikit-learn, ``.parquet`` for tables.
+"""Rows of numbers with named columns, as files: ``.npz`` for NumPy and scikit-learn, ``.parquet`` for tables.
 
 Values are written part by part, so that a file may be larger than memory. A file is whole or not there.
 
@@ -47,7 +47,7 @@ def refuse_suffix(path: Path) -> None:
     """Refuse a file name of another format, before anything is computed.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Raises:
         ConfigError: it ends in no format that is written, or pyarrow is missing.
@@ -77,7 +77,7 @@ def write(
         about: what the values are, as JSON has it.
 
     Raises:
-        ConfigError: as of :func:`refuse_suffix`.
+        ConfigError: see :func:`refuse_suffix`.
         OutputError: it cannot be written.
     """
     refuse_suffix(path)
@@ -89,13 +89,13 @@ def read(path: Path) -> tuple[NDArray[np.float32], dict[str, list[Any]], dict[st
     """Read a file that :func:`write` wrote.
 
     Args:
-        path: of it.
+        path: path of the file.
 
     Returns:
         Values, columns by name, and what the values are.
 
     Raises:
-        ConfigError: as of :func:`refuse_suffix`.
+        ConfigError: see :func:`refuse_suffix`.
         DataError: it is missing, damaged, or another program's.
     """
     refuse_suffix(path)

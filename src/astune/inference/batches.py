@@ -70,7 +70,7 @@ def fetched(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Se
     """Batches of clips, each fetched while the model computes the one before it.
 
     Args:
-        inputs: what the model takes of each clip.
+        inputs: the model's input for each clip.
         parts: the clips of each batch.
 
     Yields:
@@ -101,7 +101,7 @@ def ahead(
     Args:
         work: what is done with each.
         items: the things; they are drawn in the caller's thread.
-        threads: how many work at a time; 0 to work in the caller's thread.
+        threads: number of threads that work at a time; 0 to work in the caller's thread.
         waiting: results that may be ready, or in work, before the caller asks for them.
 
     Returns:

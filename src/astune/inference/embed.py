@@ -62,7 +62,7 @@ class _InMemory:
 
 
 class _OnDisk:
-    """Rows in a file beside the one that is written; it is gone at the end."""
+    """Rows in a temporary file next to the one that is written; it is deleted at the end."""
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("w+b")
@@ -99,7 +99,7 @@ class Written:
 
     path: Path
     shape: tuple[int, ...]
-    """Of the values: (rows, d) or (rows, tokens, d)."""
+    """Shape of the values: (rows, d) or (rows, tokens, d)."""
     inputs: int
     """Clips or recordings that have rows."""
     columns: tuple[str, ...]
@@ -107,7 +107,7 @@ class Written:
     errors: tuple[str, ...]
     """Why others have none."""
     notices: tuple[str, ...]
-    """What to know of the data and of what was heard."""
+    """Remarks about the data and about the audio that was used."""
     about: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
@@ -129,28 +129,28 @@ def embed(
     data_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Embeddings:
-    """Embed recordings, window by window, or the clips of a labelled data set, a row each.
+    """Embed recordings window by window, or the clips of a labelled data set with one row per clip.
 
     Args:
         model: an adapter (folder, hub id, value or classifier), a :class:`astune.Predictor`, or a bare backbone: ``bundled``,
             ``random:*``, a folder, a hub id, or one from :func:`astune.load_backbone`.
         data: a data set, or ``layout:PATH`` for one; or recordings: files, folders, waveforms, or an iterable of these.
         level: ``"output"``, after the final LayerNorm, or k for transformers' ``hidden_states[k]``.
-        pool: ``"mean"`` of all tokens or ``"cls"``; where None as the adapter pools, and the mean of a bare backbone's tokens.
-        tokens: give every token, and pool none.
-        window: seconds of a window of recordings; the length of the input where None.
-        hop: seconds from the start of a window to that of the next; those of ``window`` where None.
-        sampling_rate: Hz, of waveforms that do not come with their own.
-        skip_broken: leave out what cannot be read, and say so, instead of raising.
-        data_options: fields of ``DataOptions`` for a data set that is named; those that are not given are as in the adapter's training.
-        settings: of :func:`load_embedder`, such as ``device`` and ``max_length``.
+        pool: ``"mean"`` of all tokens or ``"cls"``; by default as the adapter pools, or the mean for a bare backbone.
+        tokens: whether to return every token, without pooling.
+        window: length in seconds of the windows of recordings; by default the length of the input.
+        hop: seconds from the start of one window to the start of the next; by default ``window``.
+        sampling_rate: rate in Hz of waveforms without their own.
+        skip_broken: whether to leave out inputs that cannot be read, with a note, instead of raising an error.
+        data_options: fields of ``DataOptions`` for a named data set; the others are as in the adapter's training.
+        settings: settings of :func:`load_embedder`, such as ``device`` and ``max_length``.
 
     Returns:
         The rows, in the order of the inputs and of time within each.
 
     Raises:
-        AudioError: something cannot be read; or nothing can.
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AudioError: an input cannot be read, or with ``skip_broken`` none can.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: a setting or an input cannot be used.
         DataError: the data set cannot be read.
@@ -181,11 +181,11 @@ def write_embeddings(
     What cannot be read has no rows, and is named in what is returned.
 
     Args:
-        path: ends in ``.npz`` or ``.parquet``. It is whole or not there; the rows lie beside it until then.
-        model: as for :func:`embed`.
-        data: as for :func:`embed`.
+        path: ends in ``.npz`` or ``.parquet``. The file appears only when it is complete; until then the rows are in a file next to it.
+        model: see :func:`embed`.
+        data: see :func:`embed`.
         overwrite: whether a file of that name is replaced.
-        settings: of :func:`embed` (but ``skip_broken``) and of :func:`load_embedder`.
+        settings: settings of :func:`embed` (but ``skip_broken``) and of :func:`load_embedder`.
 
     Returns:
         What was written.
@@ -234,15 +234,15 @@ def load_embedder(
     """Load what embeds: an adapter on its backbone, or a bare backbone.
 
     Args:
-        model: as for :func:`embed`.
-        backbone: where the backbone of an adapter is, if not where the adapter says.
-        max_length: input length of a bare backbone, in frames of 10 ms. Where None, that of ``window``, and the backbone's own where that
+        model: see :func:`embed`.
+        backbone: hub id or folder of an adapter's backbone, if not the one that the adapter names.
+        max_length: input length of a bare backbone, in frames of 10 ms. By default that of ``window``, or the backbone's own if that
             is None too; an adapter has the length it was trained with.
-        window: seconds of the windows that will be embedded.
-        device: as for :class:`astune.Predictor`.
-        precision: as for :class:`astune.Predictor`; of a bare backbone float32 where None.
-        threads: as for :class:`astune.Predictor`.
-        batch_size: as for :class:`astune.Predictor`.
+        window: length in seconds of the windows that will be embedded.
+        device: see :class:`astune.Predictor`.
+        precision: see :class:`astune.Predictor`; by default float32 for a bare backbone.
+        threads: see :class:`astune.Predictor`.
+        batch_size: see :class:`astune.Predictor`.
 
     Returns:
         The embedder.
@@ -352,7 +352,7 @@ class _Computed:
 
     @property
     def notices(self) -> list[str]:
-        """What to know of the data and of what was heard."""
+        """Remarks about the data and about the audio that was used."""
         dataset, found = self.material.dataset, self.material.found
         of_data = dataset.notices if dataset else found.remarks if found else ()
         gaps = self.windows.gap_note if dataset is None else None
@@ -394,7 +394,7 @@ def _compute(
     """Compute all rows; the arguments are those of :func:`embed`.
 
     Raises:
-        AudioError: there are none.
+        AudioError: there are no samples.
     """
     wanted = Wanted(level, pool, tokens)
     labelled = isinstance(data, AudioDataset) or (isinstance(data, str) and is_labelled(data))

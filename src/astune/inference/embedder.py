@@ -63,7 +63,7 @@ class Wanted:
 
     level: Level = "output"
     pool: TokenPool | None = None
-    """As the adapter pools where None; a bare backbone's are averaged."""
+    """How tokens are pooled; by default as the adapter pools them, or their mean for a bare backbone."""
     tokens: bool = False
     """Every token by itself, and none pooled."""
 
@@ -71,7 +71,7 @@ class Wanted:
         """Refuse what a model does not have.
 
         Args:
-            layers: of the model.
+            layers: layers of the model.
 
         Raises:
             ConfigError: another level or pool, or a pool of tokens that are not pooled.
@@ -90,7 +90,7 @@ class Wanted:
 
 @dataclass
 class RowIndex:
-    """Where each row comes from, and what is known of the inputs."""
+    """The origin of each row, and what is known of the inputs."""
 
     inputs: array[int] = field(default_factory=lambda: array("q"))
     """Number of the input of each row."""
@@ -98,9 +98,9 @@ class RowIndex:
     """Seconds from the beginning of the file."""
     ends: array[float] = field(default_factory=lambda: array("d"))
     names: list[str] = field(default_factory=list)
-    """Of the inputs."""
+    """Names of the inputs."""
     seconds: dict[int, float] = field(default_factory=dict)
-    """Of each input that could be read."""
+    """Length of each input that could be read."""
     doubts: dict[int, tuple[str, ...]] = field(default_factory=dict)
     errors: dict[int, AstuneError] = field(default_factory=dict)
     """Why an input has no rows."""
@@ -114,7 +114,7 @@ class RowIndex:
         """Drop the last rows.
 
         Args:
-            rows: how many are kept.
+            rows: number of rows that are kept.
         """
         for column in (self.inputs, self.starts, self.ends):
             del column[rows:]
@@ -126,7 +126,7 @@ class Material:
 
     dataset: AudioDataset | None = None
     inputs: Any = None
-    """As for :meth:`astune.Predictor.predict`."""
+    """Inputs as for :meth:`astune.Predictor.predict`."""
     found: Expanded | None = None
     """What was found in folders, where paths were given."""
 
@@ -143,7 +143,7 @@ class Material:
             data: a data set; ``layout:PATH``, such as ``folder:recordings``, for one; or recordings, as for
                 :meth:`astune.Predictor.predict`, and folders of them.
             training: what the adapter says of its training; a data set is read as it was read then.
-            options: of reading a data set, which win.
+            options: options of reading a data set, which win.
 
         Returns:
             Clips or recordings.
@@ -182,7 +182,7 @@ def is_labelled(text: str) -> bool:
     """Whether a text names a data set, as ``folder:PATH`` does, and no recording or folder of recordings.
 
     Args:
-        text: as typed.
+        text: the name that the user gave.
     """
     layout, colon, _ = text.partition(":")
     return bool(colon) and layout in LAYOUTS and not Path(text).exists()
@@ -210,7 +210,7 @@ class Embedder:
     name: str
     """Adapter or backbone, for messages and files."""
     classifier: AudioClassifier | None = None
-    """The adapter on the backbone; None where there is none."""
+    """The adapter on the backbone; None for a bare backbone."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """What the adapter says of its training."""
 
@@ -258,9 +258,9 @@ class Embedder:
         """Embeddings of the beginning of each input.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
+            inputs: see :meth:`astune.Predictor.predict`.
             wanted: which numbers.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            sampling_rate: rate in Hz of waveforms without their own.
 
         Returns:
             (inputs, d) or (inputs, tokens, d), float32, on the CPU.
@@ -275,18 +275,18 @@ class Embedder:
         return self.listener.beginnings(inputs, self.compute(wanted), empty, sampling_rate, stacklevel=3)
 
     def windows(self, material: Material, window: float | None, hop: float | None) -> Windows:
-        """In which windows it is heard.
+        """The windows into which an input is cut.
 
         Args:
             material: what is embedded.
-            window: seconds; those of the input where None.
-            hop: seconds from one window to the next; those of the window where None.
+            window: length of the windows in seconds; by default that of the input.
+            hop: seconds from one window to the next; by default the length of a window.
 
         Returns:
-            The windows; of a data set, whose clips are heard from their beginning, that of the input.
+            The windows; for a data set, one window at the beginning of each clip, as long as the input.
 
         Raises:
-            ConfigError: the model cannot hear such windows, or a data set has clips already.
+            ConfigError: the model cannot process such windows, or a data set has clips already.
         """
         if material.dataset is not None and (window is not None or hop is not None):
             raise ConfigError(
@@ -311,11 +311,11 @@ class Embedder:
         Args:
             material: what is embedded.
             wanted: which numbers.
-            windows: as :meth:`windows` gives them.
+            windows: the result of :meth:`windows`.
             sink: takes the rows as they come; those of a recording that turns out to be broken are taken back.
-            sampling_rate: Hz, of waveforms that do not come with their own.
+            sampling_rate: rate in Hz of waveforms without their own.
             on_input: is called after each input.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
         Returns:
             What is known of the rows.
@@ -357,11 +357,11 @@ class Embedder:
         return index
 
     def notices(self, material: Material, index: RowIndex) -> list[str]:
-        """What the user should know of what was heard.
+        """Remarks for the user about the audio that was used.
 
         Args:
-            material: that was embedded.
-            index: of the rows.
+            material: the material that was embedded.
+            index: index of the rows.
 
         Returns:
             Sentences; none where there is nothing to say.

@@ -51,9 +51,9 @@ class Embeddings:
     starts: NDArray[np.float64]
     """(rows,), seconds from the beginning of the file."""
     ends: NDArray[np.float64]
-    """(rows,), seconds; what follows was not heard for this row."""
+    """(rows,), seconds of audio used for this row; later audio was not used."""
     labels: tuple[tuple[str, ...], ...] | None = None
-    """Of each row; None, as for the three below, where the data have none."""
+    """Labels of each row; None, as for the three below, if the data have none."""
     splits: tuple[str | None, ...] | None = None
     folds: tuple[int | None, ...] | None = None
     groups: tuple[str | None, ...] | None = None
@@ -79,7 +79,7 @@ class Embeddings:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Everything beside the values, by name: one entry a row."""
+        """All columns except the values, by name, with one entry per row."""
         always = {"names": self.names, "files": self.files, "starts": self.starts, "ends": self.ends}
         return always | {name: cells for name in _OPTIONAL if (cells := getattr(self, name)) is not None}
 
@@ -102,7 +102,7 @@ class Embeddings:
         """Read what :meth:`save` or ``astune embed`` wrote.
 
         Args:
-            path: of the file.
+            path: the path of the file.
 
         Returns:
             All of it, in memory.
@@ -127,7 +127,7 @@ def rows_of_chunk(shape: tuple[int, ...]) -> int:
     """How many rows are written at a time.
 
     Args:
-        shape: of all values.
+        shape: the shape of all values.
 
     Returns:
         1 or more, some 16 MiB.
@@ -139,11 +139,11 @@ def columns_of(material: Material, index: RowIndex) -> dict[str, Any]:
     """The columns of rows that were computed.
 
     Args:
-        material: that was embedded.
-        index: of the rows.
+        material: the material that was embedded.
+        index: index of the rows.
 
     Returns:
-        As the fields of :class:`Embeddings`; those of labels for a data set alone, and splits, folds and groups where it has them.
+        Values for the fields of :class:`Embeddings`: labels only for a data set, and splits, folds and groups if it has them.
     """
     clips = material.clips
     paths = [str(clip.path) for clip in clips] or [_path(one) for one in _inputs(material, len(index.names))]

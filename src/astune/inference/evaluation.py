@@ -45,17 +45,17 @@ class Evaluation(Summarised):
     split: str
     scores: Scores
     labels: tuple[str, ...]
-    """Of the adapter, in the order of the confusion matrix, or of the figures of each label."""
+    """Labels of the adapter, in the order of the confusion matrix or of the figures per label."""
     data_notices: tuple[str, ...]
-    """What to know of the data set."""
+    """Remarks about the data set."""
     audio_notices: tuple[str, ...]
-    """What to know of the audio scored: what was not heard of it, what is suspicious."""
+    """Remarks about the audio scored: the part that was not used, and what is suspicious."""
     skipped: int
     """Clips left out because they cannot be read."""
     trained_on: tuple[str, ...]
     """Names of the clips scored that the adapter was trained on; where it is not known, none."""
     score_notices: tuple[str, ...] = ()
-    """What to know of the scores: labels that have no part in them."""
+    """Remarks about the scores: labels that have no part in them."""
 
     def _summary(self) -> Summary:
         data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
@@ -109,10 +109,10 @@ def evaluated(
     Args:
         loaded: the adapter on its backbone.
         listener: what runs it.
-        data: as for :meth:`astune.Predictor.evaluate`.
+        data: see :meth:`astune.Predictor.evaluate`.
         split: which clips.
-        fold: as for :meth:`astune.Predictor.evaluate`.
-        skip_broken: as for :meth:`astune.Predictor.evaluate`.
+        fold: see :meth:`astune.Predictor.evaluate`.
+        skip_broken: see :meth:`astune.Predictor.evaluate`.
 
     Returns:
         Scores, and what to know of them.
@@ -162,7 +162,7 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
     """Read labelled data as the data of an adapter's training were read: with the same windows, background and groups.
 
     Args:
-        data: as for :func:`astune.load_data`.
+        data: see :func:`astune.load_data`.
         training: what the adapter says of its training.
         given: fields of ``DataOptions`` that win.
 
@@ -171,8 +171,8 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
 
     Raises:
         UnknownNegativesError: a negative label that is given does not occur; a ``ConfigError``.
-        ConfigError: as of :func:`astune.load_data`.
-        DataError: as of :func:`astune.load_data`.
+        ConfigError: see :func:`astune.load_data`.
+        DataError: see :func:`astune.load_data`.
     """
     known = layout_of(data).reads | EVERY_LAYOUT
     trained = {name: value for name, value in DataOptions.among(training).given_data_options.items() if name in known}
@@ -206,7 +206,7 @@ def clips_of(dataset: AudioDataset, split: str, fold: int | None, training: Mapp
 
     Args:
         dataset: the clips.
-        split: one of :data:`ScoredSplit`.
+        split: split to score, one of :data:`ScoredSplit`.
         fold: the test fold; the one the adapter was trained without where None.
         training: settings of the adapter's run; may lack any.
 
@@ -228,7 +228,7 @@ def _number(training: Mapping[str, Any], name: str) -> int | None:
     """A setting of the adapter's run; None where its configuration does not say.
 
     Raises:
-        AdapterError: it is no number.
+        AdapterError: it is not a number.
     """
     value = training.get(name)
     if value is not None and not isinstance(value, int):

@@ -1,4 +1,4 @@
-"""From scores of windows to events: which label sounds from when to when."""
+"""Turn scores of windows into events: which label sounds from when to when."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SAME = 1e-6  # seconds: moments that are less apart are one, for they are round
 
 @dataclass(frozen=True)
 class Event:
-    """A label that is heard for a while."""
+    """A label with the time span in which it was found."""
 
     onset: float
-    """Seconds from the beginning of the recording: where the part that its first window stands for starts."""
+    """Start in seconds from the beginning of the recording: that of the part which its first window decides."""
     offset: float
-    """Seconds: where the part that its last window stands for ends."""
+    """End in seconds from the beginning of the recording: that of the part which its last window decides."""
     label: str
     score: float
     """The highest of its windows."""
@@ -76,16 +76,16 @@ class Finder:
 
         Args:
             starts: (windows,), seconds, ascending.
-            ends: likewise.
+            ends: ends of the windows, in the same unit.
             scores: (windows, classes).
-            labels: of the classes.
-            negatives: those that mean none of the others.
+            labels: labels of the classes.
+            negatives: labels that mean none of the others.
 
         Returns:
             The events by onset, those of one onset in the order of the labels.
 
         Raises:
-            ConfigError: a label that is none of these, or a low threshold above the other one.
+            ConfigError: a label is unknown, or a low threshold is above the other one.
         """
         starts, ends = _parts(starts, ends)
         found = []
@@ -105,14 +105,14 @@ class Finder:
         """The threshold of each class that is looked for.
 
         Args:
-            labels: of the classes.
-            negatives: as for :meth:`levels`.
+            labels: labels of the classes.
+            negatives: see :meth:`levels`.
 
         Returns:
-            By the number of the class.
+            Thresholds by the number of the class.
 
         Raises:
-            ConfigError: as of :meth:`find`.
+            ConfigError: see :meth:`find`.
         """
         return {column: high for column, (high, _) in self.levels(labels, negatives).items()}
 
@@ -120,14 +120,14 @@ class Finder:
         """Both thresholds of each class that is looked for.
 
         Args:
-            labels: of the classes.
-            negatives: those that mean none of the others: looked for only where ``threshold`` names them.
+            labels: labels of the classes.
+            negatives: labels that mean none of the others; they are reported only if ``threshold`` names them.
 
         Returns:
             High and low, by the number of the class.
 
         Raises:
-            ConfigError: as of :meth:`find`.
+            ConfigError: see :meth:`find`.
         """
         column = {label: number for number, label in enumerate(labels)}
         for given in (self.threshold, self.low):
@@ -151,10 +151,10 @@ def plain_thresholds(given: Thresholds | None) -> Thresholds | None:
     """Thresholds as Python's own numbers, as JSON takes them.
 
     Args:
-        given: of any kind of number; or none.
+        given: numbers of any kind, possibly none.
 
     Returns:
-        The same, of one kind.
+        The same values as one kind of number.
     """
     numbers: Thresholds | None = (
         {label: plain(one) for label, one in given.items()} if isinstance(given, Mapping) else plain(given)
@@ -173,7 +173,7 @@ def _number(value: object, most: float) -> bool:
 
 
 def _parts(starts: NDArray[np.float64], ends: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each window stands for: where windows overlap, the time that is nearest to its middle, so that no time is counted twice."""
+    """The part of the recording that each window decides: where windows overlap, the time nearest to its middle, counted once."""
     overlap = starts[1:] < ends[:-1]
     between = (starts[1:] + ends[:-1]) / 2
     return (

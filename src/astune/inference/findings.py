@@ -31,32 +31,32 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """The rows of one recording, and what was heard of it."""
+    """The rows of one recording, and how much of it was used."""
 
     name: str
-    """Of the recording, as it was given."""
+    """Name of the recording, as the user gave it."""
     rows: tuple[Row, ...]
     seconds: float | None
-    """Of the recording; None where it cannot be read."""
+    """Length of the recording; None if it cannot be read."""
     heard_seconds: float
     windows: int
-    """How many were heard."""
+    """Number of windows that were classified."""
     window: float
     """Seconds of each."""
     hop: float
     """Seconds from one to the next."""
     pool: str | None = None
-    """How scores of windows became those of a row; None where a row is a window or an event."""
+    """How window scores were combined into a row; None if a row is a window or an event."""
     sampling_rate: int | None = None
     """Hz, as the file has it."""
     doubts: tuple[str, ...] = ()
-    """What is suspicious of it."""
+    """What is suspicious about the recording."""
     error: AstuneError | None = None
     """Why there are no rows."""
 
     @property
     def heard(self) -> dict[str, Any]:
-        """What was heard, by name."""
+        """How much of the recording was used, by column name."""
         return {
             "seconds": round(self.seconds or 0.0, 3),
             "heard_seconds": round(self.heard_seconds, 3),
@@ -71,8 +71,8 @@ def of_recording(prediction: Prediction, window: float) -> Findings:
     """The labels of a whole recording.
 
     Args:
-        prediction: that has them.
-        window: seconds of a window that was heard.
+        prediction: the prediction that has them.
+        window: length in seconds of a window.
 
     Returns:
         A row a label.
@@ -89,9 +89,9 @@ def of_windows(timeline: Timeline, top_k: int | None, threshold: Thresholds | No
     """The labels of each window.
 
     Args:
-        timeline: of the recording.
+        timeline: the timeline of the recording.
         top_k: labels of each window at most, the likeliest first; all where None.
-        threshold: as for :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
+        threshold: see :meth:`astune.inference.timeline.Timeline.events`; labels below are left out, and so are those that mean none
             of the others unless it names them.
 
     Returns:
@@ -115,7 +115,7 @@ def of_events(timeline: Timeline, finder: Finder) -> Findings:
     """The events of a recording.
 
     Args:
-        timeline: of the recording.
+        timeline: the timeline of the recording.
         finder: what counts as an event.
 
     Returns:
@@ -130,8 +130,8 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str], negatives: Sequen
 
     Args:
         texts: any number of them; the last one counts.
-        labels: of the adapter.
-        negatives: those that mean none of the others: looked for only where they are named.
+        labels: labels of the adapter.
+        negatives: labels that mean none of the others; they are reported only if they are named.
 
     Returns:
         One score, or one for each label that is looked for; None where there are no texts.

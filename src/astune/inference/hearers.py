@@ -1,4 +1,4 @@
-"""Which adapter hears which input."""
+"""Which adapter processes which input."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Hearers:
         """Look up the adapters of one call.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
-            names: one for all inputs, or one for each; the active one where None.
+            inputs: see :meth:`astune.Predictor.predict`.
+            names: one name for all inputs, or one for each; by default the active adapter.
             active: the active adapter.
             named: finds an adapter.
 
@@ -76,17 +76,17 @@ class Hearers:
         return tuple(dict.fromkeys(self.every))
 
     def hearings(self, window: float | None = None, hop: float | None = None) -> dict[LoadedAdapter, Hearing]:
-        """How each adapter hears.
+        """How each adapter processes its inputs.
 
         Args:
-            window: seconds of a window; of each adapter's input where None.
-            hop: seconds from one window to the next; those of the window where None.
+            window: length of the windows in seconds; by default that of each adapter's input.
+            hop: seconds from one window to the next; by default the length of a window.
 
         Returns:
             Its windows, and how they become features.
 
         Raises:
-            ConfigError: an adapter cannot hear such windows.
+            ConfigError: an adapter cannot process such windows.
         """
         found = {}
         for adapter in self.adapters:
@@ -109,13 +109,13 @@ class Hearers:
         """Look at inputs, one by one.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
-            hearings: from :meth:`hearings`.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            beginning: whether the first window of each is all that is heard.
+            inputs: see :meth:`astune.Predictor.predict`.
+            hearings: the result of :meth:`hearings`.
+            sampling_rate: rate in Hz of waveforms without their own.
+            beginning: whether only the first window of each input is used.
 
         Yields:
-            What each of them is, and how it is heard.
+            Each input, and how the adapters process it.
 
         Raises:
             ConfigError: an input cannot be used, or there are more or fewer names than inputs.
@@ -134,10 +134,10 @@ class Hearers:
         self.refuse_other_count(number)
 
     def refuse_other_count(self, inputs: int) -> None:
-        """Refuse inputs that nobody hears, and names without an input.
+        """Refuse inputs without an adapter, and names without an input.
 
         Args:
-            inputs: how many there are.
+            inputs: number of inputs.
 
         Raises:
             ConfigError: there are more or fewer names.

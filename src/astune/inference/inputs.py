@@ -42,9 +42,9 @@ class Source:
     name: str
     path: str | os.PathLike[str] | None = None
     samples: NDArray[Any] | None = None
-    """(frames, channels), floats or PCM; all of them, or at least those that are heard."""
+    """(frames, channels), floats or PCM; all samples, or at least those that are used."""
     frames: int = 0
-    """Of the whole recording that ``samples`` are of."""
+    """Number of frames of the whole recording."""
     sampling_rate: int = 0
     """Hz, of ``samples``."""
 
@@ -52,7 +52,7 @@ class Source:
         """Read its beginning.
 
         Args:
-            seconds: of it.
+            seconds: length of the beginning.
 
         Returns:
             The samples, and what is known of the recording.
@@ -80,7 +80,7 @@ def is_single(inputs: object) -> bool:
     """Whether this is one input, not a list of them.
 
     Args:
-        inputs: what was given.
+        inputs: the inputs that the user gave.
     """
     one = isinstance(inputs, str | bytes | os.PathLike | np.ndarray | Mapping)
     return one or _is_tensor(inputs) or not isinstance(inputs, Iterable)
@@ -97,9 +97,9 @@ def sources(
     """Look at inputs, one by one.
 
     Args:
-        inputs: one, or an iterable of them, such as a list or a generator.
-        sampling_rate: Hz, of the arrays that do not come with their own; files state theirs.
-        seconds: how much is heard of each, from its beginning; all where None.
+        inputs: one input, or an iterable of inputs, such as a list or a generator.
+        sampling_rate: rate in Hz of arrays without their own; files state theirs.
+        seconds: how much of each input is used, from its beginning; by default all.
 
     Yields:
         What each of them is.
@@ -153,7 +153,7 @@ def _numpy(tensor: Tensor, name: str) -> NDArray[Any]:
     """A tensor for NumPy, which lacks bfloat16.
 
     Raises:
-        ConfigError: it has no values, or none that lie side by side.
+        ConfigError: the array has no values, or its values are not contiguous in memory.
     """
     try:
         plain = tensor.detach().cpu().resolve_conj().resolve_neg()
@@ -210,10 +210,10 @@ class LeftOut:
     reason: str
     """A kind, as in ``recordings with a hidden name``, or a sentence that begins with the path."""
     harmless: bool
-    """Whether nothing is missing: a Mac leaves a hidden file beside each recording on a stick."""
+    """Whether nothing is missing: a Mac leaves a hidden file next to each recording on a USB stick."""
 
     def record(self) -> dict[str, str]:
-        """As JSON, in the place of a prediction."""
+        """The error as JSON, in place of a prediction."""
         return {"file": str(self.path), "passed_over" if self.harmless else "error": self.reason}
 
 
@@ -224,7 +224,7 @@ class Expanded:
     paths: list[Path]
     left_out: list[LeftOut]
     remarks: list[str]
-    """What to say of the folders."""
+    """Remarks about the folders."""
 
 
 def expand(files: Iterable[str | Path]) -> Expanded:

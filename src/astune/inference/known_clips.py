@@ -29,13 +29,13 @@ _MOST = 20_000  # clips that are compared with; more would take memory and time
 
 @dataclass(frozen=True)
 class KnownClips:
-    """Training clips as the model hears them."""
+    """Training clips, as the model sees them."""
 
     names: tuple[str, ...]
     values: NDArray[np.float32]
     """(clips, d), pooled output tokens, each of length 1."""
     notices: tuple[str, ...] = ()
-    """What the user should know of how they were found."""
+    """Remarks for the user about how they were found."""
 
     def nearest(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The training clip most like each row.
@@ -55,15 +55,15 @@ def known_clips(predictor: Predictor, data: str | AudioDataset | None, seed: int
     """Find the training clips of an adapter, and embed them.
 
     Args:
-        predictor: with the adapter.
+        predictor: the predictor with the adapter.
         data: the data set that it was trained on; where None, the adapter says which.
-        seed: of the draw where there are very many.
+        seed: the seed of the draw where there are very many.
 
     Returns:
         The clips; or a sentence why they cannot be found, where nobody gave ``data``.
 
     Raises:
-        AstuneError: ``data`` was given, and cannot be read or holds no clip that was trained on.
+        AstuneError: ``data`` cannot be read, or holds no clip that the adapter was trained on.
         DataError: none of the clips can be read.
     """
     try:
@@ -98,7 +98,7 @@ def _found(predictor: Predictor, data: str | AudioDataset | None) -> tuple[list[
     """The training clips of the data set, and what to know of them.
 
     Raises:
-        DataError: there are none, or nothing says where.
+        DataError: there are no such clips, or nothing says where they are.
     """
     name, config, training = predictor.loaded.name, predictor.loaded.config, predictor.training
     where = data if data is not None else training.get("data")

@@ -47,7 +47,7 @@ class Labeller(Labels, Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What decides its scores beside the precision, for the settings of a folder of tables."""
+        """What decides its scores, except the precision; for the settings of a folder of tables."""
 
     def predict(
         self,
@@ -82,7 +82,7 @@ class Labeller(Labels, Protocol):
         sampling_rate: float | None = None,
         on_window: OnWindow | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings window by window, one after the other."""
+        """Label recordings window by window, one after the other."""
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings."""
+        """Remarks for the user about recordings."""

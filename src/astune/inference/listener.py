@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listener:
-    """What hears recordings, whatever is computed of them."""
+    """Reads recordings and computes the model's outputs for them."""
 
     model: nn.Module
     front_end: FrontEnd
     arithmetic: Arithmetic
     threads: int
-    """That decode recordings while the model computes."""
+    """Number of threads that decode recordings while the model computes."""
     batch_size: int
 
     def outputs(
@@ -52,11 +52,11 @@ class Listener:
         """What the model computes of inputs, batch by batch.
 
         Args:
-            inputs: as for :meth:`astune.Predictor.predict`.
+            inputs: see :meth:`astune.Predictor.predict`.
             compute: gives the output (batch, ...) of features (batch, max_length, num_mel_bins), on the model's device.
-            windows: in which recordings are heard.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            beginning: whether the first window of each is all that is heard.
+            windows: the windows into which recordings are cut.
+            sampling_rate: rate in Hz of waveforms without their own.
+            beginning: whether only the first window of each recording is used.
 
         Yields:
             The pieces of a batch, and their output on the CPU, a row for each piece that could be read.
@@ -70,14 +70,14 @@ class Listener:
     def clip_outputs(
         self, clips: Sequence[Clip], compute: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[list[Piece], Tensor]]:
-        """What the model computes of the clips of a data set, each heard as training hears it: its beginning, in one window.
+        """Model outputs for the clips of a data set. As in training, each clip gives its beginning, in one window.
 
         Args:
             clips: files, or parts of files.
-            compute: as for :meth:`outputs`.
+            compute: see :meth:`outputs`.
 
         Yields:
-            As :meth:`outputs`; a piece starts where its clip starts in the file.
+            The same as :meth:`outputs`; a piece starts where its clip starts in the file.
         """
         hearing = Hearing(Windows.of(self.front_end), partial(rounded_features, front_end=self.front_end))
 
@@ -104,11 +104,11 @@ class Listener:
         """What the model computes of the beginning of each input.
 
         Args:
-            inputs: as for :meth:`outputs`.
-            compute: as for :meth:`outputs`.
+            inputs: see :meth:`outputs`.
+            compute: see :meth:`outputs`.
             empty: shape of the result for no inputs.
-            sampling_rate: as for :meth:`outputs`.
-            stacklevel: of warnings, counted from this method.
+            sampling_rate: see :meth:`outputs`.
+            stacklevel: stack level of warnings, counted from this method.
 
         Returns:
             (inputs, ...), float32, on the CPU; one row for a single input.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from astune.features import FrontEnd
     from astune.task import Task
 
-_ALIGNED = 64  # bytes, as torch aligns a tensor: products of values that lie otherwise may be rounded otherwise
+_ALIGNED = 64  # bytes, as torch aligns a tensor: products of values with another alignment may be rounded otherwise
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class LoadedAdapter:
     """Name, labels, input, task."""
     task: Task
     front_end: FrontEnd
-    """How audio becomes its input."""
+    """The front end that turns audio into the model's input."""
     source: str
     """Folder or hub id; of a classifier in memory, its method."""
     config: AdapterConfig | None = None
-    """None of a classifier in memory."""
+    """None for a classifier in memory."""
     kind: Kind | None = None
-    """Likewise."""
+    """None for a classifier in memory."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """By the names of the file, on the device that computes; empty for a classifier in memory."""
+    """Tensors by their names in the file, on the device that computes; empty for a classifier in memory."""
 
     @classmethod
     def of(cls, adapter: Adapter, name: str, device: torch.device, others: Iterable[LoadedAdapter] = ()) -> Self:
@@ -74,8 +74,8 @@ class LoadedAdapter:
         Args:
             adapter: any.
             name: under which it is known.
-            device: that computes.
-            others: that are loaded already; those with an equal front end share it, because its filters are half as large as an adapter.
+            device: the device that computes.
+            others: adapters that are loaded already. Equal front ends are shared, because their filters are half as large as an adapter.
 
         Raises:
             ConfigError: its task is unknown.
@@ -117,7 +117,7 @@ class LoadedAdapter:
         """Its input, of audio; may be called by any thread.
 
         Args:
-            samples: (samples,) at 16 kHz, in -1 to 1; what is behind ``info.samples`` is not heard.
+            samples: (samples,) at 16 kHz, in -1 to 1; samples after ``info.samples`` are ignored.
 
         Returns:
             (max_length, num_mel_bins), normalised log-Mel features, as training had them.
@@ -135,7 +135,7 @@ class LoadedAdapter:
         """Look whether features are its input.
 
         Args:
-            features: from :meth:`features`.
+            features: the result of :meth:`features`.
 
         Raises:
             ConfigError: they have another shape.
@@ -152,8 +152,8 @@ def own_copies(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str,
     """Copies of an adapter's tensors in one piece of memory for each type, which leaves no gaps when it is freed.
 
     Args:
-        tensors: by name.
-        device: where the copies shall be.
+        tensors: tensors by name.
+        device: device for the copies.
 
     Returns:
         The copies, by name.

@@ -52,7 +52,7 @@ def read_adapter(adapter: str | Path | Adapter) -> Adapter:
         The adapter.
 
     Raises:
-        AdapterError: it is no adapter, is damaged, or has values that are not finite.
+        AdapterError: it is not an adapter, is damaged, or has values that are not finite.
         ConfigError: it is a classifier.
     """
     if isinstance(adapter, nn.Module):
@@ -77,15 +77,15 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
 
     Args:
         adapter: any.
-        backbone: where the backbone is, or the loaded model; where the adapter says if None.
+        backbone: hub id or folder of the backbone, or the loaded model; by default the one that the adapter names.
 
     Returns:
         The backbone, fitted to the adapter's input and lent, and whether it was loaded here, so that nobody else has it.
 
     Raises:
-        AdapterError: the backbone is another than the one it was trained on.
+        AdapterError: the backbone is not the one it was trained on.
         BackboneError: it cannot be found.
-        ConfigError: it is no backbone, a classifier has it, or it is not in float32.
+        ConfigError: it is not a backbone, a classifier has it, or it is not in float32.
     """
     config, own = adapter.config, not isinstance(backbone, nn.Module)
     if not isinstance(backbone, nn.Module):
@@ -98,10 +98,10 @@ def find_backbone(adapter: Adapter, backbone: str | Path | Backbone | None) -> t
 
 
 def refuse_second_backbone(backbone: object) -> None:
-    """Refuse a backbone that is given beside a classifier.
+    """Refuse a backbone that is given together with a classifier.
 
     Args:
-        backbone: None where there is none.
+        backbone: the backbone; None if none was given.
 
     Raises:
         ConfigError: there is one.
@@ -137,9 +137,9 @@ def bare_backbone(
     """Bring a backbone without an adapter to its device.
 
     Args:
-        backbone: as loaded; its weights are not changed.
-        device: as for :class:`astune.Predictor`.
-        precision: of the matrix products; float32 where None.
+        backbone: the loaded backbone; its weights are not changed.
+        device: see :class:`astune.Predictor`.
+        precision: precision of the matrix products; by default float32.
 
     Returns:
         The module that computes, in evaluation mode, and how it computes.
@@ -164,7 +164,7 @@ def refuse_cast(model: nn.Module, precision: str) -> None:
 
     Args:
         model: a classifier or backbone that may have been cast.
-        precision: of the matrix products; in bfloat16, frozen matrices may be stored in it too.
+        precision: the precision of the matrix products; in bfloat16, frozen matrices may be stored in it too.
 
     Raises:
         ConfigError: some are in another type.
@@ -183,10 +183,10 @@ def usable_device(device: str | torch.device) -> torch.device:
     """Return a device that can be used on this machine.
 
     Args:
-        device: as the user has it.
+        device: name of a device, as the user gave it.
 
     Raises:
-        ConfigError: it is not, or it is none.
+        ConfigError: the device is unknown, or not available.
     """
     try:
         found = torch.device(device)

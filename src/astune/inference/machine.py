@@ -11,8 +11,8 @@ def machine(threads: int | None, batch_size: int) -> tuple[int, int]:
     """How many threads decode, and how many windows the model takes at a time.
 
     Args:
-        threads: one for each usable core where None.
-        batch_size: as given.
+        threads: number of threads; by default one for each usable core.
+        batch_size: batch size that the user gave.
 
     Returns:
         Both.
@@ -29,11 +29,11 @@ def refuse_other_number(name: str, number: object) -> None:
     """Refuse what does not count anything.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         number: its value.
 
     Raises:
-        ConfigError: it is not a whole number of 1 or more.
+        ConfigError: it is not a whole number from 1 on.
     """
     if not (fits(number, int) and number >= 1):  # type: ignore[operator] # a number, NumPy's too
         raise ConfigError(f"{name}={number!r}: give a whole number of 1 or more")

@@ -19,12 +19,12 @@ def evaluate(adapter: str | Path | Adapter | AudioClassifier, data: str | AudioD
     """Score an adapter on labelled audio.
 
     Args:
-        adapter: as for :class:`Predictor`.
-        data: as for :meth:`Predictor.evaluate`.
-        settings: of :meth:`Predictor.evaluate` (``split``, ``fold``, ``skip_broken``) and of :class:`Predictor`.
+        adapter: see :class:`Predictor`.
+        data: see :meth:`Predictor.evaluate`.
+        settings: settings of :meth:`Predictor.evaluate` (``split``, ``fold``, ``skip_broken``) and of :class:`Predictor`.
 
     Returns:
-        As :meth:`Predictor.evaluate`.
+        The same as :meth:`Predictor.evaluate`.
     """
     own = {name: settings.pop(name) for name in ("split", "fold", "skip_broken") if name in settings}
     return Predictor(adapter, **settings).evaluate(data, **own)

@@ -49,11 +49,11 @@ class Graph:
 
     path: Path
     info: AdapterInfo
-    """What it was exported from."""
+    """Description of the adapter that it was exported from."""
     precision: str
-    """Of its matrix products: ``float32`` or ``int8``."""
+    """Precision of its matrix products: ``float32`` or ``int8``."""
     adapter_digest: str | None
-    """Of the adapter folder it was exported from, as :func:`astune.adapter_digest.adapter_digest`; None where there was none."""
+    """Digest of the exported adapter folder, see :func:`astune.adapter_digest.adapter_digest`; None if there was no folder."""
     record: dict[str, Any]
     """All of its metadata."""
     session: Any
@@ -63,7 +63,7 @@ class Graph:
         """Compute a batch.
 
         Args:
-            samples: (batch, ``info.samples``) at 16 kHz, zeros behind what is real.
+            samples: (batch, ``info.samples``) at 16 kHz, padded with zeros.
             lengths: (batch,), how many are real.
 
         Returns:
@@ -87,14 +87,14 @@ def open_graph(path: str | Path, cores: int | None = None) -> Graph:
     """Open an exported graph.
 
     Args:
-        path: of the ONNX file.
-        cores: that compute; all that this process may use where None.
+        path: the path of the ONNX file.
+        cores: cores that compute; all that this process may use where None.
 
     Returns:
         The graph.
 
     Raises:
-        AdapterError: there is no such file, it is damaged, another program's, or of a newer version.
+        AdapterError: the file does not exist, is damaged, comes from another program, or has a newer version.
         ConfigError: onnxruntime is not installed.
     """
     path = Path(path)

@@ -50,14 +50,14 @@ class OnnxPredictor(Summarised):
     """An adapter that ``astune export --format onnx`` wrote with its backbone into one file, ready to label recordings.
 
     Args:
-        path: of the ONNX file.
+        path: the path of the ONNX file.
         threads: number of threads that decode recordings while the graph computes; one for each usable core where None.
         batch_size: number of recordings or windows that the graph takes at a time; where None, as many as have 2,048 frames together,
             at most 16: a long input fills the memory, and gains nothing from company.
         cores: number of threads that the graph computes with; one for each usable core where None.
 
     Raises:
-        AdapterError: there is no such file, it is damaged, another program's, or of a newer version.
+        AdapterError: the file does not exist, is damaged, comes from another program, or has a newer version.
         ConfigError: onnxruntime is not installed, or a number is below 1.
     """
 
@@ -114,7 +114,7 @@ class OnnxPredictor(Summarised):
 
     @property
     def adapter_digest(self) -> str | None:
-        """Of the adapter folder that was exported, see :func:`astune.adapter_digest.adapter_digest`; None where there was none."""
+        """Digest of the exported adapter folder, see :func:`astune.adapter_digest.adapter_digest`; None if there was no folder."""
         return self._graph.adapter_digest
 
     @property
@@ -145,9 +145,9 @@ class OnnxPredictor(Summarised):
         """Label recordings, as :meth:`astune.Predictor.predict`, which says what the arguments are.
 
         Args:
-            inputs: a path, a waveform, numpy or torch, a dictionary, or a list of these.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            top_k: how many labels of each; all where None.
+            inputs: a path, a NumPy or torch waveform, a dictionary, or a list of these.
+            sampling_rate: rate in Hz of waveforms without their own.
+            top_k: number of labels per recording; all where None.
             errors: ``"raise"`` or ``"return"``.
             pool: how scores of windows become those of a recording.
             threshold: leave out labels below.
@@ -180,12 +180,12 @@ class OnnxPredictor(Summarised):
         """Label recordings one after the other, as :meth:`astune.Predictor.predictions`.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
-            top_k: as for :meth:`predict`.
-            pool: as for :meth:`predict`.
-            threshold: as for :meth:`predict`.
-            on_window: as for :meth:`timelines`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
+            top_k: see :meth:`predict`.
+            pool: see :meth:`predict`.
+            threshold: see :meth:`predict`.
+            on_window: see :meth:`timelines`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
@@ -207,14 +207,14 @@ class OnnxPredictor(Summarised):
         sampling_rate: float | None = None,
         on_window: OnWindow | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings of any length window by window, as :meth:`astune.Predictor.timelines`.
+        """Label recordings of any length window by window, as :meth:`astune.Predictor.timelines` does.
 
         Args:
-            inputs: as for :meth:`predict`.
-            window: seconds of a window, at most those of the input, which is the default.
-            hop: seconds from the start of a window to that of the next; the window's where None.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
+            inputs: see :meth:`predict`.
+            window: length of the windows in seconds, at most that of the input, which is the default.
+            hop: seconds from the start of one window to the start of the next; by default the length of a window.
+            sampling_rate: rate in Hz of waveforms without their own.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
         Yields:
             One timeline an input, in order; one that cannot be read says why.
@@ -232,20 +232,20 @@ class OnnxPredictor(Summarised):
         hop: float | None = None,
         sampling_rate: float | None = None,
     ) -> Timeline:
-        """Hear a recording of any length window by window, as :meth:`astune.Predictor.timeline`.
+        """Label a recording of any length window by window, as :meth:`astune.Predictor.timeline` does.
 
         Args:
             recording: a path, a waveform or a dictionary.
-            window: as for :meth:`timelines`.
-            hop: as for :meth:`timelines`.
-            sampling_rate: as for :meth:`timelines`.
+            window: see :meth:`timelines`.
+            hop: see :meth:`timelines`.
+            sampling_rate: see :meth:`timelines`.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.
 
         Raises:
             AudioError: it cannot be read.
-            ConfigError: as of :meth:`timelines`, or it is a list.
+            ConfigError: see :meth:`timelines`, or it is a list.
             NumericalError: scores are NaN or infinite.
         """
         if not is_single(recording):
@@ -255,10 +255,10 @@ class OnnxPredictor(Summarised):
         return found
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings, as :meth:`astune.Predictor.notices`.
+        """Remarks for the user about recordings, as :meth:`astune.Predictor.notices`.
 
         Args:
-            predictions: from :meth:`predictions`.
+            predictions: the result of :meth:`predictions`.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -269,7 +269,7 @@ class OnnxPredictor(Summarised):
         """Scores of recordings that are decoded; from any thread.
 
         Args:
-            samples: (samples,) each, floats at 16 kHz in -1 to 1; of one that is longer than the input, the beginning is heard.
+            samples: arrays of shape (samples,), floats at 16 kHz in -1 to 1; samples after the end of the input are ignored.
 
         Returns:
             (recordings, classes), from 0 to 1; NaN where an input has them.
@@ -278,19 +278,19 @@ class OnnxPredictor(Summarised):
             ConfigError: one of them is of another shape or type, or empty.
         """
         rows = [_samples(one, number)[: self.info.samples] for number, one in enumerate(samples)]
-        # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the clips beside it.
+        # int8 products are scaled by the largest value of a batch: together, a clip's scores would depend on the other clips of the batch.
         size = 1 if self.precision == INT8 else self.batch_size
         parts = [self._computed(rows[start : start + size]) for start in range(0, len(rows), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def row(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is heard of a window, for :meth:`scores`; from any thread.
+        """The samples of a window that :meth:`scores` needs; may be called from any thread.
 
         Args:
             samples: (samples,) at 16 kHz.
 
         Returns:
-            A copy, so that it does not hold the block of the recording that the window lies in.
+            A copy, so that it does not keep the recording's block in memory.
         """
         return np.array(samples[: self.info.samples], np.float32)
 

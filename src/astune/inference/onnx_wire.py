@@ -40,7 +40,7 @@ def read_properties(path: Path) -> dict[str, str]:
     """The metadata of an ONNX file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Returns:
         Text by key.

@@ -38,16 +38,16 @@ class Piece:
     """A window of an input; with the last one comes what is known of the input."""
 
     name: str
-    """Of the input."""
+    """Name of the input."""
     hearing: Hearing
-    """How it is heard."""
+    """How the input is processed."""
     start: float = 0.0
     """Seconds from the beginning of the recording."""
     end: float = 0.0
     features: NDArray[Any] | None = None
-    """What the model takes, one row of a batch; None where the input cannot be read."""
+    """The model's input, one row of a batch; None if the input cannot be read."""
     facts: Facts | None = None
-    """Of the whole recording, with its last piece."""
+    """Facts about the whole recording; set on its last piece."""
     error: AudioError | None = None
     """Why there are no more of it."""
 
@@ -62,11 +62,11 @@ class Cutting:
     """How inputs become pieces."""
 
     threads: int
-    """That read short recordings, or compute the features of long ones."""
+    """Number of threads that read short recordings, or compute the features of long ones."""
     size: int
     """Pieces of a batch; those of two more may be ready before they are asked for."""
     beginning: bool = False
-    """Whether the first window of each is all that is heard."""
+    """Whether only the first window of each input is used."""
     begin: Callable[[], object] | None = None
     """Is called once in each thread before it works."""
 
@@ -76,8 +76,8 @@ class Cutting:
         """Read inputs for the model.
 
         Args:
-            found: as for :meth:`pieces`.
-            single: likewise.
+            found: see :meth:`pieces`.
+            single: see :meth:`pieces`.
 
         Returns:
             Gives batches as :func:`batched`.
@@ -88,7 +88,7 @@ class Cutting:
         """Read inputs.
 
         Args:
-            found: the inputs, and how each is heard; they are drawn in the caller's thread.
+            found: the inputs, and how each is processed; they are drawn in the caller's thread.
             single: whether there is one alone, for which no threads are started to read short ones.
 
         Yields:
@@ -102,7 +102,7 @@ class Cutting:
                 yield from self._read_ahead(some, single=single)
 
     def _fills_memory(self, heard: Heard) -> bool:
-        """Whether it is a long recording in memory, all of which is heard."""
+        """Whether the input is a long recording in memory that is used whole."""
         source, hearing = heard
         if self.beginning or source.samples is None:
             return False

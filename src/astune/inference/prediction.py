@@ -1,4 +1,4 @@
-"""What is said of one recording, from its timeline."""
+"""The labels of one recording, computed from its timeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astune.names import Pool
 
 AdapterThresholds = Thresholds | Mapping[str, Thresholds]
-"""As :data:`Thresholds`, for all adapters; or by adapter."""
+"""One :data:`Thresholds` for all adapters, or one for each adapter by name."""
 
 _NAMED = 3  # labels in a line
 
@@ -38,33 +38,33 @@ class LabelScore(TypedDict):
 
 @dataclass(frozen=True, repr=False)
 class Prediction(Summarised):
-    """What is said of one recording."""
+    """The labels of one recording, and how they were found."""
 
     name: str
-    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    """Path that the user gave, or index among the inputs, such as ``inputs[2]``."""
     labels: tuple[LabelScore, ...] = ()
-    """The likeliest first; none where there is an error."""
+    """Labels, the highest score first; empty if there is an error."""
     seconds: float | None = None
-    """Of the whole recording; None where it cannot be read."""
+    """Length of the whole recording; None if it cannot be read."""
     heard_seconds: float | None = None
-    """Of it, which the labels are of."""
+    """Seconds of the recording that the labels describe."""
     windows: int = 0
-    """How many the model heard; where there are several, the scores of ``pool`` are those of all of them."""
+    """Number of windows classified; if there are several, ``pool`` says how their scores were combined."""
     pool: Pool = "mean"
-    """How scores of windows became those of the recording; ``first``: its beginning alone was heard."""
+    """How window scores were combined; with ``first``, only the beginning of the recording was used."""
     doubts: tuple[str, ...] = ()
-    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     sampling_rate: int | None = None
-    """Hz, as the file has it."""
+    """Sampling rate of the file in Hz."""
     error: AstuneError | None = None
-    """Why it has no labels."""
+    """Why the recording has no labels."""
     adapter: str = ""
-    """Name of the adapter that heard it."""
+    """Name of the adapter that labelled it."""
     window: float = 0.0
-    """Seconds of a window: those of the adapter's input."""
+    """Length of a window in seconds, which is that of the adapter's input."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON, under ``file`` what it is of."""
+        """The prediction as JSON values, with the recording's name under ``file``."""
         record: dict[str, Any] = {"file": self.name}
         if self.seconds is not None and self.heard_seconds is not None:
             record |= {"seconds": round(self.seconds, 3), "heard_seconds": round(self.heard_seconds, 3)}
@@ -82,7 +82,7 @@ class Prediction(Summarised):
 
     @property
     def heard(self) -> str:
-        """What was heard, in words; empty where that is all of the recording in one window."""
+        """How much of the recording was used, in words; empty if that is all of it in one window."""
         seconds, heard = self.seconds or 0.0, self.heard_seconds or 0.0
         if self.windows == 1:
             return f"its first {heard:,.1f} of {seconds:,.1f} s" if seconds - heard > TOLERANCE else ""
@@ -90,17 +90,17 @@ class Prediction(Summarised):
 
 
 def label_count(top_k: object, labels: int) -> int:
-    """How many labels of a recording are given at most.
+    """Largest number of labels of a recording.
 
     Args:
-        top_k: as the user has it; all where None.
-        labels: how many there are.
+        top_k: number of labels that the user asked for; all where None.
+        labels: number of labels of the adapter.
 
     Returns:
         At most as many as there are.
 
     Raises:
-        ConfigError: it is no whole number of 1 or more.
+        ConfigError: it is not a whole number from 1 on.
     """
     if top_k is None:
         return labels
@@ -111,30 +111,30 @@ def label_count(top_k: object, labels: int) -> int:
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """Which labels of a recording are given."""
+    """Which labels of a recording to report."""
 
     count: int
-    """At most."""
+    """Largest number of labels."""
     least: Mapping[int, float] | None
-    """The score that a label has at least, by the number of its class; others are left out. All count where None."""
+    """Lowest score of a label, by the number of its class; other classes are left out. All labels count where None."""
 
     @classmethod
     def of(
         cls, labels: tuple[str, ...], negatives: tuple[str, ...], top_k: object, threshold: Thresholds | None
     ) -> LabelChoice:
-        """The labels that an adapter gives.
+        """Pick the labels that an adapter reports.
 
         Args:
-            labels: of the adapter.
-            negatives: those of them that mean none of the others.
-            top_k: how many at most; all where None, or where it is more than there are.
-            threshold: as for :class:`astune.inference.events.Finder`; all labels count where None.
+            labels: labels of the adapter.
+            negatives: labels that mean none of the others.
+            top_k: largest number of labels; all where None, or if there are fewer.
+            threshold: see :class:`astune.inference.events.Finder`; all labels count where None.
 
         Returns:
             The choice.
 
         Raises:
-            ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+            ConfigError: ``top_k`` is not a whole number from 1 on, or a threshold cannot be used.
         """
         count = label_count(top_k, len(labels))
         least = None if threshold is None else Finder(threshold).least(labels, negatives)
@@ -144,11 +144,11 @@ class LabelChoice:
 def label_choices(
     adapters: Sequence[AdapterInfo], top_k: object, threshold: AdapterThresholds | None, loaded: Iterable[str]
 ) -> dict[str, LabelChoice]:
-    """Which labels each adapter gives.
+    """Which labels each adapter reports.
 
     Args:
-        adapters: that hear something.
-        top_k: how many labels at most; all where None, or where it is more than an adapter has.
+        adapters: adapters that process the recording.
+        top_k: largest number of labels; all where None, or if an adapter has fewer.
         threshold: one score for all; one for each label, which may be any adapter's; or by adapter, and the labels of an adapter that is
             not in there all count. None where all count.
         loaded: names of all adapters there are.
@@ -157,7 +157,7 @@ def label_choices(
         The choice, by the name of the adapter.
 
     Raises:
-        ConfigError: ``top_k`` is no whole number of 1 or more, or a threshold cannot be used.
+        ConfigError: ``top_k`` is not a whole number from 1 on, or a threshold cannot be used.
     """
     names = [one.name for one in adapters]
     if not isinstance(threshold, Mapping):
@@ -182,10 +182,10 @@ def label_choices(
 
 
 def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Prediction:
-    """The likeliest labels of a recording.
+    """The labels of a recording with the highest scores.
 
     Args:
-        timeline: of it.
+        timeline: the timeline of the recording.
         choice: which labels are given.
         pool: how scores of windows become its scores.
 
@@ -215,12 +215,12 @@ def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Predic
 def answered(
     predictions: Iterable[Prediction], errors: Literal["raise", "return"], stacklevel: int
 ) -> list[list[LabelScore] | AstuneError]:
-    """Labels alone, with a warning of recordings that are suspicious.
+    """The labels alone, with a warning about suspicious recordings.
 
     Args:
-        predictions: of them.
+        predictions: predictions of them.
         errors: whether to raise the first error, or to give errors in the place of labels.
-        stacklevel: of the warning, counted from the caller.
+        stacklevel: stack level of the warning, counted from the caller.
 
     Returns:
         One entry a recording.
@@ -247,7 +247,7 @@ def answered(
 
 
 class Told(Protocol):
-    """What is known of a recording that was heard, whatever is said of it."""
+    """What is known of a recording that was processed, apart from its labels."""
 
     @property
     def name(self) -> str:
@@ -255,7 +255,7 @@ class Told(Protocol):
 
     @property
     def seconds(self) -> float | None:
-        """Of all of it; None where it cannot be read."""
+        """Length of the whole recording; None if it cannot be read."""
 
     @property
     def windows(self) -> int:
@@ -275,11 +275,11 @@ class Told(Protocol):
 
 
 def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:
-    """What the user should know of recordings: how they were heard, and which are suspicious.
+    """Remarks for the user about recordings: how much of them was used, and which are suspicious.
 
     Args:
-        predictions: of them.
-        seconds: of the input.
+        predictions: predictions of them.
+        seconds: length of the input in seconds.
 
     Returns:
         Sentences; none where there is nothing to say.

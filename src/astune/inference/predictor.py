@@ -58,25 +58,25 @@ _TOP_K = 5  # as transformers' pipeline has it
 class Predictor(AdapterSet):
     """A backbone with one adapter or many, ready to label recordings.
 
-    One adapter is active: calls that name none use it. Attributes that matter to users: ``labels``, ``negatives`` (those that mean none
-    of the others), ``thresholds`` (from which score on a label counts, where several may), ``model``, ``front_end``, all of the active
-    adapter; and ``adapters``, ``device``, ``precision``.
+    One adapter is active; calls without an adapter name use it. Attributes for the active adapter are ``labels``, ``negatives`` (labels
+    that mean none of the others), ``thresholds`` (lowest scores with which labels count, for multi-label adapters), ``model`` and
+    ``front_end``. The predictor also has ``adapters``, ``device`` and ``precision``.
 
     Args:
         adapter: an adapter folder, the hub id of one, an adapter in memory, or a classifier, which is used as it is.
-        backbone: where the backbone is, if not where the adapter says; or the loaded backbone itself, which is not changed. Several
+        backbone: hub id or folder of the backbone, if not the one the adapter names; or a loaded backbone, which is not changed. Several
             predictors may share it.
-        device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. Where None, the GPU if there is one; a classifier stays
+        device: where the model computes, such as ``"cpu"`` or ``"cuda:1"``. By default the GPU if there is one; a classifier stays
             where it is.
-        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. Where None, that of the adapter's training; for a classifier,
+        precision: ``"float32"`` or ``"bfloat16"``, for matrix products. By default that of the adapter's training; for a classifier,
             float32.
-        threads: number of threads that decode recordings while the model computes; one for each usable core where None.
+        threads: number of threads that decode recordings while the model computes; by default one for each usable core.
         batch_size: number of recordings that the model takes at a time.
-        adapter_name: under which the adapter is known; the name of its folder where None, or ``default`` where it has none.
+        adapter_name: name for the adapter; by default the name of its folder, or ``default`` if it has no folder.
         revision: branch, tag or commit of a hub id, which may also be given as ``user/name@revision``.
 
     Raises:
-        AdapterError: it is no adapter, or the backbone is another than the one it was trained on.
+        AdapterError: it is not an adapter, or the backbone is not the one it was trained on.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown device or precision, a number below 1, a name that cannot be used, a revision of what is on no hub, or a
             classifier that was cast.
@@ -112,7 +112,7 @@ class Predictor(AdapterSet):
 
     @property
     def listener(self) -> Listener:
-        """What hears recordings for it."""
+        """Reads recordings for this predictor."""
         return Listener(self.model, self.front_end, self.arithmetic, self.threads, self.batch_size)
 
     @property
@@ -131,27 +131,27 @@ class Predictor(AdapterSet):
         threshold: AdapterThresholds | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Any:  # noqa: ANN401 - it follows the input, as in transformers' pipeline
-        """Label recordings. One that is longer than the input is heard in consecutive windows of its length.
+        """Label recordings. A recording that is longer than the input is cut into consecutive windows of the input's length.
 
         Args:
             inputs: a path; a waveform, numpy or torch, (samples,) or (channels, samples), at any rate, floats in -1 to 1 or PCM integers;
                 a dictionary of ``array`` (or ``raw``) and ``sampling_rate``; or a list or generator of these, mixed as you like.
-            sampling_rate: Hz, of waveforms that do not come with their own; files state theirs.
-            top_k: how many labels of each; all where None, or where it is more than there are.
-            errors: ``"raise"`` at the first recording that cannot be read, or ``"return"`` the error in the place of its labels.
-            pool: how scores of windows become those of a recording, as :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
-                only its beginning is heard, as in training.
-            threshold: leave out labels below this score, or ``{label: score}``, such as :attr:`thresholds`; others are left out too.
+            sampling_rate: rate in Hz of waveforms without their own; files state theirs.
+            top_k: number of labels per recording; all where None, or if there are fewer.
+            errors: ``"raise"`` stops at the first recording that cannot be read; ``"return"`` puts the error in place of its labels.
+            pool: how window scores are combined, see :meth:`astune.inference.timeline.Timeline.pool`; with ``"first"``
+                only the beginning of a recording is used, as in training.
+            threshold: lowest score of a label; or ``{label: score}``, such as :attr:`thresholds`, which leaves out all other labels.
                 Where several adapters are named, a label may be any one's; or give ``{adapter: threshold}``, and nothing of the adapters
                 that are not in it is left out.
-            adapter_names: which adapter hears: a name for all inputs, or a list with one name for each; the active one where None.
+            adapter_names: which adapter to use: a name for all inputs, or a list with one name for each; by default the active one.
 
         Returns:
-            Labels as ``{"label": ..., "score": ...}``, the likeliest first: a list for one input, a list of lists for several.
+            Labels as ``{"label": ..., "score": ...}``, the highest score first: a list for one input, a list of lists for several.
 
         Raises:
             AudioError: a recording cannot be read.
-            ConfigError: an input is none of the above, lacks its rate, ``top_k`` is below 1, a threshold cannot be used, an adapter is
+            ConfigError: an input has another type, lacks its rate, ``top_k`` is below 1, a threshold cannot be used, an adapter is
                 unknown, or there are more or fewer names than inputs.
             NumericalError: scores are NaN or infinite.
 
@@ -180,22 +180,22 @@ class Predictor(AdapterSet):
         on_window: OnWindow | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Iterator[Prediction]:
-        """Label recordings one after the other, with all that is known of each: its length, what was heard, what is suspicious.
+        """Label recordings one after the other, and report their lengths, the parts that were used, and what is suspicious.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
-            top_k: as for :meth:`predict`.
-            pool: as for :meth:`predict`.
-            threshold: as for :meth:`predict`.
-            on_window: as for :meth:`timelines`.
-            adapter_names: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
+            top_k: see :meth:`predict`.
+            pool: see :meth:`predict`.
+            threshold: see :meth:`predict`.
+            on_window: see :meth:`timelines`.
+            adapter_names: see :meth:`predict`.
 
         Yields:
             One prediction an input, in order; one that cannot be read says why.
 
         Raises:
-            ConfigError: as of :meth:`predict`.
+            ConfigError: see :meth:`predict`.
         """
         refuse_pool(pool)
         hearers = self._hearers(inputs, adapter_names)
@@ -214,15 +214,15 @@ class Predictor(AdapterSet):
         on_window: OnWindow | None = None,
         adapter_names: AdapterNames | None = None,
     ) -> Iterator[Timeline]:
-        """Hear recordings of any length window by window, one after the other; how long they are costs time and hardly any memory.
+        """Label recordings of any length window by window, one after the other. Longer ones need more time but hardly more memory.
 
         Args:
-            inputs: as for :meth:`predict`.
-            window: seconds of a window, at most those of the input, which is the default; a shorter one is padded as in training.
-            hop: seconds from the start of a window to that of the next; where None, the window's, so that they follow each other.
-            sampling_rate: Hz, of waveforms that do not come with their own.
-            on_window: is called with the name of a recording and the seconds of it that were heard, after each batch.
-            adapter_names: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            window: length of the windows in seconds, at most that of the input, which is the default; shorter ones are padded.
+            hop: seconds from the start of one window to the start of the next; by default the length of a window.
+            sampling_rate: rate in Hz of waveforms without their own.
+            on_window: called after each batch with the name of a recording and the number of its seconds processed.
+            adapter_names: see :meth:`predict`.
 
         Yields:
             One timeline an input, in order; one that cannot be read says why.
@@ -243,21 +243,21 @@ class Predictor(AdapterSet):
         sampling_rate: float | None = None,
         adapter_name: str | None = None,
     ) -> Timeline:
-        """Hear a recording of any length window by window.
+        """Label a recording of any length window by window.
 
         Args:
             recording: a path, a waveform or a dictionary, as for :meth:`predict`.
-            window: as for :meth:`timelines`.
-            hop: as for :meth:`timelines`.
-            sampling_rate: as for :meth:`timelines`.
-            adapter_name: which adapter hears it; the active one where None.
+            window: see :meth:`timelines`.
+            hop: see :meth:`timelines`.
+            sampling_rate: see :meth:`timelines`.
+            adapter_name: which adapter to use; by default the active one.
 
         Returns:
             Scores of its windows, from which follow events and scores of the whole.
 
         Raises:
             AudioError: it cannot be read.
-            ConfigError: as of :meth:`timelines`, or it is a list.
+            ConfigError: see :meth:`timelines`, or it is a list.
             NumericalError: scores are NaN or infinite.
         """
         if not is_single(recording):
@@ -269,10 +269,10 @@ class Predictor(AdapterSet):
         return found
 
     def notices(self, predictions: Sequence[Told]) -> list[str]:
-        """What the user should know of recordings: how much of them was not heard, and which are suspicious.
+        """Remarks for the user about recordings: how much of them was not used, and which are suspicious.
 
         Args:
-            predictions: from :meth:`predictions`.
+            predictions: the result of :meth:`predictions`.
 
         Returns:
             Sentences; none where there is nothing to say.
@@ -283,11 +283,11 @@ class Predictor(AdapterSet):
         return [note for seconds, told in inputs.items() for note in notices_of(told, seconds)]
 
     def logits(self, inputs: Input | Iterable[Input], *, sampling_rate: float | None = None) -> Tensor:
-        """Logits of recordings. Of one that is longer than the input, only the beginning is heard.
+        """Logits of recordings. Only the beginning of a recording that is longer than the input is used.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
 
         Returns:
             (inputs, classes), float32, on the CPU; one row for a single input.
@@ -310,11 +310,11 @@ class Predictor(AdapterSet):
     ) -> Tensor:
         """Embeddings of recordings: the tokens of a level, pooled or one by one. By default, what the head sees.
 
-        Of a recording that is longer than the input, only the beginning is heard; :func:`astune.embed` hears all of it, window by window.
+        Only the beginning of a longer recording is used; :func:`astune.embed` embeds all of it, window by window.
 
         Args:
-            inputs: as for :meth:`predict`.
-            sampling_rate: as for :meth:`predict`.
+            inputs: see :meth:`predict`.
+            sampling_rate: see :meth:`predict`.
             level: ``"output"``, after the final LayerNorm; or k for transformers' ``hidden_states[k]``: the patch embeddings for 0, else
                 the output of the k-th layer.
             pool: ``"mean"`` of all tokens or ``"cls"``, the [CLS] token; as the adapter pools where None.

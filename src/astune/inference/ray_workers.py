@@ -26,7 +26,7 @@ def on_ray(workers: Workers, question: Question, units: Sequence[Unit]) -> Itera
     """Ask the workers of a cluster about recordings.
 
     Args:
-        workers: with the cluster's address.
+        workers: the workers, with the cluster's address.
         question: what is asked of each.
         units: recordings that are handed out together.
 

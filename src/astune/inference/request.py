@@ -39,11 +39,11 @@ class Request:
     top_k: int | None = None
     """Labels of a recording or window at most; see :meth:`settled` where None."""
     pool: Pool = "mean"
-    """Of recordings."""
+    """How scores are combined for recordings."""
     threshold: Thresholds | None = None
     """Below it a label is left out; see :meth:`settled` where None. Labels that mean none of the others have to be named."""
     low: Thresholds | None = None
-    """Of events, as those below: see :meth:`astune.inference.timeline.Timeline.events`."""
+    """Low threshold of events; this and the fields below are explained at :meth:`astune.inference.timeline.Timeline.events`."""
     min_length: float = 0.0
     merge_gap: float = 0.0
 
@@ -72,7 +72,7 @@ class Request:
         labels, these decide, and all labels that reach theirs are given.
 
         Args:
-            predictor: with the adapter.
+            predictor: the predictor with the adapter.
 
         Returns:
             The request with ``top_k``, and with the thresholds of the adapter where they count.
@@ -83,10 +83,10 @@ class Request:
         return replace(self, top_k=top_k, threshold=own if own and decides else self.threshold)
 
     def threshold_note(self, predictor: Labels) -> str | None:
-        """What the user should know of thresholds that are not theirs.
+        """Remarks for the user about thresholds that are not theirs.
 
         Args:
-            predictor: with the adapter.
+            predictor: the predictor with the adapter.
 
         Returns:
             A sentence where the adapter's thresholds decide.
@@ -98,16 +98,16 @@ class Request:
         return f"Note: each label has a threshold of its own in the adapter, from {low:.3g} to {high:.3g}"
 
     def note(self, model: HasLength) -> str | None:
-        """What the user should know of its windows.
+        """Remarks for the user about its windows.
 
         Args:
-            model: that hears them.
+            model: the model that labels them.
 
         Returns:
-            A sentence where something between two windows is not heard, or where events are timed by whole windows.
+            A sentence if parts between windows are not used, or if events are timed by whole windows.
 
         Raises:
-            ConfigError: the model cannot hear such windows.
+            ConfigError: the model cannot process such windows.
         """
         windows = Windows.of(model, self.window, self.hop)
         if self.kind == "events" and self.hop is None:
@@ -120,9 +120,9 @@ class Request:
         """Answer it for recordings, one after the other.
 
         Args:
-            predictor: that hears them.
-            inputs: as for :meth:`Predictor.predict`.
-            on_window: as for :meth:`Predictor.timelines`.
+            predictor: the predictor that labels them.
+            inputs: see :meth:`Predictor.predict`.
+            on_window: see :meth:`Predictor.timelines`.
 
         Yields:
             What was found in each; one that cannot be read says why.
@@ -149,9 +149,9 @@ class Request:
         """The labels of whole recordings, one after the other.
 
         Args:
-            predictor: that hears them.
-            inputs: as for :meth:`Predictor.predict`.
-            on_window: as for :meth:`Predictor.timelines`.
+            predictor: the predictor that labels them.
+            inputs: see :meth:`Predictor.predict`.
+            on_window: see :meth:`Predictor.timelines`.
 
         Yields:
             The prediction of each; of one that cannot be read it says why.

@@ -1,7 +1,7 @@
 """A folder with a file of results for each recording, written as each is finished; a run that was stopped goes on.
 
 ``predictions.jsonl`` says what is in it: first the settings, then a line before the table of a recording is written and one when it is
-there, whole, with what was heard. So a run that was killed at any moment knows which tables are its own.
+there, whole, with the seconds that were used. So a run that was killed at any moment knows which tables are its own.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ResultFolder:
     """The folder while it is written.
 
     Args:
-        folder: that :func:`opened` holds.
-        writer: of the format.
+        folder: the folder that :func:`opened` holds.
+        writer: the writer of the format.
         recordings: all that results are wanted of; each once.
         known: the last line of each recording that was begun, by its path.
     """
@@ -64,7 +64,7 @@ class ResultFolder:
         """Write the table of a recording, then the line that says so.
 
         Args:
-            findings: of one of the recordings, named as it was given.
+            findings: findings of one of the recordings, named as it was given.
 
         Returns:
             The table.
@@ -109,8 +109,8 @@ def opened(
     Args:
         folder: made if it is not there.
         settings: everything that decides the results, as JSON has it.
-        writer: of the format.
-        recordings: that results are wanted of.
+        writer: the writer of the format.
+        recordings: recordings that results are wanted of.
 
     Yields:
         The folder; other runs are kept out meanwhile.
@@ -135,11 +135,11 @@ def opened(
 
 
 def table_names(recordings: Sequence[Path], suffix: str) -> dict[Path, Path]:
-    """Where the tables of recordings are, in the folder of results: as the recordings are below the folder that they share.
+    """Paths of the tables in the folder of results, arranged like the recordings below the folder that they share.
 
     Args:
         recordings: paths; ``-`` for standard input.
-        suffix: of the tables.
+        suffix: the suffix of the tables.
 
     Returns:
         A relative path each, no two the same: recordings whose names differ by their ending alone keep it.
@@ -166,7 +166,7 @@ def _state(recording: Path) -> list[int]:
     """Size and time of a file; nothing for a pipe."""
     if is_pipe(recording):
         return []
-    with suppress(OSError):  # it is gone since it was heard
+    with suppress(OSError):  # it was deleted in the meantime
         found = recording.stat()
         return [found.st_size, found.st_mtime_ns]
     return []
@@ -183,7 +183,7 @@ def _lines(record: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Settings and lines of a record; a last one that was cut when the run was killed is taken away.
 
     Raises:
-        ConfigError: it is no record of ours.
+        ConfigError: the file is not a record of astune.
     """
     if not record.exists():
         return None, []

@@ -46,14 +46,14 @@ class Review:
 
     folder: Path
     rows: tuple[dict[str, Any], ...]
-    """Of ``review.csv``."""
+    """Rows of ``review.csv``."""
     recordings: int
     """Number of windows that were read."""
     windows: int
     errors: tuple[str, ...]
-    """Why others were not heard."""
+    """Why other recordings were left out."""
     notices: tuple[str, ...]
-    """What the user should know."""
+    """Remarks for the user."""
 
     def record(self) -> dict[str, Any]:
         """Return the record that is written as JSON."""
@@ -82,12 +82,12 @@ def review(
     reviewed: Iterable[str | Path] = (),
     **settings: Any,
 ) -> Review:
-    """Find the windows that a person should listen to next, and cut them with a label track beside each.
+    """Find the windows that a person should listen to next, and cut them out, each with a label track.
 
-    Recordings are heard as streams, so memory does not grow with them. Windows of digital silence are passed over.
+    Recordings are read as streams, so memory does not grow with them. Windows of digital silence are skipped.
 
     Args:
-        adapter: as for :class:`astune.Predictor`, or one.
+        adapter: an adapter, as for :class:`astune.Predictor`, or a loaded predictor.
         recordings: files and folders of them.
         output_dir: folder of the review, which is whole or not there; an empty one is taken, any other is refused.
         criteria: which windows: ``unlike`` every training clip, ``uncertain``, ``confident`` (for each label), ``random``.
@@ -96,13 +96,13 @@ def review(
         per_recording: windows of one recording and criterion at most; where None, twice an even share first, then more where others have
             none left.
         threshold: least score of ``confident``, from 0 to 1; where None, the adapter's thresholds, or 0.5 if it has none.
-        margin: seconds around a window that are cut with it. No two clips overlap.
-        window: seconds of a window; the length of the input where None.
-        hop: seconds from the start of a window to that of the next; those of ``window`` where None.
-        seed: of ``random``.
+        margin: seconds of audio around a window that are cut with it. No two clips overlap.
+        window: length of the windows in seconds; by default that of the input.
+        hop: seconds from the start of one window to the start of the next; by default ``window``.
+        seed: the seed of ``random``.
         data: the data set that the adapter was trained on, where it is not where the adapter says; see :func:`astune.load_data`.
         reviewed: folders of earlier reviews; what they have is not chosen again.
-        settings: of :class:`astune.Predictor`, such as ``device``.
+        settings: settings of :class:`astune.Predictor`, such as ``device``.
 
     Returns:
         What was cut.
@@ -125,7 +125,7 @@ def review(
 
 
 def _reviewed(listening: _Listening, found: Expanded, folder: Path) -> Review:
-    """Hear the recordings, and write what was chosen.
+    """Score the recordings, and write what was chosen.
 
     Raises:
         AudioError: none of them can be read.
@@ -157,7 +157,7 @@ def _found(recordings: str | Path | Iterable[str | Path]) -> Expanded:
 
 
 class _Listening:
-    """Hears recordings one after the other, and counts."""
+    """Scores recordings one after the other, and counts."""
 
     def __init__(
         self, predictor: Predictor, choice: Choice, windows: Windows, data: str | AudioDataset | None, spans: Spans
@@ -172,7 +172,7 @@ class _Listening:
 
     @property
     def notices(self) -> list[str]:
-        """What was compared with, what lies between windows, what was passed over, and what is suspicious of the recordings."""
+        """What was compared with, the gaps between windows, what was skipped, and what is suspicious about the recordings."""
         counts = {
             "of digital silence": self._silent,
             "that the end of a recording cuts short": self._short,
@@ -203,10 +203,10 @@ class _Listening:
         }  # fmt: skip
 
     def picks(self, recordings: Iterable[Path]) -> list[Pick]:
-        """Hear recordings, and choose among their windows.
+        """Score recordings, and choose among their windows.
 
         Args:
-            recordings: files; one that is there twice is heard once.
+            recordings: files; a file that is given twice is used once.
         """
         paths = list({path.resolve(): path for path in reversed(list(recordings))}.values())[::-1]
         found = list(self._candidates(paths))
@@ -240,7 +240,7 @@ class _Listening:
                     show(batch[-1].name, spans[-1][1])
 
     def _reduced(self, output: Tensor, classes: int) -> NDArray[np.float32]:
-        """Of logits and pooled tokens, (rows, classes + d): scores, distance, and nearest clip, (rows, classes + 2)."""
+        """Turn logits and pooled tokens, (rows, classes + d), into scores, distance and nearest clip, (rows, classes + 2)."""
         if not len(output):
             return np.empty((0, classes + 2), np.float32)
         refuse_non_finite(output)

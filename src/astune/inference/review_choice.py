@@ -3,14 +3,14 @@
 Four criteria, each of which finds what the others miss:
 
 - ``unlike``: the windows farthest from every training clip, by the cosine distance of pooled output tokens to the nearest clip. A
-  classifier gives one of its labels to everything, also to a sound that it has never heard, and often with a high score.
+  classifier gives one of its labels to everything, also to a sound that it does not know, and often with a high score.
 - ``uncertain``: the smallest difference between the two best scores (margin sampling); where scores of labels do not compete, the
-  score nearest to the threshold of its label. With many classes the margin says more than the best score alone: 0.4 beside 0.39 is a
-  tie, 0.4 beside twenty of 0.03 is none.
+  score nearest to the threshold of its label. With many classes the margin says more than the best score alone: 0.4 next to 0.39 is a
+  tie, 0.4 next to twenty scores of 0.03 is not.
 - ``confident``: the highest scores of each label. They tell whether a label can be trusted, and give examples of rare classes.
 - ``random``: windows drawn evenly. They alone tell how often the model is right, and find what it is sure of and wrong about.
 
-Clips that are cut never overlap, so no sound is heard twice. No recording has more than its share while others have candidates left.
+Clips that are cut never overlap, so nobody hears a sound twice. No recording has more than its share while others have candidates left.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Criterion = Literal["unlike", "uncertain", "confident", "random"]
 _TINY = 1e-12  # instead of a range of scores that is empty
-_KEPT = 3  # times as many candidates of a recording as are chosen at most: those of other criteria may lie in the way
+_KEPT = 3  # times as many candidates of a recording as are chosen at most: those of other criteria may overlap them
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Choice:
     margin: float = 1.0
     """Seconds around a window that are cut with it."""
     seed: int = 0
-    """Of ``random``."""
+    """Seed of the ``random`` criterion."""
 
     def __post_init__(self) -> None:
         least = {"count": 1, "per_class": 1, "per_recording": 1, "seed": 0}
@@ -84,7 +84,7 @@ class Choice:
         """The score from which on each label is sure.
 
         Args:
-            labels: of the classes.
+            labels: labels of the classes.
 
         Returns:
             One for each; infinity for a label that has none.
@@ -106,7 +106,7 @@ class Heard:
     """The windows of one recording."""
 
     name: str
-    """As it was given."""
+    """Name of the recording, as the user gave it."""
     starts: NDArray[np.float64]
     """(windows,), seconds."""
     ends: NDArray[np.float64]
@@ -129,11 +129,11 @@ class Candidate:
     """Seconds from the beginning of the recording."""
     end: float
     label: str
-    """That has the highest score."""
+    """Label with the highest score."""
     score: float
     criterion: Criterion
     value: float
-    """By which the criterion ranks: distance, 1 - margin, score, or a draw."""
+    """Value by which the criterion ranks: distance, 1 - margin, score, or a random draw."""
     nearest: int | None = None
     """The training clip most like it."""
     also: tuple[str, ...] = ()
@@ -143,8 +143,8 @@ class Candidate:
         """Whether the clips of both, with a margin on either side, share no sound.
 
         Args:
-            other: of the same recording.
-            margin: seconds.
+            other: another candidate of the same recording.
+            margin: seconds of audio around a window.
         """
         return other.start - margin >= self.end + margin or self.start - margin >= other.end + margin
 
@@ -155,14 +155,14 @@ def candidates(
     """The windows of a recording that may be chosen.
 
     Args:
-        heard: the recording.
+        heard: the recording that was processed.
         choice: criteria and limits.
-        labels: of the classes.
+        labels: labels of the classes.
         task: what the scores mean.
         thresholds: the score from which on each label counts, where several may be right.
 
     Yields:
-        Of each criterion, and of each label for ``confident``, those that rank highest and share no sound with a better one.
+        For each criterion, and for each label with ``confident``, the highest candidates that share no sound with a better one.
     """
     cuts = np.array([thresholds[label] for label in labels]) if thresholds else None
     for criterion in choice.criteria:
@@ -186,7 +186,7 @@ def candidates(
 def _also(
     scores: NDArray[np.float32], cuts: NDArray[np.float64] | None, labels: Sequence[str], shown: np.intp
 ) -> tuple[str, ...]:
-    """Labels that count beside the one that is shown."""
+    """Other labels that count, apart from the one that is shown."""
     if cuts is None:
         return ()
     return tuple(labels[one] for one in np.flatnonzero(scores >= cuts.astype(np.float32)).tolist() if one != shown)
@@ -255,7 +255,7 @@ class Pick:
 
     candidate: Candidate
     rank: int
-    """From 1, among those of its criterion, and of its label for ``confident``."""
+    """Rank from 1, within its criterion, and within its label for ``confident``."""
 
 
 def choose(found: Iterable[Candidate], choice: Choice, recordings: int) -> list[Pick]:
@@ -264,7 +264,7 @@ def choose(found: Iterable[Candidate], choice: Choice, recordings: int) -> list[
     Args:
         found: the candidates.
         choice: criteria and limits.
-        recordings: how many were heard.
+        recordings: number of recordings that were processed.
 
     Returns:
         The picks: criterion by criterion in the order of :data:`Criterion`, label by label, by rank.

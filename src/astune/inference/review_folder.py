@@ -1,4 +1,4 @@
-"""A folder to be corrected in Audacity: short clips, a label track beside each, and a table that says why each was chosen.
+"""A folder to be corrected in Audacity: short clips with label tracks, and a table that says why each was chosen.
 
 ::
 
@@ -53,10 +53,10 @@ _PASSING = {_PARTIAL, LOCK}  # what a run that was killed may leave
 
 
 def refuse_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything, before anything is heard.
+    """Refuse a folder that is not empty, before any recording is processed.
 
     Args:
-        folder: that would be made.
+        folder: the folder that would be made.
 
     Raises:
         ConfigError: it is a file, or it is not empty.
@@ -73,7 +73,7 @@ def refuse_folder(folder: Path) -> None:
 
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
-    """Take a folder for a review before anything is heard, and keep other runs out.
+    """Reserve a folder for a review before any recording is processed, and keep other runs out.
 
     It may be a link, the current folder or the root of a disk: nothing but what is in it is renamed.
 
@@ -81,7 +81,7 @@ def reserved(folder: Path) -> Iterator[None]:
         folder: made if it is not there, and gone again where no review was written.
 
     Raises:
-        ConfigError: as of :func:`refuse_folder`, or another run is writing into it.
+        ConfigError: see :func:`refuse_folder`, or another run is writing into it.
         OutputError: nothing can be written there.
     """
     if _half_moved(folder):
@@ -103,9 +103,9 @@ def write_folder(
     """Cut the clips and write everything; all of it is there at the end, or nothing.
 
     Args:
-        folder: that :func:`reserved` holds.
+        folder: the folder that :func:`reserved` holds.
         picks: what was chosen; their clips do not overlap.
-        margin: seconds around each window.
+        margin: seconds of audio around each window.
         nearest: names of the training clips.
         settings: how they were chosen, as JSON has it.
 
@@ -157,7 +157,7 @@ def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float,
     """What was reviewed before.
 
     Args:
-        folders: of earlier reviews.
+        folders: folders of earlier reviews.
 
     Returns:
         Start and end in seconds, by the absolute path of each recording.
@@ -228,7 +228,7 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
     """Frames from ``start`` to ``end`` at the file's own rate, (frames, channels), and the number of the first one.
 
     Raises:
-        AudioError: there are none.
+        AudioError: there are no samples.
     """
     rate = sound.rate
     first = max(sound.position, math.floor(max(0.0, start) * rate))
@@ -239,7 +239,7 @@ def _part(recording: str, sound: Sound, start: float, end: float) -> tuple[int, 
 
 
 def _write_clip(path: Path, frames: NDArray[np.float32], rate: int) -> None:
-    """As 16-bit WAV; samples beyond full scale would be cut off there, so such a clip keeps its floats."""
+    """Write a clip as 16-bit WAV; a clip with samples beyond full scale keeps its floats, because 16 bits would cut them off."""
     coded = io.BytesIO()  # of a full disk, libsndfile would say "System error" alone
     soundfile.write(coded, frames, rate, format="WAV", subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
     path.write_bytes(coded.getbuffer())

@@ -38,7 +38,7 @@ def is_graph(adapter: object) -> TypeGuard[str | Path]:
     """Whether it is an exported graph, by its name.
 
     Args:
-        adapter: as a user gives it.
+        adapter: the adapter that the user gave.
     """
     return isinstance(adapter, str | Path) and Path(adapter).suffix == Path(ADAPTER_GRAPH).suffix
 
@@ -52,13 +52,13 @@ def labeller(
         adapter: an adapter folder, the hub id of one, an exported graph, an adapter in memory, or a classifier.
         runtime: what computes. Where None, onnxruntime for a graph, and for a folder that has one of the same weights, unless a setting
             needs torch; else torch.
-        settings: of :class:`astune.Predictor`; a graph takes ``threads`` and ``batch_size`` of them. None stands for the default.
+        settings: settings of :class:`astune.Predictor`; a graph takes ``threads`` and ``batch_size`` of them. None means the default.
 
     Returns:
         An :class:`astune.OnnxPredictor` or an :class:`astune.Predictor`.
 
     Raises:
-        AdapterError: it is no adapter and no graph, or ``runtime`` is ``"onnx"`` and the graph in the folder has other weights.
+        AdapterError: it is neither an adapter nor a graph, or ``runtime`` is ``"onnx"`` and the graph in the folder has other weights.
         BackboneError: the backbone cannot be found.
         ConfigError: an unknown runtime, settings that it does not take, or onnxruntime is asked for and not installed.
     """
@@ -77,13 +77,13 @@ def predict(adapter: str | Path | Adapter | AudioClassifier, inputs: Input | Ite
     """Label recordings; for more than one call, make a :class:`astune.Predictor` or :class:`astune.OnnxPredictor` and keep it.
 
     Args:
-        adapter: as for :class:`astune.Predictor`, or an ONNX file that was exported.
-        inputs: as for :meth:`astune.Predictor.predict`.
-        settings: of :meth:`astune.Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``, ``threshold``), of
+        adapter: see :class:`astune.Predictor`, or an ONNX file that was exported.
+        inputs: see :meth:`astune.Predictor.predict`.
+        settings: settings of :meth:`astune.Predictor.predict` (``sampling_rate``, ``top_k``, ``errors``, ``pool``, ``threshold``), of
             :class:`astune.Predictor`, and ``runtime``, as for :func:`labeller`.
 
     Returns:
-        As :meth:`astune.Predictor.predict`.
+        The same as :meth:`astune.Predictor.predict`.
     """
     own = {name: settings.pop(name) for name in _OF_PREDICT if name in settings}
     return labeller(adapter, **settings).predict(inputs, **own)
@@ -93,8 +93,8 @@ def graph_of(adapter: object, runtime: Runtime | None, given: Mapping[str, Any])
     """The graph that computes an adapter, if one does.
 
     Args:
-        adapter: as for :func:`labeller`.
-        runtime: as for :func:`labeller`.
+        adapter: see :func:`labeller`.
+        runtime: see :func:`labeller`.
         given: settings that were given.
 
     Returns:

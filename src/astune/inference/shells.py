@@ -34,7 +34,7 @@ _HEAD = "head."
 class _Shell:
     model: AudioClassifier
     shapes: dict[str, torch.Size]
-    """Of the tensors that enter it, by their names in an adapter; the head's first size is another adapter's number of classes."""
+    """Shapes of the tensors that enter it, by their names in an adapter; the head's first size differs with the number of classes."""
 
 
 class _Body(nn.Module):
@@ -63,7 +63,7 @@ class Shells:
         self._idle: dict[Kind, list[_Shell]] = {}
         self._fitted = {(backbone.max_length, backbone.origin.position_embeddings): backbone}
         self.bytes = sum(one.nbytes for one in backbone.parameters())
-        """Of the backbone."""
+        """The backbone."""
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which have a lock and shells of their own."""
@@ -133,7 +133,7 @@ class Shells:
         Products with the backbone's weights are made once for all clips, and those with the adapters' own tensors as batches.
 
         Args:
-            adapters: of one kind, one for each clip.
+            adapters: adapters of one kind, one for each clip.
             features: (batch, max_length, num_mel_bins), on the backbone's device.
 
         Returns:
@@ -165,7 +165,7 @@ class Shells:
         """Forget the shells of all other kinds.
 
         Args:
-            kinds: that some adapter has.
+            kinds: kinds that some adapter has.
         """
         with self._lock:
             self._idle = {kind: idle for kind, idle in self._idle.items() if kind in kinds}

@@ -32,40 +32,40 @@ _ROUNDING = 1e-4  # seconds: more than lengths lose when they are rounded to sam
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Timeline(Summarised):
-    """A recording as the model hears it, window by window."""
+    """The scores of a recording, window by window."""
 
     name: str
-    """Its path as it was given, or its place among the inputs, such as ``inputs[2]``."""
+    """Path that the user gave, or index among the inputs, such as ``inputs[2]``."""
     labels: tuple[str, ...]
     """Names of the classes."""
     task: str
-    """Such as ``single-label``: what the scores are."""
+    """Name of the task, such as ``single-label``."""
     window: float
-    """Seconds of a window."""
+    """Length of a window in seconds."""
     hop: float
-    """Seconds from the start of a window to that of the next."""
+    """Seconds from the start of one window to the start of the next."""
     starts: NDArray[np.float64]
-    """(windows,), seconds from the beginning of the recording."""
+    """Start of each window, (windows,), in seconds from the beginning of the recording."""
     ends: NDArray[np.float64]
-    """(windows,), seconds; the last window ends with the recording."""
+    """End of each window, (windows,), in seconds; the last window ends with the recording."""
     scores: NDArray[np.float32]
-    """(windows, classes), from 0 to 1."""
+    """Scores of shape (windows, classes), from 0 to 1."""
     seconds: float | None = None
-    """Of the whole recording; None where it cannot be read."""
+    """Length of the whole recording; None if it cannot be read."""
     sampling_rate: int | None = None
-    """Hz, as the file has it."""
+    """Sampling rate of the file in Hz."""
     doubts: tuple[str, ...] = ()
-    """What is suspicious of it, as :attr:`astune.data.audio.Facts.doubts`."""
+    """What is suspicious about the recording, see :attr:`astune.data.audio.Facts.doubts`."""
     error: AstuneError | None = None
     """Why there are no windows."""
     negatives: tuple[str, ...] = ()
     """Labels that mean none of the others."""
     adapter: str = ""
-    """Name of the adapter that heard it."""
+    """Name of the adapter that labelled it."""
 
     @property
     def heard_seconds(self) -> float:
-        """Seconds of the recording that lie in some window."""
+        """Seconds of the recording that the windows cover."""
         if not len(self.ends):
             return 0.0
         heard = float(self.ends[-1]) - max(0.0, self.hop - self.window) * (len(self.ends) - 1)
@@ -73,7 +73,7 @@ class Timeline(Summarised):
 
     @property
     def heard(self) -> str:
-        """What was heard, in words."""
+        """How much of the recording was used, in words."""
         gap = (
             f", {self.hop - self.window:g} s between two of them not heard"
             if self.hop - self.window > _ROUNDING
@@ -106,21 +106,21 @@ class Timeline(Summarised):
         min_length: float = 0.0,
         merge_gap: float = 0.0,
     ) -> list[Event]:
-        """What sounds from when to when, label by label.
+        """Find events: labels with the time spans in which they sound.
 
         An event of a label begins with a window whose score reaches ``threshold`` and goes on for as long as the windows after it reach
-        ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each stands for ``hop``
+        ``low``. It lasts from the start of its first window to the end of its last one. Where windows overlap, each decides ``hop``
         seconds around its middle, so that a sound is found to about half a window, and events of two labels do not overlap because
         their windows do. Windows with a gap between them (``hop`` above ``window``) are not the same event. Then events of one label
-        that are at most ``merge_gap`` apart are made one, and only then those shorter than ``min_length`` are left out.
+        that are at most ``merge_gap`` apart are merged, and after that those shorter than ``min_length`` are left out.
 
-        Labels that mean none of the others (:attr:`negatives`) are no events, unless ``threshold`` names them.
+        Labels that mean none of the others (:attr:`negatives`) give no events, unless ``threshold`` names them.
 
         Args:
-            threshold: a score from 0 to 1 for all labels; or ``{label: score}``, and other labels are not looked for.
-            low: likewise, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
-            min_length: seconds that an event lasts at least.
-            merge_gap: seconds between two events that are made one.
+            threshold: a score from 0 to 1 for all labels; or ``{label: score}``, which leaves out all other labels.
+            low: lower thresholds, at most ``threshold``; the same as ``threshold`` where None, and for labels that it does not name.
+            min_length: shortest event in seconds; shorter ones are left out.
+            merge_gap: longest gap in seconds between two events that are merged.
 
         Returns:
             The events by onset; the score of each is the highest of its windows.
@@ -170,10 +170,10 @@ def refuse_pool(how: object) -> None:
     """Refuse another word for how scores are pooled.
 
     Args:
-        how: one of :data:`Pool`.
+        how: how to combine scores, one of :data:`Pool`.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if how not in get_args(Pool):
         raise ConfigError(unknown("pool", how, get_args(Pool)))
@@ -188,8 +188,8 @@ def timelines(
 
     Args:
         computed: batches of pieces with their scores (classes,), one for each piece that could be read, in order.
-        heard_by: the adapter behind each way of hearing.
-        on_window: is called with the name of a recording and the seconds of it that are heard, after each batch.
+        heard_by: the adapters of each way of processing.
+        on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
     Yields:
         One timeline a recording.
@@ -222,10 +222,10 @@ def timeline_of(
     """Put the windows of a recording together.
 
     Args:
-        name: of the recording.
-        adapter: that heard it.
-        windows: in which it was cut.
-        spans: seconds at which each window starts and ends.
+        name: the name of the recording.
+        adapter: name of the adapter that labelled it.
+        windows: windows into which the recording is cut.
+        spans: start and end of each window in seconds.
         rows: (classes,) of each window.
         facts: what is known of the recording; None where it cannot be read.
         error: why it cannot be read.

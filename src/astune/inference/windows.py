@@ -34,7 +34,7 @@ class HasLength(Protocol):
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a recording that the model hears at a time."""
+    """A part of a recording that the model processes at a time."""
 
     start: float
     """Seconds from the beginning of the recording."""
@@ -49,7 +49,7 @@ class Windows:
     """A window of so many seconds every so many seconds.
 
     The first begins with the recording. They go on until one reaches its end; that one may be shorter, and the front end pads it as
-    training pads short clips. What is left behind the last full window is no window where it is shorter than one frame of features,
+    training pads short clips. What is left after the last full window is not a window if it is shorter than one frame of features,
     25 ms. So a recording that is not longer than a window gives one.
     """
 
@@ -60,12 +60,12 @@ class Windows:
 
     @classmethod
     def of(cls, model: HasLength, window: float | None = None, hop: float | None = None) -> Windows:
-        """Windows that a model can hear.
+        """Windows that a model can process.
 
         Args:
-            model: it, or its front end.
-            window: seconds; the input length where None, and at most that.
-            hop: seconds; those of ``window`` where None. More than those leaves gaps that are not heard.
+            model: the model, or its front end.
+            window: length in seconds, at most that of the input, which is the default.
+            hop: seconds from one window to the next; by default ``window``. A larger hop leaves gaps that are not used.
 
         Returns:
             The windows.
@@ -90,12 +90,12 @@ class Windows:
 
     @property
     def gap(self) -> float:
-        """Seconds between two windows that are not heard; 0 where there are none."""
+        """Seconds of the gap between two windows; 0 if there is no gap."""
         return max(0.0, self.hop - self.window)
 
     @property
     def gap_note(self) -> str | None:
-        """What the user should know of the gaps; None where there are none."""
+        """Remarks for the user about the gaps; None if there are none."""
         if not self.gap:
             return None
         return (
@@ -144,10 +144,10 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Hearing:
-    """How an input is heard, by the model that hears it."""
+    """How the model processes an input."""
 
     windows: Windows
-    """In which recordings are cut."""
+    """Windows into which recordings are cut."""
     hear: Callable[[NDArray[np.float32]], NDArray[Any]]
     """Makes what the model takes of samples at 16 kHz, (samples,); in several threads."""
 
@@ -160,7 +160,7 @@ def _seconds(name: str, value: float) -> float:
     """A setting that is a number of seconds.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is invalid.
     """
     if not fits(value, float) or not 0 < value < math.inf:
         raise ConfigError(f"{name}={value!r}: give seconds, a number above 0")

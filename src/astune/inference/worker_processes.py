@@ -49,8 +49,8 @@ def ask_workers(
     Args:
         workers: who is asked.
         question: what is asked of each.
-        paths: of recordings, on a cluster in folders that all machines see.
-        on_window: is called with the name of a recording and the seconds of it that were heard, on this machine.
+        paths: paths of recordings, on a cluster in folders that all machines see.
+        on_window: called on this machine with the name of a recording and the number of its seconds processed.
         ordered: whether the answers come in the order of the recordings, or as they are ready.
 
     Yields:

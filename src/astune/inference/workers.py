@@ -47,9 +47,9 @@ class Question:
         """Answer the question for recordings.
 
         Args:
-            predictor: that hears them.
-            paths: of recordings.
-            on_window: as for :meth:`Predictor.timelines`.
+            predictor: the predictor that labels them.
+            paths: paths of recordings.
+            on_window: see :meth:`Predictor.timelines`.
 
         Yields:
             The answers, in order; one about a recording that cannot be read says why.
@@ -60,10 +60,10 @@ class Question:
             yield from self.request.findings(predictor, paths, on_window)
 
     def failed(self, path: str, error: AstuneError) -> Answer:
-        """The answer about a recording that could not be heard.
+        """The answer about a recording that could not be processed.
 
         Args:
-            path: of it.
+            path: path of the recording.
             error: why.
         """
         if self.labels:
@@ -79,10 +79,10 @@ class Workers:
     """A folder, a hub id, or an exported graph."""
     backbone: str | Path | None = None
     device: str | None = None
-    """Of all workers; where None, they share out the GPUs, if there are any."""
+    """Device of all workers; by default they share out the GPUs, if there are any."""
     precision: Precision | None = None
     threads: int | None = None
-    """That decode, in each worker; its share of the cores where None."""
+    """Number of decoding threads in each worker; by default its share of the cores."""
     batch_size: int = 16
     count: int | None = None
     """Processes; on a cluster, as many as it has room for where None."""
@@ -93,7 +93,7 @@ class Workers:
         """Refuse what cannot be shared out.
 
         Args:
-            paths: of recordings.
+            paths: paths of recordings.
 
         Raises:
             ConfigError: a number of workers below 1, or a pipe.
@@ -109,7 +109,7 @@ class Workers:
         """These workers, each with what was loaded here: the same graph, or the same precision, which is not announced again.
 
         Args:
-            predictor: that was loaded here, for what they are asked.
+            predictor: the predictor loaded in this process, which decides what the workers compute.
         """
         if isinstance(predictor, OnnxPredictor):
             return replace(self, adapter=predictor.path, device=None, batch_size=predictor.batch_size)
@@ -134,7 +134,7 @@ class Workers:
         """Load the predictor of one worker.
 
         Args:
-            number: of the worker, from 0.
+            number: the number of the worker, from 0.
             cores: threads that compute in this process from now on, and that decode where their number is open.
 
         Returns:
@@ -161,8 +161,8 @@ def units_of(paths: Sequence[str | Path], batch_size: int) -> list[Unit]:
     """Recordings as they are handed out.
 
     Args:
-        paths: of all.
-        batch_size: how many small ones go together.
+        paths: paths of all.
+        batch_size: number of small recordings that go together.
 
     Returns:
         All of them, in order.

@@ -1,6 +1,6 @@
 r"""Findings as files that others open: CSV, JSON lines, Audacity's label tracks, Raven's selection tables.
 
-Every row of CSV, JSON lines and Raven says what was heard of its recording. A label track has room for times and one text: that is the
+Every row of CSV, JSON lines and Raven says how much of its recording was used. A label track has room for times and one text: that is the
 label alone, without its score, so that a track which is corrected in Audacity can be trained on as it is.
 
 Audacity and Raven read a row a line and cells between tabs, and know no quotes: tabs, line breaks and what a terminal would obey in a
@@ -30,7 +30,7 @@ _SELECTION = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin Path",
     "Begin File", "Annotation", "Score", "Heard (s)", "Windows", "Pool",
 )  # fmt: skip
-_HIGHEST = 8_000  # Hz: what lies above is not heard
+_HIGHEST = 8_000  # Hz: the model does not see higher frequencies
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Writer:
     """Writer of one format."""
 
     suffix: str
-    """Of its files."""
+    """Suffix of its files."""
     several: bool
     """Whether one file can hold several recordings, because each row names its own."""
     head: str
-    """Of a file."""
+    """First lines of a file."""
     body: Callable[[Findings, str], str]
     """The lines of a recording, given what was found and the name that the rows shall have for it."""
 
@@ -50,7 +50,7 @@ class Writer:
         """A file of one recording.
 
         Args:
-            findings: of it.
+            findings: findings of the recording.
             file_name: what rows call the recording; as it was given where None.
 
         Returns:

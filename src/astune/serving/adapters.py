@@ -25,7 +25,7 @@ class Adapters:
     """What is served, and what could not be loaded.
 
     Args:
-        loader: that loads them.
+        loader: the loader that loads them.
         metrics: what is counted.
     """
 
@@ -38,7 +38,7 @@ class Adapters:
 
     @property
     def names(self) -> list[str]:
-        """Of those that are served."""
+        """Names of the adapters that are served."""
         return sorted(self._served)
 
     @property
@@ -50,7 +50,7 @@ class Adapters:
         """The adapter of a name, if it is served.
 
         Args:
-            name: of it.
+            name: name of the adapter.
         """
         return self._served.get(name)
 
@@ -58,7 +58,7 @@ class Adapters:
         """Adapters that a request asks for. It may use them until it ends, whatever comes and goes meanwhile.
 
         Args:
-            names: of them; none for the only one.
+            names: names of the adapters; empty for the only one.
 
         Returns:
             The adapters in this order, each once.
@@ -79,7 +79,7 @@ class Adapters:
             The adapter, for :meth:`publish` or :meth:`drop`.
 
         Raises:
-            AstuneError: it cannot be used.
+            AstuneError: the adapter cannot be used.
         """
         async with self._one_at_a_time:
             return await self._loader.load(name, path)
@@ -88,7 +88,7 @@ class Adapters:
         """Serve an adapter from now on, in the place of the one of its name if there is one.
 
         Args:
-            served: from :meth:`prepare`.
+            served: the result of :meth:`prepare`.
         """
         name = served.info.name
         self._retire(name)
@@ -100,7 +100,7 @@ class Adapters:
         """Forget an adapter that was not published after all.
 
         Args:
-            served: from :meth:`prepare`.
+            served: the result of :meth:`prepare`.
         """
         self._forget(served)
 
@@ -126,7 +126,7 @@ class Adapters:
         """Remember and announce why an adapter is not served, or not in its newest form.
 
         Args:
-            name: of it.
+            name: name of the adapter.
             fault: what is wrong.
         """
         stays = "; the one that was loaded before is still served" if name in self._served else ""
@@ -139,7 +139,7 @@ class Adapters:
         """Serve an adapter no more.
 
         Args:
-            name: of it.
+            name: name of the adapter.
 
         Returns:
             Whether there was one.

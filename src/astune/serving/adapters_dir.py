@@ -50,12 +50,12 @@ class AdaptersDir:
     """The adapters of a folder.
 
     Args:
-        folder: of them.
-        adapters: that are served.
+        folder: the folder of them.
+        adapters: adapters that are served.
         taken: names that the folder's adapters cannot have.
 
     Raises:
-        ConfigError: it is no folder.
+        ConfigError: it is not a folder.
     """
 
     def __init__(self, folder: Path, adapters: Adapters, taken: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ class AdaptersDir:
         """Add an adapter that a client sent, in the place of the one of its name if there is one; it is served when this returns.
 
         Args:
-            name: of it.
+            name: name of the adapter.
             uploads: ``adapter_config.json`` and ``adapter_model.safetensors``, or one ``.onnx`` file.
 
         Returns:
@@ -170,11 +170,11 @@ class AdaptersDir:
         """Delete an adapter of the folder.
 
         Args:
-            name: of it.
+            name: name of the adapter.
 
         Raises:
             OutputError: it cannot be deleted.
-            Problem: there is none of this name.
+            Problem: no adapter has this name.
         """
         self._refuse(name)
         async with self._changing:

@@ -17,47 +17,49 @@ _HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, 
 class LabelScore(BaseModel):
     """A label and its score."""
 
-    label: str
-    score: float = Field(ge=0, le=1)
+    label: str = Field(description="Name of the class.")
+    score: float = Field(ge=0, le=1, description="Score of the label, from 0 to 1.")
 
 
 class WindowLabels(BaseModel):
-    """The labels of a window."""
+    """The labels of one window of the recording."""
 
-    start: float = Field(description="Seconds from the beginning of the recording.")
-    end: float
-    labels: list[LabelScore]
+    start: float = Field(description="Start of the window, in seconds from the beginning of the recording.")
+    end: float = Field(description="End of the window, in seconds from the beginning of the recording.")
+    labels: list[LabelScore] = Field(description="Labels of the window, the highest score first.")
 
 
 class FoundEvent(LabelScore):
-    """A label that sounds for a while."""
+    """A label with the time span in which it was found."""
 
-    onset: float = Field(description="Seconds from the beginning of the recording.")
-    offset: float
+    onset: float = Field(description="Start of the event, in seconds from the beginning of the recording.")
+    offset: float = Field(description="End of the event, in seconds from the beginning of the recording.")
 
 
 class Result(BaseModel):
-    """What one adapter says of a recording."""
+    """The result of one adapter for a recording."""
 
-    labels: list[LabelScore] = Field(description="Of the whole recording, the likeliest first.")
-    windows: list[WindowLabels] | None = Field(None, description="Where window or hop was given.")
-    events: list[FoundEvent] | None = Field(None, description="Where events were asked for.")
-    heard_seconds: float = Field(description="Of the recording, that lie in some window.")
-    window_count: int = Field(description="Windows that were heard.")
-    window: float = Field(description="Seconds of each.")
-    hop: float = Field(description="Seconds from the start of one to the start of the next.")
-    pool: Pool = Field(description="How scores of windows became those of the recording.")
-    notes: list[str] = Field(description="What to know of this answer, such as where thresholds come from.")
+    labels: list[LabelScore] = Field(description="Labels of the whole recording, the highest score first.")
+    windows: list[WindowLabels] | None = Field(
+        None, description="Labels of each window, if the request gave window or hop."
+    )
+    events: list[FoundEvent] | None = Field(None, description="Events found, if the request asked for them.")
+    heard_seconds: float = Field(description="Seconds of the recording that the windows cover.")
+    window_count: int = Field(description="Number of windows classified.")
+    window: float = Field(description="Length of each window in seconds.")
+    hop: float = Field(description="Seconds from the start of one window to the start of the next.")
+    pool: Pool = Field(description="How the scores of the windows were combined into the scores of the recording.")
+    notes: list[str] = Field(description="Remarks about this result, such as where its thresholds come from.")
 
 
 class Classified(BaseModel):
     """The answer about one recording."""
 
-    file: str = Field(description="Its name as the client gave it; control characters are escaped.")
-    seconds: float
-    sampling_rate: int = Field(description="Hz, of the file.")
-    doubts: list[str] = Field(description="What is suspicious of it, such as silence or a file that is cut short.")
-    results: dict[str, Result] = Field(description="By the name of the adapter.")
+    file: str = Field(description="File name that the client gave, with control characters escaped.")
+    seconds: float = Field(description="Length of the recording in seconds.")
+    sampling_rate: int = Field(description="Sampling rate of the file in Hz.")
+    doubts: list[str] = Field(description="Warnings about the recording, such as silence or a truncated file.")
+    results: dict[str, Result] = Field(description="Result of each adapter, by the adapter's name.")
 
     model_config = {
         "json_schema_extra": {
@@ -72,70 +74,74 @@ class Classified(BaseModel):
 
 
 class Fault(BaseModel):
-    """A fault, as a code and a message."""
+    """An error, as a code and a message."""
 
-    code: str = Field(description="A word for programs: one for each status.")
-    message: str = Field(description="A sentence for people.")
+    code: str = Field(description="Code for programs; each status has its own.")
+    message: str = Field(description="Message for people.")
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer whose status is 400 or more."""
+    """The answer to a request that failed, with a status of 400 or more."""
 
-    error: Fault
+    error: Fault = Field(description="What went wrong.")
 
 
 class Unclassified(ErrorAnswer):
-    """A recording of several that has no labels."""
+    """The error of one recording in a batch."""
 
-    file: str
+    file: str = Field(description="File name that the client gave, with control characters escaped.")
 
 
 class Batch(BaseModel):
-    """Answers about several recordings, in their order."""
+    """The answers about several recordings."""
 
-    results: list[Classified | Unclassified]
+    results: list[Classified | Unclassified] = Field(
+        description="One answer per recording, in the order of the request."
+    )
 
 
 _RECORD: dict[str, Any] = {name: (field.annotation, field) for name, field in AdapterInfo.model_fields.items()}
 AdapterRecord = create_model(
     "AdapterRecord",
-    __doc__="An adapter that is served.",
-    seconds=(float, Field(description="That fill the input.")),
-    runtime=(Runtime, Field(description="What computes it: torch, or onnx for an exported graph.")),
+    __doc__="An adapter that the service offers.",
+    seconds=(float, Field(description="Length of the model's input in seconds.")),
+    runtime=(Runtime, Field(description="What runs the adapter: torch, or onnx for an exported graph.")),
     **_RECORD,
 )
 
 
 class BrokenAdapter(BaseModel):
-    """An adapter that cannot be served, or not in its newest form."""
+    """An adapter that could not be loaded; an older version of it may still be served."""
 
-    name: str
-    error: str
+    name: str = Field(description="Name of the adapter.")
+    error: str = Field(description="Why it could not be loaded.")
 
 
 class AdapterList(BaseModel):
-    """All adapters."""
+    """All adapters of the service."""
 
-    adapters: list[AdapterRecord]
-    broken: list[BrokenAdapter]
+    adapters: list[AdapterRecord] = Field(description="Adapters that can be used.")
+    broken: list[BrokenAdapter] = Field(description="Adapters that could not be loaded.")
 
 
 class Health(BaseModel):
-    """How the service is."""
+    """The state of the service."""
 
-    status: Literal["ready", "starting", "draining", "stuck", "failed"]
-    version: str
-    adapters: int
-    broken: int
-    queue: int = Field(description="Windows that wait for the model.")
-    decoders_stuck: int = Field(description="Decoding threads that do not end.")
+    status: Literal["ready", "starting", "draining", "stuck", "failed"] = Field(
+        description="State of the service; ready means that it takes requests."
+    )
+    version: str = Field(description="Version of astune.")
+    adapters: int = Field(description="Number of adapters that can be used.")
+    broken: int = Field(description="Number of adapters that could not be loaded.")
+    queue: int = Field(description="Number of windows that wait for the model.")
+    decoders_stuck: int = Field(description="Number of decoding threads that hang.")
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Errors of a route, for OpenAPI.
 
     Args:
-        statuses: that it may have.
+        statuses: status codes that the route may return.
     """
     return {status: {"model": ErrorAnswer, "description": _MEANINGS[status]} for status in statuses}
 
@@ -144,14 +150,14 @@ _MEANINGS = {
     400: "The form cannot be read.",
     401: "The token is missing or wrong.",
     403: "The service was started without a token, or without a folder of adapters.",
-    404: "There is no such adapter.",
+    404: "No adapter has this name.",
     408: "The request arrived too slowly.",
-    409: "The adapter is one of the command line.",
+    409: "The adapter was given on the command line, so requests cannot change it.",
     413: "The request or the recording is too large.",
     415: "The request is not a form.",
-    422: "The recording cannot be read, or a field cannot be used.",
+    422: "The recording cannot be read, or a field has an invalid value.",
     500: "The service failed.",
-    503: "No adapter is loaded, or all decoding threads are stuck.",
+    503: "No adapter is loaded, or all decoding threads hang.",
     429: "The queue is full; Retry-After says when to try again.",
-    507: "The folder of adapters cannot be written.",
+    507: "The service cannot write to the folder of adapters.",
 }

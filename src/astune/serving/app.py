@@ -40,14 +40,14 @@ _ABOUT = (
 )
 _REFUSALS = (400, 404, 408, 413, 415, 422, 429, 500, 503)
 _UNCHANGED = (401, 403, 404, 409, 422, 500, 507)
-Name = Annotated[str, InPath(description="Of the adapter.", examples=["birds"])]
+Name = Annotated[str, InPath(description="Name of the adapter.", examples=["birds"])]
 
 
 def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastAPI:
     """The service, for a server such as uvicorn. One process has one: the adapters are in its memory.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
         fields: those of :class:`ServeSettings`, in its place.
 
     Returns:
@@ -76,9 +76,7 @@ def create_app(settings: ServeSettings | None = None, /, **fields: Any) -> FastA
     _add_state(app, service)
     _add_classify(app, service)
     _add_adapters(app, service)
-    app.router.default = _Page(
-        directory=PAGE, html=True
-    )  # behind all routes, so that a wrong method is 405 and not 404
+    app.router.default = _Page(directory=PAGE, html=True)  # after all routes, so that a wrong method is 405 and not 404
     if settings.cors_origin:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origin, allow_methods=["GET", "POST", "PUT", "DELETE"],
@@ -96,7 +94,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         tags=["state"],
     )
     async def health() -> JSONResponse:
-        """Whether requests can be answered: status 200, or 503 while the service starts, ends or is stuck."""
+        """Whether the service can answer requests: status 200, or 503 while it starts, stops or is stuck."""
         found = service.health()
         return JSONResponse(found, 200 if found["status"] == "ready" else 503)
 
@@ -109,7 +107,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": text}}, tags=["state"])
     async def metrics() -> Response:
-        """Counters, as Prometheus reads them."""
+        """Counters in the format of Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -151,14 +149,14 @@ def _add_classify(app: FastAPI, service: Service) -> None:
         tags=["classify"],
     )
     async def classify_batch(request: Request) -> JSONResponse:
-        """Label several recordings. One that cannot be read has an error in the place of its results."""
+        """Label several recordings. A recording that cannot be read gets an error instead of results."""
         return await answer(request, settings.max_files)
 
 
 def _add_adapters(app: FastAPI, service: Service) -> None:
     @app.get("/v1/adapters", response_model=AdapterList, tags=["adapters"])
     async def adapters() -> JSONResponse:
-        """The adapters that are served, and those that cannot be."""
+        """List the adapters that are served, and those that could not be loaded."""
         return JSONResponse(service.adapters.record())
 
     @app.put(
@@ -166,7 +164,7 @@ def _add_adapters(app: FastAPI, service: Service) -> None:
         responses=errors(400, 408, 413, 415, *_UNCHANGED),
     )  # fmt: skip
     async def put_adapter(request: Request, name: Name) -> JSONResponse:
-        """Add an adapter, or replace it. It is loaded and has computed once before it is served; until then the old one is."""
+        """Add or replace an adapter. The service loads and tests the new one first; until then it serves the old one."""
         folder = _folder(request, service)
         async with received(request, service.settings, 3) as form:
             refuse_fields(form)
@@ -198,7 +196,7 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
 
 
 def _has_token(given: list[str], token: str) -> bool:
-    """Whether a client sent the token, and nothing beside it: of two headers, nobody knows which one a proxy has looked at."""
+    """Whether a client sent the token once and nothing else: with two headers, it is unclear which one a proxy has checked."""
     kind, _, sent = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     # Starlette reads headers as Latin-1, and clients send UTF-8: bytes are compared, in a time that does not tell how many are right.
     known = hmac.compare_digest(sent.strip().encode("latin-1"), token.encode("utf-8", "surrogateescape"))
@@ -212,7 +210,7 @@ class _Page(StaticFiles):
         """Send a file whole: it is small, and Starlette refuses malformed ranges in plain text.
 
         Args:
-            scope: of the request.
+            scope: the scope of the request.
             receive: its messages.
             send: takes those of the answer.
         """
@@ -223,14 +221,14 @@ class _Page(StaticFiles):
         """The answer for a file.
 
         Args:
-            path: of it.
-            scope: of the request.
+            path: path of the file.
+            scope: the scope of the request.
 
         Returns:
             The answer.
 
         Raises:
-            HTTPException: there is none.
+            HTTPException: the file does not exist.
         """
         if scope["method"] not in {"GET", "HEAD"}:
             raise HTTPException(404)
@@ -241,7 +239,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Any], service
     """Do something for a client for as long as it is there.
 
     Raises:
-        Problem: it went away.
+        Problem: the client went away.
     """
     task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
     try:

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     Scores = NDArray[Any]
 
 _REMEMBERED = 0.9  # of the measured rate, with each batch
-_LONGEST_RETRY = 60  # seconds that a client is told to wait at most
+_LONGEST_RETRY = 60  # largest number of seconds in Retry-After
 
 
 class QueueFull(Exception):  # noqa: N818 - it is what happens, not a fault
-    """There is no place for more rows.
+    """The queue is full.
 
     Args:
-        retry_after: seconds after which there may be.
+        retry_after: seconds until there may be room.
     """
 
     def __init__(self, retry_after: int) -> None:
@@ -49,7 +49,7 @@ class Places:
     """Rows that it may have waiting or in work at a time."""
     waiting: deque[_Waiting] = field(default_factory=deque)
     pending: set[asyncio.Future[Scores]] = field(default_factory=set)
-    """Of rows that wait or are in work."""
+    """Scores of rows that wait or are in work."""
 
 
 @dataclass(eq=False)
@@ -68,9 +68,9 @@ class Batcher:
     Args:
         compute: gives, for rows and their adapters, the scores of each row, or why it has none. It runs in the thread of ``executor``
             and raises nothing.
-        executor: one thread.
+        executor: executor with one thread.
         max_batch: rows of a batch at most.
-        max_wait: seconds that a row waits for others.
+        max_wait: longest time in seconds that a row waits for others.
         max_queue: rows that may wait or be in work.
         metrics: what is counted.
     """
@@ -100,7 +100,7 @@ class Batcher:
             It.
 
         Raises:
-            QueueFull: there is no place left.
+            QueueFull: the queue is full.
         """
         mine = Places()
         self.take(mine, 1)
@@ -119,7 +119,7 @@ class Batcher:
         """Hold more places, up to those of a batch. The first rows of a request have to find room; later ones have it then.
 
         Args:
-            mine: of the request.
+            mine: the places of the request.
             wanted: rows that it has.
 
         Raises:
@@ -137,9 +137,9 @@ class Batcher:
         """Let a row wait for the model; first wait for a place, where all of the request's are taken.
 
         Args:
-            mine: of the request.
-            row: as the engine takes it.
-            adapter: that computes it.
+            mine: the places of the request.
+            row: the row, as the engine takes it.
+            adapter: the adapter that computes it.
 
         Returns:
             Its scores to come.

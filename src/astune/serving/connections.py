@@ -64,7 +64,7 @@ class Connection(H11Protocol):
         """A client connects; where there are too many, the one goes that has waited longest without a request.
 
         Args:
-            transport: of it.
+            transport: transport of the connection.
         """
         super().connection_made(transport)
         self._since = self.loop.time()
@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         """A part of a request arrives.
 
         Args:
-            data: of it.
+            data: the bytes that arrived.
         """
         if self._refused:
             return

@@ -31,9 +31,9 @@ class Limits:
     """Limits for one recording."""
 
     seconds: float
-    """Of audio."""
+    """Seconds of audio."""
     decode_seconds: float
-    """Of work on it."""
+    """Seconds that decoding took."""
     spent: float = 0.0
     """Seconds of work in the steps so far."""
     _begun: float = field(default=0.0, init=False)
@@ -57,7 +57,7 @@ class Limits:
         """Refuse a recording that is past its limits; for its step to ask as often as it can.
 
         Args:
-            heard: seconds of it that were decoded.
+            heard: seconds of the recording that were decoded.
 
         Raises:
             Problem: it is.
@@ -78,7 +78,7 @@ class Decoders:
     """Threads that decode.
 
     Args:
-        threads: how many.
+        threads: number of threads.
         metrics: what is counted.
     """
 
@@ -95,13 +95,13 @@ class Decoders:
 
         Args:
             work: the step.
-            limits: of its recording.
+            limits: limits of its recording.
 
         Returns:
             What it gives.
 
         Raises:
-            Problem: it takes too long, or all threads are stuck.
+            Problem: decoding takes too long, or all threads are stuck.
         """
         if self.stuck >= self._threads:
             raise Problem(503, "all decoding threads are stuck on recordings", {"Retry-After": "30"})

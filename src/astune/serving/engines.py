@@ -30,18 +30,18 @@ Row = np.ndarray[Any, Any]
 class Engine(ABC):
     """Computes the scores of rows by adapters that it has loaded.
 
-    A handle stands for an adapter of the engine. It can be used for as long as somebody has it, whatever is forgotten meanwhile.
+    A handle identifies an adapter of the engine. It works for as long as somebody holds it, even if the adapter was removed.
     """
 
     runtime: ClassVar[Runtime]
-    """What computes."""
+    """Name of the runtime."""
 
     @abstractmethod
     def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - the engine's own
         """What an adapter is.
 
         Args:
-            handle: of it.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Engine(ABC):
 
         Args:
             samples: (samples,) at 16 kHz.
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Engine(ABC):
         """What adapters have in common whose rows of a window are the same.
 
         Args:
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
 
     @abstractmethod
@@ -66,8 +66,8 @@ class Engine(ABC):
         """Scores of rows, of any adapters of the engine; in the thread that computes.
 
         Args:
-            rows: from :meth:`row`.
-            handles: of the adapter of each.
+            rows: the result of :meth:`row`.
+            handles: handles of the adapter of each.
 
         Returns:
             (classes,) of each, from 0 to 1.
@@ -80,10 +80,10 @@ class PredictorEngine(Engine):
     Args:
         adapter: the first one.
         name: under which the predictor knows it.
-        settings: of the service.
+        settings: settings of the service.
 
     Raises:
-        AstuneError: it cannot be loaded.
+        AstuneError: the adapter cannot be loaded.
     """
 
     runtime = "torch"
@@ -102,11 +102,11 @@ class PredictorEngine(Engine):
         """Load one more adapter.
 
         Args:
-            adapter: of the same backbone.
+            adapter: the adapter of the same backbone.
             name: under which the predictor knows it.
 
         Raises:
-            AstuneError: it cannot be loaded.
+            AstuneError: the adapter cannot be loaded.
         """
         self._predictor.load_adapter(adapter, name)
 
@@ -139,7 +139,7 @@ class PredictorEngine(Engine):
         """What an adapter is.
 
         Args:
-            handle: of it.
+            handle: the handle of an adapter.
         """
         found: AdapterInfo = handle.info
         return found
@@ -149,7 +149,7 @@ class PredictorEngine(Engine):
 
         Args:
             samples: (samples,) at 16 kHz.
-            handle: of an adapter.
+            handle: the handle of an adapter.
 
         Returns:
             (max_length, num_mel_bins), float16.
@@ -168,7 +168,7 @@ class PredictorEngine(Engine):
         """Return the front end of the adapter.
 
         Args:
-            handle: of an adapter.
+            handle: the handle of an adapter.
         """
         return (handle.info.max_length, handle.info.num_mel_bins, handle.info.mean, handle.info.std)
 
@@ -177,7 +177,7 @@ class PredictorEngine(Engine):
 
         Args:
             rows: features.
-            handles: of the adapter of each.
+            handles: handles of the adapter of each.
 
         Returns:
             (classes,) of each.
@@ -189,7 +189,7 @@ class OnnxEngine(Engine):
     """One exported graph.
 
     Args:
-        predictor: that runs it.
+        predictor: the predictor that runs it.
     """
 
     runtime = "onnx"
@@ -206,14 +206,14 @@ class OnnxEngine(Engine):
         return self._predictor.info
 
     def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401, ARG002 - as of Engine
-        """Samples, as many as the graph hears.
+        """The samples that fill the graph's input.
 
         Args:
             samples: (samples,) at 16 kHz.
             handle: any: there is one.
 
         Returns:
-            A copy, which does not hold the block of the recording that it lies in.
+            A copy, which does not keep the recording's block in memory.
         """
         return self._predictor.row(samples)
 

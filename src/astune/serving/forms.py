@@ -14,10 +14,10 @@ def fields_of(fields: dict[str, list[str]]) -> FormFields:
     """The fields of a form, checked.
 
     Args:
-        fields: of it, as they were sent.
+        fields: fields of the form, as they were sent.
 
     Returns:
-        The same.
+        The same fields.
 
     Raises:
         SettingsError: a field is unknown, is there twice, or has a value that cannot be used.

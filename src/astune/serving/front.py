@@ -30,7 +30,7 @@ CAREFUL = {
 }
 """Headers of every answer."""
 REASON = "astune.reason"
-"""Where a scope has why its request was refused."""
+"""Key of the scope that holds why a request was refused."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"))
 _SHOWN = 200  # letters of what a client asked for
 
@@ -41,12 +41,12 @@ def log_refused(
     """Log a request that was refused, or failed.
 
     Args:
-        method: of the request; ``-`` where it could not be read, as its path.
-        path: of it.
-        status: of the answer.
-        seconds: that it took.
+        method: the method of the request; ``-`` where it could not be read, as its path.
+        path: path of the request.
+        status: status of the answer.
+        seconds: seconds that it took.
         client: address and port.
-        reason: of the refusal.
+        reason: the reason of the refusal.
     """
     words = (quote(str(one)[:_SHOWN], safe="/:.@-_~[]") for one in (method, path, client[0] if client else "-"))
     verb, address, sender = words
@@ -61,7 +61,7 @@ class Front:
     """ASGI middleware that every request passes through.
 
     Args:
-        app: behind it.
+        app: the application that this one wraps.
         metrics: what is counted.
     """
 
@@ -72,7 +72,7 @@ class Front:
         """Pass a request on.
 
         Args:
-            scope: of the request.
+            scope: the scope of the request.
             receive: gives its body.
             send: takes the answer.
         """

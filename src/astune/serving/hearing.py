@@ -33,18 +33,18 @@ _STEP = 4  # windows that are cut in one step
 
 @dataclass(frozen=True)
 class Pass:
-    """Adapters that hear a recording in the same windows."""
+    """Adapters that process a recording in the same windows."""
 
     windows: Windows
     adapters: tuple[Served, ...]
 
 
 def passes(adapters: Sequence[Served], windows: Callable[[Served], Windows]) -> Iterator[Pass]:
-    """Put together the adapters that hear a recording in the same windows: it is decoded once for each pass.
+    """Group the adapters that process a recording in the same windows: it is decoded once for each group.
 
     Args:
         adapters: any.
-        windows: of each.
+        windows: number of windows of each recording.
 
     Yields:
         The passes.
@@ -63,19 +63,19 @@ class RecordingScorer:
     decoders: Decoders
     batcher: Batcher
     max_windows: int
-    """Of a recording, those of all its adapters together."""
+    """Largest number of windows of a recording, over all its adapters."""
 
     async def timelines(
         self, path: Path, name: str, one: Pass, places: Places, limits: Limits
     ) -> list[tuple[Served, Timeline]]:
-        """Hear a recording.
+        """Label a recording.
 
         Args:
-            path: of the file.
-            name: of the recording, for people.
-            one: who hears it, in which windows.
-            places: of the request in the queue.
-            limits: of the recording.
+            path: the path of the file.
+            name: the name of the recording, for people.
+            one: the adapters and their windows.
+            places: places of the request in the queue.
+            limits: limits of the recording.
 
         Returns:
             Each adapter, and its timeline.
@@ -83,7 +83,7 @@ class RecordingScorer:
         Raises:
             AudioError: it cannot be read.
             NumericalError: scores are NaN or infinite.
-            Problem: it is too long, or takes too long.
+            Problem: the recording is too long, or takes too long.
         """
         spans: list[tuple[float, float]] = []
         coming: list[asyncio.Future[NDArray[np.float32]]] = []
@@ -140,7 +140,7 @@ class _Cut:
 
         Raises:
             AudioError: the recording cannot be read.
-            Problem: it is past its limits.
+            Problem: the recording exceeds its limits.
         """
         try:
             with self._busy:

@@ -30,7 +30,7 @@ class Loader:
     """Loads adapters, and lets go of them.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
         computing: the thread in which models compute.
     """
 
@@ -51,8 +51,8 @@ class Loader:
             The adapter.
 
         Raises:
-            AdapterError: it hears more at a time than the service allows.
-            AstuneError: it cannot be used.
+            AdapterError: its input is longer than the service allows.
+            AstuneError: the adapter cannot be used.
             NumericalError: its scores are NaN or infinite.
         """
         served = await asyncio.to_thread(self._load, name, path)
@@ -88,7 +88,7 @@ class Loader:
         """Let go of an adapter. Requests that compute with it go on.
 
         Args:
-            one: that is not served any more.
+            one: the adapter that is no longer served.
         """
         await asyncio.to_thread(self._forget, one)
 
@@ -131,8 +131,8 @@ def compute(rows: Sequence[NDArray[Any]], adapters: Sequence[Served]) -> list[ND
     """Scores of rows of any adapters. Where those of an adapter cannot be computed, the others' are.
 
     Args:
-        rows: as their engines take them.
-        adapters: of each row.
+        rows: rows, as their engines take them.
+        adapters: adapters of each row.
 
     Returns:
         (classes,) of each row, or why it has none.

@@ -28,7 +28,7 @@ def log(message: str, fault: BaseException | None = None) -> None:
 
     Args:
         message: what happened.
-        fault: one that nobody foresaw; its traceback follows, line by line behind ``|``.
+        fault: an unexpected error; its traceback follows, line by line after ``|``.
     """
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     text = printable(message)

@@ -46,7 +46,7 @@ class Metrics:
         """Count how long rows waited.
 
         Args:
-            seconds: of each.
+            seconds: seconds of each.
         """
         for one in seconds:
             self._waits.observe(one)
@@ -55,8 +55,8 @@ class Metrics:
         """Count a batch.
 
         Args:
-            rows: of it.
-            seconds: that it took.
+            rows: number of rows in the batch.
+            seconds: seconds that it took.
         """
         self._batches.observe(rows)
         self._computing.observe(seconds)

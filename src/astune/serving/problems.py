@@ -24,7 +24,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
     """An answer that is an error.
 
     Args:
-        status: of HTTP.
+        status: status of HTTP.
         message: what is wrong and what to do, for people.
         headers: to be sent with it.
     """

@@ -25,34 +25,42 @@ if TYPE_CHECKING:
 
 
 class FormFields(Validated):
-    """The fields of a form beside its files."""
+    """The fields of a form, apart from its files."""
 
     adapter: tuple[str, ...] = Field(
-        (), description="Name of an adapter; may be repeated. May be left out where there is one."
+        (), description="Name of an adapter; may be repeated. Optional if the service has only one adapter."
     )
     top_k: int | None = Field(
         None,
         ge=1,
-        description="Labels at most, the likeliest first; by default 1, or all that reach the adapter's thresholds.",
+        description="Largest number of labels, the highest score first; by default 1, or all that reach the adapter's thresholds.",
     )
-    pool: Pool = Field("mean", description="How scores of windows become those of the recording.")
+    pool: Pool = Field(
+        "mean", description="How the scores of the windows are combined into the scores of the recording."
+    )
     window: float | None = Field(
-        None, gt=0, description="Label every window of so many seconds; by default the adapter's input."
+        None,
+        gt=0,
+        description="Length of each window in seconds, to label every window; by default the length of the adapter's input.",
     )
     hop: float | None = Field(
-        None, gt=0, description="Seconds from one window to the next; by default those of a window."
+        None,
+        gt=0,
+        description="Seconds from the start of one window to the start of the next; by default the length of a window.",
     )
     threshold: tuple[str, ...] = Field(
         (),
-        description="Least score of a label, such as 0.5 or robin=0.8; may be repeated. By default the adapter's own thresholds, or "
+        description="Lowest score of a label, such as 0.5 or robin=0.8; may be repeated. By default the adapter's own thresholds, or "
         "0.5 for events.",
     )
-    events: bool = Field(False, description="Find events: what sounds from when to when.")
+    events: bool = Field(False, description="Whether to find events, which are labels with their start and end.")
     low: tuple[str, ...] = Field(
-        (), description="Score down to which an event goes on, such as 0.3 or robin=0.6; may be repeated."
+        (), description="Lowest score with which an event continues, such as 0.3 or robin=0.6; may be repeated."
     )
-    min_length: float = Field(0.0, ge=0, description="Seconds that an event lasts at least.")
-    merge_gap: float = Field(0.0, ge=0, description="Seconds between two events of a label that are made one.")
+    min_length: float = Field(0.0, ge=0, description="Shortest event in seconds; shorter ones are left out.")
+    merge_gap: float = Field(
+        0.0, ge=0, description="Longest gap in seconds between two events of a label that are merged."
+    )
 
     @classmethod
     def _headline(cls) -> str:
@@ -62,7 +70,7 @@ class FormFields(Validated):
         """What it means for each adapter.
 
         Args:
-            infos: of the adapters.
+            infos: descriptions of the adapters.
 
         Returns:
             One for each.
@@ -104,7 +112,7 @@ def _levels(texts: Sequence[str], infos: Sequence[AdapterInfo], *, negatives: bo
     """Thresholds for each adapter; one of a label counts for the adapters that have the label.
 
     Raises:
-        ConfigError: a text is no threshold, or no adapter has its label.
+        ConfigError: a text is not a threshold, or no adapter has its label.
     """
     known = list(dict.fromkeys(label for info in infos for label in info.labels))
     thresholds_of(texts, known)
@@ -126,7 +134,7 @@ class Asked:
     info: AdapterInfo
     windows: Windows
     given: tuple[Request, ...]
-    """As the client has it; the others are settled."""
+    """Requests as the client wrote them; the others have all values filled in."""
     recording: Request
     by_window: Request | None
     events: Request | None
@@ -142,7 +150,7 @@ class Asked:
         """The answer, as JSON.
 
         Args:
-            timeline: of the recording.
+            timeline: the timeline of the recording.
 
         Returns:
             What :class:`astune.serving.answers.Result` describes.

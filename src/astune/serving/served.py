@@ -17,7 +17,7 @@ class Served:
     info: AdapterInfo
     engine: Engine
     handle: Any
-    """Of the engine; it can be used for as long as somebody has it."""
+    """The engine's handle of the adapter; it works for as long as somebody holds it."""
     own_name: str
     """Under which the engine knows it."""
     path: str

@@ -1,4 +1,4 @@
-"""The service behind a socket: ``astune serve``."""
+"""The server of the service: ``astune serve``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _TICKS = 10  # of uvicorn, a tenth of a second each, from one look at all connec
 
 
 class Server:
-    """The service behind a socket. It listens from the start; what connects before the service is ready waits.
+    """The service with its socket. It listens from the start; connections made before the service is ready wait.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
 
     Raises:
         ConfigError: the address cannot be used.
@@ -48,7 +48,7 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self, announce: Callable[[str], object]) -> None:
-        """Serve until the process is told to stop (SIGTERM, or Ctrl-C), or :meth:`stop` is called; then finish what has begun.
+        """Serve until the process gets SIGTERM or Ctrl-C, or :meth:`stop` is called; then finish open requests.
 
         Args:
             announce: is given the address, once requests are answered.
@@ -96,7 +96,7 @@ def listening_socket(settings: ServeSettings) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's, that ends with exit code 0 when it is told to stop."""
+    """A uvicorn server that ends with exit code 0 when it is stopped."""
 
     def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], object]) -> None:
         super().__init__(config)
@@ -114,7 +114,7 @@ class _Uvicorn(uvicorn.Server):
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own
-        """Stop; a second Ctrl-C does so at once. uvicorn's own would raise the signal again behind it."""
+        """Stop; a second Ctrl-C does so at once. uvicorn's own method would raise the signal again afterwards."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         elif not self.should_exit:

@@ -37,7 +37,7 @@ class Service:
     """What a web server gives requests to.
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -58,7 +58,7 @@ class Service:
         """Load the adapters, and begin to compute; once, however often it is called.
 
         Raises:
-            AstuneError: an adapter that was named cannot be used, or the folder is none.
+            AstuneError: a named adapter cannot be used, or the folder does not exist.
         """
         if self._begun:
             return
@@ -85,7 +85,7 @@ class Service:
             It.
 
         Raises:
-            QueueFull: there is no place left.
+            QueueFull: the queue is full.
         """
         with ExitStack() as stack:
             while True:
@@ -137,8 +137,8 @@ class Service:
 
         Args:
             upload: the recording.
-            asked: what is asked of each adapter.
-            places: of the request in the queue.
+            asked: the request for each adapter.
+            places: places of the request in the queue.
 
         Returns:
             The answer, as JSON.
@@ -178,8 +178,8 @@ class Service:
 
         Args:
             uploads: the recordings.
-            asked: as for :meth:`classify`.
-            places: likewise.
+            asked: see :meth:`classify`.
+            places: see :meth:`classify`.
 
         Returns:
             The answers in order, as JSON.

@@ -1,4 +1,4 @@
-"""Everything the service can be told; the options of ``astune serve`` are made from these fields."""
+"""Settings of the service; the options of ``astune serve`` are made from these fields."""
 
 from __future__ import annotations
 
@@ -18,46 +18,56 @@ MIB = 2**20
 
 
 class ServeSettings(Validated):
-    """How a service runs; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
+    """Settings of a service; invalid values raise :class:`SettingsError`, a ``ConfigError``."""
 
     adapters: tuple[str, ...] = Field(
         (), description="adapter folders, hub ids or .onnx files; NAME=PATH gives one a name"
     )
     adapters_dir: Path | None = Field(
-        None, description="folder of adapters that is watched: what is put into it is served, what is taken out is not"
+        None,
+        description="folder of adapters; the service watches it, and loads and removes adapters as the folder changes",
     )
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all of this machine")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any that is free")
-    max_batch: int = Field(16, ge=1, le=4096, description="windows that the model computes at a time, of any adapters")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all addresses of this machine"
+    )
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free port")
+    max_batch: int = Field(
+        16, ge=1, le=4096, description="largest number of windows in one batch; a batch may mix adapters"
+    )
     max_wait_ms: float = Field(
-        5.0, ge=0, le=10_000, description="milliseconds that a window waits at most for others to share its batch"
+        5.0,
+        ge=0,
+        le=10_000,
+        description="longest time in milliseconds that a window waits for others to fill its batch",
     )
     max_queue: int = Field(
-        256, ge=1, description="windows that may wait or be computed; beyond, requests get status 429"
+        256, ge=1, description="largest number of windows waiting or in work; requests above it get status 429"
     )
-    max_upload_mb: float = Field(100.0, gt=0, description="MiB of a request at most; beyond, status 413")
-    max_seconds: float = Field(3600.0, gt=0, description="seconds of a recording at most; beyond, status 413")
+    max_upload_mb: float = Field(100.0, gt=0, description="largest request in MiB; larger ones get status 413")
+    max_seconds: float = Field(3600.0, gt=0, description="longest recording in seconds; longer ones get status 413")
     max_input_seconds: float = Field(
-        30.0, gt=0, description="seconds that an adapter hears at a time, at most; others are not loaded"
+        30.0, gt=0, description="longest input of an adapter in seconds; adapters with longer inputs are not loaded"
     )
     max_windows: int = Field(
         20_000,
         ge=1,
-        description="windows of a recording at most, those of all its adapters together; beyond, status 413",
+        description="largest number of windows per recording, over all its adapters; recordings with more get status 413",
     )
-    max_files: int = Field(64, ge=1, le=1000, description="files of one batch request at most")
+    max_files: int = Field(64, ge=1, le=1000, description="largest number of files in one batch request")
     decode_seconds: float = Field(
-        60.0, gt=0, description="seconds that decoding one recording may take; beyond, status 422"
+        60.0, gt=0, description="longest time in seconds to decode one recording; slower ones get status 422"
     )
     upload_seconds: float = Field(
-        300.0, gt=0, description="seconds that a request may take to arrive; beyond, status 408"
+        300.0, gt=0, description="longest time in seconds to receive one request; slower ones get status 408"
     )
     drain_seconds: int = Field(
-        30, ge=0, description="seconds that a service that is told to stop goes on with what it has begun"
+        30, ge=0, description="longest time in seconds to finish open requests when the service stops"
     )
-    threads: int | None = Field(None, ge=1, description="threads that decode recordings; by default two for each core")
+    threads: int | None = Field(
+        None, ge=1, description="number of threads that decode recordings; by default two per core"
+    )
     token: SecretStr | None = Field(
-        None, description="secret for adding and deleting adapters; without it nobody can. Or set ASTUNE_TOKEN"
+        None, description="secret that allows adding and deleting adapters; without it nobody can. Or set ASTUNE_TOKEN"
     )
     cors_origin: tuple[str, ...] = Field(
         (), description="web origin whose pages may call the service, such as https://example.org; may be repeated"
@@ -66,9 +76,11 @@ class ServeSettings(Validated):
         None,
         description="what runs the model; by default onnx for adapters that were exported, and torch for all others",
     )
-    backbone: str | None = Field(None, description="where the backbone is, if not where the adapters say")
+    backbone: str | None = Field(
+        None, description="hub id or folder of the backbone; by default the one that the adapters name"
+    )
     device: str | None = Field(
-        None, description="where to compute, such as cpu or cuda:1; by default the GPU if there is one"
+        None, description="device to compute on, such as cpu or cuda:1; by default the GPU if there is one"
     )
     precision: Precision | None = Field(
         None, description="precision of matrix products; by default the one each adapter was trained with"
@@ -77,10 +89,10 @@ class ServeSettings(Validated):
     @field_validator("token")
     @classmethod
     def _not_guessed(cls, token: SecretStr | None) -> SecretStr | None:
-        """An empty token would let everybody in.
+        """Refuse a token that is easy to guess or that clients cannot send.
 
         Raises:
-            ValueError: it is too short.
+            ValueError: the token is too short, or clients cannot send it.
         """
         if token is not None and len(token.get_secret_value()) < 8:
             raise ValueError("give at least 8 characters, such as those of `openssl rand -hex 16`")
@@ -99,15 +111,15 @@ class ServeSettings(Validated):
 
     @property
     def decoders(self) -> int:
-        """Threads that decode."""
+        """Number of threads that decode recordings."""
         return self.threads or 2 * usable_cores()
 
 
 def refuse_missing_packages() -> None:
-    """Refuse to serve where what the service needs is not installed.
+    """Refuse to serve if a package that the service needs is not installed.
 
     Raises:
-        ConfigError: something is missing.
+        ConfigError: a package is missing.
     """
     missing = missing_packages(*_PACKAGES)
     if missing:

@@ -47,9 +47,9 @@ class Upload:
     """A file of a client."""
 
     name: str
-    """As the client calls it, to be shown; empty where it does not."""
+    """File name that the client gave, for messages; empty if it gave none."""
     path: Path
-    """Where it is, under a name of our own."""
+    """Path of the received file, under a name that the service chose."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,19 @@ class Arrivals:
 async def received(
     request: Request, settings: ServeSettings, max_files: int, arrivals: Arrivals | None = None
 ) -> AsyncIterator[Form]:
-    """Receive a form, for the time of a block; its files are gone behind it.
+    """Receive a form for the time of a block; its files are deleted afterwards.
 
     Args:
-        request: of a client.
-        settings: with the limits.
-        max_files: of the form.
+        request: the request of a client.
+        settings: settings of the service, with the limits.
+        max_files: largest number of files in the form.
         arrivals: those with a place in the queue, which it joins until it has arrived.
 
     Yields:
         The form.
 
     Raises:
-        Problem: it is no form, too large, too slow, its client went away, or there is no room for it.
+        Problem: it is not a form, is too large or too slow, its client went away, or there is no room for it.
     """
     body = _Body(request, settings)
     with _room(), (arrivals or Arrivals()).one(body):
@@ -174,7 +174,7 @@ class _Parser(MultiPartParser):
         """Refuse a form without an end.
 
         Raises:
-            MultiPartException: it has none.
+            MultiPartException: the form has no end.
         """
         if not self._ended:
             for file in self._files_to_close_on_error:
@@ -203,13 +203,13 @@ def _room() -> Iterator[None]:
 
 
 def refuse_fields(form: Form) -> None:
-    """Refuse fields beside the files of a form.
+    """Refuse fields other than the files of a form.
 
     Args:
-        form: that has files alone.
+        form: a form that may only have files.
 
     Raises:
-        Problem: it has fields.
+        Problem: the form has fields.
     """
     if form.fields:
         raise Problem(422, f"unknown field {next(iter(form.fields))!r}; the form accepts only files")
@@ -262,10 +262,10 @@ class _Body:
         return message
 
     def refuse_unread(self) -> None:
-        """Refuse a body that says that it is no form, or too large.
+        """Refuse a body whose headers say that it is not a form, or too large.
 
         Raises:
-            Problem: it does.
+            Problem: the body is not a form, or too large.
         """
         headers = self._request.headers
         if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -280,10 +280,10 @@ class _Body:
         """The next part of it.
 
         Returns:
-            As ASGI has it.
+            The receive function of ASGI.
 
         Raises:
-            Problem: it is too large, or too slow.
+            Problem: the request is too large, or too slow.
         """
         most = self._settings.upload_seconds
         try:

@@ -1,6 +1,6 @@
 """All settings of a training run, under Hugging Face's argument names; the command line is made from these fields.
 
-None means: as the recipe has it for this method and this data set (``astune.training.recipe``).
+None means that the recipe decides, by method and data set (``astune.training.recipe``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_EPOCHS = 1_000_000
 
 
 class TrainConfig(DataOptions):
-    """One training run; making one of values that cannot be used raises :class:`SettingsError`, a ``ConfigError``."""
+    """Settings of one training run; invalid values raise :class:`SettingsError`, a ``ConfigError``."""
 
     data: Annotated[str, Setting("data", "Data", placed=True)] = Field(
         description="a folder or CSV file of recordings, or layout:PATH, such as esc50:PATH"
@@ -51,7 +51,7 @@ class TrainConfig(DataOptions):
         description="folder of the adapter; checkpoints are kept in it while training"
     )
     fold: Annotated[int | None, Setting("data", "Data", placed=True)] = Field(
-        None, description="test fold, where the data have folds; the first one by default"
+        None, description="test fold, if the data have folds; by default the first one"
     )
     shots: Annotated[int | None, Setting("data", "Data")] = Field(
         None, ge=1, description="number of training clips per class, drawn with the seed"
@@ -63,7 +63,7 @@ class TrainConfig(DataOptions):
         0, ge=0, lt=2**32, description="seed of everything random: initial weights, order, masks, held-out clips"
     )
     max_length: Annotated[int | None, Setting("data", "Data")] = Field(
-        None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; an hour at most"
+        None, ge=16, le=LONGEST_INPUT, description="input length in frames of 10 ms; at most an hour"
     )
     position_embeddings: Annotated[Literal["fit", "zero"], Setting("result", "Model")] = Field(
         "fit", description="pretrained positions, or none as in the paper's code"
@@ -77,8 +77,8 @@ class TrainConfig(DataOptions):
     )
     recipe: Annotated[RecipeName | None, Setting("result", "Training", since=2)] = Field(
         None,
-        description="whose numbers fill in what is not given: paper's, or those found for own data; by default paper for the "
-        "paper's data sets and own for all others",
+        description="defaults for settings that are not given: paper (the paper's values) or own (values found for other data); by default "
+        "paper for the paper's data sets and own for all others",
     )
     head_start: Annotated[HeadStart | None, Setting("result", "Training", since=2)] = Field(
         None, description="first weights of the head: random, or a logistic regression on the frozen backbone's output"
@@ -88,10 +88,12 @@ class TrainConfig(DataOptions):
     )
     lr_scheduler_type: Annotated[Scheduler | None, Setting("result", "Training", since=2)] = Field(
         None,
-        description="how the rate falls to 0 after the warm-up: along a cosine (the default) or a line; constant: not at all",
+        description="how the learning rate falls to 0 after the warm-up: cosine (the default) or linear; constant keeps it",
     )
     warmup_steps: Annotated[float | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="steps in which the rate rises from 0; below 1, a share of all steps"
+        None,
+        ge=0,
+        description="number of steps in which the learning rate rises from 0; a value below 1 is a share of all steps",
     )
     num_train_epochs: Annotated[int | None, Setting("result", "Training")] = Field(
         None, ge=1, le=_MOST_EPOCHS, description="number of passes over the training clips"
@@ -103,7 +105,7 @@ class TrainConfig(DataOptions):
         1, ge=1, description="number of batches whose gradients are added before each optimiser step"
     )
     max_grad_norm: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, description="largest norm of a step's gradient; larger ones are scaled down to it; 0 for no bound"
+        0.0, ge=0, description="largest gradient norm; larger gradients are scaled down to it; 0 for no limit"
     )
     ema_decay: Annotated[float, Setting("result", "Training", since=2)] = Field(
         0.0,
@@ -112,10 +114,12 @@ class TrainConfig(DataOptions):
         description="score and keep a moving average of the weights, with this decay at each step; 0 for none",
     )
     early_stopping_patience: Annotated[int | None, Setting("result", "Training", since=2)] = Field(
-        None, ge=0, description="stop after this many epochs without a higher validation score; 0 to train all epochs"
+        None, ge=0, description="stop after this many epochs without a better validation score; 0 to train all epochs"
     )
     early_stopping_threshold: Annotated[float, Setting("result", "Training", since=2)] = Field(
-        0.0, ge=0, description="early stopping ignores rises of the validation score up to this, such as 0.01"
+        0.0,
+        ge=0,
+        description="smallest gain of the validation score that early stopping counts as better, such as 0.01",
     )
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
@@ -123,18 +127,21 @@ class TrainConfig(DataOptions):
     class_weights: Annotated[ClassWeights | None, Setting("result", "Training", since=2)] = Field(
         None,
         description="weights of the classes in the training loss: balanced, or a file with the columns label and weight; by default all "
-        "are equal",
+        "classes weigh the same",
     )
     sampler: Annotated[Sampling, Setting("result", "Training", since=2)] = Field(
-        "random", description="which clips an epoch visits: each once, or as many of each class, the rare ones repeated"
+        "random",
+        description="clips of an epoch: random takes each clip once; balanced takes equally many of each class and repeats rare ones",
     )
     per_device_eval_batch_size: Annotated[int, Setting("rounding", "Machine")] = Field(
         32, ge=1, description="clips per step and process when scoring"
     )
-    weight_decay: Annotated[float, Setting("result", "Training")] = Field(0.1, ge=0, description="AdamW's")
-    adam_beta1: Annotated[float, Setting("result", "Training")] = Field(0.9, ge=0, lt=1, description="AdamW's")
-    adam_beta2: Annotated[float, Setting("result", "Training")] = Field(0.98, ge=0, lt=1, description="AdamW's")
-    adam_epsilon: Annotated[float, Setting("result", "Training")] = Field(1e-6, gt=0, description="AdamW's")
+    weight_decay: Annotated[float, Setting("result", "Training")] = Field(
+        0.1, ge=0, description="weight decay of AdamW"
+    )
+    adam_beta1: Annotated[float, Setting("result", "Training")] = Field(0.9, ge=0, lt=1, description="beta1 of AdamW")
+    adam_beta2: Annotated[float, Setting("result", "Training")] = Field(0.98, ge=0, lt=1, description="beta2 of AdamW")
+    adam_epsilon: Annotated[float, Setting("result", "Training")] = Field(1e-6, gt=0, description="epsilon of AdamW")
     freq_mask: Annotated[int | None, Setting("result", "Augmentation")] = Field(
         None, ge=0, description="SpecAugment: widest band masked, in mel bins; 0 for none"
     )
@@ -172,13 +179,13 @@ class TrainConfig(DataOptions):
         30.0, ge=-60, le=120, description="softest background_noise: signal-to-noise ratio in dB"
     )
     cache_frozen: Annotated[bool, Setting("running", "Machine")] = Field(
-        True, description="compute frozen layers once for all epochs, where nothing random precedes them"
+        True, description="compute frozen layers once for all epochs, if nothing before them is random"
     )
     bf16: Annotated[bool | None, Setting("rounding", "Machine")] = Field(
-        None, description="compute in bfloat16; by default where the machine is faster in it"
+        None, description="compute in bfloat16; by default if this is faster on the machine"
     )
     store_bf16: Annotated[bool | None, Setting("rounding", "Machine", since=2)] = Field(
-        None, description="store frozen matrices in bfloat16; by default where training computes in bfloat16"
+        None, description="store frozen matrices in bfloat16; by default if training computes in bfloat16"
     )
     attention_kernel: Annotated[AttentionKernel, Setting("rounding", "Machine", since=2)] = Field(
         "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
@@ -222,10 +229,10 @@ class TrainConfig(DataOptions):
     @field_validator("warmup_steps")
     @classmethod
     def _whole_steps(cls, value: float | None) -> float | None:
-        """From 1 on it counts steps.
+        """Refuse a fraction above 1, because values from 1 count steps.
 
         Raises:
-            ValueError: it is above 1 and not a whole number.
+            ValueError: the value is above 1 and not a whole number.
         """
         if value is not None and value >= 1 and not value.is_integer():
             raise ValueError("give a whole number of steps, or a share of all steps below 1")
@@ -239,10 +246,10 @@ class TrainConfig(DataOptions):
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod
     def _can_be_shown(cls, value: str | Path) -> str | Path:
-        """Names stand in files and on terminals.
+        """Refuse names that files and terminals cannot show.
 
         Raises:
-            ValueError: one cannot.
+            ValueError: a name has characters that cannot be printed.
         """
         if printable(value) != str(value):
             raise ValueError(f"it holds {UNPRINTABLE}; rename it, or give another one")
@@ -265,23 +272,23 @@ class TrainConfig(DataOptions):
             The configuration.
 
         Raises:
-            ConfigError: the file cannot be read, or with all faults of its fields.
+            ConfigError: the file cannot be read, or its fields are invalid; the message lists all faults.
         """
         return cls.build({**read_yaml(path), **overrides}, str(path))
 
     @classmethod
     def build(cls, fields: Mapping[str, Any], source: str = "settings") -> Self:
-        """Make a configuration of values by name.
+        """Make a configuration from values by name.
 
         Args:
-            fields: values.
-            source: where they come from, for messages.
+            fields: values by field name.
+            source: where the values come from, for messages.
 
         Returns:
             The configuration.
 
         Raises:
-            ConfigError: with all faults at once.
+            ConfigError: a value is invalid; the message lists all faults.
         """
         try:
             return cls(**fields)
@@ -290,13 +297,13 @@ class TrainConfig(DataOptions):
 
     @classmethod
     def build_sound(cls, fields: Mapping[str, Any]) -> tuple[Self, dict[str, str]]:
-        """Make a configuration of the values that can be used, so that those can be checked further beside a fault.
+        """Make a configuration from the valid values, so that they can be checked further in spite of a fault.
 
         Args:
-            fields: values.
+            fields: values by field name.
 
         Returns:
-            The configuration, with defaults for all other fields, and the sentence of each fault under its field's name.
+            The configuration, with defaults for all other fields, and the message of each fault by field name.
         """
         try:
             return cls(**fields), {}
@@ -338,7 +345,7 @@ def settings_where(**tags: object) -> list[str]:
         tags: fields of :class:`Setting` and the values wanted, such as ``kind="data"``.
 
     Returns:
-        In the order of the fields.
+        Names of settings, in the order of the fields.
     """
     return [
         name for name, setting in SETTINGS.items() if all(getattr(setting, key) == value for key, value in tags.items())
@@ -355,7 +362,7 @@ def read_yaml(path: Path) -> dict[str, object]:
         Values by name.
 
     Raises:
-        ConfigError: the file cannot be read, or is no mapping.
+        ConfigError: the file cannot be read, or is not a mapping.
     """
     try:
         content = yaml_file(path)

@@ -54,7 +54,7 @@ class _Member:
     name: str
     folder: bool
     size: int
-    """As the archive states it, in bytes."""
+    """Size in bytes, as the archive states it."""
     read: Callable[[int], bytes]
     """Gives at most so many bytes of the content, and none at its end."""
 
@@ -63,14 +63,14 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar archive.
 
     Args:
-        archive: told by its content, not by its name.
+        archive: the archive; its content decides the format, not its name.
         folder: made; must not exist.
 
     Returns:
         The folder, or the only folder in it where the archive has one at its root.
 
     Raises:
-        DataError: it is no such archive, is damaged, holds something else than files and folders, has a name that leaves the folder, or
+        DataError: it is not such an archive, is damaged, holds something else than files and folders, has a name that leaves the folder, or
             would become 100 times as large.
         OutputError: there is less room than its content needs.
     """

@@ -29,7 +29,7 @@ _TIMEOUT = 60.0  # seconds without a byte
 _PATIENCE = 4  # attempts in a row that bring nothing new
 _PAUSE = 1.0  # seconds after the first of them, doubling
 _MAKE_ROOM = "make room and give the same command again"
-_LONGEST_NOTE = 10_000  # bytes of what is written beside a download
+_LONGEST_NOTE = 10_000  # bytes of the note next to a download
 _PROOF = re.compile(r"(?!W/)[ -~]{1,500}")  # a strong ETag or a date, as a header may repeat it
 
 
@@ -40,11 +40,11 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
 
     Args:
         url: http or https.
-        file: where to; beside it lies ``<file>.json``, which says what it is a part of.
+        file: path of the download; ``<file>.json`` next to it says what it is a part of.
         quiet: no progress bar.
 
     Raises:
-        DataError: the URL is no such thing, the server refuses, or the connection breaks again and again.
+        DataError: the URL is invalid, the server refuses, or the connection breaks again and again.
         OutputError: there is less room than the file needs.
     """
     if not url.startswith(("http://", "https://")):
@@ -92,7 +92,7 @@ def _attempt(url: str, file: Path, show: Callable[[int, int | None], None]) -> N
     """Ask once, for the rest if there is a beginning.
 
     Raises:
-        ConnectionError: asking again may help, as with every other OSError and HTTPException that comes out of here.
+        ConnectionError: a retry may help, as with every other OSError and HTTPException that comes out of here.
         DataError: it will not help.
     """
     validator = _validator(url, file)
@@ -134,7 +134,7 @@ def _receive(
             raise ConnectionError(f"the server sent {follows} of another file, not what follows byte {have}")
     else:
         have, validator = 0, proof
-        # Before the note is written: else the note of the new file is beside the bytes of the old one where all ends here.
+        # Before the note is written: else a crash here would leave the note of the new file with the bytes of the old one.
         file.unlink(missing_ok=True)
     length = answer.headers.get("Content-Length") or ""
     total = have + int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None

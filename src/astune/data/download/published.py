@@ -1,6 +1,6 @@
 """Public data sets, fetched whole or not at all: download with resume, checksum, unpack, read, and only then the folder's name.
 
-Until then everything lies in ``<folder>.partial`` beside it, from which the same command goes on.
+Until then everything is in ``<folder>.partial`` next to it, from which the same command goes on.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set is published."""
+    """The publisher of a data set."""
 
     url: str
     layout: str
     size: str
-    """Of the archive, about."""
+    """Approximate size of the archive."""
     licence: str
     sha256: str | None = None
-    """Of the archive; None where the publisher makes the archive on demand, so that it has no lasting checksum."""
+    """SHA-256 of the archive; None if the publisher makes the archive on demand, so that it has no lasting checksum."""
 
 
 SOURCES: dict[str, Source] = {
@@ -59,14 +59,14 @@ def download(
         name: a key of ``SOURCES``.
         folder: must not exist, or be empty.
         url: a mirror; the publisher where None.
-        sha256: of the archive, in hexadecimal; the published one, if there is one, where None.
+        sha256: SHA-256 of the archive, in hexadecimal; the published one, if there is one, where None.
         quiet: no progress bar and no announcements.
 
     Returns:
         The data set, as read from the folder.
 
     Raises:
-        ConfigError: an unknown name, or something that is no SHA-256.
+        ConfigError: the name is unknown, or the checksum is not a SHA-256.
         DataError: the folder is in use, the download fails, or what came is not the data set.
         OutputError: there is less room than it needs.
     """
@@ -96,7 +96,7 @@ def download(
 
 
 def _fill(partial: Path, folder: Path, source: Source, url: str, expected: str, *, quiet: bool) -> None:
-    """Everything up to the final rename; an archive that proves useless is deleted, so that the next call starts anew.
+    """Everything up to the final rename; an unusable archive is deleted, so that the next call downloads it again.
 
     Raises:
         DataError: the archive cannot be had, or is not what it should be.

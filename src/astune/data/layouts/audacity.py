@@ -33,7 +33,7 @@ _POINT = 0.001  # seconds of a point label: short enough that its window is cent
 
 @register_layout("audacity")
 class Audacity(LabelFiles):
-    """Label tracks beside recordings."""
+    """Label tracks next to recordings."""
 
     kind: ClassVar[str] = "label track"
     format: ClassVar[str | None] = "audacity"
@@ -48,8 +48,8 @@ class Audacity(LabelFiles):
         """``garden`` for ``garden.txt``, ``garden.wav.txt``, ``garden_labels.txt``, ``garden.BirdNET.results.txt``.
 
         Args:
-            name: of a file.
-            options: of reading the data.
+            name: the name of a file.
+            options: options of reading the data.
         """
         del options
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - of text, for speed
@@ -76,7 +76,7 @@ class Audacity(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of.
+            recording: the recording that it describes.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -125,7 +125,7 @@ class Audacity(LabelFiles):
         """Four recordings of two sounds each, with frequencies in one track.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.

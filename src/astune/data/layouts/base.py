@@ -1,4 +1,4 @@
-"""How data sets lie on disk: the registry of layouts, and reading one by name or by recognition.
+"""How data sets are stored on disk: the registry of layouts, and reading one by name or by recognition.
 
 A layout is one file with one class, which writes its own example, and one import line in ``astune/data/layouts/__init__.py``; commands,
 error messages and the conformance suite find it through the registry. ``esc50:PATH`` names the layout, a bare ``PATH`` is recognised.
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 
 
 class Layout(ABC):
-    """How a data set lies on disk."""
+    """How a data set is stored on disk."""
 
     name: ClassVar[str] = ""
-    """In ``name:PATH``."""
+    """Name of the layout in ``name:PATH``."""
     tree: ClassVar[str] = ""
-    """What is expected, as a drawing; shown when data are missing."""
+    """Drawing of the expected files; shown when data are missing."""
     recipe: ClassVar[DataRecipe] = DataRecipe()
     published_folds: ClassVar[tuple[int, ...]] = ()
-    """Of the data set as published, so that experiments can be planned without it; empty where its split is fixed."""
+    """Folds of the published data set, so that experiments can be planned without it; empty if its split is fixed."""
     published_classes: ClassVar[int | None] = None
     """Number of classes of the data set as published."""
     published_clips: ClassVar[int | None] = None
@@ -87,11 +87,11 @@ class Layout(ABC):
         """Read clips and labels, with options; layouts that have columns or regions read those here.
 
         Args:
-            path: as for :meth:`load`.
+            path: see :meth:`load`.
             options: the user's; of those that are not in :attr:`reads`, none is given.
 
         Raises:
-            DataError: as of :meth:`load`.
+            DataError: see :meth:`load`.
         """
         del options
         return self.load(path)
@@ -103,7 +103,7 @@ class Layout(ABC):
         The conformance suite reads it, so it should show what is special about the layout.
 
         Args:
-            folder: where to write; it need not exist.
+            folder: folder to write to; it need not exist.
 
         Returns:
             What a user would give as ``PATH``.
@@ -113,7 +113,7 @@ class Layout(ABC):
         """An error that shows the layout.
 
         Args:
-            path: where it was looked for.
+            path: path where the data set was expected.
             what: what is wrong.
 
         Returns:
@@ -164,7 +164,7 @@ def register_layout(name: str) -> Callable[[_LayoutType], _LayoutType]:
     """Class decorator that makes a layout known.
 
     Args:
-        name: in ``name:PATH``.
+        name: name of the layout, as in ``name:PATH``.
 
     Returns:
         The decorator.
@@ -185,15 +185,15 @@ def load_data(data: str | Path, options: DataOptions | None = None, **given: Any
 
     Args:
         data: ``layout:PATH``, or a path whose layout is recognised.
-        options: of reading it.
-        given: fields of :class:`DataOptions`, in the place of ``options``: ``load_data("audacity:recordings", window=2.0)``.
+        options: options of reading the data set.
+        given: fields of :class:`DataOptions`, instead of ``options``: ``load_data("audacity:recordings", window=2.0)``.
 
     Returns:
-        Clips, labels and folds.
+        The data set, with its clips, labels and folds.
 
     Raises:
-        ConfigError: an unknown layout, no path at all, or an option that the layout does not have.
-        DataError: there is nothing there, or not in that layout.
+        ConfigError: the layout is unknown, the path is empty, or the layout does not have an option that was given.
+        DataError: the path does not exist, or does not have that layout.
     """
     if options is not None and given:
         raise ConfigError(f"load_data takes either options or {', '.join(given)}; give one of them")
@@ -226,8 +226,8 @@ def _found(text: str) -> tuple[Layout, Path]:
     """The layout of some data, and where they are.
 
     Raises:
-        ConfigError: as of :func:`load_data`.
-        DataError: as of :func:`load_data`.
+        ConfigError: see :func:`load_data`.
+        DataError: see :func:`load_data`.
     """
     name, colon, rest = text.partition(":")
     drive = len(name) == 1  # C:\recordings
@@ -260,7 +260,7 @@ def layout_of(data: str | Path) -> Layout:
     """The layout that :func:`load_data` would read.
 
     Args:
-        data: as for :func:`load_data`.
+        data: see :func:`load_data`.
 
     Returns:
         The layout that is named, or that the path looks like.
@@ -329,13 +329,13 @@ def dataset_of(
 
     Args:
         layout: its layout.
-        path: where it was read from, or its hub id.
-        clips: in any order.
-        labels: in the order of class indices; sorted by name where None.
+        path: path or hub id of the data set.
+        clips: clips in any order.
+        labels: labels in the order of class indices; by default sorted by name.
         validation_by_fold: see :class:`AudioDataset`.
         skipped: what was passed over.
         remarks: what was understood.
-        places: where each label first stands, for messages; its first clip where None.
+        places: where each label first occurs, for messages; by default its first clip.
         group_like: columns that may hold groups.
         window: see :class:`AudioDataset`.
         task: what the labels of a clip mean.

@@ -41,7 +41,7 @@ _ASKED = re.compile(r"\.(csv|mat|txt|xml)", re.IGNORECASE)  # of formats that sh
 
 @register_layout("crowsetta")
 class Crowsetta(LabelFiles):
-    """Annotation files of other programs beside recordings."""
+    """Annotation files of other programs next to recordings."""
 
     kind: ClassVar[str] = "file of annotations"
     counted: ClassVar[str] = "label"
@@ -60,8 +60,8 @@ class Crowsetta(LabelFiles):
         """``garden`` for ``garden.TextGrid`` and ``garden.wav.not.mat``.
 
         Args:
-            name: of a file.
-            options: whose ``annotation_format`` says which suffixes count.
+            name: the name of a file.
+            options: options; ``annotation_format`` says which suffixes count.
         """
         lowered = name.lower()
         suffix = next((one for one in _GUESSED if lowered.endswith(one)), None)
@@ -118,7 +118,7 @@ class Crowsetta(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of, where its name says so.
+            recording: the recording that it describes, where its name says so.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -149,8 +149,8 @@ class Crowsetta(LabelFiles):
         """What crowsetta makes of a file.
 
         Raises:
-            ConfigError: as of :meth:`lines`.
-            DataError: as of :meth:`lines`.
+            ConfigError: see :meth:`lines`.
+            DataError: see :meth:`lines`.
         """
         name, tier = _format(reading.options)
         name = name or next(_GUESSED[one] for one in _GUESSED if file.name.lower().endswith(one))
@@ -182,7 +182,7 @@ class Crowsetta(LabelFiles):
         """Four recordings of two sounds each, with Praat's text grids.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.

@@ -86,8 +86,8 @@ class Esc50(Layout):
         """Two classes, five folds, two clips of each; targets with a gap, as in ESC-10, and not in the order of the names.
 
         Args:
-            folder: where to write.
-            suffix: of the audio files; the table says ``.wav`` all the same.
+            folder: folder to write to.
+            suffix: the suffix of the audio files; the table says ``.wav`` all the same.
 
         Returns:
             The folder.

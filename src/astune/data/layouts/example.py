@@ -21,9 +21,9 @@ def write_tone(path: Path, seconds: float = SECONDS, pitch: float = 440.0, rate:
     """Write a sine; another pitch is another content.
 
     Args:
-        path: of the file, whose suffix decides the format; folders are made.
+        path: the path of the file, whose suffix decides the format; folders are made.
         seconds: how long.
-        pitch: in Hz.
+        pitch: pitch in Hz.
         rate: samples a second.
         channels: all of them alike.
 
@@ -39,8 +39,8 @@ def encoded_tone(pitch: float, container: str = "WAV") -> bytes:
     """A sine as the bytes of a file.
 
     Args:
-        pitch: in Hz.
-        container: in soundfile's words, such as ``FLAC``.
+        pitch: pitch in Hz.
+        container: container in soundfile's words, such as ``FLAC``.
 
     Returns:
         The bytes.
@@ -54,8 +54,8 @@ def write_text(path: Path, *lines: str) -> Path:
     """Write a text file.
 
     Args:
-        path: of the file; folders are made.
-        lines: without their ends.
+        path: the path of the file; folders are made.
+        lines: lines without their ends.
 
     Returns:
         The path.

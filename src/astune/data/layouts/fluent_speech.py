@@ -84,8 +84,8 @@ class FluentSpeech(Layout):
         """Three intents, a speaker a split, the nameless first column of the published tables.
 
         Args:
-            folder: where to write.
-            suffix: of the audio files; the tables say ``.wav`` all the same.
+            folder: folder to write to.
+            suffix: the suffix of the audio files; the tables say ``.wav`` all the same.
 
         Returns:
             The folder.

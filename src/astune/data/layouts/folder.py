@@ -143,7 +143,7 @@ class Folder(Layout):
     def _refuse_same_classes(
         self, path: Path, splits: dict[str, SplitName], others: list[str], heard: dict[str, list[str]]
     ) -> None:
-        """Refuse a train/ that is divided as what stands beside it."""
+        """Refuse a train/ that is divided like the folders next to it."""
         train = next(iter(splits))
         folders = _by_folder(heard.get(train, []), 1)
         inside = set(folders) - {""}
@@ -188,7 +188,7 @@ class Folder(Layout):
         """Two classes in each split, one of them in folders within its folder.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.
@@ -208,7 +208,7 @@ def _all_faults(faults: list[str], skipped: list[Skipped]) -> str:
 
 
 def _is_no_class(folder: str, held: Found) -> bool:
-    """Whether a folder without a clip is no class: it holds other files alone, or is a link that leads up."""
+    """Whether a folder without a clip is not a class: it contains only other files, or is a link to a parent folder."""
     circle = any(one.path == folder and one.kind == CIRCLE for one in held.skipped)
     return circle or bool(held.others and not held.skipped)
 
@@ -222,7 +222,7 @@ def _understood(tops: list[str], splits: dict[str, SplitName], heard: dict[str, 
 
 
 def _is_lost_class(one: Skipped, parents: dict[str, SplitName | None]) -> bool:
-    """Whether a link to nothing stands where classes are, and is named like a folder."""
+    """Whether a broken link is among the class folders, with a name like a folder's."""
     parent, _, name = one.path.rpartition("/")
     return one.kind == DANGLING and "." not in name and (f"{parent}/" if parent else "") in parents
 
@@ -251,7 +251,7 @@ def _looks_nested(clips: list[Clip], depth: int) -> list[str]:
 
     Args:
         clips: all.
-        depth: of the class folders.
+        depth: the depth of the class folders.
     """
     inside: defaultdict[str, set[str]] = defaultdict(set)
     labels = sorted({clip.label for clip in clips})
@@ -278,7 +278,7 @@ def _some(names: list[str]) -> str:
 
 
 def _by_folder(files: list[str], depth: int) -> dict[str, list[str]]:
-    """Files by the folder at a depth; those that lie above it under an empty name."""
+    """Files by the folder at a depth; files above that depth have an empty name."""
     folders: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         parts = file.split("/", depth + 1)

@@ -63,7 +63,7 @@ class HuggingFace(Layout):
     reads: ClassVar[frozenset[str]] = frozenset(("task", "label_column"))
 
     def recognises(self, path: Path) -> bool:
-        """What ``save_to_disk`` writes, or parquet files without recordings beside them.
+        """Files that ``save_to_disk`` writes, or parquet files without recordings next to them.
 
         Args:
             path: an existing file or folder.
@@ -78,7 +78,7 @@ class HuggingFace(Layout):
 
         Raises:
             ConfigError: the library ``datasets`` is not installed.
-            DataError: there is no such data set, or its columns do not say what is audio and what is a label.
+            DataError: the data set does not exist, or its columns do not say what is audio and what is a label.
         """
         return self.load_with(path, DataOptions())
 
@@ -91,7 +91,7 @@ class HuggingFace(Layout):
 
         Raises:
             ConfigError: the library ``datasets`` is not installed.
-            DataError: there is no such data set, or its columns do not say what is audio and what is a label.
+            DataError: the data set does not exist, or its columns do not say what is audio and what is a label.
         """
         local = path.exists()
         if not (_is_saved(path) or _parquet_files(path) if local else _HUB_ID.fullmatch(str(path))):
@@ -134,7 +134,7 @@ class HuggingFace(Layout):
         )
 
     def _columns(self, path: Path, features: Mapping[str, Any], options: DataOptions) -> tuple[str, str]:
-        """The columns of audio and of labels: one of lists where there is no other, or where several labels are asked for."""
+        """The columns of audio and of labels: a column of lists if there is no other, or if several labels are asked for."""
         kinds = {name: type(feature).__name__ for name, feature in features.items()}
         audio = [name for name, kind in kinds.items() if kind == "Audio"]
         shown = ", ".join(f"{name} ({getattr(features[name], 'dtype', kind)})" for name, kind in kinds.items())
@@ -167,7 +167,7 @@ class HuggingFace(Layout):
         """A dictionary of three splits, as ``save_to_disk`` leaves it.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.
@@ -190,8 +190,8 @@ def example_table(datasets: Any, clips: int, offset: int = 0) -> Any:  # noqa: A
 
     Args:
         datasets: the library.
-        clips: how many.
-        offset: another one gives other sounds.
+        clips: number of clips.
+        offset: number that varies the sounds.
 
     Returns:
         A ``Dataset``.
@@ -294,7 +294,7 @@ def _parts(path: Path, loaded: Any) -> tuple[dict[SplitName | None, Any], dict[s
 
 
 def _sides(parts: Mapping[SplitName | None, Any], columns: tuple[str, ...]) -> Sides:
-    """Where the values of columns occur: splits, or folds of an undivided table."""
+    """The splits in which values of columns occur, or the folds of an undivided table."""
     sides: Sides = {column: defaultdict(set) for column in columns}
     for split, part in parts.items():
         folds = part["fold"] if split is None and "fold" in part.features else []

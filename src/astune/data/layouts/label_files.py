@@ -1,4 +1,4 @@
-"""What layouts of label files share: a file of labels and times for each recording, beside it or in a folder of its own.
+"""What layouts of label files share: a file of labels and times for each recording, next to it or in a folder of its own.
 
 A sample: ``garden.txt`` says what sounds from when to when in ``garden.wav``. A recording without such a file is passed over, because
 nobody has listened to it; an empty file says that somebody has, and nothing was there.
@@ -37,11 +37,11 @@ class Labelled:
 
     line: int
     start: float
-    """In seconds."""
+    """Start in seconds."""
     end: float
     label: str
     recording: str | None = None
-    """As the line names it; that of the file where None."""
+    """Name of the recording, as the line states it; by default that of the file."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Reading:
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    """Of all files, each with its file and line."""
+    """Faults of all files, each with its file and line."""
     _points: list[str] = field(default_factory=list)
 
     def place(self, file: Path) -> str:
@@ -68,7 +68,7 @@ class Reading:
         """Remember what is left out, to be counted.
 
         Args:
-            place: where.
+            place: file and line, for messages.
             kind: a noun in the plural.
         """
         self.skipped.append(Skipped(place, kind))
@@ -77,7 +77,7 @@ class Reading:
         """Count a label that marks a moment; a remark about all of them follows.
 
         Args:
-            place: where.
+            place: file and line, for messages.
         """
         self._points.append(place)
 
@@ -97,7 +97,7 @@ class Reading:
         """Remember columns that are not used, each once.
 
         Args:
-            columns: of one file.
+            columns: columns of one file.
         """
         self.skipped += [one for one in columns if one not in self.skipped]
 
@@ -122,9 +122,9 @@ class LabelFiles(Layout):
     """A layout with a file of labels for each recording."""
 
     kind: ClassVar[str] = ""
-    """What such a file is called."""
+    """Name for a file of this kind."""
     format: ClassVar[str | None] = None
-    """In the words of ``astune predict --format``; None where it does not write this one."""
+    """The format's name for ``astune predict --format``; None if it cannot write this one."""
     names_recordings: ClassVar[bool] = False
     """Whether lines may name the recording."""
     one_each: ClassVar[bool] = True
@@ -138,8 +138,8 @@ class LabelFiles(Layout):
         """Recordings that a file may be of, by its name alone.
 
         Args:
-            name: without folder.
-            options: of reading the data.
+            name: file name without its folder.
+            options: options of reading the data.
 
         Returns:
             Their names, with or without suffix, the likeliest first; none where it cannot be such a file.
@@ -159,7 +159,7 @@ class LabelFiles(Layout):
 
         Args:
             file: its path.
-            recording: that it is of; None where its lines say it.
+            recording: the recording that it describes; None where its lines say it.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -167,7 +167,7 @@ class LabelFiles(Layout):
         """
 
     def recognises(self, path: Path) -> bool:
-        """A folder of recordings, each with such a file beside it; one that ``astune predict -o`` wrote; or such a file.
+        """A folder of recordings with a label file for each, or one that ``astune predict -o`` wrote; or a label file.
 
         Args:
             path: an existing file or folder.
@@ -177,7 +177,7 @@ class LabelFiles(Layout):
         record = predicted(path)
         if record is not None:
             return record.format == self.format
-        # Class folders, or anything beside recordings that is no label file, make it another layout.
+        # Class folders, or any other file next to recordings, make it another layout.
         if subfolders(path):
             return False
         recordings = Recordings(path)
@@ -259,7 +259,7 @@ class LabelFiles(Layout):
         """Label files and their recordings.
 
         Raises:
-            DataError: there are none.
+            DataError: nothing was found.
         """
         audio_dir = reading.options.audio_dir
         audio = Recordings.of(audio_dir) if audio_dir is not None else Recordings(root)
@@ -349,7 +349,7 @@ class LabelFiles(Layout):
         """Splits of recordings whose uppermost folders are named so.
 
         Raises:
-            DataError: some of them are, or it cannot be told.
+            DataError: only some of the folders are named so, or this cannot be decided.
         """
         tops = {name: name.partition("/")[0] if "/" in name else "" for name in names}
         splits = {name: split for name, top in tops.items() if (split := split_named(top))}
@@ -370,7 +370,7 @@ class LabelFiles(Layout):
 
 
 def _named(tables: _Tables, table: str, text: str, place: str) -> str | None:
-    """The recording that a line names; that of its file where there is no other."""
+    """The recording that a line names; by default that of its file."""
     folder, of_file = table.rpartition("/")[0], tables.of_table[table]
     found = tables.audio.named(text)
     beside = [name for name in found if name.rpartition("/")[0] == folder]

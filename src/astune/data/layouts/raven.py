@@ -36,7 +36,7 @@ _SELF_EVIDENT = ("Selection", "View", "Channel", _BEGIN, _END, _OFFSET, "End Fil
 
 @register_layout("raven")
 class Raven(LabelFiles):
-    """Selection tables beside recordings."""
+    """Selection tables next to recordings."""
 
     kind: ClassVar[str] = "selection table"
     format: ClassVar[str | None] = "raven"
@@ -55,8 +55,8 @@ class Raven(LabelFiles):
         """``garden`` for ``garden.Table.1.selections.txt``, ``garden.BirdNET.selection.table.txt`` and ``garden.txt``.
 
         Args:
-            name: of a file.
-            options: of reading the data.
+            name: the name of a file.
+            options: options of reading the data.
         """
         del options
         added = _NAME.search(name)
@@ -82,7 +82,7 @@ class Raven(LabelFiles):
 
         Args:
             file: its path.
-            recording: that it is of, where its name says so.
+            recording: the recording that it describes, where its name says so.
             reading: what is passed over, decided and wrong is added.
 
         Raises:
@@ -130,7 +130,7 @@ class Raven(LabelFiles):
         """The column of labels.
 
         Raises:
-            DataError: there is none, or several.
+            DataError: there is no such column, or there are several.
         """
         given = reading.options.label_column
         used = [name for name in header if usual("label", name) and any(row[name] for _, row in rows)]
@@ -152,7 +152,7 @@ class Raven(LabelFiles):
         """Four recordings of two sounds each; every selection is in two views, as Raven saves it.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.
@@ -181,7 +181,7 @@ def _crosses(row: dict[str, str]) -> str | None:
 def _span(
     line: int, row: dict[str, str], seconds: Seconds, faults: list[str], *, in_file: bool
 ) -> tuple[float, float] | None:
-    """Where a selection is in its recording."""
+    """Start and end of a selection in its recording."""
     span = seconds.span(line, (row[_BEGIN], row[_END]), (1.0, 1.0), lasts=False, faults=faults)
     offset = row.get(_OFFSET, "")
     if span is None or not in_file or not offset:

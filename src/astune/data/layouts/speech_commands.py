@@ -115,11 +115,11 @@ class SpeechCommands(Layout):
         return splits
 
     def write_example(self, folder: Path, suffix: str = ".flac") -> Path:
-        """Two words, six speakers, lists that say ``.wav``; background noise beside them.
+        """Two words, six speakers, lists that say ``.wav``, and background noise.
 
         Args:
-            folder: where to write.
-            suffix: of the words.
+            folder: folder to write to.
+            suffix: the suffix of the words.
 
         Returns:
             The folder.

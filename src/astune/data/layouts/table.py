@@ -173,7 +173,7 @@ class Table(Layout):
             The table; None for one of nothing.
 
         Raises:
-            DataError: as of :meth:`load_with`.
+            DataError: see :meth:`load_with`.
         """
         options, remarks = read.options, list[str]()
         if file.suffix.lower() in _JSON:
@@ -205,7 +205,7 @@ class Table(Layout):
         """Two classes, three folds, a column that is passed over.
 
         Args:
-            folder: where to write.
+            folder: folder to write to.
 
         Returns:
             The folder.
@@ -241,7 +241,7 @@ def _only_data(folder: Path) -> bool:
 
 
 def _parquet(folder: Path) -> Path | None:
-    """A parquet table beside recordings."""
+    """A parquet table next to recordings."""
     inside = [folder / name for name in subfolders(folder) if split_named(name)]
     tables = (place / _PARQUET for place in (folder, *inside))
     return next((table for table in tables if table.is_file() and has_recordings(table.parent)), None)

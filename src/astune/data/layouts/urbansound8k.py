@@ -82,8 +82,8 @@ class UrbanSound8K(Layout):
         """Two of the ten classes, ten folds, two slices of each; the order of the names is not that of the numbers.
 
         Args:
-            folder: where to write.
-            suffix: of the audio files; the table says ``.wav`` all the same.
+            folder: folder to write to.
+            suffix: the suffix of the audio files; the table says ``.wav`` all the same.
 
         Returns:
             The folder.
