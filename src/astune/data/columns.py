@@ -59,9 +59,9 @@ class Chosen(NamedTuple):
     name: str | None
     """None where there is no such column, or it cannot be told."""
     remark: str | None = None
-    """What was decided."""
+    """The decision in words, for the user; None where nothing had to be decided."""
     fault: str | None = None
-    """What to ask."""
+    """The question for the user, where the columns leave it open."""
 
 
 def usual(role: Role, name: str) -> bool:

@@ -20,9 +20,9 @@ class Container:
     """A format that is known by its first bytes."""
 
     marks: tuple[tuple[int, bytes], ...]
-    """Where there is what."""
+    """Pairs of an offset in bytes and the bytes expected there."""
     words: str
-    """What it is, for messages."""
+    """Name of the format in messages."""
     format: str
     """FFmpeg's name for it."""
 

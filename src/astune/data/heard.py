@@ -23,16 +23,16 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Unheard:
-    """What is not heard of some clips."""
+    """How much of the clips is cut off because they are longer than the input."""
 
     input_seconds: float
-    """Length of the input."""
+    """Length of the model's input, in seconds."""
     longer_clips: int
-    """Clips longer than that."""
+    """Number of clips that are longer than the input."""
     seconds: float
-    """What lies behind the input, summed over the longer clips."""
+    """Seconds after the end of the input, summed over the longer clips."""
     share: float
-    """Of all the audio, from 0 to 1."""
+    """Share of all the audio, from 0 to 1."""
 
     def longer(self, total: int, noun: str = "clip") -> str:
         """How many are longer, as the beginning of a sentence: ``1 of 5 clips is longer``.
@@ -99,7 +99,7 @@ def heard_notices(
     behind = unheard(seconds.values(), window)
     longer = (
         f"Note: {behind.longer(len(seconds), noun)} than the input: "
-        f"only the first {window:.1f} s were heard, {behind.lost} was not"
+        f"only the first {window:.1f} s are used, {behind.lost} is not"
     )
     suspicious = ((names[clip], doubt) for clip in seconds for doubt in doubts.get(clip, ()))
     return ([longer] if behind.longer_clips else []) + doubt_notices(suspicious, len(seconds), noun)

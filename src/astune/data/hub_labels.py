@@ -42,11 +42,11 @@ class LabelColumn:
     several: bool
     """Whether a clip may have any number of labels."""
     listed: bool = False
-    """Whether cells are lists."""
+    """Whether a cell holds a list of labels."""
     indicators: int = 0
     """Length of the lists of 0 and 1, one of each label; 0 where they are none."""
     cells: LabelCells = ONE_EACH
-    """How texts are read."""
+    """How the text of a cell is split into labels."""
     remarks: tuple[str, ...] = ()
 
     @classmethod

@@ -30,11 +30,11 @@ class FrontEnd(Protocol):
 
     @property
     def mean(self) -> float:
-        """Of the log-Mel energies that it was pretrained with."""
+        """Mean of the log-Mel energies that the backbone was pretrained with."""
 
     @property
     def std(self) -> float:
-        """Of the same."""
+        """Standard deviation of the log-Mel energies that the backbone was pretrained with."""
 
     def energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-Mel energies (frames, bins) of samples (samples,) at 16 kHz, frames of 25 ms every 10 ms."""
@@ -45,7 +45,7 @@ class EnergySums:
     """Of the log-Mel energies of a clip; those of several clips are added."""
 
     count: int = 0
-    """Frames times bins."""
+    """Number of energies summed: frames times bins."""
     total: float = 0.0
     squares: float = 0.0
 

@@ -31,10 +31,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Of one recording."""
+    """The windows of one recording, by what they hold."""
 
     labelled: list[tuple[Span, tuple[str, ...]]]
-    """In ascending order."""
+    """Windows that have labels, in ascending order."""
     background: list[Span]
     mixed: list[Span]
     """Left out, because they hear several labels and a clip has one."""

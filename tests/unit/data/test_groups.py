@@ -167,11 +167,11 @@ def test_groups_in_several_splits_or_folds_are_warned_of(tmp_path: Path) -> None
     rows = ["a.wav,x,train,ann", "b.wav,y,test,ann", "c.wav,y,train,ben", "d.wav,x,test,cem"]
     data = load_data(write_text(tmp_path / "a.csv", "file_name,label,split,group", *rows))
     assert data.notices == (
-        "Warning: 1 group lies in several splits or folds, so scores may be too good: group ann is in test, train",
+        "Warning: 1 group is in several splits or folds, so scores may be too good: group ann is in test, train",
     )
     folds = ["a.wav,x,1,ann", "b.wav,y,2,ann", "c.wav,y,1,ben", "d.wav,x,2,ben"]
     (notice,) = load_data(write_text(tmp_path / "b.csv", "file_name,label,fold,group", *folds)).notices
-    assert "2 groups lie in several splits or folds" in notice
+    assert "2 groups are in several splits or folds" in notice
 
 
 def test_columns_that_look_like_groups() -> None:

@@ -116,7 +116,7 @@ def test_faults_of_all_tracks_are_one_message(tmp_path: Path) -> None:
         f"  - lost.txt: there is no recording of lost.txt below {tmp_path}, and 1 more is missing; is audio_dir right?",
     ]
     (tmp_path / "a.txt").write_bytes("1\t2\tGrünfink".encode("cp1252"))
-    assert "a.txt is no readable text file: it is not UTF-8 text (byte 0xfc in line 1); save it as UTF-8" in refusal(
+    assert "a.txt is not a readable text file: it is not UTF-8 text (byte 0xfc in line 1); save it as UTF-8" in refusal(
         f"audacity:{tmp_path}"
     )
 

@@ -64,7 +64,7 @@ def test_trains_may_be_a_class(tmp_path: Path) -> None:
 def test_split_folders_beside_classes_are_refused(tmp_path: Path) -> None:
     for name in ("train/dog/a.wav", "test/dog/a.wav", "rain/a.wav"):
         write_tone(tmp_path / name)
-    assert "split folders (test) and class folders (rain) stand side by side" in refusal(tmp_path)
+    assert "split folders (test) and class folders (rain) are in the same folder" in refusal(tmp_path)
 
 
 def test_a_test_folder_alone_can_be_evaluated(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_negative_labels_are_none_where_a_clip_may_have_none(tmp_path: Path) -> 
     assert (dataset.labels, dataset.negatives) == (("dog", "rain"), ())
     assert labels_of(dataset) == {"a.wav": ("dog",), "b.wav": (), "c.wav": ("dog", "rain")}
     assert (
-        "Note: noise is no class, because a clip may have no label (task multi-label): 1 clip has none"
+        "Note: noise is not a class, because a clip may have no label (task multi-label): 1 clip has none"
         in dataset.notices
     )
     assert "Note: 1 clip with noise and other labels keeps the others alone" in dataset.notices
@@ -242,7 +242,7 @@ def test_background_has_no_label_where_a_clip_may_have_none(tmp_path: Path) -> N
     free = {name for name, labels in labels_of(dataset).items() if not labels}
     assert free == {"a.wav 2.200-3.200", "b.wav 1.000-2.000", "b.wav 2.000-3.000", "b.wav 3.000-4.000"}
     assert dataset.labels == ("robin", "wren")
-    assert any("Note: none is no class" in note for note in dataset.notices)
+    assert any("Note: none is not a class" in note for note in dataset.notices)
 
 
 def test_a_part_that_somebody_heard_and_that_has_no_label_is_a_clip(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class Crowsetta(LabelFiles):
                 made = read.to_annot(**wanted)
         except Exception as fault:
             reason = " ".join(str(fault).split())[:200]
-            raise DataError(f"{printable(file)} is no readable {name} file ({printable(reason)})") from fault
+            raise DataError(f"{printable(file)} is not a readable {name} file ({printable(reason)})") from fault
         reading.remarks += [f"Note: {printable(reading.place(file))}: {printable(one.message)}" for one in said]
         if not tier and len(getattr(read, "tier_names", ())) > 1:
             tiers = [printable(one) for one in read.tier_names]

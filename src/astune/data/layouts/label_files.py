@@ -37,11 +37,11 @@ class Labelled:
 
     line: int
     start: float
-    """In seconds."""
+    """Where the label begins in the recording, in seconds."""
     end: float
     label: str
     recording: str | None = None
-    """As the line names it; that of the file where None."""
+    """Recording that the line names; None for the recording of the file."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Reading:
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    """Of all files, each with its file and line."""
+    """Faults of all files, each with its file and line."""
     _points: list[str] = field(default_factory=list)
 
     def place(self, file: Path) -> str:
@@ -297,7 +297,7 @@ class LabelFiles(Layout):
         tables.certain.add(table)
 
     def _add(self, tables: _Tables, file: str, reading: Reading, *, anywhere: bool, alone: bool) -> None:
-        """Add a file by its name."""
+        """Add a file to the search, by its name."""
         folder, _, name = file.rpartition("/")
         found = tables.audio.of_table(folder, self.stems(name, reading.options), anywhere=anywhere)
         if len(found) == 1:

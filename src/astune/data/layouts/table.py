@@ -38,7 +38,7 @@ _JSON = (".jsonl", ".ndjson")
 
 @register_layout("csv")
 class Table(Layout):
-    """A table with a header."""
+    """Layout of a table with a header, one row per clip."""
 
     tree: ClassVar[str] = """\
   PATH: a CSV file, or a folder with a metadata.csv, with the header
