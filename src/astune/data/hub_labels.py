@@ -26,7 +26,7 @@ def item_of(feature: Any) -> Any | None:  # noqa: ANN401 - of a library that may
         feature: of a column.
 
     Returns:
-        The feature of the items; None where it is no list, or one of lists.
+        The feature of the items; None where it is not a list, or is a list of lists.
     """
     item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     return None if isinstance(item, list | dict) or getattr(item, "feature", None) is not None else item

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
 from astune.data.hold_out import belonging, group_like
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.errors import DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -141,7 +141,7 @@ def test_few_shot_and_limit_move_no_clip_to_another_side() -> None:
     split = data.split()
     few = few_shot(data, split, 3, seed=1)
     assert not groups_of(data, few.train) & groups_of(data, few.validation)
-    smaller, part = limited(data, split, 6, seed=1)
+    smaller, part = limit_dataset(data, split, 6, seed=1)
     assert not groups_of(smaller, part.train) & groups_of(smaller, part.validation)
     assert groups_of(smaller, part.validation) <= groups_of(data, split.validation)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.data.options import DataOptions
 from astune.data.regions import LabelledRegion, cut
 from astune.errors import ConfigError, DataError
@@ -141,7 +141,7 @@ def test_windows_of_one_recording_stay_on_one_side(
     assert {data.targets[clip] for clip in split.train} == set(range(len(data.labels)))
     parts = [(data, split)]
     if len(data.labels) == 2:
-        parts += [(data, few_shot(data, split, 1, seed)), limited(data, split, 2, seed)]
+        parts += [(data, few_shot(data, split, 1, seed)), limit_dataset(data, split, 2, seed)]
     for some, part in parts:
         if "are on both sides" not in (split.notice or ""):
             groups = [{some.clips[clip].group for clip in side} for side in (part.train, part.validation)]

@@ -18,7 +18,7 @@ from astune.data import AudioDataset, Clip, DataRecipe, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.hold_out import hold_out
 from astune.data.labels import several_in_one
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.data.options import DataOptions
 from astune.data.window_labels import Part, cut_recording
 from astune.data.windowing import Measure
@@ -384,7 +384,7 @@ def test_a_limit_keeps_every_label_before_clips_without_one() -> None:
     dataset = tagged(*[()] * 30, ("a",), ("b",), ("c",), ("a", "b"))
     split = Split(tuple(range(34)), (), ())
     for clips in (3, 4, 8):
-        few, part = limited(dataset, split, clips, seed=1)
+        few, part = limit_dataset(dataset, split, clips, seed=1)
         assert {"a", "b", "c"} <= set(counted(few, part.train))
         assert len(part.train) == clips
     assert counted(few, part.train)[""] >= 4  # of eight clips, for there are four with a label
