@@ -278,7 +278,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "raw": ("clip.raw", _garbage, ".raw samples come without their rate and channels; convert it to .wav or .flac"),
     "no samples": ("none.wav", _samples(), "it holds no samples"),
     "NaN": ("nan.wav", _samples(0, NAN, 0), "it holds samples that are not finite numbers"),
-    "NaN in one channel": ("nan.wav", _samples(0, NAN, 0, 0, channels=2), "it holds samples that are no finite"),
+    "NaN in one channel": ("nan.wav", _samples(0, NAN, 0, 0, channels=2), "it holds samples that are not finite"),
     "infinity": ("inf.wav", _samples(0, -INF), "it holds samples that are not finite numbers"),
     "opposite infinities": ("infs.wav", _samples(INF, -INF, channels=2), "it holds samples that are not finite numbers"),
     "overflow": ("big.wav", _samples(3e38, 3e38, channels=2), "far outside of -1 to 1"),

@@ -406,5 +406,7 @@ def test_why_nothing_is_left_is_said(tmp_path: Path) -> None:
     ):
         load_data(f"audacity:{tmp_path}", window=4.0)
     write_text(tmp_path / "a.txt", "0\t2\trobin", "1.5\t1.6\tdoor")
-    with pytest.raises(ConfigError, match=r"(?s)unknown negative label 'door'.*no window of 1 label .* no class: door"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)unknown negative label 'door'.*no window of 1 label .* not a class: door"
+    ):
         load_data(f"audacity:{tmp_path}", window=1.0, negative=["door"])

@@ -153,7 +153,7 @@ def test_csv_header_faults_show_the_layout(tmp_path: Path, header: str, fault: s
 
 def test_csv_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(b"\xff\xfe\x00labels")
-    assert "no readable CSV file" in refusal(tmp_path / "clips.csv")
+    assert "not a readable CSV file" in refusal(tmp_path / "clips.csv")
 
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
