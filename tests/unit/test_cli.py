@@ -183,7 +183,7 @@ def test_predict_says_how_it_hears_what_is_longer_than_the_input(
     code, out, err = run(capsys, monkeypatch, "predict", adapter, tmp_path / "long.flac", "--pool", "first")
     assert code == 0
     assert out.endswith("\tits first 0.5 of 3.0 s\n")
-    assert "only the first 0.5 s were heard" in err
+    assert "only the first 0.5 s are used" in err
 
 
 def test_predict_refuses_more_labels_than_there_are(

@@ -178,7 +178,7 @@ def test_what_is_decided_and_left_out_is_said_once(
     assert said == list(train.notices)
     assert any(".hidden.wav" in line for line in said)
     assert sum("held out" in line for line in said) == 1
-    assert sum("only the first 0.2 s were heard" in line for line in said) == 1
+    assert sum("only the first 0.2 s are used" in line for line in said) == 1
     validation = FeatureDataset(data, "validation", front_end=train, skip_broken=True)
     again = capsys.readouterr().err.splitlines()
     assert not set(again) & set(said)

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 SETTINGS = {"backbone": "random:tiny", "method": "linear", "num_train_epochs": 1}
 # The 95th of 100 clips is 0.3 s: 28 frames, 0.295 s. Of 20 x 0.3 + 20 + 0.3 + 0.3 s, 19.7 s lie behind it.
-LONGER = "1 of 23 clips is longer than the input: only the first 0.3 s were heard, 74 % of the audio (19.7 s) was not"
+LONGER = "1 of 23 clips is longer than the input: only the first 0.3 s are used, 74 % of the audio (19.7 s) is not"
 SILENT = "Warning: digital silence: 1 of 23 clips: low/silent.wav (every sample is 0)"
 CUT = "Warning: cut short: 1 of 23 clips: high/cut.wav (its header promises 19,200 bytes of sound, and "
 
@@ -165,7 +165,7 @@ def test_data_check_says_what_training_would_not_hear(
     assert code == 0
     assert "suspicious  cut short: 1   digital silence: 1" in out
     assert "1 of 23 clips is longer than the input of 0.3 s that training would choose" in err
-    assert "74 % of the audio (19.7 s) would not be heard" in err
+    assert "74 % of the audio (19.7 s) would be cut off" in err
     code, out, _ = run(capsys, monkeypatch, "data", "check", folder, "--json")
     record = json.loads(out)
     assert [doubt["name"] for doubt in record["doubts"]] == ["high/cut.wav", "low/silent.wav"]
@@ -228,7 +228,7 @@ def test_predict_says_it_of_each_file(
     assert f"digital silence: 1 of 3 files: {low / 'silent.wav'}" in err
     code, out, err = run(capsys, monkeypatch, "predict", adapter, *files, "--json", "--pool", "first")
     assert (json.loads(out)[0]["heard_seconds"], json.loads(out)[0]["pool"]) == (0.495, "first")
-    assert "1 of 3 files is longer than the input: only the first 0.5 s were heard" in err
+    assert "1 of 3 files is longer than the input: only the first 0.5 s are used" in err
 
 
 def test_predict_reads_standard_input_and_pipes_once(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from astune.data.predicted import predicted
+from astune.data.predicted import read_prediction_record
 from astune.errors import CheckpointError, ConfigError, DataError
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.experiments.results import Results
@@ -186,7 +186,7 @@ def test_lengths_that_cannot_be_are_damage() -> None:
 )
 def test_a_record_of_predictions_that_is_not_ours_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(f"{line}\n")
-    assert predicted(tmp_path) is None
+    assert read_prediction_record(tmp_path) is None
     with (
         pytest.raises(ConfigError, match=r"predictions.jsonl is not what this command writes; give another folder"),
         opened(tmp_path, {}, WRITERS["csv"], [Path("a")]),

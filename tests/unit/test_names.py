@@ -139,7 +139,7 @@ def test_markdown_code_and_links() -> None:
         ([b"a", "b"], "label b'a' is of type bytes; labels are text"),
         ([None, "b"], "label None is of type NoneType"),
         ("dog", "labels='dog' is one text; give a list of names"),
-        (3, "labels=3 is no list of names"),
+        (3, "labels=3 is not a list of names"),
         ([], "two labels or more, not 0"),
         (["", "b"], "a label is empty"),
         (["  ", "b"], "has spaces around it; give 'a name'"),

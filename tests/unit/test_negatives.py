@@ -83,7 +83,7 @@ def test_an_adapter_keeps_them(tmp_path: Path) -> None:
 def test_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown negative label 'nois'; .*did you mean 'noise'"):
         classifier(["nois"])
-    with pytest.raises(ConfigError, match="negatives='noise' is no list of labels"):
+    with pytest.raises(ConfigError, match="negatives='noise' is not a list of labels"):
         AudioClassifier(load_backbone("random:tiny", 32), "lora", LABELS, negatives="noise")
     classifier(["noise"]).save_pretrained(tmp_path)
     file = tmp_path / "adapter_config.json"

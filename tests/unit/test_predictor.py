@@ -171,9 +171,9 @@ def test_what_cannot_be_used_is_refused_in_words(
             10**15,
             r"sampling_rate is 1000000000000000 samples a second; a recording may have from 40 to 10,000,000",
         ),
-        (np.full(900, np.nan), RATE, "samples that are no finite numbers"),
-        (np.full(900, np.inf), RATE, "samples that are no finite numbers"),
-        (np.full(900, 1e300), RATE, "samples that are no finite numbers"),
+        (np.full(900, np.nan), RATE, "samples that are not finite numbers"),
+        (np.full(900, np.inf), RATE, "samples that are not finite numbers"),
+        (np.full(900, 1e300), RATE, "samples that are not finite numbers"),
         (noise(), 20, "sampling_rate is 20 samples a second; a rate below 40"),
     ],
 )
@@ -224,7 +224,7 @@ def test_the_beginning_alone_is_heard_where_that_is_asked_for(predictor: Predict
     assert (long.seconds, long.heard_seconds, long.windows) == (3.0, 0.495, 1)  # 48 frames
     assert long.heard == "its first 0.5 of 3.0 s"
     told = predictor.notices(predictions)
-    assert told[0].startswith("Note: 1 of 2 files is longer than the input: only the first 0.5 s were heard")
+    assert told[0].startswith("Note: 1 of 2 files is longer than the input: only the first 0.5 s are used")
     assert told[1].startswith("Warning: digital silence: 1 of 2 files: inputs[0]")
     with pytest.warns(AudioWarning, match="digital silence"):
         expected = predictor.logits(sounds, sampling_rate=RATE).softmax(dim=-1)

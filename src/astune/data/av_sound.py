@@ -122,7 +122,7 @@ class ForeignSound(Sound):
 
     @property
     def channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return self._channels
 
     @property
@@ -137,8 +137,8 @@ class ForeignSound(Sound):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Say that there are further audio streams, which are not used."""
-        return (f"{STREAMS}: the first of {self._streams} is heard",) if self._streams > 1 else ()
+        """That there are further audio streams, which are not heard."""
+        return (f"{STREAMS}: only the first of {self._streams} is used",) if self._streams > 1 else ()
 
     def read(self, frames: int) -> NDArray[np.float32]:
         """Decode.

@@ -58,7 +58,7 @@ class AboveHearing:
     share: float
     """Share of the energy of all clips, 0 to 1."""
     median_share: float
-    """Median share of the energy of a clip."""
+    """Median over the clips of the share of their energy, 0 to 1."""
     clips_over_half: int
     """Clips with more than half of their energy there."""
 
@@ -131,9 +131,9 @@ class Report:
     seconds: dict[str, float]
     """min, median, percentile_95 and max; empty where no file can be read."""
     sampling_rates: dict[int, int]
-    """Clips by rate in Hz."""
+    """Number of clips by sampling rate in Hz."""
     channels: dict[int, int]
-    """Clips by number of channels."""
+    """Number of clips by number of channels."""
     broken: list[Broken]
     leaks: list[list[str]]
     """Names of clips that have the same samples and are in different splits or folds."""
@@ -172,7 +172,7 @@ class Report:
         return list(self.part_clips)
 
     def record(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """The report as a dictionary, ready for JSON."""
         return asdict(self)
 
     def sentences(self) -> list[str]:
@@ -196,7 +196,7 @@ class Report:
             yield (
                 f"Note: {unheard.longer(self.clips)} than the input of "
                 f"{unheard.input_seconds:.1f} s that training would choose (--max-length for another): "
-                f"{unheard.lost} would not be heard"
+                f"{unheard.lost} would be cut off"
             )
         above = self.above_8_khz
         if above.share >= _MUCH_ABOVE or above.clips_over_half:

@@ -17,7 +17,7 @@ Span = tuple[()] | tuple[float, float | None]
 
 
 class Region(NamedTuple):
-    """What is read of a file."""
+    """The part of a file that a clip consists of."""
 
     path: Path
     start: float = 0.0
@@ -87,7 +87,7 @@ class Clip:
 
     @property
     def region(self) -> Region:
-        """What is read of its file."""
+        """The part of its file that this clip consists of."""
         return Region(self.path, float(self.start or 0.0), None if self.end is None else float(self.end))
 
 

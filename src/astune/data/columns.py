@@ -59,9 +59,9 @@ class Chosen(NamedTuple):
     name: str | None
     """Name of the column; None if there is none, or if it cannot be decided."""
     remark: str | None = None
-    """Remark about what was decided."""
+    """The decision in words, for the user; None where nothing had to be decided."""
     fault: str | None = None
-    """What to ask the user."""
+    """The question for the user, where the columns leave it open."""
 
 
 def usual(role: Role, name: str) -> bool:

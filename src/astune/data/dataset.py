@@ -105,9 +105,9 @@ class Division(NamedTuple):
     """The clips of one split, or all."""
 
     clips: tuple[int, ...]
-    """Their indices; at least one."""
+    """Indices of the clips; at least one."""
     split: Split
-    """Split of the clips."""
+    """The split that these clips belong to."""
 
 
 @checked
@@ -242,7 +242,7 @@ class AudioDataset(Summarised):
         if self.folds and fold is None:
             fold = self.folds[0]
             notices.append(
-                f"fold {fold} of {len(self.folds)} is the test split (--fold N or --cross-validate for others)"
+                f"fold {fold} of {len(self.folds)} is the test split; choose another fold, or cross-validate to test each"
             )
         parts = self._given_parts(fold)
         best = (selection or self.recipe.selection) == "best-validation"

@@ -20,9 +20,9 @@ class Container:
     """A format that is known by its first bytes."""
 
     marks: tuple[tuple[int, bytes], ...]
-    """Offsets and the bytes expected there."""
+    """Pairs of an offset in bytes and the bytes expected there."""
     words: str
-    """Name of the format, for messages."""
+    """Name of the format in messages."""
     format: str
     """FFmpeg's name for it."""
 

@@ -177,7 +177,7 @@ def _without(dataset: AudioDataset, negatives: Collection[str]) -> AudioDataset:
     beside = sum(0 < len(set(clip.labels) & set(negatives)) < len(clip.labels) for clip in dataset.clips)
     shown = " and ".join(map(printable, negatives))
     none = "1 clip has" if alone == 1 else f"{alone:,} clips have"
-    what = "is no class" if len(negatives) == 1 else "are no classes"
+    what = "is not a class" if len(negatives) == 1 else "are not classes"
     notes = [f"Note: {shown} {what}, because a clip may have no label (task multi-label): {none} none"]
     if beside:
         notes.append(

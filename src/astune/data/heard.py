@@ -23,12 +23,12 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class Unheard:
-    """Audio of clips that is not used, because it is after the end of the input."""
+    """How much of the clips is cut off because they are longer than the input."""
 
     input_seconds: float
-    """Length of the input."""
+    """Length of the model's input, in seconds."""
     longer_clips: int
-    """Clips longer than that."""
+    """Number of clips that are longer than the input."""
     seconds: float
     """Seconds after the end of the input, summed over the longer clips."""
     share: float
@@ -99,7 +99,7 @@ def heard_notices(
     behind = unheard(seconds.values(), window)
     longer = (
         f"Note: {behind.longer(len(seconds), noun)} than the input: "
-        f"only the first {window:.1f} s were heard, {behind.lost} was not"
+        f"only the first {window:.1f} s are used, {behind.lost} is not"
     )
     suspicious = ((names[clip], doubt) for clip in seconds for doubt in doubts.get(clip, ()))
     return ([longer] if behind.longer_clips else []) + doubt_notices(suspicious, len(seconds), noun)

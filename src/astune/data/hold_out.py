@@ -67,7 +67,7 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
         if taken:
             return _by_group(classes, groups, taken, seed, "groups")
         reason = _NO_GROUP if len(groups) > 1 else _ONE_GROUP
-        warning = f"; warning: {reason}, so clips of one group lie on both sides"
+        warning = f"; warning: {reason}, so clips of one group are on both sides"
         groups = defaultdict(list)
         for number in train:
             groups["clip", sounds[number]].append(number)
@@ -308,7 +308,7 @@ def _of_groups(crossing: dict[str, set[str | int]]) -> tuple[str, ...]:
     if not crossing:
         return ()
     group, found = next(iter(crossing.items()))
-    groups = "1 group lies" if len(crossing) == 1 else f"{len(crossing)} groups lie"
+    groups = "1 group is" if len(crossing) == 1 else f"{len(crossing)} groups are"
     where = ", ".join(sorted(map(str, found)))
     return (
         f"Warning: {groups} in several splits or folds, so scores may be too good: group {group} is in {where}"

@@ -26,7 +26,7 @@ def item_of(feature: Any) -> Any | None:  # noqa: ANN401 - of a library that may
         feature: feature type of a column.
 
     Returns:
-        The feature of the items; None if it is not a list, or is a list of lists.
+        The feature of the items; None where it is not a list, or is a list of lists.
     """
     item = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
     return None if isinstance(item, list | dict) or getattr(item, "feature", None) is not None else item
@@ -42,11 +42,11 @@ class LabelColumn:
     several: bool
     """Whether a clip may have any number of labels."""
     listed: bool = False
-    """Whether cells are lists."""
+    """Whether a cell holds a list of labels."""
     indicators: int = 0
     """Length of the lists of 0 and 1, with one entry per label; 0 if cells are not such lists."""
     cells: LabelCells = ONE_EACH
-    """How texts are read."""
+    """How the text of a cell is split into labels."""
     remarks: tuple[str, ...] = ()
 
     @classmethod

@@ -107,7 +107,7 @@ class LabelCells:
     lists: bool = False
     """Whether some cells are lists."""
     remark: str | None = None
-    """Remark about what was decided."""
+    """The decision in words, for the user; None where nothing had to be decided."""
 
     def labels(self, cell: str) -> tuple[str, ...]:
         """The labels of a cell.

@@ -108,7 +108,7 @@ def checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, .
     try:
         found = tuple(labels)
     except TypeError as fault:
-        raise ConfigError(f"labels={labels!r} is no list of names; give one, such as ['dog', 'siren']") from fault
+        raise ConfigError(f"labels={labels!r} is not a list of names; give one, such as ['dog', 'siren']") from fault
     faults = label_faults(found, outer_spaces=outer_spaces)
     if faults:
         raise ConfigError(listing(faults, "labels"))
@@ -129,7 +129,7 @@ def checked_negatives(negatives: Sequence[str], labels: Sequence[str]) -> tuple[
         ConfigError: the value is not a list, or one of its items is not a label.
     """
     if isinstance(negatives, str) or not isinstance(negatives, list | tuple):
-        raise ConfigError(f"negatives={negatives!r} is no list of labels; give one, such as ['noise']")
+        raise ConfigError(f"negatives={negatives!r} is not a list of labels; give one, such as ['noise']")
     for label in negatives:
         if label not in labels:
             raise ConfigError(unknown("negative label", label, labels))

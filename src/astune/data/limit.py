@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset, Split
 
 
-def limited(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple[AudioDataset, Split]:
+def limit_dataset(dataset: AudioDataset, split: Split, clips: int, seed: int) -> tuple[AudioDataset, Split]:
     """Keep at most so many clips of each split, classes in turn.
 
     Args:
         dataset: the clips.
-        split: the split of them.
-        clips: clips of each split; at least one for each class, else some would never be trained on.
-        seed: another one draws other clips.
+        split: of the clips.
+        clips: of each split; at least one for each class, else some would never be trained on.
+        seed: decides which clips are drawn.
 
     Returns:
         A data set of the clips that are left, with all its labels, and the split of them.

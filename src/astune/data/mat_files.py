@@ -37,7 +37,7 @@ def refuse_damaged(file: Path) -> None:
     content = file.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or content[:4].count(0):
-        raise DataError(f"{printable(file)} is no readable MATLAB file: it is not of level 5; save it with -v7")
+        raise DataError(f"{printable(file)} is not a readable MATLAB file: it is not of level 5; save it with -v7")
     try:
         for kind, data in _elements(content[128:], order):
             if kind == _COMPRESSED:
@@ -45,7 +45,7 @@ def refuse_damaged(file: Path) -> None:
             else:
                 _refuse_matrix(kind, data, order, 0)
     except (ValueError, struct.error, zlib.error) as fault:
-        raise DataError(f"{printable(file)} is no readable MATLAB file: it is damaged ({fault})") from fault
+        raise DataError(f"{printable(file)} is not a readable MATLAB file: it is damaged ({fault})") from fault
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -30,11 +30,11 @@ class FrontEnd(Protocol):
 
     @property
     def mean(self) -> float:
-        """Mean of the log-Mel energies in pretraining."""
+        """Mean of the log-Mel energies that the backbone was pretrained with."""
 
     @property
     def std(self) -> float:
-        """Standard deviation of the log-Mel energies in pretraining."""
+        """Standard deviation of the log-Mel energies that the backbone was pretrained with."""
 
     def energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-Mel energies (frames, bins) of samples (samples,) at 16 kHz, frames of 25 ms every 10 ms."""
@@ -45,7 +45,7 @@ class EnergySums:
     """Sums of the log-Mel energies of a clip; those of several clips can be added."""
 
     count: int = 0
-    """Frames times bins."""
+    """Number of energies summed: frames times bins."""
     total: float = 0.0
     squares: float = 0.0
 

@@ -87,7 +87,7 @@ class NamedFiles:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was understood."""
+        """Remarks on how the names were understood."""
         said: list[str] = []
         if self.turned:
             first = printable(self.turned[0])
@@ -119,7 +119,7 @@ def refuse_pipes(file: Path, kind: str) -> None:
     status = file.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a folder has a sentence of its own
         raise DataError(
-            f"{printable(file)} is no readable {kind} file: it is a pipe, a socket or a device; save it to a file"
+            f"{printable(file)} is not a readable {kind} file: it is a pipe, a socket or a device; save it to a file"
         )
     if status.st_size > _LARGEST:
         raise DataError(

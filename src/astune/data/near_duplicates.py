@@ -52,7 +52,7 @@ class Match:
     """Two recordings that hold the same sound."""
 
     first: int
-    """Its number."""
+    """Number of the first recording."""
     second: int
     offset_seconds: float
     """The sound at a time of the first is at that time plus this in the second."""
@@ -68,9 +68,9 @@ class _Pair:
     second: int
     votes: int
     offset: float
-    """Ticks."""
+    """Offset between the two recordings, in ticks."""
     place: float
-    """Ticks in the first."""
+    """Position of the match in the first recording, in ticks."""
 
 
 def thinning(clips: int) -> int:

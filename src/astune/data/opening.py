@@ -82,11 +82,11 @@ def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
 def _sound(
     path: str | Path, content: io.BytesIO | None, raw: BinaryIO, size: int, frame: Frame, stack: ExitStack
 ) -> Sound:
-    """Choose who decodes a file, by its content; it is open until the stack is closed.
+    """Choose who decodes a file, by its content; the file stays open until the stack is closed.
 
     Raises:
-        AudioError: nobody here can.
-        LibsndfileError: the file cannot be decoded, and libsndfile says why.
+        AudioError: no decoder can read the file.
+        LibsndfileError: no decoder can read the file, and libsndfile says why.
     """
     hint = frame_hint(path, frame)
     foreign = foreign_container(raw)
@@ -196,7 +196,7 @@ def _piped(path: str | Path) -> io.BytesIO | None:
             raise AudioError(f"{printable(path)}: the pipe cannot be read ({fault.strerror})") from fault
     if stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         kind = "socket" if stat.S_ISSOCK(mode) else "device"
-        raise AudioError(f"{printable(path)}: it is a {kind}, no recording; give a file or a pipe")
+        raise AudioError(f"{printable(path)}: it is a {kind}, not a recording; give a file or a pipe")
     return None
 
 

@@ -166,7 +166,7 @@ class DataOptions(Validated):
 
     @property
     def data_options(self) -> DataOptions:
-        """These options alone."""
+        """The options of how data is read, without the other settings."""
         return DataOptions.among(self.given_data_options)
 
     @property

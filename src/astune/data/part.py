@@ -23,11 +23,11 @@ class Part:
     """The part of a recording that is wanted."""
 
     start: float
-    """Seconds."""
+    """Where the part begins in the recording, in seconds."""
     seconds: float | None
-    """Largest number of seconds."""
+    """Its length at most, in seconds; None for all of the rest."""
     end: float | None
-    """End of the clip in seconds."""
+    """Where the clip ends, in seconds; None for the end of the recording."""
 
     @property
     def wanted(self) -> float | None:

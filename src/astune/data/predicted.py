@@ -29,14 +29,14 @@ class Predicted:
     """Recordings whose table was begun."""
 
 
-def predicted(folder: Path) -> Predicted | None:
+def read_prediction_record(folder: Path) -> Predicted | None:
     """Read the record of a folder.
 
     Args:
-        folder: any.
+        folder: that may hold predictions of astune.
 
     Returns:
-        Its content; None if the file does not exist, or is something else under that name.
+        The record; None where the folder has none, or a file of that name holds something else.
     """
     if not (folder / RECORD).is_file():
         return None

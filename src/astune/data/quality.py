@@ -31,16 +31,16 @@ _STEP = 2**17  # samples whose spectra are computed at a time, which bounds memo
 
 @dataclass(frozen=True)
 class Quality:
-    """Figures of one recording."""
+    """Measured quality of one recording."""
 
     level_dbfs: float | None
     """RMS of what is not silent, of the mean of the channels; None where everything is."""
     silent_share: float
-    """Share of the time, 0 to 1."""
+    """Share of the time that is silent, 0 to 1."""
     clipped_share: float
-    """Share of the samples of all channels, 0 to 1."""
+    """Share of the samples of all channels that are clipped, 0 to 1."""
     above_8_khz_share: float
-    """Share of the power without its constant part, 0 to 1."""
+    """Share of the power above 8 kHz, without the constant part, 0 to 1."""
     power: float
     """Mean square without the constant part, over all frames."""
 

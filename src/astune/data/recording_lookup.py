@@ -52,7 +52,7 @@ class Recordings:
 
     @cached_property
     def found(self) -> Found:
-        """What a search finds."""
+        """The recordings that a search of the folder finds."""
         return find_recordings(self.folder)
 
     @cached_property

@@ -44,7 +44,7 @@ class LabelledRegion:
     recording: str
     """Name of the recording in the data set: its path below the data set's folder, with ``/``."""
     path: Path
-    """Its file."""
+    """File of the recording."""
     start: float
     """Seconds from the beginning of the recording."""
     end: float
@@ -61,7 +61,7 @@ class LabelledRegion:
 
 @dataclass(frozen=True)
 class Cut:
-    """Clips of regions."""
+    """The clips that were cut from labelled regions."""
 
     clips: list[Clip]
     remarks: list[str]
@@ -375,7 +375,7 @@ class _Cutter:
         gone = [label for label in labels if label not in kept]
         if gone:
             names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")
-            become = "it is no class" if len(gone) == 1 else "they are no classes"
+            become = "it is not a class" if len(gone) == 1 else "they are not classes"
             notes.append(f"Warning: no window of {number_of(len(gone), 'label')} can be used, so {become}: {names}")
         return notes + self._background()
 

@@ -163,10 +163,10 @@ def read_json_rows(
         try:
             pairs = json_value(text, _Pairs, strict=False)
         except ValueError as fault:
-            faults.append(f"line {line}: it is no JSON ({fault})")
+            faults.append(f"line {line}: it is not JSON ({fault})")
             continue
         if not isinstance(pairs, _Pairs):
-            faults.append(f"line {line}: it is no JSON object")
+            faults.append(f"line {line}: it is not a JSON object")
             continue
         faults += [f"line {line}: {fault}" for fault in _named_twice([key for key, _ in pairs])]
         faults += [
@@ -261,14 +261,14 @@ def read_text(file: Path, kind: str) -> str:
         line = content.count(b"\n", 0, fault.start) + 1
         byte = f"byte 0x{content[fault.start]:02x} in line {line}"
         raise DataError(
-            f"{printable(file)} is no readable {kind} file: it is not {'UTF-16' if wide else 'UTF-8'} text ({byte}); save it as UTF-8"
+            f"{printable(file)} is not a readable {kind} file: it is not {'UTF-16' if wide else 'UTF-8'} text ({byte}); save it as UTF-8"
         ) from fault
     except OSError as fault:
         raise DataError(f"{file} cannot be read ({fault.strerror})") from fault
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{file} is no readable {kind} file: line {line} holds a NUL character; is it UTF-16 or damaged?"
+            f"{file} is not a readable {kind} file: line {line} holds a NUL character; is it UTF-16 or damaged?"
         )
     return text
 

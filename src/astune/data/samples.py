@@ -77,7 +77,7 @@ def memory() -> float:
 
 
 def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
-    """Refuse samples that are no finite numbers, or beyond what float32 can compute with.
+    """Refuse samples that are not finite numbers, or beyond what float32 can compute with.
 
     Args:
         block: any shape, not empty.
@@ -87,7 +87,7 @@ def refuse_wild(block: NDArray[np.float32], name: str | Path) -> None:
         AudioError: some are.
     """
     if not peak_of(block) < _LOUDEST:  # also where it is NaN
-        raise AudioError(f"{printable(name)}: it holds samples that are no finite numbers, or far outside of -1 to 1")
+        raise AudioError(f"{printable(name)}: it holds samples that are not finite numbers, or far outside of -1 to 1")
 
 
 def in_unit_range(samples: NDArray[Any]) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ class Sound(ABC):
     """An opened recording, which is read once from its beginning."""
 
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
     frame: Frame
     position: int
     """The frame that is decoded next."""
@@ -41,12 +41,12 @@ class Sound(ABC):
     @property
     @abstractmethod
     def rate(self) -> int:
-        """Hz."""
+        """Sampling rate in Hz."""
 
     @property
     @abstractmethod
     def channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
 
     @property
     @abstractmethod
@@ -145,12 +145,12 @@ class PlainSound(Sound):
 
     @property
     def rate(self) -> int:
-        """Hz."""
+        """Sampling rate in Hz."""
         return int(self._file.samplerate)
 
     @property
     def channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return int(self._file.channels)
 
     @property

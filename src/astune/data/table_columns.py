@@ -79,7 +79,7 @@ class TableHead:
     header: Sequence[str]
     rows: Sequence[Row]
     split: SplitName | None
-    """Split that its folder names."""
+    """The split that the name of its folder gives; None where it gives none."""
     options: DataOptions
 
     def columns(self, remarks: list[str]) -> Columns:
@@ -143,7 +143,7 @@ class TableHead:
         return found.names, True, [f"{len(found.names)} columns of 0 and 1 are read as labels: {shown}"], None
 
     def _unnamed(self, used: Sequence[str]) -> list[str]:
-        """Columns without a role."""
+        """Names of the columns that have no role."""
         others = [name for name in self.header if name not in (*used, *_DIVIDING)]
         times, _ = time_columns(others)
         return [name for name in others if times is None or name not in (times.start, times.end)]

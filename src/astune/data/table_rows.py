@@ -48,7 +48,7 @@ class Opened:
     file: Path
     rows: Sequence[Row]
     split: SplitName | None
-    """Split that its folder names."""
+    """The split that the name of its folder gives; None where it gives none."""
     columns: Columns
 
 
@@ -74,7 +74,7 @@ def cells_of(tables: Sequence[Opened], options: DataOptions, remarks: list[str])
 
 @dataclass(slots=True)
 class _Entry:
-    """One row that can be used."""
+    """A row of the table whose values can be used."""
 
     name: str
     path: Path

@@ -125,7 +125,7 @@ def ordered(
         return True
     first, last = (printable(cell.strip()) for cell in cells)
     if lasts or end == start:
-        faults.append(f"line {line}: it lasts no time ({'duration' if lasts else 'start and end are'} {last})")
+        faults.append(f"line {line}: it has no duration ({'duration' if lasts else 'start and end are'} {last})")
     else:
         faults.append(f"line {line}: end {last} is before start {first}; is it the other way round?")
     return False

@@ -31,10 +31,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one recording."""
+    """The windows of one recording, by what they hold."""
 
     labelled: list[tuple[Span, tuple[str, ...]]]
-    """Windows with their labels, in ascending order."""
+    """Windows that have labels, in ascending order."""
     background: list[Span]
     mixed: list[Span]
     """Windows left out, because several labels sound in them and a clip has one."""

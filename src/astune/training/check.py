@@ -14,7 +14,7 @@ from astune.compute import missing_compiler
 from astune.counting import count
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
 from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
@@ -223,7 +223,11 @@ def split_of(dataset: AudioDataset, config: TrainConfig) -> tuple[AudioDataset, 
     refuse_untrained(dataset, split)
     if config.shots is not None:
         split = few_shot(dataset, split, config.shots, config.seed)
-    return (dataset, split) if config.limit_clips is None else limited(dataset, split, config.limit_clips, config.seed)
+    return (
+        (dataset, split)
+        if config.limit_clips is None
+        else limit_dataset(dataset, split, config.limit_clips, config.seed)
+    )
 
 
 def refuse_untrained(dataset: AudioDataset, split: Split) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from astune.data.formats import decoders
-from astune.data.predicted import predicted
+from astune.data.predicted import read_prediction_record
 from astune.experiments.comparison import Comparison
 from astune.experiments.records import Kind, PlanEntry, RunRecord, SavedPlan
 from astune.experiments.results import Results
@@ -219,7 +219,7 @@ def _make_predictions(folder: Path, random: Random) -> None:
 
 
 def _read_predictions(folder: Path, _: object) -> None:
-    found = predicted(folder)
+    found = read_prediction_record(folder)
     if found is not None:
         sorted(found.tables.items())
     recordings = [Path("/field/garden.wav"), Path("/field/pond.wav"), Path("-")]

@@ -83,7 +83,7 @@ def test_tiers_are_asked_for(tmp_path: Path) -> None:
         "crow",
         "robin",
     )
-    with pytest.raises(DataError, match="is no readable textgrid file"):
+    with pytest.raises(DataError, match="is not a readable textgrid file"):
         load_data(f"crowsetta:{tmp_path}", annotation_format="textgrid:birds")
     with pytest.raises(ConfigError, match="the format timit has no tiers; give 'timit'"):
         load_data(f"crowsetta:{tmp_path}", annotation_format="timit:songs")
@@ -135,7 +135,7 @@ def test_formats_that_share_a_suffix_are_named(tmp_path: Path, name: str) -> Non
 def test_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tone(tmp_path / "a.wav", seconds=4.0)
     (tmp_path / "a.TextGrid").write_text("nothing of the kind", encoding="utf-8")
-    assert refusal(f"crowsetta:{tmp_path}").startswith(f"{tmp_path / 'a.TextGrid'} is no readable textgrid file (")
+    assert refusal(f"crowsetta:{tmp_path}").startswith(f"{tmp_path / 'a.TextGrid'} is not a readable textgrid file (")
     with pytest.raises(ConfigError, match="unknown annotation_format 'textgird'"):
         load_data(f"crowsetta:{tmp_path}", annotation_format="textgird")
     (tmp_path / "a.TextGrid").write_text(

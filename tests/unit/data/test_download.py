@@ -230,7 +230,7 @@ def test_a_wrong_checksum_is_said_and_nothing_stays(site: Site, tmp_path: Path, 
 def test_refusals_of_the_server(site: Site, tmp_path: Path) -> None:
     site.refuse = [404]
     message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
-    assert f"{site.url} answered 404 Not Found; name another place with --url" in message
+    assert f"{site.url} answered 404 Not Found; set url=URL to another address" in message
     assert len(site.asked) == 1
     assert entries(tmp_path) == []
     site.refuse = [503, 429]
@@ -244,7 +244,7 @@ def test_refusals_of_the_server(site: Site, tmp_path: Path) -> None:
 def test_nobody_answers(tmp_path: Path, site: Site) -> None:
     message = refusal(lambda: fetch("http://127.0.0.1:9/archive", tmp_path / "file", quiet=True))
     assert "cannot be downloaded" in message
-    assert "is no http or https URL" in refusal(lambda: fetch("file:///etc/passwd", tmp_path / "file", quiet=True))
+    assert "is not an http or https URL" in refusal(lambda: fetch("file:///etc/passwd", tmp_path / "file", quiet=True))
 
 
 def test_what_is_there_is_left_alone(site: Site, tmp_path: Path, esc50_zip: bytes) -> None:

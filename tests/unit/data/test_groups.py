@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
 from astune.data.hold_out import belonging, group_like
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.errors import DataError
 from astune.training.config import TrainConfig
 from astune.training.loop import train
@@ -141,7 +141,7 @@ def test_few_shot_and_limit_move_no_clip_to_another_side() -> None:
     split = data.split()
     few = few_shot(data, split, 3, seed=1)
     assert not groups_of(data, few.train) & groups_of(data, few.validation)
-    smaller, part = limited(data, split, 6, seed=1)
+    smaller, part = limit_dataset(data, split, 6, seed=1)
     assert not groups_of(smaller, part.train) & groups_of(smaller, part.validation)
     assert groups_of(smaller, part.validation) <= groups_of(data, split.validation)
 
@@ -167,11 +167,11 @@ def test_groups_in_several_splits_or_folds_are_warned_of(tmp_path: Path) -> None
     rows = ["a.wav,x,train,ann", "b.wav,y,test,ann", "c.wav,y,train,ben", "d.wav,x,test,cem"]
     data = load_data(write_text(tmp_path / "a.csv", "file_name,label,split,group", *rows))
     assert data.notices == (
-        "Warning: 1 group lies in several splits or folds, so scores may be too good: group ann is in test, train",
+        "Warning: 1 group is in several splits or folds, so scores may be too good: group ann is in test, train",
     )
     folds = ["a.wav,x,1,ann", "b.wav,y,2,ann", "c.wav,y,1,ben", "d.wav,x,2,ben"]
     (notice,) = load_data(write_text(tmp_path / "b.csv", "file_name,label,fold,group", *folds)).notices
-    assert "2 groups lie in several splits or folds" in notice
+    assert "2 groups are in several splits or folds" in notice
 
 
 def test_columns_that_look_like_groups() -> None:

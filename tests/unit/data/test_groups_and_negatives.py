@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.data.options import DataOptions
 from astune.data.regions import LabelledRegion, cut
 from astune.errors import ConfigError, DataError
@@ -87,14 +87,14 @@ def test_every_layout_takes_groups_and_negative_labels(name: str, tmp_path: Path
 
 
 def test_a_negative_label_without_a_window_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Wind that another sound touches gives no window of wind, so it is no class that could be negative."""
+    """Wind that another sound touches gives no window of wind, so it is not a class that could be negative."""
     write_tone(tmp_path / "a.wav", seconds=2.0)
     write_text(tmp_path / "a.txt", "0.5\t1.5\twind", "1.2\t1.4\trobin")
     with pytest.raises(ConfigError) as fault:
         load_data(f"audacity:{tmp_path}", window=1.0, min_overlap=0.5, negative=["wind"])
     assert str(fault.value).splitlines() == [
         "unknown negative label 'wind'; choose one of: robin",
-        "Warning: no window of 1 label can be used, so it is no class: wind",
+        "Warning: no window of 1 label can be used, so it is not a class: wind",
     ]
 
 
@@ -141,9 +141,9 @@ def test_windows_of_one_recording_stay_on_one_side(
     assert {data.targets[clip] for clip in split.train} == set(range(len(data.labels)))
     parts = [(data, split)]
     if len(data.labels) == 2:
-        parts += [(data, few_shot(data, split, 1, seed)), limited(data, split, 2, seed)]
+        parts += [(data, few_shot(data, split, 1, seed)), limit_dataset(data, split, 2, seed)]
     for some, part in parts:
-        if "lie on both sides" not in (split.notice or ""):
+        if "are on both sides" not in (split.notice or ""):
             groups = [{some.clips[clip].group for clip in side} for side in (part.train, part.validation)]
             assert not groups[0] & groups[1]
         if "overlap, so the epoch" not in (split.notice or ""):
@@ -167,7 +167,7 @@ def test_of_one_long_recording_whole_stretches_are_held_out() -> None:
     assert not share_sound(data, split.train, split.validation)
     assert split.notice is not None
     assert "2 of 20 stretches without overlap drawn whole with seed 1" in split.notice
-    assert split.notice.endswith("; warning: there is only one group, so clips of one group lie on both sides")
+    assert split.notice.endswith("; warning: there is only one group, so clips of one group are on both sides")
 
 
 def test_where_all_windows_overlap_it_is_said() -> None:

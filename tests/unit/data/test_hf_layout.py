@@ -273,7 +273,7 @@ def test_labels_are_cleaned_and_compared(tmp_path: Path) -> None:
 
 def test_a_folder_of_recordings_named_as_hf(tmp_path: Path) -> None:
     write_tone(tmp_path / "low" / "a.wav")
-    assert "it is no hub id; folder:PATH or csv:PATH reads recordings" in refusal(f"hf:{tmp_path}")
+    assert "it is not a hub id; folder:PATH or csv:PATH reads recordings" in refusal(f"hf:{tmp_path}")
 
 
 @pytest.mark.parametrize("fold", [None, 2.5, "one", float("nan")])

@@ -136,7 +136,7 @@ def test_a_table_of_annotations_with_an_endless_line(tmp_path: Path) -> None:
 def test_lists_that_are_not_text(tmp_path: Path, content: bytes) -> None:
     write_speech_commands(tmp_path)
     (tmp_path / "testing_list.txt").write_bytes(content)
-    assert "is no readable text file" in refusal(tmp_path)
+    assert "is not a readable text file" in refusal(tmp_path)
 
 
 def test_a_record_of_predictions_that_nobody_wrote(tmp_path: Path) -> None:

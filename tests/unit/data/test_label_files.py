@@ -116,7 +116,7 @@ def test_faults_of_all_tracks_are_one_message(tmp_path: Path) -> None:
         f"  - lost.txt: there is no recording of lost.txt below {tmp_path}, and 1 more is missing; is audio_dir right?",
     ]
     (tmp_path / "a.txt").write_bytes("1\t2\tGrünfink".encode("cp1252"))
-    assert "a.txt is no readable text file: it is not UTF-8 text (byte 0xfc in line 1); save it as UTF-8" in refusal(
+    assert "a.txt is not a readable text file: it is not UTF-8 text (byte 0xfc in line 1); save it as UTF-8" in refusal(
         f"audacity:{tmp_path}"
     )
 
@@ -406,5 +406,7 @@ def test_why_nothing_is_left_is_said(tmp_path: Path) -> None:
     ):
         load_data(f"audacity:{tmp_path}", window=4.0)
     write_text(tmp_path / "a.txt", "0\t2\trobin", "1.5\t1.6\tdoor")
-    with pytest.raises(ConfigError, match=r"(?s)unknown negative label 'door'.*no window of 1 label .* no class: door"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)unknown negative label 'door'.*no window of 1 label .* not a class: door"
+    ):
         load_data(f"audacity:{tmp_path}", window=1.0, negative=["door"])

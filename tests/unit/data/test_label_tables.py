@@ -123,7 +123,7 @@ def test_every_fault_of_times_is_named_by_line(tmp_path: Path) -> None:
     rows = {
         "-1,2": "start is -1, and a recording begins at 0",
         "2,1": "end 1 is before start 2; is it the other way round?",
-        "2,2": "it lasts no time (start and end are 2)",
+        "2,2": "it has no duration (start and end are 2)",
         "one,2": "start is 'one', not a number of seconds",
         "1,inf": "end is 'inf', not a number of seconds",
         "nan,2": "start is 'nan', not a number of seconds",

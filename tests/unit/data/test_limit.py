@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe, Split
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.data.splits import SPLITS
 from astune.errors import ConfigError
 from astune.training.check import check
@@ -41,7 +41,7 @@ def dataset(sizes: dict[str, int]) -> tuple[AudioDataset, Split]:
 )
 def test_as_many_as_asked_for_and_as_even_as_can_be(sizes: dict[str, int], clips: int, seed: int) -> None:
     data, whole = dataset(sizes)
-    fewer, split = limited(data, whole, clips, seed)
+    fewer, split = limit_dataset(data, whole, clips, seed)
     assert fewer.labels == data.labels
     assert len(fewer.clips) == sum(len(split.named(name)) for name in SPLITS)
     for name in SPLITS:
@@ -52,15 +52,15 @@ def test_as_many_as_asked_for_and_as_even_as_can_be(sizes: dict[str, int], clips
         assert all(after[a] - after[b] <= 1 or after[b] == before[b] for a in LABELS for b in LABELS)
         names = {fewer.clips[clip].name for clip in split.named(name)}
         assert names <= {data.clips[clip].name for clip in whole.named(name)}
-    assert limited(data, whole, clips, seed) == (fewer, split)
+    assert limit_dataset(data, whole, clips, seed) == (fewer, split)
 
 
 def test_another_seed_draws_others_and_fewer_clips_than_classes_are_refused() -> None:
     data, whole = dataset(dict.fromkeys(LABELS, 12))
-    drawn = [{clip.name for clip in limited(data, whole, 6, seed)[0].clips} for seed in (0, 1)]
+    drawn = [{clip.name for clip in limit_dataset(data, whole, 6, seed)[0].clips} for seed in (0, 1)]
     assert drawn[0] != drawn[1]
     with pytest.raises(ConfigError, match="limit_clips=2: test has 3 classes; give 3 or more"):
-        limited(data, whole, 2, 0)
+        limit_dataset(data, whole, 2, 0)
 
 
 def test_a_run_can_be_limited(generated: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_trains_may_be_a_class(tmp_path: Path) -> None:
 def test_split_folders_beside_classes_are_refused(tmp_path: Path) -> None:
     for name in ("train/dog/a.wav", "test/dog/a.wav", "rain/a.wav"):
         write_tone(tmp_path / name)
-    assert "split folders (test) and class folders (rain) stand side by side" in refusal(tmp_path)
+    assert "split folders (test) and class folders (rain) are in the same folder" in refusal(tmp_path)
 
 
 def test_a_test_folder_alone_can_be_evaluated(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_csv_header_faults_show_the_layout(tmp_path: Path, header: str, fault: s
 
 def test_csv_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(b"\xff\xfe\x00labels")
-    assert "no readable CSV file" in refusal(tmp_path / "clips.csv")
+    assert "not a readable CSV file" in refusal(tmp_path / "clips.csv")
 
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_groups_are_divided_only_where_a_class_would_have_nothing_to_train_on() 
         line.startswith("Warning: a class would lose all its training clips with a whole group")
         for line in folded.remarks
     )
-    assert any("groups lie in several splits or folds" in line for line in folded.notices)
+    assert any("groups are in several splits or folds" in line for line in folded.notices)
 
 
 def test_windows_that_overlap_stay_together() -> None:

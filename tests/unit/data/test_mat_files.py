@@ -58,5 +58,5 @@ DAMAGED = {
 def test_damaged_files(tmp_path: Path, case: str) -> None:
     assert DAMAGED[case] not in (SMALL, TEXT, NONE)
     (tmp_path / "a.mat").write_bytes(DAMAGED[case])
-    with pytest.raises(DataError, match=r"a\.mat is no readable MATLAB file: it is "):
+    with pytest.raises(DataError, match=r"a\.mat is not a readable MATLAB file: it is "):
         refuse_damaged(tmp_path / "a.mat")

@@ -192,7 +192,9 @@ def test_no_clip_at_all_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     write_tone(tmp_path / "a.wav")
     write_text(tmp_path / "notes" / "a.txt", "x")
-    assert "no audio files are found in class folders; 1 lie beside them, a.wav for example" in refusal(tmp_path)
+    assert "no audio files are found in class folders; 1 file is outside of them, a.wav for example" in refusal(
+        tmp_path
+    )
 
 
 @needs_permissions

@@ -115,7 +115,7 @@ def test_a_window_has_the_label_that_it_holds_enough_of(garden: Path) -> None:
         "Note: 2 windows hold enough of several labels and cannot be used, garden.wav 2.800-4.800 among them; windows shorter than "
         "2 s or a larger min_overlap leave out fewer, and task=multi-label none",
         "Note: 1.1 of 2.1 s of the labelled regions are in no clip",
-        "Warning: no window of 1 label can be used, so it is no class: wren",
+        "Warning: no window of 1 label can be used, so it is not a class: wren",
     ]
 
 

@@ -18,7 +18,7 @@ from astune.data import AudioDataset, Clip, DataRecipe, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.hold_out import hold_out
 from astune.data.labels import several_in_one
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.data.options import DataOptions
 from astune.data.window_labels import Part, cut_recording
 from astune.data.windowing import Measure
@@ -196,7 +196,7 @@ def test_negative_labels_are_none_where_a_clip_may_have_none(tmp_path: Path) -> 
     assert (dataset.labels, dataset.negatives) == (("dog", "rain"), ())
     assert labels_of(dataset) == {"a.wav": ("dog",), "b.wav": (), "c.wav": ("dog", "rain")}
     assert (
-        "Note: noise is no class, because a clip may have no label (task multi-label): 1 clip has none"
+        "Note: noise is not a class, because a clip may have no label (task multi-label): 1 clip has none"
         in dataset.notices
     )
     assert "Note: 1 clip with noise and other labels keeps the others alone" in dataset.notices
@@ -242,7 +242,7 @@ def test_background_has_no_label_where_a_clip_may_have_none(tmp_path: Path) -> N
     free = {name for name, labels in labels_of(dataset).items() if not labels}
     assert free == {"a.wav 2.200-3.200", "b.wav 1.000-2.000", "b.wav 2.000-3.000", "b.wav 3.000-4.000"}
     assert dataset.labels == ("robin", "wren")
-    assert any("Note: none is no class" in note for note in dataset.notices)
+    assert any("Note: none is not a class" in note for note in dataset.notices)
 
 
 def test_a_part_that_somebody_heard_and_that_has_no_label_is_a_clip(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_a_limit_keeps_every_label_before_clips_without_one() -> None:
     dataset = tagged(*[()] * 30, ("a",), ("b",), ("c",), ("a", "b"))
     split = Split(tuple(range(34)), (), ())
     for clips in (3, 4, 8):
-        few, part = limited(dataset, split, clips, seed=1)
+        few, part = limit_dataset(dataset, split, clips, seed=1)
         assert {"a", "b", "c"} <= set(counted(few, part.train))
         assert len(part.train) == clips
     assert counted(few, part.train)[""] >= 4  # of eight clips, for there are four with a label

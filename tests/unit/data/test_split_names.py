@@ -75,7 +75,7 @@ def test_undecided_folders_are_asked_about(tmp_path: Path, name: str, beside: tu
 @pytest.mark.parametrize("beside", [("dog", "rain"), ("dog", "train")])
 def test_a_split_among_classes_is_refused(tmp_path: Path, name: str, beside: tuple[str, ...]) -> None:
     written(tmp_path, name, *beside)
-    assert f"split folders ({name}) and class folders (dog) stand side by side" in refusal(tmp_path)
+    assert f"split folders ({name}) and class folders (dog) are in the same folder" in refusal(tmp_path)
 
 
 def test_a_class_of_trains_is_announced(tmp_path: Path) -> None:
@@ -158,9 +158,7 @@ def test_names_that_end_as_splits(tmp_path: Path) -> None:
 
 def test_a_train_folder_of_folders_beside_another_is_asked_about(tmp_path: Path) -> None:
     folder = written(tmp_path, "train/dog", "train/cat", "unlabelled")
-    assert "train/ holds folders (cat, dog) and stands beside unlabelled/: is train a split or a class?" in refusal(
-        folder
-    )
+    assert "train/ holds folders (cat, dog) and is next to unlabelled/: is train a split or a class?" in refusal(folder)
 
 
 def test_a_split_in_place_of_a_class_is_asked_about(tmp_path: Path) -> None:

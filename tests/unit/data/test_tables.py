@@ -189,7 +189,7 @@ def test_lists_and_published_tables_understand_backslashes(tmp_path: Path) -> No
 def test_a_drive_is_no_layout() -> None:
     message = refusal("C:\\Users\\me\\recordings")
     assert message.startswith("there is no 'C:\\Users\\me\\recordings' (looked in ")
-    assert "a path of Windows is no path here" in message
+    assert "a Windows path does not work here" in message
     assert len(message.splitlines()) == 2  # a slip of the hand is not answered with the trees of all layouts
 
 
@@ -227,13 +227,13 @@ def test_json_lines_name_all_faults(tmp_path: Path) -> None:
     ]  # fmt: skip
     message = refusal(write_text(tmp_path / "a.jsonl", *lines))
     assert [line.partition(" (")[0] for line in message.splitlines()[1:]] == [
-        "  - line 3: it is no JSON",
-        "  - line 4: it is no JSON object",
+        "  - line 3: it is not JSON",
+        "  - line 4: it is not a JSON object",
         "  - line 5: 2 columns are named label",
         '  - line 6: label is ["x", 0.5], neither text nor a number',
         "  - line 7: label is true, neither text nor a number",
     ]
-    assert "line 1: it is no JSON" in refusal(write_text(tmp_path / "deep.jsonl", "[" * 100_000))
+    assert "line 1: it is not JSON" in refusal(write_text(tmp_path / "deep.jsonl", "[" * 100_000))
     message = refusal(objects(tmp_path / "b.jsonl", {"file_name": "a.wav", "label": None}, {"label": "x"}))
     assert "line 1: label is empty" in message
     assert "line 2: file_name is empty" in message

@@ -13,7 +13,7 @@ from astune.data import AudioDataset, Clip, DataRecipe
 from astune.data.balance import balance_notices
 from astune.data.check import check
 from astune.data.few_shot import few_shot
-from astune.data.limit import limited
+from astune.data.limit import limit_dataset
 from astune.errors import DataError
 from astune.tasks import SingleLabel
 from astune.training.check import refuse_untrained
@@ -75,7 +75,7 @@ def test_draws_count_each_label() -> None:
     drawn = few_shot(MANY, split, 3, seed=0).train
     assert min(labels_of(MANY, drawn).values()) >= 3
     assert len(drawn) <= 9
-    fewer, part = limited(MANY, split, 7, seed=0)
+    fewer, part = limit_dataset(MANY, split, 7, seed=0)
     assert len(part.train) == 7
     assert set(labels_of(fewer, part.train)) == set("abc")
 

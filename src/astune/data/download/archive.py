@@ -270,7 +270,7 @@ def _parts(archive: Path, member: _Member) -> tuple[str, ...]:
         raise DataError(_unsafe(archive, f"{_shown(name)} leaves the folder"))
     if not name or (not parts and not member.folder) or printable(name) != name:
         raise DataError(
-            _unsafe(archive, f"{_shown(name)} names no file: it is empty, or has signs that cannot be shown")
+            _unsafe(archive, f"{_shown(name)} is not a file name: it is empty, or has signs that cannot be shown")
         )
     sizes = [len(part.encode()) for part in parts]
     if sum(sizes) > _LONGEST or max(sizes, default=0) > _LONGEST_PART or len(parts) > _DEEPEST:

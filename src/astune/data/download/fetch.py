@@ -48,7 +48,7 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
         OutputError: there is less room than the file needs.
     """
     if not url.startswith(("http://", "https://")):
-        raise DataError(f"{url!r} is no http or https URL")
+        raise DataError(f"{url!r} is not an http or https URL")
     idle, fault = 0, ""
     with _bar(quiet=quiet) as bar:
         task = bar.add_task("Downloading", total=None)
@@ -68,7 +68,7 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
             else:
                 return
     kept = _size(file)
-    ahead = f"{kept:,} bytes are kept, and the same command goes on from there" if kept else "name a mirror with --url"
+    ahead = f"{kept:,} bytes are kept, and the same command goes on from there" if kept else "set url=URL to a mirror"
     raise DataError(f"{url} cannot be downloaded: {fault}; {ahead}")
 
 
@@ -112,7 +112,7 @@ def _attempt(url: str, file: Path, show: Callable[[int, int | None], None]) -> N
                 file.unlink()
             elif refusal.code < 500 and refusal.code not in (408, 429):
                 raise DataError(
-                    f"{url} answered {refusal.code} {refusal.reason}; name another place with --url"
+                    f"{url} answered {refusal.code} {refusal.reason}; set url=URL to another address"
                 ) from refusal
             raise ConnectionError(f"the server answered {refusal.code} {refusal.reason}") from refusal
 

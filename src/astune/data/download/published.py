@@ -66,7 +66,7 @@ def download(
         The data set, as read from the folder.
 
     Raises:
-        ConfigError: the name is unknown, or the checksum is not a SHA-256.
+        ConfigError: an unknown name, or something that is not a SHA-256 digest.
         DataError: the folder is in use, the download fails, or what came is not the data set.
         OutputError: there is less room than it needs.
     """
@@ -74,7 +74,7 @@ def download(
         raise ConfigError(unknown("data set", name, SOURCES))
     expected = (sha256 or SOURCES[name].sha256 or "").lower()
     if expected and (len(expected) != 64 or set(expected) - set("0123456789abcdef")):
-        raise ConfigError(f"{sha256!r} is no SHA-256: it takes 64 hexadecimal digits")
+        raise ConfigError(f"{sha256!r} is not a SHA-256 digest: it takes 64 hexadecimal digits")
     folder = user_path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is there already; name a folder that is not, or check it with `astune data check`")

@@ -83,7 +83,7 @@ class Audacity(LabelFiles):
             DataError: it cannot be read.
         """
         del recording
-        track, seconds = reading.place(file), Seconds()
+        track, seconds = reading.shown_name(file), Seconds()
         found: list[Labelled] = []
         faults: list[str] = []
         for line, text in enumerate(read_text(file, "text").split("\n"), 1):

@@ -244,7 +244,7 @@ def _found(text: str) -> tuple[Layout, Path]:
         return layout, path
     path = user_path(text)
     if not path.exists():
-        windows = ", and a path of Windows is no path here" if windows_path(text) else ""
+        windows = ", and a Windows path does not work here" if windows_path(text) else ""
         raise DataError(
             f"there is no '{printable(text)}' (looked in {Path.cwd()}{windows}){_near(path)}\n{_NEXT_STEP}\n{_WHERE_LAYOUTS_ARE}"
         )

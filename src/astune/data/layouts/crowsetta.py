@@ -125,7 +125,7 @@ class Crowsetta(LabelFiles):
             ConfigError: the library crowsetta is not installed.
             DataError: it cannot be read.
         """
-        table = printable(reading.place(file))
+        table = printable(reading.shown_name(file))
         found: list[Labelled] = []
         for annotation in self._annotations(file, recording, reading):
             named = None if recording is not None else str(annotation.notated_path or "") or None
@@ -168,8 +168,8 @@ class Crowsetta(LabelFiles):
                 made = read.to_annot(**wanted)
         except Exception as fault:
             reason = " ".join(str(fault).split())[:200]
-            raise DataError(f"{printable(file)} is no readable {name} file ({printable(reason)})") from fault
-        reading.remarks += [f"Note: {printable(reading.place(file))}: {printable(one.message)}" for one in said]
+            raise DataError(f"{printable(file)} is not a readable {name} file ({printable(reason)})") from fault
+        reading.remarks += [f"Note: {printable(reading.shown_name(file))}: {printable(one.message)}" for one in said]
         if not tier and len(getattr(read, "tier_names", ())) > 1:
             tiers = [printable(one) for one in read.tier_names]
             raise DataError(

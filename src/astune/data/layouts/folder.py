@@ -28,6 +28,7 @@ from astune.data.recordings import (
 )
 from astune.data.rows import in_short
 from astune.data.splits import SPLITS, ask_which, is_undecided, resembles_split, split_at_end, split_named
+from astune.plurals import number_of
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Folder(Layout):
             DataError: no audio is found, a class has none, or folders could be splits or classes.
         """
         if not path.is_dir():
-            raise self.missing(path, "it is no folder")
+            raise self.missing(path, "it is not a folder")
         found = find_recordings(path)
         tops = subfolders(path)
         heard = _by_folder(found.files, 0)
@@ -130,7 +131,7 @@ class Folder(Layout):
             first = printable(next(iter([*(top for top in splits if splits[top] != "train"), *undecided, *splits])))
             raise self.missing(
                 path,
-                f"split folders ({first}) and class folders ({printable(others[0])}) stand side by side; "
+                f"split folders ({first}) and class folders ({printable(others[0])}) are in the same folder; "
                 f"if {first} is a class, rename it, {_AS_TABLE}",
             )
         if others and splits:
@@ -157,7 +158,7 @@ class Folder(Layout):
         if len(inside) > 1 and "" not in folders:
             raise self.missing(
                 path,
-                f"{printable(train)}/ holds folders ({_some(sorted(inside))}) and stands beside "
+                f"{printable(train)}/ holds folders ({_some(sorted(inside))}) and is next to "
                 f"{printable(others[0])}/: is {printable(train)} a split or a class? rename it, {_AS_TABLE}",
             )
 
@@ -288,5 +289,8 @@ def _by_folder(files: list[str], depth: int) -> dict[str, list[str]]:
 
 def _loose(found: Found) -> str:
     if found.files:
-        return f"; {len(found.files)} lie beside them, {printable(found.files[0])} for example"
+        verb = "is" if len(found.files) == 1 else "are"
+        return (
+            f"; {number_of(len(found.files), 'file')} {verb} outside of them, {printable(found.files[0])} for example"
+        )
     return f"; it holds {printable(found.holds())}" if found.skipped else ""

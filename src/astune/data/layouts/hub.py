@@ -96,7 +96,7 @@ class HuggingFace(Layout):
         local = path.exists()
         if not (_is_saved(path) or _parquet_files(path) if local else _HUB_ID.fullmatch(str(path))):
             folder = "; folder:PATH or csv:PATH reads recordings" if local and has_recordings(path) else ""
-            raise self.missing(path, f"there is no such folder in this format, and it is no hub id{folder}")
+            raise self.missing(path, f"there is no such folder in this format, and it is not a hub id{folder}")
         datasets = _library(path)
         parts, unused = _parts(path, _open(self, path, datasets))
         features = next(iter(parts.values())).features

@@ -16,7 +16,7 @@ from astune.data.label_cells import ONE_EACH, SURE_SEPARATORS, how_read
 from astune.data.labels import cleaned, label_fault
 from astune.data.layouts.base import Layout, dataset_of
 from astune.data.options import DataOptions
-from astune.data.predicted import predicted
+from astune.data.predicted import read_prediction_record
 from astune.data.recording_lookup import Lost, Recordings, portable_names
 from astune.data.recordings import Skipped, find_recordings, subfolders
 from astune.data.regions import LabelledRegion, cut
@@ -37,11 +37,11 @@ class Labelled:
 
     line: int
     start: float
-    """Start in seconds."""
+    """Where the label begins in the recording, in seconds."""
     end: float
     label: str
     recording: str | None = None
-    """Name of the recording, as the line states it; by default that of the file."""
+    """Recording that the line names; None for the recording of the file."""
 
 
 @dataclass
@@ -56,11 +56,14 @@ class Reading:
     """Faults of all files, each with its file and line."""
     _points: list[str] = field(default_factory=list)
 
-    def place(self, file: Path) -> str:
-        """A file in messages.
+    def shown_name(self, file: Path) -> str:
+        """Name a file for messages.
 
         Args:
             file: below the data set's folder.
+
+        Returns:
+            Its path below that folder, with ``/``.
         """
         return file.relative_to(self.root).as_posix()
 
@@ -68,7 +71,7 @@ class Reading:
         """Remember what is left out, to be counted.
 
         Args:
-            place: file and line, for messages.
+            place: file and line of it, for messages.
             kind: a noun in the plural.
         """
         self.skipped.append(Skipped(place, kind))
@@ -77,7 +80,7 @@ class Reading:
         """Count a label that marks a moment; a remark about all of them follows.
 
         Args:
-            place: file and line, for messages.
+            place: file and line of it, for messages.
         """
         self._points.append(place)
 
@@ -174,7 +177,7 @@ class LabelFiles(Layout):
         """
         if path.is_file():
             return bool(self.stems(path.name, DataOptions())) and path.stat().st_size > 0 and self.is_one(path)
-        record = predicted(path)
+        record = read_prediction_record(path)
         if record is not None:
             return record.format == self.format
         # Class folders, or any other file next to recordings, make it another layout.
@@ -264,7 +267,7 @@ class LabelFiles(Layout):
         audio_dir = reading.options.audio_dir
         audio = Recordings.of(audio_dir) if audio_dir is not None else Recordings(root)
         tables = _Tables(audio)
-        record = predicted(path) if path.is_dir() else predicted(root)
+        record = read_prediction_record(path) if path.is_dir() else read_prediction_record(root)
         if path.is_dir() and record is not None and record.format == self.format:
             for table, recording in sorted(record.tables.items()):
                 self._add_predicted(tables, table, recording)
@@ -297,7 +300,7 @@ class LabelFiles(Layout):
         tables.certain.add(table)
 
     def _add(self, tables: _Tables, file: str, reading: Reading, *, anywhere: bool, alone: bool) -> None:
-        """Add a file by its name."""
+        """Add a file to the search, by its name."""
         folder, _, name = file.rpartition("/")
         found = tables.audio.of_table(folder, self.stems(name, reading.options), anywhere=anywhere)
         if len(found) == 1:

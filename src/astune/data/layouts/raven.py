@@ -88,7 +88,7 @@ class Raven(LabelFiles):
         Raises:
             DataError: it cannot be read, or has not the columns of one.
         """
-        table, seconds = reading.place(file), Seconds()
+        table, seconds = reading.shown_name(file), Seconds()
         header, rows = split_rows(file, read_text(file, "text"), "\t", quoted=False)
         absent = [name for name in (_BEGIN, _END) if name not in header]
         if absent:

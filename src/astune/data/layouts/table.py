@@ -17,7 +17,7 @@ from astune.data.hold_out import crossing_columns, group_like
 from astune.data.layouts.base import Layout, dataset_of, register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.options import DataOptions
-from astune.data.predicted import predicted
+from astune.data.predicted import read_prediction_record
 from astune.data.recording_lookup import Recordings
 from astune.data.recordings import Skipped, has_recordings, subfolders, unnamed_recordings
 from astune.data.rows import read_json_rows, read_rows
@@ -38,7 +38,7 @@ _JSON = (".jsonl", ".ndjson")
 
 @register_layout("csv")
 class Table(Layout):
-    """A table with a header."""
+    """Layout of a table with a header, one row per clip."""
 
     tree: ClassVar[str] = """\
   PATH: a CSV file, or a folder with a metadata.csv, with the header
@@ -249,5 +249,5 @@ def _parquet(folder: Path) -> Path | None:
 
 def _record(folder: Path) -> Predicted | None:
     """What ``astune predict -o`` wrote into a folder, where its tables have columns that name recordings and labels."""
-    record = predicted(folder) if folder.is_dir() else None
+    record = read_prediction_record(folder) if folder.is_dir() else None
     return record if record is not None and record.format in ("csv", "jsonl") else None
