@@ -179,12 +179,31 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
+_rewordings: list[Callable[[str], str]] = []
+
+
+@contextmanager
+def rewording(reword: Callable[[str], str]) -> Iterator[None]:
+    """Say announcements in other words within a block: the command line names options where the library names fields.
+
+    Args:
+        reword: gives an announcement in these words.
+    """
+    _rewordings.append(reword)
+    try:
+        yield
+    finally:
+        _rewordings.remove(reword)
+
+
 def say(message: str) -> None:
     """Announce something. What a message is of begins a line; the lines that follow are indented, so that no name in it can begin one.
 
     Args:
         message: plain text.
     """
+    for reword in _rewordings:
+        message = reword(message)
     first, *more = printable(message, lines=True).split("\n")
     lines = [first, *(line if line.startswith("  ") or not line else f"  {line}" for line in more)]
     notices().print("\n".join(lines), soft_wrap=True)

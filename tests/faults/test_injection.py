@@ -96,7 +96,7 @@ _ONE_PLACE = {
     "yaml.safe_dump": set(),
     "jinja2.Environment": {"reporting/tables.py", "summary.py"},
     "jinja2.Template": set(),
-    "rich.console.Console": {"console.py"},
+    "rich.console.Console": {"console.py", "cli/help.py"},
     "rich.table.Table": set(),
     "rich.markdown.Markdown": set(),
     "print": set(),

@@ -348,7 +348,7 @@ def test_the_commands_say_it(uneven: Path, tmp_path: Path, capsys: Capture, monk
     assert "class_weights" in (tmp_path / "out" / "README.md").read_text()
     code, _, err = run(capsys, monkeypatch, "train", uneven, *common, *out, "--class-weights", "balnced")
     assert code != 0
-    assert "class_weights=balnced: expected 'balanced' or a file" in err
+    assert "--class-weights balnced: expected 'balanced' or a file" in err
     with (tmp_path / "out" / "clips.csv").open() as file:
         assert sum(row["split"] == "train" for row in csv.DictReader(file)) == 17
 

@@ -262,7 +262,7 @@ def test_predict_prints_no_nan(adapter: Path, folder: Path, capsys: Capture, mon
     code, out, err = run(capsys, monkeypatch, "predict", adapter, low / "1.wav", low / "2.wav", "--json")
     assert code == 1
     first, second = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert "its scores are no numbers" in first["error"]
+    assert "its scores are not numbers" in first["error"]
     assert "labels" not in first
     assert "labels" in second
     assert "1 of 2 files could not be read or labelled" in err

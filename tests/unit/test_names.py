@@ -284,6 +284,7 @@ def test_an_empty_path_is_not_the_current_folder(field: str, capsys: Capture, mo
     with pytest.raises(ConfigError, match=f"{field}=: it is empty; give one"):
         TrainConfig(**fields)
     code, _, err = run(capsys, monkeypatch, "train", fields["data"], "--output-dir", fields["output_dir"])
-    assert (code, err) == (1, f"error: command line: {field}=: it is empty; give one ('.' for this folder)\n")
+    said = "--output-dir" if field == "output_dir" else "data="
+    assert (code, err) == (1, f"error: command line: {said}: it is empty; give one ('.' for this folder)\n")
     with pytest.raises(ConfigError, match="data is empty"):
         astune.load_data("")

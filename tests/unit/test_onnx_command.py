@@ -138,9 +138,9 @@ def test_thresholds_of_the_file_decide(tmp_path: Path, recordings: Path) -> None
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--device", "cuda:1"], "device='cuda:1' is for torch"),
-        (["--precision", "bfloat16"], "precision='bfloat16' is for torch"),
-        (["--backbone", "random:tiny"], "backbone='random:tiny' is for torch"),
+        (["--device", "cuda:1"], "--device 'cuda:1' is for torch"),
+        (["--precision", "bfloat16"], "--precision 'bfloat16' is for torch"),
+        (["--backbone", "random:tiny"], "--backbone 'random:tiny' is for torch"),
         (["--runtime", "torch"], "for runtime torch give the adapter folder"),
         (["--top-k", "9"], "--top-k 9: the adapter has 3 labels"),
     ],

@@ -197,7 +197,7 @@ def test_scores_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     weights = next(one for one in model.graph.initializer if one.name == "weights")
     weights.raw_data = np.full((3, 3), np.nan, np.float32).tobytes()
     onnx.save(model, path)
-    with pytest.raises(NumericalError, match="its scores are no numbers"):
+    with pytest.raises(NumericalError, match="its scores are not numbers"):
         OnnxPredictor(path).predict(noise(900), sampling_rate=RATE)
 
 
@@ -259,7 +259,7 @@ def _folder(path: Path) -> None:
         (_cut, "cannot be read as an ONNX file: it is cut short"),
         (_garbage, "cannot be read as an ONNX file: its parts"),
         (_empty, "cannot be read as an ONNX file: it is empty"),
-        (_of_others, "not of astune's.*astune export"),
+        (_of_others, "astune did not write it.*astune export"),
         (_newer, "has format 2; astune .* reads up to 1. Upgrade"),
         (_without_labels, "metadata that cannot be read.*labels is missing.*export the adapter again"),
         (_other_labels, "of 2 labels and"),

@@ -334,4 +334,4 @@ def test_the_command_says_what_it_assumed_and_repeats_how_data_are_read(
     assert again in out
     code, _, err = run(capsys, monkeypatch, "plan", "--parameters", "20k", *options[:2])
     assert code == 1
-    assert "group_by: no data are given" in err
+    assert "--group-by: no data are given" in err

@@ -254,7 +254,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     predictor = Predictor(model)
     with pytest.raises(NumericalError, match="1 of 1 clips scores that are not finite"):
         predictor.logits(noise(), sampling_rate=RATE)
-    with pytest.raises(NumericalError, match="its scores are no numbers"):
+    with pytest.raises(NumericalError, match="its scores are not numbers"):
         predictor.predict(noise(), sampling_rate=RATE)
 
 

@@ -397,12 +397,12 @@ def test_a_pipe_is_refused_where_it_would_be_read_twice(tmp_path: Path) -> None:
 
 
 def test_devices_and_sockets_are_refused_as_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AudioError, match="/dev/zero: it is a device, no recording"):
+    with pytest.raises(AudioError, match="/dev/zero: it is a device, not a recording"):
         read_audio("/dev/zero")
     monkeypatch.chdir(tmp_path)  # a socket's name may have a hundred characters
     with socket.socket(socket.AF_UNIX) as end:
         end.bind("socket.wav")
-        with pytest.raises(AudioError, match="it is a socket, no recording"):
+        with pytest.raises(AudioError, match="it is a socket, not a recording"):
             read_audio("socket.wav")
 
 

@@ -12,8 +12,8 @@ from typer.core import TyperArgument, TyperCommand
 
 from astune.cli.old_names import OLD_NAMES, with_new_names
 from astune.cli.wording import in_options, options_of
-from astune.console import set_quiet
-from astune.errors import AstuneError
+from astune.console import rewording, set_quiet
+from astune.errors import AstuneError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,15 +47,18 @@ class HelpCommand(TyperCommand):
         return super().parse_args(ctx, args if ctx.resilient_parsing else with_new_names(args, renamed))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
-        """Run the command; an error of the library names options instead of fields.
+        """Run the command; errors and announcements of the library name options instead of fields.
 
         Raises:
             AstuneError: as of the command.
+            Interrupted: as of the command.
         """
+        options = options_of(self._named(ctx))
         try:
-            return super().invoke(ctx)
-        except AstuneError as error:
-            error.args = (in_options(str(error.args[0]), options_of(self._named(ctx))), *error.args[1:])
+            with rewording(lambda message: in_options(message, options)):
+                return super().invoke(ctx)
+        except (AstuneError, Interrupted) as error:
+            error.args = (in_options(str(error.args[0]), options), *error.args[1:])
             raise
 
     def _named(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's own

@@ -94,7 +94,7 @@ def test_what_is_wrong_is_said_in_the_words_of_reading_it_whole(tmp_path: Path) 
         (np.zeros((0, 1)), SAMPLING_RATE, "x: it holds no samples"),
         (np.zeros((9, 0)), SAMPLING_RATE, "x: it holds no samples"),
         (np.zeros((9, 1)), 2**40, "from 40 to 10,000,000"),
-        (np.full((9, 1), np.nan), SAMPLING_RATE, "no finite numbers"),
+        (np.full((9, 1), np.nan), SAMPLING_RATE, "not finite numbers"),
         (np.zeros((9, 1)), 20, "its sampling_rate is 20 samples a second"),
     ],
 )

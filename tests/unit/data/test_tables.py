@@ -190,7 +190,7 @@ def test_a_drive_is_no_layout() -> None:
     message = refusal("C:\\Users\\me\\recordings")
     assert message.startswith("there is no 'C:\\Users\\me\\recordings' (looked in ")
     assert "a Windows path does not work here" in message
-    assert len(message.splitlines()) == 2  # a slip of the hand is not answered with the trees of all layouts
+    assert len(message.splitlines()) == 3  # a slip of the hand is not answered with the trees of all layouts
 
 
 def test_a_file_named_twice_in_other_words(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_name_of_an_adapter_of_the_command_line_is_taken(
     client: Client, adapters: dict[str, Path], folder: Path, alone: Alone, recordings: dict[str, Path]
 ) -> None:
     shutil.copytree(adapters["other birds"], folder / "birds")
-    until(lambda: "taken" in broken(client).get("birds", ""))
+    until(lambda: "has this name" in broken(client).get("birds", ""))
     path = recordings["one.flac"]
     assert scores(client, "birds", path) == pytest.approx(alone.labels("birds", path), abs=1e-5)
     answer = client.put("/v1/adapters/birds", files=files_of(adapters["frogs"]), headers=AUTHORISED)

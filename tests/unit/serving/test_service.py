@@ -216,7 +216,7 @@ def test_requests_that_are_no_form(client: Client, recordings: dict[str, Path]) 
         (client.post("/v1/classify", content=b"x", headers={"Content-Type": "multipart/form-data"}), 400, "boundary"),
         (client.post("/v1/classify?adapter=birds", files={"file": content}), 422, "not in the address"),
         (client.get("/v1/classify"), 405, "use POST"),
-        (client.post("/v1/nothing"), 404, "nothing"),
+        (client.post("/v1/nothing"), 404, "unknown address"),
         (client.get("/nothing"), 404, "/openapi.json"),
         (client.put("/v1/adapters/new", files={"file": content}), 403, "without a token"),
         (client.delete("/v1/adapters/birds"), 403, "without a token"),

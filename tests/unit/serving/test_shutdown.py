@@ -64,7 +64,7 @@ def test_told_to_stop_under_load_it_finishes_what_has_begun_and_ends_with_0(
         assert process.wait(60) == 0
         assert len(answers) + len(refused) == 4
         assert {len(answer["results"]["birds"]["windows"]) for answer in answers} == {47}
-        assert "what has begun is finished" in (process.stderr.read() if process.stderr else "")
+        assert "running requests are finished" in (process.stderr.read() if process.stderr else "")
         with pytest.raises(httpx.ConnectError):
             client.get("/health")
 
@@ -89,7 +89,7 @@ def test_what_keeps_it_from_beginning_is_a_sentence(
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"port={port} cannot be listened on" in str(refused(adapter, "--port", port))
+        assert f"--port {port} cannot be listened on" in str(refused(adapter, "--port", port))
     assert isinstance(refused(tmp_path / "nothing", "--port", 0), AdapterError)
     assert "nothing is not a folder; make it, or give another" in str(
         refused("--adapters-dir", tmp_path / "nothing", "--port", 0)
