@@ -216,7 +216,7 @@ def test_who_stops_a_run_is_told_how_to_go_on(generated: Path, tmp_path: Path, n
     last = err.strip().splitlines()[-1]
     kept = checkpoint.latest(tmp_path / "out")
     assert kept is not None
-    assert last == f"interrupted; {kept} is kept: the same command with resume=True continues from there"
+    assert last == f"interrupted; {kept} is kept: the same command with --resume continues from there"
     assert "Traceback" not in err
 
 
