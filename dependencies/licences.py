@@ -16,7 +16,7 @@ from dependencies.packages import PROJECT, pinned, user_extras, with_their_own
 
 ALLOWED = frozenset((
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "LLVM-exception", "MIT", "MIT-0",
-    "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib",
+    "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
 ))  # fmt: skip
 """All permissive but MPL-2.0, which asks for the source of its own files alone."""
 
@@ -36,6 +36,7 @@ _SPELLINGS = {
     "ISC License (ISCL)": "ISC",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
+    "The Unlicense (Unlicense)": "Unlicense",
 }
 """How older metadata says it, and the identifier of SPDX."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")

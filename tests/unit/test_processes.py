@@ -72,6 +72,9 @@ def _enter(
             os._exit(code)  # the runner's own clean-up is not this process's
 
 
+_GLOO = "[Gloo] Rank "  # torch before 2.13 prints such a line of its own
+
+
 def together(
     folder: Path, *settings: TrainConfig, folds: bool = False, callbacks: Sequence[Callback] = ()
 ) -> list[str]:
@@ -98,7 +101,7 @@ def together(
     said = [output.read_text() for output in outputs]
     codes = [process.exitcode for process in processes]
     assert codes == [0] * TOGETHER, f"exit codes {codes}\n" + "\n".join(said)
-    return said
+    return ["".join(line for line in text.splitlines(keepends=True) if not line.startswith(_GLOO)) for text in said]
 
 
 def epochs(folder: Path) -> list[dict[str, Any]]:
