@@ -35,6 +35,7 @@ PUBLIC_MODULES = (
     "astune.serving",
 )
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+_ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):\s*(<code)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -49,6 +50,24 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     del config
     known = {file.src_uri for file in files if file.inclusion is not InclusionLevel.EXCLUDED}
     return repository_links(markdown, page.file.src_uri, known)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Removes the roles of docstrings, such as ``:func:``, which Markdown shows as they are."""
+    del page, config, files
+    return without_roles(html)
+
+
+def without_roles(html: str) -> str:
+    """Removes the names of roles before code.
+
+    Args:
+        html: A rendered page.
+
+    Returns:
+        The page without them.
+    """
+    return _ROLE.sub(r"\1", html)
 
 
 def repository_links(markdown: str, page: str, known: set[str]) -> str:

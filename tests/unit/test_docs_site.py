@@ -53,3 +53,7 @@ def test_the_routes_of_the_service_are_on_the_http_page() -> None:
 )
 def test_only_links_to_the_repository_are_replaced(link: str, expected: str) -> None:
     assert SITE["repository_links"](link, "guides/peft.md", {"guides/serve.md"}) == expected
+
+
+def test_roles_of_docstrings_are_not_shown() -> None:
+    assert SITE["without_roles"]("See :func:<code>a</code>: 3") == "See <code>a</code>: 3"
