@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
 
 from astune.data.generated import write_generated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REAL_AUDIO = Path(__file__).parents[2] / "shared" / "data"
 
@@ -45,3 +51,15 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of generated sounds: 6 classes, 12 clips each, with train, validation and test."""
     return write_generated(tmp_path_factory.mktemp("generated"), clips_per_class=(6, 3, 3), seconds=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _usual_signals() -> Iterator[None]:
+    """A command that runs within a test catches signals from then on; a later test of the same process must not meet its handler."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    handlers, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    sys.unraisablehook = hook
