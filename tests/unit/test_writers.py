@@ -284,7 +284,7 @@ def test_the_same_command_again_goes_on(adapter: Path, tmp_path: Path) -> None:
     assert (folder / "broken.csv").is_file()
     code, _, err = command(*options, "--merge-gap", 2)
     assert code == 1
-    assert "holds results of other settings: merge_gap=0.0, now 2.0; give another folder, or delete it" in err
+    assert "holds results of other settings: --merge-gap 0.0, now 2.0; give another folder, or delete it" in err
     assert paths
 
 
@@ -299,11 +299,11 @@ def test_the_same_command_again_goes_on(adapter: Path, tmp_path: Path) -> None:
         (["--window", "0.2", "--pool", "mean"], "--pool makes one score of all windows"),
         (["--events", "--json"], "--json has labels of whole files; .* give --format jsonl"),
         (["--format", "csv", "--json"], "--json has labels of whole files"),
-        (["--window", "1"], r"window=1 is longer than the adapter's input of 0\.495 s"),
-        (["--hop", "0"], "hop=0"),
+        (["--window", "1"], r"--window 1 is longer than the adapter's input of 0\.495 s"),
+        (["--hop", "0"], "--hop 0"),
         (["--events", "--threshold", "2"], "threshold '2': give a score from 0 to 1"),
         (["--threshold", "robin=0.5"], "unknown label 'robin'"),
-        (["--events", "--threshold", "0.5", "--low", "0.6"], r"low=0\.6 of 'a' is above its threshold"),
+        (["--events", "--threshold", "0.5", "--low", "0.6"], r"--low 0\.6 of 'a' is above its threshold"),
         (["--format", "raven"], "--format raven has a file for each recording; give --output-dir"),
         (["--events", "--format", "audacity"], "--format audacity has a file for each recording"),
         (["--top-k", "9"], "--top-k 9: the adapter has 3 labels"),
