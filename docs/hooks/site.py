@@ -14,6 +14,7 @@ import typer
 from mkdocs.structure.files import File, InclusionLevel
 
 from astune.cli import app
+from astune.cli.help import meaning_of, name_of
 from astune.serving.app import create_app
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = "https://repository.example/astune"
 PUBLIC_MODULES = (
     "astune.backbone",
     "astune.data",
@@ -47,9 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Points links to files outside the site at the repository."""
-    del config
     known = {file.src_uri for file in files if file.inclusion is not InclusionLevel.EXCLUDED}
-    return repository_links(markdown, page.file.src_uri, known)
+    return repository_links(markdown, page.file.src_uri, known, config.repo_url or "")
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -70,13 +69,14 @@ def without_roles(html: str) -> str:
     return _ROLE.sub(r"\1", html)
 
 
-def repository_links(markdown: str, page: str, known: set[str]) -> str:
+def repository_links(markdown: str, page: str, known: set[str], repository: str) -> str:
     """Replaces relative links whose target exists in the repository but not on the site.
 
     Args:
         markdown: Text of the page.
         page: Path of the page below ``docs``.
         known: Paths of all files of the site below ``docs``.
+        repository: Address of the repository.
 
     Returns:
         The text with absolute links to the repository.
@@ -89,7 +89,7 @@ def repository_links(markdown: str, page: str, known: set[str]) -> str:
         target = os.path.normpath(Path("docs", page).parent / path)
         if target.removeprefix("docs/") in known or not (ROOT / target).exists():
             return match[0]
-        return f"{match[1]}{REPOSITORY}/blob/main/{target}{mark}{anchor}{match[3]}"
+        return f"{match[1]}{repository}/blob/main/{target}{mark}{anchor}{match[3]}"
 
     return _LINK.sub(replace, markdown)
 
@@ -149,18 +149,21 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 def cli_page() -> str:
     """The reference of the command line."""
-    lines = ["# Command line", "", "Made from the code. `astune COMMAND --help` prints the same text.", ""]
+    lines = ["# Command line", "", "Made from the code. `astune COMMAND --help` says the same.", ""]
     for name, command in commands():
         lines += [f"## {name}", "", _plain(command.help or ""), "", "| option | what it does |", "| --- | --- |"]
+        context = command.make_context(name, [], resilient_parsing=True)
         for parameter in command.params:
-            if getattr(parameter, "hidden", False):
-                continue
-            options = [*parameter.opts, *parameter.secondary_opts]
-            shown = [f"`{o if o.startswith('-') else (parameter.name or o).upper()}`" for o in options]
-            about = _plain(getattr(parameter, "help", None) or "").replace("\n", " ").replace("|", "\\|")
-            lines.append(f"| {', '.join(shown)} | {about}{' Required.' if parameter.required else ''} |")
+            if not getattr(parameter, "hidden", False):
+                lines.append(
+                    f"| `{_cell(name_of(parameter, context))}` | {_cell(_plain(meaning_of(parameter, context)))} |"
+                )
         lines.append("")
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\n", " ").replace("|", "\\|")
 
 
 def _plain(text: str) -> str:

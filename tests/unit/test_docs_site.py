@@ -24,7 +24,7 @@ def test_every_public_name_is_on_the_api_page() -> None:
 def test_every_command_has_a_section() -> None:
     page = SITE["cli_page"]()
     assert [verb for verb in VERBS if f"## astune {verb}" not in page] == []
-    assert "`--num-train-epochs`" in page
+    assert "`--num-train-epochs N`" in page
 
 
 def test_every_module_is_in_the_tree() -> None:
@@ -52,7 +52,10 @@ def test_the_routes_of_the_service_are_on_the_http_page() -> None:
     ],
 )
 def test_only_links_to_the_repository_are_replaced(link: str, expected: str) -> None:
-    assert SITE["repository_links"](link, "guides/peft.md", {"guides/serve.md"}) == expected
+    assert (
+        SITE["repository_links"](link, "guides/peft.md", {"guides/serve.md"}, "https://repository.example/astune")
+        == expected
+    )
 
 
 def test_roles_of_docstrings_are_not_shown() -> None:

@@ -171,13 +171,13 @@ def _print_panel(console: Console, title: str, parameters: Sequence[Any], contex
     from rich.panel import Panel
     from rich.text import Text
 
-    names = [_name_of(parameter, context) for parameter in parameters]
+    names = [name_of(parameter, context) for parameter in parameters]
     room = min(_WIDEST_NAME, max(20, console.width - 44))
     width = max((len(name) for name in names if len(name) <= room), default=room)
     grid = _two_columns(width)
     rows: list[Any] = []
     for name, parameter in zip(names, parameters, strict=True):
-        meaning = Text(_meaning_of(parameter, context))
+        meaning = Text(meaning_of(parameter, context))
         if len(name) <= width:
             grid.add_row(Text(name, style="bold cyan"), meaning)
             continue
@@ -199,8 +199,16 @@ def _two_columns(width: int) -> Table:
     return made
 
 
-def _name_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
-    """Such as ``-o, --output FILE`` or ``--cache-frozen / --no-cache-frozen``."""
+def name_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+    """How the help names a parameter.
+
+    Args:
+        parameter: of the command, as typer makes it.
+        context: of the command.
+
+    Returns:
+        Such as ``-o, --output FILE`` or ``--cache-frozen / --no-cache-frozen``.
+    """
     if isinstance(parameter, TyperArgument):
         return parameter.display_name_raw.upper()
     spelled = sorted(parameter.opts, key=lambda name: name.startswith("--"))
@@ -216,7 +224,16 @@ def _metavar_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's 
     return _PLAIN_TYPES.get(inner, inner)
 
 
-def _meaning_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+def meaning_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+    """What the help says of a parameter.
+
+    Args:
+        parameter: of the command, as typer makes it.
+        context: of the command.
+
+    Returns:
+        A sentence, with bounds, default and whether it is required in brackets.
+    """
     if parameter.name == "help":
         return "-h shows the everyday options, --help shows all of them."
     return " ".join([_sentence(parameter.help or ""), *(f"[{note}]" for note in _notes_of(parameter, context))])

@@ -67,9 +67,7 @@ def accuracy_against_parameters(
         ConfigError: matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    figure = draw_accuracy_against_parameters(points, title, measure)
-    with written(path, "make room, or give another folder"):
-        write_figure(figure, path, format="png", dpi=150)
+    _write(draw_accuracy_against_parameters(points, title, measure), path)
 
 
 def draw_accuracy_against_parameters(points: Sequence[Point], title: str = "", measure: str = "accuracy") -> Figure:
@@ -160,7 +158,10 @@ def accuracies_by_method(points: Sequence[Point], path: Path, title: str = "", m
         ConfigError: matplotlib is not installed.
         OutputError: the picture cannot be written.
     """
-    figure = draw_accuracies(points, title, measure)
+    _write(draw_accuracies(points, title, measure), path)
+
+
+def _write(figure: Figure, path: Path) -> None:
     with written(path, "make room, or give another folder"):
         write_figure(figure, path, format="png", dpi=150)
 
