@@ -300,3 +300,21 @@ def test_validate_knows_experiments_and_tells_all_faults(
     assert "2 faults" in err
     assert "did you mean 'lora'" in err
     assert "did you mean 'linear'" in err
+
+
+def test_validate_plans_an_experiment_on_the_backbone_that_it_states(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from astune.cli import main
+
+    path = tmp_path / "experiment.yaml"
+    path.write_text(
+        f"title: T\nbackbone: random:tiny\ndatasets:\n  - {{name: made, data: 'folder:{generated}'}}\n"
+        "rows:\n  - {name: A, method: lora}\n"
+    )
+    for words, backbone in (([], "random:tiny"), (["--backbone", "random:small"], "random:small")):
+        monkeypatch.setattr("sys.argv", ["astune", "validate", str(path), *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        assert capsys.readouterr().out.rstrip().endswith(f"1 run on {backbone}")

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from astune.cli.help import add_command
-from astune.names import PUBLISHED_BACKBONE
 
 EXPERIMENT_FIELDS = frozenset(("datasets", "extends", "rows"))
 """Fields that only an experiment has, see :mod:`astune.experiments.table`."""
@@ -38,7 +37,9 @@ def validate(
     ],
     *,
     data_root: Annotated[Path, typer.Option(help="Folder of the data sets of an experiment.")] = Path("data"),
-    backbone: Annotated[str, typer.Option(help="Backbone of an experiment.")] = PUBLISHED_BACKBONE,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone of an experiment, instead of the one that it states.")
+    ] = None,
 ) -> None:
     """Check a file of settings or an experiment without training. All faults are reported at once."""
     from astune.training.config import read_yaml
@@ -65,7 +66,7 @@ def _validate_settings(config: Path) -> None:
     print_result(f"{found.dataset.source}: {len(found.dataset.labels)} classes, {clips}")
 
 
-def _validate_experiment(config: Path, data_root: Path, backbone: str) -> None:
+def _validate_experiment(config: Path, data_root: Path, backbone: str | None) -> None:
     """Check names, values, methods, data sets and the backbone of an experiment."""
     from astune.console import print_result
     from astune.experiments.plan import PlanOptions, distinct, plan
@@ -73,6 +74,9 @@ def _validate_experiment(config: Path, data_root: Path, backbone: str) -> None:
     from astune.plurals import number_of
 
     name, experiment = load_table(config)
-    runs = plan(name, experiment, PlanOptions(data_root, backbone, needs_data=True))
+    options = PlanOptions(data_root, backbone, needs_data=True)
+    runs = plan(name, experiment, options)
     sizes = f"{number_of(len(experiment.rows), 'row')}, {number_of(len(experiment.datasets), 'data set')}"
-    print_result(f"{config} is valid: {sizes}, {number_of(len(distinct(runs)), 'run')} on {backbone}")
+    print_result(
+        f"{config} is valid: {sizes}, {number_of(len(distinct(runs)), 'run')} on {options.backbone_of(experiment)}"
+    )
