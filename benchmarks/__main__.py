@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from astune.console import say
-from astune.errors import AstuneError, ConfigError, unknown
+from astune.console import notify
+from astune.errors import AstuneError, ConfigError, unknown_choice
 from benchmarks.catalogue import BENCHMARKS
 from benchmarks.report import Benchmark, Options, environment
 
@@ -42,7 +42,7 @@ def measure(
     record: dict[str, object] = {"environment": machine}
     wrong: list[str] = []
     for benchmark in chosen:
-        say(f"{benchmark.name}: {benchmark.claim}")
+        notify(f"{benchmark.name}: {benchmark.claim}")
         reports = []
         for report in benchmark.run(options):
             report.show(console)
@@ -56,7 +56,7 @@ def measure(
 
 def _chosen(name: str | None, device: str) -> list[Benchmark]:
     if name is not None and name not in BENCHMARKS:
-        raise ConfigError(unknown("benchmark", name, BENCHMARKS))
+        raise ConfigError(unknown_choice("benchmark", name, BENCHMARKS))
     chosen = [one for one in BENCHMARKS.values() if not one.slow] if name is None else [BENCHMARKS[name]]
     fixed = [one.name for one in chosen if not one.any_device]
     if device != "cpu" and fixed:
@@ -75,7 +75,7 @@ def main() -> None:
     try:
         typer.run(measure)
     except AstuneError as fault:
-        say(f"Error: {fault}")
+        notify(f"Error: {fault}")
         sys.exit(1)
 
 

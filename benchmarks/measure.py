@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from safetensors.torch import load_file
 
-from astune.console import progress, say
+from astune.console import notify, progress
 from astune.errors import AstuneError
 
 if TYPE_CHECKING:
@@ -255,12 +255,12 @@ def contest(title: str, contestants: Sequence[Contestant], plan: Plan) -> dict[s
                 with ExitStack() as alone:
                     outcomes[contestant.name] = _Racer(contestant, plan, scratch, alone).outcome()
             advance(1, contestant.name)
-        say(f"{title}: {len(racers)} contestants take turns")
+        notify(f"{title}: {len(racers)} contestants take turns")
         for number in range(plan.rounds):
             first = number % len(racers)
             for racer in racers[first:] + racers[:first]:
                 racer.round()
             advance(1, f"round {number + 1}")
-        say(f"{title}: {plan.rounds} rounds are over")
+        notify(f"{title}: {plan.rounds} rounds are over")
         outcomes |= {racer.contestant.name: racer.outcome() for racer in racers}
     return outcomes

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from astune.console import say
+from astune.console import notify
 from benchmarks.recipe_cells import SIZES, SOURCES, Study, study
 from benchmarks.recipe_search import Candidate, Replica, Stack, settings
 from benchmarks.report import Benchmark, Finding, Options, Report
@@ -99,7 +99,7 @@ def search(root: Path, records: Path) -> None:
                         "curve": curve,
                     }
                     file.write(json.dumps(line) + "\n")
-            say(
+            notify(
                 f"{name}: {len(replicas)} runs of {replicas[0].candidate.method}, size {replicas[0].cell.size or 'all'}"
             )
 

@@ -21,7 +21,7 @@ from astune.adapter_file import read
 from astune.class_scores import score_classes
 from astune.data.check import check
 from astune.data.labels import label_faults
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.records import RunRecord
 from astune.experiments.results import Results
 from astune.experiments.store import Store
@@ -180,7 +180,7 @@ def reported(folder: str, table: str, clips: int, classes: int) -> Subject:
     store = Store(Path(folder) / f"store-{classes}")
 
     def step() -> int:
-        store.write_plan(saved("scale", experiment, runs))
+        store.write_plan(to_saved_plan("scale", experiment, runs))
         for run in runs:
             result = TrainResult(
                 output_dir="", spec=run.spec, trainable_parameters=run.parameters, adapter_bytes=1, backbone_fingerprint="f",

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from astune.console import say
+from astune.console import notify
 from astune.errors import AstuneError
 from pretraining.corpus import CorpusConfig, build
 from pretraining.export import export
@@ -75,7 +75,7 @@ def pretrain(
     )
     student.load_state_dict(trained_weights(work_dir / "student"))
     folder = export(student.exported(), output_dir or work_dir / "backbone")
-    say(
+    notify(
         f"Wrote the backbone to {folder}; measure it with: python -m pretraining.measure {folder} --data-root {data_root}"
     )
 
@@ -88,5 +88,5 @@ if __name__ == "__main__":
     try:
         typer.run(pretrain)
     except AstuneError as fault:
-        say(f"error: {fault}")
+        notify(f"error: {fault}")
         raise SystemExit(1) from fault

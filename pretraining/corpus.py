@@ -29,7 +29,7 @@ import soundfile
 import soxr
 import torch
 
-from astune.console import progress, say
+from astune.console import notify, progress
 from astune.data.audio import SAMPLING_RATE, read_audio
 from astune.data.layouts.base import load_data
 from astune.errors import AstuneError, DataError
@@ -169,7 +169,7 @@ def _write(folder: Path, name: str, names: Sequence[str], count: int, entries: I
     partial.rename(folder / f"{name}.npy")
     record = {"names": list(names), "labels": labels, "lengths": lengths}
     write_text(folder / f"{name}.json", json.dumps(record))
-    say(f"{name}: {count} clips, {len(names)} labels")
+    notify(f"{name}: {count} clips, {len(names)} labels")
 
 
 def _in_processes(work: Callable[[_Job], _Entry], jobs: Sequence[_Job]) -> Iterable[_Entry]:

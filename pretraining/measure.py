@@ -31,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from astune.backbone import Backbone, load_backbone
-from astune.console import progress, say
+from astune.console import notify, progress
 from astune.data.layouts.base import load_data
 from astune.experiments.baseline import log_mel_statistics
 from astune.features.cache import build_cache
@@ -112,7 +112,7 @@ def main(
                 continue
             score = probe(dataset, embed(dataset), validation=validation)
             figures.setdefault(name, {})[task.name] = score
-            say(f"{task.name}, {name}: {score}")
+            notify(f"{task.name}, {name}: {score}")
     typer.echo(markdown(figures))
     if output:
         records = {name: {task: asdict(score) for task, score in row.items()} for name, row in figures.items()}

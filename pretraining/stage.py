@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader, Subset
 
-from astune.console import progress, say
+from astune.console import notify, progress
 from astune.errors import ConfigError
 from astune.files import save_tensors, write_text
 from astune.training.checkpoint import refuse_other_settings
@@ -132,7 +132,7 @@ def run_stage(
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak
                 _save(folder, learner.module, optimizer, line, identity)
-                say(f"{name} {json.dumps(line)}")
+                notify(f"{name} {json.dumps(line)}")
 
 
 def _save(

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from astune.adapter_rules import Labels, Line, TaskKey, Threshold, refuse_other_labels
 from astune.counting import trained_by
-from astune.errors import AdapterError, listing
+from astune.errors import AdapterError, format_faults
 from astune.features.log_mel import FrontEnd
 from astune.methods.registry import MOST_MEMBERS, method_from_record
 from astune.names import Pooling
 from astune.summary import Summarised, Summary, here, of_model
 from astune.task import Task
 from astune.tasks import SINGLE_LABEL, task_named
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ class AdapterConfig(BaseModel):
             raise AdapterError(f"the adapter's method is not known to astune {version('astune')}: {fault}") from fault
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, eq=False, repr=False)
 class Adapter(Summarised):
     """What one task adds to a backbone.
@@ -220,7 +220,7 @@ def refuse_other_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[
         if name in state and state[name].shape != shape
     ]
     if faults:
-        raise AdapterError(listing(faults, "its tensors do not fit"))
+        raise AdapterError(format_faults(faults, "its tensors do not fit"))
 
 
 def _own_copy(tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig
 from astune.backbone.hub import find_files
 from astune.backbone.licence import licence_of
-from astune.errors import AdapterError, ConfigError, listing, validation_faults
+from astune.errors import AdapterError, ConfigError, format_faults, validation_faults
 from astune.files import replacing_files, save_tensors, write_text
 from astune.json_text import json_text, read_object, record_of
 from astune.model_card import model_card
@@ -192,7 +192,7 @@ def read_config(path: Path) -> AdapterConfig:
     try:
         return AdapterConfig.model_validate_json(json_text(record), strict=True)  # strict, and lists become tuples
     except ValidationError as fault:
-        faults = listing(
+        faults = format_faults(
             validation_faults(fault, AdapterConfig), f"{path} cannot be used as an adapter's configuration"
         )
         raise AdapterError(faults) from fault

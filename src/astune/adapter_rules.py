@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field
 
 from astune.data.labels import label_faults
-from astune.errors import unknown
+from astune.errors import unknown_choice
 from astune.printable import UNPRINTABLE, printable
 from astune.tasks import TASKS
 
@@ -37,7 +37,7 @@ def _known(task: str) -> str:
         ValueError: this version does not know it.
     """
     if task not in TASKS:
-        raise ValueError(f"{unknown('task', task, TASKS)}. A newer astune than {version('astune')} may know it")
+        raise ValueError(f"{unknown_choice('task', task, TASKS)}. A newer astune than {version('astune')} may know it")
     return task
 
 
@@ -78,14 +78,14 @@ def refuse_other_labels(
     known = set(labels)
     other = next((label for label in negatives if label not in known), None)
     if other is not None:
-        raise ValueError(unknown("negative label", other, labels))
+        raise ValueError(unknown_choice("negative label", other, labels))
     if not thresholds:
         return
     if TASKS[task].default_thresholds(len(labels)) is None:
         raise ValueError(f"thresholds are given, and the labels of the task {task!r} compete; leave them out")
     other = next((label for label in thresholds if label not in known), None)
     if other is not None:
-        raise ValueError(unknown("label with a threshold", other, labels))
+        raise ValueError(unknown_choice("label with a threshold", other, labels))
     absent = next((label for label in labels if label not in thresholds), None)
     if absent is not None:
         raise ValueError(f"thresholds has none for {absent!r}; give one for each label")

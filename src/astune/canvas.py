@@ -9,8 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astune.console import say
-from astune.errors import ConfigError, written
+from astune.console import notify
+from astune.errors import ConfigError, explain_write_errors
 from astune.extras import install_command, missing_packages
 from astune.printable import printable
 
@@ -58,7 +58,7 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
     Raises:
         OutputError: the system refused.
     """
-    with warnings.catch_warnings(record=True) as caught, written(path):
+    with warnings.catch_warnings(record=True) as caught, explain_write_errors(path):
         warnings.simplefilter("always")
         drawn = BytesIO()  # matplotlib's writer of PDF replaces the system's error by an error of its own
         figure.savefig(drawn, **options)
@@ -77,7 +77,7 @@ def write_figure(figure: Figure, path: Path | BinaryIO, *, quiet: bool = False, 
 @cache
 def _say_missing(letter: str) -> None:
     """Once, however many pictures have it."""
-    say(
+    notify(
         f"Note: the font of the pictures has no {letter} and shows a box; name one that has it as font.family in a matplotlibrc"
     )
 

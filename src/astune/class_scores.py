@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score
 from torch.nn import functional as F
 
-from astune.confusion import recorded
+from astune.confusion import to_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class ClassScores:
 
     def record(self) -> dict[str, Any]:
         """The scores as JSON; the confusion matrix as :mod:`astune.confusion` writes it."""
-        return {**self.figures(), "recall": self.recall, "confusion": recorded(self.confusion)}
+        return {**self.figures(), "recall": self.recall, "confusion": to_record(self.confusion)}
 
 
 def score_classes(logits: torch.Tensor, targets: torch.Tensor | Sequence[int]) -> ClassScores:

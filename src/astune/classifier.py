@@ -20,7 +20,7 @@ from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import at_revision
 from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
-from astune.errors import AdapterError, ConfigError, unknown
+from astune.errors import AdapterError, ConfigError, unknown_choice
 from astune.methods import Method, parse_method
 from astune.methods.base import refuse_pooling, trained_final_norm
 from astune.methods.full import FullFineTuning
@@ -80,7 +80,7 @@ class AudioClassifier(Summarised, nn.Module):
         self.negatives = checked_negatives(negatives, self.labels)
         self.pooling = pooling
         if pooling not in get_args(Pooling):
-            raise ConfigError(unknown("pooling", pooling, get_args(Pooling)))
+            raise ConfigError(unknown_choice("pooling", pooling, get_args(Pooling)))
         refuse_pooling(self.method, pooling)
         self.task = task
         self.thresholds = dict(zip(self.labels, task.default_thresholds(len(self.labels)) or (), strict=False))
@@ -282,7 +282,7 @@ class AudioClassifier(Summarised, nn.Module):
         """
         unexpected = about.keys() - set(_ABOUT)
         if unexpected:
-            raise AdapterError(unknown("entry", min(unexpected), _ABOUT))
+            raise AdapterError(unknown_choice("entry", min(unexpected), _ABOUT))
         about["metrics"] = {split: self._figures(scores) for split, scores in about.get("metrics", {}).items()}
         config = AdapterConfig(
             format_version=FORMAT_VERSION,

@@ -22,7 +22,7 @@ _CELLS = ("true", "predicted", "clips")
 Record = list[list[int]] | dict[str, Any]
 
 
-def recorded(matrix: Sequence[Sequence[int]]) -> Record:
+def to_record(matrix: Sequence[Sequence[int]]) -> Record:
     """A matrix as JSON whose size grows with the clips, not with the square of the classes.
 
     Args:
@@ -43,7 +43,7 @@ def whole(record: Record) -> NDArray[np.int64]:
     """The matrix of a record, of either form at any size.
 
     Args:
-        record: the result of :func:`recorded`.
+        record: the result of :func:`to_record`.
 
     Returns:
         Clips by true class (row) and predicted class (column), (classes, classes).
@@ -55,11 +55,11 @@ def whole(record: Record) -> NDArray[np.int64]:
     return matrix
 
 
-def counted(record: Record) -> tuple[int, int]:
+def count_correct(record: Record) -> tuple[int, int]:
     """Count the clips on the diagonal, and all clips.
 
     Args:
-        record: the result of :func:`recorded`.
+        record: the result of :func:`to_record`.
     """
     if isinstance(record, list):
         return sum(row[index] for index, row in enumerate(record)), sum(map(sum, record))

@@ -145,7 +145,7 @@ def option_words(name: str, value: object) -> str:
     return f"{name}{'=' if text.startswith('-') else ' '}{_quoted(text)}"
 
 
-def notices() -> Console:
+def stderr_console() -> Console:
     """Console for announcements and progress.
 
     Returns:
@@ -156,12 +156,12 @@ def notices() -> Console:
 
 def is_terminal() -> bool:
     """Whether progress bars are drawn over each other and vanish. Logs and notebooks get lines instead."""
-    return notices().is_terminal
+    return stderr_console().is_terminal
 
 
 def is_log() -> bool:
     """Whether nothing can be drawn: neither a terminal nor a notebook, so each line stays."""
-    console = notices()
+    console = stderr_console()
     return not console.is_terminal and not console.is_jupyter
 
 
@@ -196,7 +196,7 @@ def rewording(reword: Callable[[str], str]) -> Iterator[None]:
         _rewordings.remove(reword)
 
 
-def say(message: str) -> None:
+def notify(message: str) -> None:
     """Announce something. What a message is of begins a line; the lines that follow are indented, so that no name in it can begin one.
 
     Args:
@@ -206,7 +206,7 @@ def say(message: str) -> None:
         message = reword(message)
     first, *more = printable(message, lines=True).split("\n")
     lines = [first, *(line if line.startswith("  ") or not line else f"  {line}" for line in more)]
-    notices().print("\n".join(lines), soft_wrap=True)
+    stderr_console().print("\n".join(lines), soft_wrap=True)
 
 
 def announcer(*, quiet: bool) -> Callable[[str], None]:
@@ -216,9 +216,9 @@ def announcer(*, quiet: bool) -> Callable[[str], None]:
         quiet: whether nothing is announced.
 
     Returns:
-        :func:`say`, or a function that does nothing.
+        :func:`notify`, or a function that does nothing.
     """
-    return (lambda _: None) if quiet or _quiet[0] else say
+    return (lambda _: None) if quiet or _quiet[0] else notify
 
 
 @contextmanager
@@ -236,7 +236,7 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
         A function that takes the steps just done and a note to show after the bar.
     """
     quiet = quiet or _quiet[0]
-    console = notices()
+    console = stderr_console()
     # Estimated over a day, not over rich's 30 seconds, within which a step may not end.
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -283,7 +283,7 @@ class _LogLines(_NoBar):
         note = task.fields["note"]
         left = "" if task.time_remaining is None else f", about {duration(task.time_remaining)} left"
         done = f"{task.completed:,.0f}{of}{f', {note}' if note else ''}, {task.elapsed or 0.0:,.0f} s"
-        say(f"{task.description}: {done}{left}")
+        notify(f"{task.description}: {done}{left}")
 
 
 class _NotebookBar(_NoBar):
@@ -316,7 +316,7 @@ class _NotebookBar(_NoBar):
             self._handle.update(content, raw=True)
 
 
-def showing(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
+def recording_progress(advance: Callable[[int, str], None]) -> Callable[[str, float], None]:
     """Show how much of a recording was processed, after a bar that counts recordings.
 
     Args:

@@ -10,13 +10,13 @@ from astune.adapter_info import AdapterInfo
 from astune.backbone.hub import find_files
 from astune.errors import AdapterError
 from astune.names import ADAPTER_WEIGHTS
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class AdapterDescription:
     """An adapter as :func:`astune.describe_adapter` describes it."""

@@ -120,7 +120,7 @@ _WAYS_OUT = {
 
 
 @contextmanager
-def written(path: object, way_out: str | None = None, wanted: int | None = None) -> Iterator[None]:
+def explain_write_errors(path: object, way_out: str | None = None, wanted: int | None = None) -> Iterator[None]:
     """Turn what the system refuses during writing into an :class:`OutputError`.
 
     Blocks may be nested. The inner one knows the file, so it says what was refused; the outer one knows the next step.
@@ -180,7 +180,7 @@ _COMPARED = 500  # names that are compared letter by letter with one that is unk
 _LONGEST = 200  # letters of a value that are repeated in a message
 
 
-def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
+def unknown_choice(kind: str, value: object, choices: Iterable[object]) -> str:
     """Write the message for a value outside of its choices, with the nearest choice if there is one.
 
     Args:
@@ -195,10 +195,10 @@ def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
     more = f" and {len(names) - _CHOICES:,} more" if len(names) > _CHOICES else ""
     near = _nearest(str(value), names)
     hint = f"; did you mean {near!r}?" if near else ""
-    return f"unknown {kind} {shortened(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
+    return f"unknown {kind} {shorten(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
 
 
-def unknown_ones(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:
+def unknown_choices(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:
     """Write a message for each value of a list that is outside of its choices.
 
     Args:
@@ -207,12 +207,14 @@ def unknown_ones(kind: str, values: Iterable[object], choices: Iterable[object])
         choices: the values accepted.
 
     Returns:
-        As :func:`unknown` for the first ones; :func:`listing` counts the later ones and does not show them, so they are not compared with
-        the choices, which takes a millisecond each.
+        As :func:`unknown_choice` for the first ones. :func:`format_faults` counts the later ones and does not show them, so they are
+        not compared with the choices, which takes a millisecond each.
     """
     names = dict.fromkeys(str(choice) for choice in choices)
     outside = [value for value in values if str(value) not in names]
-    return [unknown(kind, value, names) for value in outside[:_SHOWN]] + [str(value) for value in outside[_SHOWN:]]
+    return [unknown_choice(kind, value, names) for value in outside[:_SHOWN]] + [
+        str(value) for value in outside[_SHOWN:]
+    ]
 
 
 def _nearest(value: str, names: list[str]) -> str | None:
@@ -225,7 +227,7 @@ def _nearest(value: str, names: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(value, names[:_COMPARED], n=1)), None)
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Shorten a text to what a message can repeat.
 
     Args:
@@ -234,7 +236,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def listing(faults: Sequence[str], headline: str) -> str:
+def format_faults(faults: Sequence[str], headline: str) -> str:
     """Write one message for all faults: the headline, then one line per fault, as far as they can be read.
 
     Args:
@@ -244,10 +246,10 @@ def listing(faults: Sequence[str], headline: str) -> str:
     Returns:
         One line for one fault, else a headline with their number and a bulleted list.
     """
-    return bulleted(faults, headline if len(faults) == 1 else f"{headline}: {len(faults)} faults")
+    return format_list(faults, headline if len(faults) == 1 else f"{headline}: {len(faults)} faults")
 
 
-def bulleted(lines: Sequence[str], headline: str) -> str:
+def format_list(lines: Sequence[str], headline: str) -> str:
     """A headline that says all, and what it is about, as far as it can be read.
 
     Args:
@@ -272,7 +274,7 @@ def validation_faults(error: ValidationError, cls: type[BaseModel]) -> list[str]
 
     Returns:
         One sentence a fault, with the value, the choices and the nearest name; of very many faults, the later ones are places alone,
-        which :func:`listing` counts and does not show.
+        which :func:`format_faults` counts and does not show.
     """
     details = error.errors(include_url=False)
     return [_fault(detail, cls) for detail in details[:_SHOWN]] + [_where(detail) for detail in details[_SHOWN:]]
@@ -289,12 +291,12 @@ def _fault(detail: ErrorDetails, cls: type[BaseModel]) -> str:
         return f"{where} is missing"
     if detail["type"] == "extra_forbidden":
         return (
-            unknown("field", where, cls.model_fields)
+            unknown_choice("field", where, cls.model_fields)
             if cls.model_fields
-            else f"it has no fields, so no {shortened(where)}"
+            else f"it has no fields, so no {shorten(where)}"
         )
     if detail["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
-        return unknown(where, value, choices)
+        return unknown_choice(where, value, choices)
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}={shortened(printable(value))}: {message}" if where else message
+    return f"{where}={shorten(printable(value))}: {message}" if where else message

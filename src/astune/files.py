@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astune.errors import written
+from astune.errors import explain_write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,8 +151,8 @@ def replacing(path: Path, *, wanted: int | None = None) -> Iterator[Path]:
     Raises:
         OutputError: the system refused.
     """
-    partial = beside(path, _PARTIAL)
-    with written(path, wanted=wanted):
+    partial = hidden_sibling(path, _PARTIAL)
+    with explain_write_errors(path, wanted=wanted):
         try:
             yield partial
             _move(partial, path)
@@ -177,8 +177,8 @@ def replacing_folder(folder: Path, *, wanted: int | None = None) -> Iterator[Pat
     Raises:
         OutputError: the system refused.
     """
-    partial = beside(folder, _PARTIAL)
-    with written(folder, wanted=wanted), filling(partial):
+    partial = hidden_sibling(folder, _PARTIAL)
+    with explain_write_errors(folder, wanted=wanted), new_folder(partial):
         yield partial
         sync_tree(partial)
         if folder.exists():
@@ -203,8 +203,8 @@ def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") ->
         OutputError: the system refused.
     """
     make_folder(folder)
-    partial = beside(folder / inner, _PARTIAL) if inner else folder / f".{_PARTIAL}"
-    with written(folder), filling(partial):
+    partial = hidden_sibling(folder / inner, _PARTIAL) if inner else folder / f".{_PARTIAL}"
+    with explain_write_errors(folder), new_folder(partial):
         yield partial
         sync_tree(partial)
         names = [str(path.relative_to(partial)) for path in sorted(partial.rglob("*"))]
@@ -221,7 +221,7 @@ def replacing_files(folder: Path, marks: Sequence[str] = (), inner: str = "") ->
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for the time of a block. What is written into it need not be synced file by file.
 
     Args:
@@ -250,7 +250,7 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OutputError: the system refused.
     """
-    with written(target):
+    with explain_write_errors(target):
         _move(source, target)
 
 
@@ -281,8 +281,8 @@ def remove_folder(folder: Path) -> None:
     Raises:
         OutputError: the system refused.
     """
-    doomed = beside(folder, _REMOVED)
-    with written(folder):
+    doomed = hidden_sibling(folder, _REMOVED)
+    with explain_write_errors(folder):
         shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)
         sync_folder(folder.parent)
@@ -311,14 +311,14 @@ def make_folder(folder: Path) -> None:
     Raises:
         OutputError: the system refused.
     """
-    with written(folder):
+    with explain_write_errors(folder):
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for made in missing:
             sync_folder(made.parent)
 
 
-def beside(path: Path, ending: str) -> Path:
+def hidden_sibling(path: Path, ending: str) -> Path:
     """A hidden name next to a path, always the same one.
 
     Args:

@@ -17,7 +17,7 @@ LOCK = ".astune.lock"
 
 
 @contextmanager
-def held(folder: Path, file: str | None = None) -> Iterator[None]:
+def lock_folder(folder: Path, file: str | None = None) -> Iterator[None]:
     """Keep other runs out of a folder, or off a file, for the time of a block; the lock ends with the process, however that ends.
 
     Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from astune.errors import listing, shortened
+from astune.errors import format_faults, shorten
 from astune.json_text import json_value
 from astune.printable import printable
 
@@ -50,19 +50,19 @@ def read_record(cls: type[_Record], text: str) -> _Record:
         record: _Record = _adapter(cls).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = [_sentence(detail) for detail in error.errors(include_url=False)]
-        raise ValueError(faults[0] if len(faults) == 1 else listing(faults, "its fields are wrong")) from error
+        raise ValueError(faults[0] if len(faults) == 1 else format_faults(faults, "its fields are wrong")) from error
     return record
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    where = shortened(printable(".".join(map(str, detail["loc"])))) or "it"
+    where = shorten(printable(".".join(map(str, detail["loc"])))) or "it"
     match detail["type"]:
         case "missing":
             return f"{where} is missing"
         case "unexpected_keyword_argument":
             return f"astune {version('astune')} does not know {where}"
         case _:
-            return f"{where}={shortened(printable(repr(detail['input'])))}: {detail['msg']}"
+            return f"{where}={shorten(printable(repr(detail['input'])))}: {detail['msg']}"
 
 
 def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e300, high: float = 1e300) -> float:
@@ -85,5 +85,5 @@ def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e
         raise ValueError(f"{place}.{name} is missing")
     value = holder[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{place}.{name}={shortened(printable(repr(value)))}: give a number from {low:g} to {high:g}")
+        raise ValueError(f"{place}.{name}={shorten(printable(repr(value)))}: give a number from {low:g} to {high:g}")
     return value

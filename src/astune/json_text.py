@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from astune.errors import DataError, shortened
+from astune.errors import DataError, shorten
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ def record_of(path: Path, what: str, error: type[AstuneError]) -> dict[str, Any]
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{shortened(text)} is larger than any number that is computed with")
+        raise ValueError(f"{shorten(text)} is larger than any number that is computed with")
     return number
 
 
 def _whole(text: str) -> int:
     if len(text) > _DIGITS:
-        raise ValueError(f"{shortened(text)} is larger than any number that is computed with")
+        raise ValueError(f"{shorten(text)} is larger than any number that is computed with")
     return int(text)
 
 
@@ -147,7 +147,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         left = {**found}
         twice = next(key for key, _ in pairs if left.pop(key, left) is left)
-        raise ValueError(f"the key {shortened(twice)!r} occurs twice")
+        raise ValueError(f"the key {shorten(twice)!r} occurs twice")
     return found
 
 
@@ -163,7 +163,7 @@ def _refuse_depth_and_halves(value: object, strict: bool) -> None:
             keys = [key for one in level if isinstance(one, dict) for key in one]
             half = next((text for text in (*level, *keys) if isinstance(text, str) and _HALF.search(text)), None)
             if half is not None:
-                raise ValueError(f"'{shortened(printable(half))}' holds half of a character (a lone surrogate)")
+                raise ValueError(f"'{shorten(printable(half))}' holds half of a character (a lone surrogate)")
         holders = [one for one in level if isinstance(one, dict | list | tuple)]
         if holders and depth == DEEPEST:
             raise ValueError(_TOO_DEEP)

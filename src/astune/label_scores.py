@@ -177,7 +177,7 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
     return [_sentence(absent, labels, what, "it out", "them out")] if absent else []
 
 
-def unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
     """Describe thresholds that no clip could choose.
 
     Args:

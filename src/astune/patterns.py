@@ -11,7 +11,7 @@ LONGEST_PATTERN = 1_000  # letters
 SECONDS = 1.0  # for one text, which takes microseconds unless repetitions multiply each other
 
 
-def compiled(pattern: str) -> regex.Pattern[str]:
+def compile_pattern(pattern: str) -> regex.Pattern[str]:
     """Compile a regular expression that somebody else wrote.
 
     ``re`` warns of brackets in brackets, and searches for years where repetitions are nested. ``regex`` reads the same language, and its

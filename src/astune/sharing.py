@@ -17,14 +17,14 @@ from astune.backbone.licence import licence_of
 from astune.card_data import merged_card, own_text
 from astune.card_front import front_of
 from astune.console import announcer
-from astune.errors import ConfigError, HubError, listing
+from astune.errors import ConfigError, HubError, format_faults
 from astune.files import user_path, write_text
 from astune.hub_repository import HubRepository
 from astune.model_card import model_card
 from astune.names import BUNDLED_BACKBONE
 from astune.public import private_paths, public_config
 from astune.summary import Summarised, Summary
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # as the hub writes them: apache-
 _BLOCK = 1 << 20  # bytes that are searched at a time
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, repr=False)
 class Pushed(Summarised):
     """What was shared, and where."""
@@ -153,7 +153,7 @@ def _refuse_unusable(repo_id: str, revision: str | None, license_id: str | None,
     if base_model is not None and not is_hub_id(base_model, here=False):
         faults.append(f"base_model={base_model!r}: give the hub id of the backbone, such as 'user/name'")
     if faults:
-        raise ConfigError(listing(faults, "push_to_hub"))
+        raise ConfigError(format_faults(faults, "push_to_hub"))
 
 
 def _on(config: AdapterConfig, base_model: str | None) -> AdapterConfig:
@@ -234,7 +234,7 @@ def _refuse_private(files: Mapping[str, Path], card: str, paths: Sequence[str]) 
     faults = [f"{name} holds {path!r}" for name, some in held.items() for path in some]
     if faults:
         raise HubError(
-            listing(faults, "nothing was uploaded, because everybody would read a path of this machine")
+            format_faults(faults, "nothing was uploaded, because everybody would read a path of this machine")
             + "\nTake it out, or leave the file out"
         )
 

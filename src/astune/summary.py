@@ -92,7 +92,7 @@ class Summary:
             name=printable(self.name),
             rows=[(printable(heading), printable(value)) for heading, value in self.rows],
             headings=[printable(heading) for heading in self.headings],
-            table=[[cut(cell) for cell in cells] for cells in self.table[:_ROWS]],
+            table=[[cut_name(cell) for cell in cells] for cells in self.table[:_ROWS]],
             more=f"and {left:,} more" if left > 0 else "",
             notices=[printable(notice, lines=True) for notice in self.notices],
         )
@@ -122,12 +122,12 @@ def some(names: Collection[str], noun: str) -> str:
     Returns:
         ``4 classes (dog, rain, siren, ...)``.
     """
-    shown = [cut(name) for name, _ in zip(names, range(_NAMED), strict=False)]
+    shown = [cut_name(name) for name, _ in zip(names, range(_NAMED), strict=False)]
     more = ["..."] if len(names) > _NAMED else []
     return f"{number_of(len(names), noun)} ({', '.join([*shown, *more])})" if shown else number_of(0, noun)
 
 
-def cut(name: object) -> str:
+def cut_name(name: object) -> str:
     """A name from outside, as it may be shown in a line; a very long one is cut.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.task import Reduction, Scores, Task
 
 if TYPE_CHECKING:
@@ -173,11 +173,11 @@ class MultiLabel(Task):
 
         return left_out(scores, labels, split)
 
-    def unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+    def describe_unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
         """Labels that no validation clip has keep the threshold 0.5."""
-        from astune.label_scores import unchosen
+        from astune.label_scores import describe_unchosen
 
-        return unchosen(validation, labels)
+        return describe_unchosen(validation, labels)
 
     def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
         """Refuse lists with another number of labels."""
@@ -204,5 +204,5 @@ def task_named(name: str) -> Task:
         ConfigError: no adapter has that name.
     """
     if name not in TASKS:
-        raise ConfigError(unknown("task", name, TASKS))
+        raise ConfigError(unknown_choice("task", name, TASKS))
     return TASKS[name]

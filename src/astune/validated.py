@@ -1,6 +1,6 @@
 """Public constructors check what they are given and refuse it in our words, with a :class:`astune.errors.ConfigError`.
 
-:class:`Validated` is the base of configurations (pydantic models); :func:`checked` decorates dataclasses and torch modules.
+:class:`Validated` is the base of configurations (pydantic models); :func:`strict_constructor` decorates dataclasses and torch modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from astune.errors import ConfigError, listing, unknown, validation_faults
+from astune.errors import ConfigError, format_faults, unknown_choice, validation_faults
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SettingsError(ConfigError):
             inner = cause.faults if isinstance(cause, SettingsError) else None  # a model inside of this one
             faults += [fault] if inner is None else [f"{where}: {one}" for one in inner]
             names += [str(detail["loc"][0]) if detail["loc"] else ""] * (1 if inner is None else len(inner))
-        found = cls(listing(faults, headline))
+        found = cls(format_faults(faults, headline))
         found.faults, found.names = tuple(faults), tuple(names)
         return found
 
@@ -112,11 +112,11 @@ class FileContent(BaseModel):
         try:
             return cls.model_validate(record)
         except ValidationError as fault:
-            raise error(listing(validation_faults(fault, cls), headline)) from fault
+            raise error(format_faults(validation_faults(fault, cls), headline)) from fault
 
 
 def checked_but_for(*own: str) -> Callable[[_Class], _Class]:
-    """Like :func:`checked`, for a class that checks more of some arguments than their types.
+    """Like :func:`strict_constructor`, for a class that checks more of some arguments than their types.
 
     Args:
         own: names of arguments whose types the class, or what takes it, checks itself.
@@ -132,7 +132,7 @@ def checked_but_for(*own: str) -> Callable[[_Class], _Class]:
     return decorate
 
 
-def checked(cls: _Class) -> _Class:
+def strict_constructor(cls: _Class) -> _Class:
     """Class decorator: a constructor that refuses unknown and missing arguments, and values of another type, in our words.
 
     NumPy scalars become Python's own. Ranges and contradictions are the class's own to check. Annotations that cannot be resolved when
@@ -174,7 +174,7 @@ def _check_arguments(cls: type, own: frozenset[str]) -> None:
         given = {**dict(zip(names, arguments, strict=False)), **named}
         whole = len(given) == len(arguments) + len(named) and len(arguments) <= positional
         if not (whole and given.keys() <= taken and required <= given.keys()):
-            raise ConfigError(listing(_misnamed(known, arguments, named), cls.__name__))
+            raise ConfigError(format_faults(_misnamed(known, arguments, named), cls.__name__))
         faults = []
         for name, value in given.items():
             if (name, type(value)) in fitting or name not in hints():
@@ -184,7 +184,7 @@ def _check_arguments(cls: type, own: frozenset[str]) -> None:
             elif not _by_value(hints()[name]):
                 fitting.add((name, type(value)))
         if faults:
-            raise ConfigError(listing(faults, cls.__name__))
+            raise ConfigError(format_faults(faults, cls.__name__))
         constructor(self, *arguments, **named)
 
     cls.__init__ = __init__  # type: ignore[misc]
@@ -206,7 +206,7 @@ def _misnamed(
     """Sentences for arguments that are unknown, missing, or given twice."""
     positional = [name for name, one in known.items() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
     taken = set(positional[: len(arguments)])
-    faults = [unknown("field", name, known) for name in named if name not in known]
+    faults = [unknown_choice("field", name, known) for name in named if name not in known]
     faults += [f"{name} is given twice" for name in named if name in taken]
     if len(arguments) > len(positional):
         faults.append(f"it takes {len(positional)} values at most ({', '.join(positional)}), not {len(arguments)}")
@@ -223,7 +223,7 @@ def _unfit(name: str, value: object, hint: Any) -> str:  # noqa: ANN401 - any an
     members = tuple(member for member in members if member is not type(None))
     choices = get_args(members[0]) if len(members) == 1 and get_origin(members[0]) is Literal else ()
     if isinstance(value, str) and choices:
-        return unknown(name, value, choices)
+        return unknown_choice(name, value, choices)
     return f"{name}={_shown(value)} is of type {type(value).__name__}; give {describe(hint)}"
 
 

@@ -18,7 +18,7 @@ from astune.data import LAYOUTS, AudioDataset, Clip, Layout, load_data
 from astune.data.balance import balance_notices
 from astune.data.dataset import DataRecipe
 from astune.errors import ConfigError
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.runner import execute
 from astune.experiments.store import Store
@@ -247,7 +247,7 @@ def test_experiments_run_a_second_task(any_labels: str, tmp_path: Path) -> None:
     name, table = load_table(str(file))
     run, baseline = runs = plan(name, table, PlanOptions(with_baseline=True))
     store = Store(tmp_path / "store")
-    store.write_plan(saved(name, table, runs))
+    store.write_plan(to_saved_plan(name, table, runs))
     record = execute(run, store)
     assert record.headline == record.test["map"]
     assert 0 < execute(baseline, store).test["map"] <= 1

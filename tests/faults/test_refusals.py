@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from astune.errors import OutputError, written
+from astune.errors import OutputError, explain_write_errors
 from astune.files import make_folder, replacing_folder, save_tensors, write_text
 from tests.faults import kills, refusals
 
@@ -39,8 +39,8 @@ def test_whatever_is_refused_is_said_and_goes_on(name: str) -> None:
 
 
 def test_the_inner_sentence_names_the_file_and_the_outer_one_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(OutputError) as caught, written(tmp_path, "give another folder"):  # noqa: SIM117
-        with written(tmp_path / "a.npz", wanted=1_200_000):
+    with pytest.raises(OutputError) as caught, explain_write_errors(tmp_path, "give another folder"):  # noqa: SIM117
+        with explain_write_errors(tmp_path / "a.npz", wanted=1_200_000):
             raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value).startswith(f"{tmp_path / 'a.npz'} cannot be written: No space left on device (")
     assert str(caught.value).endswith(" MB of its disk are free, and 1.2 MB are wanted); give another folder")
@@ -48,7 +48,7 @@ def test_the_inner_sentence_names_the_file_and_the_outer_one_the_next_step(tmp_p
 
 
 def test_sentences_of_others_pass(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"^it is in use$"), written(tmp_path, "give another folder"):
+    with pytest.raises(OutputError, match=r"^it is in use$"), explain_write_errors(tmp_path, "give another folder"):
         raise OutputError("it is in use")
 
 
@@ -63,7 +63,7 @@ def test_sentences_of_others_pass(tmp_path: Path) -> None:
     ],
 )
 def test_each_reason_has_its_next_step(number: int, next_step: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError) as caught, written(tmp_path):
+    with pytest.raises(OutputError) as caught, explain_write_errors(tmp_path):
         raise OSError(number, "no", str(tmp_path / ".checkpoint-4.partial" / ".a.partial"))
     assert str(caught.value) == f"{tmp_path / 'checkpoint-4' / 'a'} cannot be written: no; {next_step}"
 

@@ -21,7 +21,7 @@ from astune.experiments.comparison import Comparison
 from astune.experiments.live_table import live_table
 from astune.experiments.paired import difference_variance, estimate
 from astune.experiments.plan import PlanOptions, plan
-from astune.experiments.recommendation import recommend, recommended
+from astune.experiments.recommendation import recommend, simplest_best
 from astune.experiments.records import SavedPlan
 from astune.experiments.results import Results
 from astune.experiments.sources import own_entry
@@ -360,7 +360,7 @@ def test_a_larger_method_is_recommended_where_it_is_shown_to_be_better() -> None
 
 def test_the_simplest_is_recommended_where_nothing_differs() -> None:
     compared = of(row("lora", BETTER, size=2000), row("linear", ALIKE))
-    chosen = recommended(compared)
+    chosen = simplest_best(compared)
     assert chosen
     assert chosen.name == "linear"
     words = recommend(compared)
@@ -417,7 +417,7 @@ def test_one_fold_is_judged_by_its_clips_and_one_score_by_itself() -> None:
     found = compared.difference("lora", "linear")
     assert found
     assert found.estimate == estimate([41 / 60 - 0.3], variance=difference_variance(41 / 60, 0.3, 60))
-    chosen = recommended(compared)
+    chosen = simplest_best(compared)
     assert chosen
     assert chosen.name == "lora"
     near = Compared("single-label", (methods[0], replace(methods[1], scores={(1, 0): 20 / 60})), 60, 1 / 3)

@@ -14,7 +14,7 @@ import torch
 from astune import AudioClassifier, load_backbone
 from astune.adapter_file import read_config
 from astune.class_scores import ClassScores, score_classes
-from astune.confusion import counted, refuse_other_shape, whole
+from astune.confusion import count_correct, refuse_other_shape, whole
 from astune.errors import DataError
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
@@ -35,7 +35,7 @@ def test_a_record_is_the_matrix(classes: int) -> None:
     record = json.loads(json_text(scores.record()))["confusion"]
     np.testing.assert_array_equal(whole(record), scores.confusion)
     np.testing.assert_array_equal(whole(scores.confusion), scores.confusion)  # as older versions wrote any of them
-    assert counted(record) == counted(scores.confusion) == (2 * classes, 3 * classes)
+    assert count_correct(record) == count_correct(scores.confusion) == (2 * classes, 3 * classes)
     assert isinstance(record, list) == (classes <= 50)
     refuse_other_shape(record, classes)
     refuse_other_shape(scores.confusion, classes)

@@ -15,7 +15,7 @@ from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, Tr
 
 from astune.cli.train import show
 from astune.errors import ConfigError
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.runner import execute
 from astune.experiments.store import Store
@@ -201,7 +201,7 @@ def test_an_experiment_says_which_of_its_runs_stopped(generated: Path, tmp_path:
     assert not {one.key for one in run} & {one.key for one in plain}
     assert run[0].identity == {**plain[0].identity, **settings}
     store = Store(tmp_path)
-    store.write_plan(saved("stops", table_of(generated, 9, **settings), run))
+    store.write_plan(to_saved_plan("stops", table_of(generated, 9, **settings), run))
     for one in run:
         store.write(execute(one, store))
     told = "\n".join(grid(Results.load(store, "stops")).ran)

@@ -23,7 +23,7 @@ from astune.cli import app
 from astune.data import AudioDataset, Clip, DataRecipe
 from astune.errors import AdapterError, AudioError, ConfigError, DataError, OutputError
 from astune.features import build_cache
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.inference.embed import load_embedder, write_embeddings
 
 RATE = 16_000  # Hz
@@ -368,7 +368,7 @@ def test_a_killed_run_leaves_no_file(adapter: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_takes_one_run_at_a_time(adapter: Path, recordings: Path, tmp_path: Path) -> None:
-    with held(tmp_path, "e.npz"):
+    with lock_folder(tmp_path, "e.npz"):
         with pytest.raises(
             ConfigError, match=r"another run is writing .*e\.npz; wait until it ends, or give another file"
         ):

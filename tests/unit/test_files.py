@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from astune import files
 from astune.cli import app
-from astune.errors import AstuneError, written
+from astune.errors import AstuneError, explain_write_errors
 from astune.experiments import runner
 from astune.files import user_path
 
@@ -107,8 +107,8 @@ def test_the_mark_of_a_folder_goes_first_and_comes_last(tmp_path: Path, monkeypa
 
 def test_what_a_killed_process_left_is_emptied(tmp_path: Path) -> None:
     for ending in ("partial", "removed"):
-        files.beside(tmp_path / "entry", ending).mkdir()
-        (files.beside(tmp_path / "entry", ending) / "half").touch()
+        files.hidden_sibling(tmp_path / "entry", ending).mkdir()
+        (files.hidden_sibling(tmp_path / "entry", ending) / "half").touch()
     (tmp_path / "entry").mkdir()
     assert len(files.leftovers(tmp_path, "entr*")) == 2
     with files.replacing_folder(tmp_path / "entry") as partial:
@@ -191,7 +191,7 @@ def test_a_finished_run_is_finished_where_its_work_folder_cannot_be_deleted(
     work.mkdir()
 
     def refuse(folder: Path) -> None:
-        with written(folder):
+        with explain_write_errors(folder):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(runner, "remove_folder", refuse)

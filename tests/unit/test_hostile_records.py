@@ -23,7 +23,7 @@ from astune.features.arrays import by_row
 from astune.features.cache import _Known
 from astune.features.long_cache import _read as read_long_index
 from astune.inference.embeddings import Embeddings
-from astune.inference.result_folder import RECORD, opened
+from astune.inference.result_folder import RECORD, open_result_folder
 from astune.inference.writers import WRITERS
 from astune.json_record import RECORD as CHECKED
 from astune.json_record import Count, read_record
@@ -189,7 +189,7 @@ def test_a_record_of_predictions_that_is_not_ours_is_refused(line: str, tmp_path
     assert read_prediction_record(tmp_path) is None
     with (
         pytest.raises(ConfigError, match=r"predictions.jsonl is not what this command writes; give another folder"),
-        opened(tmp_path, {}, WRITERS["csv"], [Path("a")]),
+        open_result_folder(tmp_path, {}, WRITERS["csv"], [Path("a")]),
     ):
         pass
 

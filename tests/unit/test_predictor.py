@@ -19,7 +19,7 @@ from astune import AudioClassifier, Predictor, load_backbone
 from astune.compute import Arithmetic
 from astune.errors import AdapterError, AudioError, AudioWarning, ConfigError, DataError, NumericalError
 from astune.features import FeatureCache
-from astune.inference.batches import ahead, fetched, outputs, slices
+from astune.inference.batches import ahead, fetch_ahead, outputs, slices
 
 RATE = 16_000  # Hz
 LABELS = ("a", "b", "c", "d", "e", "f")
@@ -382,7 +382,7 @@ def test_the_loop_leaves_the_caller_as_it_was() -> None:
         logits: torch.Tensor = model(batch).logits
         return logits
 
-    loop = outputs(model, compute, fetched(features, [*slices(range(5), 2), []]), arithmetic)
+    loop = outputs(model, compute, fetch_ahead(features, [*slices(range(5), 2), []]), arithmetic)
     for clips, rows in loop:
         assert model.training
         assert not torch.is_inference_mode_enabled()

@@ -16,7 +16,7 @@ from astune import AudioClassifier, load_backbone
 from astune.counting import count
 from astune.data.generated import write_generated
 from astune.errors import ConfigError
-from astune.experiments.plan import AS_PUBLISHED, PlanOptions, plan, saved
+from astune.experiments.plan import AS_PUBLISHED, PlanOptions, plan, to_saved_plan
 from astune.experiments.records import SavedPlan
 from astune.experiments.table import load_table
 from astune.methods import parse_method
@@ -113,7 +113,7 @@ def test_a_table_as_published_keeps_its_columns_and_stands_beside_the_printed_fi
     (convpass,) = {run.spec for run in code if run.row == "Convpass PF par"}
     assert convpass == "convpass:insertion=parallel,init=published,dropout=0"
     assert not {run.key for run in code} & {run.key for run in text}
-    written = SavedPlan.from_json(saved(options.name_of(name), table, code, as_published=True).to_json())
+    written = SavedPlan.from_json(to_saved_plan(options.name_of(name), table, code, as_published=True).to_json())
     assert (written.name, written.printed, written.as_published) == (f"table1{AS_PUBLISHED}", "table1", True)
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({"extends": "table1", "as_published": True}))

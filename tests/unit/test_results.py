@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from astune import tasks
 from astune.cli import app
 from astune.errors import DataError
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.experiments.results import Results
 from astune.experiments.store import Store
@@ -100,7 +100,7 @@ def test_a_record_that_changes_is_read_again(tmp_path: Path) -> None:
 def test_records_and_plans_read_back() -> None:
     table = load_table("table7")[1]
     runs = plan("table7", table, PlanOptions(data_root=Path("/nowhere")))
-    whole, record = saved("table7", table, runs), made_up(runs[0], 0.5)
+    whole, record = to_saved_plan("table7", table, runs), made_up(runs[0], 0.5)
     assert SavedPlan.from_json(whole.to_json()) == whole
     assert RunRecord.from_json(record.to_json()) == record
     older = json.loads(record.to_json())

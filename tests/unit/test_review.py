@@ -23,7 +23,7 @@ from astune import AudioClassifier, Predictor, TrainConfig, load_data
 from astune.cli import app
 from astune.data.generated import write_generated
 from astune.errors import AudioError, ConfigError, DataError, OutputError
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.inference import review as review_module
 from astune.inference import review_folder
 from astune.inference.known_clips import KnownClips, known_clips
@@ -350,7 +350,7 @@ def test_a_folder_takes_one_run_at_a_time_and_is_tried_before_anything_is_heard(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
-    with held(tmp_path / "r"), pytest.raises(ConfigError, match="another run is writing into"):
+    with lock_folder(tmp_path / "r"), pytest.raises(ConfigError, match="another run is writing into"):
         review(adapter, tmp_path / "a.wav", tmp_path / "r")
     assert not (tmp_path / "r").exists()
     monkeypatch.setattr(review_module, "_reviewed", lambda *_: pytest.fail("it was heard"))

@@ -26,7 +26,7 @@ from astune.data import LAYOUTS, load_data
 from astune.data.audio import read_audio
 from astune.errors import ConfigError, DataError
 from astune.experiments.baseline import fit_regressions
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.runner import execute
 from astune.experiments.store import Store
@@ -367,7 +367,7 @@ def test_reports_show_map_and_each_label(several: str, tmp_path: Path) -> None:
     name, planned = load_table(str(table(several, tmp_path)[1]))
     runs = plan(name, planned, PlanOptions(with_baseline=True))
     store = Store(tmp_path / "store")
-    store.write_plan(saved(name, planned, runs))
+    store.write_plan(to_saved_plan(name, planned, runs))
     records = [execute(run, store) for run in runs]
     assert all(record.headline == record.test["map"] for record in records)
     written = {path.name: path for path in write_report(Results.load(store, name), tmp_path / "reports")}

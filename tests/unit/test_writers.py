@@ -24,7 +24,7 @@ from astune.cli import app
 from astune.errors import ConfigError
 from astune.inference import result_folder
 from astune.inference.findings import Findings, Row, of_windows, thresholds_of
-from astune.inference.result_folder import RECORD, opened, table_names
+from astune.inference.result_folder import RECORD, open_result_folder, table_names
 from astune.inference.writers import WRITERS
 
 RATE = 16_000  # Hz
@@ -124,18 +124,18 @@ def recordings(folder: Path) -> list[Path]:
 
 def test_a_folder_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths, folder, settings, writer = recordings(tmp_path / "in"), tmp_path / "out", {"hop": 1.0}, WRITERS["csv"]
-    with opened(folder, settings, writer, [*paths, paths[0]]) as results:
+    with open_result_folder(folder, settings, writer, [*paths, paths[0]]) as results:
         assert results.pending == paths
         results.write(findings(str(paths[0])))
     (folder / "one/a.csv").write_text("corrected")
     monkeypatch.setattr(result_folder, "write_text", killed_after_writing)
-    with pytest.raises(KeyboardInterrupt), opened(folder, settings, writer, paths) as results:
+    with pytest.raises(KeyboardInterrupt), open_result_folder(folder, settings, writer, paths) as results:
         results.write(findings(str(paths[1])))
     monkeypatch.undo()
     assert (folder / "two/a.csv").is_file()  # written, but nobody has said so yet
     with (folder / RECORD).open("a") as stream:
         stream.write('{"file": "/cut')  # and the last line is cut
-    with opened(folder, settings, writer, paths) as results:
+    with open_result_folder(folder, settings, writer, paths) as results:
         assert results.pending == paths[1:]
         assert results.finished == 1
         for path in results.pending:
@@ -158,7 +158,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     paths, folder, writer = recordings(tmp_path / "in"), tmp_path / "out", WRITERS["audacity"]
 
     def refused(fault: str, settings: dict[str, Any], to: Path = folder) -> None:
-        with pytest.raises(ConfigError, match=fault), opened(to, settings, writer, paths):
+        with pytest.raises(ConfigError, match=fault), open_result_folder(to, settings, writer, paths):
             pytest.fail("it was opened")
 
     refused("is a file; give a folder", {}, paths[0])
@@ -166,7 +166,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     (folder / "one/a.txt").write_text("mine")
     refused(r"one/a\.txt exists already, and this command did not write it; give another folder", {"hop": 1})
     (folder / "one/a.txt").unlink()
-    with opened(folder, {"adapter": "x", "hop": 1, "threshold": {"a": 0.5}}, writer, paths) as results:
+    with open_result_folder(folder, {"adapter": "x", "hop": 1, "threshold": {"a": 0.5}}, writer, paths) as results:
         results.write(findings(str(paths[0])))
     refused(
         r"results of other settings: hop=1, now 2; give another folder",

@@ -14,11 +14,11 @@ from transformers import ASTModel
 
 from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.features.log_mel import FrontEnd
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, input_of
-from astune.validated import checked, fits
+from astune.validated import fits, strict_constructor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log-Mel energies; the defaults of ASTFeatureExtractor
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Origin:
     """Where a backbone comes from, and how it was fitted."""
@@ -56,7 +56,7 @@ class _Claim:
     """Whether they are another backbone's, which lent them."""
 
 
-@checked
+@strict_constructor
 class Backbone(Summarised, nn.Module):
     """transformers' ``ASTModel`` and what astune knows of it.
 
@@ -170,7 +170,7 @@ class Backbone(Summarised, nn.Module):
                 classifier has taken the weights.
         """
         if position_embeddings not in get_args(PositionEmbeddings):
-            raise ConfigError(unknown("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
+            raise ConfigError(unknown_choice("position_embeddings", position_embeddings, get_args(PositionEmbeddings)))
         max_length = whole_frames(max_length)
         self._refuse_if_taken()
         fitted = self._twin({id(one): one for one in self.model.parameters()}, position_embeddings)

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from transformers import ASTConfig
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
-from astune.errors import BackboneError, listing
+from astune.errors import BackboneError, format_faults
 from astune.json_text import record_of
 from astune.names import (
     BUNDLED_BACKBONE,
@@ -116,7 +116,7 @@ def read_model_config(path: Path, name: str) -> ASTConfig:
     found = _ModelFile.of(record, f"{path} cannot be used", BackboneError)
     faults = found.contradictions()
     if faults:
-        raise BackboneError(listing(faults, f"{path} cannot be used"))
+        raise BackboneError(format_faults(faults, f"{path} cannot be used"))
     return found.config()
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astune.console import say
-from astune.errors import AstuneError, BackboneError, ConfigError, OutputError, shortened
+from astune.console import notify
+from astune.errors import AstuneError, BackboneError, ConfigError, OutputError, shorten
 from astune.files import local_folder, write_text
 from astune.hub_faults import hub_exceptions, hub_fault
 from astune.reachability import PROBE_SECONDS
@@ -102,7 +102,7 @@ def find_files(
     found = _repository(name_or_path)
     if found is None:
         raise error(
-            f"there is no folder {shortened(repr(name_or_path))} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look "
+            f"there is no folder {shorten(repr(name_or_path))} (looked in {Path.cwd()}), and it is not a hub id 'owner/name' to look "
             f"for in HF_HOME or on the hub; give {_choices(error)}"
         )
     return _of_repository(name_or_path, *found, required, optional, error)
@@ -169,7 +169,7 @@ def _of_repository(
     except hub_exceptions() as fault:
         why = hub_fault(fault, name)
         if usable:
-            say(f"Note: {name} is taken from the cache without {', '.join(unknown)}, which it may have: {why}")
+            notify(f"Note: {name} is taken from the cache without {', '.join(unknown)}, which it may have: {why}")
             return paths
         raise error(_unavailable(name, why, error)) from fault
 

@@ -19,7 +19,7 @@ from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Orig
 from astune.backbone.config_file import read_model_config, read_normalisation
 from astune.backbone.hub import at_revision, find_files
 from astune.backbone.sites import Sites, current_name
-from astune.errors import BackboneError, ConfigError, listing, unknown
+from astune.errors import BackboneError, ConfigError, format_faults, unknown_choice
 from astune.features.log_mel import FrontEnd
 from astune.files import local_folder
 from astune.names import BUNDLED_BACKBONE
@@ -155,7 +155,7 @@ def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
 def _checked_name(name_or_path: str | Path) -> str:
     name = str(name_or_path)
     if name.startswith("random:") and name not in RANDOM_BACKBONES:
-        raise BackboneError(unknown("backbone", name, RANDOM_BACKBONES))
+        raise BackboneError(unknown_choice("backbone", name, RANDOM_BACKBONES))
     return name
 
 
@@ -167,7 +167,7 @@ def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
     choices = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     name = str(dtype).removeprefix("torch.")
     if name not in choices:
-        raise ConfigError(unknown("dtype", name, choices))
+        raise ConfigError(unknown_choice("dtype", name, choices))
     return choices[name]
 
 
@@ -240,7 +240,7 @@ def _refuse_other_weights(
         if name.startswith("layers.") and name not in wanted
     ]
     if other:
-        raise BackboneError(listing(other, f"{path} does not fit {path.with_name(_CONFIG)}"))
+        raise BackboneError(format_faults(other, f"{path} does not fit {path.with_name(_CONFIG)}"))
 
 
 def _normalisation(preprocessor: Path | None) -> tuple[float, float]:

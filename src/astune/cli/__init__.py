@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from astune import __version__
 from astune.cli.signals import catch_signals, end_signals, exit_code_of
-from astune.console import notices, say
+from astune.console import notify, stderr_console
 from astune.errors import AstuneError, refusal
 from astune.printable import printable
 
@@ -81,7 +81,7 @@ class _Verbs(TyperGroup):
 def _say_stopped(stop: KeyboardInterrupt) -> None:
     end_signals()
     if os.environ.get("RANK", "0") == "0":  # the processes of a launcher are one command
-        say(str(stop) or "interrupted; the same command may be given again")
+        notify(str(stop) or "interrupted; the same command may be given again")
 
 
 def _print_version(wanted: bool) -> None:
@@ -124,8 +124,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - one name, of a type that is
 
 def _end(message: str) -> NoReturn:
     end_signals()
-    notices().print("error: ", style="bold red", end="")
-    say(message)
+    stderr_console().print("error: ", style="bold red", end="")
+    notify(message)
     sys.exit(1)
 
 

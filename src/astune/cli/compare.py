@@ -18,10 +18,10 @@ from astune.cli.options import (
     RunsSideBySideOption,
     ShardOption,
     StoreOption,
-    given,
+    options_given,
     with_fields,
 )
-from astune.console import print_result, results, say, shell_word
+from astune.console import notify, print_result, results, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import COMPARED_METHODS
@@ -97,7 +97,7 @@ def compare(
     """Train several methods on your data, over folds or seeds, and say which one to use; stopped, it goes on where it was."""
     from astune.experiments.compare import compare as compare_methods
 
-    settings = given(context, fields)
+    settings = options_given(context, fields)
     data = settings.pop("data")
     how: dict[str, Any] = {"methods": ",".join(methods), "seeds": seeds, "folds": folds or ()}
     if dry_run:
@@ -113,9 +113,9 @@ def compare(
 
         results().print(table_of(found))
         print_result(found.recommendation)
-    say(f"Tables, pictures and comparisons: astune report {shell_word(found.name)} --store {shell_word(store)}")
+    notify(f"Tables, pictures and comparisons: astune report {shell_word(found.name)} --store {shell_word(store)}")
     for failure in found.failures:
-        say(f"error: {failure}")
+        notify(f"error: {failure}")
     if found.failures:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.help import add_command
-from astune.cli.options import given, with_fields
+from astune.cli.options import options_given, with_fields
 from astune.console import print_exact, print_result, results, results_table
 from astune.data.options import DataOptions
 from astune.json_text import json_text
@@ -58,20 +58,20 @@ def check(
 ) -> None:
     """Decode every file of a data set and count, measure and compare them; the exit code is 1 if any file is broken."""
     from astune.backbone.load import load_front_end
-    from astune.console import say
+    from astune.console import notify
     from astune.data import load_data
     from astune.data.check import check as check_data
     from astune.reporting.check_picture import refuse_picture, save_check_picture
 
     if plot:
         refuse_picture(plot)
-    report = check_data(load_data(data, **given(context, fields)), load_front_end(backbone, LONGEST_INPUT))
+    report = check_data(load_data(data, **options_given(context, fields)), load_front_end(backbone, LONGEST_INPUT))
     if as_json:
         typer.echo(json_text(report.record()))
     else:
         _show(report)
     for line in report.sentences():
-        say(line)
+        notify(line)
     if plot:
         save_check_picture(report, plot)
     if report.broken:

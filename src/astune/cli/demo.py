@@ -61,7 +61,7 @@ def demo(
 
     The sounds are generated, so this shows the program, not what AST can do.
     """
-    from astune.console import print_result, progress, results, say, shell_word
+    from astune.console import notify, print_result, progress, results, shell_word
     from astune.data.generated import TASKS, write_generated
     from astune.reporting import accuracies_by_method
     from astune.training.config import TrainConfig
@@ -69,10 +69,10 @@ def demo(
 
     runs: dict[tuple[str, str, str], TrainResult] = {}
     total = len(TASKS) * len(WEIGHTS) * len(METHODS)
-    say(f"{total} training runs of {number_of(epochs, 'epoch')} on {CLAIM}")
+    notify(f"{total} training runs of {number_of(epochs, 'epoch')} on {CLAIM}")
     for task in TASKS:
-        say(f"  {task}: {QUESTIONS[task]}")
-    say("Each method trains twice: on the pretrained backbone, and on the same network with random weights.")
+        notify(f"  {task}: {QUESTIONS[task]}")
+    notify("Each method trains twice: on the pretrained backbone, and on the same network with random weights.")
     with progress("Training", total) as advance:
         for task in TASKS:
             data = write_generated(output_dir / task / "sounds", task)
@@ -90,7 +90,7 @@ def demo(
                     )
                     runs[task, weights, method] = train(config, quiet=True)
                     advance(1, "")
-                say(f"Trained {len(METHODS)} methods on {task}, {weights} weights")
+                notify(f"Trained {len(METHODS)} methods on {task}, {weights} weights")
     points = {key: _point(*key, run) for key, run in runs.items()}
     for task in TASKS:
         results().print(_table(task, runs, points))
@@ -101,7 +101,7 @@ def demo(
         accuracies_by_method([_with_size(point) for point in points.values()], picture, CLAIM.capitalize())
         print_result(f"picture: {picture}")
     except ConfigError as fault:  # matplotlib is an extra, and nothing else is worse for its absence
-        say(f"No picture: {fault}")
+        notify(f"No picture: {fault}")
     adapter = output_dir / "words" / "bundled" / "lora"
     clip = output_dir / "words" / "sounds" / "test" / "tami"
     print_result("")

@@ -16,7 +16,7 @@ from astune.cli.options import (
     PrecisionOption,
     ThreadsOption,
     end_with,
-    given,
+    options_given,
     with_fields,
 )
 from astune.console import print_result
@@ -114,7 +114,7 @@ def embed(
     **fields: Any,
 ) -> None:
     """Write embeddings, a row for each window or labelled clip; files that cannot be read are reported, and the exit code is 1."""
-    from astune.console import say
+    from astune.console import notify
     from astune.inference.embed import write_embeddings
     from astune.inference.embedder import is_labelled
 
@@ -131,7 +131,7 @@ def embed(
         tokens=tokens,
         **({} if labelled else windows),
         overwrite=overwrite,
-        data_options=given(context, fields) | (windows if labelled else {}),
+        data_options=options_given(context, fields) | (windows if labelled else {}),
         backbone=backbone,
         device=device,
         precision=precision,
@@ -140,7 +140,7 @@ def embed(
         batch_size=batch_size,
     )
     for notice in done.notices:
-        say(notice)
+        notify(notice)
     if as_json:
         typer.echo(json_text(done.record()))
     else:

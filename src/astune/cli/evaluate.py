@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from astune.cli.help import add_command
-from astune.cli.options import AdapterArgument, BackboneOption, DeviceOption, PrecisionOption, given, with_fields
+from astune.cli.options import (
+    AdapterArgument,
+    BackboneOption,
+    DeviceOption,
+    PrecisionOption,
+    options_given,
+    with_fields,
+)
 from astune.console import print_result, results, results_table
 from astune.data.options import DataOptions
 from astune.json_text import json_text
@@ -67,19 +74,19 @@ def evaluate(
     **fields: Any,
 ) -> None:
     """Score an adapter on labelled audio, by default on the test split."""
-    from astune.console import say
+    from astune.console import notify
     from astune.inference.evaluation import as_trained
     from astune.inference.predictor import Predictor
 
     predictor = Predictor(adapter, backbone, device=device, precision=precision, batch_size=batch_size)
-    dataset = as_trained(data, predictor.training, **given(context, fields))
+    dataset = as_trained(data, predictor.training, **options_given(context, fields))
     for notice in dataset.notices:
-        say(notice)
+        notify(notice)
     evaluation = predictor.evaluate(dataset, split, fold=fold, skip_broken=skip_broken)
     for notice in (*evaluation.audio_notices, *evaluation.score_notices):
-        say(notice)
+        notify(notice)
     if evaluation.warning:
-        say(evaluation.warning)
+        notify(evaluation.warning)
     if as_json:
         typer.echo(json_text(evaluation.record()))
     else:

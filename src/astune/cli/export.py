@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from astune.cli.help import add_command
-from astune.cli.options import AdapterArgument, BackboneOption, end_with, given
+from astune.cli.options import AdapterArgument, BackboneOption, end_with, options_given
 from astune.json_text import json_text
 from astune.names import ExportFormat
 from astune.printable import printable
@@ -79,13 +79,13 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an adapter in the format of another program, checked against the adapter itself; exit code 1 if a clip cannot be read."""
-    from astune.console import print_result, say
+    from astune.console import notify, print_result
     from astune.export import export_adapter
 
-    options = given(context, {"int8": int8, "clips": clips})
+    options = options_given(context, {"int8": int8, "clips": clips})
     done = export_adapter(adapter, output, format_, backbone=backbone, overwrite=overwrite, **options)
     for sentence in done.sentences:
-        say(sentence)
+        notify(sentence)
     if as_json:
         typer.echo(json_text(done.record()))
     else:

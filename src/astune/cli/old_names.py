@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astune.console import say
+from astune.console import notify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,6 @@ def with_new_names(words: Sequence[str], renamed: Mapping[str, str]) -> list[str
             continue
         replaced[number] = f"{renamed[name]}{equals}{value}"
         if name not in warned:
-            say(f"warning: {name} is now called {renamed[name]}; the old name will stop working in the next release")
+            notify(f"warning: {name} is now called {renamed[name]}; the old name will stop working in the next release")
             warned.add(name)
     return replaced

@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from astune.console import say
+from astune.console import notify
 from astune.names import Precision
 from astune.plurals import number_of
 from astune.setting import Panel, Setting
@@ -118,7 +118,7 @@ def _as_text(annotation: object) -> dict[str, Any]:
     return {"parser": str, "metavar": f"[{'|'.join([*words, '<path>'])}]"}  # the mapping is in a file
 
 
-def given(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
+def options_given(context: typer.Context, fields: dict[str, Any]) -> dict[str, Any]:
     """The options a user wrote, without the defaults.
 
     Args:
@@ -144,7 +144,7 @@ def end_with(faults: Sequence[str], total: int, verb: str = "read") -> None:
         Exit: there are faults.
     """
     for fault in faults:
-        say(f"error: {fault}")
+        notify(f"error: {fault}")
     if faults:
-        say(f"{len(faults):,} of {number_of(total, 'file')} could not be {verb}")
+        notify(f"{len(faults):,} of {number_of(total, 'file')} could not be {verb}")
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.help import add_command
-from astune.cli.options import given, with_fields
-from astune.console import option_words, print_result, results, results_table, say, shell_word
+from astune.cli.options import options_given, with_fields
+from astune.console import notify, option_words, print_result, results, results_table, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE
@@ -87,7 +87,7 @@ def plan(
     from astune.budget import plan_methods
     from astune.methods.registry import split_specs
 
-    reading = given(context, fields)
+    reading = options_given(context, fields)
     found = plan_methods(
         parameters,
         adapter_size,
@@ -99,7 +99,7 @@ def plan(
         **reading,
     )
     for notice in found.notices:
-        say(notice)
+        notify(notice)
     if as_json:
         typer.echo(json_text(found.record()))
         return

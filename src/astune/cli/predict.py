@@ -201,11 +201,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Label recordings; files that cannot be read are reported, the others still labelled, and the exit code is 1."""
-    from astune.console import say
+    from astune.console import notify
     from astune.inference.findings import thresholds_of
     from astune.inference.inputs import expand
     from astune.inference.request import Request
-    from astune.inference.result_folder import opened
+    from astune.inference.result_folder import open_result_folder
     from astune.inference.runtime import labeller
     from astune.inference.workers import Question, Workers
     from astune.inference.writers import WRITERS
@@ -223,7 +223,7 @@ def predict(
     if shared:
         shared.refuse(found.paths)
     for line in found.remarks:
-        say(line)
+        notify(line)
     predictor = labeller(
         adapter, runtime=runtime, backbone=backbone, device=device, precision=precision, threads=threads, batch_size=batch_size
     )  # fmt: skip
@@ -242,29 +242,29 @@ def predict(
         told = _print_table(ask, writer, found.paths)
     else:
         about = {"format": table or "csv", "precision": predictor.precision, **request.record()}
-        folder = opened(Path(output_dir), {**predictor.identity, **about}, writer, found.paths)
+        folder = open_result_folder(Path(output_dir), {**predictor.identity, **about}, writer, found.paths)
         told = _write_tables(ask, folder, found.paths)
     _end(predictor, told, found)
 
 
 def _settled(asked: Request, predictor: Labeller) -> Request:
     """A request with what it leaves open, which is said."""
-    from astune.console import say
+    from astune.console import notify
 
     request = asked.settled(predictor)
     for note in filter(None, (asked.note(predictor), asked.threshold_note(predictor))):
-        say(note)
+        notify(note)
     return request
 
 
 def _end(predictor: Labeller, told: Sequence[Prediction | Findings], found: Expanded) -> None:
     """Say what could not be labelled, and what to know of the rest."""
-    from astune.console import say
+    from astune.console import notify
 
     failed = [str(one.error) for one in told if one.error]
     failed += [one.reason for one in found.left_out if not one.harmless]
     for notice in predictor.notices(told):
-        say(notice)
+        notify(notice)
     end_with(failed, len(told) + len(found.left_out), "read or labelled")
 
 
@@ -300,10 +300,10 @@ def _asking(predictor: Labeller, question: Question, workers: Workers | None, *,
 
 
 def _answered(ask: Ask, paths: Sequence[Path]) -> Iterator[Any]:
-    from astune.console import progress, showing
+    from astune.console import progress, recording_progress
 
     with progress("Labelling", len(paths)) as advance:
-        for answer in ask(paths, showing(advance)):
+        for answer in ask(paths, recording_progress(advance)):
             yield answer
             advance(1, "")
 
@@ -336,13 +336,13 @@ def _print_table(ask: Ask, writer: Writer, paths: Sequence[Path]) -> list[Findin
 
 
 def _write_tables(ask: Ask, folder: AbstractContextManager[ResultFolder], paths: Sequence[Path]) -> list[Findings]:
-    from astune.console import say
+    from astune.console import notify
 
     told: list[Findings] = []
     rows = 0
     with folder as results:
         if results.finished:
-            say(f"{number_of(results.finished, 'file')} finished before and left as they are")
+            notify(f"{number_of(results.finished, 'file')} finished before and left as they are")
         with interruptible(
             lambda: (
                 f"{number_of(results.finished + len(told), 'file')} of {len(results.recordings):,} are finished and kept, and the "
@@ -356,6 +356,6 @@ def _write_tables(ask: Ask, folder: AbstractContextManager[ResultFolder], paths:
                 told.append(replace(findings, rows=()))
         where = results.folder
     written = sum(not one.error for one in told)
-    say(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(where)}")
+    notify(f"{number_of(rows, 'row')} in {number_of(written, 'table')} under {printable(where)}")
     order = {str(path): number for number, path in enumerate(paths)}
     return sorted(told, key=lambda one: order[one.name])

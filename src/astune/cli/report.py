@@ -35,7 +35,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
-    from astune.console import print_result, say, shell_word
+    from astune.console import notify, print_result, shell_word
     from astune.errors import DataError
     from astune.experiments.results import Results
     from astune.experiments.store import Store
@@ -54,7 +54,7 @@ def report(
         except DataError as fault:
             if len(names) == 1:
                 raise
-            say(f"left out: {name}: {fault}")
+            notify(f"left out: {name}: {fault}")
     if not written:
         raise DataError(
             f"{store} holds no finished run; start with `astune reproduce {shell_word(names[0])} --store {shell_word(store)}`"

@@ -20,7 +20,7 @@ from astune.cli.options import (
     ShardOption,
     StoreOption,
 )
-from astune.console import notices, print_result, results, results_table, say, shell_word
+from astune.console import notify, print_result, results, results_table, shell_word, stderr_console
 from astune.json_text import json_text
 from astune.names import PUBLISHED_BACKBONE
 from astune.plurals import number_of
@@ -128,8 +128,8 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan, or the results, as JSON.")] = False,
 ) -> None:
     """Run what is missing of a table and show it; stopped, it goes on where it was."""
-    from astune.errors import ConfigError, bulleted
-    from astune.experiments.plan import PlanOptions, distinct, plan, saved, shard_of
+    from astune.errors import ConfigError, format_list
+    from astune.experiments.plan import PlanOptions, distinct, plan, shard_of, to_saved_plan
     from astune.experiments.results import Results
     from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
     from astune.experiments.store import Store
@@ -147,7 +147,7 @@ def reproduce(
     tables = [load_table(name) for name in (shipped_tables() if table == "all" else [table])]
     named = [(options.name_of(name), one) for name, one in tables]
     plans = [
-        (saved(name, one, runs, as_published=as_published), runs)
+        (to_saved_plan(name, one, runs, as_published=as_published), runs)
         for name, one in named
         for runs in [plan(name, one, options)]
     ]
@@ -169,10 +169,10 @@ def reproduce(
     grids = [grid(Results.of(one, place)) for one, _ in plans]
     _show_results(grids, as_json=as_json)
     name = shell_word(plans[0][0].name) if len(plans) == 1 else "all"
-    say(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
+    notify(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
     if failures:
         failed = f"{number_of(len(failures), 'run')} failed"
-        say(f"error: {bulleted([str(failure) for failure in failures], failed)}")
+        notify(f"error: {format_list([str(failure) for failure in failures], failed)}")
         raise typer.Exit(1)
 
 
@@ -197,7 +197,7 @@ def show_plan(
 
     runs = [run for _, planned in plans for run in planned]
     status = {run.key: store.status(run, fingerprints) for run in distinct(runs)}
-    console = notices() if on_stderr else results()
+    console = stderr_console() if on_stderr else results()
     for one, planned in plans:
         rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
         done = Counter((run.row, run.spec, run.parameters) for run in planned if status[run.key] == "done")

@@ -135,7 +135,7 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Cut the windows a person should listen to next, each with a label track to correct in Audacity; exit code 1 if a file is broken."""
-    from astune.console import say
+    from astune.console import notify
     from astune.inference.review import review as review_recordings
 
     chosen: dict[str, Any] = {"criteria": criterion} if criterion else {}
@@ -161,7 +161,7 @@ def review(
         batch_size=batch_size,
     )
     for notice in found.notices:
-        say(notice)
+        notify(notice)
     if as_json:
         typer.echo(json_text(found.record()))
     else:

@@ -8,7 +8,7 @@ import typer
 from pydantic import SecretStr
 
 from astune.cli.help import add_command
-from astune.cli.options import given, with_fields
+from astune.cli.options import options_given, with_fields
 from astune.serving.settings import ServeSettings
 
 Adapters = Annotated[
@@ -79,6 +79,6 @@ def serve(
         adapters=tuple(adapters or ()),
         token=token and SecretStr(token),
         cors_origin=tuple(cors_origin or ()),
-        **given(context, fields),
+        **options_given(context, fields),
     )
     Server(settings).run(typer.echo)

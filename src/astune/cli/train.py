@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astune.cli.help import add_command
-from astune.cli.options import given, with_fields
+from astune.cli.options import options_given, with_fields
 from astune.console import print_result, results, results_table, shell_word
 from astune.errors import ConfigError
 from astune.json_text import json_text
@@ -87,7 +87,7 @@ def train(
     **fields: Any,
 ) -> None:
     """Train an adapter on labelled audio and write its folder."""
-    chosen = given(context, fields)
+    chosen = options_given(context, fields)
     if as_published:
         chosen = _as_published(chosen, config_file)
     config = _from_file(config_file, chosen) if config_file else TrainConfig.build(chosen, "command line")

@@ -52,14 +52,14 @@ def validate(
 
 def _validate_settings(config: Path) -> None:
     """Check names, values, data, folds, backbone, output folder, and every audio file."""
-    from astune.console import print_result, say
+    from astune.console import notify, print_result
     from astune.training.check import check_file
     from astune.training.listening import listen_as_trained
 
     settings, found = check_file(config)
     listened = listen_as_trained(settings, found)
     for notice in listened.notices:
-        say(notice)
+        notify(notice)
     split = listened.split
     clips = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
     print_result(f"{config} is valid: {found.method.spec} ({found.parameters:,} parameters) on {settings.backbone};")

@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 
 from astune.data.levels import Levels
-from astune.data.opening import frame_hint, opened
+from astune.data.opening import frame_hint, open_sound
 from astune.data.part import Part
 from astune.data.samples import SAMPLING_RATE as SAMPLING_RATE
 from astune.data.samples import fits_into_memory, in_unit_range, refuse_channels, refuse_rate, refuse_wild
@@ -251,7 +251,7 @@ def duration(path: str | Path, start: float = 0.0, end: float | None = None) -> 
     """
     part = Part(start, None, end)
     part.refuse(path)
-    with opened(path, pipes=False) as sound:
+    with open_sound(path, pipes=False) as sound:
         _refuse_header(sound, path)
         frames = sound.count() if sound.doubtful else sound.promised
         rate = sound.rate
@@ -299,7 +299,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
         AudioError: see :func:`listen`.
     """
     part.refuse(path)
-    with opened(path, pipes=pipes) as sound:
+    with open_sound(path, pipes=pipes) as sound:
         rate, channels = sound.rate, sound.channels
         _refuse_header(sound, path)
         first, wanted = part.first(rate, margins=margins), part.frames(rate, margins=margins)

@@ -27,7 +27,7 @@ from astune.data.heard import input_seconds, unheard
 from astune.data.hold_out import groups_in_several
 from astune.data.labels import doubtful_kinds
 from astune.data.measured import EnergySums, measure
-from astune.data.near_duplicates import near_duplicates, thinning
+from astune.data.near_duplicates import near_duplicates, prints_per_kept
 from astune.data.threads import in_threads
 from astune.names import LONGEST_INPUT
 
@@ -107,7 +107,7 @@ def _listen_to_all(
 ) -> tuple[dict[Clip, Measured], list[Broken]]:
     sounds: dict[Clip, Measured] = {}
     broken: list[Broken] = []
-    thinned = thinning(len(dataset.clips))
+    thinned = prints_per_kept(len(dataset.clips))
 
     def listen(region: Region) -> Measured | str:
         return measure(region, front_end, thinned)
@@ -241,7 +241,7 @@ def _crossing(dataset: AudioDataset) -> dict[str, list[str]]:
 def _notices(dataset: AudioDataset) -> list[str]:
     ungrouped = dataset.ungrouped()
     drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
-    thinned = thinning(len(dataset.clips))
+    thinned = prints_per_kept(len(dataset.clips))
     compared = (
         f"Note: of so many clips, one fingerprint in {thinned} is compared: copies of very short sounds may be missed"
     )

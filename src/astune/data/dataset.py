@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.clip import Clip
-from astune.data.durations import durations
+from astune.data.durations import measure_durations
 from astune.data.formats import readable_suffixes
 from astune.data.hold_out import crossing_groups, hold_out
 from astune.data.labels import label_fault
 from astune.data.recordings import PassedOver
 from astune.data.splits import SPLITS, SplitName
-from astune.errors import ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, format_faults, unknown_choice
 from astune.names import FRAME, HOP, Selection
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, some, source_here
 from astune.task import Task
 from astune.tasks import SINGLE_LABEL
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DivisionName = Literal["test", "validation", "train", "all"]
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class DataRecipe:
     """Training settings the paper states for a data set; None where nothing is stated and the data decide.
@@ -69,10 +69,10 @@ class DataRecipe:
             if (value := getattr(self, name)) is not None and value < low
         ]
         if faults:
-            raise ConfigError(listing(faults, "recipe"))
+            raise ConfigError(format_faults(faults, "recipe"))
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, repr=False)
 class Split:
     """Which clips train, choose the epoch, and test; by index in the data set."""
@@ -110,7 +110,7 @@ class Division(NamedTuple):
     """The split that these clips belong to."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, repr=False)
 class AudioDataset(Summarised):
     """A data set as read: clips sorted by name, labels in the order of their class indices."""
@@ -147,7 +147,7 @@ class AudioDataset(Summarised):
             f"negative label {label!r} is not among the labels" for label in self.negatives if label not in known
         ]
         if faults:
-            raise DataError(listing(faults, self.source))
+            raise DataError(format_faults(faults, self.source))
 
     def _summary(self) -> Summary:
         counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
@@ -238,7 +238,7 @@ class AudioDataset(Summarised):
         if fold is not None and not self.folds:
             raise ConfigError(f"{self.source} has no folds, so no fold {fold}")
         if fold is not None and fold not in self.folds:
-            raise ConfigError(unknown("fold", fold, self.folds))
+            raise ConfigError(unknown_choice("fold", fold, self.folds))
         if self.folds and fold is None:
             fold = self.folds[0]
             notices.append(
@@ -272,7 +272,7 @@ class AudioDataset(Summarised):
             DataError: the split has no clips.
         """
         if name not in get_args(DivisionName):
-            raise ConfigError(unknown("split", name, get_args(DivisionName)))
+            raise ConfigError(unknown_choice("split", name, get_args(DivisionName)))
         whole = tuple(range(len(self.clips)))
         if name == "all":
             return Division(whole, Split(whole, (), ()))
@@ -331,7 +331,7 @@ class AudioDataset(Summarised):
         Returns:
             Frames of 10 ms, 16 to 1024.
         """
-        found = durations([self.clips[number].region for number in clips], quiet=quiet)
+        found = measure_durations([self.clips[number].region for number in clips], quiet=quiet)
         return input_frames([seconds for seconds in found if seconds is not None], share)
 
 

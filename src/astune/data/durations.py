@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astune.data.clip import Region
 
 
-def durations(regions: Sequence[Region], *, quiet: bool = False) -> list[float | None]:
+def measure_durations(regions: Sequence[Region], *, quiet: bool = False) -> list[float | None]:
     """Durations of recordings, or of parts of them.
 
     Args:

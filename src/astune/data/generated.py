@@ -19,7 +19,7 @@ from scipy.signal import fftconvolve, istft, stft
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.splits import SPLITS
-from astune.errors import ConfigError, unknown, written
+from astune.errors import ConfigError, explain_write_errors, unknown_choice
 from astune.keyed import keyed_generator
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def write_generated(
         OutputError: the folder cannot be written.
     """
     if task not in TASKS:
-        raise ConfigError(unknown("task", task, TASKS))
+        raise ConfigError(unknown_choice("task", task, TASKS))
     folder = Path(folder)
     splits = [split for split, clips in zip(SPLITS, clips_per_class, strict=True) for _ in range(clips)]
     for label, sound in TASKS[task].items():
@@ -65,7 +65,7 @@ def write_generated(
             clip = _clip(sound, round(seconds * SAMPLING_RATE), keyed_generator(seed, task, label, number))
             coded = io.BytesIO()  # libsndfile says of no file why it cannot be written
             soundfile.write(coded, clip, SAMPLING_RATE, subtype="PCM_16", format="WAV")
-            with written(target, "make room, or give another folder"):
+            with explain_write_errors(target, "make room, or give another folder"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(coded.getbuffer())
     return folder

@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from astune.data.labels import alike_groups, cleaned, is_missing
+from astune.data.labels import alike_groups, clean_label, is_missing
 from astune.data.regions import recording_of
-from astune.errors import ConfigError, DataError, unknown
+from astune.errors import ConfigError, DataError, unknown_choice
 from astune.names import TaskName
-from astune.patterns import SECONDS, compiled
+from astune.patterns import SECONDS, compile_pattern
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL, TASKS
@@ -57,7 +57,7 @@ def with_options(dataset: AudioDataset, options: DataOptions) -> AudioDataset:
         DataError: a recording has no group, all labels are negative, or clips do not fit the task.
     """
     if options.group_by is not None:
-        dataset = _grouped(dataset, compiled(options.group_by))
+        dataset = _grouped(dataset, compile_pattern(options.group_by))
     dataset = _declared(_of_task(dataset, options.task), options)
     return _described(dataset) if dataset.task is MULTI_LABEL else dataset
 
@@ -123,7 +123,7 @@ def _grouped(dataset: AudioDataset, pattern: regex.Pattern[str]) -> AudioDataset
                 f"group_by={pattern.pattern!r} takes more than {SECONDS:g} s with the name {printable(recording)}; "
                 "do not repeat what repeats itself, as in '(a+)+'"
             ) from None
-        group = cleaned((match[1] if pattern.groups else match[0]) or "") if match else ""
+        group = clean_label((match[1] if pattern.groups else match[0]) or "") if match else ""
         if not group or is_missing(group):
             without.append(recording)
         groups[recording] = group
@@ -154,12 +154,14 @@ def _declared(dataset: AudioDataset, options: DataOptions) -> AudioDataset:
         UnknownNegativesError: some of them do not occur.
         DataError: all labels are.
     """
-    declared = list(dict.fromkeys(map(cleaned, options.negative or ())))
-    background = [] if options.background is None else [cleaned(options.background)]
+    declared = list(dict.fromkeys(map(clean_label, options.negative or ())))
+    background = [] if options.background is None else [clean_label(options.background)]
     absent = [label for label in declared if label not in [*dataset.labels, *background]]
     if absent:
         why = [remark for remark in dataset.remarks if remark.startswith("Warning:")]
-        raise UnknownNegativesError("\n".join([unknown("negative label", absent[0], dataset.labels), *why]), absent)
+        raise UnknownNegativesError(
+            "\n".join([unknown_choice("negative label", absent[0], dataset.labels), *why]), absent
+        )
     negatives = tuple(label for label in dataset.labels if label in {*declared, *background})
     if negatives and len(negatives) == len(dataset.labels):
         raise DataError(

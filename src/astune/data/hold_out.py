@@ -59,7 +59,7 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     groups: defaultdict[Key, list[int]] = defaultdict(list)
     classes = {number: task.strata(clips[number]) or (UNLABELLED,) for number in train}
     sounds = _sounds(clips, train)
-    for number, key in belonging(clips, train).items():
+    for number, key in group_keys(clips, train).items():
         groups[key].append(number)
     warning = ""
     if any(kind == "group" for kind, _ in groups):
@@ -81,7 +81,7 @@ def hold_out(clips: Sequence[Clip], train: Sequence[int], seed: int, task: Task)
     return _divided(train, held, f"a tenth of each class drawn with seed {seed}", warning)
 
 
-def belonging(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
+def group_keys(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, Key]:
     """What clips are not to be divided from: their group, and whatever shares sound with it.
 
     Args:

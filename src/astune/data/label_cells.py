@@ -38,7 +38,7 @@ _NO_LABEL = re.compile(
 _ASKS = re.compile(r"(is|has|was)([_ -]|(?-i:[A-Z]))", re.IGNORECASE)  # likewise: is_male
 
 
-def listed(cell: str) -> tuple[str, ...] | None:
+def split_list(cell: str) -> tuple[str, ...] | None:
     """The items of a cell that is a list, as JSON, Python or NumPy write one.
 
     Args:
@@ -118,7 +118,7 @@ class LabelCells:
         Returns:
             Each label once; none for an empty cell. A cell that is one label keeps its outer spaces, so that cleaning them is announced.
         """
-        items = listed(cell.strip()) if self.lists else None
+        items = split_list(cell.strip()) if self.lists else None
         if items is not None:
             return tuple(dict.fromkeys(item for item in items if item.strip()))
         if self.separator is not None:
@@ -135,7 +135,7 @@ class LabelCells:
             A sentence without its subject; None where the cell can be read.
         """
         text = cell.strip()
-        if not self.lists or not text.startswith(("[", "{")) or listed(text) is not None:
+        if not self.lists or not text.startswith(("[", "{")) or split_list(text) is not None:
             return None
         return f'is {printable(text)!r}, and no list of labels as other cells are; write ["dog", "rain"]'
 
@@ -166,7 +166,7 @@ def how_read(
         commas between parts that other cells have too. A task that is given is obeyed.
     """
     texts = {cell.strip() for cell in cells} - {""}
-    plain = sorted(text for text in texts if listed(text) is None)
+    plain = sorted(text for text in texts if split_list(text) is None)
     lists = len(plain) < len(texts)
     if task == "single-label":
         return LabelCells(several=False, lists=lists)
@@ -224,7 +224,7 @@ def indicator_columns(
     return IndicatorColumns(tuple(names), tuple(others))
 
 
-def indicated(line: int, row: dict[str, str], columns: Sequence[str], faults: list[str]) -> tuple[str, ...]:
+def labels_of_indicators(line: int, row: dict[str, str], columns: Sequence[str], faults: list[str]) -> tuple[str, ...]:
     """The labels of a row under columns of 0 and 1.
 
     Args:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from astune.data.label_cells import SURE_SEPARATORS, parts_of, shared_parts
-from astune.errors import ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, format_faults, unknown_choice
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _UNDRAWN = dict.fromkeys("\ufe0e\ufe0f\u200c\u200d", "")  # variants of emoji, j
 _DRAWN_ALIKE = str.maketrans(_CYRILLIC | _GREEK | _MARKS | _UNDRAWN)
 
 
-def cleaned(label: str) -> str:
+def clean_label(label: str) -> str:
     """A label without what nobody sees.
 
     Args:
@@ -111,7 +111,7 @@ def checked_labels(labels: Sequence[str], *, outer_spaces: bool) -> tuple[str, .
         raise ConfigError(f"labels={labels!r} is not a list of names; give one, such as ['dog', 'siren']") from fault
     faults = label_faults(found, outer_spaces=outer_spaces)
     if faults:
-        raise ConfigError(listing(faults, "labels"))
+        raise ConfigError(format_faults(faults, "labels"))
     return tuple(map(str, found))  # NumPy's texts too
 
 
@@ -132,7 +132,7 @@ def checked_negatives(negatives: Sequence[str], labels: Sequence[str]) -> tuple[
         raise ConfigError(f"negatives={negatives!r} is not a list of labels; give one, such as ['noise']")
     for label in negatives:
         if label not in labels:
-            raise ConfigError(unknown("negative label", label, labels))
+            raise ConfigError(unknown_choice("negative label", label, labels))
     return tuple(label for label in labels if label in negatives)
 
 
@@ -154,7 +154,7 @@ def known_labels(source: str, labels: Iterable[str], known: Sequence[str]) -> li
     Raises:
         DataError: the data set has others.
     """
-    clean = [cleaned(label) for label in known]
+    clean = [clean_label(label) for label in known]
     foreign = sorted(set(labels) - set(clean))
     if foreign:
         raise DataError(
@@ -180,7 +180,7 @@ def cleaning_remark(changed: Mapping[str, str]) -> tuple[str, ...]:
     return (f"Note: {labels} read without outer spaces and invisible characters, in composed Unicode: {shown}{more}",)
 
 
-def alike(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str], list[str]]:
+def find_similar(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Labels that look like one and are two.
 
     Args:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from astune.data.hold_out import belonging
+from astune.data.hold_out import group_keys
 from astune.errors import DataError
 from astune.keyed import keyed_generator
 from astune.plurals import number_of
@@ -125,8 +125,8 @@ def _ways(dataset: AudioDataset) -> list[_Way]:
     everything = range(len(dataset.clips))
     found = []
     if any(clip.group is not None for clip in dataset.clips):
-        found.append(_Way(_together(belonging(dataset.clips, everything)), "groups", ""))
-    ungrouped = _together(belonging([replace(clip, group=None) for clip in dataset.clips], everything))
+        found.append(_Way(_together(group_keys(dataset.clips, everything)), "groups", ""))
+    ungrouped = _together(group_keys([replace(clip, group=None) for clip in dataset.clips], everything))
     given_up = (
         "a class would lose all its training clips with a whole {}, so clips of one {} are in several folds"
         if found

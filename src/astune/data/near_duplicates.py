@@ -73,7 +73,7 @@ class _Pair:
     """Position of the match in the first recording, in ticks."""
 
 
-def thinning(clips: int) -> int:
+def prints_per_kept(clips: int) -> int:
     """How many prints there are to one that is kept, so that memory does not grow on with the clips of a data set.
 
     Args:

@@ -53,7 +53,7 @@ _FAULTS = (soundfile.SoundFileError, OSError, TypeError, ValueError, MemoryError
 
 
 @contextmanager
-def opened(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
+def open_sound(path: str | Path, *, pipes: bool) -> Iterator[Sound]:
     """Open a recording for the time of a block; what goes wrong meanwhile becomes a sentence.
 
     Args:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
-from astune.data.labels import cleaned, label_fault
-from astune.errors import shortened
+from astune.data.labels import clean_label, label_fault
+from astune.errors import shorten
 from astune.names import TaskName
-from astune.patterns import compiled
+from astune.patterns import compile_pattern
 from astune.setting import Setting
 from astune.validated import Validated
 
@@ -126,7 +126,7 @@ class DataOptions(Validated):
         Raises:
             ValueError: one of them cannot be a label.
         """
-        clean = [cleaned(label) for label in ([value] if isinstance(value, str) else value or [])]
+        clean = [clean_label(label) for label in ([value] if isinstance(value, str) else value or [])]
         faults = [fault for label in clean if (fault := label_fault(label))]
         if faults:
             raise ValueError(faults[0])
@@ -143,10 +143,10 @@ class DataOptions(Validated):
         if value is None:
             return None
         try:
-            compiled(value)
+            compile_pattern(value)
         except ValueError as fault:
             raise ValueError(
-                f"{shortened(value)!r} cannot be used as a regular expression: {fault}; give one such as '^(site[0-9]+)_'"
+                f"{shorten(value)!r} cannot be used as a regular expression: {fault}; give one such as '^(site[0-9]+)_'"
             ) from fault
         return value
 

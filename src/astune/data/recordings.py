@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.data.formats import AV_SUFFIXES, INSTALL, SUFFIXES, UNREADABLE, readable_suffixes
-from astune.errors import DataError, listing
+from astune.errors import DataError, format_faults
 from astune.printable import printable
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ NO_RECORDINGS = "folders without recordings"
 _PIPES = "things without an end (pipes, devices)"  # whoever reads one waits for ever
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class PassedOver:
     """Things of one kind that were found and left out."""
@@ -188,7 +188,7 @@ def find_recordings(folder: Path) -> Found:
                     found.links[link] += 1
         links.sort()
     if refused:
-        raise DataError(listing(sorted(refused), printable(folder)))
+        raise DataError(format_faults(sorted(refused), printable(folder)))
     for names in (found.files, found.others):
         names.sort()
     found.skipped.sort(key=lambda one: one.path)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from astune.data.audio import SAMPLING_RATE
 from astune.data.clip import Clip, Region
-from astune.data.durations import durations
-from astune.data.labels import cleaned, cleaning_remark
+from astune.data.durations import measure_durations
+from astune.data.labels import clean_label, cleaning_remark
 from astune.data.window_labels import Part, cut_recording, overlaps
 from astune.data.windowing import STEP, Measure
-from astune.errors import ConfigError, DataError, listing
+from astune.errors import ConfigError, DataError, format_faults
 from astune.names import FRAME
 from astune.plurals import number_of
 from astune.printable import printable
@@ -142,7 +142,7 @@ def cut(
     files = {**(recordings if windowed else {}), **{one.recording: one.path for one in ordered}}
     known = lengths or {}
     unknown = [name for name in files if name not in known]
-    lengths = {**known, **dict(zip(unknown, durations([Region(files[name]) for name in unknown]), strict=True))}
+    lengths = {**known, **dict(zip(unknown, measure_durations([Region(files[name]) for name in unknown]), strict=True))}
     within, faults, remarks = _within(ordered, lengths)
     within, repeats = _once(within)
     remarks += [*changed, *repeats]
@@ -164,12 +164,12 @@ def cut(
 
 def _refuse(source: str, faults: list[str]) -> None:
     if faults:
-        raise DataError(listing(faults, source))
+        raise DataError(format_faults(faults, source))
 
 
 def _cleaned(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], tuple[str, ...]]:
     """Regions with cleaned labels, in order; and a remark on the labels that were changed."""
-    clean = {label: cleaned(label) for label in sorted({one.label for one in regions})}
+    clean = {label: clean_label(label) for label in sorted({one.label for one in regions})}
     changed = {label: new for label, new in clean.items() if new != label}
     found = [replace(one, label=changed[one.label]) if one.label in changed else one for one in regions]
     found.sort(key=lambda one: (one.recording, one.start, one.end, one.label, one.place))
@@ -328,7 +328,10 @@ class _Cutter:
         parts = [
             Part(_ms(one.start), min(max(_ms_up(one.end), _ms(one.start) + 1), whole), one.label) for one in regions
         ]
-        negatives = {"", *(cleaned(label) for label in (*(self.options.negative or ()), *filter(None, [background])))}
+        negatives = {
+            "",
+            *(clean_label(label) for label in (*(self.options.negative or ()), *filter(None, [background]))),
+        }
         pairs = [] if self.several else overlaps(parts, self.measure, negatives)
         self.faults += [_both(regions[first], regions[second]) for first, second in pairs]
         if self.faults:
@@ -371,7 +374,7 @@ class _Cutter:
             notes.append(
                 f"Note: {found['lost'] / 1000:,.1f} of {found['regions'] / 1000:,.1f} s of the labelled regions are in no clip"
             )
-        kept = {cleaned(label) for label in {label for clip in self.clips for label in clip.labels}}
+        kept = {clean_label(label) for label in {label for clip in self.clips for label in clip.labels}}
         gone = [label for label in labels if label not in kept]
         if gone:
             names = ", ".join(map(printable, gone[:5])) + (", ..." if len(gone) > 5 else "")

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from astune.data.formats import SUFFIXES
-from astune.data.labels import cleaned, label_fault
+from astune.data.labels import clean_label, label_fault
 from astune.data.named_files import refuse_pipes, windows_fault
 from astune.errors import DataError
 from astune.json_text import json_value
@@ -100,10 +100,10 @@ def split_rows(
             if begins > line + 1:
                 faults.append(f"line {line}: a cell goes over several lines; is a quote not closed?")
             elif header is None:
-                header = [cleaned(name) for name in cells]
+                header = [clean_label(name) for name in cells]
                 kept = {name for name in header if verbatim(name)}
                 faults += _named_twice(header)
-            elif [cleaned(cell) for cell in cells[: len(header)]] == header:
+            elif [clean_label(cell) for cell in cells[: len(header)]] == header:
                 faults.append(f"line {line}: the header is there a second time; remove this line")
             elif any(cell.strip() for cell in cells[len(header) :]):
                 faults.append(
@@ -135,7 +135,7 @@ def _separated(text: str, known: Callable[[str], bool]) -> tuple[str, str]:
             cells = next(csv.reader([first], delimiter=separator), [])
         except csv.Error:
             continue
-        ranks[separator] = (sum(known(cleaned(cell)) for cell in cells), len(cells))
+        ranks[separator] = (sum(known(clean_label(cell)) for cell in cells), len(cells))
     return text, max(ranks, key=ranks.__getitem__, default=",")  # a comma where nothing says more
 
 
@@ -234,7 +234,7 @@ def cell_faults(line: int, row: dict[str, str], file: str, *labels: str) -> list
         A sentence for each fault.
     """
     faults = [f"line {line}: {name} is empty" for name in (file, *labels) if not row[name]]
-    found = [fault for name in labels if row[name] and (fault := label_fault(cleaned(row[name])))]
+    found = [fault for name in labels if row[name] and (fault := label_fault(clean_label(row[name])))]
     return faults + [f"line {line}: {fault}" for fault in (*found, windows_fault(row[file])) if fault]
 
 
@@ -374,7 +374,7 @@ def numbered_classes(layout: Layout, file: Path, rows: Sequence[Row], number: st
     Raises:
         DataError: a number has two names, or a name two numbers.
     """
-    pairs = {(int(row[number]), cleaned(row[name])) for _, row in rows}
+    pairs = {(int(row[number]), clean_label(row[name])) for _, row in rows}
     if not len(pairs) == len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs}):
         raise layout.missing(file, f"{number} and {name} do not name the same classes")
     return [label for _, label in sorted(pairs)]

@@ -75,7 +75,7 @@ class Sound(ABC):
             (frames, channels); none of them at the end.
 
         Raises:
-            AudioError: they cannot be decoded. libsndfile's own errors become one in :func:`astune.data.opening.opened`.
+            AudioError: they cannot be decoded. libsndfile's own errors become one in :func:`astune.data.opening.open_sound`.
         """
 
     def sought(self, first: int) -> int:

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Literal, get_args
 
-from astune.errors import unknown
+from astune.errors import unknown_choice
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -98,7 +98,7 @@ def split_fault(text: str) -> str:
     Returns:
         A sentence with the choices.
     """
-    return ask_which(repr(text)) if is_undecided(text) else unknown("split", text, SPLITS)
+    return ask_which(repr(text)) if is_undecided(text) else unknown_choice("split", text, SPLITS)
 
 
 def _folded(text: str) -> str:

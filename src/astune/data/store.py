@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from astune.data.formats import AV_SUFFIXES, SUFFIXES
-from astune.errors import written
+from astune.errors import explain_write_errors
 from astune.files import make_folder, move, user_path
 
 
@@ -41,7 +41,7 @@ def keep(content: bytes, name: str = "") -> Path:
     suffix = Path(name).suffix.lower()
     target = cache_root() / "audio" / digest[:2] / f"{digest}{suffix if suffix in SUFFIXES | AV_SUFFIXES else ''}"
     if not target.is_file():
-        with written(
+        with explain_write_errors(
             target, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", len(content)
         ):
             make_folder(target.parent)

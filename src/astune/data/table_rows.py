@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune.data.clip import Clip, Region
-from astune.data.durations import durations
-from astune.data.label_cells import ONE_EACH, LabelCells, how_read, indicated
-from astune.data.labels import cleaned, label_fault
+from astune.data.durations import measure_durations
+from astune.data.label_cells import ONE_EACH, LabelCells, how_read, labels_of_indicators
+from astune.data.labels import clean_label, label_fault
 from astune.data.named_files import NamedFiles, windows_fault, windows_path
 from astune.data.recording_lookup import Lost, portable_names
 from astune.data.regions import Cut, LabelledRegion, cut
@@ -266,7 +266,7 @@ class TableRows:
         lengths: dict[str, float | None] = {}
         if self.options.windowed:  # what cannot be opened stays whole, and is named with the other broken files
             lengths = dict(
-                zip((one.name for one in whole), durations([Region(one.path) for one in whole]), strict=True)
+                zip((one.name for one in whole), measure_durations([Region(one.path) for one in whole]), strict=True)
             )
             for one in whole:
                 length = lengths[one.name]
@@ -319,7 +319,7 @@ class TableRows:
         """The labels of a row; what is wrong with them is added to the faults."""
         if columns.one_hot:
             labels, shown = (
-                indicated(line, row, columns.labels, faults),
+                labels_of_indicators(line, row, columns.labels, faults),
                 f"columns {', '.join(columns.labels[:_SHOWN])}",
             )
         else:
@@ -328,7 +328,7 @@ class TableRows:
                 faults.append(f"line {line}: {printable(shown)} {fault}")
                 return ()
             labels = self.cells.labels(row[shown])
-        faults += [f"line {line}: {fault}" for label in labels if (fault := label_fault(cleaned(label)))]
+        faults += [f"line {line}: {fault}" for label in labels if (fault := label_fault(clean_label(label)))]
         if not self.cells.several and len(labels) != 1:
             way = "; if a clip may have none, set task=multi-label" if columns.plural else ""
             what = "say no label" if columns.one_hot else f"is empty{way}"

@@ -49,7 +49,7 @@ class Seconds:
             return None
         if lasts:
             end += start
-        return (start, end) if ordered(line, start, end, cells, faults, lasts=lasts) else None
+        return (start, end) if has_length(line, start, end, cells, faults, lasts=lasts) else None
 
     def read(self, line: int, name: str, text: str, scale: float, faults: list[str]) -> float | None:
         """One time.
@@ -108,7 +108,7 @@ class Seconds:
             )
 
 
-def ordered(
+def has_length(
     line: int, start: float, end: float, cells: Sequence[str], faults: list[str], *, lasts: bool = False
 ) -> bool:
     """Whether a part has a length.

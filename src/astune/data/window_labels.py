@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from astune.data.windowing import Coverage, gaps, tiles, united, windows_over
+from astune.data.windowing import Coverage, find_gaps, merge_spans, tile, windows_over
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -73,20 +73,20 @@ def cut_recording(
     mixed = mixed & (not several)
     spoilt = spoilt & ~mixed
     labelled = [(spans[number], labels[number]) for number in np.flatnonzero(~mixed & ~spoilt).tolist()]
-    regions = united((part.start, part.end) for part in parts)
+    regions = merge_spans((part.start, part.end) for part in parts)
     free: list[Span] = []
     rest = 0
     if background:
-        stretches = gaps(regions, length)
+        stretches = find_gaps(regions, length)
         whole = not parts and length <= measure.window
-        free = [(0, length)] if whole else [span for stretch in stretches for span in tiles(*stretch, measure)]
-        rest = _total(stretches) - _total(united(free))
+        free = [(0, length)] if whole else [span for stretch in stretches for span in tile(*stretch, measure)]
+        rest = _total(stretches) - _total(merge_spans(free))
     return Windows(
         labelled,
         free,
         [spans[number] for number in np.flatnonzero(mixed).tolist()],
         [spans[number] for number in np.flatnonzero(spoilt).tolist()],
-        _outside(regions, united(span for span, _ in labelled)),
+        _outside(regions, merge_spans(span for span, _ in labelled)),
         rest,
     )
 

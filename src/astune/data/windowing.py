@@ -60,7 +60,7 @@ def windows_over(start: int, end: int, length: int, measure: Measure) -> list[Sp
     return spans
 
 
-def tiles(start: int, end: int, measure: Measure) -> list[Span]:
+def tile(start: int, end: int, measure: Measure) -> list[Span]:
     """Windows within a stretch, as many as have room.
 
     Args:
@@ -74,7 +74,7 @@ def tiles(start: int, end: int, measure: Measure) -> list[Span]:
     return [(first, first + measure.window) for first in range(start, end - measure.window + 1, measure.hop)]
 
 
-def united(spans: Iterable[Span]) -> list[Span]:
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
     """The stretches that spans cover.
 
     Args:
@@ -92,11 +92,11 @@ def united(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def gaps(stretches: list[Span], length: int) -> list[Span]:
+def find_gaps(stretches: list[Span], length: int) -> list[Span]:
     """What stretches leave of a recording.
 
     Args:
-        stretches: the result of :func:`united`, within the recording.
+        stretches: the result of :func:`merge_spans`, within the recording.
         length: length of the recording.
 
     Returns:
@@ -120,7 +120,7 @@ class Coverage:
         # Of all spans that start from here on, the first end: so one look tells whether one of them is within a window.
         self._first_end = np.minimum.accumulate(self._ends[::-1])[::-1]
         self._latest = np.maximum.accumulate(self._ends)
-        self._from, to = np.array(united((start, end) for start, end in ordered.tolist()), np.int64).T
+        self._from, to = np.array(merge_spans((start, end) for start, end in ordered.tolist()), np.int64).T
         self._lengths = to - self._from
         self._before = np.concatenate([[0], np.cumsum(self._lengths)[:-1]])
 

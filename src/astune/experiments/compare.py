@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from astune.architecture import Architecture
 from astune.backbone import load_config
-from astune.console import say
+from astune.console import notify
 from astune.data.layouts.base import load_data
 from astune.data.made_folds import usual_folds, with_folds
 from astune.data.options import DataOptions
-from astune.errors import AstuneError, ConfigError, DataError, listing
+from astune.errors import AstuneError, ConfigError, DataError, format_faults
 from astune.experiments.comparison import Comparison
 from astune.experiments.live_table import live_table
-from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, saved, shard_of
+from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.sources import own_entry
@@ -98,7 +98,7 @@ def compare(
     place = Store(Path(store))
     share = shard_of(distinct(planned.runs), shard)
     for note in planned.plan.notes:
-        say(note)
+        notify(note)
     waiting = _part_by_part(pending_runs(share, place, fingerprints_of(planned.runs)))
     _look_ahead(waiting, place, listen=ray is None)
     place.write_plan(planned.plan)
@@ -157,7 +157,7 @@ def plan_comparison(
     wanted = PlanOptions(Path(), backbone, seeds, own, folds=tuple(folds), needs_data=True, with_baseline=with_baseline)
     name = f"compare-{entry.name}"
     runs = plan(name, table, wanted)
-    return PlannedComparison(saved(name, table, runs), runs)
+    return PlannedComparison(to_saved_plan(name, table, runs), runs)
 
 
 def method_specs(methods: str | Sequence[str]) -> list[str]:
@@ -201,7 +201,7 @@ def _rows(methods: str | Sequence[str], backbone: str, settings: dict[str, Any])
             )
         rows.append(Row(name=spec, method=spec, settings=own))
     if faults:
-        raise ConfigError(listing(faults, "methods"))
+        raise ConfigError(format_faults(faults, "methods"))
     return rows, len(networks) < len(specs), notes
 
 
@@ -294,7 +294,7 @@ def _look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool) ->
         parts.add(part)
     if faults:
         named = [f"{', '.join(dict.fromkeys(some))}: {fault}" for fault, some in faults.items()]
-        raise ConfigError(listing(named, "the methods cannot be compared"))
+        raise ConfigError(format_faults(named, "the methods cannot be compared"))
 
 
 def _listen(config: TrainConfig, checked: Checked, *, announced: bool) -> None:
@@ -306,7 +306,7 @@ def _listen(config: TrainConfig, checked: Checked, *, announced: bool) -> None:
     """
     listened = listen_as_trained(config, checked)
     for notice in () if announced else listened.notices:
-        say(notice)
+        notify(notice)
     if not listened.split.test:
         where = "the test split" if config.fold is None else f"fold {config.fold}"
         raise DataError(f"no test clip of {where} can be read; repair or remove them")

@@ -7,11 +7,11 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Self
 
 from astune.experiments.compared import Compared, ComparedMethod
-from astune.experiments.recommendation import percent, points, recommend, recommended, took
+from astune.experiments.recommendation import percent, points, recommend, simplest_best, took
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary
 from astune.tasks import task_named
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astune.experiments.results import Results
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, repr=False)
 class Comparison(Compared, Summarised):
     """What :func:`astune.compare` gave."""
@@ -69,7 +69,7 @@ class Comparison(Compared, Summarised):
     @property
     def recommended(self) -> str | None:
         """Spec of that method: of the simplest network that no other is shown to be better than; None where none is finished."""
-        chosen = recommended(self)
+        chosen = simplest_best(self)
         return chosen.method if chosen else None
 
     def record(self) -> dict[str, Any]:

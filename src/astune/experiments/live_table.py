@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from astune.console import is_terminal, notices, progress, results_table
+from astune.console import is_terminal, progress, results_table, stderr_console
 from astune.experiments.comparison import Comparison
 from astune.experiments.results import Results
 from astune.printable import printable
@@ -59,7 +59,7 @@ def _drawn(plan: SavedPlan, store: Store, description: str, total: int) -> Itera
         TextColumn("{task.fields[note]}", markup=False), speed_estimate_period=86_400,
     )  # fmt: skip
     task = bar.add_task(description, total=total, note="")
-    with Live(console=notices(), transient=True, refresh_per_second=2) as live:
+    with Live(console=stderr_console(), transient=True, refresh_per_second=2) as live:
 
         def advance(steps: int, note: str) -> None:
             bar.update(task, advance=steps, note=printable(note))

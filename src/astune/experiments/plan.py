@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune import keyed
-from astune.errors import AstuneError, ConfigError, listing, unknown_ones
+from astune.errors import AstuneError, ConfigError, format_faults, unknown_choices
 from astune.experiments.baseline import BASELINE, DECIDING
 from astune.experiments.records import PlanEntry, SavedPlan
 from astune.experiments.shapes import Shapes
@@ -26,7 +26,7 @@ from astune.names import PUBLISHED_BACKBONE
 from astune.training.augmentation_settings import identity_of_noise
 from astune.training.config import TrainConfig
 from astune.training.recipe import settle, without_defaults
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ AS_PUBLISHED = "-as-published"
 """Ends the name of a table that was asked for in the published code's setting."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class PlanOptions:
     """What a user may change about a table as a whole."""
@@ -226,7 +226,7 @@ def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:
         except AstuneError as fault:
             faults.append(f"{row.name if row else BASELINE_ROW}, {data.entry.name}: {fault}")
     if faults:
-        raise ConfigError(listing(faults, name))
+        raise ConfigError(format_faults(faults, name))
     return runs
 
 
@@ -261,7 +261,7 @@ def shard_of(runs: Sequence[PlannedRun], shard: str | None) -> list[PlannedRun]:
     return list(runs[int(number) - 1 :: int(total)])
 
 
-def saved(name: str, table: Table, runs: Iterable[PlannedRun], *, as_published: bool = False) -> SavedPlan:
+def to_saved_plan(name: str, table: Table, runs: Iterable[PlannedRun], *, as_published: bool = False) -> SavedPlan:
     """A plan as it is written down.
 
     Args:
@@ -302,9 +302,9 @@ def at_width(method: Method, width: int) -> Method:
 
 
 def _chosen(kind: str, names: tuple[str, ...], known: dict[str, Row | None]) -> list[Row | None]:
-    absent = unknown_ones(kind, names, known)
+    absent = unknown_choices(kind, names, known)
     if absent:
-        raise ConfigError(listing(absent, "this table cannot be planned"))
+        raise ConfigError(format_faults(absent, "this table cannot be planned"))
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
 
 

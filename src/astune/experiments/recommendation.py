@@ -58,7 +58,7 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
 
 
-def recommended(compared: Compared) -> ComparedMethod | None:
+def simplest_best(compared: Compared) -> ComparedMethod | None:
     """The simplest network that no other is shown to be better than.
 
     Args:
@@ -83,9 +83,9 @@ def recommend(compared: Compared) -> str:
         compared: methods with their finished runs.
 
     Returns:
-        A few sentences: the method of :func:`recommended`, how it compares, what it takes, and what is doubtful.
+        A few sentences: the method of :func:`simplest_best`, how it compares, what it takes, and what is doubtful.
     """
-    chosen, networks = recommended(compared), _networks(compared)
+    chosen, networks = simplest_best(compared), _networks(compared)
     if chosen is None:
         return "No run of a network is finished, so no method can be recommended."
     needed, verdict = _against_no_network(compared, chosen)

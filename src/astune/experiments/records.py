@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field
 
-from astune.errors import shortened
+from astune.errors import shorten
 from astune.json_record import RECORD, Count, number_in, read_record
 from astune.json_text import json_text
 from astune.printable import printable
@@ -224,7 +224,7 @@ def _part(holder: dict[str, Any], name: str) -> dict[str, Any]:
     """
     part = holder[name]
     if not isinstance(part, dict):
-        raise ValueError(f"{name} is {shortened(printable(repr(part)))}, and not figures by name")
+        raise ValueError(f"{name} is {shorten(printable(repr(part)))}, and not figures by name")
     return part
 
 
@@ -237,4 +237,4 @@ def _refuse_unsortable(settings: dict[str, Any], place: str) -> None:
     for name in _SHOWN:
         value = settings.get(name)
         if value is not None and not isinstance(value, str | int | float):
-            raise ValueError(f"{place}.{name}={shortened(printable(repr(value)))}: give text or a number")
+            raise ValueError(f"{place}.{name}={shorten(printable(repr(value)))}: give text or a number")

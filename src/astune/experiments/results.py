@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from astune.console import say
+from astune.console import notify
 from astune.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Results:
                 try:
                     found[key] = store.read(key)
                 except DataError as fault:
-                    say(f"left out: {fault}; `astune reproduce` runs it again")
+                    notify(f"left out: {fault}; `astune reproduce` runs it again")
         return cls(plan, found, store)
 
     @property

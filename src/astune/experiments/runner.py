@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
-from astune.console import progress, say
+from astune.console import notify, progress
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, OutputError, interruptible
 from astune.experiments.records import RunRecord
@@ -68,10 +68,10 @@ class _Display:
         where = f"{self.ended} of {self.total}"
         if reason:
             self.failures.append(Failure(run, reason))
-            say(f"{where} failed: {self.failures[-1]}")
+            notify(f"{where} failed: {self.failures[-1]}")
         else:
             record = self.store.read(run.key)
-            say(f"{where} done: {_named(run)}: {record.headline:.1%} in {record.result.wall_seconds:.0f} s")
+            notify(f"{where} done: {_named(run)}: {record.headline:.1%} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
     def kept(self) -> str:
@@ -119,10 +119,12 @@ def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[st
     for run in runs:
         status = store.status(run, fingerprints)
         if status == "damaged":
-            say(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
+            notify(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
         if status == "stale":
             aside = store.set_aside(run.key)
-            say(f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})")
+            notify(
+                f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})"
+            )
         if status == "done":
             _clear_up(store.work(run.key))
         else:
@@ -366,5 +368,5 @@ def _trained(config: TrainConfig) -> TrainResult:
         try:
             return train(config.model_copy(update={"resume": True}), quiet=True, picture=False)
         except CheckpointError as fault:  # damaged, or of data that have changed
-            say(f"starting again from the beginning: {fault}")
+            notify(f"starting again from the beginning: {fault}")
     return train(config.model_copy(update={"overwrite_output_dir": True}), quiet=True, picture=False)

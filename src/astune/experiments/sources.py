@@ -12,7 +12,7 @@ from astune.data.dataset import DataRecipe
 from astune.data.digests import content_digests
 from astune.data.layouts.base import LAYOUTS, load_data
 from astune.data.options import DataOptions
-from astune.errors import ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, format_faults, unknown_choice
 from astune.experiments.table import DataEntry, Table
 from astune.validated import SettingsError
 
@@ -71,7 +71,9 @@ def entries_of(table: Table, wanted: Sequence[str]) -> list[DataEntry]:
             # It takes the place of the table's data sets, with what varies in the first of them.
             entry = own_entry(name, vary=table.datasets[0].vary)
         else:
-            raise ConfigError(f"{unknown('data set', name, known)}; or give a source of your own, such as folder:PATH")
+            raise ConfigError(
+                f"{unknown_choice('data set', name, known)}; or give a source of your own, such as folder:PATH"
+            )
         if entry.name in found:
             raise ConfigError(
                 f"two data sets would be named {entry.name!r}; give them names of their own in a YAML file of yours"
@@ -100,7 +102,7 @@ def own_entry(source: str, **fields: Any) -> DataEntry:
     try:
         return DataEntry(name=shown, data=source, **fields)
     except SettingsError as error:
-        raise ConfigError(listing(error.faults, "data set")) from error
+        raise ConfigError(format_faults(error.faults, "data set")) from error
 
 
 def found_data(
@@ -165,7 +167,7 @@ def _source(entry: DataEntry, data_root: Path, given: Sequence[str]) -> tuple[st
         whole = Path(stated) if entry.data in given else data_root / stated
         return str(whole), whole
     if layout not in LAYOUTS:
-        raise ConfigError(unknown("data layout", layout, LAYOUTS))
+        raise ConfigError(unknown_choice("data layout", layout, LAYOUTS))
     as_given = entry.data in given or LAYOUTS[layout].may_be_remote
     whole = Path(path) if as_given else data_root / path
     return f"{layout}:{path if as_given else whole}", whole
@@ -220,7 +222,7 @@ def _chosen(folds: tuple[int | None, ...], wanted: tuple[int, ...]) -> tuple[int
     if not wanted or folds == (None,):
         return folds
     known = [fold for fold in folds if fold is not None]
-    absent = [unknown("fold", fold, known) for fold in wanted if fold not in known]
+    absent = [unknown_choice("fold", fold, known) for fold in wanted if fold not in known]
     if absent:
-        raise ConfigError(listing(absent, "folds") if len(absent) > 1 else absent[0])
+        raise ConfigError(format_faults(absent, "folds") if len(absent) > 1 else absent[0])
     return tuple(fold for fold in known if fold in wanted)

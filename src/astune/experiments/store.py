@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from astune.console import shell_word
-from astune.errors import DataError, unknown, written
+from astune.errors import DataError, explain_write_errors, unknown_choice
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.files import read_text, save_tensors, write_text
 from astune.json_text import LONGEST
@@ -94,7 +94,7 @@ class Store:
             record: the run.
         """
         path = self.path(record.key)
-        with written(path, _WAY_OUT):
+        with explain_write_errors(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, record.to_json())
 
@@ -109,7 +109,7 @@ class Store:
         """
         record = self.read(key)
         aside = self.folder / "stale" / f"{key}-{record.backbone_fingerprint[:8]}{(record.content or '')[:8]}.json"
-        with written(aside, _WAY_OUT):
+        with explain_write_errors(aside, _WAY_OUT):
             aside.parent.mkdir(parents=True, exist_ok=True)
             return self.path(key).replace(aside)
 
@@ -142,7 +142,7 @@ class Store:
             tensors: as :meth:`read_tokens` gives them.
         """
         path = self._tokens(key)
-        with written(path, _WAY_OUT):
+        with explain_write_errors(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(path, dict(tensors))
 
@@ -168,7 +168,7 @@ class Store:
         path = self._plan(name)
         if not path.exists():
             planned = self.planned()
-            hint = unknown("plan", name, planned) if planned else f"{self.folder} holds no plan"
+            hint = unknown_choice("plan", name, planned) if planned else f"{self.folder} holds no plan"
             raise DataError(
                 f"{hint}; run `astune reproduce {shell_word(name)} --store {shell_word(self.folder)}` first"
             )
@@ -187,7 +187,7 @@ class Store:
             plan: as asked for.
         """
         path = self._plan(plan.name)
-        with written(path, _WAY_OUT):
+        with explain_write_errors(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
                 write_text(path, plan.to_json())

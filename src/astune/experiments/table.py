@@ -26,7 +26,7 @@ from pydantic import Field, field_validator, model_validator
 
 from astune.data.layouts.base import LAYOUTS
 from astune.data.options import DataOptions
-from astune.errors import ConfigError, listing, unknown
+from astune.errors import ConfigError, format_faults, unknown_choice
 from astune.experiments.published import PUBLISHED
 from astune.experiments.records import Kind
 from astune.methods import parse_method
@@ -56,7 +56,7 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
     allowed = [name for name in TrainConfig.model_fields if name not in _OURS]
     for name in settings:
         if name not in allowed:
-            raise ValueError(unknown("setting", name, allowed))
+            raise ValueError(unknown_choice("setting", name, allowed))
     return settings
 
 
@@ -76,7 +76,7 @@ def check_varied(varied: dict[str, list[Any]]) -> dict[str, list[Any]]:
     allowed = [*(name for name in TrainConfig.model_fields if name not in _OURS), *sorted(fields)]
     for name, values in varied.items():
         if name not in allowed:
-            raise ValueError(unknown("setting", name, allowed))
+            raise ValueError(unknown_choice("setting", name, allowed))
         if not values:
             raise ValueError(f"nothing is given for {name} to vary over")
         twice = [text for text, number in Counter(map(str, values)).items() if number > 1]
@@ -195,7 +195,7 @@ class Table(_Part):
     @classmethod
     def _is_printed(cls, name: str | None) -> str | None:
         if name is not None and name not in PUBLISHED:
-            raise ValueError(unknown("printed table", name, PUBLISHED))
+            raise ValueError(unknown_choice("printed table", name, PUBLISHED))
         return name
 
     @field_validator("datasets", mode="before")
@@ -251,11 +251,11 @@ def load_table(name_or_path: str | Path) -> tuple[str, Table]:
     shipped = shipped_tables()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
-        raise ConfigError(f"{unknown('table', name_or_path, shipped)}; or give a YAML file of your own")
+        raise ConfigError(f"{unknown_choice('table', name_or_path, shipped)}; or give a YAML file of your own")
     try:
         return path.stem, Table(**_extended(path, shipped))
     except SettingsError as error:
-        raise ConfigError(listing(error.faults, str(path))) from error
+        raise ConfigError(format_faults(error.faults, str(path))) from error
 
 
 def _extended(path: Path, shipped: dict[str, Path]) -> dict[str, object]:
@@ -269,7 +269,7 @@ def _extended(path: Path, shipped: dict[str, Path]) -> dict[str, object]:
         return own
     name = str(own.pop("extends"))
     if name not in shipped:
-        raise ConfigError(f"{path}: extends: {unknown('table', name, shipped)}")
+        raise ConfigError(f"{path}: extends: {unknown_choice('table', name, shipped)}")
     base = read_yaml(shipped[name])
     rows = own.get("rows", [])
     if isinstance(rows, list) and isinstance(base["rows"], list):

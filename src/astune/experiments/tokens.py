@@ -10,7 +10,7 @@ import torch
 from astune.data.layouts.base import load_data
 from astune.errors import DataError
 from astune.features import build_cache
-from astune.inference.batches import fetched, outputs, slices
+from astune.inference.batches import fetch_ahead, outputs, slices
 from astune.inference.predictor import Predictor
 from astune.training.check import split_of
 
@@ -50,7 +50,7 @@ def cls_tokens(config: TrainConfig) -> dict[str, Tensor]:
         raise DataError(
             f"{dataset.source}: none of the test clips has exactly one label, so t-SNE cannot colour them by class"
         )
-    batches = fetched(features, slices(clips, config.per_device_eval_batch_size))
+    batches = fetch_ahead(features, slices(clips, config.per_device_eval_batch_size))
     computed = outputs(backbone, lambda batch: backbone(batch).last_hidden_state[:, 0], batches, predictor.arithmetic)
     tokens = torch.cat([some for _, some in computed]).half()
     return {"tokens": tokens, "classes": torch.tensor([classes[clip] for clip in clips])}

@@ -21,7 +21,7 @@ from astune.backbone.load import RANDOM_BACKBONES, quiet_transformers
 from astune.errors import AdapterError, ConfigError
 from astune.export.as_transformers import extractor_of, stock_config
 from astune.export.cards import card_front, hub_model
-from astune.export.folders import filling, largest_difference, made_inputs, size_of
+from astune.export.folders import largest_difference, made_inputs, replace_folder, size_of
 from astune.export.formats import Exported, register_format
 from astune.extras import install_command, missing_packages
 from astune.files import save_tensors, write_text
@@ -75,7 +75,7 @@ def export_peft(source: Source, path: Path) -> Exported:
     """
     model = source.model
     _refuse(model)
-    with quiet_transformers(), warnings.catch_warnings(), filling(path, ADAPTER_CONFIG) as partial:
+    with quiet_transformers(), warnings.catch_warnings(), replace_folder(path, ADAPTER_CONFIG) as partial:
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT reads it
         base = _base(model)
         if base is None:

@@ -24,7 +24,7 @@ from astune import markdown
 from astune.backbone.load import quiet_transformers
 from astune.errors import AdapterError
 from astune.export.cards import card_front
-from astune.export.folders import filling, largest_difference, made_inputs, size_of
+from astune.export.folders import largest_difference, made_inputs, replace_folder, size_of
 from astune.export.formats import Exported, register_format
 from astune.files import write_text
 from astune.tasks import MULTI_LABEL
@@ -70,7 +70,7 @@ def export_transformers(source: Source, path: Path) -> Exported:
             "The folder has one layer more than the backbone, which computes the mean over all tokens. Use it in float32 or "
             "bfloat16: its constants are too large for float16. To train further, train the adapter"
         )
-    with filling(path, CONFIG_NAME) as partial, quiet_transformers():
+    with replace_folder(path, CONFIG_NAME) as partial, quiet_transformers():
         model.save_pretrained(partial)
         extractor_of(source.model).save_pretrained(partial)
         write_text(partial / "README.md", _card(source, extra))

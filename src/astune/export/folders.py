@@ -26,7 +26,7 @@ _SEED = 0
 
 
 @contextmanager
-def filling(folder: Path, mark: str) -> Iterator[Path]:
+def replace_folder(folder: Path, mark: str) -> Iterator[Path]:
     """A folder to write into, whose files are moved to another one when all are there.
 
     Args:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from astune import adapter_file
 from astune.adapter import Adapter
 from astune.classifier import AudioClassifier
-from astune.errors import ConfigError, unknown, written
+from astune.errors import ConfigError, explain_write_errors, unknown_choice
 from astune.files import user_path
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.inference.loading import refuse_second_backbone
 from astune.printable import printable
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.backbone import Backbone
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _UNNAMED = "adapter"  # what is in memory
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Source:
     """What is exported."""
@@ -47,7 +47,7 @@ class Source:
     """Folder of the adapter, if it is on this machine."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote."""
@@ -156,18 +156,21 @@ def export_adapter(
         OutputError: it cannot be written.
     """
     if format not in FORMATS:
-        raise ConfigError(unknown("format", format, FORMATS))
+        raise ConfigError(unknown_choice("format", format, FORMATS))
     chosen = FORMATS[format]
     for name in options:
         if name not in chosen.options:
             takers = [one.name for one in FORMATS.values() if name in one.options]
             if takers:
                 raise ConfigError(f"{name} is not an option of the format {format}, but of {', '.join(takers)}")
-            raise ConfigError(unknown(f"option of the format {format}", name, chosen.options))
+            raise ConfigError(unknown_choice(f"option of the format {format}", name, chosen.options))
     target = None if path is None else _free(chosen.named(Path(path)), overwrite=overwrite)
     source = _source(adapter, backbone)
     target = target or _free(Path(source.name + chosen.ending), overwrite=overwrite)
-    with held(target.parent, target.name), written(printable(target), "free some disk, or give another path"):
+    with (
+        lock_folder(target.parent, target.name),
+        explain_write_errors(printable(target), "free some disk, or give another path"),
+    ):
         return chosen.write(source, target, **options)
 
 

@@ -23,8 +23,8 @@ from astune.backbone.hub import at_revision, find_files, is_hub_id
 from astune.backbone.load import load_classifier
 from astune.backbone.sites import current_name, our_name
 from astune.classifier import AudioClassifier
-from astune.console import say
-from astune.errors import AdapterError, ConfigError, listing
+from astune.console import notify
+from astune.errors import AdapterError, ConfigError, format_faults
 from astune.export.as_peft import HEAD, HEAD_FACTS, PREFIX
 from astune.export.peft_files import (
     CONFIG,
@@ -168,7 +168,7 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
     if not any(_place(module) for module in content.downs):
         faults.append("it updates no projection of the attention")
     if faults:
-        raise AdapterError(listing(sorted(set(faults)), "the adapter of PEFT cannot be imported"))
+        raise AdapterError(format_faults(sorted(set(faults)), "the adapter of PEFT cannot be imported"))
     return content
 
 
@@ -220,7 +220,7 @@ def _fitted(name: str, max_length: int | None, table: Tensor | None) -> Backbone
     native = load_backbone(name)
     length = max_length or native.max_length
     if max_length is None:
-        say(
+        notify(
             f"The input has the backbone's {native.max_length} frames; give max_length if the adapter was trained with others"
         )
     for positions in ("fit", "zero"):
@@ -309,7 +309,7 @@ def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbon
             if int(layer) >= backbone.n_layers:
                 faults.append(f"it updates layer {layer}, and the backbone has {number_of(backbone.n_layers, 'layer')}")
     if faults:
-        raise AdapterError(listing(faults, "the adapter of PEFT cannot be imported"))
+        raise AdapterError(format_faults(faults, "the adapter of PEFT cannot be imported"))
     targets: dict[tuple[_Scaled, tuple[int, ...]], str] = {}
     for (scaled, target), indices in placed.items():
         key = scaled, tuple(sorted(indices))
@@ -346,5 +346,5 @@ def _task(backbone: str) -> str:
     """Read the value as the configuration of the adapted model states it."""
     if load_config(backbone).problem_type == "multi_label_classification":
         return MULTI_LABEL.name
-    say(f"The task is taken to be {SINGLE_LABEL.name}; give task if a clip may have several labels")
+    notify(f"The task is taken to be {SINGLE_LABEL.name}; give task if a clip may have several labels")
     return SINGLE_LABEL.name

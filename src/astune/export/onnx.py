@@ -75,7 +75,7 @@ def export_onnx(
     _refuse_missing_packages()
     _refuse_large(source.model)
     compared = expand([clips] if isinstance(clips, str | os.PathLike) else clips)
-    graphs = {"float32": translated(source.model)}
+    graphs = {"float32": to_onnx(source.model)}
     if int8:
         graphs[INT8] = with_int8_weights(graphs["float32"])
     about = _about(source, next(reversed(graphs)))
@@ -111,7 +111,7 @@ def _about(source: Source, precision: str) -> dict[str, Any]:
     }
 
 
-def translated(model: AudioClassifier) -> ModelProto:
+def to_onnx(model: AudioClassifier) -> ModelProto:
     """A classifier as an ONNX graph, from the waveform to the task's scores; the method is merged where it can be.
 
     Args:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from astune.adapter_file import refuse_unsound
 from astune.adapter_rules import Labels, Line, TaskKey
-from astune.errors import AdapterError, listing, shortened
+from astune.errors import AdapterError, format_faults, shorten
 from astune.json_text import record_of
 from astune.names import LONGEST_INPUT, Pooling
-from astune.patterns import compiled
+from astune.patterns import compile_pattern
 from astune.tensor_file import TensorFileError, read_tensors, stored_tensors
 from astune.validated import FileContent
 
@@ -64,7 +64,7 @@ class PeftConfig(FileContent):
                 found.append((_compiled(pattern).match, alpha))
             except ValueError as fault:
                 raise AdapterError(
-                    f"{path} has the alpha_pattern {shortened(pattern)!r}, which cannot be used: {fault}"
+                    f"{path} has the alpha_pattern {shorten(pattern)!r}, which cannot be used: {fault}"
                 ) from fault
         return found
 
@@ -86,7 +86,7 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
             f"patterns have {_LONGEST_PATTERN} letters, {_MOST_REPEATS} repetitions and {_MOST_GROUPS} groups at most, and no group that "
             "is repeated; write one pattern for each module"
         )
-    return compiled(rf"(.*\.)?({pattern})$")
+    return compile_pattern(rf"(.*\.)?({pattern})$")
 
 
 class HeadFacts(FileContent):
@@ -117,18 +117,18 @@ def read_config(path: Path) -> PeftConfig:
     if record.get("peft_type") != "LORA":
         raise AdapterError(f"{path} has peft_type {record.get('peft_type')!r}; of PEFT's methods, LORA can be imported")
     faults = [
-        f"{shortened(name)}={shortened(repr(value))} changes what is computed, which LoRA of astune does not support"
+        f"{shorten(name)}={shorten(repr(value))} changes what is computed, which LoRA of astune does not support"
         for name, value in record.items()
         if value and name not in _READ
     ]
     begin = record.get("init_lora_weights")
     if begin not in _STARTS:
         faults.append(
-            f"init_lora_weights={shortened(repr(begin))} changes the weights of the backbone too; convert it with PEFT's "
+            f"init_lora_weights={shorten(repr(begin))} changes the weights of the backbone too; convert it with PEFT's "
             "path_initial_model_for_weight_conversion first"
         )
     if faults:
-        raise AdapterError(listing(faults, f"{path} cannot be imported"))
+        raise AdapterError(format_faults(faults, f"{path} cannot be imported"))
     # PEFT writes null where it was given nothing
     given = {name: value for name, value in record.items() if value is not None}
     return PeftConfig.of(given, f"{path} cannot be used", AdapterError)
@@ -204,12 +204,12 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
     except TensorFileError:
         raise
     except Exception as fault:  # a damaged pickle raises whatever its steps run into
-        raise TensorFileError(shortened(str(fault).partition("\n")[0]) or type(fault).__name__) from fault
+        raise TensorFileError(shorten(str(fault).partition("\n")[0]) or type(fault).__name__) from fault
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise TensorFileError("it does not hold tensors by name")
     for name, tensor in found.items():
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise TensorFileError(f"{shortened(name)!r} is not a plain tensor")
+            raise TensorFileError(f"{shorten(name)!r} is not a plain tensor")
         if tensor.numel() * tensor.element_size() > size:
-            raise TensorFileError(f"{shortened(name)!r} has more values than the file")
+            raise TensorFileError(f"{shorten(name)!r} has more values than the file")
     return found

@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from astune.errors import DataError, written
+from astune.errors import DataError, explain_write_errors
 from astune.files import leftovers, make_folder, remove_folder, replacing_folder
 from astune.json_text import json_value
 
@@ -61,7 +61,9 @@ def stored_array(
     if found is not None:
         return found
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    with written(folder, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", size):
+    with explain_write_errors(
+        folder, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", size
+    ):
         make_folder(folder.parent)
         with FileLock(f"{folder}.lock"):
             found = _open(folder, shape, dtype, read_index)

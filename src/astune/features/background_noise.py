@@ -17,13 +17,13 @@ from astune.features.log_mel import FrontEnd
 from astune.features.long_cache import LongFeatures
 from astune.features.mel_energies import MelEnergies, mean_energy
 from astune.keyed import keyed_generator
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class BackgroundNoise:
     """Adds noise to training clips.

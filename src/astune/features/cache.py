@@ -32,7 +32,7 @@ from astune.environment import usable_cores
 from astune.errors import AudioError, DataError
 from astune.features.arrays import Rows, by_row, stored_array
 from astune.plurals import number_of
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +68,7 @@ class _Mapped(NamedTuple):
             raise DataError(f"{self.file} of the feature cache cannot be read any more: {fault}") from fault
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class FeatureCache:
     """Features of all clips of a data set, in the order they were given."""
@@ -122,7 +122,7 @@ class FeatureCache:
         return heard_notices(lengths, self.doubts, names, self.heard_seconds)
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class ClipFeatures:
     """Features of one clip, and what is known of its recording."""

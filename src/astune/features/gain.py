@@ -16,7 +16,7 @@ from astune.errors import ConfigError
 from astune.features.log_mel import FrontEnd
 from astune.features.mel_energies import MelEnergies
 from astune.keyed import keyed_generator
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NATS_PER_DECIBEL = math.log(10) / 10
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Gain:
     """Changes the loudness of training clips.

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 from astune.errors import ConfigError
 from astune.features.augmentation import shares_of
 from astune.task import Task
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class LabelSmoothing:
     """Softens training targets.

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from astune.errors import ConfigError, listing
+from astune.errors import ConfigError, format_faults
 from astune.names import FARTHEST_MEAN, FRAME, HOP, LONGEST_INPUT, MOST_MEL_BINS, STD_BOUNDS, samples_of
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ FLOOR = 1.192092955078125e-07
 """Least energy: float32's epsilon, as Kaldi has it."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class FrontEnd:
     """Everything that decides how audio becomes input; travels with an adapter and keys the feature cache.
@@ -72,7 +72,7 @@ class FrontEnd:
             if not valid
         ]
         if faults:
-            raise ConfigError(listing(faults, "the front end cannot work"))
+            raise ConfigError(format_faults(faults, "the front end cannot work"))
 
     @property
     def samples(self) -> int:
@@ -153,7 +153,7 @@ def frame_spectra() -> Tensor:
     return spectra
 
 
-@checked
+@strict_constructor
 class LogMel(nn.Module):
     """Samples to log-Mel energies, not normalised; ``.double()`` gives float64.
 

@@ -18,14 +18,14 @@ import torch
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, listen
 from astune.data.clip import region_of
-from astune.data.durations import durations
+from astune.data.durations import measure_durations
 from astune.data.formats import decoders
 from astune.data.store import cache_root
 from astune.errors import AudioError
 from astune.features.arrays import Rows, by_row, stored_array
 from astune.features.cache import broken_message, cache_key, heard_in_order, refuse_changed
 from astune.names import FRAME, HOP
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ LONGEST_HEARD = 600.0
 _FORMAT = 1  # raised when cached numbers change their meaning
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class LongFeatures:
     """Features of whole recordings, memory-mapped."""
@@ -110,7 +110,7 @@ def build_long_cache(
         DataError: files changed while they were read.
         OutputError: the cache cannot be written.
     """
-    lengths = durations([region_of(clip) for clip in clips], quiet=quiet) if seconds is None else seconds
+    lengths = measure_durations([region_of(clip) for clip in clips], quiet=quiet) if seconds is None else seconds
     stretches = [-(-frames_in(length or 0.0) // front_end.max_length) for length in lengths]
     plain = cache_key(clips, front_end, quiet=quiet)
     key = hashlib.sha256(json.dumps(["whole", _FORMAT, LONGEST_HEARD, plain]).encode()).hexdigest()[:32]

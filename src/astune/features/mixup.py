@@ -23,7 +23,7 @@ from astune.features.log_mel import FrontEnd
 from astune.features.mel_energies import MelEnergies
 from astune.keyed import keyed_generator
 from astune.task import Task
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Mixup:
     """Mixes training clips and their targets.

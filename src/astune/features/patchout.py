@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.keyed import keyed_generator
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PatchoutMode = Literal["unstructured", "structured"]
 
 
-@checked
+@strict_constructor
 class Patchout:
     """Draws the patches that each training clip keeps; all clips of an epoch keep equally many.
 
@@ -49,7 +49,7 @@ class Patchout:
         if not 0 <= share < 1:
             raise ConfigError(f"Patchout drops a share from 0 to below 1, not patchout={share}")
         if mode not in {"unstructured", "structured"}:
-            raise ConfigError(unknown("patchout_mode", mode, ("unstructured", "structured")))
+            raise ConfigError(unknown_choice("patchout_mode", mode, ("unstructured", "structured")))
         self.share, self.mode, self.grid, self.seed = share, mode, grid, seed
         rows, columns = grid
         self.kept = max(1, round((1 - share) * rows * columns))

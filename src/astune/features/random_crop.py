@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from astune.keyed import keyed_generator
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class RandomCrop:
     """Chooses the part of long training clips that is used."""

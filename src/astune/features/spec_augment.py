@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
 
 
-@checked
+@strict_constructor
 class SpecAugment(nn.Module):
     """Masks in training mode, nothing in evaluation mode.
 

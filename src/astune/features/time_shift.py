@@ -15,7 +15,7 @@ import torch
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
 from astune.names import HOP
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from astune.features.augmentation import ActsOn, TrainingBatch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 16_000 / HOP
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class TimeShift:
     """Moves training clips in time.

@@ -28,7 +28,7 @@ from astune.features.log_mel import FrontEnd
 from astune.keyed import keyed_generator
 from astune.names import HOP
 from astune.printable import printable
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ WaveformFunction = Callable[[Any, int], Any]
 """Takes samples, (samples,) float32 in -1 to 1, and their rate, 16000 Hz; gives samples of any length at the same rate."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class WaveformAugmentation:
     """Changes the samples of training clips."""
@@ -94,7 +94,7 @@ class WaveformAugmentation:
     def _changed(self, samples: NDArray[np.float32], name: str, epoch: int) -> NDArray[np.float32]:
         key = int(keyed_generator(self.seed, "waveform", epoch, name).integers(2**32))
         try:
-            with seeded(key):
+            with seed_globally(key):
                 changed = self.function(samples, SAMPLING_RATE)
         except Exception as fault:
             fault.add_note(f"It was raised by waveform_augmentation, for clip {printable(name)}.")
@@ -121,7 +121,7 @@ def _fault(changed: object) -> str | None:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seed_globally(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch (the CPU's), and put them back afterwards.
 
     Args:
@@ -162,7 +162,7 @@ def refuse_other_functions(function: object) -> None:
         return
 
 
-def described(function: object, depth: int = 0) -> str:
+def describe_function(function: object, depth: int = 0) -> str:
     """A function in words: the same ones in every process, and others where it was written or made otherwise.
 
     Args:
@@ -174,7 +174,7 @@ def described(function: object, depth: int = 0) -> str:
     """
     if function is None or isinstance(function, bool | int | float | str):
         return repr(function)
-    inner = functools.partial(described, depth=depth + 1)
+    inner = functools.partial(describe_function, depth=depth + 1)
     if inspect.isfunction(function):
         code = hashlib.sha256(repr(_code(function.__code__)).encode()).hexdigest()[:8]
         return f"{function.__module__}.{function.__qualname__} ({code})"

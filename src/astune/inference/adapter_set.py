@@ -17,8 +17,8 @@ from torch import Tensor
 
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic, bf16_is_faster, stacks_adapters
-from astune.console import say
-from astune.errors import ConfigError, unknown
+from astune.console import notify
+from astune.errors import ConfigError, unknown_choice
 from astune.inference.loaded_adapter import LoadedAdapter
 from astune.inference.loading import (
     Loaded,
@@ -139,7 +139,7 @@ class AdapterSet(Summarised):
             lent.give_back()
             raise
         if half and self._announces and not bf16_is_faster(device):
-            say(
+            notify(
                 f"Note: {value.name} was trained in bfloat16 and computes in it, which is slow on this device. In float32 it is "
                 "faster, and its scores differ by rounding"
             )
@@ -272,7 +272,7 @@ class AdapterSet(Summarised):
             self._adapters = MappingProxyType({**self._adapters, name: loaded})
         trained_in = value.config.compute_dtype
         if self._announces and trained_in != self.precision:
-            say(
+            notify(
                 f"Note: {value.name} was trained in {trained_in}; this Predictor computes in {self.precision}, and its scores differ by "
                 "rounding"
             )
@@ -397,7 +397,7 @@ class AdapterSet(Summarised):
 def _named(adapters: Mapping[str, LoadedAdapter], name: str) -> LoadedAdapter:
     found = adapters.get(name) if isinstance(name, str) else None
     if found is None:
-        raise ConfigError(unknown("adapter", name, adapters))
+        raise ConfigError(unknown_choice("adapter", name, adapters))
     return found
 
 

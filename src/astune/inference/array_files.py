@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astune.errors import ConfigError, DataError, unknown, written
+from astune.errors import ConfigError, DataError, explain_write_errors, unknown_choice
 from astune.extras import install_command, missing_packages
 from astune.files import replacing
 from astune.json_text import json_text, json_value
@@ -53,7 +53,7 @@ def refuse_suffix(path: Path) -> None:
         ConfigError: it ends in no format that is written, or pyarrow is missing.
     """
     if path.suffix not in _WRITERS:
-        raise ConfigError(unknown("file format", path.suffix or path.name, _WRITERS))
+        raise ConfigError(unknown_choice("file format", path.suffix or path.name, _WRITERS))
     if path.suffix == ".parquet" and missing_packages("pyarrow"):
         raise ConfigError(
             f"{printable(path)}: parquet needs pyarrow; {install_command('parquet')}, or give a name that ends in .npz"
@@ -81,7 +81,7 @@ def write(
         OutputError: it cannot be written.
     """
     refuse_suffix(path)
-    with written(printable(path), _WAY_OUT), replacing(path) as partial:
+    with explain_write_errors(printable(path), _WAY_OUT), replacing(path) as partial:
         _WRITERS[path.suffix](partial, shape, chunks, columns, json_text({"format": _FORMAT, **about}))
 
 

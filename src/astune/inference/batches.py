@@ -66,7 +66,7 @@ def outputs(
             batches.close()
 
 
-def fetched(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:
+def fetch_ahead(inputs: Inputs, parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Batches of clips, each fetched while the model computes the one before it.
 
     Args:

@@ -16,12 +16,20 @@ from astune.adapter import Adapter
 from astune.backbone import Backbone, load_backbone, load_config
 from astune.backbone.load import RANDOM_BACKBONES
 from astune.classifier import AudioClassifier
-from astune.console import progress, say, showing
+from astune.console import notify, progress, recording_progress
 from astune.data import AudioDataset
 from astune.data.dataset import frames_of
-from astune.errors import AdapterError, AudioError, BackboneError, ConfigError, bulleted, interruptible, written
+from astune.errors import (
+    AdapterError,
+    AudioError,
+    BackboneError,
+    ConfigError,
+    explain_write_errors,
+    format_list,
+    interruptible,
+)
 from astune.files import local_folder
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.inference import array_files
 from astune.inference.embedder import Embedder, Material, Wanted, is_labelled
 from astune.inference.embeddings import Embeddings, columns_of, rows_of_chunk
@@ -164,7 +172,7 @@ def embed(
     if done.faults and not skip_broken:
         raise done.error
     for line in (*done.faults, *done.notices):
-        say(line)
+        notify(line)
     return Embeddings(np.stack(rows.rows), **done.columns, about=done.about)
 
 
@@ -206,8 +214,8 @@ def write_embeddings(
     kept = f"{printable(path)} is not written, and the same command starts again"
     with (
         interruptible(lambda: kept),
-        held(path.parent, path.name),
-        written(path, "free some disk, or give another file"),
+        lock_folder(path.parent, path.name),
+        explain_write_errors(path, "free some disk, or give another file"),
     ):
         rows = _OnDisk(path.with_name(f".{path.name}.rows"))
         try:
@@ -348,7 +356,7 @@ class _Computed:
         """One error that names all faults."""
         faults, read = self.faults, len(self.index.names) - len(self.index.errors)
         total = number_of(read + len(faults), "file")
-        return AudioError(bulleted(faults, f"{len(faults):,} of {total} cannot be read"))
+        return AudioError(format_list(faults, f"{len(faults):,} of {total} cannot be read"))
 
     @property
     def notices(self) -> list[str]:
@@ -404,7 +412,7 @@ def _compute(
     with progress("Embedding", material.total) as advance:
         index = embedder.collect(
             material, wanted, windows, rows, sampling_rate=sampling_rate, on_input=lambda: advance(1, ""),
-            on_window=showing(advance),
+            on_window=recording_progress(advance),
         )  # fmt: skip
     done = _Computed(embedder, material, wanted, windows, index)
     if not index.rows:

@@ -14,7 +14,7 @@ import numpy as np
 from astune.data.dataset import AudioDataset
 from astune.data.heard import heard_notices
 from astune.data.layouts import LAYOUTS
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.inference.batches import refuse_non_finite
 from astune.inference.evaluation import as_trained
 from astune.inference.inputs import expand, is_single
@@ -83,7 +83,7 @@ class Wanted:
                 "last layer)"
             )
         if self.pool is not None and self.pool not in get_args(TokenPool):
-            raise ConfigError(unknown("pool", self.pool, get_args(TokenPool)))
+            raise ConfigError(unknown_choice("pool", self.pool, get_args(TokenPool)))
         if self.tokens and self.pool is not None:
             raise ConfigError(f"pool={self.pool!r} and tokens=True cannot be combined; leave one of them out")
 

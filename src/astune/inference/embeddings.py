@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from astune.errors import ConfigError, DataError
 from astune.inference import array_files
 from astune.printable import printable
-from astune.validated import checked
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 """Whether a cell is such as a column of a file has."""
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """Rows in the order of the inputs, and of time within each.

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from astune.data.dataset import AudioDataset, DivisionName
 from astune.data.groups_and_negatives import UnknownNegativesError
-from astune.data.labels import cleaned, known_labels
+from astune.data.labels import clean_label, known_labels
 from astune.data.layouts.base import EVERY_LAYOUT, layout_of, load_data
 from astune.data.options import DataOptions
 from astune.errors import AdapterError, DataError
 from astune.features import build_cache
-from astune.inference.batches import fetched, outputs, refuse_non_finite, slices
+from astune.inference.batches import fetch_ahead, outputs, refuse_non_finite, slices
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.summary import Summarised, Summary, here, numbers_among, some, source_here
@@ -95,7 +95,7 @@ class Evaluation(Summarised):
         }
 
 
-def evaluated(
+def evaluate_loaded(
     loaded: Loaded,
     listener: Listener,
     data: str | AudioDataset,
@@ -131,7 +131,7 @@ def evaluated(
     kept = [row for row in range(len(scored)) if row not in features.broken]
     if not kept:
         raise DataError(f"the {split} split has {number_of(len(clips), 'clip')}, and none can be read")
-    batches = fetched(features, slices(kept, listener.batch_size))
+    batches = fetch_ahead(features, slices(kept, listener.batch_size))
     computed = outputs(model, lambda features: cast(Tensor, model(features).logits), batches, listener.arithmetic)
     logits = torch.cat([some for _, some in computed])
     refuse_non_finite(logits)
@@ -197,7 +197,7 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
     except UnknownNegativesError as unknown:  # likewise; but those that do occur are no classes of the adapter
         if "negative" in given:
             raise
-        negative = [label for label in options.negative or () if cleaned(label) not in unknown.labels]
+        negative = [label for label in options.negative or () if clean_label(label) not in unknown.labels]
         return as_trained(data, {**training, "negative": negative or None}, **given)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.validated import fits, plain
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Finder:
         for given in (self.threshold, self.low):
             for label in given if isinstance(given, Mapping) else ():
                 if label not in column:
-                    raise ConfigError(unknown("label", label, labels))
+                    raise ConfigError(unknown_choice("label", label, labels))
         levels = {}
         for label, number in column.items():
             high = _of(self.threshold, label, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -154,7 +154,7 @@ def thresholds_of(texts: Sequence[str], labels: Sequence[str], negatives: Sequen
         elif label in labels:
             single[label] = value
         else:
-            raise ConfigError(unknown("label", label, labels))
+            raise ConfigError(unknown_choice("label", label, labels))
     if not single:
         return general
     others = () if general is None else [label for label in labels if label not in negatives]

@@ -16,7 +16,7 @@ from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import is_hub_id
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic
-from astune.errors import AdapterError, ConfigError, unknown
+from astune.errors import AdapterError, ConfigError, unknown_choice
 from astune.names import Precision
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def bare_backbone(
         ConfigError: the device is not there, the precision is unknown, or the backbone was loaded in another type.
     """
     if precision not in {None, *get_args(Precision)}:
-        raise ConfigError(unknown("precision", precision, get_args(Precision)))
+        raise ConfigError(unknown_choice("precision", precision, get_args(Precision)))
     refuse_cast(backbone, precision or "float32")
     place = usable_device(device) if device is not None else best_device()
     return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)

@@ -137,7 +137,7 @@ def _read_metadata(text: str, name: str) -> tuple[_Metadata, AdapterInfo, dict[s
         raise AdapterError(f"{name} has metadata that cannot be read ({fault}); export the adapter again") from fault
 
 
-def installed() -> bool:
+def has_onnxruntime() -> bool:
     """Whether onnxruntime can be imported."""
     try:
         import onnxruntime  # noqa: F401

@@ -19,7 +19,7 @@ from astune.inference.inputs import is_single, sources
 from astune.inference.machine import machine, refuse_other_number
 from astune.inference.onnx_graph import INT8, open_graph
 from astune.inference.pieces import Cutting
-from astune.inference.prediction import LabelChoice, answered, notices_of, prediction_of
+from astune.inference.prediction import LabelChoice, labels_of, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.inference.windows import Hearing, Windows
 from astune.summary import Summarised, Summary, here, input_of, some
@@ -164,7 +164,7 @@ class OnnxPredictor(Summarised):
             AudioWarning: a recording is suspicious.
         """
         found = self.predictions(inputs, sampling_rate=sampling_rate, top_k=top_k, pool=pool, threshold=threshold)
-        answers = answered(found, errors, stacklevel=2)
+        answers = labels_of(found, errors, stacklevel=2)
         return answers[0] if is_single(inputs) else answers
 
     def predictions(

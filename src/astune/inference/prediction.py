@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 import numpy as np
 
 from astune.data.heard import TOLERANCE, heard_notices, warn_of
-from astune.errors import ConfigError, unknown
+from astune.errors import ConfigError, unknown_choice
 from astune.inference.events import Finder, Thresholds
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary, here, score_rows
@@ -165,7 +165,7 @@ def label_choices(
     elif any(isinstance(one, Mapping) for one in threshold.values()):
         stranger = next((name for name in threshold if name not in set(loaded)), None)
         if stranger is not None:
-            raise ConfigError(f"threshold: {unknown('adapter', stranger, loaded)}")
+            raise ConfigError(f"threshold: {unknown_choice('adapter', stranger, loaded)}")
         given = {name: threshold.get(name) for name in names}
         given = {
             name: None if one == {} else one for name, one in given.items()
@@ -174,7 +174,7 @@ def label_choices(
         labels = dict.fromkeys(label for one in adapters for label in one.labels)
         stranger = next((label for label in threshold if label not in labels), None)
         if stranger is not None:
-            raise ConfigError(unknown("label", stranger, labels))
+            raise ConfigError(unknown_choice("label", stranger, labels))
         given = {
             one.name: {label: least for label, least in threshold.items() if label in one.labels} for one in adapters
         }
@@ -212,7 +212,7 @@ def prediction_of(timeline: Timeline, choice: LabelChoice, pool: Pool) -> Predic
     )
 
 
-def answered(
+def labels_of(
     predictions: Iterable[Prediction], errors: Literal["raise", "return"], stacklevel: int
 ) -> list[list[LabelScore] | AstuneError]:
     """The labels alone, with a warning about suspicious recordings.
@@ -234,7 +234,7 @@ def answered(
         AudioWarning: a recording is suspicious.
     """
     if errors not in ("raise", "return"):
-        raise ConfigError(unknown("errors", errors, ("raise", "return")))
+        raise ConfigError(unknown_choice("errors", errors, ("raise", "return")))
     found: list[list[LabelScore] | AstuneError] = []
     doubts: list[tuple[str, str]] = []
     for prediction in predictions:

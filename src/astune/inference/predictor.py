@@ -20,13 +20,13 @@ from astune.data import AudioDataset
 from astune.errors import ConfigError
 from astune.inference.adapter_set import AdapterSet
 from astune.inference.embedder import Embedder, Wanted
-from astune.inference.evaluation import Evaluation, ScoredSplit, evaluated
+from astune.inference.evaluation import Evaluation, ScoredSplit, evaluate_loaded
 from astune.inference.hearers import AdapterNames, Hearers
 from astune.inference.inputs import is_single
 from astune.inference.listener import Listener
 from astune.inference.machine import machine
 from astune.inference.pieces import Cutting
-from astune.inference.prediction import answered, label_choices, notices_of, prediction_of
+from astune.inference.prediction import label_choices, labels_of, notices_of, prediction_of
 from astune.inference.timeline import refuse_pool, timelines
 from astune.names import Pool, Precision
 from astune.plurals import number_of
@@ -166,7 +166,7 @@ class Predictor(AdapterSet):
             threshold=threshold,
             adapter_names=adapter_names,
         )
-        answers = answered(found, errors, stacklevel=2)
+        answers = labels_of(found, errors, stacklevel=2)
         return answers[0] if is_single(inputs) else answers
 
     def predictions(
@@ -356,7 +356,7 @@ class Predictor(AdapterSet):
             DataError: the data cannot be read, have classes that the adapter does not know, or nothing in that split.
             NumericalError: scores are NaN or infinite.
         """
-        return evaluated(self.loaded, self.listener, data, split, fold, skip_broken=skip_broken)
+        return evaluate_loaded(self.loaded, self.listener, data, split, fold, skip_broken=skip_broken)
 
     def _hearers(self, inputs: Input | Iterable[Input], adapter_names: AdapterNames | None) -> Hearers:
         return Hearers.of(inputs, adapter_names, self.active, self.adapter)

@@ -17,9 +17,9 @@ from astune.data.opening import is_pipe
 from astune.data.predicted import RECORD as RECORD
 from astune.data.predicted import STATE as _STATE
 from astune.data.predicted import record_lines
-from astune.errors import ConfigError, written
+from astune.errors import ConfigError, explain_write_errors
 from astune.files import make_folder, write_text
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.json_text import json_text
 from astune.printable import printable
 
@@ -37,7 +37,7 @@ class ResultFolder:
     """The folder while it is written.
 
     Args:
-        folder: the folder that :func:`opened` holds.
+        folder: the folder that :func:`open_result_folder` holds.
         writer: the writer of the format.
         recordings: all that results are wanted of; each once.
         known: the last line of each recording that was begun, by its path.
@@ -76,7 +76,9 @@ class ResultFolder:
         table = self.folder / self._tables[recording]
         begun = {"file": _whole(recording), "table": self._tables[recording].as_posix()}
         done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.heard}
-        with written(self.folder, "free some disk space or repair the file, then run the same command again"):
+        with explain_write_errors(
+            self.folder, "free some disk space or repair the file, then run the same command again"
+        ):
             make_folder(table.parent)
             _append(self.folder / RECORD, begun)
             write_text(table, self._writer.text(findings, _whole(recording)))
@@ -101,7 +103,7 @@ class ResultFolder:
 
 
 @contextmanager
-def opened(
+def open_result_folder(
     folder: Path, settings: Mapping[str, Any], writer: Writer, recordings: Sequence[Path]
 ) -> Iterator[ResultFolder]:
     """Take a folder for the results of some recordings, or go on with it.
@@ -121,14 +123,14 @@ def opened(
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
-    with held(folder):
+    with lock_folder(folder):
         record, made = folder / RECORD, json.loads(json_text(dict(settings)))
         before, lines = _lines(record)
         if before is not None and before != made:
             raise ConfigError(f"{printable(folder)} holds results of {_difference(before, made)}; {_NEXT}")
         results = ResultFolder(folder, writer, recordings, {line["file"]: line for line in lines})
         if before is None:
-            with written(folder, "give another folder"):
+            with explain_write_errors(folder, "give another folder"):
                 folder.mkdir(parents=True, exist_ok=True)  # whoever locked it has no word for what the system refuses
                 write_text(record, f"{json_text({'settings': made})}\n")
         yield results

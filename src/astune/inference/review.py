@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astune.console import progress, showing
+from astune.console import progress, recording_progress
 from astune.data.audio import SAMPLING_RATE
 from astune.data.heard import heard_notices
 from astune.data.opening import is_pipe
-from astune.errors import AudioError, ConfigError, DataError, bulleted
+from astune.errors import AudioError, ConfigError, DataError, format_list
 from astune.features import rounded_features
 from astune.inference.batches import refuse_non_finite
 from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
 from astune.inference.review_choice import Candidate, Choice, Criterion, Heard, Pick, candidates, choose
-from astune.inference.review_folder import reserved, reviewed_spans, whole, write_folder
+from astune.inference.review_folder import reserve_folder, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of
 from astune.printable import printable
@@ -116,7 +116,7 @@ def review(
     folder, wanted = Path(output_dir), (criteria,) if isinstance(criteria, str) else tuple(criteria)
     choice = Choice(wanted, count, per_class, per_recording, 0.5 if threshold is None else threshold, margin, seed)
     spans, found = reviewed_spans(reviewed), _found(recordings)
-    with reserved(folder):
+    with reserve_folder(folder):
         predictor = _predictor(adapter, settings)
         if threshold is None and predictor.thresholds:
             choice = replace(choice, threshold=predictor.thresholds)
@@ -134,7 +134,7 @@ def _reviewed(listening: _Listening, found: Expanded, folder: Path) -> Review:
     picks, choice = listening.picks(found.paths), listening.choice
     errors = [*listening.errors, *(one.reason for one in found.left_out if not one.harmless)]
     if errors and not listening.recordings:
-        raise AudioError(bulleted(errors, f"{number_of(len(errors), 'file')} cannot be read"))
+        raise AudioError(format_list(errors, f"{number_of(len(errors), 'file')} cannot be read"))
     notices = [*found.remarks, *listening.notices]
     if not picks:
         raise DataError("; ".join(["nothing to review: no window meets a criterion", *_shown(notices)]))
@@ -219,7 +219,7 @@ class _Listening:
         spans: list[tuple[float, float]] = []
         parts: list[NDArray[np.float32]] = []
         with progress("Listening", len(paths)) as advance:
-            show = showing(advance)
+            show = recording_progress(advance)
             computed = predictor.listener.outputs(paths, predictor.scored_tokens, self._windows)
             for batch, output in computed:
                 rows = iter(self._reduced(output, classes))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from astune.errors import ConfigError, listing, unknown
+from astune.errors import ConfigError, format_faults, unknown_choice
 from astune.inference.events import Thresholds
 from astune.keyed import keyed_generator
 from astune.validated import fits
@@ -65,7 +65,9 @@ class Choice:
     def __post_init__(self) -> None:
         least = {"count": 1, "per_class": 1, "per_recording": 1, "seed": 0}
         faults = [
-            unknown("criterion", one, get_args(Criterion)) for one in self.criteria if one not in get_args(Criterion)
+            unknown_choice("criterion", one, get_args(Criterion))
+            for one in self.criteria
+            if one not in get_args(Criterion)
         ]
         faults += [] if self.criteria else [f"criteria is empty; give one or more of {', '.join(get_args(Criterion))}"]
         for name, low in least.items():
@@ -78,7 +80,7 @@ class Choice:
         if not (fits(self.margin, float) and 0 <= self.margin < math.inf):
             faults.append(f"margin={self.margin!r}: give seconds, 0 or more")
         if faults:
-            raise ConfigError(listing(faults, "what to review"))
+            raise ConfigError(format_faults(faults, "what to review"))
 
     def least(self, labels: Sequence[str]) -> list[float]:
         """The score from which on each label is sure.

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
-from astune.console import say
+from astune.console import notify
 from astune.csv_text import csv_text
-from astune.data.opening import opened
-from astune.errors import AudioError, ConfigError, DataError, written
-from astune.files import filling, make_folder, move, sync_tree, write_text
-from astune.folder_lock import LOCK, held
+from astune.data.opening import open_sound
+from astune.errors import AudioError, ConfigError, DataError, explain_write_errors
+from astune.files import make_folder, move, new_folder, sync_tree, write_text
+from astune.folder_lock import LOCK, lock_folder
 from astune.json_text import json_text
 from astune.printable import printable
 
@@ -72,7 +72,7 @@ def refuse_folder(folder: Path) -> None:
 
 
 @contextmanager
-def reserved(folder: Path) -> Iterator[None]:
+def reserve_folder(folder: Path) -> Iterator[None]:
     """Reserve a folder for a review before any recording is processed, and keep other runs out.
 
     It may be a link, the current folder or the root of a disk: nothing but what is in it is renamed.
@@ -85,14 +85,14 @@ def reserved(folder: Path) -> Iterator[None]:
         OutputError: nothing can be written there.
     """
     if _half_moved(folder):
-        with held(folder), _room(folder):
+        with lock_folder(folder), _room(folder):
             _finish(folder)
     refuse_folder(folder)
-    with held(folder), ExitStack() as stack:
+    with lock_folder(folder), ExitStack() as stack:
         refuse_folder(folder)  # another run may have ended meanwhile
-        with written(printable(folder), _NEXT):
+        with explain_write_errors(printable(folder), _NEXT):
             make_folder(folder)
-            partial = stack.enter_context(filling(folder / _PARTIAL))
+            partial = stack.enter_context(new_folder(folder / _PARTIAL))
             (partial / CLIPS).mkdir()
         yield
 
@@ -103,7 +103,7 @@ def write_folder(
     """Cut the clips and write everything; all of it is there at the end, or nothing.
 
     Args:
-        folder: the folder that :func:`reserved` holds.
+        folder: the folder that :func:`reserve_folder` holds.
         picks: what was chosen; their clips do not overlap.
         margin: seconds of audio around each window.
         nearest: names of the training clips.
@@ -150,7 +150,7 @@ def _finish(folder: Path) -> None:
     if _half_moved(folder):  # also now that the folder is held
         _move(folder)
         shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
-        say(f"{printable(folder)}: a run was killed after it wrote its review; the review is now complete")
+        notify(f"{printable(folder)}: a run was killed after it wrote its review; the review is now complete")
 
 
 def reviewed_spans(folders: Iterable[str | Path]) -> dict[str, list[tuple[float, float]]]:
@@ -189,7 +189,7 @@ def whole(recording: str) -> str:
 
 
 def _room(folder: Path) -> AbstractContextManager[None]:
-    return written(printable(folder), f"free some disk, or {_NEXT}")
+    return explain_write_errors(printable(folder), f"free some disk, or {_NEXT}")
 
 
 def _row(file: str, pick: Pick, nearest: Sequence[str]) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _cut(folder: Path, picks: Sequence[Pick], margin: float) -> list[str]:
         of_recording[pick.candidate.recording].append(number)
     names: dict[int, str] = {}
     for recording, numbers in of_recording.items():
-        with opened(recording, pipes=False) as sound:
+        with open_sound(recording, pipes=False) as sound:
             for number in sorted(numbers, key=lambda number: picks[number].candidate.start):
                 one = picks[number].candidate
                 first, frames = _part(recording, sound, one.start - margin, one.end + margin)

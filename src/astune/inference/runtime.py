@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, get_args
 
 from astune.adapter_digest import adapter_digest
-from astune.console import say, shell_word
-from astune.errors import AdapterError, ConfigError, unknown
+from astune.console import notify, shell_word
+from astune.errors import AdapterError, ConfigError, unknown_choice
 from astune.extras import install_command
 from astune.files import local_folder, user_path
-from astune.inference.onnx_graph import installed
+from astune.inference.onnx_graph import has_onnxruntime
 from astune.inference.onnx_predictor import OnnxPredictor
 from astune.names import ADAPTER_GRAPH, Runtime
 from astune.printable import printable
@@ -63,7 +63,7 @@ def labeller(
         ConfigError: an unknown runtime, settings that it does not take, or onnxruntime is asked for and not installed.
     """
     if runtime is not None and runtime not in get_args(Runtime):
-        raise ConfigError(unknown("runtime", runtime, get_args(Runtime)))
+        raise ConfigError(unknown_choice("runtime", runtime, get_args(Runtime)))
     given = {name: value for name, value in settings.items() if value is not None}
     found = graph_of(adapter, runtime, given)
     if found is not None:
@@ -158,15 +158,15 @@ def _of_same_weights(graph: Path, settings: Mapping[str, Any]) -> OnnxPredictor:
 
 def _found_inside(graph: Path, settings: Mapping[str, Any]) -> OnnxPredictor | None:
     """A graph that nobody asked for: it is used where it can be, and what became of it is said."""
-    if not installed():
-        say(f"Note: {printable(graph)} is not used, because onnxruntime is not installed; {install_command('onnx')}")
+    if not has_onnxruntime():
+        notify(f"Note: {printable(graph)} is not used, because onnxruntime is not installed; {install_command('onnx')}")
         return None
     try:
         predictor = _of_same_weights(graph, settings)
     except AdapterError as fault:
-        say(f"Note: torch computes: {fault}")
+        notify(f"Note: torch computes: {fault}")
         return None
-    say(
+    notify(
         f"Note: onnxruntime computes with {printable(graph)} ({predictor.precision}), which was exported from this adapter; "
         "to compute with torch, give runtime torch"
     )

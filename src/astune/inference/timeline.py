@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from astune.errors import ConfigError, NumericalError, unknown
+from astune.errors import ConfigError, NumericalError, unknown_choice
 from astune.inference.events import Event, Finder, Thresholds
 from astune.names import Pool
 from astune.printable import printable
@@ -176,7 +176,7 @@ def refuse_pool(how: object) -> None:
         ConfigError: the value is invalid.
     """
     if how not in get_args(Pool):
-        raise ConfigError(unknown("pool", how, get_args(Pool)))
+        raise ConfigError(unknown_choice("pool", how, get_args(Pool)))
 
 
 def timelines(

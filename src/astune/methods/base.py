@@ -14,9 +14,9 @@ from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
 
-from astune.errors import AdapterError, ConfigError, shortened
+from astune.errors import AdapterError, ConfigError, shorten
 from astune.methods.size import SizeField
-from astune.validated import Validated, checked
+from astune.validated import Validated, strict_constructor
 
 if TYPE_CHECKING:
     from astune.backbone import Sites
@@ -62,7 +62,7 @@ def layer_indices(layers: str, n_layers: int) -> list[int]:
     for part in layers.split("|"):
         first, _, last = part.partition("-")
         if int(last or first) >= n_layers:  # before there is a list of them
-            raise ConfigError(f"layers={shortened(layers)}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
+            raise ConfigError(f"layers={shorten(layers)}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
         span = range(int(first), int(last or first) + 1)
         if not span:
             raise ConfigError(f"layers={layers}: the range {part} is empty; write it as {last}-{first}")
@@ -91,7 +91,7 @@ def layers_text(indices: Collection[int], n_layers: int) -> str:
     return "|".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
 
 
-@checked
+@strict_constructor
 @dataclass
 class Attachment:
     """What a method added to a backbone."""

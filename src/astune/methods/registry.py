@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from astune.errors import ConfigError, listing, shortened, unknown
+from astune.errors import ConfigError, format_faults, shorten, unknown_choice
 from astune.methods.base import NOMINAL_LAYERS, Method, Sum
 from astune.printable import printable
 from astune.validated import SettingsError
@@ -65,14 +65,14 @@ def parse_method(spec: str | Method) -> Method:
     if not isinstance(spec, str):
         raise ConfigError(f"method={spec!r} is of type {type(spec).__name__}; give a spec such as 'lora', or a method")
     if spec.count("+") >= MOST_MEMBERS:
-        raise ConfigError(f"method {shortened(printable(spec))!r}: a sum has at most {MOST_MEMBERS} methods")
+        raise ConfigError(f"method {shorten(printable(spec))!r}: a sum has at most {MOST_MEMBERS} methods")
     faults: list[str] = []
     parts = [_parse_one(part.strip(), faults) for part in spec.split("+")]
     whole = [part for part in parts if part is not None]
     if len(parts) > 1:
         faults += _sum_faults(whole)
     if faults:
-        raise ConfigError(listing(faults, f"method {spec!r}"))
+        raise ConfigError(format_faults(faults, f"method {spec!r}"))
     return whole[0] if len(whole) == 1 else Sum(parts=tuple(whole))
 
 
@@ -96,7 +96,7 @@ def _parse_one(text: str, faults: list[str]) -> Method | None:
     elif name in FAMILIES:
         cls, values = FAMILIES[name], {}
     else:
-        faults.append(unknown("method", name, dict.fromkeys([*PRESETS, *FAMILIES])))
+        faults.append(unknown_choice("method", name, dict.fromkeys([*PRESETS, *FAMILIES])))
         return None
     before = len(faults)
     if colon and not settings:
@@ -162,7 +162,7 @@ def replace_fields(method: Method, fields: Mapping[str, Any]) -> Method:
         try:
             members.append(type(member)(**member.model_dump(exclude_unset=True) | own))
         except SettingsError as error:
-            raise ConfigError(listing(error.faults, f"method {method.spec!r}")) from error
+            raise ConfigError(format_faults(error.faults, f"method {method.spec!r}")) from error
     return members[0] if len(members) == 1 else Sum(parts=tuple(members))
 
 
@@ -200,12 +200,12 @@ def method_from_record(record: Iterable[Mapping[str, Any]]) -> Method:
         values = dict(entry)
         family = str(values.pop("family", ""))
         if family not in FAMILIES:
-            faults.append(unknown("method", family, FAMILIES))
+            faults.append(unknown_choice("method", family, FAMILIES))
             continue
         try:
             members.append(FAMILIES[family](**values))
         except SettingsError as error:
             faults += [f"{family}: {fault}" for fault in error.faults]
     if faults or not members:
-        raise ConfigError(listing(faults or ["it is empty"], "method record"))
+        raise ConfigError(format_faults(faults or ["it is empty"], "method record"))
     return members[0] if len(members) == 1 else Sum(parts=tuple(members))

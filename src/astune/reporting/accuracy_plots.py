@@ -18,8 +18,8 @@ from astune.canvas import (
     new_figure,
     write_figure,
 )
-from astune.errors import written
-from astune.validated import checked
+from astune.errors import explain_write_errors
+from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ _ROW = 0.24  # inches
 _PANEL = 3.4  # inches, of a panel with a row a method
 
 
-@checked
+@strict_constructor
 @dataclass(frozen=True)
 class Point:
     """A method's accuracy, or another share, at its number of parameters."""
@@ -162,7 +162,7 @@ def accuracies_by_method(points: Sequence[Point], path: Path, title: str = "", m
 
 
 def _write(figure: Figure, path: Path) -> None:
-    with written(path, "make room, or give another folder"):
+    with explain_write_errors(path, "make room, or give another folder"):
         write_figure(figure, path, format="png", dpi=150)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from scipy import stats
 
-from astune.confusion import counted, whole
+from astune.confusion import count_correct, whole
 from astune.experiments.comparison import Comparison
 from astune.experiments.paired import Pair, by_fold
 from astune.reporting.intervals import accuracy_interval
@@ -103,7 +103,7 @@ class Cell:
         """
         if self.interval or not self.confusions:
             return self.interval or (self.mean, self.mean)
-        counts = [counted(one) for one in self.confusions]
+        counts = [count_correct(one) for one in self.confusions]
         return accuracy_interval(sum(right for right, _ in counts), sum(clips for _, clips in counts))
 
 

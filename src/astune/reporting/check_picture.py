@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astune.canvas import COLOURS, LABEL_SIZE, drawn, need_matplotlib, new_figure, write_figure
-from astune.errors import ConfigError, unknown, written
+from astune.errors import ConfigError, explain_write_errors, unknown_choice
 from astune.files import write_bytes
 from astune.printable import printable
 
@@ -36,7 +36,7 @@ def refuse_picture(path: Path) -> None:
         ConfigError: its suffix is of no format that is drawn, its folder is not there, or matplotlib is not installed.
     """
     if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(unknown("suffix of a picture", path.suffix or path.name, _FORMATS))
+        raise ConfigError(unknown_choice("suffix of a picture", path.suffix or path.name, _FORMATS))
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
     if path.is_dir():
@@ -60,7 +60,7 @@ def save_check_picture(report: Report, path: Path) -> None:
     kind = path.suffix.lower().removeprefix(".")
     options = {"dpi": 150} if kind == "png" else {"metadata": {"CreationDate" if kind == "pdf" else "Date": None}}
     write_figure(draw_check(report), content, format=kind, **options)
-    with written(printable(path), "free some disk, or give another file"):
+    with explain_write_errors(printable(path), "free some disk, or give another file"):
         write_bytes(path, content.getvalue())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.manifold import TSNE
 
-from astune.console import say
+from astune.console import notify
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
 from astune.label_plots import draw_label_scores
@@ -164,10 +164,10 @@ def _tsne(results: Results, warning: str) -> Iterator[Picture]:
                 try:
                     tensors = results.tokens(entry.key)
                 except DataError as fault:
-                    say(f"left out of the t-SNE picture: {entry.row}: {fault}; `astune reproduce` keeps them")
+                    notify(f"left out of the t-SNE picture: {entry.row}: {fault}; `astune reproduce` keeps them")
                     continue
                 if min(tensors["tokens"].shape) < 2:
-                    say(f"left out of the t-SNE picture: {entry.row}: it takes two test clips or more")
+                    notify(f"left out of the t-SNE picture: {entry.row}: it takes two test clips or more")
                     continue
                 labels = results.records[entry.key].result.labels
                 names = tuple(labels[index] for index in tensors["classes"].tolist())

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from astune import markdown
 from astune.canvas import save_picture
-from astune.console import progress, say, shell_word
-from astune.errors import ConfigError, DataError, written
+from astune.console import notify, progress, shell_word
+from astune.errors import ConfigError, DataError, explain_write_errors
 from astune.files import replacing_files, write_text
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
 from astune.reporting.rendered import render
@@ -43,7 +43,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         raise DataError(
             f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
         )
-    with written(folder, "make room, or give another folder"), held(folder, f"{name}.html"):
+    with explain_write_errors(folder, "make room, or give another folder"), lock_folder(folder, f"{name}.html"):
         with replacing_files(folder, inner=name) as partial:
             names = [file.name for file in _write(results, partial)]
         for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
@@ -63,7 +63,7 @@ def _write(results: Results, folder: Path) -> list[Path]:
                 advance(1, picture.name)
                 drawn.append((picture.caption, *save_picture(picture.figure, folder / f"{name}-{picture.name}")))
     except ConfigError as fault:  # matplotlib is an extra
-        say(f"No pictures: {fault}")
+        notify(f"No pictures: {fault}")
     shown = render(table)
     forms = {
         f"{name}.html": to_html(shown, [(about, png.read_bytes()) for about, png, _ in drawn]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from astune.errors import AstuneError, unknown
+from astune.errors import AstuneError, unknown_choice
 from astune.printable import printable
 from astune.serving.log import log
 from astune.serving.problems import Problem
@@ -167,14 +167,14 @@ class Adapters:
         if found is None and name in self._broken:
             raise Problem(503, f"adapter {name!r} cannot be loaded: {self._broken[name]}")
         if found is None:
-            raise Problem(404, unknown("adapter", name, self.names) if self.names else "no adapter is loaded")
+            raise Problem(404, unknown_choice("adapter", name, self.names) if self.names else "no adapter is loaded")
         return found
 
     def _only(self) -> Served:
         if not self._served:
             raise Problem(503, "no adapter is loaded")
         if len(self._served) > 1:
-            choices = unknown("adapter", "", self.names).partition("; ")[2]
+            choices = unknown_choice("adapter", "", self.names).partition("; ")[2]
             raise Problem(422, f"adapter is missing, and there are {len(self._served):,}; {choices}")
         return next(iter(self._served.values()))
 

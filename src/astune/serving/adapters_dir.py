@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from filelock import FileLock, Timeout
 from watchfiles import awatch
 
-from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, written
+from astune.errors import AstuneError, ConfigError, NumericalError, OutputError, explain_write_errors
 from astune.files import move, sync_folder, sync_tree
 from astune.folder_lock import LOCK
 from astune.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -142,16 +142,16 @@ class AdaptersDir:
         self._refuse(name)
         content = _content(uploads)
         async with self._changing:
-            with written(printable(self._folder), _WAY_OUT):
+            with explain_write_errors(printable(self._folder), _WAY_OUT):
                 staging = Path(await asyncio.to_thread(mkdtemp, prefix=_ADDING, dir=self._folder))
                 lock = _taken(staging)
             try:
                 made = staging / (f"{name}{_GRAPH}" if isinstance(content, Path) else name)
-                with written(printable(made), _WAY_OUT):
+                with explain_write_errors(printable(made), _WAY_OUT):
                     await asyncio.to_thread(_fill, made, content)
                 served = await self._prepared(name, made)
                 try:
-                    with written(printable(self._folder / made.name), _WAY_OUT):
+                    with explain_write_errors(printable(self._folder / made.name), _WAY_OUT):
                         await asyncio.to_thread(_replace, self._folder, name, made, staging)
                 except OutputError:
                     self._adapters.drop(served)
@@ -181,7 +181,7 @@ class AdaptersDir:
             entries, _ = await asyncio.to_thread(_entries, self._folder)
             if name not in entries:
                 raise Problem(404, f"unknown adapter {printable(name)!r}; GET /v1/adapters lists all adapters")
-            with written(printable(entries[name][0]), "let the service write there"):
+            with explain_write_errors(printable(entries[name][0]), "let the service write there"):
                 staging = Path(await asyncio.to_thread(mkdtemp, prefix=_DELETING, dir=self._folder))
                 lock = _taken(staging)
                 await asyncio.to_thread(_take_out, self._folder, name, staging)

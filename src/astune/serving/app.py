@@ -24,7 +24,7 @@ from astune.serving.front import REASON, Front
 from astune.serving.problems import Problem, problem_of
 from astune.serving.service import Service
 from astune.serving.settings import ServeSettings
-from astune.serving.uploads import received, refuse_fields
+from astune.serving.uploads import receive_form, refuse_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -117,7 +117,7 @@ def _add_classify(app: FastAPI, service: Service) -> None:
     async def answer(request: Request, max_files: int) -> JSONResponse:
         if request.query_params:
             raise Problem(422, "send fields in the form, not in the address")
-        async with service.places() as places, received(request, settings, max_files, service.arrivals) as form:
+        async with service.places() as places, receive_form(request, settings, max_files, service.arrivals) as form:
             fields = fields_of(form.fields)
             adapters = service.adapters.find(fields.adapter)
             asked = list(zip(adapters, fields.of([one.info for one in adapters]), strict=True))
@@ -166,7 +166,7 @@ def _add_adapters(app: FastAPI, service: Service) -> None:
     async def put_adapter(request: Request, name: Name) -> JSONResponse:
         """Add or replace an adapter. The service loads and tests the new one first; until then it serves the old one."""
         folder = _folder(request, service)
-        async with received(request, service.settings, 3) as form:
+        async with receive_form(request, service.settings, 3) as form:
             refuse_fields(form)
             await folder.put(name, form.files)
         served = service.adapters.find([name])[0]

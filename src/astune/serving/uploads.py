@@ -92,7 +92,7 @@ class Arrivals:
 
 
 @asynccontextmanager
-async def received(
+async def receive_form(
     request: Request, settings: ServeSettings, max_files: int, arrivals: Arrivals | None = None
 ) -> AsyncIterator[Form]:
     """Receive a form for the time of a block; its files are deleted afterwards.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from astune.data.digests import content_digests
 from astune.data.recordings import find_recordings
-from astune.errors import ConfigError, DataError, listing
+from astune.errors import ConfigError, DataError, format_faults
 from astune.features.time_shift import TimeShift
-from astune.features.waveform_augmentation import described, refuse_other_functions
+from astune.features.waveform_augmentation import describe_function, refuse_other_functions
 from astune.files import user_path
 from astune.names import LONGEST_INPUT
 from astune.printable import printable
@@ -49,7 +49,7 @@ def refuse_unusable_augmentations(config: TrainConfig) -> None:
     except ConfigError as fault:
         faults.append(str(fault))
     if faults:
-        raise ConfigError(faults[0] if len(faults) == 1 else listing(faults, "augmentations"))
+        raise ConfigError(faults[0] if len(faults) == 1 else format_faults(faults, "augmentations"))
     if config.background_noise is not None:
         noise_recordings(config.background_noise)
 
@@ -108,7 +108,7 @@ def identity_of_function(waveform: WaveformFunction | None) -> dict[str, object]
     Returns:
         ``waveform_augmentation``, where there is one.
     """
-    return {} if waveform is None else {FUNCTION: described(waveform)}
+    return {} if waveform is None else {FUNCTION: describe_function(waveform)}
 
 
 def identity_of_noise(config: TrainConfig) -> dict[str, object]:

@@ -15,7 +15,7 @@ from astune.counting import count
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.limit import limit_dataset
-from astune.errors import AstuneError, ConfigError, DataError, listing, unknown
+from astune.errors import AstuneError, ConfigError, DataError, format_faults, unknown_choice
 from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
 from astune.methods.base import refuse_pooling
@@ -58,7 +58,7 @@ def check(config: TrainConfig) -> Checked:
     """
     found, faults = _find(config, frozenset())
     if len(faults) > 1:
-        raise ConfigError(listing([str(fault) for fault in faults], "this run cannot be started"))
+        raise ConfigError(format_faults([str(fault) for fault in faults], "this run cannot be started"))
     if found is None:
         raise faults[0]
     return found
@@ -80,7 +80,7 @@ def check_file(path: Path, **overrides: object) -> tuple[TrainConfig, Checked]:
     config, misstated = TrainConfig.build_sound({**read_yaml(path), **overrides})
     found, faults = _find(config, frozenset(misstated))
     if found is None or misstated:
-        raise ConfigError(listing([*misstated.values(), *map(str, faults)], str(path)))
+        raise ConfigError(format_faults([*misstated.values(), *map(str, faults)], str(path)))
     return config, found
 
 
@@ -148,7 +148,7 @@ def _metric(config: TrainConfig, method: Method, dataset: AudioDataset) -> None:
     if metric is None:
         return
     if metric not in dataset.task.metrics:
-        raise ConfigError(unknown("metric_for_best_model", metric, dataset.task.metrics))
+        raise ConfigError(unknown_choice("metric_for_best_model", metric, dataset.task.metrics))
     settled = settle(config, method, dataset.recipe)
     if settled["selection"] == "last" and not settled["early_stopping_patience"]:
         whose = "" if config.selection else f", which {dataset.source} comes with,"

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from astune.data.labels import cleaned
-from astune.errors import ConfigError, listing, unknown, unknown_ones
+from astune.data.labels import clean_label
+from astune.errors import ConfigError, format_faults, unknown_choice, unknown_choices
 from astune.files import read_text
 from astune.json_text import json_value
 from astune.plurals import number_of
@@ -77,7 +77,7 @@ def _entries(path: Path) -> list[_Entry]:
     """
     readers = {".csv": _from_csv, ".json": _from_json, ".yaml": _from_yaml, ".yml": _from_yaml}
     if path.suffix.lower() not in readers:
-        raise ValueError(unknown("suffix of a file with class weights", path.suffix or path.name, readers))
+        raise ValueError(unknown_choice("suffix of a file with class weights", path.suffix or path.name, readers))
     try:
         return readers[path.suffix.lower()](read_text(path, _LETTERS, "utf-8-sig"))
     except (OSError, ValueError, csv.Error) as fault:
@@ -127,7 +127,7 @@ def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
         if isinstance(given, bool) or not isinstance(given, str | int):
             faults.append(f"the label {printable(given)} is not text; put it in quotes")
             continue
-        label = cleaned(str(given))
+        label = clean_label(str(given))
         number = _number(weight)
         if not label:
             faults.append(f"{place}a label is missing")
@@ -140,7 +140,7 @@ def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
     if not found and not faults:
         faults.append("it has no weights; give each class one")
     if faults:
-        raise ValueError(listing(faults, "weights that cannot be used") if len(faults) > 1 else faults[0])
+        raise ValueError(format_faults(faults, "weights that cannot be used") if len(faults) > 1 else faults[0])
     return found
 
 
@@ -183,10 +183,10 @@ def weigh(wish: ClassWeights | None, dataset: AudioDataset, train: Sequence[int]
     counts = Counter(label for clip in train for label in dataset.task.strata(dataset.clips[clip]))
     faults = [f"{label} has no training clip, so no weight" for label in dataset.labels if not counts[label]]
     if isinstance(wish, dict):
-        faults += unknown_ones("label", wish, dataset.labels)
+        faults += unknown_choices("label", wish, dataset.labels)
         faults += [f"{label} has no weight; give each class one" for label in dataset.labels if label not in wish]
     if faults:
-        raise ConfigError(listing(faults, "class_weights"))
+        raise ConfigError(format_faults(faults, "class_weights"))
     if isinstance(wish, dict):
         weights = {label: wish[label] for label in dataset.labels}
         return Weighing(weights, (f"Class weights: {_line(weights)}",))

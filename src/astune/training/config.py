@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
 from astune.data.options import DataOptions, given_path, path_as_text
-from astune.errors import ConfigError, listing
+from astune.errors import ConfigError, format_faults
 from astune.names import (
     BUNDLED_BACKBONE,
     LONGEST_INPUT,
@@ -293,7 +293,7 @@ class TrainConfig(DataOptions):
         try:
             return cls(**fields)
         except SettingsError as error:
-            raise ConfigError(listing(error.faults, source)) from error
+            raise ConfigError(format_faults(error.faults, source)) from error
 
     @classmethod
     def build_sound(cls, fields: Mapping[str, Any]) -> tuple[Self, dict[str, str]]:

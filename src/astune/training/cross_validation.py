@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
-from astune.console import say
+from astune.console import notify
 from astune.data import load_data
 from astune.errors import ConfigError, DataError, Interrupted
 from astune.files import write_text
@@ -74,7 +74,7 @@ def cross_validate(
     results: list[TrainResult] = []
     for number, run in enumerate(runs, start=1):
         if main and not quiet:
-            say(f"Fold {run.fold}, {number} of {len(runs)}")
+            notify(f"Fold {run.fold}, {number} of {len(runs)}")
         try:
             results.append(train(run, quiet=quiet, callbacks=callbacks, waveform_augmentation=waveform_augmentation))
         except Interrupted as stop:

@@ -28,7 +28,7 @@ from astune.data.store import cache_root
 from astune.errors import DataError
 from astune.features.arrays import Rows, stored_array
 from astune.features.cache import cache_key
-from astune.inference.batches import fetched, outputs, slices
+from astune.inference.batches import fetch_ahead, outputs, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -163,7 +163,7 @@ def frozen_states(
     folder = cache_root() / "frozen" / hashlib.sha256(json.dumps(described).encode()).hexdigest()[:32]
 
     def lower(parts: Iterable[Sequence[int]]) -> Iterator[tuple[Sequence[int], Tensor]]:
-        return outputs(upper, upper.lower, fetched(features, parts), arithmetic)
+        return outputs(upper, upper.lower, fetch_ahead(features, parts), arithmetic)
 
     def compute(append: Rows) -> dict[str, Any]:
         with progress("Computing frozen layers", len(wanted), quiet=quiet) as advance:

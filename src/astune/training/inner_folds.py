@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from astune.data.hold_out import belonging
+from astune.data.hold_out import group_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def groups_of(clips: Sequence[Clip], numbers: Sequence[int]) -> list[str] | None
     Returns:
         A name for each; None where every clip is by itself.
     """
-    groups = [name for _, name in belonging(clips, numbers).values()]
+    groups = [name for _, name in group_keys(clips, numbers).values()]
     alone = len(set(groups)) == len(numbers) and all(clips[number].group is None for number in numbers)
     return None if alone else groups
 

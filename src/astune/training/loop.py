@@ -21,7 +21,7 @@ from astune.console import progress as progress_bar
 from astune.environment import device_name, peak_memory_mib, versions
 from astune.errors import ConfigError, OutputError, interruptible
 from astune.files import write_text
-from astune.folder_lock import held
+from astune.folder_lock import lock_folder
 from astune.json_text import json_text
 from astune.plurals import number_of
 from astune.tasks import MULTI_LABEL
@@ -38,7 +38,7 @@ from astune.training.output_folder import writing
 from astune.training.processes import many_on_cpu
 from astune.training.progress import Progress
 from astune.training.result import RESULTS, TrainResult
-from astune.training.resume import finished
+from astune.training.resume import finished_result
 from astune.training.score_picture import write_score_picture
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
@@ -100,10 +100,10 @@ def train(
     log_with = None if config.report_to == "none" else config.report_to
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
     quiet = quiet or not accelerator.is_main_process
-    lock = held(config.output_dir) if accelerator.is_main_process else nullcontext()
+    lock = lock_folder(config.output_dir) if accelerator.is_main_process else nullcontext()
     with interruptible(lambda: _how_to_go_on(config)), lock:
         if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
-            result = finished(config, announcer(quiet=quiet), waveform_augmentation)
+            result = finished_result(config, announcer(quiet=quiet), waveform_augmentation)
             if accelerator.is_main_process:
                 with suppress(OSError, OutputError):  # a finished run may be where nobody may write
                     checkpoint.remove_all(config.output_dir)  # of a run that was killed right after its results

@@ -10,7 +10,7 @@ from astune.data.recordings import passed_over
 from astune.data.splits import SPLITS
 from astune.features.long_cache import LONGEST_HEARD, LongFeatures, build_long_cache, frames_in
 from astune.features.time_shift import TimeShift
-from astune.features.waveform_augmentation import described
+from astune.features.waveform_augmentation import describe_function
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.augmentation_settings import identity_of_function, identity_of_noise, noise_recordings
@@ -108,7 +108,7 @@ def materials_of(
         noise = build_long_cache(found.paths, front_end, skip_broken=config.skip_broken, quiet=quiet)
         notices += _noise_notices(config, found, noise, dataset, split)
     if waveform is not None:
-        name = described(waveform).partition("(")[0].rstrip()
+        name = describe_function(waveform).partition("(")[0].rstrip()
         notices.append(
             f"Note: every epoch decodes the training clips and gives them to {name}; their cached features are not used"
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astune import adapter_file
-from astune.errors import NO_ROOM, ConfigError, OutputError, written
-from astune.files import beside, filling, sync_folder
+from astune.errors import NO_ROOM, ConfigError, OutputError, explain_write_errors
+from astune.files import hidden_sibling, new_folder, sync_folder
 from astune.json_text import json_value
 from astune.training import checkpoint
 from astune.training.data_record import CLIPS, foreign_record
@@ -82,7 +82,7 @@ def _try_to_write(folder: Path, size: int) -> None:
     missing = folder.absolute().relative_to(place)
     # Always the same name for the same folder, so that the next run deletes what a killed one left; each process of a launcher has its own.
     name = missing.parts[0] if missing.parts else "astune"
-    with filling(beside(place / name, f"trial{os.environ.get('RANK', '')}")) as trial:
+    with new_folder(hidden_sibling(place / name, f"trial{os.environ.get('RANK', '')}")) as trial:
         inner = trial / missing
         inner.mkdir(parents=True, exist_ok=True)
         (inner / "probe").write_bytes(b"astune")
@@ -168,7 +168,7 @@ def writing(folder: Path) -> Iterator[None]:
         number = fault.number if isinstance(fault, OutputError) else fault.errno
         room = "free some disk" if number in NO_ROOM else "fix it"
         kept = checkpoint.latest(folder) is not None
-        with written(folder, f"{room}, then {'continue with resume=True' if kept else 'start again'}"):
+        with explain_write_errors(folder, f"{room}, then {'continue with resume=True' if kept else 'start again'}"):
             raise
 
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from astune.inference.batches import Inputs, fetched, outputs, refuse_non_finite
+from astune.inference.batches import Inputs, fetch_ahead, outputs, refuse_non_finite
 
 if TYPE_CHECKING:
     from astune.compute import Arithmetic
@@ -103,7 +103,7 @@ def shared_outputs(
     """
     positions = range(len(clips))
     shares = [share for share, _ in batches(positions, size, accelerator.num_processes, accelerator.process_index)]
-    fetching = fetched(inputs, ([clips[position] for position in share] for share in shares))
+    fetching = fetch_ahead(inputs, ([clips[position] for position in share] for share in shares))
     computed = outputs(model, compute, fetching, arithmetic)
     own = [pair for share, (_, some) in zip(shares, computed, strict=True) for pair in zip(share, some, strict=True)]
     gathered = sorted(gather_object(own), key=lambda item: int(item[0]))

@@ -27,7 +27,7 @@ _SHOWN = 10  # labels of a run that does not say which clips it had
 _WAY_OUT = "Give another output folder, or train again with overwrite_output_dir=True"
 
 
-def finished(
+def finished_result(
     config: TrainConfig, announce: Callable[[str], None], waveform: WaveformFunction | None = None
 ) -> TrainResult:
     """Read a finished run.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accelerate.utils import gather_object
 
-from astune.console import say
+from astune.console import notify
 from astune.data.splits import SPLITS
 from astune.errors import DataError, OutputError
 from astune.plurals import number_of
@@ -66,7 +66,7 @@ def stage_of(setup: Setup, augmentations: Sequence[Augmentation]) -> Stage:
     if states is None or faults:
         notice = f"The {many} run in every epoch: {faults[0]}"
         if setup.accelerator.is_main_process:
-            say(notice)  # even where a run is quiet: its figures differ in their last digits
+            notify(notice)  # even where a run is quiet: its figures differ in their last digits
         return replace(whole, notice=notice)
     seconds = time.perf_counter() - began
     size = states.states.nbytes / 1e6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.runner import execute, fingerprints_of, pending_runs
 from astune.experiments.store import Store
 from astune.experiments.table import load_table
@@ -26,7 +26,7 @@ def _run(folder: Path) -> None:
     runs = plan(name, table, PlanOptions(backbone="random:tiny"))
     store = Store(folder / "store")
     waiting = pending_runs(runs, store, fingerprints_of(runs))
-    store.write_plan(saved(name, table, runs))
+    store.write_plan(to_saved_plan(name, table, runs))
     for run in waiting:
         execute(run, store)
 

@@ -24,12 +24,12 @@ from astune import markdown
 from astune.adapter import AdapterConfig, BackboneReference
 from astune.card_data import BEGIN, merged_card, own_text
 from astune.card_front import body_of, front_of, with_front
-from astune.console import print_result, progress, results, results_table, say
+from astune.console import notify, print_result, progress, results, results_table
 from astune.csv_text import csv_text
 from astune.data import Clip
 from astune.data.check_report import Report
 from astune.data.heard import Unheard
-from astune.errors import listing, unknown
+from astune.errors import format_faults, unknown_choice
 from astune.features.log_mel import FrontEnd
 from astune.inference.findings import Findings, Row
 from astune.inference.writers import WRITERS
@@ -46,7 +46,7 @@ from astune.reporting.rendered import Rendered, RenderedCell, RenderedComparison
 from astune.reporting.tables import comparisons_to_csv, to_csv, to_html, to_latex, to_markdown
 from astune.score_plots import draw_confused_pairs, draw_confusion
 from astune.serving.problems import Problem
-from astune.summary import Summary, cut
+from astune.summary import Summary, cut_name
 from astune.training.data_record import DataRecord, UsedClip
 from tests.faults.injection.parsers import Page, rendered, shown
 from tests.faults.injection.payloads import NAMES, TEXTS
@@ -262,7 +262,7 @@ def _notebook(text: str, _: Path) -> list[str]:
     headings, cells, (notice,) = page.of("th"), page.of("td"), page.of("li")
     assert (len(headings), len(cells), cells[-1]) == (3, 3, "1")
     short = [page.of("p")[0].removeprefix("Kind "), cells[1]]
-    whole = [printable(text) if one == cut(text) else one for one in short]
+    whole = [printable(text) if one == cut_name(text) else one for one in short]
     return [headings[0], headings[2], cells[0], *whole, printable(notice)]
 
 
@@ -274,8 +274,8 @@ def _console(text: str, _: Path) -> list[str]:
         table = results_table([text], [text])
         table.add_row(text, text)
         results().print(table)
-        say(f"Note: {text}")
-        say(listing([text, unknown("label", text, [text, "b"])], text))
+        notify(f"Note: {text}")
+        notify(format_faults([text, unknown_choice("label", text, [text, "b"])], text))
         with progress(printable(text), 1) as advance:
             advance(1, text)
     first, *rest = shown(out.getvalue())

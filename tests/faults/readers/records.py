@@ -23,7 +23,7 @@ from astune.features.arrays import INDEX, Rows, stored_array
 from astune.features.cache import _Known
 from astune.features.long_cache import _read as read_long_index
 from astune.inference.embeddings import Embeddings
-from astune.inference.result_folder import RECORD, opened
+from astune.inference.result_folder import RECORD, open_result_folder
 from astune.inference.writers import WRITERS
 from astune.reporting.grid import grid
 from astune.reporting.pictures import pictures
@@ -223,7 +223,7 @@ def _read_predictions(folder: Path, _: object) -> None:
     if found is not None:
         sorted(found.tables.items())
     recordings = [Path("/field/garden.wav"), Path("/field/pond.wav"), Path("-")]
-    with opened(folder, _PREDICTED, WRITERS["csv"], recordings) as results:
+    with open_result_folder(folder, _PREDICTED, WRITERS["csv"], recordings) as results:
         assert results.finished + len(results.pending) == len(results.recordings)
 
 

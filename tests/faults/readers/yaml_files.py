@@ -14,7 +14,7 @@ import yaml
 from astune.backbone.licence import licence_of
 from astune.card_data import merged_card, own_text
 from astune.data import load_data
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.table import Table, load_table, varied
 from astune.training.check import check_file, split_of
 from astune.training.class_weights import weigh
@@ -168,7 +168,7 @@ def _read_experiment(folder: Path, text: str) -> None:
 
 def _plan(name: str, table: Table, folder: Path, **options: Any) -> None:
     runs = plan(name, table, PlanOptions(data_root=folder, backbone="random:tiny", **options))
-    saved(name, table, runs).to_json()
+    to_saved_plan(name, table, runs).to_json()
 
 
 def _read_weights(folder: Path, name: str) -> None:

@@ -25,7 +25,7 @@ from astune.features import (
     long_cache,
     rounded_features,
 )
-from astune.features.waveform_augmentation import described, refuse_other_functions
+from astune.features.waveform_augmentation import describe_function, refuse_other_functions
 from astune.keyed import keyed_generator
 from tests.unit.augmentations.batches import ROUNDING, batch_of, features, noise
 
@@ -239,15 +239,15 @@ def test_a_function_is_described_alike_in_every_process_and_otherwise_where_it_i
     def other(samples: NDArray[np.float32], _rate: int) -> NDArray[np.float32]:
         return samples if "a" in {"a", "b", "d"} else samples * 2
 
-    assert described(half).startswith("tests.unit.augmentations.test_waveforms.half (")
-    assert described(one).split("(")[1] != described(other).split("(")[1]
+    assert describe_function(half).startswith("tests.unit.augmentations.test_waveforms.half (")
+    assert describe_function(one).split("(")[1] != describe_function(other).split("(")[1]
     transform = AddNoise(0.2)
-    said = described(transform)
+    said = describe_function(transform)
     assert said == "tests.unit.augmentations.test_waveforms.AddNoise(level=0.2)"
     transform(noise(0), 16_000)
-    assert described(transform) == said  # what it remembers of a call is no part of it
-    assert described(partial(half, sample_rate=3)).endswith("sample_rate=3)")
+    assert describe_function(transform) == said  # what it remembers of a call is no part of it
+    assert describe_function(partial(half, sample_rate=3)).endswith("sample_rate=3)")
     loop: list[object] = [transform]
     loop.append(loop)
-    assert "[...]" in described(loop)  # what holds itself is not followed for ever
-    assert " at 0x" not in described([transform, half, transform.__call__, loop])
+    assert "[...]" in describe_function(loop)  # what holds itself is not followed for ever
+    assert " at 0x" not in describe_function([transform, half, transform.__call__, loop])

@@ -18,7 +18,7 @@ from astune.data import sound as decoding
 from astune.data.audio import SAMPLING_RATE, duration, listen, read_audio, survey
 from astune.data.foreign import foreign_container
 from astune.data.formats import AV_SUFFIXES
-from astune.data.opening import opened
+from astune.data.opening import open_sound
 from astune.data.streaming import stream
 from astune.errors import AudioError
 from astune.features import FrontEnd, build_cache
@@ -37,7 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def decoded(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    with opened(path, pipes=False) as sound:
+    with open_sound(path, pipes=False) as sound:
         return np.concatenate(list(sound.blocks()))
 
 

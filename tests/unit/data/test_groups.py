@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
-from astune.data.hold_out import belonging, group_like
+from astune.data.hold_out import group_keys, group_like
 from astune.data.limit import limit_dataset
 from astune.errors import DataError
 from astune.training.config import TrainConfig
@@ -294,7 +294,7 @@ def test_clips_that_share_sound_or_a_group_are_on_one_side(spans: list[tuple[int
 
 def test_groups_of_which_clips_overlap_are_one() -> None:
     data = parts((0, 2, "a"), (1, 3, "b"), (3, 4, "c"), (8, None, None), (9, 10, "d"))
-    keys = belonging(data.clips, range(len(data.clips)))
+    keys = group_keys(data.clips, range(len(data.clips)))
     by_group = {
         data.clips[number].group: key for number, key in keys.items() if data.clips[number].path.name == "long.wav"
     }

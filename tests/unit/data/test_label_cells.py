@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astune.data.label_cells import SEPARATORS, how_read, indicated, indicator_columns, listed, parts_of, shared_parts
+from astune.data.label_cells import (
+    SEPARATORS,
+    how_read,
+    indicator_columns,
+    labels_of_indicators,
+    parts_of,
+    shared_parts,
+    split_list,
+)
 
 if TYPE_CHECKING:
     from astune.names import TaskName
@@ -29,15 +37,15 @@ def test_what_is_joined_is_separated(labels: list[str], mark: str, space: str) -
 
 @given(st.lists(QUOTED, max_size=5))
 def test_lists_of_json_and_python_are_read(labels: list[str]) -> None:
-    assert listed(json.dumps(labels)) == tuple(labels)
-    assert listed(json.dumps(labels, ensure_ascii=False)) == tuple(labels)
-    assert listed(str(labels)) == tuple(labels)
+    assert split_list(json.dumps(labels)) == tuple(labels)
+    assert split_list(json.dumps(labels, ensure_ascii=False)) == tuple(labels)
+    assert split_list(str(labels)) == tuple(labels)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=5))
 def test_lists_of_numpy_are_read(labels: list[str]) -> None:
     """Python would join the texts of ``['dog' 'rain']`` into one."""
-    assert listed(str(np.array(labels))) == tuple(labels)
+    assert split_list(str(np.array(labels))) == tuple(labels)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def test_lists_of_numpy_are_read(labels: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_a_list(cell: str, labels: tuple[str, ...] | None) -> None:
-    assert listed(cell) == labels
+    assert split_list(cell) == labels
 
 
 @given(st.lists(st.lists(NAMES, unique=True, max_size=4), min_size=1, max_size=8), st.sampled_from(SEPARATORS))
@@ -134,9 +142,9 @@ def test_columns_of_0_and_1(columns: dict[str, list[str]], names: tuple[str, ...
 def test_the_labels_of_a_row_are_its_ones() -> None:
     faults: list[str] = []
     row = {"dog": "1", "rain": " TRUE", "cat": "0", "owl": "1.0", "fox": "false", "x": "7"}
-    assert indicated(3, row, ("dog", "rain", "cat", "owl", "fox"), faults) == ("dog", "rain", "owl")
+    assert labels_of_indicators(3, row, ("dog", "rain", "cat", "owl", "fox"), faults) == ("dog", "rain", "owl")
     assert faults == []
-    indicated(3, row, ("x",), faults)
+    labels_of_indicators(3, row, ("x",), faults)
     assert faults == ["line 3: x is '7', neither 0 nor 1"]
 
 

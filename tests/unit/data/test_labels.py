@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from astune.data import AudioDataset, Clip, DataRecipe, load_data
-from astune.data.labels import alike, alike_groups, cleaned, doubtful, label_fault
+from astune.data.labels import alike_groups, clean_label, doubtful, find_similar, label_fault
 from astune.errors import DataError
 from tests.example_layouts import write_text, write_tone
 from tests.unit.data.refusals import refusal
@@ -29,7 +29,7 @@ PERSIAN = "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645"  # with a joiner th
     ],
 )  # fmt: skip
 def test_cleaning(found: str, label: str) -> None:
-    assert cleaned(found) == label
+    assert clean_label(found) == label
 
 
 def test_cleaned_labels_are_announced(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_look_alikes_are_warned_of(tmp_path: Path, one: str, other: str, says: s
 
 def test_ordinary_labels_raise_no_notice() -> None:
     labels = ["0", "1", "10", "1a", "dog", "dogs", "ñandú", "nandu", "ж", "x", "π", "1-2", "v1.0", "v1"]
-    assert alike(labels, str) == ([], [])
+    assert find_similar(labels, str) == ([], [])
 
 
 @pytest.mark.parametrize("label", ["a\tb", "a\x1b[31m", "a\x07", "a\u202eb", "a\u2028b"])

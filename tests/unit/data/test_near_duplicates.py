@@ -14,7 +14,7 @@ from astune.data.audio import read_audio
 from astune.data.check import check
 from astune.data.clip import Region
 from astune.data.fingerprints import Fingerprint
-from astune.data.near_duplicates import SAME, coherence, near_duplicates, thinning
+from astune.data.near_duplicates import SAME, coherence, near_duplicates, prints_per_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,6 +171,6 @@ def test_a_long_recording_keeps_one_print_in_eight_and_its_parts_are_found(tmp_p
 
 
 def test_prints_are_thinned_from_25_000_clips_on() -> None:
-    assert [thinning(clips) for clips in (1, 25_000, 25_001, 50_001, 75_000, 75_001, 100_001, 105_829)] == [
+    assert [prints_per_kept(clips) for clips in (1, 25_000, 25_001, 50_001, 75_000, 75_001, 100_001, 105_829)] == [
         1, 1, 2, 4, 4, 4, 8, 8,
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from astune.data import Clip
 from astune.data.options import DataOptions
 from astune.data.regions import Cut, LabelledRegion, cut, recording_of
 from astune.data.window_labels import Part, cut_recording, overlaps
-from astune.data.windowing import STEP, Coverage, Measure, gaps, united, windows_over
+from astune.data.windowing import STEP, Coverage, Measure, find_gaps, merge_spans, windows_over
 from astune.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ PARTS = st.lists(
 
 
 def inside(span: Span, others: list[Span]) -> int:
-    return sum(max(0, min(span[1], end) - max(span[0], start)) for start, end in united(others))
+    return sum(max(0, min(span[1], end) - max(span[0], start)) for start, end in merge_spans(others))
 
 
 def hears(span: Span, parts: list[Part], label: str, least: int) -> bool:
@@ -280,8 +280,8 @@ def test_windows_hear_what_they_claim(parts: list[Part], measure: Measure) -> No
                 assert not inside(span, [part[:2] for part in parts if part.label == other])
     for span in made.background:
         assert not inside(span, [part[:2] for part in parts])
-    heard = united(span for span, _ in made.labelled)
-    regions = united(part[:2] for part in parts)
+    heard = merge_spans(span for span, _ in made.labelled)
+    regions = merge_spans(part[:2] for part in parts)
     assert made.lost == sum(end - start - inside((start, end), heard) for start, end in regions)
     assert made.unused == LENGTH - sum(end - start for start, end in regions) - inside((0, LENGTH), made.background)
 
@@ -319,7 +319,7 @@ def test_coverage_is_the_sum(parts: list[Part], windows: list[list[int]]) -> Non
     some = [part[:2] for part in parts]
     starts, ends = np.array(windows, np.int64).T
     assert Coverage(some).within(starts, ends).tolist() == [inside((a, b), some) for a, b in windows]
-    assert united([*united(some), *gaps(united(some), LENGTH)]) == [(0, LENGTH)]
+    assert merge_spans([*merge_spans(some), *find_gaps(merge_spans(some), LENGTH)]) == [(0, LENGTH)]
 
 
 @given(st.randoms(use_true_random=False))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from astune.canvas import drawn, save_picture
 from astune.cli import app
 from astune.errors import OutputError
-from astune.experiments.plan import PlanOptions, plan, saved
+from astune.experiments.plan import PlanOptions, plan, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.store import Store
 from astune.experiments.table import Table
@@ -57,7 +57,7 @@ def store(tmp_path: Path, generated: Path) -> Store:
     )
     runs = plan("run[a].b", table, PlanOptions(backbone="random:tiny"))
     store = Store(tmp_path / "st[x]")
-    store.write_plan(saved("run[a].b", table, runs))
+    store.write_plan(to_saved_plan("run[a].b", table, runs))
     for number, run in enumerate(runs):
         store.write(made_up(run, 0.5 + number / 10))
     return store

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from astune.cli import app
 from astune.data.layouts.base import LAYOUTS
 from astune.errors import DataError
-from astune.experiments.plan import PlannedRun, PlanOptions, plan, saved
+from astune.experiments.plan import PlannedRun, PlanOptions, plan, to_saved_plan
 from astune.experiments.published import PUBLISHED
 from astune.experiments.records import RunRecord
 from astune.experiments.results import Results
@@ -55,7 +55,7 @@ def filled(name: str, store: Store, accuracy: Accuracy, options: PlanOptions | N
     """A store with a plan and all of its runs."""
     table = load_table(name)[1]
     runs = plan(name, table, options or PlanOptions(data_root=Path("/nowhere")))
-    store.write_plan(saved(name, table, runs))
+    store.write_plan(to_saved_plan(name, table, runs))
     for run in runs:
         store.write(made_up(run, accuracy(run)))
         if run.keeps_tokens:
@@ -159,7 +159,7 @@ def test_a_scaled_down_run_says_so_everywhere(tmp_path: Path) -> None:
 
 def differences(runs: list[PlannedRun], table: Table) -> tuple[str, ...]:
     records = {run.key: made_up(run, 0.5) for run in runs}
-    return grid(Results(saved("table7", table, runs), records, NOWHERE)).unlike_the_paper
+    return grid(Results(to_saved_plan("table7", table, runs), records, NOWHERE)).unlike_the_paper
 
 
 def test_rows_with_settings_of_their_own_are_named() -> None:
@@ -168,10 +168,12 @@ def test_rows_with_settings_of_their_own_are_named() -> None:
     changed = table.model_copy(update={"rows": [first, *table.rows[1:]], "datasets": table.datasets[:1]})
     runs = plan(name, changed, PlanOptions(data_root=Path("/nowhere")))
     told = "Rows with settings of their own: sequential, residual (learning_rate 0.001, num_train_epochs 75)"
-    assert told in grid(Results(saved(name, changed, runs), {}, NOWHERE)).ran
+    assert told in grid(Results(to_saved_plan(name, changed, runs), {}, NOWHERE)).ran
     name, table = load_table("table1")  # whose methods have rates of their own
     whole = plan(name, table, PlanOptions(data_root=Path("/nowhere")))
-    assert not any(line.startswith("Rows with") for line in grid(Results(saved(name, table, whole), {}, NOWHERE)).ran)
+    assert not any(
+        line.startswith("Rows with") for line in grid(Results(to_saved_plan(name, table, whole), {}, NOWHERE)).ran
+    )
 
 
 def test_another_method_under_a_rows_name_is_not_the_papers() -> None:
@@ -206,7 +208,7 @@ def test_the_published_codes_setting_is_a_setting_of_the_paper() -> None:
     options = PlanOptions(data_root=Path("/nowhere"), as_published=True)
     runs = plan(name, table, options)
     records = {run.key: made_up(run, 0.5) for run in runs}
-    plans = saved(options.name_of(name), table, runs, as_published=True)
+    plans = to_saved_plan(options.name_of(name), table, runs, as_published=True)
     found = grid(Results(plans, records, NOWHERE))
     assert found.unlike_the_paper == ()
     assert (found.warning, found.printed("sequential, none", "esc50")) == ("", 69.20)
@@ -218,14 +220,14 @@ def test_the_published_codes_setting_is_a_setting_of_the_paper() -> None:
     assert "(69.20, -19.20)" in text
     one_method = {**runs[0].config, "method": runs[0].spec.replace("init=published", "init=normal")}
     mixed = [replace(runs[0], config=one_method, method=parse_method(one_method["method"])), *runs[1:]]
-    assert any("a mixture of" in line for line in grid(Results(saved(name, table, mixed), {}, NOWHERE)).ran)
+    assert any("a mixture of" in line for line in grid(Results(to_saved_plan(name, table, mixed), {}, NOWHERE)).ran)
 
 
 def test_a_table_of_ones_own_is_not_measured_against_the_paper() -> None:
     table = load_table("table7")[1].model_copy(update={"title": "Mine"})
     runs = plan("mine", table, PlanOptions(data_root=Path("/nowhere")))
     records = {run.key: made_up(run, 0.5) for run in runs}
-    found = grid(Results(saved("mine", table, runs), records, NOWHERE))
+    found = grid(Results(to_saved_plan("mine", table, runs), records, NOWHERE))
     assert (found.unlike_the_paper, found.warning) == ((), "")
     assert render(found).headline == "Mine (mine)"
     assert found.summary == (
@@ -233,7 +235,7 @@ def test_a_table_of_ones_own_is_not_measured_against_the_paper() -> None:
         "in the setting of the paper's text. It is an experiment of its own: the paper has no such table."
     )
     trial = plan("mine", table, PlanOptions(data_root=Path("/nowhere"), settings={"limit_clips": 60}))
-    assert grid(Results(saved("mine", table, trial), {}, NOWHERE)).warning == "trial run"
+    assert grid(Results(to_saved_plan("mine", table, trial), {}, NOWHERE)).warning == "trial run"
 
 
 def test_all_trained_parameters_and_macro_f1_are_columns(paper: Grid) -> None:
@@ -361,7 +363,7 @@ def test_without_a_plan_or_runs_the_next_step_is_named(tmp_path: Path) -> None:
     assert f"astune reproduce table1 --store {tmp_path}" in str(result.exception)
     store = Store(tmp_path)
     table = load_table("table7")[1]
-    store.write_plan(saved("table7", table, plan("table7", table, PlanOptions(data_root=Path("/nowhere")))))
+    store.write_plan(to_saved_plan("table7", table, plan("table7", table, PlanOptions(data_root=Path("/nowhere")))))
     with pytest.raises(DataError, match=r"unknown plan 'tabel7'.*did you mean 'table7'"):
         store.read_plan("tabel7")
     with pytest.raises(DataError, match="no finished run of table7"):

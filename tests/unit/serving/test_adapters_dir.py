@@ -18,7 +18,7 @@ from filelock import FileLock
 from pydantic import SecretStr
 from safetensors.torch import load_file, save_file
 
-from astune.errors import AdapterError, ConfigError, written
+from astune.errors import AdapterError, ConfigError, explain_write_errors
 from astune.folder_lock import LOCK
 from astune.serving import ServeSettings
 from tests.serving_parts import Alone, Client, running, until, write_adapter
@@ -164,7 +164,7 @@ def test_an_adapter_that_cannot_be_replaced_stays(
 
     def refuse(*paths: Path) -> None:
         monkeypatch.undo()  # once
-        with written(paths[-1]) if refused == "move" else nullcontext():
+        with explain_write_errors(paths[-1]) if refused == "move" else nullcontext():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     assert client.put("/v1/adapters/songs", files=files_of(adapters["birds"]), headers=AUTHORISED).status_code == 200

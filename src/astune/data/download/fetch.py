@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from astune import __version__
-from astune.console import notices
-from astune.errors import DataError, OutputError, written
+from astune.console import stderr_console
+from astune.errors import DataError, OutputError, explain_write_errors
 from astune.files import write_text
 from astune.json_text import json_value
 from astune.printable import printable
@@ -73,7 +73,7 @@ def fetch(url: str, file: Path, *, quiet: bool = False) -> None:
 
 
 def _bar(*, quiet: bool) -> Progress:
-    console = notices()
+    console = stderr_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -141,12 +141,12 @@ def _receive(
     free = shutil.disk_usage(file.parent).free
     if total is not None and total - have > free:
         raise OutputError(f"{url} has {total:,} bytes, and {free:,} are free at {file.parent}; {_MAKE_ROOM}")
-    with written(file, _MAKE_ROOM):
+    with explain_write_errors(file, _MAKE_ROOM):
         write_text(file.with_name(f"{file.name}.json"), json.dumps({"url": url, "validator": validator}))
         stream = file.open("ab" if have else "wb")
     with stream:
         while chunk := answer.read(_CHUNK):
-            with written(file, _MAKE_ROOM):
+            with explain_write_errors(file, _MAKE_ROOM):
                 stream.write(chunk)
                 stream.flush()
             have += len(chunk)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from astune.console import say
+from astune.console import notify
 from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.layouts.base import load_data
-from astune.errors import ConfigError, DataError, OutputError, unknown
+from astune.errors import ConfigError, DataError, OutputError, unknown_choice
 from astune.files import move, user_path
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def download(
         OutputError: there is less room than it needs.
     """
     if name not in SOURCES:
-        raise ConfigError(unknown("data set", name, SOURCES))
+        raise ConfigError(unknown_choice("data set", name, SOURCES))
     expected = (sha256 or SOURCES[name].sha256 or "").lower()
     if expected and (len(expected) != 64 or set(expected) - set("0123456789abcdef")):
         raise ConfigError(f"{sha256!r} is not a SHA-256 digest: it takes 64 hexadecimal digits")
@@ -103,12 +103,12 @@ def _fill(partial: Path, folder: Path, source: Source, url: str, expected: str, 
     """
     archive = partial / "archive"
     if not quiet:
-        say(f"Downloading {url} (about {source.size}, {source.licence})")
+        notify(f"Downloading {url} (about {source.size}, {source.licence})")
     fetch(url, archive, quiet=quiet)
     try:
         found = _sha256(archive)
         if not quiet:
-            say(f"SHA-256 {found}{'' if expected else ' (no published one to compare it with)'}")
+            notify(f"SHA-256 {found}{'' if expected else ' (no published one to compare it with)'}")
         if expected and found != expected:
             raise DataError(f"{url}: the archive's SHA-256 is {found}, and should be {expected}; it is deleted")
         shutil.rmtree(partial / "content", ignore_errors=True)

@@ -14,7 +14,7 @@ from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
 from astune.data.rows import read_text
-from astune.data.time_cells import Seconds, ordered
+from astune.data.time_cells import Seconds, has_length
 from astune.errors import DataError
 from astune.plurals import number_of
 
@@ -114,7 +114,7 @@ class Audacity(LabelFiles):
                     "or drag its edges in Audacity"
                 )
                 continue
-            elif not ordered(line, start, end, cells[:2], faults):
+            elif not has_length(line, start, end, cells[:2], faults):
                 continue
             found.append(Labelled(line, start, end, cells[2] if len(cells) == 3 else ""))
         seconds.finish(track, faults, reading.remarks)

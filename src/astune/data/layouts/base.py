@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.groups_and_negatives import with_options
 from astune.data.labels import (
-    alike,
     alike_groups,
-    cleaned,
+    clean_label,
     cleaning_remark,
     doubtful,
+    find_similar,
     is_missing,
     label_fault,
     several_in_one,
@@ -32,7 +32,7 @@ from astune.data.made_folds import with_folds
 from astune.data.named_files import windows_path
 from astune.data.options import DataOptions
 from astune.data.recordings import passed_over
-from astune.errors import ConfigError, DataError, listing, unknown
+from astune.errors import ConfigError, DataError, format_faults, unknown_choice
 from astune.files import user_path
 from astune.printable import printable
 from astune.tasks import SINGLE_LABEL
@@ -233,7 +233,7 @@ def _found(text: str) -> tuple[Layout, Path]:
     drive = len(name) == 1  # C:\recordings
     if colon and not drive and (name in LAYOUTS or not Path(text).exists()):
         if name not in LAYOUTS:
-            raise ConfigError(unknown("data layout", name, LAYOUTS))
+            raise ConfigError(unknown_choice("data layout", name, LAYOUTS))
         layout = LAYOUTS[name]
         path = user_path(rest)
         if not path.exists() and not layout.may_be_remote:
@@ -307,7 +307,7 @@ def _checked(dataset: AudioDataset) -> AudioDataset:
     if not dataset.clips:
         faults.append("\n".join(["there are no clips", *map(printable, dataset.remarks)]))
     if faults:
-        raise DataError(listing(faults, dataset.source))
+        raise DataError(format_faults(faults, dataset.source))
     return dataset
 
 
@@ -348,24 +348,24 @@ def dataset_of(
     """
     ordered = sorted(clips, key=lambda clip: clip.name)
     first = _first_clips(ordered)
-    clean = {label: cleaned(label) for label in (*first, *(labels or ()))}
-    groups = {clip.group: cleaned(clip.group) for clip in ordered if clip.group is not None}
+    clean = {label: clean_label(label) for label in (*first, *(labels or ()))}
+    groups = {clip.group: clean_label(clip.group) for clip in ordered if clip.group is not None}
     ordered = _cleaned_clips(ordered, clean, groups)
     used = sorted({label for clip in ordered for label in clip.labels})
     names = used if labels is None else list(dict.fromkeys(clean[label] for label in labels))
     ordered = _ordered_labels(ordered, names)
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
-    stands = {clean.get(label) or cleaned(label): place for label, place in {**first, **(places or {})}.items()}
+    stands = {clean.get(label) or clean_label(label): place for label, place in {**first, **(places or {})}.items()}
 
     def place_of(label: str) -> str:
         return printable(stands.get(label, "no clip"))
 
     impossible = _impossible(names, ordered, task, layout, place_of)
-    same, warnings = alike(names, place_of)
+    same, warnings = find_similar(names, place_of)
     warnings += [*doubtful(names, place_of), *alike_groups(list(dict.fromkeys(groups.values())))]
     source = f"{layout.name}:{path.resolve() if path.exists() else path}"
     if impossible or same:
-        raise DataError(listing(impossible + same, printable(source)))
+        raise DataError(format_faults(impossible + same, printable(source)))
     return AudioDataset(
         source,
         tuple(ordered),

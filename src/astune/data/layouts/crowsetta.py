@@ -19,7 +19,7 @@ from astune.data.layouts.label_files import LabelFiles, Labelled
 from astune.data.mat_files import refuse_damaged
 from astune.data.named_files import refuse_pipes
 from astune.data.part import LATEST
-from astune.errors import ConfigError, DataError, unknown
+from astune.errors import ConfigError, DataError, unknown_choice
 from astune.extras import install_command
 from astune.printable import printable
 
@@ -91,7 +91,7 @@ class Crowsetta(LabelFiles):
         if name is not None:
             formats = _library().formats
             if name not in formats.as_list():
-                raise ConfigError(unknown("annotation_format", name, formats.as_list()))
+                raise ConfigError(unknown_choice("annotation_format", name, formats.as_list()))
             if tier and "tier" not in _arguments(formats.by_name(name).to_annot):
                 raise ConfigError(
                     f"annotation_format {options.annotation_format!r}: the format {name} has no tiers; give {name!r}"

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from astune.console import notices, progress, say
+from astune.console import notify, progress, stderr_console
 from astune.data.clip import Clip
 from astune.data.columns import division_columns, part_columns, unused_columns
 from astune.data.dataset import AudioDataset
@@ -234,7 +234,7 @@ def _open(layout: Layout, path: Path, datasets: Any) -> Any:  # noqa: ANN401 - a
     Raises:
         DataError: it cannot be opened.
     """
-    if not notices().is_terminal:
+    if not stderr_console().is_terminal:
         datasets.disable_progress_bars()
     try:
         if path.exists():
@@ -263,7 +263,7 @@ def _offline_if_unreachable(datasets: Any) -> Iterator[None]:  # noqa: ANN401
     if not isinstance(answer, str):  # offline by choice, or it answers, whatever it says
         yield
         return
-    say(f"{constants.ENDPOINT} does not answer ({answer}); looking into the cache of datasets")
+    notify(f"{constants.ENDPOINT} does not answer ({answer}); looking into the cache of datasets")
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:

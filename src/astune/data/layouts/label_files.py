@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from astune.data.dataset import AudioDataset
 from astune.data.label_cells import ONE_EACH, SURE_SEPARATORS, how_read
-from astune.data.labels import cleaned, label_fault
+from astune.data.labels import clean_label, label_fault
 from astune.data.layouts.base import Layout, dataset_of
 from astune.data.options import DataOptions
 from astune.data.predicted import read_prediction_record
@@ -337,7 +337,7 @@ class LabelFiles(Layout):
                     whose = _named(tables, table, one.recording, place) or ""
                 elif not name:
                     reading.faults.append(f"{place}: it names no recording")
-                if fault := label_fault(cleaned(one.label)):
+                if fault := label_fault(clean_label(one.label)):
                     reading.faults.append(f"{place}: {fault}")
                 elif whose:
                     tables.labelled.setdefault(whose, folder / whose)
