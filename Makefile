@@ -41,7 +41,7 @@ test: $(DEV_READY) lint  ## what a newcomer runs: types, style, all tests but th
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 slow-test: $(DEV_READY)  ## the rest: kills, full-size models, several processes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 faults: $(DEV_READY)  ## hostile inputs for each reader, a kill, a power cut and a full disk at each change of a file, stops, equal bytes: hours; then docs/reliability.md
 	$(BIN)/python -m tests.faults fuzz

@@ -183,7 +183,7 @@ def test_faults_of_added_columns_are_named(vary: dict[str, list[str]], message: 
             "two rows are named",
         ),
         ("title: x\ndatasets: [esc50]\nrows: []", "rows"),
-        ("extends: tabel1", "mine.yaml: extends: unknown table 'tabel1'.*did you mean 'table1'"),
+        ("extends: tabel1", "mine.yaml: extends: unknown experiment 'tabel1'.*did you mean 'table1'"),
         ("extends: table1\nrows: [{name: LoRA, method: linear}]", "two rows are named"),
         ("extends: table1\nrows: LoRA", "rows"),
         ("title: x\ndatasets: [esc50]\nrow: [{name: a, method: lora}]", "did you mean 'rows'"),

@@ -77,9 +77,9 @@ def test_the_source_archive_is_whole_and_has_no_results(built: Built, tmp_path: 
         file.extractall(tmp_path, filter="data")
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {"README.md", "LICENSE", "hatch_build.py", "src/astune/__init__.py", "tests/conftest.py"} <= names
-    assert not [name for name in names if name.startswith("docs/results")]
+    assert not [name for name in names if name.startswith("docs/results") or name.endswith(".jsonl")]
     weights = tmp_path / "astune-0.1.0" / "src/astune/backbone/bundled/model.safetensors"
-    assert built.source.stat().st_size - weights.stat().st_size < 1.5e6  # float16 weights hardly shrink
+    assert built.source.stat().st_size - weights.stat().st_size < 2e6  # weights hardly shrink
 
 
 @pytest.mark.slow

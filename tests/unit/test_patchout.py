@@ -147,6 +147,6 @@ def test_a_run_with_patchout(
 def test_old_results_keep_their_names() -> None:
     """Settings that came later stand in a run's identity only where they say something."""
     plain = TrainConfig(data="x", output_dir=Path())
-    assert "patchout" not in plain.identity()
-    assert "cache_frozen" not in plain.identity()
-    assert plain.model_copy(update={"patchout": 0.5}).identity() == {**plain.identity(), "patchout": 0.5}
+    assert "patchout" not in plain.settings_key()
+    assert "cache_frozen" not in plain.settings_key()
+    assert plain.model_copy(update={"patchout": 0.5}).settings_key() == {**plain.settings_key(), "patchout": 0.5}

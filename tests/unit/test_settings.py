@@ -50,13 +50,13 @@ def test_a_field_without_a_tag_is_refused() -> None:
 
 
 def test_the_identity_of_a_run_is_as_it_was() -> None:
-    assert set(CONFIG.identity()) == FIRST
+    assert set(CONFIG.settings_key()) == FIRST
     assert set(settings_where(kind="running", since=1)) == RUNNING
     later = {name for name in SETTINGS if SETTINGS[name].since > 1}
     assert later | FIRST | RUNNING == set(SETTINGS)
     changed = {"patchout": 0.5, "compile": True, "matmul_precision": "high"}
-    assert CONFIG.model_copy(update=changed).identity() == CONFIG.identity() | changed
-    assert CONFIG.model_copy(update={"save_steps": 3, "resume": True}).identity() == CONFIG.identity()
+    assert CONFIG.model_copy(update=changed).settings_key() == CONFIG.settings_key() | changed
+    assert CONFIG.model_copy(update={"save_steps": 3, "resume": True}).settings_key() == CONFIG.settings_key()
 
 
 def test_lists_that_are_derived_are_as_they_were() -> None:

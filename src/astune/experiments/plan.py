@@ -142,7 +142,7 @@ class PlannedRun:
     def identity(self) -> dict[str, Any]:
         """What decides the result, with the recipe's defaults written out. It does not depend on where the data are stored."""
         config = TrainConfig(**self.config, output_dir=Path())
-        decided = config.identity()
+        decided = config.settings_key()
         decided.pop("audio_dir", None)
         decided |= identity_of_noise(config)
         settled = settle(config, self.method, self.recipe)

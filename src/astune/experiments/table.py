@@ -251,7 +251,7 @@ def load_table(name_or_path: str | Path) -> tuple[str, Table]:
     shipped = shipped_tables()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
-        raise ConfigError(f"{unknown_choice('table', name_or_path, shipped)}; or give a YAML file of your own")
+        raise ConfigError(f"{unknown_choice('experiment', name_or_path, shipped)}; or give a YAML file of your own")
     try:
         return path.stem, Table(**_extended(path, shipped))
     except SettingsError as error:
@@ -269,7 +269,7 @@ def _extended(path: Path, shipped: dict[str, Path]) -> dict[str, object]:
         return own
     name = str(own.pop("extends"))
     if name not in shipped:
-        raise ConfigError(f"{path}: extends: {unknown_choice('table', name, shipped)}")
+        raise ConfigError(f"{path}: extends: {unknown_choice('experiment', name, shipped)}")
     base = read_yaml(shipped[name])
     rows = own.get("rows", [])
     if isinstance(rows, list) and isinstance(base["rows"], list):

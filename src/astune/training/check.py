@@ -241,8 +241,8 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
         DataError: there are fewer than two classes, no training clips, or none of one class.
     """
     if len(dataset.labels) < 2:
-        there = dataset.labels[0] if dataset.labels else "none"
-        raise DataError(f"{dataset.source}: it takes two classes or more, and there is {there}")
+        there = f"only {dataset.labels[0]}" if dataset.labels else "no class"
+        raise DataError(f"{dataset.source}: training needs two classes or more, and the data have {there}")
     if not split.train:
         only = (
             f"its only fold, {dataset.folds[0]}, tests" if len(dataset.folds) == 1 else "all of them validate or test"

@@ -313,7 +313,7 @@ class TrainConfig(DataOptions):
         sound = {name: value for name, value in fields.items() if name not in faults}
         return cls(**{**required, **sound}), faults
 
-    def identity(self) -> dict[str, object]:
+    def settings_key(self) -> dict[str, object]:
         """The settings that decide the result: all fields but those that only say where and how to run.
 
         Of the fields that came after the first results, those that have their default are left out, so that old runs keep their name.

@@ -254,7 +254,7 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
         **augmentation_facts(config, setup.materials.identity),
-        **{name: value for name, value in config.identity().items() if name in _LATER},
+        **{name: value for name, value in config.settings_key().items() if name in _LATER},
         "class_weights": setup.weighing.weights or None,
     }  # fmt: skip
     told = {key: value for key, value in named.items() if value is not None}

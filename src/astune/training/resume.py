@@ -54,7 +54,7 @@ def finished_result(
         ) from fault
     beside = dict(result.beside_settings)
     noise_then = {name: beside.pop(name) for name in ("background_noise",) if name in beside}
-    then, mine = _identity(result, folder) | beside, config.identity() | identity_of_function(waveform)
+    then, mine = _identity(result, folder) | beside, config.settings_key() | identity_of_function(waveform)
     try:
         noise = identity_of_noise(config)
         now = DataRecord.of(*split_of(load_data(config.data, config.data_options), config))
@@ -70,7 +70,7 @@ def finished_result(
 
 def _identity(result: TrainResult, folder: Path) -> dict[str, object]:
     try:
-        return TrainConfig(**result.config).identity()
+        return TrainConfig(**result.config).settings_key()
     except ConfigError as fault:  # a newer version's, or damaged
         raise DataError(
             f"{folder / RESULTS} has settings that this version cannot read: {fault}. {_WAY_OUT}"
@@ -100,7 +100,7 @@ def refuse_other_run(
     told, data = checkpoint.recorded_run(stopped)
     _refuse_other_masks(stopped, told)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
-    decided = config.identity() | identity_of_noise(config) | identity_of_function(waveform)
+    decided = config.settings_key() | identity_of_noise(config) | identity_of_function(waveform)
     mine = {key: value for key, value in decided.items() if key not in settled}
     comparable = {*SETTINGS, FUNCTION} - settled  # those at their default now are not among mine
     then = {key: told.get(key) for key in {**mine, **told} if key in mine or key in comparable}

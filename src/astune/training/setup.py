@@ -68,7 +68,7 @@ class Setup:
         """What decides the result; a checkpoint continues no run with other ones."""
         settled = {field.name for field in fields(self.recipe)}
         return {
-            **{name: value for name, value in self.config.identity().items() if name not in settled},
+            **{name: value for name, value in self.config.settings_key().items() if name not in settled},
             **self.materials.identity,
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,

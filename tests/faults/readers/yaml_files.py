@@ -202,7 +202,7 @@ def _sound(folder: Path) -> tuple[str, Table]:
 
 def _read_option(folder: Path, text: str) -> None:
     name, _, value = text.partition("=")
-    _built(folder, **{name: value}).identity()
+    _built(folder, **{name: value}).settings_key()
 
 
 _READERS = {

@@ -88,8 +88,8 @@ def test_a_run_reads_its_data_with_its_options(marked: Path, tmp_path: Path) -> 
     assert config.data_options == DataOptions(window=0.125, background="none")
     dataset = check(config).dataset
     assert dataset.remarks[0] == "Note: {'window': 0.125, 'background': 'none'}"
-    assert config.identity()["window"] == 0.125
-    assert "window" not in TrainConfig(data="x", output_dir=Path()).identity()
+    assert config.settings_key()["window"] == 0.125
+    assert "window" not in TrainConfig(data="x", output_dir=Path()).settings_key()
 
 
 def test_labelled_data_are_read_as_those_of_the_training(marked: Path, tmp_path: Path) -> None:

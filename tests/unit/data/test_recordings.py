@@ -326,7 +326,7 @@ def test_evaluate_reads_the_chosen_split_alone_and_asks_for_nothing_else(
 def test_training_refuses_one_class_and_no_training_clips(tmp_path: Path) -> None:
     fields = {"backbone": "random:tiny", "output_dir": tmp_path / "out"}
     classes(tmp_path / "one", "low")
-    with pytest.raises(DataError, match="it takes two classes or more, and there is low"):
+    with pytest.raises(DataError, match="training needs two classes or more, and the data have only low"):
         train(TrainConfig(data=str(tmp_path / "one"), **fields))
     classes(tmp_path / "tested" / "test")
     with pytest.raises(DataError, match="has no clips to train on"):

@@ -397,9 +397,9 @@ def test_a_limit_keeps_every_label_before_clips_without_one() -> None:
 
 
 def test_one_label_is_not_enough_and_none_is_said(tmp_path: Path) -> None:
-    for labels, there in ((("a",), "a"), ((), "none")):
+    for labels, there in ((("a",), "only a"), ((), "no class")):
         dataset = tagged(*[labels] * 4)
-        with pytest.raises(DataError, match=f"it takes two classes or more, and there is {there}"):
+        with pytest.raises(DataError, match=f"training needs two classes or more, and the data have {there}"):
             refuse_untrained(dataset, dataset.split())
 
 

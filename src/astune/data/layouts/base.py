@@ -11,11 +11,11 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from astune.data.clip_labels import clean_clips, first_clips, order_labels
 from astune.data.dataset import AudioDataset, DataRecipe, find_audio
 from astune.data.groups_and_negatives import with_options
 from astune.data.labels import (
@@ -347,13 +347,13 @@ def dataset_of(
         DataError: a label cannot be used, or two of them are one in two spellings; all faults at once.
     """
     ordered = sorted(clips, key=lambda clip: clip.name)
-    first = _first_clips(ordered)
+    first = first_clips(ordered)
     clean = {label: clean_label(label) for label in (*first, *(labels or ()))}
     groups = {clip.group: clean_label(clip.group) for clip in ordered if clip.group is not None}
-    ordered = _cleaned_clips(ordered, clean, groups)
+    ordered = clean_clips(ordered, clean, groups)
     used = sorted({label for clip in ordered for label in clip.labels})
     names = used if labels is None else list(dict.fromkeys(clean[label] for label in labels))
-    ordered = _ordered_labels(ordered, names)
+    ordered = order_labels(ordered, names)
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
     stands = {clean.get(label) or clean_label(label): place for label, place in {**first, **(places or {})}.items()}
 
@@ -380,15 +380,6 @@ def dataset_of(
     )
 
 
-def _first_clips(clips: Iterable[Clip]) -> dict[str, str]:
-    """The name of the first clip of each label."""
-    first: dict[str, str] = {}
-    for clip in clips:
-        for label in clip.labels:
-            first.setdefault(label, clip.name)
-    return first
-
-
 def _impossible(
     names: Sequence[str], clips: Sequence[Clip], task: Task, layout: Layout, place_of: Callable[[str], str]
 ) -> list[str]:
@@ -409,31 +400,3 @@ def _way_out(layout: Layout) -> str:
         if "task" in layout.reads
         else "name files and their labels in a table (csv:PATH, column labels)"
     )
-
-
-def _ordered_labels(clips: Sequence[Clip], labels: Sequence[str]) -> list[Clip]:
-    """Clips with each label once, in the order of the classes: so that clips of the same labels are the same, however they were written."""
-    places = {label: number for number, label in enumerate(labels)}
-    several = {
-        clip.labels: tuple(sorted(set(clip.labels), key=places.__getitem__)) for clip in clips if len(clip.labels) > 1
-    }
-    return [
-        clip if several.get(clip.labels, clip.labels) == clip.labels else replace(clip, labels=several[clip.labels])
-        for clip in clips
-    ]
-
-
-def _cleaned_clips(clips: Sequence[Clip], labels: Mapping[str, str], groups: Mapping[str, str]) -> list[Clip]:
-    """Clips with their labels and groups as they are after cleaning; those that need none are not copied."""
-    dirty = {label for label, new in labels.items() if new != label}
-    unlike = {group for group, new in groups.items() if new != group}
-    return [
-        replace(
-            clip,
-            labels=tuple(labels[label] for label in clip.labels),
-            group=None if clip.group is None else groups[clip.group],
-        )
-        if clip.group in unlike or not dirty.isdisjoint(clip.labels)
-        else clip
-        for clip in clips
-    ]
