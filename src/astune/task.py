@@ -197,7 +197,7 @@ class Task(ABC):
         del scores, labels, split
         return []
 
-    def unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
+    def describe_unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
         """Describe thresholds that no clip could choose.
 
         Args:

@@ -39,13 +39,13 @@ def run(folder: Path, *cells: str) -> tuple[Any, list[str]]:
 
 SLOW = """
 import time
-from astune.console import progress, say
-say("before")
+from astune.console import notify, progress
+notify("before")
 with progress("Doing", 40) as advance:
     for step in range(40):
         time.sleep(0.05)
         advance(1, f"<b>{step}</b>")
-say("after")
+notify("after")
 with progress("Quick", 3) as advance:
     advance(3, "")
 """

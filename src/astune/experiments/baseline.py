@@ -154,7 +154,7 @@ def run_baseline(config: dict[str, Any]) -> TrainResult:
         versions=versions(),
         data_digest=DataRecord.of(dataset, split).digest,
         task=dataset.task.name,
-        notices=[*notices, *dataset.task.unchosen(scores.get("validation"), dataset.labels)],
+        notices=[*notices, *dataset.task.describe_unchosen(scores.get("validation"), dataset.labels)],
     )
 
 

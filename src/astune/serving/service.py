@@ -18,7 +18,6 @@ from astune.serving.decoding import Decoders, Limits
 from astune.serving.hearing import RecordingScorer, passes
 from astune.serving.loading import Loader, compute
 from astune.serving.log import log
-from astune.serving.memory import keep_memory_low
 from astune.serving.metrics import Metrics
 from astune.serving.problems import Problem, problem_of
 from astune.serving.uploads import Arrivals
@@ -71,7 +70,6 @@ class Service:
         for name, path in given.items():
             self.adapters.publish(await self.adapters.prepare(name, path))
         self._run(self.batcher.run())
-        self._run(keep_memory_low())
         if self.folder:
             await self.folder.look()
             self._run(self.folder.watch())

@@ -41,5 +41,5 @@ def final_scores(engine: Engine) -> FinalScores:
         scores["test"] = engine.score(split.test, thresholds).record()
     engine.model.thresholds = dict(zip(labels, thresholds or (), strict=False))
     notices = [sentence for part, found in scores.items() for sentence in task.left_out(found, labels, part)]
-    notices += task.unchosen(scores.get("validation"), labels)
+    notices += task.describe_unchosen(scores.get("validation"), labels)
     return FinalScores(scores, tuple(notices))
