@@ -107,7 +107,7 @@ FINDINGS = {
         Finding("all four beat q alone", "q, k, v, o", "q"),
     ),
     "table5": (
-        Finding("an adapter a sub-layer helps the harder task, of all budgets alike",
+        Finding("an adapter at each sub-layer helps the harder task, over all budgets",
                 ("HOU par", "HOU seq"), ("PF MHSA-Par-Before x2", "PF FFN-Seq-After x2"), 1, 0),
         Finding("twice the size helps speech only (figures)", "PF MHSA-Par-Before x2", "PF MHSA-Par-Before", esc10=0),
         Finding("Hydra is worse than Houlsby", "HOU par", "HYDRA FFN"),
