@@ -150,20 +150,24 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 def cli_page() -> str:
     """The reference of the command line."""
     lines = ["# Command line", "", "Made from the code. `astune COMMAND --help` says the same.", ""]
-    for name, command in commands():
-        lines += [f"## {name}", "", _plain(command.help or ""), "", "| option | what it does |", "| --- | --- |"]
-        context = command.make_context(name, [], resilient_parsing=True)
+    for title, command in commands():
+        lines += [f"## {title}", "", _plain(command.help or ""), "", "| option | what it does |", "| --- | --- |"]
+        context = command.make_context(title, [], resilient_parsing=True)
         for parameter in command.params:
             if not getattr(parameter, "hidden", False):
-                lines.append(
-                    f"| `{_cell(name_of(parameter, context))}` | {_cell(_plain(meaning_of(parameter, context)))} |"
-                )
+                name = _cell(name_of(parameter, context))
+                lines.append(f"| `{name}` | {_cell_of_words(meaning_of(parameter, context))} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
     return text.replace("\n", " ").replace("|", "\\|")
+
+
+def _cell_of_words(text: str) -> str:
+    """A cell of plain text: of two notes in brackets, Markdown would make one link."""
+    return _cell(_plain(text)).replace("[", "\\[").replace("]", "\\]")
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from astune.cli import VERBS
 
-pytest.importorskip("mkdocs", reason="needs the extra [docs]")
+markdown = pytest.importorskip("markdown", reason="needs the extra [docs]")
+AutorefsExtension = pytest.importorskip("mkdocs_autorefs", reason="needs the extra [docs]").AutorefsExtension
 ROOT = Path(__file__).parents[2]
 SITE = runpy.run_path(str(ROOT / "docs" / "hooks" / "site.py"))
 
@@ -25,6 +26,14 @@ def test_every_command_has_a_section() -> None:
     page = SITE["cli_page"]()
     assert [verb for verb in VERBS if f"## astune {verb}" not in page] == []
     assert "`--num-train-epochs N`" in page
+
+
+@pytest.mark.parametrize("name", ["cli_page", "http_page", "gallery_page", "tree_page"])
+def test_generated_pages_show_brackets_as_they_are(name: str) -> None:
+    """Of ``[at least 1] [default: 6]`` Markdown would make a link from the first to the second."""
+    shown = markdown.markdown(SITE[name](), extensions=["tables", AutorefsExtension()])
+    assert "<autoref" not in shown
+    assert name != "cli_page" or "[at least 1] [default: 6]" in shown
 
 
 def test_every_module_is_in_the_tree() -> None:
