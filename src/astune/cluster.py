@@ -23,7 +23,7 @@ def ray_cluster(address: str) -> Iterator[None]:
         ConfigError: Ray is not installed, or no cluster answers at the address.
     """
     if missing_packages("ray"):
-        raise ConfigError(f"--ray needs a package that is not installed; {install_command('ray')}")
+        raise ConfigError(f"ray={address} needs a package that is not installed; {install_command('ray')}")
     import ray
 
     try:

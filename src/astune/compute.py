@@ -24,7 +24,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from astune.data.store import cache_root
-from astune.errors import OutputError
+from astune.errors import ConfigError, OutputError
 from astune.files import make_folder, write_text
 from astune.json_text import json_text, json_value
 from astune.shared_change import shared_change
@@ -154,6 +154,32 @@ class Arithmetic:
         if self.device.type == "cuda":
             return batch.pin_memory().to(self.device, non_blocking=True)
         return batch.to(self.device)
+
+
+def best_device() -> torch.device:
+    """The GPU, if there is one."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """Return a device that can be used on this machine.
+
+    Args:
+        device: name of a device, as the user gave it.
+
+    Raises:
+        ConfigError: the device is unknown, or not available.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+        torch.autocast(found.type, torch.bfloat16, enabled=False)  # "meta" holds no values, and nothing computes there
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as fault:
+        here = torch.accelerator.current_accelerator(check_available=True)
+        count = torch.accelerator.device_count() if here else 0
+        choices = ["cpu", *(f"{here}:{number}" for number in range(count))]
+        raise ConfigError(f"device={str(device)!r} cannot be used; here there is {', '.join(choices)}") from fault
+    return found
 
 
 def bf16_is_faster(device: torch.device) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from typer.main import get_command
 
@@ -58,3 +63,31 @@ def test_the_mapping_has_every_option_of_a_command() -> None:
     assert TRAIN["resume"] == ("--resume", "--no-resume")
     assert "data" not in TRAIN
     assert len(TRAIN) > 50
+
+
+def test_the_library_names_fields() -> None:
+    """Only commands in backticks or quotes have options: who calls it from Python has none."""
+    package = Path(__file__).parents[2] / "src" / "astune"
+    commands = get_command(app).commands.values()  # type: ignore[attr-defined]
+    options = {option for command in commands for option, _ in options_of(getattr(command, "params", ())).values()}
+    assert "--skip-broken" in options
+    named = [
+        f"{path.name}: {text}"
+        for path in package.rglob("*.py")
+        if path.parent.name != "cli"
+        for text in _texts(ast.parse(path.read_text(encoding="utf-8")))
+        if options & set(re.findall(r"--[a-z-]+", re.sub(r"`[^`]*`|'[^']*'", "", text)))
+    ]
+    assert named == []
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    """Every text of a module but docstrings, with {} for what an f-string fills in."""
+    docstrings = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+    joined = [one for one in ast.walk(tree) if isinstance(one, ast.JoinedStr)]
+    inside = {id(part) for text in joined for part in text.values}
+    for text in joined:
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in text.values)
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Constant) and isinstance(one.value, str) and not {id(one)} & (docstrings | inside):
+            yield one.value

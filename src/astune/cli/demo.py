@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from astune.cli.help import add_command
+from astune.cli.options import DeviceOption
 from astune.errors import ConfigError
 from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
@@ -56,6 +57,7 @@ def demo(
         Path, typer.Option("--output-dir", "-o", help="Folder for the sounds, the adapters and the picture.")
     ] = Path("demo-output"),
     epochs: Annotated[int, typer.Option("--num-train-epochs", min=1, help="Epochs that every method trains.")] = EPOCHS,
+    device: DeviceOption = None,
 ) -> None:
     """Compare seven methods on two small tasks in about three minutes, and show what to do next.
 
@@ -83,6 +85,7 @@ def demo(
                         data=str(data),
                         method=method,
                         backbone=backbone,
+                        device=device,
                         output_dir=output_dir / task / weights / method,
                         num_train_epochs=epochs,
                         per_device_train_batch_size=BATCH_SIZE,

@@ -184,7 +184,7 @@ class Report:
             yield f"error: {fault.reason}"
         if self.broken:
             broken = f"{len(self.broken):,} of {number_of(self.clips, 'clip')} cannot be read"
-            yield f"{broken}; fix or remove them, or train with --skip-broken"
+            yield f"{broken}; fix or remove them, or train without them (`astune train --skip-broken`)"
 
     def _suspicious(self) -> list[str]:
         return doubt_notices(((doubt.name, doubt.reason) for doubt in self.doubts), self.clips)
@@ -195,8 +195,8 @@ class Report:
         if unheard.longer_clips:
             yield (
                 f"Note: {unheard.longer(self.clips)} than the input of "
-                f"{unheard.input_seconds:.1f} s that training would choose (--max-length for another): "
-                f"{unheard.lost} would be cut off"
+                f"{unheard.input_seconds:.1f} s that training would choose: {unheard.lost} would be cut off; "
+                "`astune train --max-length` takes another input"
             )
         above = self.above_8_khz
         if above.share >= _MUCH_ABOVE or above.clips_over_half:

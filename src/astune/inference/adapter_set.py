@@ -16,19 +16,17 @@ import torch
 from torch import Tensor
 
 from astune.classifier import AudioClassifier
-from astune.compute import Arithmetic, bf16_is_faster, stacks_adapters
+from astune.compute import Arithmetic, best_device, bf16_is_faster, stacks_adapters, usable_device
 from astune.console import notify
 from astune.errors import ConfigError, unknown_choice
 from astune.inference.loaded_adapter import LoadedAdapter
 from astune.inference.loading import (
     Loaded,
-    best_device,
     default_name,
     find_backbone,
     read_adapter,
     refuse_cast,
     refuse_second_backbone,
-    usable_device,
 )
 from astune.inference.model_digest import digest_of
 from astune.inference.shells import Shells

@@ -15,7 +15,7 @@ from astune.backbone import load_backbone
 from astune.backbone.backbone import loaded_backbone
 from astune.backbone.hub import is_hub_id
 from astune.classifier import AudioClassifier
-from astune.compute import Arithmetic
+from astune.compute import Arithmetic, best_device, usable_device
 from astune.errors import AdapterError, ConfigError, unknown_choice
 from astune.names import Precision
 
@@ -154,11 +154,6 @@ def bare_backbone(
     return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)
 
 
-def best_device() -> torch.device:
-    """The GPU, if there is one."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
 def refuse_cast(model: nn.Module, precision: str) -> None:
     """Refuse a model whose parameters have a type that features cannot be multiplied with.
 
@@ -177,24 +172,3 @@ def refuse_cast(model: nn.Module, precision: str) -> None:
             f"the {kind} has parameters in {', '.join(other)}; give it in float32 ({kind}.float()), and choose "
             "precision='bfloat16' for products in bfloat16"
         )
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """Return a device that can be used on this machine.
-
-    Args:
-        device: name of a device, as the user gave it.
-
-    Raises:
-        ConfigError: the device is unknown, or not available.
-    """
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-        torch.autocast(found.type, torch.bfloat16, enabled=False)  # "meta" holds no values, and nothing computes there
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as fault:
-        here = torch.accelerator.current_accelerator(check_available=True)
-        count = torch.accelerator.device_count() if here else 0
-        choices = ["cpu", *(f"{here}:{number}" for number in range(count))]
-        raise ConfigError(f"device={str(device)!r} cannot be used; here there is {', '.join(choices)}") from fault
-    return found

@@ -235,7 +235,7 @@ class Checkpoints(Callback):
 
     def _save(self, engine: Engine, progress: Progress) -> None:
         setup = engine.setup
-        random_states = gather_object([checkpoint.random_states()])
+        random_states = gather_object([checkpoint.random_states(engine.accelerator.device)])
         if engine.accelerator.is_main_process:
             checkpoint.save(
                 setup.config.output_dir,

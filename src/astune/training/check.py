@@ -25,7 +25,7 @@ from astune.training.augmentation_settings import refuse_unusable_augmentations
 from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
 from astune.training.output_folder import refuse_unusable
-from astune.training.processes import launched_processes
+from astune.training.processes import chosen_device, launched_processes
 from astune.training.recipe import Facts, Recipe, complete, settle
 from astune.training.schedule import Schedule, steps_per_epoch
 
@@ -116,6 +116,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if not {"background_noise", "time_shift", "max_length"} & unusable:
         attempt(lambda: refuse_unusable_augmentations(config))
     attempt(lambda: _tracker(config))
+    attempt(lambda: chosen_device(config.device))
     attempt(lambda: _compiler(config))
     if method and parts:
         attempt(lambda: _refuse_endless_warmup(config, method, *parts))

@@ -199,7 +199,7 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         ) from fault
 
 
-def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int) -> Progress:
+def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int, device: torch.device) -> Progress:
     """Put a run back where it stood, torch's generators included.
 
     Args:
@@ -207,6 +207,7 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
         identity: the settings of the run now.
         engine: of the run; takes what continues it.
         rank: of this process.
+        device: of this process.
 
     Returns:
         How far the run has come.
@@ -227,7 +228,7 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
         states = {name: load_file(checkpoint / f"{name}.safetensors") for name in names}
         engine.load_states(states)
         progress.best = states.get("best")
-        set_random_states(random)
+        set_random_states(random, device)
     return progress
 
 
@@ -257,23 +258,28 @@ def refuse_other_settings(
         raise CheckpointError(f"{folder} belongs to a run with other settings ({'; '.join(changed)}); {way_out}")
 
 
-def random_states() -> dict[str, Tensor]:
-    """States of torch's generators, of the CPU and of the CUDA device in use."""
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """States of torch's generators, of the CPU and of the device that computes.
+
+    Args:
+        device: of this process.
+    """
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def set_random_states(states: dict[str, Tensor]) -> None:
+def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
     """The inverse of :func:`random_states`.
 
     Args:
         states: by device type.
+        device: of this process.
     """
     torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -181,6 +181,9 @@ class TrainConfig(DataOptions):
     cache_frozen: Annotated[bool, Setting("running", "Machine")] = Field(
         True, description="compute frozen layers once for all epochs, if nothing before them is random"
     )
+    device: Annotated[str | None, Setting("rounding", "Machine", since=2)] = Field(
+        None, description="where to compute, such as cpu or cuda:1; by default the GPU if there is one"
+    )
     bf16: Annotated[bool | None, Setting("rounding", "Machine")] = Field(
         None, description="compute in bfloat16; by default if this is faster on the machine"
     )

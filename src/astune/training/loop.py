@@ -35,7 +35,7 @@ from astune.training.final_scores import final_scores
 from astune.training.fit import fit
 from astune.training.head_start import start_head
 from astune.training.output_folder import writing
-from astune.training.processes import many_on_cpu
+from astune.training.processes import computing_on, many_on_cpu
 from astune.training.progress import Progress
 from astune.training.result import RESULTS, TrainResult
 from astune.training.resume import finished_result
@@ -101,7 +101,7 @@ def train(
     accelerator = Accelerator(cpu=many_on_cpu(), mixed_precision="no", log_with=log_with, project_dir=config.output_dir)
     quiet = quiet or not accelerator.is_main_process
     lock = lock_folder(config.output_dir) if accelerator.is_main_process else nullcontext()
-    with interruptible(lambda: _how_to_go_on(config)), lock:
+    with computing_on(accelerator, config.device), interruptible(lambda: _how_to_go_on(config)), lock:
         if config.resume and not config.overwrite_output_dir and (config.output_dir / RESULTS).is_file():
             result = finished_result(config, announcer(quiet=quiet), waveform_augmentation)
             if accelerator.is_main_process:
@@ -172,7 +172,8 @@ def _begun(setup: Setup, start: HeadStart | None) -> Progress:
 def _resumed(engine: Engine, stopped: Path) -> Progress:
     """Where the run was stopped, with weights, optimiser and generators as they were."""
     setup = engine.setup
-    progress = checkpoint.load(stopped, setup.settings, engine, engine.accelerator.process_index)
+    process = engine.accelerator
+    progress = checkpoint.load(stopped, setup.settings, engine, process.process_index, process.device)
     setup.announce(f"Resumed from {stopped}: epoch {progress.epoch + 1}, step {progress.step}")
     return progress
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -11,6 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from astune.compute import usable_device
+from astune.errors import ConfigError
 from astune.inference.batches import Inputs, fetch_ahead, outputs, refuse_non_finite
 
 if TYPE_CHECKING:
@@ -28,6 +31,45 @@ def many_on_cpu() -> bool:
 def launched_processes() -> int:
     """Number of processes that the launcher started for this run; known before they have found each other."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def computing_on(accelerator: Accelerator, device: str | None) -> Iterator[None]:
+    """Compute on the device that was asked for, instead of the one that Accelerate chose, and give that one back at the end.
+
+    Args:
+        accelerator: the processes of the run.
+        device: such as ``cpu`` or ``cuda:1``; None for Accelerate's choice.
+
+    Raises:
+        ConfigError: see :func:`chosen_device`.
+    """
+    chosen = chosen_device(device)
+    own = accelerator.device
+    accelerator.state.device = chosen or own  # Accelerate has no argument for it
+    try:
+        yield
+    finally:
+        accelerator.state.device = own
+
+
+def chosen_device(device: str | None) -> torch.device | None:
+    """The device that was asked for.
+
+    Args:
+        device: such as ``cpu`` or ``cuda:1``; None where none was.
+
+    Raises:
+        ConfigError: it is not there; or several processes were launched, each of which has a device of its own.
+    """
+    if device is None:
+        return None
+    chosen = usable_device(device)
+    if launched_processes() > 1 and not (chosen.type == "cpu" and many_on_cpu()):
+        raise ConfigError(
+            f"device={device!r}: {launched_processes()} processes were launched, and each computes on a device of its own; leave device out"
+        )
+    return chosen
 
 
 def batches(order: Sequence[_Clip], size: int, processes: int, rank: int) -> Iterator[tuple[list[_Clip], int]]:

@@ -125,7 +125,7 @@ def read(given: tuple[Path, bool]) -> None:
     latest = checkpoint.latest(again.output_dir)
     if latest is None:
         return
-    progress = checkpoint.load(latest, engine.setup.settings, engine, 0)
+    progress = checkpoint.load(latest, engine.setup.settings, engine, 0, torch.device("cpu"))
     engine.has_lost_patience(progress.scored)
     for batch in engine.steps(progress.epoch, progress.step):
         loss = engine.step([engine.backward(batch)], engine.global_step(progress))
