@@ -88,6 +88,11 @@ def test_refused_with_the_reason(spec: str, reason: str) -> None:
     assert reason in faults_of(spec)
 
 
+def test_an_unknown_name_is_said_once() -> None:
+    assert faults_of("lorra").startswith("unknown method 'lorra'; choose one of: full-ft, ")
+    assert faults_of("lorra:alpha=1").startswith("method 'lorra:alpha=1': unknown method 'lorra'")
+
+
 def test_two_loras_on_different_projections_are_fine() -> None:
     method = parse_method("lora:targets=q,reduction_rate=64+lora:targets=v")
     assert len(method.places(12)) == 24

@@ -71,6 +71,8 @@ def parse_method(spec: str | Method) -> Method:
     whole = [part for part in parts if part is not None]
     if len(parts) > 1:
         faults += _sum_faults(whole)
+    if len(parts) == 1 and not whole and ":" not in spec:
+        raise ConfigError(faults[0])  # an unknown name, which it repeats
     if faults:
         raise ConfigError(format_faults(faults, f"method {spec!r}"))
     return whole[0] if len(whole) == 1 else Sum(parts=tuple(whole))
