@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import os
@@ -14,7 +15,7 @@ import typer
 from mkdocs.structure.files import File, InclusionLevel
 
 from astune.cli import app
-from astune.cli.help import meaning_of, name_of
+from astune.cli.help import meaning_of, name_of, panels_of
 from astune.serving.app import create_app
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PUBLIC_MODULES = (
     "astune.serving",
 )
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+_OPTION = re.compile(r"<code>(-{1,2}[a-z][^<]{0,24})</code>")
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):\s*(<code)")
 
 
@@ -52,21 +54,33 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Removes the roles of docstrings, such as ``:func:``, which Markdown shows as they are."""
+    """Removes the roles of docstrings, such as ``:func:``, which Markdown shows as they are, and keeps short options in one line."""
     del page, config, files
-    return without_roles(html)
+    return unbroken_options(without_roles(html))
 
 
-def without_roles(html: str) -> str:
+def without_roles(page: str) -> str:
     """Removes the names of roles before code.
 
     Args:
-        html: A rendered page.
+        page: As it was rendered.
 
     Returns:
         The page without them.
     """
-    return _ROLE.sub(r"\1", html)
+    return _ROLE.sub(r"\1", page)
+
+
+def unbroken_options(page: str) -> str:
+    """Marks short names of options, so that the style keeps each in one line: a browser breaks them at their hyphens.
+
+    Args:
+        page: As it was rendered.
+
+    Returns:
+        The page with a class at each of them.
+    """
+    return _OPTION.sub(r'<code class="option">\1</code>', page)
 
 
 def repository_links(markdown: str, page: str, known: set[str], repository: str) -> str:
@@ -148,26 +162,28 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def cli_page() -> str:
-    """The reference of the command line."""
+    """The reference of the command line, with the panels of the help."""
     lines = ["# Command line", "", "Made from the code. `astune COMMAND --help` says the same.", ""]
     for title, command in commands():
-        lines += [f"## {title}", "", _plain(command.help or ""), "", "| option | what it does |", "| --- | --- |"]
+        lines += [f"## {title}", "", _plain(command.help or ""), ""]
         context = command.make_context(title, [], resilient_parsing=True)
-        for parameter in command.params:
-            if not getattr(parameter, "hidden", False):
-                name = _cell(name_of(parameter, context))
-                lines.append(f"| `{name}` | {_cell_of_words(meaning_of(parameter, context))} |")
-        lines.append("")
+        for panel, parameters in panels_of(command, context).items():
+            lines += [f"**{panel}**", "", "| name | what it does |", "| --- | --- |"]
+            lines += [
+                f"| {_cell_of_code(name_of(one, context))} | {_cell(meaning_of(one, context))} |" for one in parameters
+            ]
+            lines.append("")
     return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
-    return text.replace("\n", " ").replace("|", "\\|")
+    """Text in a cell. Of two notes in brackets, Markdown would make one link."""
+    return _plain(text).replace("\n", " ").replace("|", "&#124;").replace("[", "\\[").replace("]", "\\]")
 
 
-def _cell_of_words(text: str) -> str:
-    """A cell of plain text: of two notes in brackets, Markdown would make one link."""
-    return _cell(_plain(text)).replace("[", "\\[").replace("]", "\\]")
+def _cell_of_code(text: str) -> str:
+    """Code in a cell: between backticks, Markdown would show how | is written."""
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def _plain(text: str) -> str:

@@ -134,23 +134,39 @@ def _print_help(command: HelpCommand, context: Any, *, short: bool) -> None:  # 
     console = Console(markup=False, emoji=False, highlight=False)
     console.print(Padding(_plain(_usage_of(command, context)), 1), style="bold")
     console.print(Padding(_plain(inspect.cleandoc(command.help or "")), (0, 1, 1, 1)))
+    panels = panels_of(command, context)
     hidden = 0
-    panels: dict[str, list[Any]] = {"Arguments": [], "Options": []}
-    for parameter in command.get_params(context):
-        if getattr(parameter, "hidden", False):
-            continue
-        own = isinstance(parameter, TyperArgument) or parameter.required or parameter.name == "help"
-        if short and command.everyday and not own and parameter.name not in command.everyday:
-            hidden += 1
-            continue
-        panels.setdefault(_panel_of(parameter), []).append(parameter)
     for title, parameters in panels.items():
-        if parameters:
-            _print_panel(console, title, parameters, context)
+        shown = [one for one in parameters if not short or _is_everyday(one, command)]
+        hidden += len(parameters) - len(shown)
+        if shown:
+            _print_panel(console, title, shown, context)
     if hidden:
         console.print(_plain(f" {hidden} more options: {context.command_path} --help"))
     if command.epilog:
         console.print(Padding(_plain(command.epilog.replace("`", "")), (1, 1)), soft_wrap=True)
+
+
+def panels_of(command: Any, context: Any) -> dict[str, list[Any]]:  # noqa: ANN401 - typer's own
+    """The panels of a command's help.
+
+    Args:
+        command: as typer makes it.
+        context: of the command.
+
+    Returns:
+        By title, in the order of the help: the parameters, hidden ones left out. Each panel has one or more.
+    """
+    panels: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+    for parameter in command.get_params(context):
+        if not getattr(parameter, "hidden", False):
+            panels.setdefault(_panel_of(parameter), []).append(parameter)
+    return {title: parameters for title, parameters in panels.items() if parameters}
+
+
+def _is_everyday(parameter: Any, command: HelpCommand) -> bool:  # noqa: ANN401 - typer's own
+    always = isinstance(parameter, TyperArgument) or parameter.required or parameter.name == "help"
+    return always or not command.everyday or parameter.name in command.everyday
 
 
 def _plain(text: str) -> Text:
