@@ -25,6 +25,7 @@ def main() -> int:
     verbs.add_parser("injection", help="text that is code in everything that is written")
     long = verbs.add_parser("soak", help="training and serving, with clients of all kinds")
     long.add_argument("--minutes", type=float, default=30)
+    long.add_argument("--series", type=Path, help="CSV file for all samples, to look at the curves")
     end = verbs.add_parser("stops", help="commands killed and told to stop at random moments")
     end.add_argument(
         "--kills", type=int, default=50, help="of a process whose workers compute features, for each length"
@@ -50,7 +51,7 @@ def main() -> int:
     if chosen.verb == "injection":
         return _injection()
     if chosen.verb == "soak":
-        return _soak(chosen.minutes)
+        return _soak(chosen.minutes, chosen.series)
     return _one(chosen.case) if chosen.case else _fuzz(chosen)
 
 
@@ -127,10 +128,12 @@ def _determinism() -> int:
     return 1 if found.other else 0
 
 
-def _soak(minutes: float) -> int:
+def _soak(minutes: float, series: Path | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         seen = soak.soak(Path(folder), 60 * minutes)
     print(seen.table())
+    if series is not None:
+        series.write_text(seen.series(), encoding="utf-8")
     return 1 if seen.faults or seen.grown(soak.TOLERANCE) else 0
 
 

@@ -57,6 +57,12 @@ class Soaked:
             if trend(self.seconds, values).grows(tolerance[name.partition(": ")[2]])
         ]
 
+    def series(self) -> str:
+        """Every sample, as CSV: the time in seconds, then each figure."""
+        columns = [self.seconds, *self.figures.values()]
+        rows = [",".join(f"{value:.6g}" for value in row) for row in zip(*columns, strict=True)]
+        return "\n".join([",".join(["seconds", *self.figures]), *rows, ""])
+
     def table(self) -> str:
         """Everything, for people."""
         grown = self.grown(TOLERANCE)

@@ -51,6 +51,12 @@ def test_the_table_names_what_grows() -> None:
     assert [row.rpartition("| ")[2] for row in rows] == ["grows |", "flat |"]
 
 
+def test_the_series_has_every_sample() -> None:
+    seen = Soaked([0.0, 7.5], {"service: MiB": [480.25, 481.5], "service: threads": [12.0, 13.0]})
+
+    assert seen.series() == "seconds,service: MiB,service: threads\n0,480.25,12\n7.5,481.5,13\n"
+
+
 @pytest.mark.slow
 def test_training_and_serving_under_attack_stay_flat_and_leave_nothing(tmp_path: Path) -> None:
     seen = soak(tmp_path, 40)
