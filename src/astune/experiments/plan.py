@@ -22,14 +22,14 @@ from astune.methods import Method, parse_method
 from astune.methods.base import Sum
 from astune.methods.published_code import PUBLISHED_CODE_SETTINGS, method_as_published
 from astune.methods.registry import replace_fields
-from astune.names import PUBLISHED_BACKBONE
+from astune.names import OLD_KERNELS, PUBLISHED_BACKBONE
 from astune.training.augmentation_settings import identity_of_noise
 from astune.training.config import TrainConfig
 from astune.training.recipe import settle, without_defaults
 from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from astune.data.dataset import DataRecipe
 
@@ -154,7 +154,7 @@ class PlannedRun:
     @cached_property
     def key(self) -> str:
         """Name of the run's files: equal for equal results, whichever table asks."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(self.identity)
 
     @cached_property
     def entry(self) -> PlanEntry:
@@ -175,6 +175,21 @@ class PlannedRun:
             settings=self.identity,
             trained=self.trained,
         )
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """The name that a run's files have.
+
+    Args:
+        settings: what decides its result.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    # Files of earlier releases are named by the names that attention kernels had then, so those are hashed.
+    then = {new: old for old, new in OLD_KERNELS.items()}
+    hashed = {name: then.get(one, one) if name == "attention_kernel" else one for name, one in settings.items()}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:

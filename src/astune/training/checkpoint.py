@@ -19,6 +19,7 @@ from astune.errors import AdapterError, CheckpointError
 from astune.files import leftovers, read_text, remove_folder, replacing_folder, save_tensors, write_text
 from astune.json_record import RECORD, read_record
 from astune.json_text import LONGEST, json_text, json_value
+from astune.names import current_kernel
 from astune.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ def _read_state(checkpoint: Path) -> _State:
         raise ValueError("data.labels are not text")
     if not isinstance(state.data.get("digest"), str | None):
         raise ValueError("data.digest is not text")
+    if "attention_kernel" in state.identity:  # which had other names in earlier releases
+        state.identity["attention_kernel"] = current_kernel(state.identity["attention_kernel"])
     return state
 
 
