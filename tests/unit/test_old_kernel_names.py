@@ -120,7 +120,7 @@ def test_an_experiment_has_the_same_runs_under_both_names(old: str, new: str, tm
             "settings": settings, "vary": vary,
         }))  # fmt: skip
         found = plan(*load_table(file), PlanOptions(data_root=Path("no data, published sizes"), folds=(1,)))
-        return [(one.key, one.identity) for one in found]
+        return [(one.key, one.settings_key) for one in found]
 
     expected = runs({"attention_kernel": new}, {})
     assert expected[0][1]["attention_kernel"] == new
