@@ -101,7 +101,7 @@ class Stack:
             starts.append(torch.cat([values[name].flatten() for name in self.shapes]))
         self.flat = torch.stack(starts).to(device).requires_grad_()
         self.model.requires_grad_(requires_grad=False).to(device).train()
-        self.model.sites.set_kernel("math")
+        self.model.sites.set_kernel("eager")
         self.moments = (torch.zeros_like(self.flat), torch.zeros_like(self.flat))
         plans = [replica.plan() for replica in replicas]
         self.lengths = torch.tensor([len(plan) for plan in plans])

@@ -188,7 +188,7 @@ def reported(folder: str, table: str, clips: int, classes: int) -> Subject:
                 scores=scores, history=[{"train_loss": 1.0}], skipped_clips=0, train_seconds=1.0, wall_seconds=1.0, peak_memory_mib=1.0,
                 versions={"torch": "2", "transformers": "5"},
             )  # fmt: skip
-            store.write(RunRecord(run.key, run.identity, "f", result, None, None))
+            store.write(RunRecord(run.key, run.settings_key, "f", result, None, None))
         return len(write_report(Results.load(store, "scale"), store.folder / "reports"))
 
     return Subject(step, lambda: {"size": torch.tensor([int(step() > 5), 1])})

@@ -74,7 +74,7 @@ def run_stage(
     optimizer: torch.optim.Optimizer,
     mixer: Mixer,
     steps: int,
-    identity: dict[str, object],
+    settings: dict[str, object],
     save_every: int = 500,
 ) -> None:
     """Train to the end, from the last checkpoint where there is one; a finished stage goes on where more steps are asked for.
@@ -86,7 +86,7 @@ def run_stage(
         optimizer: over its module.
         mixer: batches by step.
         steps: in all.
-        identity: the settings other than the number of steps; a checkpoint of others is refused.
+        settings: all but the number of steps; a checkpoint of others is refused.
         save_every: steps between checkpoints, and between lines of the log.
 
     Raises:
@@ -94,8 +94,8 @@ def run_stage(
         FloatingPointError: the loss is no longer finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    identity = json.loads(json.dumps(identity))  # as it will be read back: JSON has no tuples
-    start, seconds = _resume(folder, learner.module, optimizer, identity)
+    settings = json.loads(json.dumps(settings))  # as it will be read back: JSON has no tuples
+    start, seconds = _resume(folder, learner.module, optimizer, settings)
     if start > steps:
         raise ConfigError(f"{folder} has {start} steps of the {name} behind it, more than {steps}; {_WAY_OUT}")
     if start == steps:
@@ -131,7 +131,7 @@ def run_stage(
                 sums = {}
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak
-                _save(folder, learner.module, optimizer, line, identity)
+                _save(folder, learner.module, optimizer, line, settings)
                 notify(f"{name} {json.dumps(line)}")
 
 
@@ -140,7 +140,7 @@ def _save(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     line: dict[str, float],
-    identity: dict[str, object],
+    settings: dict[str, object],
 ) -> None:
     tensors = {f"module:{key}": value for key, value in module.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
@@ -148,18 +148,18 @@ def _save(
     # Weights and position in one file, which is replaced whole; the JSON beside it is for people.
     tensors |= {key: torch.tensor(line[key]) for key in ("step", "seconds")}
     save_tensors(folder / _STATE, {key: value.detach().contiguous() for key, value in tensors.items()})
-    write_text(folder / _POSITION, json.dumps({"identity": identity, "last": line}, indent=2))
+    write_text(folder / _POSITION, json.dumps({"identity": settings, "last": line}, indent=2))
     with (folder / _LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
 
 
 def _resume(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, object]
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, object]
 ) -> tuple[int, float]:
     if not (folder / _STATE).exists() or not (folder / _POSITION).exists():
         return 0, 0.0
     refuse_other_settings(
-        folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], identity, _WAY_OUT
+        folder, json.loads((folder / _POSITION).read_text(encoding="utf-8"))["identity"], settings, _WAY_OUT
     )
     tensors = load_file(folder / _STATE)
     module.load_state_dict(weights_in(tensors))

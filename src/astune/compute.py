@@ -262,9 +262,9 @@ def missing_compiler() -> str | None:
 
 
 def prefers_eager_attention(query: Tensor) -> bool:
-    """Whether eager attention is the faster kernel: in bfloat16 on a CPU, where the backward pass of the fused kernel is the slower one.
+    """Whether eager attention is the faster kernel: in bfloat16 on a CPU, where the backward pass of sdpa is the slower one.
 
-    In float32 the fused kernel won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
+    In float32 sdpa won at every length tried (62 to 1,214 tokens: 1.0 to 2.1 times), and it stores no scores. Those of a
     large batch would fill the memory, so it also takes over there.
 
     Args:

@@ -32,8 +32,25 @@ Pooling = Literal["all", "cls", "special"]
 """What of a clip's output tokens is classified: the mean of all, [CLS] alone, or, as transformers' ``ASTForAudioClassification`` does it,
 the mean of [CLS] and the distillation token with mean 0 and variance 1."""
 
-AttentionKernel = Literal["auto", "fused", "math"]
-"""How attention multiplies: whatever is faster, torch's fused kernel, or score by score."""
+AttentionKernel = Literal["auto", "sdpa", "eager"]
+"""How attention is computed, as transformers names it: by torch's ``scaled_dot_product_attention``, or product by product. ``auto`` takes
+the faster one."""
+
+OLD_KERNELS: dict[str, AttentionKernel] = {"fused": "sdpa", "math": "eager"}
+"""Names of attention kernels in earlier releases, and their names now. The next release refuses the old ones."""
+
+
+def current_kernel(name: object) -> object:
+    """Replace the name that an attention kernel had in earlier releases.
+
+    Args:
+        name: as a user or a file gives it.
+
+    Returns:
+        The name now; anything else as it is.
+    """
+    return OLD_KERNELS.get(name, name) if isinstance(name, str) else name
+
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 """Precision of float32 products, in torch's words."""

@@ -25,7 +25,7 @@ class Setting:
     panel: Panel
     """Its panel in ``--help`` and in the reference page."""
     since: int = 1
-    """1 where it was there when the first results were named. Later ones are left out of a run's identity while they have their default,
-    so that old runs keep their name."""
+    """1 where it was there when the first results were named. Later ones are left out of a run's settings key while they have their
+    default, so that old runs keep their name."""
     placed: bool = False
     """Whether the place of a run in an experiment decides it, so that an experiment's file may not."""

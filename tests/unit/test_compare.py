@@ -218,7 +218,7 @@ def test_data_in_every_layout_can_be_compared(name: str, tmp_path: Path) -> None
     planned = plan_comparison(f"{name}:{path}", "linear,lora", **QUICK)
     runs = {(run.fold, run.seed) for run in planned.runs}
     assert len(planned.runs) == 2 * len(runs) >= 2 * 3
-    made = "make_folds" in planned.runs[0].identity
+    made = "make_folds" in planned.runs[0].settings_key
     assert made is not bool(load_data(f"{name}:{path}").folds or load_data(f"{name}:{path}").split().test)
 
 

@@ -199,7 +199,7 @@ def test_an_experiment_says_which_of_its_runs_stopped(generated: Path, tmp_path:
     run = plan("stops", table_of(generated, 9, **settings), options)
     plain = plan("stops", table_of(generated, 9), options)
     assert not {one.key for one in run} & {one.key for one in plain}
-    assert run[0].identity == {**plain[0].identity, **settings}
+    assert run[0].settings_key == {**plain[0].settings_key, **settings}
     store = Store(tmp_path)
     store.write_plan(to_saved_plan("stops", table_of(generated, 9, **settings), run))
     for one in run:

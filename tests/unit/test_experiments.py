@@ -65,7 +65,7 @@ def test_a_record_holds_all_that_a_reader_needs(runs: list[PlannedRun], record: 
     assert store.status(runs[0], {}) == "missing"
     store.write(record)
     assert store.read(record.key) == record
-    assert record.identity == runs[0].identity
+    assert record.identity == runs[0].settings_key
     result = record.result
     assert (result.spec, result.trainable_parameters) == ("linear", 6 * 193 + 2 * 192)
     assert len(result.history) == 1
@@ -323,7 +323,7 @@ def test_rows_may_have_backbones_of_their_own(generated: Path) -> None:
         {"name": "random", "method": "lora", "settings": {"backbone": "random:tiny"}},
     ]
     bundled, random = plan("test", Table.model_validate(content), PlanOptions(backbone="bundled"))
-    assert (bundled.identity["backbone"], random.identity["backbone"]) == ("bundled", "random:tiny")
+    assert (bundled.settings_key["backbone"], random.settings_key["backbone"]) == ("bundled", "random:tiny")
     assert bundled.parameters == 6 * 2 * 2 * 192 * 2  # layers x matrices x (A, B) x d x r, which is round(192 / 128)
     assert random.parameters == 4 * 2 * 2 * 192 * 2
 

@@ -61,7 +61,7 @@ def test_meta_tensors_and_many_adapters_at_once(model: astune.AudioClassifier) -
     assert meta(torch.zeros(3, 98, 128, device="meta")).logits.shape == (3, 2)
     features = torch.randn(2, 98, 128, generator=torch.Generator().manual_seed(0))
     model = copy.deepcopy(model)
-    model.sites.set_kernel("math")  # torch has no rule for many of its fused ones at once
+    model.sites.set_kernel("eager")  # torch's sdpa has no rule for many models at once
     stacked = {name: torch.stack([value, value]) for name, value in model.named_parameters() if value.requires_grad}
 
     def logits(parameters: dict[str, Tensor]) -> Tensor:

@@ -145,7 +145,7 @@ def test_a_run_with_patchout(
 
 
 def test_old_results_keep_their_names() -> None:
-    """Settings that came later stand in a run's identity only where they say something."""
+    """Settings that came later stand in a run's settings key only where they say something."""
     plain = TrainConfig(data="x", output_dir=Path())
     assert "patchout" not in plain.settings_key()
     assert "cache_frozen" not in plain.settings_key()

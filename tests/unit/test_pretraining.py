@@ -162,10 +162,10 @@ class _Regression:
         return {"figure": 0.5}
 
 
-def run(corpus: Corpus, folder: Path, learner: _Regression, steps: int = 7, **identity: object) -> dict[str, Tensor]:
+def run(corpus: Corpus, folder: Path, learner: _Regression, steps: int = 7, **settings: object) -> dict[str, Tensor]:
     mixer = Mixer(corpus, MixConfig((98,), (1.0,), (4,)), seed=0)
     optimizer = optimizer_for(learner.module, 1e-2, 0.05)
-    run_stage("test", folder, learner, optimizer, mixer, steps, {"seed": (0, 1), **identity}, save_every=3)
+    run_stage("test", folder, learner, optimizer, mixer, steps, {"seed": (0, 1), **settings}, save_every=3)
     return trained_weights(folder)
 
 

@@ -91,7 +91,7 @@ def test_experiments_of_the_paper_use_its_recipe_for_own_data_too(generated: Pat
         path = tmp_path / f"table-{paper}.yaml"
         path.write_text(f"paper: {str(paper).lower()}\n{table}")
         [run, *_] = plan(*load_table(str(path)), PlanOptions(data_root=tmp_path, backbone="bundled"))
-        found[paper] = run.identity
+        found[paper] = run.settings_key
     assert found[True]["learning_rate"] == 5e-3
     assert "recipe" not in found[True]  # so that runs of before keep their names
     assert (found[False]["recipe"], found[False]["learning_rate"]) == ("own", 1e-3)

@@ -49,7 +49,7 @@ def test_a_field_without_a_tag_is_refused() -> None:
             settings._tag(name, Untagged.model_fields[name])
 
 
-def test_the_identity_of_a_run_is_as_it_was() -> None:
+def test_the_settings_key_of_a_run_is_as_it_was() -> None:
     assert set(CONFIG.settings_key()) == FIRST
     assert set(settings_where(kind="running", since=1)) == RUNNING
     later = {name for name in SETTINGS if SETTINGS[name].since > 1}

@@ -1,6 +1,6 @@
 """The one attention function of every layer: which kernel runs, and keys and values that a method puts in front.
 
-transformers calls it by the name ``astune``, and by ``astune_fused`` and ``astune_math`` with one kernel alone. Prefixes must enter here:
+transformers calls it by the name ``astune``, and by ``astune_sdpa`` and ``astune_eager`` with one kernel alone. Prefixes must enter here:
 transformers reshapes keys and values by the query's length, so hooks on the projections cannot lengthen them. The mask function is
 registered beside it, because without one the mask would arrive as None and be lost without a word.
 """
@@ -19,7 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from astune.compute import prefers_eager_attention
 from astune.names import AttentionKernel
 
-NAMES: dict[AttentionKernel, str] = {"auto": "astune", "fused": "astune_fused", "math": "astune_math"}
+NAMES: dict[AttentionKernel, str] = {"auto": "astune", "sdpa": "astune_sdpa", "eager": "astune_eager"}
 _PREFIX = "astune_prefix"
 
 
@@ -70,7 +70,7 @@ def attention(
         attention_mask: (batch or 1, 1, N, N); True, or zero if additive, where a token may look.
         dropout: of the attention weights.
         scaling: of the scores; 1 / sqrt(d / heads) where None.
-        kernel: torch's fused one, or score by score; ``auto`` is what :mod:`astune.compute` measured to be faster.
+        kernel: torch's ``scaled_dot_product_attention``, or plain products; ``auto`` is what :mod:`astune.compute` measured to be faster.
 
     Returns:
         (batch, N, heads, d / heads), and no weights.
@@ -80,8 +80,8 @@ def attention(
         key, value = _behind_first(key, prefix.keys), _behind_first(value, prefix.values)
         if attention_mask is not None:
             attention_mask = _widened(attention_mask, len(prefix.keys))
-    if kernel == "math" or (kernel == "auto" and prefers_eager_attention(query)):
-        output = _math(query, key, value, attention_mask, dropout, scaling)
+    if kernel == "eager" or (kernel == "auto" and prefers_eager_attention(query)):
+        output = _eager(query, key, value, attention_mask, dropout, scaling)
     else:
         output = F.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
@@ -89,7 +89,7 @@ def attention(
     return output.transpose(1, 2).contiguous(), None
 
 
-def _math(
+def _eager(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
 ) -> Tensor:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

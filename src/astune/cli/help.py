@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from astune.cli.old_names import OLD_NAMES, with_new_names
+from astune.cli.old_names import OLD_NAMES, OLD_VALUES, with_new_names, with_new_values
 from astune.cli.wording import in_options, options_of
 from astune.console import rewording, set_quiet
 from astune.errors import AstuneError, Interrupted
@@ -41,10 +41,11 @@ class HelpCommand(TyperCommand):
     _short = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
-        """Accept the option names of earlier releases."""
+        """Accept the names that options and their values had in earlier releases."""
         self._short = "-h" in args and "--help" not in args
-        renamed = OLD_NAMES.get(self.name or "", {})
-        return super().parse_args(ctx, args if ctx.resilient_parsing else with_new_names(args, renamed))
+        if not ctx.resilient_parsing:
+            args = with_new_values(with_new_names(args, OLD_NAMES.get(self.name or "", {})), OLD_VALUES)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
         """Run the command; errors and announcements of the library name options instead of fields.

@@ -242,7 +242,7 @@ def predict(
         told = _print_table(ask, writer, found.paths)
     else:
         about = {"format": table or "csv", "precision": predictor.precision, **request.record()}
-        folder = open_result_folder(Path(output_dir), {**predictor.identity, **about}, writer, found.paths)
+        folder = open_result_folder(Path(output_dir), {**predictor.scores_key, **about}, writer, found.paths)
         told = _write_tables(ask, folder, found.paths)
     _end(predictor, told, found)
 

@@ -22,14 +22,14 @@ from astune.methods import Method, parse_method
 from astune.methods.base import Sum
 from astune.methods.published_code import PUBLISHED_CODE_SETTINGS, method_as_published
 from astune.methods.registry import replace_fields
-from astune.names import PUBLISHED_BACKBONE
-from astune.training.augmentation_settings import identity_of_noise
+from astune.names import OLD_KERNELS, PUBLISHED_BACKBONE
+from astune.training.augmentation_settings import settings_key_of_noise
 from astune.training.config import TrainConfig
 from astune.training.recipe import settle, without_defaults
 from astune.validated import strict_constructor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from astune.data.dataset import DataRecipe
 
@@ -139,12 +139,12 @@ class PlannedRun:
         return self.config.get("backbone")
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def settings_key(self) -> dict[str, Any]:
         """What decides the result, with the recipe's defaults written out. It does not depend on where the data are stored."""
         config = TrainConfig(**self.config, output_dir=Path())
         decided = config.settings_key()
         decided.pop("audio_dir", None)
-        decided |= identity_of_noise(config)
+        decided |= settings_key_of_noise(config)
         settled = settle(config, self.method, self.recipe)
         decided = {name: value for name, value in decided.items() if name not in settled} | without_defaults(settled)
         if not self.method:
@@ -154,7 +154,7 @@ class PlannedRun:
     @cached_property
     def key(self) -> str:
         """Name of the run's files: equal for equal results, whichever table asks."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(self.settings_key)
 
     @cached_property
     def entry(self) -> PlanEntry:
@@ -172,9 +172,24 @@ class PlannedRun:
             parameters=self.parameters,
             percent_of_full=self.percent_of_full,
             dataset_clips=self.dataset_clips,
-            settings=self.identity,
+            settings=self.settings_key,
             trained=self.trained,
         )
+
+
+def key_of(settings_key: Mapping[str, Any]) -> str:
+    """The name that a run's files have.
+
+    Args:
+        settings_key: what decides its result.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    # Files of earlier releases are named by the names that attention kernels had then, so those are hashed.
+    then = {new: old for old, new in OLD_KERNELS.items()}
+    hashed = {name: then.get(one, one) if name == "attention_kernel" else one for name, one in settings_key.items()}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def plan(name: str, table: Table, options: PlanOptions) -> list[PlannedRun]:

@@ -64,7 +64,7 @@ class RunRecord:
 
     key: Key
     identity: dict[str, Any]
-    """What decided the result; see :attr:`astune.experiments.plan.PlannedRun.identity`."""
+    """What decided the result, see :attr:`astune.experiments.plan.PlannedRun.settings_key`; the field has the name that it has in files."""
     backbone_fingerprint: str
     result: TrainResult
     commit: str | None

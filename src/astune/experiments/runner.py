@@ -314,7 +314,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
         refuse_changed(*data, run.clips, run.content)  # else a record would stand for data that it was not made of
         record = RunRecord(
             key=run.key,
-            identity=run.identity,
+            identity=run.settings_key,
             backbone_fingerprint=result.backbone_fingerprint,
             result=result,
             commit=commit,
@@ -350,7 +350,7 @@ def _refuse_other_noise(run: PlannedRun) -> None:
     """
     from astune.training.augmentation_settings import noise_digest
 
-    planned = run.identity.get("background_noise")
+    planned = run.settings_key.get("background_noise")
     if planned is not None and noise_digest(run.config["background_noise"]) != planned:
         raise DataError(
             f"background_noise, {run.config['background_noise']}, has changed since this run was planned; run the same command again "

@@ -198,7 +198,7 @@ class AdapterSet(Summarised):
         return self.front_end.seconds
 
     @property
-    def identity(self) -> dict[str, str]:
+    def scores_key(self) -> dict[str, str]:
         """What decides the active adapter's scores, except the precision; for the settings of a folder of tables."""
         return {"adapter": digest_of(self.model)}
 

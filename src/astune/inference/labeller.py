@@ -46,7 +46,7 @@ class Labeller(Labels, Protocol):
         """The precision of the matrix products."""
 
     @property
-    def identity(self) -> Mapping[str, str]:
+    def scores_key(self) -> Mapping[str, str]:
         """What decides its scores, except the precision; for the settings of a folder of tables."""
 
     def predict(

@@ -118,7 +118,7 @@ class OnnxPredictor(Summarised):
         return self._graph.adapter_digest
 
     @property
-    def identity(self) -> dict[str, str]:
+    def scores_key(self) -> dict[str, str]:
         """What decides its scores, for the settings of a folder of tables."""
         with self.path.open("rb") as stream:
             return {"adapter": hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGITS], "runtime": "onnx"}

@@ -247,7 +247,7 @@ def unlike_the_paper(results: Results) -> tuple[str, ...]:
 
 def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -> Iterator[str]:
     """Rows and columns that the paper does not have, and what is set otherwise in those that it has."""
-    settings = {(run.row, run.column): run.identity for run in paper}
+    settings = {(run.row, run.column): run.settings_key for run in paper}
     columns = {run.column for run in paper}
     for entry in entries:
         theirs = settings.get((entry.row, entry.column))
@@ -268,7 +268,7 @@ def _other_settings(entries: Iterable[PlanEntry], paper: Sequence[PlannedRun]) -
 def _settings_elsewhere(entry: PlanEntry, paper: Sequence[PlannedRun]) -> Iterator[str]:
     """What a run on other data sets otherwise than all the paper's runs of its row."""
     for name in _COMPARED_ELSEWHERE:
-        theirs = {run.identity.get(name) for run in paper}
+        theirs = {run.settings_key.get(name) for run in paper}
         if theirs and entry.settings.get(name) not in theirs:
             yield f"{name} {_shown(entry.settings.get(name))} instead of {' or '.join(sorted(map(_shown, theirs)))}"
 

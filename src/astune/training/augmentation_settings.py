@@ -99,8 +99,8 @@ def _contradiction(*names: str) -> str:
     )
 
 
-def identity_of_function(waveform: WaveformFunction | None) -> dict[str, object]:
-    """The user's function, which decides the result of a run and is not in its settings.
+def settings_key_of_function(waveform: WaveformFunction | None) -> dict[str, object]:
+    """The part of a run's settings key that says which function of the user's changes waveforms; it is not in the settings.
 
     Args:
         waveform: the function; None for none.
@@ -111,8 +111,8 @@ def identity_of_function(waveform: WaveformFunction | None) -> dict[str, object]
     return {} if waveform is None else {FUNCTION: describe_function(waveform)}
 
 
-def identity_of_noise(config: TrainConfig) -> dict[str, object]:
-    """The content of the noise, which decides the result of a run; the folder's path does not.
+def settings_key_of_noise(config: TrainConfig) -> dict[str, object]:
+    """The part of a run's settings key that says what the noise is: its content decides the result, and the folder's path does not.
 
     Args:
         config: of the run.

@@ -19,6 +19,7 @@ from astune.errors import AdapterError, CheckpointError
 from astune.files import leftovers, read_text, remove_folder, replacing_folder, save_tensors, write_text
 from astune.json_record import RECORD, read_record
 from astune.json_text import LONGEST, json_text, json_value
+from astune.names import current_kernel
 from astune.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def save(
     output_dir: Path,
     global_step: int,
     progress: Progress,
-    identity: dict[str, Any],
+    settings_key: dict[str, Any],
     data: dict[str, Any],
     states: Mapping[str, Mapping[str, Tensor]],
     random_states: list[dict[str, Tensor]],
@@ -120,7 +121,7 @@ def save(
         output_dir: of the run.
         global_step: optimiser steps taken.
         progress: how far the run has come.
-        identity: the settings of the run; a checkpoint continues no other run.
+        settings_key: what decides the result of the run; a checkpoint continues no other run.
         data: digest and labels of its data.
         states: what continues it, as :meth:`astune.training.engine.Engine.states` gives it; a file each.
         random_states: torch's generators, a process an entry.
@@ -133,7 +134,7 @@ def save(
             save_tensors(partial / "best.safetensors", progress.best)
         for rank, generators in enumerate(random_states):
             save_tensors(partial / f"random-{rank}.safetensors", _on_cpu(generators))
-        state = {"progress": progress.record(), "identity": identity, "data": data}
+        state = {"progress": progress.record(), "identity": settings_key, "data": data}
         write_text(partial / _STATE, json_text(state, indent=2))
     for path in _numbered(output_dir):
         if path != final and not _foreign(path):
@@ -147,7 +148,7 @@ def recorded_run(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         checkpoint: its folder.
 
     Returns:
-        Its identity, and digest and labels of its data; those are empty where an older version wrote it.
+        Its settings key, and digest and labels of its data; those are empty where an older version wrote it.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -165,7 +166,7 @@ class _State:
 
     progress: Progress
     identity: dict[str, Any]
-    """The settings of the run."""
+    """Its settings key; the field has the name that it has in the file."""
     data: dict[str, Any] = field(default_factory=dict)
     """Digest and labels of its data; empty where an older version wrote it."""
 
@@ -183,6 +184,8 @@ def _read_state(checkpoint: Path) -> _State:
         raise ValueError("data.labels are not text")
     if not isinstance(state.data.get("digest"), str | None):
         raise ValueError("data.digest is not text")
+    if "attention_kernel" in state.identity:  # which had other names in earlier releases
+        state.identity["attention_kernel"] = current_kernel(state.identity["attention_kernel"])
     return state
 
 
@@ -199,12 +202,14 @@ def _refusing_damage(checkpoint: Path) -> Iterator[None]:
         ) from fault
 
 
-def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: int, device: torch.device) -> Progress:
+def load(
+    checkpoint: Path, settings_key: dict[str, Any], engine: Continued, rank: int, device: torch.device
+) -> Progress:
     """Put a run back where it stood, torch's generators included.
 
     Args:
         checkpoint: its folder.
-        identity: the settings of the run now.
+        settings_key: what decides the result of the run now.
         engine: of the run; takes what continues it.
         rank: of this process.
         device: of this process.
@@ -220,8 +225,10 @@ def load(checkpoint: Path, identity: dict[str, Any], engine: Continued, rank: in
         progress = state.progress
         # First: another number of processes has other files. Where the data are now was compared with the data themselves, and how masks
         # are drawn where there are any.
-        compared: dict[str, Any] = {name: identity[name] for name in ("data", "randomness_format") if name in identity}
-        refuse_other_settings(checkpoint, {**state.identity, **compared}, identity)
+        compared: dict[str, Any] = {
+            name: settings_key[name] for name in ("data", "randomness_format") if name in settings_key
+        }
+        refuse_other_settings(checkpoint, {**state.identity, **compared}, settings_key)
         progress.refuse_impossible(engine.steps_per_epoch, engine.deciding_figures)
         names = [*engine.states(), *(["best"] if progress.best_epoch is not None else [])]
         random = load_file(checkpoint / f"random-{rank}.safetensors")

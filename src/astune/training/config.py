@@ -25,6 +25,7 @@ from astune.names import (
     Sampling,
     Scheduler,
     Selection,
+    current_kernel,
 )
 from astune.printable import UNPRINTABLE, printable
 from astune.setting import Setting
@@ -191,7 +192,9 @@ class TrainConfig(DataOptions):
         None, description="store frozen matrices in bfloat16; by default if training computes in bfloat16"
     )
     attention_kernel: Annotated[AttentionKernel, Setting("rounding", "Machine", since=2)] = Field(
-        "auto", description="torch's fused kernel or plain products; auto: the faster one by device and shape"
+        "auto",
+        description="attention by torch's scaled_dot_product_attention (sdpa) or by plain products (eager); auto: the faster one by device "
+        "and shape",
     )
     matmul_precision: Annotated[MatmulPrecision, Setting("rounding", "Machine", since=2)] = Field(
         "highest", description="precision of float32 products, as torch names it"
@@ -245,6 +248,11 @@ class TrainConfig(DataOptions):
     @classmethod
     def _weights_of_a_file(cls, value: object) -> object:
         return read_class_weights(value)
+
+    @field_validator("attention_kernel", mode="before")
+    @classmethod
+    def _current_kernel(cls, value: object) -> object:
+        return current_kernel(value)
 
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod

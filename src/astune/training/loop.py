@@ -226,7 +226,7 @@ def _finish(engine: Engine, progress: Progress, began: float, *, picture: bool) 
         class_weights=setup.weighing.weights,
         task=engine.task.name,
         stopped_early=progress.epoch < setup.recipe.num_train_epochs,
-        beside_settings=setup.materials.identity,
+        beside_settings=setup.materials.beside_settings,
         head_start=progress.started,
     )
     if engine.accelerator.is_main_process:
@@ -254,7 +254,7 @@ def _how_trained(setup: Setup, progress: Progress) -> dict[str, Any]:
         **({"task": task.name} if task is MULTI_LABEL else {}),  # as the data were read, so that others are read so too
         "data": config.data, "fold": setup.split.fold, "seed": config.seed, "shots": config.shots,
         "limit_clips": config.limit_clips, "window": setup.dataset.window, **config.given_data_options,
-        **augmentation_facts(config, setup.materials.identity),
+        **augmentation_facts(config, setup.materials.beside_settings),
         **{name: value for name, value in config.settings_key().items() if name in _LATER},
         "class_weights": setup.weighing.weights or None,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from astune.features.time_shift import TimeShift
 from astune.features.waveform_augmentation import describe_function
 from astune.plurals import number_of
 from astune.printable import printable
-from astune.training.augmentation_settings import identity_of_function, identity_of_noise, noise_recordings
+from astune.training.augmentation_settings import noise_recordings, settings_key_of_function, settings_key_of_noise
 from astune.training.heard_clips import HeardClips
 from astune.training.sampler import Sampler
 
@@ -47,7 +47,7 @@ class Materials:
     """Gives features of those from a frame on; None where the waveform is read."""
     noise: LongFeatures | None
     waveform: WaveformFunction | None
-    identity: dict[str, object]
+    beside_settings: dict[str, object]
     """What decides the result and is not in the settings: a digest of the noise, and the function in words."""
     notices: tuple[str, ...]
     """What the user should know."""
@@ -121,7 +121,7 @@ def materials_of(
         part=part,
         noise=noise,
         waveform=waveform,
-        identity={**identity_of_noise(config), **identity_of_function(waveform)},
+        beside_settings={**settings_key_of_noise(config), **settings_key_of_function(waveform)},
         notices=tuple(notices),
     )
 

@@ -9,7 +9,7 @@ from astune import adapter_file, keyed
 from astune.data import load_data
 from astune.errors import AdapterError, AstuneError, CheckpointError, ConfigError, DataError
 from astune.training import checkpoint
-from astune.training.augmentation_settings import DRAWN, FUNCTION, identity_of_function, identity_of_noise
+from astune.training.augmentation_settings import DRAWN, FUNCTION, settings_key_of_function, settings_key_of_noise
 from astune.training.check import split_of
 from astune.training.config import SETTINGS, TrainConfig
 from astune.training.data_record import CLIPS, DataRecord
@@ -54,9 +54,9 @@ def finished_result(
         ) from fault
     beside = dict(result.beside_settings)
     noise_then = {name: beside.pop(name) for name in ("background_noise",) if name in beside}
-    then, mine = _identity(result, folder) | beside, config.settings_key() | identity_of_function(waveform)
+    then, mine = _settings_key_of(result, folder) | beside, config.settings_key() | settings_key_of_function(waveform)
     try:
-        noise = identity_of_noise(config)
+        noise = settings_key_of_noise(config)
         now = DataRecord.of(*split_of(load_data(config.data, config.data_options), config))
     except AstuneError as fault:
         checkpoint.refuse_other_settings(folder, then, mine)
@@ -68,7 +68,7 @@ def finished_result(
     return result
 
 
-def _identity(result: TrainResult, folder: Path) -> dict[str, object]:
+def _settings_key_of(result: TrainResult, folder: Path) -> dict[str, object]:
     try:
         return TrainConfig(**result.config).settings_key()
     except ConfigError as fault:  # a newer version's, or damaged
@@ -100,7 +100,7 @@ def refuse_other_run(
     told, data = checkpoint.recorded_run(stopped)
     _refuse_other_masks(stopped, told)
     settled = {field.name for field in fields(Recipe)}  # by the data too, so they are compared later
-    decided = config.settings_key() | identity_of_noise(config) | identity_of_function(waveform)
+    decided = config.settings_key() | settings_key_of_noise(config) | settings_key_of_function(waveform)
     mine = {key: value for key, value in decided.items() if key not in settled}
     comparable = {*SETTINGS, FUNCTION} - settled  # those at their default now are not among mine
     then = {key: told.get(key) for key in {**mine, **told} if key in mine or key in comparable}

@@ -69,7 +69,7 @@ class Setup:
         settled = {field.name for field in fields(self.recipe)}
         return {
             **{name: value for name, value in self.config.settings_key().items() if name not in settled},
-            **self.materials.identity,
+            **self.materials.beside_settings,
             **self.recipe.record(),
             "backbone_fingerprint": self.model.origin.fingerprint,
             "processes": self.accelerator.num_processes,

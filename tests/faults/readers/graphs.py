@@ -79,7 +79,7 @@ def _spoil(model: onnx.ModelProto, random: Random) -> None:
 def read(path: Path) -> None:
     predictor = OnnxPredictor(path, cores=1, threads=1)
     repr(predictor)
-    assert predictor.identity
+    assert predictor.scores_key
     if predictor.info.max_length <= _LONGEST:
         found = predictor.predict(SOUND, sampling_rate=RATE)
         assert all(np.isfinite(one["score"]) for one in found)

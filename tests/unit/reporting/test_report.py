@@ -48,7 +48,7 @@ def made_up(run: PlannedRun, accuracy: float) -> RunRecord:
         compute_dtype="float32", device="cpu", best_epoch=1, scores={"test": scores}, history=history, skipped_clips=0,
         train_seconds=3.0, wall_seconds=4.0, peak_memory_mib=5.0, versions={"torch": "2", "transformers": "5"},
     )  # fmt: skip
-    return RunRecord(run.key, run.identity, "f", result, "0123456789abcdef", dirty=False)
+    return RunRecord(run.key, run.settings_key, "f", result, "0123456789abcdef", dirty=False)
 
 
 def filled(name: str, store: Store, accuracy: Accuracy, options: PlanOptions | None = None) -> list[PlannedRun]:

@@ -112,11 +112,11 @@ class Raven(LabelFiles):
         faults: list[str] = []
         seen: set[tuple[str, ...]] = set()
         for line, row in rows:
-            identity = (row.get("Selection", ""), row.get("Channel", ""), row[_BEGIN], row[_END], row[column])
-            if "View" in row and row.get("Selection") and identity in seen:
+            selection = (row.get("Selection", ""), row.get("Channel", ""), row[_BEGIN], row[_END], row[column])
+            if "View" in row and row.get("Selection") and selection in seen:
                 reading.passed_over(f"{table} line {line}", "rows of another view of one selection")
                 continue
-            seen.add(identity)
+            seen.add(selection)
             named = next((row[name] for name in paths if row[name]), None)
             if crossing := _crosses(row):
                 faults.append(f"line {line}: {crossing}")
