@@ -106,10 +106,10 @@ def study(root: Path, name: str, seeds: Sequence[int]) -> Study:
     dataset = load_data(f"{source.layout}{root / source.folder}")
     found = [cell for seed in seeds for cell in _cells(dataset, name, seed)]
     used = sorted({clip for cell in found for part in (cell.train, cell.choose, cell.score) for clip in part})
-    place = {clip: number for number, clip in enumerate(used)}
+    new_index = {clip: number for number, clip in enumerate(used)}
 
     def placed(clips: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(place[clip] for clip in clips)
+        return tuple(new_index[clip] for clip in clips)
 
     found = [replace(c, train=placed(c.train), choose=placed(c.choose), score=placed(c.score)) for c in found]
     frames = source.frames or dataset.length_percentile(used, quiet=True)

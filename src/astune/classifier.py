@@ -220,12 +220,12 @@ class AudioClassifier(Summarised, nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is trained, under the names it has in an adapter file."""
         own = dict(self.named_parameters())
-        return {name: own[place] for name, place in self.module_names.items() if place in own}
+        return {name: own[inner] for name, inner in self.module_names.items() if inner in own}
 
     def adapter_state(self) -> dict[str, Tensor]:
         """What an adapter file holds: everything trained, and the buffers of what the method added; not copied."""
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return {name: own[place].detach() for name, place in self.module_names.items()}
+        return {name: own[inner].detach() for name, inner in self.module_names.items()}
 
     def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
         """Put values, such as those of a file, in place.

@@ -69,7 +69,7 @@ class _Pair:
     votes: int
     offset: float
     """Offset between the two recordings, in ticks."""
-    place: float
+    position: float
     """Position of the match in the first recording, in ticks."""
 
 
@@ -176,16 +176,16 @@ def _looked_up(seekers: Sequence[Prints], first: int, index: _Index) -> Iterator
     seeking, found = [], []
     for number in range(_EACH + 1):  # itself is among them
         rows = np.flatnonzero(low + number < high)
-        place = low[rows] + number
-        other = clips[place] != seeker[rows]
+        entries = low[rows] + number
+        other = clips[entries] != seeker[rows]
         seeking.append(rows[other])
-        found.append(place[other])
-    rows, place = np.concatenate(seeking), np.concatenate(found)
+        found.append(entries[other])
+    rows, entries = np.concatenate(seeking), np.concatenate(found)
     if not len(rows):
         return
-    bins = (times[place] - sought_times[rows]) // FRAME_TICKS
-    order = np.lexsort((bins, clips[place], seeker[rows]))
-    keys = np.stack([seeker[rows], clips[place], bins])[:, order]
+    bins = (times[entries] - sought_times[rows]) // FRAME_TICKS
+    order = np.lexsort((bins, clips[entries], seeker[rows]))
+    keys = np.stack([seeker[rows], clips[entries], bins])[:, order]
     starts = np.flatnonzero(np.r_[True, np.any(np.diff(keys) != 0, axis=0)])
     votes = np.diff(np.r_[starts, len(order)])
     middle = np.add.reduceat(sought_times[rows][order], starts) / votes
@@ -210,7 +210,7 @@ def _looked_up(seekers: Sequence[Prints], first: int, index: _Index) -> Iterator
 def _heard(pair: _Pair, first: Region, second: Region) -> Match | None:
     """Listen to both where their prints agree."""
     offset = pair.offset * TICK
-    start = pair.place * TICK - _SECONDS / 2 + 0.05
+    start = pair.position * TICK - _SECONDS / 2 + 0.05
     one = _part(first, start, _SECONDS)
     other = _part(second, start + offset - _LAG, _SECONDS + 2 * _LAG)
     lag = _best_lag(one, other)

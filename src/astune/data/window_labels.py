@@ -100,7 +100,7 @@ def overlaps(parts: Sequence[Part], measure: Measure, negatives: Collection[str]
         negatives: labels that mean that none of the others sounds; they give way to the others.
 
     Returns:
-        Pairs of places among the regions; each pair once.
+        Pairs of indices among the regions; each pair once.
     """
     if not _any_overlap(parts):
         return []
@@ -145,7 +145,7 @@ def _labels(
         positive[:, None] | without
     )  # a window of a negative label that claims another one is that other one's
     labels: list[list[str]] = [[] for _ in spans]
-    for window, row in zip(*(places.tolist() for places in np.nonzero(had.T)), strict=True):
+    for window, row in zip(*(indices.tolist() for indices in np.nonzero(had.T)), strict=True):
         labels[window].append(names[row])
     spoilt = np.logical_and(without, touched[positive].any(axis=0))
     return list(map(tuple, labels)), _several(claims, positive), np.asarray(spoilt)

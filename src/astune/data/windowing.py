@@ -167,7 +167,7 @@ class Coverage:
             end: the moment, after the start of the first span.
 
         Returns:
-            Its place among the spans in ascending order.
+            Its index among the spans in ascending order.
         """
         before = int(self._starts.searchsorted(end))
         return int(self._latest[:before].searchsorted(self._latest[before - 1]))

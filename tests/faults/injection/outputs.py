@@ -349,14 +349,14 @@ def _pictures(text: str, folder: Path) -> list[str]:
     from matplotlib.text import Text
 
     found: list[str] = []
-    for figure, places in _figures(text):
+    for figure, expected in _figures(text):
         texts: list[Any] = figure.findobj(Text)
         # what matplotlib draws, and whether as a formula
         read = [
             (printable(words), formula) for words, formula in (one._preprocess_math(one.get_text()) for one in texts)
         ]
         own = [words for words, formula in read if printable(text) in words and not formula]
-        assert len(own) >= places, f"{len(own)} of {places} places have it"
+        assert len(own) >= expected, f"{len(own)} of {expected} texts have it"
         found += [printable(text)] * len(own)
     return found
 

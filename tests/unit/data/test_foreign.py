@@ -177,8 +177,8 @@ def test_damage_ends_in_an_audio_error_or_in_samples(
     for _ in range(60):
         damaged = bytearray(content)
         reach = len(content) if draw.random() < 0.3 else min(len(content), 2_000)
-        for place in draw.integers(0, reach, draw.integers(1, 12)):
-            damaged[place] = draw.integers(0, 256)
+        for position in draw.integers(0, reach, draw.integers(1, 12)):
+            damaged[position] = draw.integers(0, 256)
         path.write_bytes(damaged[: draw.integers(1, len(damaged)) if draw.random() < 0.2 else len(damaged)])
         try:
             assert len(read_audio(path))

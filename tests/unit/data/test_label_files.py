@@ -357,8 +357,8 @@ def test_a_changed_table_is_read_or_refused_in_words(
 ) -> None:
     """Whatever happened to a valid table: labels with clips, or one message that names the file."""
     name, text = VALID[kind]
-    for place, length, piece in changes:
-        start = int(place * len(text))
+    for share, length, piece in changes:
+        start = int(share * len(text))
         text = text[:start] + piece + text[start + length :]
     folder = tmp_path_factory.mktemp("changed")
     recordings(folder, "a.wav", "b.wav")

@@ -231,10 +231,10 @@ def _is_lost_class(one: Skipped, parents: dict[str, SplitName | None]) -> bool:
 def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> list[str]:
     """What to ask about splits inside of class folders: dog/train/, dog/test/."""
     inside = {
-        f"{parent}{name}/{'/'.join(folders[: place + 1])}/": folder
+        f"{parent}{name}/{'/'.join(folders[: level + 1])}/": folder
         for name, files in classes.items()
         for folders in {tuple(file.split("/")[depth + 1 : -1]) for file in files}
-        for place, folder in enumerate(folders)
+        for level, folder in enumerate(folders)
         if is_undecided(folder) or split_named(folder) in ("validation", "test")
     }
     if parent and (twice := [name for name in classes if split_named(name) or is_undecided(name)]):
