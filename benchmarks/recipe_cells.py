@@ -157,11 +157,11 @@ def _parts(dataset: AudioDataset, name: str) -> Iterator[tuple[str, list[int], l
     split = dataset.split()
     pool = list(few_shot(dataset, split, source.cap, 0).train) if source.cap else list(split.train)
     takes = sorted({_take(clips[number].path) for number in split.validation})[: source.takes]
-    heard = [number for number in split.validation if _take(clips[number].path) in takes]
-    speakers = sorted({_speaker(clips[number].path) for number in heard})
+    chosen = [number for number in split.validation if _take(clips[number].path) in takes]
+    speakers = sorted({_speaker(clips[number].path) for number in chosen})
     first = set(speakers[: len(speakers) // 2])
-    half = [number for number in heard if _speaker(clips[number].path) in first]
-    other = [number for number in heard if _speaker(clips[number].path) not in first]
+    half = [number for number in chosen if _speaker(clips[number].path) in first]
+    other = [number for number in chosen if _speaker(clips[number].path) not in first]
     yield "first", pool, half, other
     yield "second", pool, other, half
 

@@ -20,7 +20,7 @@ from benchmarks.report import Benchmark, Finding, Options, Report
 _RATE, _MODEL_RATE = 44_100, 16_000  # Hz
 _FRAMES = 98  # of a window
 _MINUTES = (1, 180)  # of the recordings whose memory is compared
-_HEARD = 10  # minutes of the recording that is timed
+_TIMED = 10  # minutes of the recording that is timed
 _BATCH = 16
 _GROWTH = 150.0  # MiB
 _MOST_APART = 1e-5  # of scores, in float32
@@ -133,7 +133,7 @@ def run(options: Options) -> Iterator[Report]:
     backbone = options.backbone or BUNDLED_BACKBONE
     with tempfile.TemporaryDirectory() as folder:
         yield memory(backbone, Path(folder), options, _MINUTES)
-        yield speed(backbone, Path(folder), options, _HEARD)
+        yield speed(backbone, Path(folder), options, _TIMED)
 
 
 def memory(backbone: str, folder: Path, options: Options, minutes: tuple[int, int]) -> Report:

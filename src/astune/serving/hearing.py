@@ -100,13 +100,13 @@ class RecordingScorer:
                     for row, served in zip(window.rows, one.adapters, strict=True):
                         coming.append(await self.batcher.submit(slots, row, served))
         scores = [await row for row in coming]
-        heard: list[tuple[Served, Timeline]] = []
+        labelled: list[tuple[Served, Timeline]] = []
         for number, served in enumerate(one.adapters):
             rows = scores[number :: len(one.adapters)]
             timeline = timeline_of(name, served.info, one.windows, spans, rows, cut.known)
             timeline.refuse()
-            heard.append((served, timeline))
-        return heard
+            labelled.append((served, timeline))
+        return labelled
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ class _Cut:
                 self._busy.release()
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        heard = 0
+        decoded = 0
         for block in self._stream:
-            heard += len(block)
+            decoded += len(block)
             if self._stop:
                 return
-            self._limits.refuse(heard / SAMPLING_RATE)
+            self._limits.refuse(decoded / SAMPLING_RATE)
             yield block
 
     def _rows(self, window: Window) -> _Rows:

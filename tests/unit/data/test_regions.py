@@ -280,9 +280,9 @@ def test_windows_hear_what_they_claim(parts: list[Part], measure: Measure) -> No
                 assert not inside(span, [part[:2] for part in parts if part.label == other])
     for span in made.background:
         assert not inside(span, [part[:2] for part in parts])
-    heard = merge_spans(span for span, _ in made.labelled)
+    covered = merge_spans(span for span, _ in made.labelled)
     regions = merge_spans(part[:2] for part in parts)
-    assert made.lost == sum(end - start - inside((start, end), heard) for start, end in regions)
+    assert made.lost == sum(end - start - inside((start, end), covered) for start, end in regions)
     assert made.unused == LENGTH - sum(end - start for start, end in regions) - inside((0, LENGTH), made.background)
 
 
