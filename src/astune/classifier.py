@@ -261,10 +261,6 @@ class AudioClassifier(Summarised, nn.Module):
             counted |= {name for name in parameters if name.startswith(("head.", "norm."))}
         return sum(parameters[name].numel() for name in counted)
 
-    def _figures(self, scores: dict[str, Any]) -> dict[str, Any]:
-        kept = self.task.by_class
-        return {name: value for name, value in scores.items() if name == kept or not isinstance(value, list | dict)}
-
     def to_adapter(self, *, compute_dtype: str = "float32", **about: Any) -> Adapter:
         """Return what was trained, with copies of all tensors: training on does not change it.
 
@@ -283,7 +279,7 @@ class AudioClassifier(Summarised, nn.Module):
         unexpected = about.keys() - set(_ABOUT)
         if unexpected:
             raise AdapterError(unknown_choice("entry", min(unexpected), _ABOUT))
-        about["metrics"] = {split: self._figures(scores) for split, scores in about.get("metrics", {}).items()}
+        about["metrics"] = {split: self.task.compact(scores) for split, scores in about.get("metrics", {}).items()}
         config = AdapterConfig(
             format_version=FORMAT_VERSION,
             spec=self.method.spec,

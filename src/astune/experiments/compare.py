@@ -122,11 +122,11 @@ def plan_comparison(
     """Decide how methods are compared.
 
     Args:
-        data: as for :func:`compare`.
-        methods: likewise.
-        seeds: likewise.
-        folds: likewise.
-        settings: likewise.
+        data: as for :func:`astune.load_data`.
+        methods: specs; text with commas is taken apart.
+        seeds: runs of each method and fold; 1 where there are several folds and 3 where there is one split, by default.
+        folds: test folds; all where empty.
+        settings: fields of :class:`astune.TrainConfig`, for all methods alike.
 
     Returns:
         The plan and its runs.

@@ -106,7 +106,7 @@ def label_count(top_k: object, labels: int) -> int:
         return labels
     if not (fits(top_k, int) and top_k >= 1):  # type: ignore[operator] # a number, NumPy's too
         raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
-    return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # likewise
+    return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # a number, NumPy's too
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Pair
     """Paired comparison of two rows.
 
     Args:
-        first: shares, 0 to 1, by fold and seed.
-        second: likewise.
+        first: shares of one row, 0 to 1, by fold and seed.
+        second: shares of the other row, 0 to 1, by fold and seed.
 
     Returns:
         The mean difference, its interval, and the probability of one at least as large if the signs of the differences were coin
