@@ -157,26 +157,26 @@ def run(options: Options) -> Iterator[Report]:
     """
     backbone = options.backbone or "random:base"
     if options.device == "cpu":
-        with tempfile.TemporaryDirectory() as place:
-            yield memory(backbone, Path(place), options, _COUNTS)
+        with tempfile.TemporaryDirectory() as folder:
+            yield memory(backbone, Path(folder), options, _COUNTS)
     yield batches(backbone, "lora", options)
 
 
-def memory(backbone: str, place: Path, options: Options, counts: tuple[int, int]) -> Report:
+def memory(backbone: str, folder: Path, options: Options, counts: tuple[int, int]) -> Report:
     """A table of two processes: one adapter, and many.
 
     Args:
         backbone: as for :func:`astune.load_backbone`.
-        place: for the adapters.
+        folder: for the adapters.
         options: of the command line.
         counts: of adapters.
 
     Returns:
         The table.
     """
-    file = write(place, backbone, max(counts)) / 2**20
+    file = write(folder, backbone, max(counts)) / 2**20
     held = sum(parameter.nbytes for parameter in load_backbone(backbone, _FRAMES).parameters()) / 2**20
-    entries = [Contestant(str(count), loaded, {"folder": str(place), "count": count}, timed=False) for count in counts]
+    entries = [Contestant(str(count), loaded, {"folder": str(folder), "count": count}, timed=False) for count in counts]
     entries += [Contestant("none", nothing, timed=False)]
     outcomes = contest("adapters: memory", entries, Plan(rounds=0, steps=0, threads=options.threads))
     bare = float(outcomes["none"].evidence["resident"])

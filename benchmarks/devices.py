@@ -34,7 +34,7 @@ def measured(backbone: str, method: str, frames: int, precision: str, device: st
         device: that computes.
         rounds: of each; the median counts.
     """
-    place = torch.device(device)
+    torch_device = torch.device(device)
     found: dict[str, torch.Tensor] = {}
 
     def step() -> None:
@@ -43,9 +43,9 @@ def measured(backbone: str, method: str, frames: int, precision: str, device: st
         targets = torch.arange(_BATCH) % CLASSES
         with torch.no_grad():
             expected = model.eval()(inputs[:_CHECKED]).logits
-        arithmetic = Arithmetic.of(place, precision == "bfloat16")
-        arithmetic.prepare(model.to(place).sites)
-        inputs, targets = inputs.to(place), targets.to(place)
+        arithmetic = Arithmetic.of(torch_device, precision == "bfloat16")
+        arithmetic.prepare(model.to(torch_device).sites)
+        inputs, targets = inputs.to(torch_device), targets.to(torch_device)
         with torch.no_grad(), arithmetic.products(), arithmetic.computing():
             logits = model(inputs[:_CHECKED]).logits.float()
         found["apart"] = (logits.cpu() - expected).abs().max()
@@ -66,32 +66,32 @@ def measured(backbone: str, method: str, frames: int, precision: str, device: st
 
         for name, work, ready in (("train", train, model.train), ("infer", infer, model.eval)):
             ready()
-            _start_of_memory(place)
+            _start_of_memory(torch_device)
             with arithmetic.products():
-                found[f"{name} seconds"] = torch.tensor(_median_seconds(work, place, rounds))
-            found[f"{name} MiB"] = torch.tensor(_peak_mib(place))
+                found[f"{name} seconds"] = torch.tensor(_median_seconds(work, torch_device, rounds))
+            found[f"{name} MiB"] = torch.tensor(_peak_mib(torch_device))
 
     return Subject(step, lambda: found)
 
 
-def _start_of_memory(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(place)
+def _start_of_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_mib(place: torch.device) -> float:
+def _peak_mib(device: torch.device) -> float:
     """Of a GPU; a CPU keeps no such account."""
-    return torch.cuda.max_memory_allocated(place) / 2**20 if place.type == "cuda" else float("nan")
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else float("nan")
 
 
-def _median_seconds(work: Callable[[], object], place: torch.device, rounds: int) -> float:
+def _median_seconds(work: Callable[[], object], device: torch.device, rounds: int) -> float:
     """Of one call, after two that warm up."""
     seconds = []
     for turn in range(rounds + 2):
         began = time.perf_counter()
         work()
-        if place.type == "cuda":
-            torch.cuda.synchronize(place)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds += [time.perf_counter() - began] if turn >= 2 else []
     return statistics.median(seconds)
 

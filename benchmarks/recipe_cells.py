@@ -106,10 +106,10 @@ def study(root: Path, name: str, seeds: Sequence[int]) -> Study:
     dataset = load_data(f"{source.layout}{root / source.folder}")
     found = [cell for seed in seeds for cell in _cells(dataset, name, seed)]
     used = sorted({clip for cell in found for part in (cell.train, cell.choose, cell.score) for clip in part})
-    place = {clip: number for number, clip in enumerate(used)}
+    new_index = {clip: number for number, clip in enumerate(used)}
 
     def placed(clips: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(place[clip] for clip in clips)
+        return tuple(new_index[clip] for clip in clips)
 
     found = [replace(c, train=placed(c.train), choose=placed(c.choose), score=placed(c.score)) for c in found]
     frames = source.frames or dataset.length_percentile(used, quiet=True)
@@ -157,11 +157,11 @@ def _parts(dataset: AudioDataset, name: str) -> Iterator[tuple[str, list[int], l
     split = dataset.split()
     pool = list(few_shot(dataset, split, source.cap, 0).train) if source.cap else list(split.train)
     takes = sorted({_take(clips[number].path) for number in split.validation})[: source.takes]
-    heard = [number for number in split.validation if _take(clips[number].path) in takes]
-    speakers = sorted({_speaker(clips[number].path) for number in heard})
+    chosen = [number for number in split.validation if _take(clips[number].path) in takes]
+    speakers = sorted({_speaker(clips[number].path) for number in chosen})
     first = set(speakers[: len(speakers) // 2])
-    half = [number for number in heard if _speaker(clips[number].path) in first]
-    other = [number for number in heard if _speaker(clips[number].path) not in first]
+    half = [number for number in chosen if _speaker(clips[number].path) in first]
+    other = [number for number in chosen if _speaker(clips[number].path) not in first]
     yield "first", pool, half, other
     yield "second", pool, other, half
 

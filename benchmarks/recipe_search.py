@@ -247,8 +247,8 @@ def masked(inputs: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor
     def span(width: Tensor, start: Tensor, bound: int, size: int) -> Tensor:
         wide = (width * bound).floor()
         low = (start * (size - wide + 1)).floor()
-        place = torch.arange(size, device=inputs.device)
-        return (place >= low[..., None]) & (place < (low + wide)[..., None])
+        position = torch.arange(size, device=inputs.device)
+        return (position >= low[..., None]) & (position < (low + wide)[..., None])
 
     bands = span(draws[0], draws[1], _FREQ_MASK, bins)[:, :, None, :]
     stretches = span(draws[2], draws[3], int(OWN_DATA_TIME_MASK * frames), frames)[..., None]

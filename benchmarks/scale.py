@@ -156,11 +156,11 @@ def adapter(folder: str, clips: int, classes: int) -> Subject:
     """
     model = AudioClassifier(load_backbone(BUNDLED_BACKBONE, 98), "lora", _labels(classes))
     scores = {"test": score_classes(*_logits(clips // 10, classes)).record()}
-    place = Path(folder) / f"adapter-{classes}"
+    target = Path(folder) / f"adapter-{classes}"
 
     def step() -> int:
-        model.save_pretrained(place, metrics=scores)
-        return len(read(place).labels)
+        model.save_pretrained(target, metrics=scores)
+        return len(read(target).labels)
 
     return Subject(step, lambda: {"size": torch.tensor([step(), classes])})
 
@@ -232,12 +232,17 @@ def run(options: Options) -> Iterator[Report]:
     Yields:
         One table.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as temporary:
         entries = []
         for clips, classes in _SIZES:
-            folder = Path(place) / str(clips)
+            folder = Path(temporary) / str(clips)
             folder.mkdir()
-            given = {"folder": place, "table": str(prepare(folder, clips, classes)), "clips": clips, "classes": classes}
+            given = {
+                "folder": temporary,
+                "table": str(prepare(folder, clips, classes)),
+                "clips": clips,
+                "classes": classes,
+            }
             for name, make in STAGES.items():
                 settings = {key: given[key] for key in inspect.signature(make).parameters}
                 entries.append(Contestant(f"{name}, {clips:,} clips", make, settings))

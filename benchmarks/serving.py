@@ -190,10 +190,10 @@ def run(options: Options) -> Iterator[Report]:
         A table each.
     """
     backbone, requests = options.backbone or BUNDLED_BACKBONE, options.steps or _REQUESTS
-    with tempfile.TemporaryDirectory() as place:
-        recording = Path(place) / "a.wav"
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "a.wav"
         soundfile.write(recording, np.random.default_rng(0).normal(0, 0.1, round(_SECONDS * 16_000)), 16_000)
-        adapters = write_adapters(Path(place), backbone, max(_ADAPTERS))
+        adapters = write_adapters(Path(folder), backbone, max(_ADAPTERS))
         yield under_load(adapters, recording, requests, options.threads, backbone)
         yield beside_others(dict(list(adapters.items())[:_TASKS]), recording, requests, options.threads, backbone)
 

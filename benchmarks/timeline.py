@@ -20,7 +20,7 @@ from benchmarks.report import Benchmark, Finding, Options, Report
 _RATE, _MODEL_RATE = 44_100, 16_000  # Hz
 _FRAMES = 98  # of a window
 _MINUTES = (1, 180)  # of the recordings whose memory is compared
-_HEARD = 10  # minutes of the recording that is timed
+_TIMED = 10  # minutes of the recording that is timed
 _BATCH = 16
 _GROWTH = 150.0  # MiB
 _MOST_APART = 1e-5  # of scores, in float32
@@ -131,17 +131,17 @@ def run(options: Options) -> Iterator[Report]:
         A table each.
     """
     backbone = options.backbone or BUNDLED_BACKBONE
-    with tempfile.TemporaryDirectory() as place:
-        yield memory(backbone, Path(place), options, _MINUTES)
-        yield speed(backbone, Path(place), options, _HEARD)
+    with tempfile.TemporaryDirectory() as folder:
+        yield memory(backbone, Path(folder), options, _MINUTES)
+        yield speed(backbone, Path(folder), options, _TIMED)
 
 
-def memory(backbone: str, place: Path, options: Options, minutes: tuple[int, int]) -> Report:
+def memory(backbone: str, folder: Path, options: Options, minutes: tuple[int, int]) -> Report:
     """A table of two recordings, each heard once in a fresh process.
 
     Args:
         backbone: as for :func:`astune.load_backbone`.
-        place: for the recordings.
+        folder: for the recordings.
         options: of the command line.
         minutes: of each.
 
@@ -152,7 +152,7 @@ def memory(backbone: str, place: Path, options: Options, minutes: tuple[int, int
         Contestant(
             f"{length:,} min",
             windows,
-            {"backbone": backbone, "recording": str(write_recording(place / f"{length}.flac", length))},
+            {"backbone": backbone, "recording": str(write_recording(folder / f"{length}.flac", length))},
             timed=False,
         )
         for length in minutes
@@ -170,19 +170,19 @@ def memory(backbone: str, place: Path, options: Options, minutes: tuple[int, int
     )  # fmt: skip
 
 
-def speed(backbone: str, place: Path, options: Options, minutes: int) -> Report:
+def speed(backbone: str, folder: Path, options: Options, minutes: int) -> Report:
     """A table of ways to hear one recording.
 
     Args:
         backbone: as for :func:`astune.load_backbone`.
-        place: for the recording.
+        folder: for the recording.
         options: of the command line.
         minutes: of the recording.
 
     Returns:
         The table.
     """
-    given = {"backbone": backbone, "recording": str(write_recording(place / "speed.flac", minutes))}
+    given = {"backbone": backbone, "recording": str(write_recording(folder / "speed.flac", minutes))}
     entries = [
         Contestant("timeline", windows, given),
         Contestant(f"plain loop, {_BATCH} windows at a time", loop, {**given, "batch": _BATCH}),

@@ -45,11 +45,11 @@ def draw() -> Figure:
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
     for axes, (data, title) in zip(figure.subplots(1, 2, sharey=True), DATA.items(), strict=True):
         found = scores(data)
-        for place, (row, label) in enumerate(reversed(METHODS.items())):
+        for y, (row, label) in enumerate(reversed(METHODS.items())):
             mean, low, high = found[row]
             axes.barh(label, mean, color="#9e9e9e" if row in BASELINES else "#00897b", height=0.65)
-            axes.plot([low, high], [place, place], color="black", linewidth=1.2)
-            axes.text(3, place, f"{mean:.1f} %", va="center", color="white", fontweight="bold")
+            axes.plot([low, high], [y, y], color="black", linewidth=1.2)
+            axes.text(3, y, f"{mean:.1f} %", va="center", color="white", fontweight="bold")
         axes.set(xlim=(0, 100), xlabel="accuracy on test clips in % (line: 95 % interval)")
         axes.set_title(title, fontsize=12)
         axes.tick_params(axis="y", length=0)

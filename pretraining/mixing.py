@@ -193,9 +193,9 @@ def _stretched(draw: Draw, x: Energies) -> Energies:
 
 def _warped(draw: Draw, x: Energies) -> Energies:
     """Moved along frequency, as by another vocal tract."""
-    places = np.clip(np.arange(BINS) * draw.uniform(0.9, 1.12), 0, BINS - 1.01)
-    below = places.astype(int)
-    share = (places - below).astype(np.float32)
+    positions = np.clip(np.arange(BINS) * draw.uniform(0.9, 1.12), 0, BINS - 1.01)
+    below = positions.astype(int)
+    share = (positions - below).astype(np.float32)
     return np.asarray(x[:, below] * (1 - share) + x[:, below + 1] * share)
 
 

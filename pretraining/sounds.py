@@ -178,8 +178,8 @@ def ringing_vibrato(draw: Draw, u: float, v: float, n: int) -> Samples:
 @sound
 def repeated_scoop(draw: Draw, u: float, v: float, n: int) -> Samples:
     """A tone that dips and comes back, again and again."""
-    place = (between(v, 1, 8) * clock(n)) % 1
-    return tone(between(u, 400, 4000) * 2 ** (2 * (place - 0.5) ** 2 * 3), n) * np.sin(np.pi * place) ** 0.5
+    position = (between(v, 1, 8) * clock(n)) % 1
+    return tone(between(u, 400, 4000) * 2 ** (2 * (position - 0.5) ** 2 * 3), n) * np.sin(np.pi * position) ** 0.5
 
 
 @sound

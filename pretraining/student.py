@@ -225,10 +225,10 @@ class StudentLearner:
         logits, over_time = self.teacher(features)
         labels = 0.5 * batch.targets + 0.5 * (logits / self.config.temperature).softmax(-1)
         # The teacher's feature at the middle of each token column, between its neighbours.
-        places = (_STRIDE * torch.arange(columns) + _PATCH / 2) / TIME_STRIDE
-        places = places.clamp(max=over_time.shape[-1] - 1.001)
-        before = places.long()
-        share = places - before
+        positions = (_STRIDE * torch.arange(columns) + _PATCH / 2) / TIME_STRIDE
+        positions = positions.clamp(max=over_time.shape[-1] - 1.001)
+        before = positions.long()
+        share = positions - before
         at_columns = (over_time[..., before] * (1 - share) + over_time[..., before + 1] * share).transpose(1, 2)
         bands = features.reshape(*features.shape[:2], _BANDS, -1).mean(dim=-1)
         cut = bands.unfold(1, _PATCH, _STRIDE)  # (batch, columns, bands, frames of a patch)

@@ -39,9 +39,9 @@ class Call(Callback):
     """Calls a function after each step, one after each epoch, and one after each checkpoint.
 
     Args:
-        step: takes the run's progress; nothing where None.
-        epoch: likewise.
-        save: likewise.
+        step: takes the run's progress, after a step; nothing where None.
+        epoch: takes it too, after an epoch; nothing where None.
+        save: takes it too, after a checkpoint; nothing where None.
     """
 
     def __init__(

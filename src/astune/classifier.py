@@ -220,12 +220,12 @@ class AudioClassifier(Summarised, nn.Module):
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is trained, under the names it has in an adapter file."""
         own = dict(self.named_parameters())
-        return {name: own[place] for name, place in self.module_names.items() if place in own}
+        return {name: own[inner] for name, inner in self.module_names.items() if inner in own}
 
     def adapter_state(self) -> dict[str, Tensor]:
         """What an adapter file holds: everything trained, and the buffers of what the method added; not copied."""
         own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return {name: own[place].detach() for name, place in self.module_names.items()}
+        return {name: own[inner].detach() for name, inner in self.module_names.items()}
 
     def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
         """Put values, such as those of a file, in place.
@@ -261,10 +261,6 @@ class AudioClassifier(Summarised, nn.Module):
             counted |= {name for name in parameters if name.startswith(("head.", "norm."))}
         return sum(parameters[name].numel() for name in counted)
 
-    def _figures(self, scores: dict[str, Any]) -> dict[str, Any]:
-        kept = self.task.by_class
-        return {name: value for name, value in scores.items() if name == kept or not isinstance(value, list | dict)}
-
     def to_adapter(self, *, compute_dtype: str = "float32", **about: Any) -> Adapter:
         """Return what was trained, with copies of all tensors: training on does not change it.
 
@@ -283,7 +279,7 @@ class AudioClassifier(Summarised, nn.Module):
         unexpected = about.keys() - set(_ABOUT)
         if unexpected:
             raise AdapterError(unknown_choice("entry", min(unexpected), _ABOUT))
-        about["metrics"] = {split: self._figures(scores) for split, scores in about.get("metrics", {}).items()}
+        about["metrics"] = {split: self.task.compact(scores) for split, scores in about.get("metrics", {}).items()}
         config = AdapterConfig(
             format_version=FORMAT_VERSION,
             spec=self.method.spec,

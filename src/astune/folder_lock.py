@@ -46,14 +46,14 @@ def lock_folder(folder: Path, file: str | None = None) -> Iterator[None]:
         if lock.is_locked:
             path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it is gone
             lock.release()
-        for place in made:
+        for parent in made:
             with suppress(OSError):  # something was written, or it was never made
-                place.rmdir()
+                parent.rmdir()
 
 
 def _missing(folder: Path) -> list[Path]:
     """Folders that would have to be made, the innermost first."""
     try:
-        return [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+        return [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
     except OSError:
         return []

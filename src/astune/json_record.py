@@ -65,13 +65,13 @@ def _sentence(detail: ErrorDetails) -> str:
             return f"{where}={shorten(printable(repr(detail['input'])))}: {detail['msg']}"
 
 
-def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e300, high: float = 1e300) -> float:
+def number_in(holder: Mapping[str, Any], name: str, location: str, low: float = -1e300, high: float = 1e300) -> float:
     """A number of a part of a record whose keys the task or the layout decides.
 
     Args:
         holder: the part.
         name: the name of the number.
-        place: the place of the part, for messages.
+        location: where the part is in the record, for messages, as ``result.scores.test``.
         low: the least that it may be.
         high: the most.
 
@@ -82,8 +82,8 @@ def number_in(holder: Mapping[str, Any], name: str, place: str, low: float = -1e
         ValueError: it is missing, is not a number, or is out of bounds.
     """
     if name not in holder:
-        raise ValueError(f"{place}.{name} is missing")
+        raise ValueError(f"{location}.{name} is missing")
     value = holder[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{place}.{name}={shorten(printable(repr(value)))}: give a number from {low:g} to {high:g}")
+        raise ValueError(f"{location}.{name}={shorten(printable(repr(value)))}: give a number from {low:g} to {high:g}")
     return value

@@ -45,8 +45,8 @@ def json_text(content: object, indent: int | None = None, *, escaped: bool = Tru
         # The delete character is ASCII, and Python leaves it as it is.
         return json.dumps(content, indent=indent, ensure_ascii=escaped, allow_nan=False).replace("\x7f", "\\u007f")
     except ValueError as fault:
-        place, value = next(_not_finite(content, ""), ("a number", "not finite"))
-        raise DataError(f"{place} is {value}, which is not a number that JSON can hold") from fault
+        location, value = next(_not_finite(content, ""), ("a number", "not finite"))
+        raise DataError(f"{location} is {value}, which is not a number that JSON can hold") from fault
 
 
 def json_value(
@@ -170,13 +170,13 @@ def _refuse_depth_and_halves(value: object, strict: bool) -> None:
         level = [part for one in holders for part in (one.values() if isinstance(one, dict) else one)]
 
 
-def _not_finite(content: object, place: str) -> Iterator[tuple[str, object]]:
-    """Places of such numbers, as ``scores.test.loss``."""
+def _not_finite(content: object, location: str) -> Iterator[tuple[str, object]]:
+    """Locations of such numbers, as ``scores.test.loss``."""
     if isinstance(content, float) and not math.isfinite(content):
-        yield place, content
+        yield location, content
     elif isinstance(content, dict):
         for key, value in content.items():
-            yield from _not_finite(value, f"{place}.{key}".lstrip("."))
+            yield from _not_finite(value, f"{location}.{key}".lstrip("."))
     elif isinstance(content, list | tuple):
         for number, value in enumerate(content):
-            yield from _not_finite(value, f"{place}[{number}]")
+            yield from _not_finite(value, f"{location}[{number}]")

@@ -52,9 +52,9 @@ def draw_confusion(
     colours = colormaps["viridis_r"].with_extremes(bad="white")
     image = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1, interpolation="nearest")
     if shown:
-        places = range(len(labels))
-        axes.set_xticks(places, shown, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
-        axes.set_yticks(places, shown, fontsize=LABEL_SIZE)
+        ticks = range(len(labels))
+        axes.set_xticks(ticks, shown, fontsize=LABEL_SIZE, rotation=90 if names > side / len(labels) else 0)
+        axes.set_yticks(ticks, shown, fontsize=LABEL_SIZE)
     by = "" if shown else ", by number of the class"
     axes.set(xlabel=f"predicted{by}", ylabel=f"true{by}")
     figure.colorbar(image, label="share of true class", format="{x:.0%}", fraction=0.05, pad=0.02)
@@ -110,13 +110,13 @@ def _draw_bars(
     axes.set(xlim=(0, 1), xlabel=x_label)
     axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
     axes.spines[["top", "right"]].set_visible(False)
-    places = range(len(names))
-    axes.set_yticks(places, names, fontsize=LABEL_SIZE)
+    ticks = range(len(names))
+    axes.set_yticks(ticks, names, fontsize=LABEL_SIZE)
     if not names:
         axes.text(0.5, 0.5, nothing, ha="center", va="center", transform=axes.transAxes)
         return figure
     axes.invert_yaxis()
-    bars = axes.barh(places, shares, height=0.7, color=COLOURS[0])
+    bars = axes.barh(ticks, shares, height=0.7, color=COLOURS[0])
     axes.bar_label(bars, notes, padding=3, fontsize=LABEL_SIZE)
     axes.margins(y=0.01)
     return figure

@@ -112,8 +112,8 @@ def push_to_hub(
     written = _card_of_people(folder)
     _refuse_private(further, own_text(written or ""), private_paths(value.config))
     config, notices = public_config(_on(value.config, base_model))
-    with tempfile.TemporaryDirectory() as place:
-        copies = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        copies = Path(temporary)
         adapter_file.write(copies, replace(value, config=config))
         repository = HubRepository.opened(repo_id, revision, token, private=private)
         theirs = repository.card(copies / "before") or written

@@ -198,13 +198,13 @@ def of_model(
     Returns:
         The summary.
     """
-    counted, classes, heard = number_of(parameters, "trained parameter"), some(labels, "class"), input_of(frames)
-    line = (f"{facts['method']} on {facts['backbone']}", counted, classes, heard, *also)
+    counted, classes, input_length = number_of(parameters, "trained parameter"), some(labels, "class"), input_of(frames)
+    line = (f"{facts['method']} on {facts['backbone']}", counted, classes, input_length, *also)
     rows = {
         **facts,
         "trained parameters": f"{parameters:,}",
         "classes": classes,
-        "input": heard.removeprefix("input of "),
+        "input": input_length.removeprefix("input of "),
     }
     return Summary(kind, name, line, tuple((heading, str(value)) for heading, value in rows.items()))
 

@@ -225,6 +225,17 @@ class Task(ABC):
         if self.counts_clips:
             refuse_other_shape(scores.get("confusion", []), classes)
 
+    def compact(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """The scores of a split without matrices and figures of single classes, but for :attr:`by_class`.
+
+        Args:
+            scores: as :meth:`Scores.record` gives them.
+
+        Returns:
+            The figures that an adapter keeps.
+        """
+        return {n: value for n, value in scores.items() if n == self.by_class or not isinstance(value, list | dict)}
+
     def better(self, figures: Mapping[str, float], than: Mapping[str, float] | None, metric: str | None = None) -> bool:
         """Whether one epoch's weights are kept rather than another's: by a figure, and where that is equal by loss.
 

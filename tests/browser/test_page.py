@@ -162,9 +162,9 @@ def test_a_timeline_is_played_by_a_click_and_with_the_keyboard(page: Page, recor
     def paused() -> bool:
         return bool(page.evaluate("document.getElementById('player').paused"))
 
-    place = slider.bounding_box()
-    assert place
-    slider.click(position={"x": place["width"] / 2, "y": 30})
+    box = slider.bounding_box()
+    assert box
+    slider.click(position={"x": box["width"] / 2, "y": 30})
     page.wait_for_timeout(200)
     window = max(one["start"] for one in answer["windows"] if one["start"] <= 4.65)
     assert window <= time() < window + 2

@@ -64,7 +64,7 @@ def test_there_are_examples() -> None:
 
 
 @pytest.fixture
-def place(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_folder(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder, with the tree README draws."""
     for bird, sound in (("blackbird", "frog_chorus"), ("robin", "zip")):
         (tmp_path / "recordings" / bird).mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_example_cannot_run(example: Example) -> None:
 
 
 @pytest.mark.parametrize("page", dict.fromkeys(example.page for example in RUN))
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.filterwarnings(
     "ignore:At least one mel filter has all zero values"
 )  # transformers' own, of its own front end

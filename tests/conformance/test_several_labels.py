@@ -66,4 +66,4 @@ def test_they_are_no_data_of_one_label(form: str, tmp_path: Path) -> None:
     """The message names rows or clips, and the way out."""
     with pytest.raises(DataError, match=r"(?s)task=multi-label") as refused:
         loaded(form, tmp_path / "data", task="single-label")
-    assert any(place in str(refused.value) for place in ("line 3", "line 4", "line 5", "clip/000001"))
+    assert any(location in str(refused.value) for location in ("line 3", "line 4", "line 5", "clip/000001"))

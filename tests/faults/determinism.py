@@ -78,21 +78,21 @@ VARIATIONS = (
 
 
 def outputs(
-    variation: Variation, sounds: Path, place: Path, *, table: bool, first: Path | None = None
+    variation: Variation, sounds: Path, empty_folder: Path, *, table: bool, first: Path | None = None
 ) -> dict[str, str]:
     """Digests of all that is written and predicted in one variation.
 
     Args:
         variation: what differs.
         sounds: folder of sounds.
-        place: an empty folder.
+        empty_folder: an empty folder.
         table: whether a table is reproduced and reported too.
         first: folder of the first variation; None where this is the first one.
 
     Returns:
         By the names of files.
     """
-    folder = place / variation.folder
+    folder = empty_folder / variation.folder
     folder.mkdir(parents=True)
     files = sorted(path.relative_to(sounds) for path in sounds.rglob("*.wav"))
     if variation.order is not None:

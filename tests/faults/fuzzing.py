@@ -239,7 +239,7 @@ def outcome(reader: Reader, number: int, root: Path, made: Callable[[], None] = 
             if len(what) > LONGEST_REFUSAL:
                 return "escaped", f"its refusal is too long: {len(what):,} letters, {what[:200]!r}"
         except (Exception, Warning) as fault:  # noqa: BLE001 - what escapes is what we look for
-            return "escaped", _place(fault)
+            return "escaped", _location(fault)
         if [path.name for path in case.iterdir()] != ["input"]:
             return "escaped", "left files outside of its folder"
         return kind, what
@@ -247,7 +247,7 @@ def outcome(reader: Reader, number: int, root: Path, made: Callable[[], None] = 
         shutil.rmtree(case, ignore_errors=True)
 
 
-def _place(fault: BaseException) -> str:
+def _location(fault: BaseException) -> str:
     """The fault, and the last line of ours that it passed."""
     frames = traceback.extract_tb(fault.__traceback__)
     ours = [frame for frame in frames if f"{os.sep}astune{os.sep}" in frame.filename]

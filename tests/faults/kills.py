@@ -147,7 +147,7 @@ def assert_old_or_new(folder: Path, name: str) -> None:
         name: of a file, or of a folder with files, in it.
     """
     before, after = (folder.parent / state / name for state in ("prepared", "wanted"))
-    found, allowed = _digests(folder / name), [_digests(place) for place in (before, after) if place.exists()]
+    found, allowed = _digests(folder / name), [_digests(state) for state in (before, after) if state.exists()]
     assert found in allowed, f"{name} is neither as before the command nor as after it: {found}"
 
 

@@ -93,7 +93,7 @@ def hostile_value(value: object, random: Random) -> object:
     """A value as JSON and YAML have it, with one to three of its parts changed, removed or repeated."""
     changed = {"": copy.deepcopy(value)}
     for _ in range(random.choice([1, 1, 1, 2, 3])):
-        holder, key = random.choice(list(_places(changed)))
+        holder, key = random.choice(list(_holders_and_keys(changed)))
         match random.randrange(6):
             case 0 if holder is not changed:
                 del holder[key]
@@ -110,12 +110,12 @@ def hostile_value(value: object, random: Random) -> object:
     return changed.get("")
 
 
-def _places(value: object) -> list[tuple[Any, Any]]:
+def _holders_and_keys(value: object) -> list[tuple[Any, Any]]:
     """Every holder and key in a nested value."""
     pairs = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
-    return [place for key, part in pairs for place in [(value, key), *_places(part)]]
+    return [pair for key, part in pairs for pair in [(value, key), *_holders_and_keys(part)]]
 
 
 def hostile_text(text: str, random: Random) -> str:
@@ -185,8 +185,8 @@ def hostile_tensors(content: bytes, random: Random) -> bytes:
             entry["dtype"] = random.choice(_OTHER_TYPES[(end - start) // math.prod(shape)])
         case _:
             raw, count = struct.pack("<f", random.choice(_SPOILS)), (end - start) // 4
-            for place in random.choice([range(count), [random.randrange(count)]]):
-                values[start + 4 * place : start + 4 * place + 4] = raw
+            for number in random.choice([range(count), [random.randrange(count)]]):
+                values[start + 4 * number : start + 4 * number + 4] = raw
     return _tensor_file(json.dumps(header).encode(), values)
 
 

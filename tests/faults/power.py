@@ -27,7 +27,7 @@ CALLS = (*kills.CHANGES, "open", "openat", "creat", "lseek", "close")
 _LONGEST = 1 << 25
 """Bytes of one call that strace writes down."""
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
-_PLACE = re.compile(r"(-?\w+)<((?:\\x[0-9a-f]{2})*)>")
+_DESCRIPTOR = re.compile(r"(-?\w+)<((?:\\x[0-9a-f]{2})*)>")
 _CACHES = ("digests.sqlite", ".lock")
 """Endings of files that may be gone after a power cut: what is in them is computed again."""
 Apply = tuple[int, bytes | None]
@@ -122,13 +122,13 @@ class Record:
                     self._apply(call, arguments, given)
 
     def _apply(self, call: str, arguments: str, given: str) -> None:
-        places, texts = _PLACE.findall(arguments), [_bytes(text) for text in _TEXT.findall(arguments)]
+        descriptors, texts = _DESCRIPTOR.findall(arguments), [_bytes(text) for text in _TEXT.findall(arguments)]
         before = (len(self.renames), self.synced_names, sum(len(file.changes) + file.synced for file in self.files))
         handler: Callable[[list[tuple[str, str]], list[bytes], str, str], None] | None = getattr(
             self, f"_{_KINDS.get(call, '')}", None
         )
         if handler is not None:
-            handler(places, texts, arguments, given)
+            handler(descriptors, texts, arguments, given)
         elif call in kills.CHANGES and str(self.folder).encode().hex() in arguments.replace("\\x", ""):
             raise AssertionError(f"the model disk does not know {call}({arguments[:200]}")
         if before != (
@@ -139,15 +139,15 @@ class Record:
             files = {number: (len(file.changes), file.synced) for number, file in enumerate(self.files)}
             self.moments.append(Moment(len(self.renames), self.synced_names, files))
 
-    def _name(self, path: bytes, places: Sequence[tuple[str, str]], number: int = 0) -> str | None:
+    def _name(self, path: bytes, descriptors: Sequence[tuple[str, str]], number: int = 0) -> str | None:
         """A path in the folder; None where it is elsewhere."""
         whole = Path(path.decode(errors="surrogateescape"))
         if not whole.is_absolute():
-            whole = Path(_bytes(places[number][1]).decode(errors="surrogateescape")) / whole
+            whole = Path(_bytes(descriptors[number][1]).decode(errors="surrogateescape")) / whole
         return str(whole.relative_to(self.folder)) if whole.is_relative_to(self.folder) else None
 
-    def _file(self, place: tuple[str, str]) -> File | None:
-        path = _bytes(place[1])
+    def _file(self, descriptor: tuple[str, str]) -> File | None:
+        path = _bytes(descriptor[1])
         name = self._name(path, ()) if path.startswith(b"/") else None  # else it is a pipe or a socket
         return None if name is None else self.tree.get(name)
 
@@ -155,8 +155,8 @@ class Record:
         self.renames.append((path, target, file))
         _rename(self.tree, path, target, file)
 
-    def _open(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
-        name, found = self._name(texts[0], places), _PLACE.match(given)
+    def _open(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+        name, found = self._name(texts[0], descriptors), _DESCRIPTOR.match(given)
         if name is None or found is None:
             return
         if name not in self.tree and "O_CREAT" in arguments:
@@ -169,49 +169,51 @@ class Record:
                 opened.changes.append((0, None))
             self._offsets[found[1]] = len(opened.content(len(opened.changes))) if "O_APPEND" in arguments else 0
 
-    def _seek(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _seek(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del texts, arguments
-        if places:
-            self._offsets[places[0][0]] = int(given.split()[0])
+        if descriptors:
+            self._offsets[descriptors[0][0]] = int(given.split()[0])
 
-    def _write(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _write(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del arguments
-        file, count = self._file(places[0]) if places else None, int(given.split()[0])
+        file, count = self._file(descriptors[0]) if descriptors else None, int(given.split()[0])
         if file is not None and count:
-            start = self._offsets.get(places[0][0], 0)
+            start = self._offsets.get(descriptors[0][0], 0)
             file.changes.append((start, b"".join(texts)[:count]))
-            self._offsets[places[0][0]] = start + count
+            self._offsets[descriptors[0][0]] = start + count
 
-    def _write_at(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
-        file = self._file(places[0]) if places else None
+    def _write_at(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+        file = self._file(descriptors[0]) if descriptors else None
         if file is not None:
             file.changes.append((int(arguments.rstrip(")").rpartition(", ")[2]), texts[0][: int(given.split()[0])]))
 
-    def _send(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _send(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del texts
-        file, count = self._file(places[0]), int(given.split()[0])
+        file, count = self._file(descriptors[0]), int(given.split()[0])
         if file is None or not count:
             return
-        source = self._file(places[1])
-        content = source.content(len(source.changes)) if source else Path(_bytes(places[1][1]).decode()).read_bytes()
+        source = self._file(descriptors[1])
+        content = (
+            source.content(len(source.changes)) if source else Path(_bytes(descriptors[1][1]).decode()).read_bytes()
+        )
         given_start = re.search(r"\[(\d+)\]", arguments)
-        start = int(given_start[1]) if given_start else self._offsets.get(places[1][0], 0)
-        at = self._offsets.get(places[0][0], 0)
+        start = int(given_start[1]) if given_start else self._offsets.get(descriptors[1][0], 0)
+        at = self._offsets.get(descriptors[0][0], 0)
         file.changes.append((at, content[start : start + count]))
-        self._offsets[places[0][0]] = at + count
+        self._offsets[descriptors[0][0]] = at + count
         if not given_start:
-            self._offsets[places[1][0]] = start + count
+            self._offsets[descriptors[1][0]] = start + count
 
-    def _cut(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _cut(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del given
         name = self._name(texts[0], ()) if texts else None
-        file = self.tree.get(name) if name is not None else self._file(places[0]) if places else None
+        file = self.tree.get(name) if name is not None else self._file(descriptors[0]) if descriptors else None
         if file is not None:
             file.changes.append((int(arguments.rstrip(")").rpartition(", ")[2]), None))
 
-    def _sync(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _sync(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del texts, arguments, given
-        name = self._name(_bytes(places[0][1]), ())
+        name = self._name(_bytes(descriptors[0][1]), ())
         if name is None:
             return
         file = self.tree.get(name)
@@ -222,28 +224,28 @@ class Record:
             if name in {str(Path(one).parent) for one in (path, target) if one is not None}:
                 self.synced_names = number
 
-    def _sync_all(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
-        del places, texts, arguments, given
+    def _sync_all(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+        del descriptors, texts, arguments, given
         self.synced_names = len(self.renames)
         for file in self.files:
             file.synced = len(file.changes)
 
-    def _move(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _move(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del arguments, given
-        source, target = self._name(texts[0], places), self._name(texts[1], places, -1)
+        source, target = self._name(texts[0], descriptors), self._name(texts[1], descriptors, -1)
         assert (source is None) == (target is None), f"{texts} moves something in or out"
         if source is not None and target is not None:
             self._change_name(source, target, self.tree[source])
 
-    def _remove(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _remove(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del arguments, given
-        name = self._name(texts[0], places)
+        name = self._name(texts[0], descriptors)
         if name is not None:
             self._change_name(name, None, self.tree[name])
 
-    def _make(self, places: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
+    def _make(self, descriptors: list[tuple[str, str]], texts: list[bytes], arguments: str, given: str) -> None:
         del arguments, given
-        name = self._name(texts[0], places)
+        name = self._name(texts[0], descriptors)
         if name is not None:
             self._change_name(name, name, None)
 

@@ -106,8 +106,8 @@ def soak(folder: Path, seconds: float) -> Soaked:
         try:
             while (now := time.monotonic() - begun) < seconds and process.poll() is None:
                 seen.seconds.append(now)
-                for name, (pid, place) in measured.items():
-                    for figure, value in _measure(pid, place).items():
+                for name, (pid, written) in measured.items():
+                    for figure, value in _measure(pid, written).items():
                         seen.figures.setdefault(f"{name}: {figure}", []).append(value)
                 time.sleep(min(seconds / _SAMPLES, 5.0))
         finally:  # clients that nobody stops would keep a failed campaign alive

@@ -61,14 +61,14 @@ class Stops:
 def processes_of(session: int) -> list[int]:
     """Processes of a session that are not over yet."""
     found = []
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
             try:
-                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
             if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(place.name))
+                found.append(int(process.name))
     return found
 
 
@@ -134,8 +134,8 @@ def orphans(frames: int, tries: int, seed: int = 0) -> Stops:
 @contextmanager
 def prepared() -> Iterator[Path]:
     """A folder with what the commands read."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         write_generated(folder / "data", clips_per_class=(6, 2, 2), seconds=5.0)
         write_adapter(folder / "adapter")
         yield folder

@@ -35,8 +35,8 @@ def training_command(name: str, method: str, *options: str) -> Command:
 
     def train(folder: Path, *more: str) -> None:
         small = (*SMALL, "--num-train-epochs", "2", "--per-device-train-batch-size", "4", "--save-steps", "2")
-        places = ("folder:" + str(folder / "data"), "--output-dir", folder / "out")
-        astune("train", *places, "--method", method, *small, *options, *more)
+        folders = ("folder:" + str(folder / "data"), "--output-dir", folder / "out")
+        astune("train", *folders, "--method", method, *small, *options, *more)
 
     return Command(
         name,

@@ -185,8 +185,8 @@ def test_seconds_fill_the_input_exactly(max_length: int, seconds: float) -> None
     front_end = FrontEnd(max_length)
     assert front_end.seconds == pytest.approx(seconds, abs=1e-12)
     samples = noise(round(seconds * RATE) + 5000, 0.1)
-    heard = round(front_end.seconds * RATE)
-    short, long = torch.from_numpy(samples[:heard]), torch.from_numpy(samples)
+    used = round(front_end.seconds * RATE)
+    short, long = torch.from_numpy(samples[:used]), torch.from_numpy(samples)
     assert LogMel()(short).shape[0] == max_length
     assert torch.equal(front_end(short), front_end(long))
     assert LogMel()(short[:-1]).shape[0] == max(1, max_length - 1)

@@ -58,10 +58,10 @@ class Tracks(Layout):
             recordings[file.name] = file
             for number, line in enumerate(track.read_text().splitlines(), 1):
                 start, end, label = line.split()
-                place = f"{track.name} line {number}"
-                regions.append(LabelledRegion(file.name, file, float(start), float(end), label, place))
+                location = f"{track.name} line {number}"
+                regions.append(LabelledRegion(file.name, file, float(start), float(end), label, location))
         made = cut(regions, options, events=True, recordings=recordings)
-        return dataset_of(self, path, made.clips, remarks=made.remarks, places=made.places, window=made.window)
+        return dataset_of(self, path, made.clips, remarks=made.remarks, locations=made.locations, window=made.window)
 
     def write_example(self, folder: Path) -> Path:
         """Two recordings."""

@@ -70,8 +70,8 @@ def test_another_length_is_fitted_from_the_pretrained_positions() -> None:
 def test_lengths_share_all_tensors_but_positions() -> None:
     native = Backbone.of(own())
     fitted = native.fit(64)
-    places = zip(native.sites.parameters().items(), fitted.sites.parameters().values(), strict=True)
-    assert [name for (name, one), other in places if one is not other] == ["embeddings.positions"]
+    parameters = zip(native.sites.parameters().items(), fitted.sites.parameters().values(), strict=True)
+    assert [name for (name, one), other in parameters if one is not other] == ["embeddings.positions"]
     inputs = torch.randn(1, 128, 128)
     with torch.no_grad():
         assert fitted(inputs[:, :64]).last_hidden_state.shape == (1, 2 + 12 * 5, 32)

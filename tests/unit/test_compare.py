@@ -320,11 +320,11 @@ def test_a_comparison_in_a_file_has_one_data_set() -> None:
 def test_what_tests_by_what_does_not(store: Path, clips: Path) -> None:
     found = shared(clips, store)
     saved = Store(store).read_plan(found.name)
-    place = Store(store)
+    runs_store = Store(store)
 
     def share(**changes: Any) -> float:
         entries = [replace(entry, **changes) for entry in saved.entries]
-        return Comparison.of(Results.of(replace(saved, entries=tuple(entries)), place)).tested_share
+        return Comparison.of(Results.of(replace(saved, entries=tuple(entries)), runs_store)).tested_share
 
     assert share() == 8 / 8
     assert share(dataset_clips=40) == 8 / 32

@@ -298,8 +298,8 @@ def test_evaluate_warns_of_clips_the_adapter_was_trained_on(recordings: Path, tm
         (other / "train" / label).mkdir(parents=True)
         write_tone(other / "train" / label / "t.wav", 100, 77)
         write_tone(other / "test" / label / "fresh.wav", CLASSES[label], 55)
-    heard = dataset.clips[split.train[0]]
-    shutil.copy(heard.path, other / "test" / heard.label / "copy.wav")
+    clip = dataset.clips[split.train[0]]
+    shutil.copy(clip.path, other / "test" / clip.label / "copy.wav")
     arguments = ["evaluate", str(tmp_path / "out"), str(other), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

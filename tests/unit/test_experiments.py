@@ -274,10 +274,10 @@ def test_the_baseline_is_logistic_regression_on_log_mel_statistics(generated: Pa
     record = execute(run, Store(tmp_path))
     data = load_data(f"folder:{generated}")
     front_end = FrontEnd(32)
-    heard = [
+    energies = [
         front_end.log_mel(torch.from_numpy(read_audio(path, seconds=front_end.seconds))).numpy() for path in data.paths
     ]
-    features = np.stack([np.concatenate([clip.mean(0), clip.std(0)]) for clip in heard])
+    features = np.stack([np.concatenate([clip.mean(0), clip.std(0)]) for clip in energies])
     split, targets = data.split(), np.array(data.targets)
     train, validation, test = (list(part) for part in (split.train, split.validation, split.test))
     scaled = StandardScaler().fit(features[train])

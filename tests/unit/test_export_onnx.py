@@ -105,8 +105,8 @@ def test_a_file_says_what_it_is_and_nothing_of_this_machine(plain: Exported, ada
     assert about["adapter_digest"] == adapter_digest(adapter)
     assert about["parity"] == plain.facts["parity"]
     assert about["versions"]["torch"] == version("torch")
-    for place in (Path(astune.__file__).parent, Path(torch.__file__).parent, adapter.parent):
-        assert str(place).encode() not in content
+    for folder in (Path(astune.__file__).parent, Path(torch.__file__).parent, adapter.parent):
+        assert str(folder).encode() not in content
     assert plain.size == len(content)
     assert plain.sentences == (
         f"In float32, scores differ from torch's by {about['parity']['largest_difference']:.1e} at most, on 13 generated sounds; 1e-04 "

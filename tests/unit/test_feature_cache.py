@@ -350,10 +350,10 @@ def test_a_disk_without_room_is_said_before_anything_is_computed(
     assert folders(root) == []
 
 
-@pytest.mark.parametrize("place", ["", "features"])
-def test_a_folder_that_cannot_be_made_is_said(clips: list[Path], root: Path, place: str) -> None:
-    (root / place).parent.mkdir(exist_ok=True)
-    (root / place).write_text("a file where the folder should be")
+@pytest.mark.parametrize("file_name", ["", "features"])
+def test_a_folder_that_cannot_be_made_is_said(clips: list[Path], root: Path, file_name: str) -> None:
+    (root / file_name).parent.mkdir(exist_ok=True)
+    (root / file_name).write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="set ASTUNE_CACHE to another folder") as caught:
         build_cache(clips, FRONT_END, root=root)
     assert str(root) in str(caught.value)

@@ -82,13 +82,13 @@ def test_a_last_clip_ends_the_loop_and_numbers_count_from_behind(dataset: AudioD
 def test_samples_are_those_of_the_features(dataset: AudioDataset) -> None:
     found = of(dataset, "validation", front_end=FrontEnd(20))  # 0.215 s of clips of half a second
     for number in (0, 7, -1):
-        heard = found.audio(number)
-        assert heard["sampling_rate"] == SAMPLING_RATE
-        assert heard["array"].shape == (19 * 160 + 400,)
-        features = torch.from_numpy(rounded_features(heard["array"], found.front_end)).float()
+        audio = found.audio(number)
+        assert audio["sampling_rate"] == SAMPLING_RATE
+        assert audio["array"].shape == (19 * 160 + 400,)
+        features = torch.from_numpy(rounded_features(audio["array"], found.front_end)).float()
         assert torch.equal(features, found[number]["input_values"])
         whole, _ = soundfile.read(found.clips[number].path, dtype="float32")
-        np.testing.assert_array_equal(heard["array"], whole[: len(heard["array"])])
+        np.testing.assert_array_equal(audio["array"], whole[: len(audio["array"])])
 
 
 def test_parts_of_files_are_clips_of_their_own(generated: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_mixture_prefers_the_level_that_tells_and_is_a_minimum() -> None:
     least = best(found)
     for level in range(3):
         for step in (-0.1, 0.1):
-            assert best([one + step * (place == level) for place, one in enumerate(found)]) > least
+            assert best([one + step * (number == level) for number, one in enumerate(found)]) > least
 
 
 # Runs

@@ -83,11 +83,11 @@ def test_corrected_events_train(field: Path, tmp_path: Path, kind: str, suffix: 
     found = load_data(f"{layout}:{folder}", window=STEP)
     for name, events in EVENTS.items():
         for start, end, label in events:
-            heard = [
+            regions = [
                 clip.region for clip in found.clips
                 if clip.label == label and clip.path == field / "recordings" / name and start <= clip.region.start < end
             ]  # fmt: skip
-            assert sum((region.end or LENGTH) - region.start for region in heard) == pytest.approx(
+            assert sum((region.end or LENGTH) - region.start for region in regions) == pytest.approx(
                 end - start, abs=STEP
             )
     table = folder / f"two{suffix}" if (folder / f"two{suffix}").is_file() else folder / "sub" / f"two{suffix}"

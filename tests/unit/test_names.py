@@ -196,9 +196,9 @@ def test_settings_refuse_in_our_words_from_python_too() -> None:
     assert (config.data, config.backbone) == ("x", "z")
 
 
-@pytest.mark.parametrize("place", ["title", "row", "data set"])
-def test_experiments_with_names_that_cannot_be_shown_are_refused(place: str) -> None:
-    names = dict.fromkeys(("title", "row", "data set"), "fine") | {place: "a\x1bb"}
+@pytest.mark.parametrize("holder", ["title", "row", "data set"])
+def test_experiments_with_names_that_cannot_be_shown_are_refused(holder: str) -> None:
+    names = dict.fromkeys(("title", "row", "data set"), "fine") | {holder: "a\x1bb"}
     content = {
         "title": names["title"],
         "datasets": [{"name": names["data set"], "data": "folder:x"}],

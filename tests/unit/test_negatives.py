@@ -35,23 +35,23 @@ def timeline(*scores: tuple[float, float, float], negatives: tuple[str, ...] = (
     )  # fmt: skip
 
 
-HEARD = timeline((0.9, 0.06, 0.04), (0.1, 0.2, 0.7), (0.5, 0.45, 0.05))
+TIMELINE = timeline((0.9, 0.06, 0.04), (0.1, 0.2, 0.7), (0.5, 0.45, 0.05))
 
 
 def test_events_are_of_the_others() -> None:
-    assert [(event.onset, event.label) for event in HEARD.events(0.4)] == [(1, "wren"), (2, "robin")]
-    assert [event.label for event in replace(HEARD, negatives=()).events(0.4)] == ["noise", "wren", "noise", "robin"]
-    assert [event.label for event in HEARD.events({"noise": 0.4})] == ["noise", "noise"]
-    assert [event.label for event in HEARD.events({"noise": 0.8, "wren": 0.4})] == ["noise", "wren"]
-    assert {row.label for row in of_events(HEARD, Finder(0.4)).rows} == {"wren", "robin"}
+    assert [(event.onset, event.label) for event in TIMELINE.events(0.4)] == [(1, "wren"), (2, "robin")]
+    assert [event.label for event in replace(TIMELINE, negatives=()).events(0.4)] == ["noise", "wren", "noise", "robin"]
+    assert [event.label for event in TIMELINE.events({"noise": 0.4})] == ["noise", "noise"]
+    assert [event.label for event in TIMELINE.events({"noise": 0.8, "wren": 0.4})] == ["noise", "wren"]
+    assert {row.label for row in of_events(TIMELINE, Finder(0.4)).rows} == {"wren", "robin"}
 
 
 def test_windows_have_it_unless_a_threshold_is_asked_for() -> None:
     """Windows as they are have their likeliest label; those that reach a threshold are events of one window."""
-    assert [row.label for row in of_windows(HEARD, 1).rows] == ["noise", "wren", "noise"]
-    assert [row.label for row in of_windows(HEARD, 1, 0.4).rows] == ["wren", "robin"]
-    assert [row.label for row in of_windows(HEARD, 1, {"noise": 0.8, "wren": 0.4}).rows] == ["noise", "wren"]
-    assert [row.label for row in of_windows(replace(HEARD, negatives=()), 1, 0.4).rows] == ["noise", "wren", "noise"]
+    assert [row.label for row in of_windows(TIMELINE, 1).rows] == ["noise", "wren", "noise"]
+    assert [row.label for row in of_windows(TIMELINE, 1, 0.4).rows] == ["wren", "robin"]
+    assert [row.label for row in of_windows(TIMELINE, 1, {"noise": 0.8, "wren": 0.4}).rows] == ["noise", "wren"]
+    assert [row.label for row in of_windows(replace(TIMELINE, negatives=()), 1, 0.4).rows] == ["noise", "wren", "noise"]
 
 
 def test_thresholds_as_they_are_typed() -> None:

@@ -71,15 +71,17 @@ def _in_a_sparse_tensor(model: onnx.ModelProto) -> TensorProto:
     return found
 
 
-@pytest.mark.parametrize("place", [_in_the_graph, _in_a_constant, _in_a_branch, _in_a_function, _in_a_sparse_tensor])
+@pytest.mark.parametrize(
+    "tensor_of", [_in_the_graph, _in_a_constant, _in_a_branch, _in_a_function, _in_a_sparse_tensor]
+)
 @pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/passwd"])
 def test_values_in_another_file_are_refused(
-    graph: Path, place: Callable[[onnx.ModelProto], TensorProto], location: str
+    graph: Path, tensor_of: Callable[[onnx.ModelProto], TensorProto], location: str
 ) -> None:
     """Onnxruntime takes a file beside the graph, and versions of it took any."""
     (graph.parent / "weights.bin").write_bytes(WEIGHTS.tobytes())
     model = onnx.load(graph)
-    _external(place(model), location)
+    _external(tensor_of(model), location)
     graph.write_bytes(model.SerializeToString())
 
     with pytest.raises(

@@ -208,9 +208,9 @@ def test_what_was_heard_is_told(predictor: Predictor) -> None:
     sounds = [np.zeros(900), noise(RATE * 3)]
     silent, long = predictions = list(predictor.predictions(sounds, sampling_rate=RATE))
     assert silent.doubts == ("digital silence: every sample is 0",)
-    assert (silent.windows, silent.heard) == (1, "")
+    assert (silent.windows, silent.used_part) == (1, "")
     assert (long.seconds, long.heard_seconds, long.windows) == (3.0, 3.0, 7)  # six of 0.495 s and the rest
-    assert long.heard == "mean of 7 windows over 3.0 s"
+    assert long.used_part == "mean of 7 windows over 3.0 s"
     told = predictor.notices(predictions)
     assert told[0] == (
         "Note: 1 of 2 files is longer than the input of 0.5 s and heard in consecutive windows; scores are the mean over them"
@@ -222,7 +222,7 @@ def test_the_beginning_alone_is_heard_where_that_is_asked_for(predictor: Predict
     sounds = [np.zeros(900), noise(RATE * 3)]
     _, long = predictions = list(predictor.predictions(sounds, sampling_rate=RATE, pool="first"))
     assert (long.seconds, long.heard_seconds, long.windows) == (3.0, 0.495, 1)  # 48 frames
-    assert long.heard == "its first 0.5 of 3.0 s"
+    assert long.used_part == "its first 0.5 of 3.0 s"
     told = predictor.notices(predictions)
     assert told[0].startswith("Note: 1 of 2 files is longer than the input: only the first 0.5 s are used")
     assert told[1].startswith("Warning: digital silence: 1 of 2 files: inputs[0]")

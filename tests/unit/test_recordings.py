@@ -372,10 +372,10 @@ def test_what_is_chained_to_an_ogg_file_is_named(tmp_path: Path, subtype: str, s
     assert listen(first, seconds=seconds).doubts == ()
     both = tmp_path / "both.ogg"
     both.write_bytes(first.read_bytes() + second.read_bytes())
-    heard = listen(both, seconds=seconds)
-    assert heard.seconds == pytest.approx(2.0, abs=0.01)
+    recording = listen(both, seconds=seconds)
+    assert recording.seconds == pytest.approx(2.0, abs=0.01)
     behind = f"{second.stat().st_size:,} bytes follow the end that it states"
-    assert heard.doubts == (f"longer than its header says: {behind}",)
+    assert recording.doubts == (f"longer than its header says: {behind}",)
 
 
 def test_a_pipe_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,14 +186,14 @@ def test_corrected_tracks_train(adapter: Path, recordings: tuple[Path, dict[str,
     """Each clip is named by hand, as a person would; what was trained on them knows the class that the first adapter never heard."""
     folder, truth = recordings
     found = review(adapter, folder, tmp_path / "r", count=36, hop=SLOT, margin=0.1, per_class=4, per_recording=36)
-    heard: dict[str, list[tuple[float, float]]] = {}
+    spans_of: dict[str, list[tuple[float, float]]] = {}
     for row in found.rows:
         track = (tmp_path / "r" / row["file"]).with_suffix(".txt")
         start, end, _ = track.read_text().split("\t")
         track.write_text(f"{start}\t{end}\t{class_of(row, truth)}\n")
-        heard.setdefault(class_of(row, truth), []).append((float(start), float(end)))
+        spans_of.setdefault(class_of(row, truth), []).append((float(start), float(end)))
     dataset = load_data(f"audacity:{tmp_path / 'r' / 'clips'}")
-    assert {label: len(spans) for label, spans in heard.items()} == {
+    assert {label: len(spans) for label, spans in spans_of.items()} == {
         label: sum(clip.label == label for clip in dataset.clips) for label in dataset.labels
     }
     assert UNSEEN in dataset.labels

@@ -88,7 +88,7 @@ def test_windows_with_gaps_between_them_are_not_one_event() -> None:
     assert spans(gaps.events()) == [(0, 1, "low"), (2.5, 3.5, "low")]
     assert spans(gaps.events(merge_gap=1.5)) == [(0, 3.5, "low")]
     assert gaps.heard_seconds == 2
-    assert gaps.heard == "2.0 of 3.5 s in 2 windows of 1 s every 2.5 s, 1.5 s between two of them not heard"
+    assert gaps.used_part == "2.0 of 3.5 s in 2 windows of 1 s every 2.5 s, 1.5 s between two of them not heard"
 
 
 def test_events_of_several_labels() -> None:
@@ -236,7 +236,7 @@ def test_pipes_are_heard_whole(predictor: Predictor, tmp_path: Path, monkeypatch
 def test_progress_is_told_in_seconds(predictor: Predictor) -> None:
     told: list[tuple[str, float]] = []
     sound = noise(4.0)[:, 0]
-    list(predictor.timelines([sound, sound], sampling_rate=RATE, on_window=lambda *heard: told.append(heard)))
+    list(predictor.timelines([sound, sound], sampling_rate=RATE, on_window=lambda *seen: told.append(seen)))
     assert [name for name, _ in told] == ["inputs[0]"] * 2 + ["inputs[1]"] * 2
     assert told[0][1] == pytest.approx(4 * 0.495)
 

@@ -132,14 +132,14 @@ from pathlib import Path
 from wandb.proto.wandb_internal_pb2 import Record
 
 (path,) = Path(sys.argv[1]).rglob("*.wandb")
-data, place, pieces = path.read_bytes(), 7, b""  # LevelDB's log behind 7 bytes: blocks of 32 KiB, chunks behind 7 bytes each
-while place + 7 <= len(data):
-    if place % 32768 > 32768 - 7:
-        place += 32768 - place % 32768
+data, at, pieces = path.read_bytes(), 7, b""  # LevelDB's log behind 7 bytes: blocks of 32 KiB, chunks behind 7 bytes each
+while at + 7 <= len(data):
+    if at % 32768 > 32768 - 7:
+        at += 32768 - at % 32768
         continue
-    length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
-    pieces += data[place + 7 : place + 7 + length]
-    place += 7 + length
+    length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+    pieces += data[at + 7 : at + 7 + length]
+    at += 7 + length
     if kind in (1, 4):  # whole, or the last of several chunks
         record, pieces = Record.FromString(pieces), b""
         if record.WhichOneof("record_type") == "history":

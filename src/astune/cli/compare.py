@@ -128,11 +128,11 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     from astune.experiments.store import Store
 
     planned = plan_comparison(**wanted)
-    place, fingerprints = Store(store), fingerprints_of(planned.runs)
+    runs_store, fingerprints = Store(store), fingerprints_of(planned.runs)
     if as_json:
-        runs = [asdict(run.entry) | {"status": place.status(run, fingerprints)} for run in planned.runs]
+        runs = [asdict(run.entry) | {"status": runs_store.status(run, fingerprints)} for run in planned.runs]
         typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))
         return
     for note in planned.plan.notes:
         print_result(note)
-    show_plan([(planned.plan, planned.runs)], distinct(planned.runs), place, fingerprints, on_stderr=False)
+    show_plan([(planned.plan, planned.runs)], distinct(planned.runs), runs_store, fingerprints, on_stderr=False)

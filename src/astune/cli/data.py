@@ -101,7 +101,7 @@ def layouts() -> None:
 
 
 def _show(report: Report) -> None:
-    from astune.data.heard import by_kind
+    from astune.data.audio_notices import by_kind
 
     print_result(report.source)
     results().print(_table(report))

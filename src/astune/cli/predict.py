@@ -316,8 +316,8 @@ def _print_labels(ask: Ask, found: Expanded, *, as_json: bool) -> list[Predictio
             scores = (
                 ", ".join(f"{printable(entry['label'])} {entry['score']:.3f}" for entry in prediction.labels) or "-"
             )
-            heard = f"\t{prediction.heard}" if prediction.heard else ""
-            typer.echo(f"{printable(prediction.name)}\t{scores}{heard}")
+            used = f"\t{prediction.used_part}" if prediction.used_part else ""
+            typer.echo(f"{printable(prediction.name)}\t{scores}{used}")
     if as_json:
         records = [prediction.record() for prediction in predictions] + [one.record() for one in found.left_out]
         typer.echo(json_text(records))

@@ -41,8 +41,8 @@ def report(
     from astune.experiments.store import Store
     from astune.reporting.report import write_report
 
-    place = Store(store)
-    names = place.planned() if table == "all" else [table]
+    runs_store = Store(store)
+    names = runs_store.planned() if table == "all" else [table]
     if not names:
         raise DataError(
             f"{store} holds no plan; run `astune reproduce table1 --store {shell_word(store)}` first, or another table"
@@ -50,7 +50,7 @@ def report(
     written = []
     for name in names:
         try:
-            written += write_report(Results.load(place, name), output_dir or store / "reports")
+            written += write_report(Results.load(runs_store, name), output_dir or store / "reports")
         except DataError as fault:
             if len(names) == 1:
                 raise

@@ -153,20 +153,24 @@ def reproduce(
     ]
     runs = [run for _, planned in plans for run in planned]
     share = shard_of(distinct(runs), shard)
-    place = Store(store)
+    runs_store = Store(store)
     fingerprints = fingerprints_of(runs)
     if dry_run and as_json:
-        status = {run.key: place.status(run, fingerprints) for run in distinct(runs)}
+        status = {run.key: runs_store.status(run, fingerprints) for run in distinct(runs)}
         typer.echo(json_text([{"table": r.table, **asdict(r.entry), "status": status[r.key]} for r in runs]))
         return
-    show_plan(plans, share, place, fingerprints, on_stderr=not dry_run)
+    show_plan(plans, share, runs_store, fingerprints, on_stderr=not dry_run)
     if dry_run:
         return
-    waiting = pending_runs(share, place, fingerprints)
+    waiting = pending_runs(share, runs_store, fingerprints)
     for one, _ in plans:
-        place.write_plan(one)
-    failures = run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run) if ray else run_here(waiting, place, workers)
-    grids = [grid(Results.of(one, place)) for one, _ in plans]
+        runs_store.write_plan(one)
+    failures = (
+        run_on_ray(waiting, runs_store, ray, gpus_per_run, cpus_per_run)
+        if ray
+        else run_here(waiting, runs_store, workers)
+    )
+    grids = [grid(Results.of(one, runs_store)) for one, _ in plans]
     _show_results(grids, as_json=as_json)
     name = shell_word(plans[0][0].name) if len(plans) == 1 else "all"
     notify(f"Tables, pictures and comparisons: astune report {name} --store {shell_word(store)}")
@@ -231,7 +235,7 @@ def _show_results(grids: Sequence[Grid], *, as_json: bool) -> None:
         shown = results_table(["row", "parameters", *table.columns])
         for row in table.rows:
             cells = [
-                Text.assemble((cell.value, marks.get(cell.place, "")), f" {cell.details}" * bool(cell.details))
+                Text.assemble((cell.value, marks.get(cell.rank, "")), f" {cell.details}" * bool(cell.details))
                 for cell in row.cells
             ]
             shown.add_row(row.name, row.parameters, *cells)

@@ -175,7 +175,7 @@ def _show(found: Review) -> None:
         cells = (row["criterion"], row["label"], Path(row["file"]).name)
         table.add_row(*cells, str(row["rank"]), f"{row['score']:.3f}")
     results().print(table)
-    heard = f"{number_of(found.windows, 'window')} of {number_of(found.recordings, 'recording')}"
+    searched = f"{number_of(found.windows, 'window')} of {number_of(found.recordings, 'recording')}"
     print_result(
-        f"{number_of(len(found.rows), 'clip')} of {heard}, with label tracks, in {printable(found.folder)}/clips"
+        f"{number_of(len(found.rows), 'clip')} of {searched}, with label tracks, in {printable(found.folder)}/clips"
     )

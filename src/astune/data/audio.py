@@ -160,12 +160,12 @@ def listen_to_samples(
     refuse_wild(block, name)
     mono, levels = block.mean(axis=1), Levels()
     # The resampler needs samples around it that are not used.
-    heard = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
-    levels.add(block[heard], mono[heard])
+    used = slice(0, None if seconds is None else math.ceil(seconds * sampling_rate))
+    levels.add(block[used], mono[used])
     whole = (len(samples) if frames is None else frames) / sampling_rate
     where = part.first_seconds(whole) if len(block) == wanted else ""
     doubts = tuple(f"{doubt}{where}" for doubt in levels.doubts(block.shape[1]))
-    return _recording([mono], Facts(sampling_rate, block.shape[1], whole, part.heard(whole), doubts), part, name)
+    return _recording([mono], Facts(sampling_rate, block.shape[1], whole, part.used_seconds(whole), doubts), part, name)
 
 
 def frames_needed(sampling_rate: int, seconds: float | None) -> int | None:
@@ -330,7 +330,7 @@ def _walk(path: str | Path, part: Part, *, margins: bool, pipes: bool, watch: Wa
     doubts = [*_doubts_of_file(sound, whole), *(f"{doubt}{where}" for doubt in levels.doubts(channels))]
     if part.end is not None and part.end - whole > _SLACK:
         doubts.append(f"{BEYOND}: it should end at {_span(part.end)}, and the file ends at {_span(whole)}")
-    return Facts(rate, channels, length, part.heard(length), tuple(doubts))
+    return Facts(rate, channels, length, part.used_seconds(length), tuple(doubts))
 
 
 def _refuse_header(sound: Sound, path: str | Path) -> None:

@@ -137,7 +137,7 @@ class ForeignSound(Sound):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That there are further audio streams, which are not heard."""
+        """That there are further audio streams, which are not used."""
         return (f"{STREAMS}: only the first of {self._streams} is used",) if self._streams > 1 else ()
 
     def read(self, frames: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astune.console import progress
+from astune.data.audio_notices import cut_off, input_seconds
 from astune.data.balance import balance_notices
 from astune.data.check_report import (
     AboveHearing,
@@ -23,7 +24,6 @@ from astune.data.check_report import (
     SamePair,
 )
 from astune.data.dataset import input_frames
-from astune.data.heard import input_seconds, unheard
 from astune.data.hold_out import groups_in_several
 from astune.data.labels import doubtful_kinds
 from astune.data.measured import EnergySums, measure
@@ -88,7 +88,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
         contradictions=[_names(group) for group in alike if len({clip.labels for clip in group}) > 1],
         notices=[*_notices(dataset), *balance_notices(dataset)],
         doubts=doubts,
-        unheard=lengths[0].cut if lengths else unheard([], input_seconds(dataset.settled_length or input_frames([]))),
+        unheard=lengths[0].cut if lengths else cut_off([], input_seconds(dataset.settled_length or input_frames([]))),
         measures=[_clip_figures(clip, sound) for clip, sound in sounds.items()],
         levels=_figures(levels, min=0.0, percentile_5=0.05, median=0.5, percentile_95=0.95, max=1.0),
         silent_share=_rounded(sum(s.seconds * s.quality.silent_share for s in sounds.values()) / (sum(seconds) or 1.0)),
@@ -114,11 +114,11 @@ def _listen_to_all(
 
     regions = [clip.region for clip in dataset.clips]
     with progress("Decoding", len(regions), quiet=quiet) as advance:
-        for clip, heard in zip(dataset.clips, in_threads(listen, regions, _begin(front_end)), strict=True):
-            if isinstance(heard, str):
-                broken.append(Broken(clip.name, heard))
+        for clip, measured in zip(dataset.clips, in_threads(listen, regions, _begin(front_end)), strict=True):
+            if isinstance(measured, str):
+                broken.append(Broken(clip.name, measured))
             else:
-                sounds[clip] = heard
+                sounds[clip] = measured
             advance(1, f"{len(broken)} broken" if broken else "")
     return sounds, broken
 
@@ -199,7 +199,7 @@ def _lengths(dataset: AudioDataset, sounds: dict[Clip, Measured]) -> list[InputL
         frames = input_frames(every, share, longest=LONGEST_INPUT)
         if all(abs(frames - other) > _NEAR_LENGTH * other for other in found.values()):
             found[name] = frames
-    return [InputLength(name, frames, unheard(every, input_seconds(frames))) for name, frames in found.items()]
+    return [InputLength(name, frames, cut_off(every, input_seconds(frames))) for name, frames in found.items()]
 
 
 def _near(copies: Sequence[Sequence[Clip]], sounds: dict[Clip, Measured], *, quiet: bool) -> list[NearDuplicates]:

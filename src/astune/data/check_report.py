@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from astune.data.heard import Unheard, doubt_notices
+from astune.data.audio_notices import CutOff, doubt_notices
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -71,7 +71,7 @@ class InputLength:
     """``suggested``, which training would choose, or of what it is the length: ``median clip``, ``95th percentile``, ``longest clip``."""
     max_length: int
     """Frames of 10 ms."""
-    cut: Unheard
+    cut: CutOff
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Report:
     """What was skipped, cleaned or interpreted when the data were read, and what looks wrong."""
     doubts: list[Doubt]
     """Clips that are cut short, silent, clipped, far too loud or quiet, or whose channels cancel out."""
-    unheard: Unheard
+    unheard: CutOff
     """Audio that would not be used with the input length that training would choose."""
     measures: list[ClipFigures] = field(default_factory=list)
     """Figures of each clip that can be read."""

@@ -37,9 +37,9 @@ def order_labels(clips: Sequence[Clip], labels: Sequence[str]) -> list[Clip]:
     Returns:
         The clips, in their order.
     """
-    places = {label: number for number, label in enumerate(labels)}
+    index_of = {label: number for number, label in enumerate(labels)}
     several = {
-        clip.labels: tuple(sorted(set(clip.labels), key=places.__getitem__)) for clip in clips if len(clip.labels) > 1
+        clip.labels: tuple(sorted(set(clip.labels), key=index_of.__getitem__)) for clip in clips if len(clip.labels) > 1
     }
     return [
         clip if several.get(clip.labels, clip.labels) == clip.labels else replace(clip, labels=several[clip.labels])

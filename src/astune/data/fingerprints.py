@@ -85,7 +85,7 @@ class Fingerprint:
     def prints(self) -> Prints:
         """The fingerprints of all blocks; call it once, after the last one."""
         thinned = max(self._thinned, _LONG_THINNED) if self._samples >= _LONG else self._thinned
-        hashes, times = _joined(*self._landmarks.places(), thinned)
+        hashes, times = _joined(*self._landmarks.frames_and_bins(), thinned)
         found, first = np.unique(hashes, return_index=True)
         first_times = times[first] * _SHIFTS
         if self._samples >= _SHORT:
@@ -95,7 +95,7 @@ class Fingerprint:
         for shift in range(1, _SHIFTS):
             shifted = _Landmarks()
             shifted.add(beginning[shift * _HOP // _SHIFTS :])
-            hashes, times = _joined(*shifted.places(), thinned)
+            hashes, times = _joined(*shifted.frames_and_bins(), thinned)
             sought.append(hashes)
             sought_times.append(times * _SHIFTS + shift)
         return Prints(found, first_times, np.concatenate(sought), np.concatenate(sought_times))
@@ -118,7 +118,7 @@ class _Landmarks:
             self._spectra(joined[: (frames - 1) * _HOP + _WINDOW])
             self._search(len(self._power) - _FRAMES_AROUND)
 
-    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def frames_and_bins(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Frame and bin of each, by frame, then by bin."""
         if not self._first and not len(self._power):
             self._spectra(np.pad(self._rest, (0, _WINDOW - len(self._rest))))

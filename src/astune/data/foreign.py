@@ -98,7 +98,7 @@ def _start(file: BinaryIO) -> bytes:
 
 def _matching(start: bytes, containers: tuple[Container, ...]) -> Container | None:
     for container in containers:
-        if all(start.startswith(mark, place) for place, mark in container.marks):
+        if all(start.startswith(mark, offset) for offset, mark in container.marks):
             return container
     return None
 

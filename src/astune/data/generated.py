@@ -138,8 +138,8 @@ def _word(spelling: str, n: int, draw: Draw) -> Samples:
 
     def tracks(moments: Samples) -> list[Samples]:
         """Voice, noise, its centre and three formants, (1, frames) each."""
-        places = np.minimum(np.searchsorted(ends, moments[0]), len(ends) - 1)
-        return [np.convolve(np.pad(target[places], 3, "edge"), _GLIDE, "valid")[None] for target in phones.T[1:]]
+        phone_at = np.minimum(np.searchsorted(ends, moments[0]), len(ends) - 1)
+        return [np.convolve(np.pad(target[phone_at], 3, "edge"), _GLIDE, "valid")[None] for target in phones.T[1:]]
 
     def mouth(f: Samples, t: Samples) -> Samples:
         voice, _, _, *formants = tracks(t)
@@ -234,8 +234,8 @@ def _frog_chorus(n: int, draw: Draw) -> Samples:
 
 def _zip(n: int, draw: Draw) -> Samples:
     """Teeth that close ever faster, then slower, as a hand pulls."""
-    place = np.linspace(0, 1, n)
-    pull = np.sin(np.pi * place ** draw.uniform(0.6, 1.6))
+    position = np.linspace(0, 1, n)
+    pull = np.sin(np.pi * position ** draw.uniform(0.6, 1.6))
     moments = _pulses(30 + draw.uniform(90, 300) * pull, 0.05, draw)
     tooth = _ring(draw.uniform(500, 2000) * draw.uniform(1, 4, 6), draw.uniform(0.001, 0.003), draw)
     return _struck(n, moments, 0.2 + pull[np.minimum(moments.astype(int), n - 1)], tooth)

@@ -79,7 +79,7 @@ class LabelColumn:
         length = 0
         if names is None and str(getattr(item, "dtype", "")).startswith(("int", "uint", "bool")):
             length = _indicators(cell for part in parts for cell in part[name])
-            names = [str(place) for place in range(length)] if length else None
+            names = [str(index) for index in range(length)] if length else None
         what = (
             f"lists of {length} values 0 or 1: labels are named by their place, from 0" if length else "lists of labels"
         )
@@ -103,7 +103,7 @@ class LabelColumn:
             return None if label is None or self.cells.fault(label) else self.cells.labels(label)
         items = [] if value is None else list(value)
         if self.indicators:
-            items = [place for place, one in enumerate(items) if one]  # places, which names name
+            items = [index for index, one in enumerate(items) if one]  # indices, which names name
         found = [_label(item, self.names) for item in items]
         labels = tuple(dict.fromkeys(label for label in found if label is not None))
         return labels if None not in found and (self.several or len(labels) == 1) else None

@@ -35,7 +35,7 @@ _NO_LABEL = re.compile(
     r"(id|index|idx|row|target|y|verified|manuallyverified|duration|length|seconds|channels?|quality|rating|take|version|year|"
     r"samplerate|sr)"
 )  # of columns that may hold 0 and 1 and are of something else
-_ASKS = re.compile(r"(is|has|was)([_ -]|(?-i:[A-Z]))", re.IGNORECASE)  # likewise: is_male
+_ASKS = re.compile(r"(is|has|was)([_ -]|(?-i:[A-Z]))", re.IGNORECASE)  # of columns that answer a question: is_male
 
 
 def split_list(cell: str) -> tuple[str, ...] | None:

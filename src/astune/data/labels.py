@@ -180,12 +180,12 @@ def cleaning_remark(changed: Mapping[str, str]) -> tuple[str, ...]:
     return (f"Note: {labels} read without outer spaces and invisible characters, in composed Unicode: {shown}{more}",)
 
 
-def find_similar(labels: Sequence[str], place: Callable[[str], str]) -> tuple[list[str], list[str]]:
+def find_similar(labels: Sequence[str], location_of: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Labels that look like one and are two.
 
     Args:
         labels: all, cleaned.
-        place: the first use of a label, for the message.
+        location_of: the first use of a label, for the message.
 
     Returns:
         Faults, of pairs that are surely one label; and warnings, of pairs that may be.
@@ -193,9 +193,9 @@ def find_similar(labels: Sequence[str], place: Callable[[str], str]) -> tuple[li
     faults, warnings = [], []
     same_number = set(_pairs((label, _number(label)) for label in labels))
     for a, b in sorted(same_number):
-        faults.append(f"{_pair(a, b, place)} are the same number; write it in one way")
+        faults.append(f"{_pair(a, b, location_of)} are the same number; write it in one way")
     for a, b in _pairs((label, _skeleton(label)) for label in labels):
-        pair = _pair(a, b, place)
+        pair = _pair(a, b, location_of)
         if (a, b) in same_number:
             continue
         if _compatible(a) == _compatible(b):
@@ -216,18 +216,18 @@ def is_missing(text: str) -> bool:
     return bool(_MISSING.fullmatch(text))
 
 
-def doubtful(labels: Sequence[str], place: Callable[[str], str]) -> list[str]:
+def doubtful(labels: Sequence[str], location_of: Callable[[str], str]) -> list[str]:
     """Labels that are hardly meant as they are: missing values, labels in quotes, several labels in one.
 
     Args:
         labels: all, cleaned.
-        place: the first use of a label, for the message.
+        location_of: the first use of a label, for the message.
 
     Returns:
         A warning of each kind that occurs.
     """
     return [
-        f"Warning: label '{printable(found[0])}' ({place(found[0])}) {_DOUBTS[kind]}"
+        f"Warning: label '{printable(found[0])}' ({location_of(found[0])}) {_DOUBTS[kind]}"
         + (f" ({len(found) - 1:,} more like it)" if len(found) > 1 else "")
         for kind, found in doubtful_kinds(labels).items()
     ]
@@ -266,12 +266,12 @@ def _may_be_several(label: str, known: set[str]) -> bool:
     )
 
 
-def several_in_one(labels: Sequence[str], place: Callable[[str], str], way_out: str) -> list[str]:
+def several_in_one(labels: Sequence[str], location_of: Callable[[str], str], way_out: str) -> list[str]:
     """Labels that are surely several: ``dog;rain`` next to ``dog`` or ``dog;wind``; ``dog, rain`` next to ``dog`` and ``rain``.
 
     Args:
         labels: all, cleaned.
-        place: the first use of a label, for the message.
+        location_of: the first use of a label, for the message.
         way_out: what the user can do.
 
     Returns:
@@ -286,7 +286,7 @@ def several_in_one(labels: Sequence[str], place: Callable[[str], str], way_out: 
     first = next(label for label in labels if label in found)
     more = f" ({len(found) - 1:,} more like it)" if len(found) > 1 else ""
     return [
-        f"label '{printable(first)}' ({place(first)}) is several labels in one, for parts of it are labels elsewhere too{more}; "
+        f"label '{printable(first)}' ({location_of(first)}) is several labels in one, for parts of it are labels elsewhere too{more}; "
         f"{way_out}, or write it without separators if it is one label"
     ]
 
@@ -334,8 +334,8 @@ def _skeleton(label: str) -> str:
     return _folded(label).translate(_DRAWN_ALIKE)
 
 
-def _pair(a: str, b: str, place: Callable[[str], str]) -> str:
-    return f"labels '{printable(a)}' ({place(a)}) and '{printable(b)}' ({place(b)})"
+def _pair(a: str, b: str, location_of: Callable[[str], str]) -> str:
+    return f"labels '{printable(a)}' ({location_of(a)}) and '{printable(b)}' ({location_of(b)})"
 
 
 def _points(a: str, b: str) -> str:

@@ -36,8 +36,8 @@ def limit_dataset(dataset: AudioDataset, split: Split, clips: int, seed: int) ->
         )
     kept = {name: sorted(_first(dataset, split.named(name), clips, seed)) for name in SPLITS}
     used = sorted(clip for members in kept.values() for clip in members)
-    place = {clip: number for number, clip in enumerate(used)}
-    train, validation, test = (tuple(place[clip] for clip in kept[name]) for name in SPLITS)
+    new_index = {clip: number for number, clip in enumerate(used)}
+    train, validation, test = (tuple(new_index[clip] for clip in kept[name]) for name in SPLITS)
     fewer = replace(dataset, clips=tuple(dataset.clips[clip] for clip in used))
     return fewer, replace(split, train=train, validation=validation, test=test)
 

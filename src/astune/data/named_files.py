@@ -140,5 +140,5 @@ def below(folder: Path, text: str) -> str:
     if not text.startswith("/") and ".." not in text:
         return text
     root = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
-    whole = os.path.normpath(os.path.join(root, text))  # noqa: PTH118 - likewise
+    whole = os.path.normpath(os.path.join(root, text))  # noqa: PTH118 - links are files of their own
     return whole.removeprefix(f"{root}/")

@@ -33,7 +33,7 @@ _VOTES, _VOTES_SHARE, _VOTES_ENOUGH = (
     10,
 )  # prints that have to agree: so many, or a share of the shorter clip's, up to the last
 _EACH = 8  # clips that are looked at of those that share a print, and
-_HEARD = 5  # pairs that are compared for each clip: both keep the search linear in the clips
+_COMPARED = 5  # pairs that are compared for each clip: both keep the search linear in the clips
 _AT_ONCE = 200_000  # prints looked up at a time
 _SECONDS = 1.0  # that are compared
 _LEAST_SECONDS = 0.1
@@ -69,7 +69,7 @@ class _Pair:
     votes: int
     offset: float
     """Offset between the two recordings, in ticks."""
-    place: float
+    position: float
     """Position of the match in the first recording, in ticks."""
 
 
@@ -109,7 +109,7 @@ def near_duplicates(
     pairs = _most_voted(pair for pair in _candidates(prints) if not alike(pair.first, pair.second))
 
     def hear(pair: _Pair) -> Match | None:
-        return _heard(pair, regions[pair.first], regions[pair.second])
+        return _matched(pair, regions[pair.first], regions[pair.second])
 
     found = []
     with progress("Comparing", len(pairs), quiet=quiet) as advance:
@@ -124,7 +124,7 @@ def _most_voted(pairs: Iterator[_Pair]) -> list[_Pair]:
     counts: dict[int, int] = {}
     kept = []
     for pair in sorted(pairs, key=lambda pair: (-pair.votes, pair.first, pair.second)):
-        if min(counts.get(pair.first, 0), counts.get(pair.second, 0)) < _HEARD:
+        if min(counts.get(pair.first, 0), counts.get(pair.second, 0)) < _COMPARED:
             kept.append(pair)
             for clip in (pair.first, pair.second):
                 counts[clip] = counts.get(clip, 0) + 1
@@ -176,16 +176,16 @@ def _looked_up(seekers: Sequence[Prints], first: int, index: _Index) -> Iterator
     seeking, found = [], []
     for number in range(_EACH + 1):  # itself is among them
         rows = np.flatnonzero(low + number < high)
-        place = low[rows] + number
-        other = clips[place] != seeker[rows]
+        entries = low[rows] + number
+        other = clips[entries] != seeker[rows]
         seeking.append(rows[other])
-        found.append(place[other])
-    rows, place = np.concatenate(seeking), np.concatenate(found)
+        found.append(entries[other])
+    rows, entries = np.concatenate(seeking), np.concatenate(found)
     if not len(rows):
         return
-    bins = (times[place] - sought_times[rows]) // FRAME_TICKS
-    order = np.lexsort((bins, clips[place], seeker[rows]))
-    keys = np.stack([seeker[rows], clips[place], bins])[:, order]
+    bins = (times[entries] - sought_times[rows]) // FRAME_TICKS
+    order = np.lexsort((bins, clips[entries], seeker[rows]))
+    keys = np.stack([seeker[rows], clips[entries], bins])[:, order]
     starts = np.flatnonzero(np.r_[True, np.any(np.diff(keys) != 0, axis=0)])
     votes = np.diff(np.r_[starts, len(order)])
     middle = np.add.reduceat(sought_times[rows][order], starts) / votes
@@ -207,10 +207,10 @@ def _looked_up(seekers: Sequence[Prints], first: int, index: _Index) -> Iterator
         )
 
 
-def _heard(pair: _Pair, first: Region, second: Region) -> Match | None:
+def _matched(pair: _Pair, first: Region, second: Region) -> Match | None:
     """Listen to both where their prints agree."""
     offset = pair.offset * TICK
-    start = pair.place * TICK - _SECONDS / 2 + 0.05
+    start = pair.position * TICK - _SECONDS / 2 + 0.05
     one = _part(first, start, _SECONDS)
     other = _part(second, start + offset - _LAG, _SECONDS + 2 * _LAG)
     lag = _best_lag(one, other)
@@ -227,8 +227,8 @@ def _part(region: Region, start: float, seconds: float) -> NDArray[np.float32]:
     path, beginning, end = region
     if before >= wanted:
         return np.zeros(wanted, np.float32)
-    heard = listen(path, beginning + max(0.0, start), seconds - before / RATE, end=end, pipes=False).samples
-    return np.pad(heard[: wanted - before], (before, max(0, wanted - before - len(heard))))
+    samples = listen(path, beginning + max(0.0, start), seconds - before / RATE, end=end, pipes=False).samples
+    return np.pad(samples[: wanted - before], (before, max(0, wanted - before - len(samples))))
 
 
 def _best_lag(one: NDArray[np.float32], other: NDArray[np.float32]) -> int:

@@ -59,7 +59,7 @@ class Part:
         end = whole if self.end is None else min(self.end, whole)
         return round(end - self.start, 9)  # 0.3 - 0.1 is a little less than 0.2
 
-    def heard(self, length: float) -> float:
+    def used_seconds(self, length: float) -> float:
         """Seconds that are used of a clip of so many."""
         return length if self.seconds is None else min(self.seconds, length)
 

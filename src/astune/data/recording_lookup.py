@@ -135,18 +135,18 @@ class Lost:
         self._first: dict[str, str] = {}
         self._several: dict[str, tuple[str, Sequence[str]]] = {}
 
-    def add(self, text: str, place: str, found: Sequence[str]) -> None:
+    def add(self, text: str, location: str, found: Sequence[str]) -> None:
         """Remember one.
 
         Args:
             text: the name, as the table has it.
-            place: row of the table, for messages.
+            location: row of the table, for messages.
             found: what it may mean.
         """
         if found:
-            self._several.setdefault(text, (place, found))
+            self._several.setdefault(text, (location, found))
         else:
-            self._first.setdefault(text, place)
+            self._first.setdefault(text, location)
 
     def faults(self, folder: Path) -> list[str]:
         """What is wrong.
@@ -158,14 +158,16 @@ class Lost:
             A sentence of each kind.
         """
         said = []
-        for text, place in list(self._first.items())[:1]:
+        for text, location in list(self._first.items())[:1]:
             others = len(self._first) - 1
             more = f", and {others:,} more {'are' if others > 1 else 'is'} missing" if others else ""
-            said.append(f"{place}: there is no {printable(text)} below {printable(folder)}{more}; is audio_dir right?")
-        for text, (place, found) in list(self._several.items())[:1]:
+            said.append(
+                f"{location}: there is no {printable(text)} below {printable(folder)}{more}; is audio_dir right?"
+            )
+        for text, (location, found) in list(self._several.items())[:1]:
             more = f", and {len(self._several) - 1:,} more like it" if len(self._several) > 1 else ""
             said.append(
-                f"{place}: {printable(text)} may be {' or '.join(map(printable, found[:2]))}{more}; "
+                f"{location}: {printable(text)} may be {' or '.join(map(printable, found[:2]))}{more}; "
                 "name it by its path below the folder"
             )
         return said

@@ -51,8 +51,8 @@ class LabelledRegion:
     """Seconds, after ``start``."""
     label: str
     """Empty where somebody has listened and a clip may have no label."""
-    place: str
-    """Place in the table, for messages: ``garden.txt line 3``."""
+    location: str
+    """Location in the table, for messages: ``garden.txt line 3``."""
     split: SplitName | None = None
     fold: int | None = None
     group: str | None = None
@@ -66,7 +66,7 @@ class Cut:
     clips: list[Clip]
     remarks: list[str]
     """What was left out or decided: lines that begin with ``Note:`` or ``Warning:``."""
-    places: dict[str, str]
+    locations: dict[str, str]
     """Where each label first occurs."""
     window: float | None = None
     """Seconds of the windows; None where regions are clips as they are."""
@@ -131,14 +131,14 @@ def cut(
     Raises:
         ConfigError: windows, hops or overlaps that do not go together.
         DataError: regions are beyond the end of their recording, overlap where a clip has one label, or put one recording on two sides; all
-            faults at once, each with its place.
+            faults at once, each with its location in the table.
     """
     windowed = events or options.windowed
     ordered, changed = _cleaned(regions)
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for one in ordered:
         if one.label:
-            places.setdefault(one.label, one.place)
+            locations.setdefault(one.label, one.location)
     files = {**(recordings if windowed else {}), **{one.recording: one.path for one in ordered}}
     known = lengths or {}
     unknown = [name for name in files if name not in known]
@@ -149,7 +149,7 @@ def cut(
     if not windowed:
         clips, other_faults = _as_they_are(within, several=several)
         _refuse(source, [*faults, *other_faults])
-        return Cut(clips, remarks, places)
+        return Cut(clips, remarks, locations)
     deciding = [one for one in within if one.split != "test"] or within
     measure, note = _measure([one.end - one.start for one in deciding], options)
     cutter = _Cutter(measure, options, splits or {}, several)
@@ -159,7 +159,7 @@ def cut(
     for name, some in by_recording.items():
         cutter.add(name, files[name], some, lengths[name])
     _refuse(source, [*faults, *cutter.faults])
-    return Cut(cutter.clips, [*remarks, *note, *cutter.remarks(places)], places, measure.window / 1000)
+    return Cut(cutter.clips, [*remarks, *note, *cutter.remarks(locations)], locations, measure.window / 1000)
 
 
 def _refuse(source: str, faults: list[str]) -> None:
@@ -172,7 +172,7 @@ def _cleaned(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], t
     clean = {label: clean_label(label) for label in sorted({one.label for one in regions})}
     changed = {label: new for label, new in clean.items() if new != label}
     found = [replace(one, label=changed[one.label]) if one.label in changed else one for one in regions]
-    found.sort(key=lambda one: (one.recording, one.start, one.end, one.label, one.place))
+    found.sort(key=lambda one: (one.recording, one.start, one.end, one.label, one.location))
     return found, cleaning_remark(changed)
 
 
@@ -190,7 +190,7 @@ def _within(
         elif one.start >= length or one.end > length + _SLACK:
             what = f"starts at {one.start:g} s" if one.start >= length else f"ends at {one.end:g} s"
             faults.append(
-                f"{printable(one.place)}: it {what}, after the end of {printable(one.recording)} at {length:.3f} s"
+                f"{printable(one.location)}: it {what}, after the end of {printable(one.recording)} at {length:.3f} s"
             )
         else:
             inside.append(replace(one, end=length))
@@ -198,7 +198,7 @@ def _within(
     verb = "is" if len(beyond) == 1 else "are"
     notes = [
         f"Note: {number_of(len(beyond), 'region')} {verb} cut at the end of the recording, up to {_SLACK:g} s before the given end, "
-        f"{printable(beyond[0].place)} among them"
+        f"{printable(beyond[0].location)} among them"
     ] if beyond else []  # fmt: skip
     return inside, faults, notes
 
@@ -213,7 +213,7 @@ def _once(regions: Sequence[LabelledRegion]) -> tuple[list[LabelledRegion], list
             again.append(one)
     verb = "is" if len(again) == 1 else "are"
     return list(found.values()), [
-        f"Note: {number_of(len(again), 'region')} {verb} given twice and used once, {printable(again[0].place)} among them"
+        f"Note: {number_of(len(again), 'region')} {verb} given twice and used once, {printable(again[0].location)} among them"
     ] if again else []  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def _as_they_are(regions: Sequence[LabelledRegion], *, several: bool) -> tuple[l
 
 
 def _both(one: LabelledRegion, other: LabelledRegion) -> str:
-    shown = [f"{printable(r.label)!r} ({printable(r.place)}, {r.start:.3f}-{r.end:.3f} s)" for r in (one, other)]
+    shown = [f"{printable(r.label)!r} ({printable(r.location)}, {r.start:.3f}-{r.end:.3f} s)" for r in (one, other)]
     overlap = f"{printable(one.recording)}: {shown[0]} overlaps {shown[1]}"
     return f"{overlap}, and a clip has one label; keep one of them, or set task=multi-label"
 
@@ -408,7 +408,7 @@ def _sides_of(name: str, regions: Sequence[LabelledRegion]) -> tuple[_Sides, lis
             other = next((one for one in given if getattr(one, what) != getattr(given[0], what)), None)
             if other is not None:
                 both = " and ".join(
-                    f"{getattr(one, what) or 'none'} ({printable(one.place)})" for one in (given[0], other)
+                    f"{getattr(one, what) or 'none'} ({printable(one.location)})" for one in (given[0], other)
                 )
                 faults.append(
                     f"{printable(name)} is in {what} {both}; windows of one recording share sound, so give it one {what}"

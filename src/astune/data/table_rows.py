@@ -79,7 +79,7 @@ class _Entry:
     name: str
     path: Path
     labels: tuple[str, ...]
-    place: str
+    location: str
     key: str
     """The absolute path without links followed: links are files of their own."""
     span: tuple[float, float] | None
@@ -108,7 +108,7 @@ class TableRows:
     """How the labels of all tables are read."""
     divided: bool = False
     """Whether the data say which clips are of which split."""
-    places: dict[str, str] = field(default_factory=dict)
+    locations: dict[str, str] = field(default_factory=dict)
     _entries: list[_Entry] = field(default_factory=list)
     _empty: dict[str, Path] = field(default_factory=dict)
     _lost: Lost = field(default_factory=Lost)
@@ -129,7 +129,7 @@ class TableRows:
         Args:
             table: one of those expected.
         """
-        name = self._located(str(self.expected[table]), self._place(table))
+        name = self._located(str(self.expected[table]), self._line_prefix(table))
         if name is not None:
             self._empty[name] = self._folder(table) / name
 
@@ -146,7 +146,7 @@ class TableRows:
         folder = self._folder(table)
         names, seconds = NamedFiles(folder), Seconds()
         prefix = "" if table.parent == self.root or self.audio else f"{table.parent.relative_to(self.root).as_posix()}/"
-        place = self._place(table)
+        line_prefix = self._line_prefix(table)
         absolute = os.path.abspath(folder)  # noqa: PTH100 - links are files of their own
         faults: list[str] = []
         files: dict[str, tuple[str, Path, str]] = {}  # many rows may be of one
@@ -159,11 +159,15 @@ class TableRows:
             span = _span(line, row, columns.times, seconds, faults)
             if len(faults) > faulty:
                 continue
-            name = self._located(row[columns.file], f"{place}{line}") if self.audio else names.path(row[columns.file])
+            name = (
+                self._located(row[columns.file], f"{line_prefix}{line}")
+                if self.audio
+                else names.path(row[columns.file])
+            )
             if name is None:
                 continue
             for label in labels:
-                self.places.setdefault(label, f"{place}{line}")
+                self.locations.setdefault(label, f"{line_prefix}{line}")
             if name not in files:
                 key = os.path.normpath(os.path.join(absolute, name))  # noqa: PTH118 - of text, for speed
                 named = name if name.startswith("/") else prefix + name
@@ -174,7 +178,7 @@ class TableRows:
             if side is not None:
                 for column in self.group_like:
                     self.sides.setdefault(column, defaultdict(set))[row.get(column, "")].add(side)
-            entry = _Entry(named, path, labels, f"{place}{line}", key, span, given, fold, row.get("group"))
+            entry = _Entry(named, path, labels, f"{line_prefix}{line}", key, span, given, fold, row.get("group"))
             self._entries.append(entry)
         seconds.finish(table.name, faults, self.remarks)
         refuse(table, faults)
@@ -202,7 +206,7 @@ class TableRows:
         ]
         # Whole files that are not there are found with the broken ones, which may be left out.
         absent = [entry for key, entry in parts.items() if not os.path.exists(key)]  # noqa: PTH110 - of text, for speed
-        faults += [f"{entry.place}: there is no recording {printable(entry.name)}" for entry in absent]
+        faults += [f"{entry.location}: there is no recording {printable(entry.name)}" for entry in absent]
         if self.audio:
             faults += self._lost.faults(self.audio.folder)
         refuse(shown, faults)
@@ -230,7 +234,7 @@ class TableRows:
         dropped = set()
         for name, (first, *others) in again.items():
             faults += [
-                f"{printable(name)} is in {what} {getattr(first, what)} ({first.place}) and {getattr(other, what)} ({other.place})"
+                f"{printable(name)} is in {what} {getattr(first, what)} ({first.location}) and {getattr(other, what)} ({other.location})"
                 for other in others
                 for what in ("split", "fold", "group")
                 if getattr(first, what) != getattr(other, what)
@@ -277,7 +281,7 @@ class TableRows:
         if not (parts or self.options.windowed):
             return Cut(clips, [], {})
         regions = [
-            LabelledRegion(one.name, one.path, start, end, label, one.place, one.split, one.fold, one.group)
+            LabelledRegion(one.name, one.path, start, end, label, one.location, one.split, one.fold, one.group)
             for one, (start, end) in parts
             for label in one.labels or ("",)
         ]
@@ -296,12 +300,12 @@ class TableRows:
     def _folder(self, table: Path) -> Path:
         return self.audio.folder if self.audio else table.parent
 
-    def _place(self, table: Path) -> str:
+    def _line_prefix(self, table: Path) -> str:
         """What line numbers of a table are put after, in messages."""
         inside = table.relative_to(self.root).as_posix()
         return f"{inside} line " if "/" in inside or self.expected else "line "
 
-    def _located(self, text: str, place: str) -> str | None:
+    def _located(self, text: str, location: str) -> str | None:
         """A name as it is below the folder of recordings; None where it is lost."""
         if self.audio is None or (os.path.isabs(text) and os.path.isfile(text)):  # noqa: PTH113, PTH117 - text, for speed
             return text
@@ -309,7 +313,7 @@ class TableRows:
             return self._found[text]
         found = self.audio.named(text)
         if len(found) != 1:
-            self._lost.add(text, place.removesuffix(" line "), found)
+            self._lost.add(text, location.removesuffix(" line "), found)
             return None
         if found[0] != text:
             self._found[text] = found[0]

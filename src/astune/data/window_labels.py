@@ -100,11 +100,11 @@ def overlaps(parts: Sequence[Part], measure: Measure, negatives: Collection[str]
         negatives: labels that mean that none of the others sounds; they give way to the others.
 
     Returns:
-        Pairs of places among the regions; each pair once.
+        Pairs of indices among the regions; each pair once.
     """
     if not _any_overlap(parts):
         return []
-    coverages, claims, _ = _heard(parts, [(part.start, part.end) for part in parts], measure)
+    coverages, claims, _ = _overlaps(parts, [(part.start, part.end) for part in parts], measure)
     names = list(coverages)
     positive = _positive(names, negatives)
     several = _several(claims, positive)
@@ -137,7 +137,7 @@ def _labels(
     """The labels that each window has; which windows have several; and which have a negative label and a little of another one."""
     if not parts:
         return [], np.zeros(0, bool), np.zeros(0, bool)
-    coverages, claims, touched = _heard(parts, spans, measure)
+    coverages, claims, touched = _overlaps(parts, spans, measure)
     names = list(coverages)
     positive = _positive(names, negatives)
     without = ~claims[positive].any(axis=0)
@@ -145,7 +145,7 @@ def _labels(
         positive[:, None] | without
     )  # a window of a negative label that claims another one is that other one's
     labels: list[list[str]] = [[] for _ in spans]
-    for window, row in zip(*(places.tolist() for places in np.nonzero(had.T)), strict=True):
+    for window, row in zip(*(indices.tolist() for indices in np.nonzero(had.T)), strict=True):
         labels[window].append(names[row])
     spoilt = np.logical_and(without, touched[positive].any(axis=0))
     return list(map(tuple, labels)), _several(claims, positive), np.asarray(spoilt)
@@ -162,7 +162,7 @@ def _positive(names: Sequence[str], negatives: Collection[str]) -> NDArray[np.bo
     return np.array([name not in negatives for name in names], bool)
 
 
-def _heard(
+def _overlaps(
     parts: Sequence[Part], spans: Sequence[Span], measure: Measure
 ) -> tuple[dict[str, Coverage], NDArray[np.bool_], NDArray[np.bool_]]:
     """By label the spans where it sounds, then (labels, spans): whether a span has enough of a label, and whether it has any."""
@@ -174,7 +174,7 @@ def _heard(
     shape = (len(coverages), len(spans))
     claims, touched = np.zeros(shape, bool), np.zeros(shape, bool)
     for row, coverage in enumerate(coverages.values()):
-        claims[row], touched[row] = coverage.heard(starts, ends, measure.min_overlap)
+        claims[row], touched[row] = coverage.overlapping(starts, ends, measure.min_overlap)
     return coverages, claims, touched
 
 

@@ -143,7 +143,9 @@ class Coverage:
         covered = self._before[some] + np.minimum(moments - self._from[some], self._lengths[some])
         return np.where(number < 0, 0, covered)
 
-    def heard(self, starts: Moments, ends: Moments, min_overlap: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def overlapping(
+        self, starts: Moments, ends: Moments, min_overlap: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which windows have enough of the spans, ``min_overlap`` or a whole span, and which have any of them.
 
         Args:
@@ -167,7 +169,7 @@ class Coverage:
             end: the moment, after the start of the first span.
 
         Returns:
-            Its place among the spans in ascending order.
+            Its index among the spans in ascending order.
         """
         before = int(self._starts.searchsorted(end))
         return int(self._latest[:before].searchsorted(self._latest[before - 1]))

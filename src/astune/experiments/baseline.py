@@ -60,7 +60,7 @@ def log_mel_statistics(
 
     Args:
         clips: clips or audio files.
-        front_end: decides how much of each is heard.
+        front_end: decides how much of each is used.
         skip_broken: give NaN for files that cannot be read, instead of raising.
         quiet: no progress bar.
 
@@ -74,8 +74,8 @@ def log_mel_statistics(
     def of(clip: Clip | Path) -> NDArray[np.float32]:
         path, start, end = region_of(clip)
         try:
-            heard = listen(path, start, front_end.seconds, end=end)
-            energies = front_end.log_mel(torch.from_numpy(heard.samples))
+            recording = listen(path, start, front_end.seconds, end=end)
+            energies = front_end.log_mel(torch.from_numpy(recording.samples))
         except AudioError:
             if not skip_broken:
                 raise

@@ -95,20 +95,20 @@ def compare(
     planned = plan_comparison(data, methods, seeds=seeds, folds=folds, **settings)
     if ray is not None and (shard is not None or workers > 1):
         raise ConfigError("ray shares the runs out itself; give it without workers and shard")
-    place = Store(Path(store))
+    runs_store = Store(Path(store))
     share = shard_of(distinct(planned.runs), shard)
     for note in planned.plan.notes:
         notify(note)
-    waiting = _part_by_part(pending_runs(share, place, fingerprints_of(planned.runs)))
-    _look_ahead(waiting, place, listen=ray is None)
-    place.write_plan(planned.plan)
-    shown = live_table(planned.plan, place)
+    waiting = _part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
+    _look_ahead(waiting, runs_store, listen=ray is None)
+    runs_store.write_plan(planned.plan)
+    shown = live_table(planned.plan, runs_store)
     failures = (
-        run_on_ray(waiting, place, ray, gpus_per_run, cpus_per_run, shown)
+        run_on_ray(waiting, runs_store, ray, gpus_per_run, cpus_per_run, shown)
         if ray
-        else run_here(waiting, place, workers, shown)
+        else run_here(waiting, runs_store, workers, shown)
     )
-    return Comparison.of(Results.of(planned.plan, place), [str(failure) for failure in failures])
+    return Comparison.of(Results.of(planned.plan, runs_store), [str(failure) for failure in failures])
 
 
 def plan_comparison(
@@ -122,11 +122,11 @@ def plan_comparison(
     """Decide how methods are compared.
 
     Args:
-        data: as for :func:`compare`.
-        methods: likewise.
-        seeds: likewise.
-        folds: likewise.
-        settings: likewise.
+        data: as for :func:`astune.load_data`.
+        methods: specs; text with commas is taken apart.
+        seeds: runs of each method and fold; 1 where there are several folds and 3 where there is one split, by default.
+        folds: test folds; all where empty.
+        settings: fields of :class:`astune.TrainConfig`, for all methods alike.
 
     Returns:
         The plan and its runs.

@@ -37,7 +37,7 @@ class Estimate:
     interval: tuple[float, float] | None
     """95 %; None where one run alone tells nothing of its spread."""
     error: float | None
-    """Standard error of the mean; likewise."""
+    """Standard error of the mean; None where one run alone tells nothing of its spread."""
 
     @property
     def clear(self) -> bool:
@@ -123,8 +123,8 @@ def difference_variance(first: float, second: float, clips: int) -> float:
     """Variance of the difference of two shares of equally many clips, with a right and a wrong one added to each.
 
     Args:
-        first: right ones, 0 to 1.
-        second: likewise.
+        first: right ones of the first, 0 to 1.
+        second: right ones of the second, 0 to 1.
         clips: how many there are.
 
     Returns:

@@ -117,7 +117,7 @@ class PlannedRun:
     clips: str | None
     """Digest of the clips; None where the data are not on this machine."""
     dataset_clips: int | None
-    """How many clips the data set has; likewise."""
+    """How many clips the data set has; None where the data are not on this machine."""
     parameters: int
     """Trained, as the paper counts them."""
     percent_of_full: float

@@ -104,11 +104,11 @@ class RunRecord:
         result.refuse_impossible()
         if "test" not in result.scores:
             raise ValueError("result.scores.test is missing")
-        place = "result.scores.test"
-        number_in(record.test, "clips", place, low=1)
+        location = "result.scores.test"
+        number_in(record.test, "clips", location, low=1)
         for name in record.task.shares:
             if name in record.test or name not in record.task.later_shares:
-                number_in(record.test, name, place, 0, 1)
+                number_in(record.test, name, location, 0, 1)
         record.task.refuse_other_record(record.test, len(result.labels))
         for number, entry in enumerate(result.history):
             if "validation" in entry:
@@ -228,7 +228,7 @@ def _part(holder: dict[str, Any], name: str) -> dict[str, Any]:
     return part
 
 
-def _refuse_unsortable(settings: dict[str, Any], place: str) -> None:
+def _refuse_unsortable(settings: dict[str, Any], location: str) -> None:
     """Look whether the settings that reports collect are numbers or text.
 
     Raises:
@@ -237,4 +237,4 @@ def _refuse_unsortable(settings: dict[str, Any], place: str) -> None:
     for name in _SHOWN:
         value = settings.get(name)
         if value is not None and not isinstance(value, str | int | float):
-            raise ValueError(f"{place}.{name}={shorten(printable(repr(value)))}: give text or a number")
+            raise ValueError(f"{location}.{name}={shorten(printable(repr(value)))}: give text or a number")

@@ -197,7 +197,7 @@ def refuse_changed(source: str, options: DataOptions, clips: str | None, content
         source: of the data.
         options: of reading them.
         clips: digest of the plan's clips, :attr:`Source.digest`; None where they were not there.
-        content: of all their files, :attr:`Source.content`; likewise.
+        content: of all their files, :attr:`Source.content`; None where they were not there.
 
     Raises:
         DataError: they are not, or can no longer be read.

@@ -12,7 +12,7 @@ import torch
 
 from astune.console import progress
 from astune.data.audio import SAMPLING_RATE, listen
-from astune.data.heard import TOLERANCE
+from astune.data.audio_notices import TOLERANCE
 from astune.environment import usable_cores
 from astune.errors import AudioError, NumericalError
 from astune.features import rounded_features
@@ -147,18 +147,18 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
         name: np.concatenate([scorer.scores([sound]) for sound in sounds[:: len(sounds) - 1]])
         for name, scorer in scorers.items()
     }
-    heard = _Heard([one.reason for one in clips.left_out if not one.harmless])
+    reading = _Reading([one.reason for one in clips.left_out if not one.harmless])
     rows: dict[str, list[Scores]] = {name: [] for name in scorers}
     with (
         progress("Comparing scores", len(clips.paths), quiet=quiet) as advance,
-        closing(heard.beginnings(clips.paths, front_end.seconds)) as batches,
+        closing(reading.beginnings(clips.paths, front_end.seconds)) as batches,
     ):
         for batch in batches:
             for name, scorer in scorers.items() if batch else ():
                 rows[name].append(scorer.scores(batch))
             advance(len(batch), "")
-    if heard.broken and not heard.readable:
-        raise AudioError(f"none of the clips can be read: {heard.broken[0]}")
+    if reading.broken and not reading.readable:
+        raise AudioError(f"none of the clips can be read: {reading.broken[0]}")
     nothing = next(iter(made.values()))[:0]
     joined = {name: np.concatenate([nothing, *parts]) for name, parts in rows.items()}
     for name, part in [*made.items(), *alone.items(), *joined.items()]:
@@ -166,12 +166,12 @@ def scored(scorers: dict[str, Scorer], front_end: FrontEnd, clips: Expanded, *, 
             raise NumericalError(
                 f"scores of {name} are NaN or infinite; check whether the adapter or its backbone is damaged"
             )
-    files = heard.readable + len(heard.broken)
-    return Scored(made, alone, joined, tuple(heard.broken), files, heard.longer, tuple(clips.remarks))
+    files = reading.readable + len(reading.broken)
+    return Scored(made, alone, joined, tuple(reading.broken), files, reading.longer, tuple(clips.remarks))
 
 
 @dataclass
-class _Heard:
+class _Reading:
     """What was met while clips were read."""
 
     broken: list[str]

@@ -44,8 +44,8 @@ class WaveformFrontEnd(nn.Module):
         Returns:
             (batch, max_length, num_mel_bins), float32.
         """
-        heard = torch.arange(samples.shape[-1], device=samples.device) < lengths[:, None]
-        parts = F.conv1d(torch.where(heard, samples, 0.0)[:, None], self.kernel, stride=HOP).square()
+        is_real = torch.arange(samples.shape[-1], device=samples.device) < lengths[:, None]
+        parts = F.conv1d(torch.where(is_real, samples, 0.0)[:, None], self.kernel, stride=HOP).square()
         power = parts[:, : len(self.filters)] + parts[:, len(self.filters) :]
         energies = (power.transpose(1, 2) @ self.filters).clamp(min=FLOOR).log()
         frames = 1 + (lengths - FRAME).clamp(min=0) // HOP

@@ -89,7 +89,7 @@ class BackgroundNoise:
         parts = torch.stack([self.noise.part(recording, first) for recording, first, _ in drawn])
         ratios = torch.tensor([ratio for _, _, ratio in drawn], dtype=torch.float32) * NATS_PER_DECIBEL
         energies = MelEnergies(self.front_end)
-        heard, sound, noise = energies.heard(batch.inputs), energies.logs(batch.inputs), energies.logs(parts)
-        louder = mean_energy(sound, heard).log() - mean_energy(noise, heard).log() - ratios
+        real, sound, noise = energies.real_frames(batch.inputs), energies.logs(batch.inputs), energies.logs(parts)
+        louder = mean_energy(sound, real).log() - mean_energy(noise, real).log() - ratios
         louder = louder.masked_fill(~louder.isfinite(), -torch.inf)
-        return replace(batch, inputs=energies.features(torch.logaddexp(sound, noise + louder[:, None, None]), heard))
+        return replace(batch, inputs=energies.features(torch.logaddexp(sound, noise + louder[:, None, None]), real))

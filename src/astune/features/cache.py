@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from astune.child_processes import end_with_parent
 from astune.console import progress
 from astune.data.audio import listen
+from astune.data.audio_notices import audio_notices
 from astune.data.clip import region_of
 from astune.data.digests import content_digests
 from astune.data.formats import decoders
-from astune.data.heard import heard_notices
 from astune.data.store import cache_root
 from astune.environment import usable_cores
 from astune.errors import AudioError, DataError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from astune.features.log_mel import FrontEnd
 
 _FORMAT = 5  # raised when cached numbers change their meaning
-_Heard = TypeVar("_Heard")
+_Result = TypeVar("_Result")
 _IN_PROCESS = 64  # clips that are not worth starting workers for
 
 
@@ -119,7 +119,7 @@ class FeatureCache:
         """
         whole = sorted(set(clips) - self.broken.keys())
         lengths = {clip: float(self.seconds[clip]) for clip in whole}
-        return heard_notices(lengths, self.doubts, names, self.heard_seconds)
+        return audio_notices(lengths, self.doubts, names, self.heard_seconds)
 
 
 @strict_constructor
@@ -156,17 +156,19 @@ def listen_to_clip(clip: Clip | Path, front_end: FrontEnd, *, pipes: bool = Fals
     return features_of(listen(path, start, front_end.seconds, end=end, pipes=pipes), front_end)
 
 
-def features_of(heard: Recording, front_end: FrontEnd) -> ClipFeatures:
+def features_of(recording: Recording, front_end: FrontEnd) -> ClipFeatures:
     """Features of a recording that was read.
 
     Args:
-        heard: the recording.
+        recording: the recording.
         front_end: how.
 
     Returns:
         Features and facts.
     """
-    return ClipFeatures(rounded_features(heard.samples, front_end), heard.seconds, heard.heard_seconds, heard.doubts)
+    return ClipFeatures(
+        rounded_features(recording.samples, front_end), recording.seconds, recording.heard_seconds, recording.doubts
+    )
 
 
 def rounded_features(samples: NDArray[np.float32], front_end: FrontEnd) -> NDArray[np.float16]:
@@ -289,14 +291,14 @@ def refuse_changed(clips: Sequence[Clip | Path], front_end: FrontEnd, key: str) 
         raise DataError("audio files changed while their features were computed; start again when they are complete")
 
 
-class _Clips(Dataset[tuple[int, "_Heard | str"]], Generic[_Heard]):
-    def __init__(self, clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Heard]) -> None:
+class _Clips(Dataset[tuple[int, "_Result | str"]], Generic[_Result]):
+    def __init__(self, clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Result]) -> None:
         self.clips, self.hear = clips, hear
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, row: int) -> tuple[int, _Heard | str]:
+    def __getitem__(self, row: int) -> tuple[int, _Result | str]:
         try:
             return row, self.hear(self.clips[row])
         except AudioError as fault:
@@ -311,9 +313,9 @@ def _begin_worker(_: int) -> None:
     end_with_parent()  # torch's own watch ends the loop, and then the worker waits for room in the pipe of its results
 
 
-def heard_in_order(
-    clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Heard]
-) -> Iterator[tuple[int, _Heard | str]]:
+def map_clips(
+    clips: Sequence[Clip | Path], hear: Callable[[Clip | Path], _Result]
+) -> Iterator[tuple[int, _Result | str]]:
     """Listen to many clips, on all cores.
 
     Args:
@@ -344,7 +346,7 @@ def _write_features(append: Rows, clips: Sequence[Clip | Path], front_end: Front
         return listen_to_clip(clip, front_end)
 
     with progress("Computing features", len(clips), quiet=quiet) as advance:
-        for row, result in heard_in_order(clips, hear):
+        for row, result in map_clips(clips, hear):
             if isinstance(result, str):
                 known.broken[row] = result
             elif result.doubts:

@@ -144,8 +144,8 @@ class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
             IndexError: there is no such clip.
         """
         path, start, end = self.clips[self._number(index)].region
-        heard = listen(path, start, self.front_end.seconds, end=end)
-        return {"array": heard.samples, "sampling_rate": SAMPLING_RATE}
+        recording = listen(path, start, self.front_end.seconds, end=end)
+        return {"array": recording.samples, "sampling_rate": SAMPLING_RATE}
 
     def _number(self, index: int) -> int:
         number = operator.index(index)

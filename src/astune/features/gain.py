@@ -64,4 +64,4 @@ class Gain:
         nats = torch.tensor(drawn, dtype=torch.float32) * (self.largest * NATS_PER_DECIBEL)
         energies = MelEnergies(self.front_end)
         louder = energies.logs(batch.inputs) + nats[:, None, None]
-        return replace(batch, inputs=energies.features(louder, energies.heard(batch.inputs)))
+        return replace(batch, inputs=energies.features(louder, energies.real_frames(batch.inputs)))

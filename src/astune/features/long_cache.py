@@ -23,7 +23,7 @@ from astune.data.formats import decoders
 from astune.data.store import cache_root
 from astune.errors import AudioError
 from astune.features.arrays import Rows, by_row, stored_array
-from astune.features.cache import broken_message, cache_key, heard_in_order, refuse_changed
+from astune.features.cache import broken_message, cache_key, map_clips, refuse_changed
 from astune.names import FRAME, HOP
 from astune.validated import strict_constructor
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from astune.data.clip import Clip
     from astune.features.log_mel import FrontEnd
 
-LONGEST_HEARD = 600.0
+LONGEST_USED = 600.0
 """Seconds of a recording that are computed; bounds the memory and the disk that one file takes."""
 _FORMAT = 1  # raised when cached numbers change their meaning
 
@@ -81,7 +81,7 @@ def frames_in(seconds: float) -> int:
     Returns:
         Frames of 25 ms, one each 10 ms; one at least.
     """
-    samples = round(min(seconds, LONGEST_HEARD) * SAMPLING_RATE)
+    samples = round(min(seconds, LONGEST_USED) * SAMPLING_RATE)
     return 1 + max(0, samples - FRAME) // HOP
 
 
@@ -113,7 +113,7 @@ def build_long_cache(
     lengths = measure_durations([region_of(clip) for clip in clips], quiet=quiet) if seconds is None else seconds
     stretches = [-(-frames_in(length or 0.0) // front_end.max_length) for length in lengths]
     plain = cache_key(clips, front_end, quiet=quiet)
-    key = hashlib.sha256(json.dumps(["whole", _FORMAT, LONGEST_HEARD, plain]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps(["whole", _FORMAT, LONGEST_USED, plain]).encode()).hexdigest()[:32]
 
     def compute(append: Rows) -> dict[str, Any]:
         frames, broken = _write(append, clips, front_end, stretches, quiet=quiet)
@@ -158,7 +158,7 @@ def _write(
     broken: dict[int, str] = {}
     nothing = np.zeros((front_end.max_length, front_end.num_mel_bins), np.float16)
     with progress("Computing features", len(clips), quiet=quiet) as advance:
-        for clip, found in heard_in_order(clips, partial(_stretches, front_end=front_end)):
+        for clip, found in map_clips(clips, partial(_stretches, front_end=front_end)):
             rows, number = ([], 0) if isinstance(found, str) else found
             if isinstance(found, str):
                 broken[clip] = found
@@ -173,7 +173,7 @@ def _write(
 def _stretches(clip: Clip | Path, front_end: FrontEnd) -> tuple[list[NDArray[np.float16]], int]:
     """Features of a recording, stretch by stretch, and how many frames it has."""
     path, start, end = region_of(clip)
-    samples = torch.from_numpy(listen(path, start, LONGEST_HEARD, end=end, pipes=False).samples)
+    samples = torch.from_numpy(listen(path, start, LONGEST_USED, end=end, pipes=False).samples)
     frames = 1 + max(0, len(samples) - FRAME) // HOP
     rows = [
         front_end(samples[first * HOP :]).numpy().astype(np.float16) for first in range(0, frames, front_end.max_length)

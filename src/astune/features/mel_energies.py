@@ -39,7 +39,7 @@ class MelEnergies:
         """A bin without energy, rounded as cached features are."""
         return self._rounded(torch.tensor(FLOOR).log())
 
-    def heard(self, features: Tensor) -> Tensor:
+    def real_frames(self, features: Tensor) -> Tensor:
         """Which frames are of a recording, and not padding.
 
         Args:
@@ -60,21 +60,21 @@ class MelEnergies:
             (batch, frames, bins), in nats; minus infinity at the floor and in padding.
         """
         energies = features * (2 * self.front_end.std) + self.front_end.mean
-        silent = (features <= self.floor) | ~self.heard(features)[..., None]
+        silent = (features <= self.floor) | ~self.real_frames(features)[..., None]
         return energies.masked_fill(silent, -torch.inf)
 
-    def features(self, logs: Tensor, heard: Tensor) -> Tensor:
+    def features(self, logs: Tensor, real: Tensor) -> Tensor:
         """Normalised features, not below the floor.
 
         Args:
             logs: of energies, (batch, frames, bins).
-            heard: which frames are no padding, (batch, frames).
+            real: which frames are no padding, (batch, frames).
 
         Returns:
             (batch, frames, bins).
         """
         normalised = ((logs - self.front_end.mean) / (2 * self.front_end.std)).clamp(min=self.floor)
-        return torch.where(heard[..., None], normalised, self.padding)
+        return torch.where(real[..., None], normalised, self.padding)
 
     def _rounded(self, log: Tensor) -> float:
         return float(((log - self.front_end.mean) / (2 * self.front_end.std)).half())

@@ -1,9 +1,9 @@
-"""Mixup: each training clip is heard together with another one, and has a share of its label (Zhang et al., 2018).
+"""Mixup: each training clip is mixed with another one, and has a share of its label (Zhang et al., 2018).
 
 The share of the clip is λ ~ Beta(alpha, alpha); targets are λ y + (1 - λ) y'. The sounds are mixed as AST's recipe mixes waveforms,
 λ x + (1 - λ) x', in the energies of their features: λ² E + (1 - λ)² E'. The other clip is any training clip, drawn by the clip's own key,
 and not one of the batch: so several processes train as one does. Balanced sampling (``sampler``) balances these draws too. The other clip
-is heard as in this epoch, after what else changes features.
+sounds as in this epoch, after what else changes features.
 """
 
 from __future__ import annotations
@@ -120,4 +120,4 @@ class Mixup:
             energies.logs(features) + 2 * factor.log()[:, None, None]
             for features, factor in ((one, share), (other, 1 - share))
         ]
-        return energies.features(torch.logaddexp(*parts), energies.heard(one) | energies.heard(other))
+        return energies.features(torch.logaddexp(*parts), energies.real_frames(one) | energies.real_frames(other))

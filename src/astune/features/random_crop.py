@@ -1,4 +1,4 @@
-"""Random crop: of a training clip that is longer than the input, another part is heard in each epoch, not its beginning.
+"""Random crop: of a training clip that is longer than the input, another part is used in each epoch, not its beginning.
 
 Parts begin on a frame, drawn evenly. Clips are scored by their beginning, as without.
 """

@@ -285,9 +285,9 @@ def load_embedder(
         raise ConfigError(
             f"max_length={max_length} differs from the loaded backbone's max_length={found.max_length}; fit the backbone first"
         )
-    place, arithmetic = bare_backbone(found, device, precision)
+    module, arithmetic = bare_backbone(found, device, precision)
     cores, size = machine(threads, batch_size)
-    listener = Listener(place, found.front_end, arithmetic, cores, size)
+    listener = Listener(module, found.front_end, arithmetic, cores, size)
     return Embedder(listener, found, found.origin.name)
 
 

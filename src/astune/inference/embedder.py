@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from astune.data.audio_notices import audio_notices
 from astune.data.dataset import AudioDataset
-from astune.data.heard import heard_notices
 from astune.data.layouts import LAYOUTS
 from astune.errors import ConfigError, unknown_choice
 from astune.inference.batches import refuse_non_finite
@@ -370,4 +370,4 @@ class Embedder:
         lengths = {number: 0.0 if whole else seconds for number, seconds in index.seconds.items()}
         doubts = {number: found for number, found in index.doubts.items() if found}
         noun = "file" if whole else "clip"
-        return heard_notices(lengths, doubts, index.names, self.listener.front_end.seconds, noun)
+        return audio_notices(lengths, doubts, index.names, self.listener.front_end.seconds, noun)

@@ -194,7 +194,9 @@ def as_trained(data: str, training: Mapping[str, Any], **given: Any) -> AudioDat
             with suppress(DataError):
                 return without(dropped)
         return without(all_of_them)
-    except UnknownNegativesError as unknown:  # likewise; but those that do occur are no classes of the adapter
+    except (
+        UnknownNegativesError
+    ) as unknown:  # other data need not have them; but those that do occur are no classes of the adapter
         if "negative" in given:
             raise
         negative = [label for label in options.negative or () if clean_label(label) not in unknown.labels]

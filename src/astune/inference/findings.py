@@ -55,7 +55,7 @@ class Findings:
     """Why there are no rows."""
 
     @property
-    def heard(self) -> dict[str, Any]:
+    def used_columns(self) -> dict[str, Any]:
         """How much of the recording was used, by column name."""
         return {
             "seconds": round(self.seconds or 0.0, 3),
@@ -77,10 +77,10 @@ def of_recording(prediction: Prediction, window: float) -> Findings:
     Returns:
         A row a label.
     """
-    heard = prediction.heard_seconds or 0.0
-    rows = tuple(Row(0.0, heard, entry["label"], entry["score"]) for entry in prediction.labels)
+    used_seconds = prediction.heard_seconds or 0.0
+    rows = tuple(Row(0.0, used_seconds, entry["label"], entry["score"]) for entry in prediction.labels)
     return Findings(
-        prediction.name, rows, prediction.seconds, heard, prediction.windows, window, window, prediction.pool,
+        prediction.name, rows, prediction.seconds, used_seconds, prediction.windows, window, window, prediction.pool,
         prediction.sampling_rate, prediction.doubts, prediction.error,
     )  # fmt: skip
 

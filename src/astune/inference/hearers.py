@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from astune.inference.inputs import Input
     from astune.inference.loaded_adapter import LoadedAdapter
-    from astune.inference.pieces import Heard
+    from astune.inference.pieces import Assigned
 
 AdapterNames = str | Iterable[str]
 """One adapter for all inputs, or one for each of them."""
@@ -105,7 +105,7 @@ class Hearers:
         sampling_rate: float | None,
         *,
         beginning: bool,
-    ) -> Iterator[Heard]:
+    ) -> Iterator[Assigned]:
         """Look at inputs, one by one.
 
         Args:

@@ -115,8 +115,8 @@ def sources(
         source = _source(one, sampling_rate, f"inputs[{number}]")
         if passing and source.samples is not None:
             # A generator may fill the same array again before it is read, and many long ones would fill the memory meanwhile.
-            heard = source.samples[: frames_needed(source.sampling_rate, seconds)]
-            source = replace(source, samples=heard.copy())
+            used = source.samples[: frames_needed(source.sampling_rate, seconds)]
+            source = replace(source, samples=used.copy())
         yield source
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from astune.compute import one_core_each
 from astune.data.audio import listen
-from astune.data.heard import warn_of
+from astune.data.audio_notices import warn_of
 from astune.errors import AudioError
 from astune.features import rounded_features
 from astune.inference.batches import ahead, outputs, refuse_non_finite, stacked
@@ -84,11 +84,13 @@ class Listener:
         def hear(clip: Clip) -> Piece:
             path, start, end = clip.region
             try:
-                heard = listen(path, start, self.front_end.seconds, end=end, pipes=False)
+                recording = listen(path, start, self.front_end.seconds, end=end, pipes=False)
             except AudioError as fault:
                 return Piece(clip.name, hearing, error=fault)
-            features = hearing.hear(heard.samples)
-            return Piece(clip.name, hearing, start, round(start + heard.heard_seconds, 9), features, heard.facts)
+            features = hearing.hear(recording.samples)
+            return Piece(
+                clip.name, hearing, start, round(start + recording.heard_seconds, 9), features, recording.facts
+            )
 
         with closing(ahead(hear, clips, threads=self.threads, waiting=2 * self.batch_size)) as pieces:
             yield from outputs(self.model, compute, stacked(batched(pieces, self.batch_size)), self.arithmetic)

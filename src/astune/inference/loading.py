@@ -150,8 +150,8 @@ def bare_backbone(
     if precision not in {None, *get_args(Precision)}:
         raise ConfigError(unknown_choice("precision", precision, get_args(Precision)))
     refuse_cast(backbone, precision or "float32")
-    place = usable_device(device) if device is not None else best_device()
-    return backbone.to(place), Arithmetic.of(place, precision == "bfloat16", store_bf16=False)
+    device = usable_device(device) if device is not None else best_device()
+    return backbone.to(device), Arithmetic.of(device, precision == "bfloat16", store_bf16=False)
 
 
 def refuse_cast(model: nn.Module, precision: str) -> None:

@@ -161,7 +161,7 @@ def _runtime(name: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
     return onnxruntime
 
 
-def _session(onnxruntime: Any, path: Path, cores: int) -> Any:  # noqa: ANN401 - likewise
+def _session(onnxruntime: Any, path: Path, cores: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
     """A session of onnxruntime's.
 
     Raises:
@@ -189,7 +189,7 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
         raise AdapterError(f"{printable(path)} {what} ({reason}). {_AGAIN}") from fault
 
 
-def _refuse_other_shape(session: Any, info: AdapterInfo, path: Path) -> None:  # noqa: ANN401 - likewise
+def _refuse_other_shape(session: Any, info: AdapterInfo, path: Path) -> None:  # noqa: ANN401 - onnxruntime has no types
     """Refuse a graph that its metadata does not fit.
 
     Raises:

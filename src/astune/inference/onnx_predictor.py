@@ -124,11 +124,11 @@ class OnnxPredictor(Summarised):
             return {"adapter": hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGITS], "runtime": "onnx"}
 
     def _summary(self) -> Summary:
-        info, heard, classes = self.info, input_of(self.info.max_length), some(self.labels, "class")
-        line = (f"{info.method} on {info.backbone}", classes, heard, "onnxruntime", self.precision)
+        info, input_length, classes = self.info, input_of(self.info.max_length), some(self.labels, "class")
+        line = (f"{info.method} on {info.backbone}", classes, input_length, "onnxruntime", self.precision)
         rows = {
             "method": info.method, "backbone": info.backbone, "task": info.task, "runtime": "onnxruntime",
-            "precision": self.precision, "classes": classes, "input": heard.removeprefix("input of "),
+            "precision": self.precision, "classes": classes, "input": input_length.removeprefix("input of "),
         }  # fmt: skip
         return Summary("OnnxPredictor", here(self.path), line, tuple(rows.items()))
 
@@ -310,10 +310,12 @@ class OnnxPredictor(Summarised):
         beginning: bool = False,
     ) -> Iterator[Timeline]:
         cutting, hearing = Cutting(self.threads, self.batch_size, beginning), Hearing(windows, self.row)
-        heard = ((source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None))
+        assigned = (
+            (source, hearing) for source in sources(inputs, sampling_rate, windows.window if beginning else None)
+        )
 
         def computed() -> Iterator[tuple[list[Piece], NDArray[np.float32]]]:
-            with closing(cutting.batches(heard, single=is_single(inputs))) as batches:
+            with closing(cutting.batches(assigned, single=is_single(inputs))) as batches:
                 for batch, rows in batches:
                     yield batch, self.scores(rows)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from astune.inference.inputs import Source
     from astune.inference.windows import Hearing, Window
 
-    Heard = tuple[Source, Hearing]
+    Assigned = tuple[Source, Hearing]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -71,7 +71,7 @@ class Cutting:
     """Is called once in each thread before it works."""
 
     def batches(
-        self, found: Iterator[Heard], *, single: bool
+        self, found: Iterator[Assigned], *, single: bool
     ) -> Generator[tuple[list[Piece], list[NDArray[Any]]], None, None]:
         """Read inputs for the model.
 
@@ -84,7 +84,7 @@ class Cutting:
         """
         return batched(self.pieces(found, single=single), self.size)
 
-    def pieces(self, found: Iterator[Heard], *, single: bool) -> Generator[Piece, None, None]:
+    def pieces(self, found: Iterator[Assigned], *, single: bool) -> Generator[Piece, None, None]:
         """Read inputs.
 
         Args:
@@ -96,19 +96,19 @@ class Cutting:
         """
         for long, some in groupby(found, self._fills_memory):
             if long:  # drawn one by one: several at a time would fill the memory
-                for heard in some:
-                    yield from self._streamed(heard)
+                for assigned in some:
+                    yield from self._streamed(assigned)
             else:
                 yield from self._read_ahead(some, single=single)
 
-    def _fills_memory(self, heard: Heard) -> bool:
+    def _fills_memory(self, assigned: Assigned) -> bool:
         """Whether the input is a long recording in memory that is used whole."""
-        source, hearing = heard
+        source, hearing = assigned
         if self.beginning or source.samples is None:
             return False
         return not hearing.windows.one_is_enough(len(source.samples) / source.sampling_rate)
 
-    def _read_ahead(self, found: Iterator[Heard], *, single: bool) -> Iterator[Piece]:
+    def _read_ahead(self, found: Iterator[Assigned], *, single: bool) -> Iterator[Piece]:
         met = (self._first(one) if self.beginning and one[0].read_once else one for one in found)
         begun = self._ahead(self._begin, met, threads=0 if single else self.threads, waiting=2 * self.size)
         with closing(begun):
@@ -118,24 +118,24 @@ class Cutting:
                 else:
                     yield from self._streamed(one)
 
-    def _begin(self, one: Heard | Piece) -> Piece | Heard:
+    def _begin(self, one: Assigned | Piece) -> Piece | Assigned:
         """The only piece of a recording. One that has more comes back as it is, and so does a pipe: it is read where it is met."""
         return one if isinstance(one, Piece) or one[0].read_once else self._first(one)
 
-    def _first(self, heard: Heard) -> Piece | Heard:
-        source, hearing = heard
+    def _first(self, assigned: Assigned) -> Piece | Assigned:
+        source, hearing = assigned
         try:
             recording = source.beginning(hearing.windows.window)
             if not (self.beginning or hearing.windows.one_is_enough(recording.seconds)):
-                return heard
+                return assigned
             end = len(recording.samples) / SAMPLING_RATE
             return Piece(source.name, hearing, 0.0, end, hearing.hear(recording.samples), recording.facts)
         except AudioError as fault:
             return Piece(source.name, hearing, error=fault)
 
-    def _streamed(self, heard: Heard) -> Iterator[Piece]:
+    def _streamed(self, assigned: Assigned) -> Iterator[Piece]:
         """The pieces of a long recording."""
-        source, hearing = heard
+        source, hearing = assigned
         stream = source.stream()
         cut = partial(_some, hearing.windows.over(stream))
         with closing(stream), closing(self._ahead(cut, repeat(None), threads=1, waiting=2)) as groups:

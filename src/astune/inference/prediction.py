@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
-from astune.data.heard import TOLERANCE, heard_notices, warn_of
+from astune.data.audio_notices import TOLERANCE, audio_notices, warn_of
 from astune.errors import ConfigError, unknown_choice
 from astune.inference.events import Finder, Thresholds
 from astune.plurals import number_of
@@ -74,19 +74,19 @@ class Prediction(Summarised):
         return record | ({"error": str(self.error)} if self.error else {"labels": list(self.labels)})
 
     def _summary(self) -> Summary:
-        what = str(self.error) if self.error else self.heard or f"{self.seconds or 0.0:,.1f} s"
+        what = str(self.error) if self.error else self.used_part or f"{self.seconds or 0.0:,.1f} s"
         table = score_rows((one["label"], one["score"]) for one in self.labels)
         best = [" ".join(row) for row in table[:_NAMED]] + (["..."] if len(table) > _NAMED else [])
         headings = ("label", "score") if table else ()
         return Summary("Prediction", here(self.name), (what, *best), (("heard", what),), headings, table, self.doubts)
 
     @property
-    def heard(self) -> str:
+    def used_part(self) -> str:
         """How much of the recording was used, in words; empty if that is all of it in one window."""
-        seconds, heard = self.seconds or 0.0, self.heard_seconds or 0.0
+        seconds, used_seconds = self.seconds or 0.0, self.heard_seconds or 0.0
         if self.windows == 1:
-            return f"its first {heard:,.1f} of {seconds:,.1f} s" if seconds - heard > TOLERANCE else ""
-        return f"{self.pool} of {self.windows:,} windows over {heard:,.1f} s" if self.windows else ""
+            return f"its first {used_seconds:,.1f} of {seconds:,.1f} s" if seconds - used_seconds > TOLERANCE else ""
+        return f"{self.pool} of {self.windows:,} windows over {used_seconds:,.1f} s" if self.windows else ""
 
 
 def label_count(top_k: object, labels: int) -> int:
@@ -106,7 +106,7 @@ def label_count(top_k: object, labels: int) -> int:
         return labels
     if not (fits(top_k, int) and top_k >= 1):  # type: ignore[operator] # a number, NumPy's too
         raise ConfigError(f"top_k={top_k!r}: give 1 or more, or None for all labels")
-    return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # likewise
+    return min(int(top_k), labels)  # type: ignore[call-overload,no-any-return] # a number, NumPy's too
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def notices_of(predictions: Sequence[Told], seconds: float) -> list[str]:
         if pooled
         else ""
     )
-    told = heard_notices(
+    told = audio_notices(
         {number: (one.seconds or 0.0) if one.pool == "first" else 0.0 for number, one in read.items()},
         {number: one.doubts for number, one in read.items()},
         [one.name for one in predictions],

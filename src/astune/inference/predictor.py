@@ -374,18 +374,18 @@ class Predictor(AdapterSet):
         found = hearers.assigned(inputs, hearings, sampling_rate, beginning=beginning)
         cutting = Cutting(self.threads, self.batch_size, beginning, one_core_each())
         pieces = cutting.pieces(found, single=is_single(inputs))
-        heard_by = {hearing: adapter for adapter, hearing in hearings.items()}
-        infos = {hearing: adapter.info for hearing, adapter in heard_by.items()}
+        adapters = {hearing: adapter for adapter, hearing in hearings.items()}
+        infos = {hearing: adapter.info for hearing, adapter in adapters.items()}
         with closing(pieces):  # else its threads wait for as long as somebody keeps the model's exception
-            yield from timelines(self._scored(pieces, heard_by), infos, on_window)
+            yield from timelines(self._scored(pieces, adapters), infos, on_window)
 
     def _scored(
-        self, pieces: Iterator[Piece], heard_by: Mapping[Hearing, LoadedAdapter]
+        self, pieces: Iterator[Piece], adapters: Mapping[Hearing, LoadedAdapter]
     ) -> Iterator[tuple[list[Piece], list[NDArray[np.float32]]]]:
         """Batches of pieces, of whichever adapters, and the scores of those that could be read."""
         while batch := list(islice(pieces, self.batch_size)):
             read = {number: one.features for number, one in enumerate(batch) if one.features is not None}
-            yield batch, self.scores(list(read.values()), [heard_by[batch[number].hearing] for number in read])
+            yield batch, self.scores(list(read.values()), [adapters[batch[number].hearing] for number in read])
 
     def scored_tokens(self, features: Tensor) -> Tensor:
         """Logits and what they are computed from, in one pass.

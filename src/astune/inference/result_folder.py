@@ -75,7 +75,7 @@ class ResultFolder:
         recording = Path(findings.name)
         table = self.folder / self._tables[recording]
         begun = {"file": _whole(recording), "table": self._tables[recording].as_posix()}
-        done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.heard}
+        done = {**begun, _STATE: _state(recording), "rows": len(findings.rows), **findings.used_columns}
         with explain_write_errors(
             self.folder, "free some disk space or repair the file, then run the same command again"
         ):

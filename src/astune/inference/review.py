@@ -11,7 +11,7 @@ import numpy as np
 
 from astune.console import progress, recording_progress
 from astune.data.audio import SAMPLING_RATE
-from astune.data.heard import heard_notices
+from astune.data.audio_notices import audio_notices
 from astune.data.opening import is_pipe
 from astune.errors import AudioError, ConfigError, DataError, format_list
 from astune.features import rounded_features
@@ -19,7 +19,7 @@ from astune.inference.batches import refuse_non_finite
 from astune.inference.inputs import expand
 from astune.inference.known_clips import KnownClips, known_clips
 from astune.inference.predictor import Predictor
-from astune.inference.review_choice import Candidate, Choice, Criterion, Heard, Pick, candidates, choose
+from astune.inference.review_choice import Candidate, Choice, Criterion, Pick, ScoredWindows, candidates, choose
 from astune.inference.review_folder import reserve_folder, reviewed_spans, whole, write_folder
 from astune.inference.windows import Windows
 from astune.plurals import number_of
@@ -141,7 +141,7 @@ def _reviewed(listening: _Listening, found: Expanded, folder: Path) -> Review:
     known = listening.known
     rows = write_folder(folder, picks, choice.margin, known.names if known else (), listening.settings)
     notices += _short(rows, choice, listening.labels, known is not None)
-    return Review(folder, tuple(rows), listening.recordings, listening.windows_heard, tuple(errors), tuple(notices))
+    return Review(folder, tuple(rows), listening.recordings, listening.windows_scored, tuple(errors), tuple(notices))
 
 
 def _found(recordings: str | Path | Iterable[str | Path]) -> Expanded:
@@ -165,7 +165,7 @@ class _Listening:
         self._predictor, self.choice, self._windows, self._spans = predictor, choice, windows, spans
         self.known, self._of_known = _known(predictor, choice, data)
         self._silences: dict[int, NDArray[np.float16]] = {}
-        self.recordings = self.windows_heard = self._silent = self._short = self._reviewed = 0
+        self.recordings = self.windows_scored = self._silent = self._short = self._reviewed = 0
         self.errors: list[str] = []
         self._names: list[str] = []
         self._doubts: dict[int, tuple[str, ...]] = {}
@@ -184,8 +184,8 @@ class _Listening:
             for which, count in counts.items()
             if count
         ]
-        heard = dict.fromkeys(range(len(self._names)), 0.0)
-        suspicious = heard_notices(heard, self._doubts, self._names, self._predictor.front_end.seconds, "file")
+        lengths = dict.fromkeys(range(len(self._names)), 0.0)
+        suspicious = audio_notices(lengths, self._doubts, self._names, self._predictor.front_end.seconds, "file")
         return [*self._of_known, *([gaps] if gaps else []), *passed, *suspicious]
 
     @property
@@ -260,17 +260,17 @@ class _Listening:
         for start, end in self._spans.get(whole(name), ()):
             before |= (starts < end) & (ends > start)
         self.recordings += 1
-        self.windows_heard += len(spans)
+        self.windows_scored += len(spans)
         self._silent += int(silent.sum())
         self._short += int((short & ~silent).sum())
         self._reviewed += int((before & ~silent & ~short).sum())
         compared = self.known is not None
-        heard = Heard(
+        scored = ScoredWindows(
             name, starts, ends, rows[:, :classes], rows[:, classes].astype(np.float64) if compared else None,
             rows[:, classes + 1].astype(np.int64) if compared else None, ~(silent | short | before),
         )  # fmt: skip
         predictor = self._predictor
-        return candidates(heard, self.choice, predictor.labels, predictor.task, predictor.thresholds)
+        return candidates(scored, self.choice, predictor.labels, predictor.task, predictor.thresholds)
 
     def _is_silent(self, piece: Piece) -> bool:
         """Whether its features are those of zeros."""

@@ -104,7 +104,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ScoredWindows:
     """The windows of one recording."""
 
     name: str
@@ -152,12 +152,16 @@ class Candidate:
 
 
 def candidates(
-    heard: Heard, choice: Choice, labels: Sequence[str], task: Task, thresholds: Mapping[str, float] | None = None
+    scored: ScoredWindows,
+    choice: Choice,
+    labels: Sequence[str],
+    task: Task,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Iterator[Candidate]:
     """The windows of a recording that may be chosen.
 
     Args:
-        heard: the recording that was processed.
+        scored: the recording that was processed.
         choice: criteria and limits.
         labels: labels of the classes.
         task: what the scores mean.
@@ -168,15 +172,15 @@ def candidates(
     """
     cuts = np.array([thresholds[label] for label in labels]) if thresholds else None
     for criterion in choice.criteria:
-        for values, columns in _rankings(criterion, heard, choice, task, cuts, choice.least(labels)):
-            allowed = np.flatnonzero(heard.usable & np.isfinite(values))
+        for values, columns in _rankings(criterion, scored, choice, task, cuts, choice.least(labels)):
+            allowed = np.flatnonzero(scored.usable & np.isfinite(values))
             order = allowed[np.argsort(-values[allowed], kind="stable")]
             kept: list[Candidate] = []
             for row in order:
                 one = Candidate(
-                    heard.name, float(heard.starts[row]), float(heard.ends[row]), labels[columns[row]],
-                    float(heard.scores[row, columns[row]]), criterion, float(values[row]),
-                    None if heard.nearest is None else int(heard.nearest[row]), _also(heard.scores[row], cuts, labels, columns[row]),
+                    scored.name, float(scored.starts[row]), float(scored.ends[row]), labels[columns[row]],
+                    float(scored.scores[row, columns[row]]), criterion, float(values[row]),
+                    None if scored.nearest is None else int(scored.nearest[row]), _also(scored.scores[row], cuts, labels, columns[row]),
                 )  # fmt: skip
                 if all(one.apart(other, 0.0) for other in kept):
                     kept.append(one)
@@ -196,23 +200,23 @@ def _also(
 
 def _rankings(
     criterion: Criterion,
-    heard: Heard,
+    scored: ScoredWindows,
     choice: Choice,
     task: Task,
     cuts: NDArray[np.float64] | None,
     least: Sequence[float],
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
     """Values of all windows and the label that each is shown with; a window that cannot be chosen has minus infinity."""
-    scores = heard.scores.astype(np.float64)
+    scores = scored.scores.astype(np.float64)
     best = scores.argmax(axis=1)
     if criterion == "unlike":
-        if heard.distances is not None:
-            yield heard.distances, best
+        if scored.distances is not None:
+            yield scored.distances, best
     elif criterion == "uncertain":
         doubted = best if task.counts_clips else _doubts(scores, cuts).argmax(axis=1)
         yield uncertainty(scores, task, cuts), doubted
     elif criterion == "random":
-        yield keyed_generator(choice.seed, "review", heard.name).random(len(best)), best
+        yield keyed_generator(choice.seed, "review", scored.name).random(len(best)), best
     else:
         for column in range(scores.shape[1]):
             of_label = scores[:, column]

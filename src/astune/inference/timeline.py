@@ -68,11 +68,11 @@ class Timeline(Summarised):
         """Seconds of the recording that the windows cover."""
         if not len(self.ends):
             return 0.0
-        heard = float(self.ends[-1]) - max(0.0, self.hop - self.window) * (len(self.ends) - 1)
-        return self.seconds if self.seconds is not None and abs(self.seconds - heard) < _ROUNDING else heard
+        used = float(self.ends[-1]) - max(0.0, self.hop - self.window) * (len(self.ends) - 1)
+        return self.seconds if self.seconds is not None and abs(self.seconds - used) < _ROUNDING else used
 
     @property
-    def heard(self) -> str:
+    def used_part(self) -> str:
         """How much of the recording was used, in words."""
         gap = (
             f", {self.hop - self.window:g} s between two of them not heard"
@@ -83,7 +83,7 @@ class Timeline(Summarised):
         return f"{self.heard_seconds:,.1f} of {self.seconds or 0.0:,.1f} s in {count} of {self.window:g} s every {self.hop:g} s{gap}"
 
     def _summary(self) -> Summary:
-        what, classes = self.heard if self.error is None else str(self.error), some(self.labels, "label")
+        what, classes = self.used_part if self.error is None else str(self.error), some(self.labels, "label")
         rows = (("heard", what), ("labels", classes), ("scores", self.task))
         mean = self.pool("mean") if len(self.scores) else np.empty(0)
         table = tuple(
@@ -181,14 +181,14 @@ def refuse_pool(how: object) -> None:
 
 def timelines(
     computed: Iterable[tuple[Sequence[Piece], Iterable[NDArray[np.float32]]]],
-    heard_by: Mapping[Hearing, AdapterInfo],
+    adapters: Mapping[Hearing, AdapterInfo],
     on_window: OnWindow | None = None,
 ) -> Iterator[Timeline]:
     """Put the pieces of recordings together.
 
     Args:
         computed: batches of pieces with their scores (classes,), one for each piece that could be read, in order.
-        heard_by: the adapters of each way of processing.
+        adapters: the adapters of each way of processing.
         on_window: called after each batch with the name of a recording and the number of its seconds processed.
 
     Yields:
@@ -203,7 +203,7 @@ def timelines(
                 spans.append((piece.start, piece.end))
                 rows.append(next(left))
             if piece.last:
-                adapter, windows = heard_by[piece.hearing], piece.hearing.windows
+                adapter, windows = adapters[piece.hearing], piece.hearing.windows
                 yield timeline_of(piece.name, adapter, windows, spans, rows, piece.facts, piece.error)
                 spans, rows = [], []
         if on_window and spans:

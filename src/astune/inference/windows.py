@@ -120,17 +120,17 @@ class Windows:
         Yields:
             The windows, each as soon as its samples have come; what no window needs any more is let go.
         """
-        held, begin, number, heard = np.empty(0, np.float32), 0, 0, 0
+        held, begin, number, covered = np.empty(0, np.float32), 0, 0, 0
         for block in blocks:
             held = np.concatenate((held, block)) if len(held) else block
             while (start := self._first(number)) + self._samples <= begin + len(held):
-                heard = start + self._samples
-                yield _window(start, held[start - begin : heard - begin])
+                covered = start + self._samples
+                yield _window(start, held[start - begin : covered - begin])
                 number += 1
             passed = min(max(start - begin, 0), len(held))
             held, begin = held[passed:], begin + passed
         start, total = self._first(number), begin + len(held)
-        if total - max(heard, start) >= FRAME or (not number and len(held)):
+        if total - max(covered, start) >= FRAME or (not number and len(held)):
             yield _window(start, held[start - begin :])
 
     @property

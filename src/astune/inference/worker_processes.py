@@ -112,7 +112,7 @@ def _in_processes(
                     continue
                 if kind == "failed":
                     raise content
-                if kind == "heard" and on_window:
+                if kind == "progress" and on_window:
                     on_window(*content)
                 if kind == "answer":
                     yield worker.unit.popleft()[0], content
@@ -174,7 +174,7 @@ def _work(workers: Workers, question: Question, number: int, cores: int, directo
         predictor = workers.predictor(number, cores)
         while True:
             pipe.send(("free", None))
-            for answer in question.answers(predictor, pipe.recv(), lambda *heard: pipe.send(("heard", heard))):
+            for answer in question.answers(predictor, pipe.recv(), lambda *seen: pipe.send(("progress", seen))):
                 pipe.send(("answer", answer))
     except (EOFError, BrokenPipeError):  # nobody waits any more
         return

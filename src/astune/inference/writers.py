@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "audacity", "raven"]
 
 _COLUMNS = ("file_name", "start", "end", "label", "score")  # as tables that are trained on have them
-_HEARD = ("seconds", "heard_seconds", "windows", "window", "hop", "pool")
+_USED = ("seconds", "heard_seconds", "windows", "window", "hop", "pool")
 _SELECTION = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin Path",
     "Begin File", "Annotation", "Score", "Heard (s)", "Windows", "Pool",
@@ -62,7 +62,7 @@ class Writer:
 def _records(findings: Findings, file_name: str) -> Iterator[dict[str, object]]:
     for row in findings.rows:
         cells = (file_name, round(row.start, 6), round(row.end, 6), row.label, round(row.score, 6))
-        yield dict(zip(_COLUMNS, cells, strict=True)) | findings.heard
+        yield dict(zip(_COLUMNS, cells, strict=True)) | findings.used_columns
 
 
 def _csv_body(findings: Findings, file_name: str) -> str:
@@ -83,18 +83,18 @@ def _audacity_body(findings: Findings, _: str) -> str:
 
 def _raven_body(findings: Findings, file_name: str) -> str:
     highest = min(_HIGHEST, (findings.sampling_rate or 2 * _HIGHEST) / 2)
-    heard = (f"{findings.heard_seconds:.3f}", findings.windows, findings.pool or "")
+    used = (f"{findings.heard_seconds:.3f}", findings.windows, findings.pool or "")
     return "".join(
         _tabbed(
             number, "Spectrogram 1", 1, f"{row.start:.6f}", f"{row.end:.6f}", 0, f"{highest:g}", file_name,
-            Path(file_name).name, row.label, f"{row.score:.6f}", *heard,
+            Path(file_name).name, row.label, f"{row.score:.6f}", *used,
         )
         for number, row in enumerate(findings.rows, 1)
     )  # fmt: skip
 
 
 WRITERS: dict[Format, Writer] = {
-    "csv": Writer(".csv", True, csv_text([(*_COLUMNS, *_HEARD)]), _csv_body),
+    "csv": Writer(".csv", True, csv_text([(*_COLUMNS, *_USED)]), _csv_body),
     "jsonl": Writer(".jsonl", True, "", _jsonl_body),
     "audacity": Writer(".txt", False, "", _audacity_body),
     "raven": Writer(".Table.1.selections.txt", False, _tabbed(*_SELECTION), _raven_body),

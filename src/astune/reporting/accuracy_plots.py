@@ -128,14 +128,14 @@ def _label(axes: Axes, points: Sequence[Point], markers: dict[str, str]) -> None
     axes.get_xlim()  # settles the limits, which transLimits takes as they were
     wanted = axes.transLimits.transform([(np.log10(point.parameters), 0.0) for point in ordered])[:, 0]
     steps = _LABEL_GAP * np.arange(len(ordered))
-    # least squares under place[k + 1] >= place[k] + gap
-    places = np.clip(isotonic_regression(wanted - steps).x, 0, max(0.0, 1 - steps[-1])) + steps
-    for point, place in zip(ordered, places, strict=True):
-        axes.plot(place, 1.03, markers[point.method], color="0.4", transform=axes.transAxes, clip_on=False)
+    # least squares under x[k + 1] >= x[k] + gap
+    label_xs = np.clip(isotonic_regression(wanted - steps).x, 0, max(0.0, 1 - steps[-1])) + steps
+    for point, x in zip(ordered, label_xs, strict=True):
+        axes.plot(x, 1.03, markers[point.method], color="0.4", transform=axes.transAxes, clip_on=False)
         axes.annotate(
             drawn(point.method),
             xy=(point.parameters, point.high),
-            xytext=(place, 1.06),
+            xytext=(x, 1.06),
             textcoords="axes fraction",
             rotation=90,
             ha="center",

@@ -141,8 +141,8 @@ def compare(first: Mapping[_Pair, float], second: Mapping[_Pair, float]) -> Pair
     """Paired comparison of two rows.
 
     Args:
-        first: shares, 0 to 1, by fold and seed.
-        second: likewise.
+        first: shares of one row, 0 to 1, by fold and seed.
+        second: shares of the other row, 0 to 1, by fold and seed.
 
     Returns:
         The mean difference, its interval, and the probability of one at least as large if the signs of the differences were coin
@@ -192,14 +192,14 @@ def cells(results: Results) -> dict[tuple[str, str], Cell]:
     for entry in results.plan.entries:
         planned[entry.row, entry.column].append(entry)
     found = {}
-    for place, members in planned.items():
+    for cell_key, members in planned.items():
         done = {(one.fold, one.seed): results.records[one.key] for one in members if one.key in results.records}
         if done:
-            found[place] = _cell(members, done)
+            found[cell_key] = _cell(members, done)
     if results.plan.kind != "comparison":
         return found
     compared = Comparison.of(results)
-    return {place: replace(cell, wider=compared.estimate(place[0]).interval) for place, cell in found.items()}
+    return {cell_key: replace(cell, wider=compared.estimate(cell_key[0]).interval) for cell_key, cell in found.items()}
 
 
 def _cell(members: Sequence[PlanEntry], done: Mapping[Pair, RunRecord]) -> Cell:

@@ -125,13 +125,13 @@ def _levels(axes: Axes, report: Report) -> None:
 def _counts(axes: Axes, report: Report) -> None:
     """A bar for each class, divided by part; the largest classes where there are too many."""
     ordered = sorted(report.counts, key=lambda label: (-sum(report.counts[label].values()), label))[:_MOST_CLASSES]
-    places, left = np.arange(len(ordered)), np.zeros(len(ordered))
+    y, left = np.arange(len(ordered)), np.zeros(len(ordered))
     for number, part in enumerate(report.parts):
         widths = np.array([report.counts[label][part] for label in ordered], dtype=float)
         colour, hatch = COLOURS[number % len(COLOURS)], ("", "//", "..")[number // len(COLOURS) % 3]
-        axes.barh(places, widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=drawn(part))
+        axes.barh(y, widths, left=left, color=colour, hatch=hatch, edgecolor="white", label=drawn(part))
         left += widths
-    axes.set_yticks(places, [drawn(label, _LONGEST_LABEL) for label in ordered], fontsize=LABEL_SIZE)
+    axes.set_yticks(y, [drawn(label, _LONGEST_LABEL) for label in ordered], fontsize=LABEL_SIZE)
     axes.invert_yaxis()
     left_out = len(report.counts) - len(ordered)
     axes.set_xlabel("clips" + (f"; {left_out:,} smaller classes are not shown" if left_out else ""))

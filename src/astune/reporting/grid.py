@@ -52,7 +52,7 @@ class Grid:
     headlines: dict[str, str]
     """Which scores the cells show, see :attr:`astune.experiments.results.Results.headlines`."""
     rows: tuple[GridRow, ...]
-    places: dict[tuple[str, str], int]
+    ranks: dict[tuple[str, str], int]
     """1 for the best and 2 for the second best, by row and column (or ``Avg``); the others are not in it."""
     ran: tuple[str, ...]
     """What was run, a sentence a line; of a comparison of methods first its advice."""
@@ -117,7 +117,7 @@ def grid(results: Results) -> Grid:
         plan=saved,
         headlines=results.headlines,
         rows=rows,
-        places=_places(rows, saved.columns),
+        ranks=_ranks(rows, saved.columns),
         ran=(*advice, *saved.notes, *what_ran(results, devices), *_left_out(results)),
         summary=summary(results, differences),
         unlike_the_paper=differences,
@@ -162,9 +162,9 @@ def _lettered(devices: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, ascii_lowercase if len(names) > 1 else [""], strict=False))
 
 
-def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, str], int]:
-    """1 and 2 for the best and second best finished cells of a column, ties sharing a place, at the two decimals that are printed."""
-    places: dict[tuple[str, str], int] = {}
+def _ranks(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, str], int]:
+    """1 and 2 for the best and second best finished cells of a column, ties sharing a rank, at the two decimals that are printed."""
+    ranks: dict[tuple[str, str], int] = {}
     ranked = [row for row in rows if row.methods != (_FULL,)]
     for column in [*columns, AVERAGE]:
         figures = {}
@@ -173,6 +173,6 @@ def _places(rows: Iterable[GridRow], columns: Iterable[str]) -> dict[tuple[str, 
             value = row.average if column == AVERAGE else cell.mean if cell and cell.finished else None
             if value is not None:
                 figures[row.name] = round(100 * value, 2)
-        for place, figure in enumerate(sorted(set(figures.values()), reverse=True)[:2], 1):
-            places |= {(row, column): place for row, value in figures.items() if value == figure and len(figures) > 1}
-    return places
+        for rank, figure in enumerate(sorted(set(figures.values()), reverse=True)[:2], 1):
+            ranks |= {(row, column): rank for row, value in figures.items() if value == figure and len(figures) > 1}
+    return ranks

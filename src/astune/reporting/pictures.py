@@ -105,11 +105,11 @@ def _points(table: Grid, warning: str) -> Iterator[Picture]:
     yield Picture("parameters", about, draw_accuracy_against_parameters(points, title, measure))
 
 
-def _curve(label: str, panel: str, places: Sequence[tuple[float, Cell]]) -> Curve:
-    places = sorted(places, key=lambda place: place[0])
-    intervals = [cell.drawn_interval for _, cell in places]
+def _curve(label: str, panel: str, points: Sequence[tuple[float, Cell]]) -> Curve:
+    points = sorted(points, key=lambda point: point[0])
+    intervals = [cell.drawn_interval for _, cell in points]
     return Curve(
-        label, panel, tuple(x for x, _ in places), tuple(cell.mean for _, cell in places),
+        label, panel, tuple(x for x, _ in points), tuple(cell.mean for _, cell in points),
         tuple(low for low, _ in intervals), tuple(high for _, high in intervals),
     )  # fmt: skip
 
@@ -125,7 +125,7 @@ def _gathered(saved: SavedPlan, table: Grid, *, by_shots: bool) -> list[Curve]:
             panel = ", ".join([entry.dataset, *others])
             label = entry.row if by_shots else entry.series or entry.row
             found[label, panel][entry.varied["shots"] if by_shots else float(cell.parameters)] = cell
-    return [_curve(label, panel, list(places.items())) for (label, panel), places in found.items()]
+    return [_curve(label, panel, list(points.items())) for (label, panel), points in found.items()]
 
 
 def _size_curves(saved: SavedPlan, table: Grid, warning: str) -> Picture:

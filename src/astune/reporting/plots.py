@@ -93,8 +93,8 @@ def draw_curves(
                 axes.set_ylim(max(0, bottom), min(1, top))  # no ticks at shares that cannot be
         axes.set_xlabel(x_label)
         axes.grid(visible=True, axis="y", alpha=0.3)
-        place = axes.get_subplotspec()
-        if place is not None and place.is_first_col():
+        subplot = axes.get_subplotspec()
+        if subplot is not None and subplot.is_first_col():
             axes.set_ylabel(y_label)
     return figure
 

@@ -40,7 +40,7 @@ class RenderedCell:
     """The mean; a dash where no run is finished."""
     details: str
     """What follows the mean: deviation, interval, the printed figure, how many runs are missing; or nothing."""
-    place: int
+    rank: int
     """1 for the best of the column, 2 for the second best, 0 for the others."""
     exact: dict[str, str]
     """For programs, by column of the CSV file; empty for an average and where no run is finished."""
@@ -149,8 +149,8 @@ def _caption(table: Grid) -> str:
 def _cell(table: Grid, row: GridRow, column: str) -> RenderedCell:
     value, details = figures_of(table, row, column)
     cell = row.cells.get(column)
-    place = table.places.get((row.name, column), 0)
-    return RenderedCell(value, details, place, _exact(table, row, column, cell) if cell else {})
+    rank = table.ranks.get((row.name, column), 0)
+    return RenderedCell(value, details, rank, _exact(table, row, column, cell) if cell else {})
 
 
 def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]:
@@ -174,7 +174,7 @@ def _exact(table: Grid, row: GridRow, column: str, cell: Cell) -> dict[str, str]
         "train_seconds": f"{cell.train_seconds:.1f}",
         "device": cell.device,
         "frozen_seconds": f"{cell.frozen_seconds:.1f}",
-        "place": str(table.places.get((row.name, column), "")),
+        "place": str(table.ranks.get((row.name, column), "")),
         "printed": "" if printed is None else str(printed),
         "difference": "" if printed is None else f"{100 * cell.mean - printed:.2f}",
         **_origin(table),

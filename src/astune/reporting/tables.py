@@ -63,7 +63,7 @@ def _costs(row: RenderedRow) -> tuple[str, ...]:
 
 def _marked(row: RenderedRow, marks: dict[int, str]) -> list[str]:
     """The cells of a row, the best and the second best of their columns in a form's marks."""
-    return [f"{marks.get(cell.place, '{}').format(cell.value)} {cell.details}".strip() for cell in row.cells]
+    return [f"{marks.get(cell.rank, '{}').format(cell.value)} {cell.details}".strip() for cell in row.cells]
 
 
 _LATEX = str.maketrans(

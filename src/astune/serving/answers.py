@@ -11,7 +11,7 @@ from astune.adapter_info import AdapterInfo
 from astune.names import Pool, Runtime
 
 _ROBIN: JsonDict = {"label": "robin", "score": 0.93}
-_HEARD: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
+_USED: JsonDict = {"heard_seconds": 12.5, "window_count": 2, "window": 10.255, "hop": 10.255, "pool": "mean"}
 
 
 class LabelScore(BaseModel):
@@ -66,7 +66,7 @@ class Classified(BaseModel):
             "examples": [
                 {
                     "file": "garden.wav", "seconds": 12.5, "sampling_rate": 44100, "doubts": [],
-                    "results": {"birds": {"labels": [_ROBIN], **_HEARD, "notes": []}},
+                    "results": {"birds": {"labels": [_ROBIN], **_USED, "notes": []}},
                 }
             ]
         }

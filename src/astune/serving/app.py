@@ -117,16 +117,16 @@ def _add_classify(app: FastAPI, service: Service) -> None:
     async def answer(request: Request, max_files: int) -> JSONResponse:
         if request.query_params:
             raise Problem(422, "send fields in the form, not in the address")
-        async with service.places() as places, receive_form(request, settings, max_files, service.arrivals) as form:
+        async with service.slots() as slots, receive_form(request, settings, max_files, service.arrivals) as form:
             fields = fields_of(form.fields)
             adapters = service.adapters.find(fields.adapter)
             asked = list(zip(adapters, fields.of([one.info for one in adapters]), strict=True))
-            service.batcher.take(places, len(form.files) * len(asked))
+            service.batcher.take(slots, len(form.files) * len(asked))
             several = max_files > 1
             work = (
-                service.classify_all(form.files, asked, places)
+                service.classify_all(form.files, asked, slots)
                 if several
-                else service.classify(form.files[0], asked, places)
+                else service.classify(form.files[0], asked, slots)
             )
             return JSONResponse(await _unless_gone(request, work, service))
 

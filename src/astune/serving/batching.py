@@ -42,8 +42,8 @@ class QueueFull(Exception):  # noqa: N818 - it is what happens, not a fault
 
 
 @dataclass(eq=False)
-class Places:
-    """What a request has in the queue: its rows that wait, and how many places it holds."""
+class Slots:
+    """What a request has in the queue: its rows that wait, and how many slots it holds."""
 
     held: int = 0
     """Rows that it may have waiting or in work at a time."""
@@ -87,14 +87,14 @@ class Batcher:
     ) -> None:
         self._compute, self._executor, self._metrics = compute, executor, metrics
         self.max_batch, self._max_wait, self._max_queue = max_batch, max_wait, max_queue
-        self._turns: OrderedDict[Places, None] = OrderedDict()  # requests with rows that wait, the next one first
+        self._turns: OrderedDict[Slots, None] = OrderedDict()  # requests with rows that wait, the next one first
         self._waiting = self._held = 0
         self._rate = 0.0  # rows a second; 0 before the first batch
         self._more = asyncio.Event()
 
     @contextmanager
-    def places(self) -> Iterator[Places]:
-        """A request's part of the queue, for the time of a block: one place at first. Rows that still wait at the end are dropped.
+    def slots(self) -> Iterator[Slots]:
+        """A request's part of the queue, for the time of a block: one slot at first. Rows that still wait at the end are dropped.
 
         Yields:
             It.
@@ -102,7 +102,7 @@ class Batcher:
         Raises:
             QueueFull: the queue is full.
         """
-        mine = Places()
+        mine = Slots()
         self.take(mine, 1)
         try:
             yield mine
@@ -115,11 +115,11 @@ class Batcher:
             self._turns.pop(mine, None)
             self._measure()
 
-    def take(self, mine: Places, wanted: int) -> None:
-        """Hold more places, up to those of a batch. The first rows of a request have to find room; later ones have it then.
+    def take(self, mine: Slots, wanted: int) -> None:
+        """Hold more slots, up to those of a batch. The first rows of a request have to find room; later ones have it then.
 
         Args:
-            mine: the places of the request.
+            mine: the slots of the request.
             wanted: rows that it has.
 
         Raises:
@@ -133,11 +133,11 @@ class Batcher:
         self._held += more
         self._measure()
 
-    async def submit(self, mine: Places, row: Row, adapter: Any) -> asyncio.Future[Scores]:  # noqa: ANN401 - the engine's own
-        """Let a row wait for the model; first wait for a place, where all of the request's are taken.
+    async def submit(self, mine: Slots, row: Row, adapter: Any) -> asyncio.Future[Scores]:  # noqa: ANN401 - the engine's own
+        """Let a row wait for the model; first wait for a slot, where all of the request's are taken.
 
         Args:
-            mine: the places of the request.
+            mine: the slots of the request.
             row: the row, as the engine takes it.
             adapter: the adapter that computes it.
 

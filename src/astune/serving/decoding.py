@@ -53,16 +53,16 @@ class Limits:
         finally:
             self.spent += time.monotonic() - self._begun
 
-    def refuse(self, heard: float) -> None:
+    def refuse(self, decoded_seconds: float) -> None:
         """Refuse a recording that is past its limits; for its step to ask as often as it can.
 
         Args:
-            heard: seconds of the recording that were decoded.
+            decoded_seconds: seconds of the recording that were decoded.
 
         Raises:
             Problem: it is.
         """
-        if heard > self.seconds + _SLACK:
+        if decoded_seconds > self.seconds + _SLACK:
             raise Problem(413, f"the recording is longer than {self.seconds:g} s; cut it into shorter files")
         if self.spent + time.monotonic() - self._begun > self.decode_seconds:
             raise self.too_slow()

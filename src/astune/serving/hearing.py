@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from astune.data.audio import Facts
     from astune.inference.timeline import Timeline
     from astune.inference.windows import Window, Windows
-    from astune.serving.batching import Batcher, Places
+    from astune.serving.batching import Batcher, Slots
     from astune.serving.decoding import Decoders, Limits
     from astune.serving.served import Served
 
@@ -66,7 +66,7 @@ class RecordingScorer:
     """Largest number of windows of a recording, over all its adapters."""
 
     async def timelines(
-        self, path: Path, name: str, one: Pass, places: Places, limits: Limits
+        self, path: Path, name: str, one: Pass, slots: Slots, limits: Limits
     ) -> list[tuple[Served, Timeline]]:
         """Label a recording.
 
@@ -74,7 +74,7 @@ class RecordingScorer:
             path: the path of the file.
             name: the name of the recording, for people.
             one: the adapters and their windows.
-            places: places of the request in the queue.
+            slots: slots of the request in the queue.
             limits: limits of the recording.
 
         Returns:
@@ -93,20 +93,20 @@ class RecordingScorer:
                     raise Problem(
                         413, f"it has more than {self.max_windows:,} windows; send a longer hop, or a shorter recording"
                     )
-                more = len(found) == _STEP  # there may be: places for as many rows as a batch has
-                self.batcher.take(places, self.batcher.max_batch if more else len(found) * len(one.adapters))
+                more = len(found) == _STEP  # there may be: slots for as many rows as a batch has
+                self.batcher.take(slots, self.batcher.max_batch if more else len(found) * len(one.adapters))
                 for window in found:
                     spans.append((window.start, window.end))
                     for row, served in zip(window.rows, one.adapters, strict=True):
-                        coming.append(await self.batcher.submit(places, row, served))
+                        coming.append(await self.batcher.submit(slots, row, served))
         scores = [await row for row in coming]
-        heard: list[tuple[Served, Timeline]] = []
+        labelled: list[tuple[Served, Timeline]] = []
         for number, served in enumerate(one.adapters):
             rows = scores[number :: len(one.adapters)]
             timeline = timeline_of(name, served.info, one.windows, spans, rows, cut.known)
             timeline.refuse()
-            heard.append((served, timeline))
-        return heard
+            labelled.append((served, timeline))
+        return labelled
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ class _Cut:
                 self._busy.release()
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
-        heard = 0
+        decoded = 0
         for block in self._stream:
-            heard += len(block)
+            decoded += len(block)
             if self._stop:
                 return
-            self._limits.refuse(heard / SAMPLING_RATE)
+            self._limits.refuse(decoded / SAMPLING_RATE)
             yield block
 
     def _rows(self, window: Window) -> _Rows:

@@ -167,11 +167,11 @@ class Asked:
                 {"onset": row.start, "offset": row.end, "label": row.label, "score": row.score}
                 for row in of_events(timeline, self.events.finder).rows
             ]
-        heard = {
+        used = {
             "heard_seconds": timeline.heard_seconds, "window_count": len(timeline.starts), "window": timeline.window,
             "hop": timeline.hop, "pool": one.pool,
         }  # fmt: skip
-        return found | heard | {"notes": self.notes}
+        return found | used | {"notes": self.notes}
 
 
 def _by_window(timeline: Timeline, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from astune.serving.uploads import Arrivals
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
 
-    from astune.serving.batching import Places
+    from astune.serving.batching import Slots
     from astune.serving.questions import Asked
     from astune.serving.served import Served
     from astune.serving.settings import ServeSettings
@@ -76,7 +76,7 @@ class Service:
         self._ready = True
 
     @asynccontextmanager
-    async def places(self) -> AsyncIterator[Places]:
+    async def slots(self) -> AsyncIterator[Slots]:
         """A request's part of the queue, for the time of a block. Where slow uploads have all of it, one of them makes room.
 
         Yields:
@@ -88,7 +88,7 @@ class Service:
         with ExitStack() as stack:
             while True:
                 try:
-                    mine = stack.enter_context(self.batcher.places())
+                    mine = stack.enter_context(self.batcher.slots())
                     break
                 except QueueFull:
                     if not await self.arrivals.end_slowest():
@@ -130,13 +130,13 @@ class Service:
             "queue": self.batcher.rows, "decoders_stuck": self.decoders.stuck if self._begun else 0,
         }  # fmt: skip
 
-    async def classify(self, upload: Upload, asked: Sequence[tuple[Served, Asked]], places: Places) -> dict[str, Any]:
+    async def classify(self, upload: Upload, asked: Sequence[tuple[Served, Asked]], slots: Slots) -> dict[str, Any]:
         """Answer questions about a recording.
 
         Args:
             upload: the recording.
             asked: the request for each adapter.
-            places: places of the request in the queue.
+            slots: slots of the request in the queue.
 
         Returns:
             The answer, as JSON.
@@ -151,7 +151,7 @@ class Service:
         about: dict[str, Any] = {}
         try:
             for some in passes([served for served, _ in asked], lambda one: questions[id(one)].windows):
-                for served, timeline in await self.scorer.timelines(upload.path, name, some, places, limits):
+                for served, timeline in await self.scorer.timelines(upload.path, name, some, slots, limits):
                     about = {
                         "seconds": timeline.seconds,
                         "sampling_rate": timeline.sampling_rate,
@@ -170,14 +170,14 @@ class Service:
         }
 
     async def classify_all(
-        self, uploads: Sequence[Upload], asked: Sequence[tuple[Served, Asked]], places: Places
+        self, uploads: Sequence[Upload], asked: Sequence[tuple[Served, Asked]], slots: Slots
     ) -> dict[str, Any]:
         """Answer questions about several recordings; one that cannot be read has an error in the place of its results.
 
         Args:
             uploads: the recordings.
             asked: see :meth:`classify`.
-            places: see :meth:`classify`.
+            slots: see :meth:`classify`.
 
         Returns:
             The answers in order, as JSON.
@@ -185,7 +185,7 @@ class Service:
 
         async def answer(upload: Upload) -> dict[str, Any]:
             try:
-                return await self.classify(upload, asked, places)
+                return await self.classify(upload, asked, slots)
             except Problem as problem:
                 if problem.status >= 500:  # the status of the whole answer does not say so
                     log(f"a recording of a batch failed: {problem.status} {problem.message}")

@@ -34,7 +34,7 @@ _FIELD_BYTES = 64 * 1024
 _HEAD_BYTES = 16 * 1024  # of a part
 PATIENCE = 20.0  # seconds that bytes of a request or an answer may take on top of those at the least rate
 LEAST_RATE = 1024.0  # bytes a second that a client sends or reads at least
-_SLOW_AFTER, _SLOW = 2.0, 16 * 1024.0  # seconds, and bytes a second: below, an upload gives its place to a new request
+_SLOW_AFTER, _SLOW = 2.0, 16 * 1024.0  # seconds, and bytes a second: below, an upload gives its slot to a new request
 _FEW_FILES = {errno.EMFILE, errno.ENFILE}
 _LINGER = 10.0  # seconds that the rest of a refused body is thrown away for: clients read the answer only then
 _DIGITS = 30  # of a length that are looked at
@@ -61,7 +61,7 @@ class Form:
 
 
 class Arrivals:
-    """Bodies that arrive and have a place in the queue. Where slow ones have taken all places, the slowest makes room for a new request."""
+    """Bodies that arrive and have a slot in the queue. Where slow ones have taken all slots, the slowest makes room for a new request."""
 
     def __init__(self) -> None:
         self._bodies: set[_Body] = set()
@@ -101,7 +101,7 @@ async def receive_form(
         request: the request of a client.
         settings: settings of the service, with the limits.
         max_files: largest number of files in the form.
-        arrivals: those with a place in the queue, which it joins until it has arrived.
+        arrivals: those with a slot in the queue, which it joins until it has arrived.
 
     Yields:
         The form.

@@ -55,7 +55,7 @@ def augmentations_of(
     # Made where it is asked for alone: what it draws from has a target of every clip.
     mixup = [
         Mixup(
-            recipe.mixup_alpha, train, materials.heard(alone).batch, front_end, task, classes, seed,
+            recipe.mixup_alpha, train, materials.training_clips(alone).batch, front_end, task, classes, seed,
             None if visits is None else tuple(visits[clip] for clip in train),
         )
     ] if recipe.mixup_alpha else []  # fmt: skip

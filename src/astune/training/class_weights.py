@@ -123,18 +123,18 @@ def _checked(entries: Iterable[_Entry]) -> dict[str, float]:
     found: dict[str, float] = {}
     faults = []
     for given, weight, line in entries:
-        place = "" if line is None else f"line {line}: "
+        prefix = "" if line is None else f"line {line}: "
         if isinstance(given, bool) or not isinstance(given, str | int):
             faults.append(f"the label {printable(given)} is not text; put it in quotes")
             continue
         label = clean_label(str(given))
         number = _number(weight)
         if not label:
-            faults.append(f"{place}a label is missing")
+            faults.append(f"{prefix}a label is missing")
         elif number is None or not (0 < number < math.inf):
-            faults.append(f"{place}the weight of {printable(label)!r} is {printable(weight)!r}; give a number above 0")
+            faults.append(f"{prefix}the weight of {printable(label)!r} is {printable(weight)!r}; give a number above 0")
         elif label in found:
-            faults.append(f"{place}{printable(label)!r} is there twice; leave one out")
+            faults.append(f"{prefix}{printable(label)!r} is there twice; leave one out")
         else:
             found[label] = number
     if not found and not faults:

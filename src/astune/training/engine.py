@@ -14,9 +14,9 @@ from torch.nn.utils import clip_grad_norm_
 from astune.errors import NumericalError
 from astune.tensor_file import not_finite
 from astune.training.early_stopping import epochs_without_gain
-from astune.training.heard_clips import HeardClips
 from astune.training.processes import batches, logits_of
 from astune.training.schedule import Schedule, steps_per_epoch
+from astune.training.training_clips import TrainingClips
 from astune.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Engine:
         self.model, self.accelerator = setup.model, setup.accelerator
         self.task = setup.dataset.task
         self.targets = self.task.encode(setup.dataset.clips, setup.dataset.labels)
-        self.heard = HeardClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
+        self.training_clips = TrainingClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
         weights = setup.class_weights
         self.class_weights = None if weights is None else setup.arithmetic.to_device(weights)
         self.optimizer = setup.arithmetic.optimizer(
@@ -127,7 +127,7 @@ class Engine:
 
     def _placed(self, share: list[Visit], whole: int, epoch: int, clips_of_step: int, *, ends_step: bool) -> MicroBatch:
         clips, keys = zip(*(share or [self.setup.sampler.first]), strict=True)
-        batch = self.heard.batch(clips, epoch, keys)
+        batch = self.training_clips.batch(clips, epoch, keys)
         to_device = self.setup.arithmetic.to_device
         kept = None if batch.kept_patches is None else to_device(batch.kept_patches)
         return MicroBatch(

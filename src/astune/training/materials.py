@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from astune.data.digests import UNREADABLE, content_digests
 from astune.data.recordings import passed_over
 from astune.data.splits import SPLITS
-from astune.features.long_cache import LONGEST_HEARD, LongFeatures, build_long_cache, frames_in
+from astune.features.long_cache import LONGEST_USED, LongFeatures, build_long_cache, frames_in
 from astune.features.time_shift import TimeShift
 from astune.features.waveform_augmentation import describe_function
 from astune.plurals import number_of
 from astune.printable import printable
 from astune.training.augmentation_settings import noise_recordings, settings_key_of_function, settings_key_of_noise
-from astune.training.heard_clips import HeardClips
 from astune.training.sampler import Sampler
+from astune.training.training_clips import TrainingClips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ class Materials:
     notices: tuple[str, ...]
     """What the user should know."""
 
-    def heard(self, augmentations: Sequence[Augmentation]) -> HeardClips:
+    def training_clips(self, augmentations: Sequence[Augmentation]) -> TrainingClips:
         """The clips of the data set as an epoch uses them.
 
         Args:
@@ -62,7 +62,7 @@ class Materials:
             The clips, with their targets.
         """
         targets = self.dataset.task.encode(self.dataset.clips, self.dataset.labels)
-        return HeardClips(self.features, targets, self.sampler.names, augmentations)
+        return TrainingClips(self.features, targets, self.sampler.names, augmentations)
 
 
 def materials_of(
@@ -155,8 +155,8 @@ def _cropped(longer: dict[int, int], clips: int, front_end: FrontEnd) -> str:
             f"Note: random_crop changes nothing: no training clip is longer than the input, {front_end.seconds:.1f} s"
         )
     verb = "is" if len(longer) == 1 else "are"
-    capped = sum(frames >= frames_in(LONGEST_HEARD) for frames in longer.values())
-    bound = f"; of {number_of(capped, 'clip')} only the first {LONGEST_HEARD:.0f} s are cropped" if capped else ""
+    capped = sum(frames >= frames_in(LONGEST_USED) for frames in longer.values())
+    bound = f"; of {number_of(capped, 'clip')} only the first {LONGEST_USED:.0f} s are cropped" if capped else ""
     return (
         f"Note: {len(longer):,} of {number_of(clips, 'training clip')} {verb} longer than the input, {front_end.seconds:.1f} s, and each "
         f"epoch hears another part of them{bound}; clips are scored by their beginning"
@@ -176,10 +176,10 @@ def _noise_notices(
             f"Note: background_noise: {len(noise.broken):,} of {number_of(len(found.files), 'audio file')} cannot be read and {verb} left "
             f"out: {first}{' and others' if len(noise.broken) > 1 else ''}"
         )
-    capped = sum(frames >= frames_in(LONGEST_HEARD) for frames in noise.frames)
+    capped = sum(frames >= frames_in(LONGEST_USED) for frames in noise.frames)
     if capped:
         notices.append(
-            f"Note: background_noise: of {number_of(capped, 'recording')} only the first {LONGEST_HEARD:.0f} s are used"
+            f"Note: background_noise: of {number_of(capped, 'recording')} only the first {LONGEST_USED:.0f} s are used"
         )
     clips = [(dataset.clips[clip], name) for name in SPLITS for clip in split.named(name)]
     contents = content_digests([clip.path for clip, _ in clips])

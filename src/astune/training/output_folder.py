@@ -76,17 +76,17 @@ def _try_to_write(folder: Path, size: int) -> None:
         ConfigError: there is not enough room.
         OSError: nothing can be written.
     """
-    place = folder.absolute()
-    while not place.exists():  # raises where a name is too long
-        place = place.parent
-    missing = folder.absolute().relative_to(place)
+    existing = folder.absolute()
+    while not existing.exists():  # raises where a name is too long
+        existing = existing.parent
+    missing = folder.absolute().relative_to(existing)
     # Always the same name for the same folder, so that the next run deletes what a killed one left; each process of a launcher has its own.
     name = missing.parts[0] if missing.parts else "astune"
-    with new_folder(hidden_sibling(place / name, f"trial{os.environ.get('RANK', '')}")) as trial:
+    with new_folder(hidden_sibling(existing / name, f"trial{os.environ.get('RANK', '')}")) as trial:
         inner = trial / missing
         inner.mkdir(parents=True, exist_ok=True)
         (inner / "probe").write_bytes(b"astune")
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(existing).free
     if free < size:
         raise ConfigError(
             f"the output folder {folder} has {free / 1e6:,.1f} MB of free disk; the run needs {size / 1e6:,.1f} MB for "

@@ -80,10 +80,10 @@ def write_score_picture(
 
     Args:
         folder: of the adapter.
-        scores: as of :func:`draw_scores`.
-        labels: likewise.
-        task: likewise.
-        about: likewise.
+        scores: by split, as :attr:`astune.training.result.TrainResult.scores` has them.
+        labels: of the classes.
+        task: name of what was learned.
+        about: what was trained, for the title.
         quiet: not to say which letters the font does not have.
 
     Returns:

@@ -28,14 +28,14 @@ class Features:
     visits: NDArray[np.float64] | None = None
     """How much each clip counts in a fit, (clips,); all alike where None."""
 
-    def at(self, places: NDArray[np.int64]) -> Features:
+    def at(self, clips: NDArray[np.int64]) -> Features:
         """Select some of the clips.
 
         Args:
-            places: of the clips.
+            clips: of the clips.
         """
-        visits = None if self.visits is None else self.visits[places]
-        return Features(self.pooled[places], self.targets[places], visits)
+        visits = None if self.visits is None else self.visits[clips]
+        return Features(self.pooled[clips], self.targets[clips], visits)
 
 
 @dataclass(frozen=True)

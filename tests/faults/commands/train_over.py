@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def _prepare(folder: Path) -> None:
     write_sounds(folder)
-    places = (f"folder:{folder / 'data'}", "--output-dir", folder / "out")
-    astune("train", *places, "--method", "lora", *SMALL, "--num-train-epochs", "1", "--seed", "7")
+    folders = (f"folder:{folder / 'data'}", "--output-dir", folder / "out")
+    astune("train", *folders, "--method", "lora", *SMALL, "--num-train-epochs", "1", "--seed", "7")
 
 
 _PLAIN = training_command("train_over", "linear", "--overwrite-output-dir")

@@ -27,8 +27,8 @@ from astune.card_front import body_of, front_of, with_front
 from astune.console import notify, print_result, progress, results, results_table
 from astune.csv_text import csv_text
 from astune.data import Clip
+from astune.data.audio_notices import CutOff
 from astune.data.check_report import Report
-from astune.data.heard import Unheard
 from astune.errors import format_faults, unknown_choice
 from astune.features.log_mel import FrontEnd
 from astune.inference.findings import Findings, Row
@@ -329,7 +329,7 @@ def _figures(text: str) -> Iterator[tuple[Figure, int]]:
     report = Report(
         source=text, clips=2, recordings=2, counts={name: {"train": 1} for name in labels}, part_clips={"train": 2},
         seconds={"min": 1.0, "median": 1.0, "percentile_95": 1.0, "max": 1.0}, sampling_rates={16_000: 2}, channels={1: 2}, broken=[],
-        leaks=[], duplicates=[], contradictions=[], notices=[], doubts=[], unheard=Unheard(1.0, 0, 0.0, 0.0),
+        leaks=[], duplicates=[], contradictions=[], notices=[], doubts=[], unheard=CutOff(1.0, 0, 0.0, 0.0),
     )  # fmt: skip
     yield draw_confusion(np.eye(2, dtype=int), labels, text), 3
     yield draw_confused_pairs(np.array([[1, 2], [0, 1]]), labels, text), 1
@@ -349,14 +349,14 @@ def _pictures(text: str, folder: Path) -> list[str]:
     from matplotlib.text import Text
 
     found: list[str] = []
-    for figure, places in _figures(text):
+    for figure, expected in _figures(text):
         texts: list[Any] = figure.findobj(Text)
         # what matplotlib draws, and whether as a formula
         read = [
             (printable(words), formula) for words, formula in (one._preprocess_math(one.get_text()) for one in texts)
         ]
         own = [words for words, formula in read if printable(text) in words and not formula]
-        assert len(own) >= places, f"{len(own)} of {places} places have it"
+        assert len(own) >= expected, f"{len(own)} of {expected} texts have it"
         found += [printable(text)] * len(own)
     return found
 

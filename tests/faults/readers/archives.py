@@ -170,8 +170,8 @@ def _zip(folder: Path, random: Random) -> bytes:
     content = bytearray(zip_of(members))
     if random.random() < 0.3:  # the directory states other sizes, methods or flags than the members have
         at = content.rindex(b"PK\x01\x02")
-        place, width = random.choice([(8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (42, 4)])
-        content[at + place : at + place + width] = random.randbytes(width)
+        field_offset, width = random.choice([(8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (42, 4)])
+        content[at + field_offset : at + field_offset + width] = random.randbytes(width)
     return bytes(content)
 
 

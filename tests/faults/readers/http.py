@@ -1,7 +1,7 @@
 """Requests to a running service: heads, forms, fields, recordings, adapters and names that are not what they should be.
 
 The service runs in a thread of the watched process, behind a real socket. Every answer has to be HTTP with an honest status, without a
-path or trace of this machine; every refusal is one line of the log; and nothing is left behind: no place of the queue, no file.
+path or trace of this machine; every refusal is one line of the log; and nothing is left behind: no slot of the queue, no file.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def _settled(running: _Running) -> None:
         or service.decoders._free._value < service.settings.decoders
         or [*running.temporary.iterdir()]
     ):
-        assert time.monotonic() < end, f"left behind: {service.batcher._held} places, {[*running.temporary.iterdir()]}"
+        assert time.monotonic() < end, f"left behind: {service.batcher._held} slots, {[*running.temporary.iterdir()]}"
         time.sleep(0.002)
     (answer,) = exchange(running.address, [request("GET", "/health", headers=[("Connection", "close")])])
     assert (answer.status, json.loads(answer.body)["status"]) == (200, "ready")

@@ -291,11 +291,11 @@ def read(given: tuple[str, Path, int]) -> None:
 def warm_up(folder: Path) -> None:
     assert isinstance(LAYOUTS["crowsetta"], Crowsetta)
     for kind in _KINDS:
-        place = folder / kind
+        folder_of_kind = folder / kind
         for name, content in _files(kind).items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(content.replace(b"DIR", str(place).encode()))
-        read((kind, place, 0))
+            (folder_of_kind / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder_of_kind / name).write_bytes(content.replace(b"DIR", str(folder_of_kind).encode()))
+        read((kind, folder_of_kind, 0))
 
 
 READER = Reader("tables", make, read, warm_up)

@@ -98,19 +98,19 @@ def test_noise_is_added_at_the_drawn_ratio() -> None:
         recording, first, ratio = augmentation.drawn(name, 1)
         seen.add(recording)
         assert 0 <= first < noises.frames[recording]
-        heard = ENERGIES.heard(plain[None])
-        assert torch.equal(row[~heard[0]], plain[~heard[0]])
+        real = ENERGIES.real_frames(plain[None])
+        assert torch.equal(row[~real[0]], plain[~real[0]])
         sound, both = (ENERGIES.logs(one[None]).double() for one in (plain, row))
         if recording == 2:  # silence
             assert torch.allclose(row, plain, atol=1e-6)
             continue
         added = (both.exp() - sound.exp()).log()
-        found = 10 * math.log10(float(mean_energy(sound, heard)) / float(mean_energy(added, heard)))
+        found = 10 * math.log10(float(mean_energy(sound, real)) / float(mean_energy(added, real)))
         assert found == pytest.approx(ratio, abs=0.01)
         # and what is added is the noise: in each bin as loud as it, but for one factor
         part = ENERGIES.logs(noises.part(recording, first)[None]).double()
-        factor = (added - part)[heard][
-            part[heard].isfinite()
+        factor = (added - part)[real][
+            part[real].isfinite()
         ]  # some Mel filters lie between two frequencies and hear nothing
         assert float(factor.exp().std() / factor.exp().mean()) < 0.01
     assert seen == {0, 1, 2}

@@ -108,7 +108,7 @@ def test_the_targets_of_a_step_are_mixed_and_smoothed_and_scores_are_of_plain_cl
     mixup = augmentations[0]
     step = next(engine.steps(0))
     order = [clip for clip in setup.split.train if clip]  # names decide, so any order shows it
-    batch = engine.heard.batch(order[:5], 0)
+    batch = engine.training_clips.batch(order[:5], 0)
     for row, name, clip in zip(batch.targets, batch.names, batch.clips, strict=True):
         partner, share = mixup.drawn(name, 0)  # type: ignore[attr-defined]
         expected = torch.zeros(6)

@@ -107,7 +107,7 @@ def test_sounds_that_do_not_meet_are_mixed_as_waveforms() -> None:
 
 def test_padding_stays_where_neither_is_heard_and_numbers_are_finite() -> None:
     batch = batch_of(features(*SOUNDS), [0, 1, 2, 3])
-    heard = [98, 48, 78, 48]
+    frames = [98, 48, 78, 48]
     for alpha in (1e-300, 1e-3, 0.2, 1e6):  # shares of exactly 0 and 1 among them
         augmentation = mixup(alpha)
         mixed = augmentation.augment(batch).inputs
@@ -115,11 +115,11 @@ def test_padding_stays_where_neither_is_heard_and_numbers_are_finite() -> None:
         for row, own, name in zip(mixed, batch.inputs, batch.names, strict=True):
             clip = int(name.removesuffix(".wav"))
             partner, share = augmentation.drawn(name, 0)
-            last = max(heard[clip], heard[partner])
+            last = max(frames[clip], frames[partner])
             assert (row[last:] == batch.inputs[1, -1, -1]).all()
             assert not (row[:last] == batch.inputs[1, -1, -1]).all(dim=-1).any()
             if share == 1:
-                torch.testing.assert_close(row[: heard[clip]], own[: heard[clip]], atol=1e-6, rtol=0)
+                torch.testing.assert_close(row[: frames[clip]], own[: frames[clip]], atol=1e-6, rtol=0)
 
 
 def test_mixed_targets_are_smoothed_too() -> None:

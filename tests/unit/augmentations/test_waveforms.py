@@ -81,7 +81,7 @@ def test_the_cache_is_found_again_and_bounded(clips: list[Clip], monkeypatch: py
         patched.setattr(long_cache, "listen", None)
         again = build_long_cache(clips, FRONT_END, quiet=True)
     assert again.frames == before.frames
-    monkeypatch.setattr(long_cache, "LONGEST_HEARD", 1.0)
+    monkeypatch.setattr(long_cache, "LONGEST_USED", 1.0)
     assert build_long_cache(clips, FRONT_END, quiet=True).frames == (28, 98, 98, 98)
 
 
@@ -164,12 +164,12 @@ def test_a_crop_is_read_from_where_it_begins(clips: list[Clip]) -> None:
     cropped = RandomCrop({1: 198, 2: 119, 3: 118}, None, 48, 0).augment(plain)
     assert cropped.first_frames is not None
     assert torch.equal(cropped.inputs, plain.inputs)
-    heard = WaveformAugmentation(same, clips, FRONT_END, 0).augment(cropped).inputs
+    augmented = WaveformAugmentation(same, clips, FRONT_END, 0).augment(cropped).inputs
     whole = build_long_cache(clips, FRONT_END, quiet=True)
     for clip in (1, 2, 3):
         part = whole.part(clip, cropped.first_frames[clip])
         # what is resampled from elsewhere on is off by float32's rounding, and half precision may then round the other way
-        torch.testing.assert_close(heard[clip], part, atol=ROUNDING if clip == 2 else 0.0, rtol=0)
+        torch.testing.assert_close(augmented[clip], part, atol=ROUNDING if clip == 2 else 0.0, rtol=0)
 
 
 def test_random_numbers_are_each_clips_own_and_the_generators_are_put_back(clips: list[Clip]) -> None:

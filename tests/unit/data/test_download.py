@@ -290,8 +290,8 @@ def test_what_is_no_archive(site: Site, tmp_path: Path, content: bytes) -> None:
 
 
 def _cut_in_a_sound(whole: bytes) -> bytes:
-    place = whole.index(b"1-10001-A-0.wav") + 60
-    return whole[:place] + bytes(8) + whole[place + 8 :]
+    at = whole.index(b"1-10001-A-0.wav") + 60
+    return whole[:at] + bytes(8) + whole[at + 8 :]
 
 
 def _named(name: str) -> Callable[[bytes], bytes]:

@@ -92,9 +92,9 @@ def test_lengths_agree_with_the_samples(files: dict[str, Path], name: str) -> No
     # Headers leave out what fills the last frame of a codec: 1024 samples of AAC.
     assert duration(files[name]) == pytest.approx(whole.seconds, abs=1024 / KINDS[name].rate + 0.01)
     assert survey(files[name], len).seconds == whole.seconds
-    heard = listen(files[name], seconds=0.25)
-    assert heard.samples.shape == (4_000,)
-    assert heard.seconds == pytest.approx(whole.seconds, abs=1024 / KINDS[name].rate + 0.01)
+    recording = listen(files[name], seconds=0.25)
+    assert recording.samples.shape == (4_000,)
+    assert recording.seconds == pytest.approx(whole.seconds, abs=1024 / KINDS[name].rate + 0.01)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -142,11 +142,11 @@ def test_a_file_that_was_cut_is_in_doubt(files: dict[str, Path], name: str, tmp_
     content = files[name].read_bytes()
     cut = tmp_path / name
     cut.write_bytes(content[: round(0.6 * len(content)) + 7])
-    heard, whole = listen(cut), listen(files[name])
-    assert 0.3 < heard.seconds < 1.2
-    assert any(doubt.startswith("cut short: ") for doubt in heard.doubts)
-    assert np.abs(heard.samples[:3_200] - whole.samples[:3_200]).max() < 1e-6
-    assert listen(cut, seconds=0.1).seconds == duration(cut) == heard.seconds
+    recording, whole = listen(cut), listen(files[name])
+    assert 0.3 < recording.seconds < 1.2
+    assert any(doubt.startswith("cut short: ") for doubt in recording.doubts)
+    assert np.abs(recording.samples[:3_200] - whole.samples[:3_200]).max() < 1e-6
+    assert listen(cut, seconds=0.1).seconds == duration(cut) == recording.seconds
 
 
 def test_an_index_that_is_missing_and_a_second_recording_are_named(files: dict[str, Path], tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_damage_ends_in_an_audio_error_or_in_samples(
     for _ in range(60):
         damaged = bytearray(content)
         reach = len(content) if draw.random() < 0.3 else min(len(content), 2_000)
-        for place in draw.integers(0, reach, draw.integers(1, 12)):
-            damaged[place] = draw.integers(0, 256)
+        for position in draw.integers(0, reach, draw.integers(1, 12)):
+            damaged[position] = draw.integers(0, 256)
         path.write_bytes(damaged[: draw.integers(1, len(damaged)) if draw.random() < 0.2 else len(damaged)])
         try:
             assert len(read_audio(path))
@@ -214,8 +214,8 @@ def test_video_without_sound_and_several_streams_are_said(tmp_path: Path) -> Non
     ):
         read_audio(silent)
     encode(tmp_path / "two.mka", KINDS["a.mka"], streams=2)
-    heard = listen(tmp_path / "two.mka")
-    assert heard.doubts == ("several audio streams: only the first of 2 is used",)
+    recording = listen(tmp_path / "two.mka")
+    assert recording.doubts == ("several audio streams: only the first of 2 is used",)
     assert np.abs(decoded(tmp_path / "two.mka") - tones(1.5, 44_100, 2)).max() < 2.0**-15
 
 

@@ -26,7 +26,7 @@ def recordings(folder: Path, *names: str) -> None:
         write_tone(folder / name, seconds=4.0, pitch=300 + 50 * number)
 
 
-def heard(data: str | Path, **options: Any) -> list[tuple[str, str]]:
+def names_and_labels(data: str | Path, **options: Any) -> list[tuple[str, str]]:
     """Recording and label of each clip."""
     return [(clip.path.name, clip.label) for clip in load_data(data, **options).clips]
 
@@ -50,14 +50,14 @@ def test_a_track_is_of_the_recording_that_it_is_named_as(tmp_path: Path, recordi
     recordings(tmp_path, recording)
     write_text(tmp_path / track, *TRACK)
     name = recording.rpartition("/")[2]
-    assert heard(f"audacity:{tmp_path}") == [(name, "robin"), (name, "wren")]
-    assert heard(f"audacity:{tmp_path / track}") == [(name, "robin"), (name, "wren")]
+    assert names_and_labels(f"audacity:{tmp_path}") == [(name, "robin"), (name, "wren")]
+    assert names_and_labels(f"audacity:{tmp_path / track}") == [(name, "robin"), (name, "wren")]
 
 
 def test_two_recordings_of_one_stem(tmp_path: Path) -> None:
     recordings(tmp_path, "a.wav", "a.flac")
     write_text(tmp_path / "a.wav.txt", *TRACK)
-    assert heard(f"audacity:{tmp_path}") == [("a.wav", "robin"), ("a.wav", "wren")]
+    assert names_and_labels(f"audacity:{tmp_path}") == [("a.wav", "robin"), ("a.wav", "wren")]
     assert "Note: 1 recording without a label track was passed over: a.flac" in load_data(tmp_path).notices
     write_text(tmp_path / "a.txt", *TRACK)
     assert refusal(f"audacity:{tmp_path}") == f"{tmp_path}: a.txt may be of a.flac or of a.wav; name it a.flac.txt"
@@ -242,9 +242,9 @@ def test_names_in_another_form_of_unicode(
     recording, track = (unicodedata.normalize(form, "grün") for form in forms)
     recordings(tmp_path / "audio", f"{recording}.wav")
     write_text(tmp_path / f"{track}.txt", *TRACK)
-    assert len(heard(f"audacity:{tmp_path}", audio_dir=tmp_path / "audio")) == 2
+    assert len(names_and_labels(f"audacity:{tmp_path}", audio_dir=tmp_path / "audio")) == 2
     table = write_text(tmp_path / "t.csv", "file_name,label", f"D:\\{track}.wav,x")
-    assert len(heard(table, audio_dir=tmp_path / "audio")) == 1
+    assert len(names_and_labels(table, audio_dir=tmp_path / "audio")) == 1
 
 
 def test_tables_of_birdnet_analyzer(tmp_path: Path) -> None:
@@ -256,14 +256,14 @@ def test_tables_of_birdnet_analyzer(tmp_path: Path) -> None:
     for name, label in (("a", "Eurasian Wren"), ("b", "European Robin")):
         row = f"1,Spectrogram 1,1,0,3.0,0,15000,{label},code,0.91,/elsewhere/{name}.wav,0.0"
         write_text(tmp_path / f"{name}.BirdNET.selection.table.txt", *selections(row, header=header))
-    assert heard(tmp_path) == [("a.wav", "Eurasian Wren"), ("b.wav", "European Robin")]
+    assert names_and_labels(tmp_path) == [("a.wav", "Eurasian Wren"), ("b.wav", "European Robin")]
     combined = tmp_path / "BirdNET_SelectionTable.txt"
     rows = [
         "1,Spectrogram 1,1,0,3.0,0,15000,Eurasian Wren,w,0.91,/elsewhere/a.wav,0.0",
         "2,Spectrogram 1,1,5,8.0,0,15000,European Robin,r,0.91,/elsewhere/b.wav,1.0",
     ]
     write_text(combined, *selections(*rows, header=header))
-    assert heard(f"raven:{combined}") == [("a.wav", "Eurasian Wren"), ("b.wav", "European Robin")]
+    assert names_and_labels(f"raven:{combined}") == [("a.wav", "Eurasian Wren"), ("b.wav", "European Robin")]
 
 
 def test_label_columns_of_raven(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_label_columns_of_raven(tmp_path: Path) -> None:
     header = "Selection,Begin Time (s),End Time (s),Species,Call Type,Class"
     write_text(file, *selections("1,0,1,robin,song,S", "2,2,3,wren,call,C", header=header))
     assert "column Species and column Class could each name the label; say which with label_column" in refusal(tmp_path)
-    assert heard(tmp_path, label_column="Call Type") == [("a.wav", "song"), ("a.wav", "call")]
+    assert names_and_labels(tmp_path, label_column="Call Type") == [("a.wav", "song"), ("a.wav", "call")]
     with pytest.raises(DataError, match=r"there is no column Kind \(label_column\); the header has Selection"):
         load_data(tmp_path, label_column="Kind")
     write_text(file, *selections("1,0,1,robin", "2,2,3,", header="Selection,Begin Time (s),End Time (s),Annotation"))
@@ -357,8 +357,8 @@ def test_a_changed_table_is_read_or_refused_in_words(
 ) -> None:
     """Whatever happened to a valid table: labels with clips, or one message that names the file."""
     name, text = VALID[kind]
-    for place, length, piece in changes:
-        start = int(place * len(text))
+    for share, length, piece in changes:
+        start = int(share * len(text))
         text = text[:start] + piece + text[start + length :]
     folder = tmp_path_factory.mktemp("changed")
     recordings(folder, "a.wav", "b.wav")

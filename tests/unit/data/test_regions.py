@@ -1,4 +1,4 @@
-"""Labelled regions to clips: windows by hand, what holds for all of them, and faults with their places."""
+"""Labelled regions to clips: windows by hand, what holds for all of them, and faults with their locations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_regions_of_a_table_are_clips_as_they_are(garden: Path) -> None:
     assert spans(made) == [(1.5, 2.75, "wren"), (2, 2.1234567, "robin")]
     assert [clip.group for clip in made.clips] == ["garden.wav", "site"]
     assert (made.remarks, made.window) == ([], None)
-    assert made.places == {"wren": "garden.txt line 1", "robin": "garden.txt line 2"}
+    assert made.locations == {"wren": "garden.txt line 1", "robin": "garden.txt line 2"}
     assert [recording_of(clip) for clip in made.clips] == ["garden.wav"] * 2
     assert recording_of(Clip("a 1.000-2.000", garden, ("x",))) == "a 1.000-2.000"
 
@@ -280,9 +280,9 @@ def test_windows_hear_what_they_claim(parts: list[Part], measure: Measure) -> No
                 assert not inside(span, [part[:2] for part in parts if part.label == other])
     for span in made.background:
         assert not inside(span, [part[:2] for part in parts])
-    heard = merge_spans(span for span, _ in made.labelled)
+    covered = merge_spans(span for span, _ in made.labelled)
     regions = merge_spans(part[:2] for part in parts)
-    assert made.lost == sum(end - start - inside((start, end), heard) for start, end in regions)
+    assert made.lost == sum(end - start - inside((start, end), covered) for start, end in regions)
     assert made.unused == LENGTH - sum(end - start for start, end in regions) - inside((0, LENGTH), made.background)
 
 

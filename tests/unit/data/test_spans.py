@@ -144,9 +144,9 @@ def test_facts_are_those_of_the_part(tmp_path: Path) -> None:
 
 def test_an_end_beyond_the_files_is_in_doubt(tmp_path: Path) -> None:
     path = write(tmp_path, "wav")
-    heard = listen(path, 1.5, end=3.0)
-    assert heard.doubts == (f"{BEYOND}: it should end at 3.00 s, and the file ends at 2.00 s",)
-    assert (len(heard.samples), heard.seconds) == (8_000, 0.5)
+    recording = listen(path, 1.5, end=3.0)
+    assert recording.doubts == (f"{BEYOND}: it should end at 3.00 s, and the file ends at 2.00 s",)
+    assert (len(recording.samples), recording.seconds) == (8_000, 0.5)
     cache = build_cache([Clip("a", path, ("x",), start=1.5, end=3.0), path], FRONT_END, quiet=True)
     assert cache.notices(range(2), ["a", "b"])[-1].startswith(f"Warning: {BEYOND}: 1 of 2 clips: a (it should")
 

@@ -121,10 +121,10 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
             for _ in range(minutes):
                 file.write(np.zeros((44_100 * 60, 2), np.int16))
         tracemalloc.start()
-        heard = sum(len(block) for block in stream(path))
+        decoded = sum(len(block) for block in stream(path))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert heard == minutes * 60 * SAMPLING_RATE
+        assert decoded == minutes * 60 * SAMPLING_RATE
     assert peaks[1] < peaks[0] + 2e6
 
 

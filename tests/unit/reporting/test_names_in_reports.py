@@ -101,10 +101,10 @@ def test_a_new_report_takes_the_place_of_an_old_one_and_of_nothing_else(store: S
     assert {path.name for path in folder.iterdir()} == {path.name for path in written} | {"runa.b-other.png", "mine.md"}
 
 
-@pytest.mark.parametrize("place", ["file/below", "/proc/none"])
-def test_a_folder_that_cannot_be_written_is_one_sentence(place: str, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file/below", "/proc/none"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(name: str, store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    folder = tmp_path / place
+    folder = tmp_path / name
     with pytest.raises(
         OutputError, match=f"{re.escape(str(folder))} cannot be written: .*; make room, or give another folder"
     ):

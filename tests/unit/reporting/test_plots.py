@@ -170,9 +170,9 @@ def test_labels_name_every_method_and_do_not_overlap() -> None:
         assert [label.get_text() for label in axes.texts] == sorted(PARAMETERS, key=PARAMETERS.__getitem__)
         assert max(label.get_window_extent().y1 for label in axes.texts) < axes.title.get_window_extent().y0
         # an annotation's extent covers its line too; upright text by itself is as wide as its font is high
-        places = [label.get_position()[0] for label in axes.texts]
-        assert min(np.diff(places)) * axes.bbox.width > 8 * figure.dpi / 72
-        assert 0 <= min(places) <= max(places) <= 1
+        xs = [label.get_position()[0] for label in axes.texts]
+        assert min(np.diff(xs)) * axes.bbox.width > 8 * figure.dpi / 72
+        assert 0 <= min(xs) <= max(xs) <= 1
 
 
 def test_a_row_a_method_with_its_interval_and_its_figure() -> None:
@@ -277,9 +277,9 @@ def test_at_most_three_panels_stand_in_a_row(panels: int, grid: tuple[int, int])
     shown = [Curve("lora", f"task {task}", (1, 2), (0.5, 0.6)) for task in range(panels)]
     figure = draw_curves(shown, x_label="", y_label="")
     assert len(figure.axes) == panels
-    place = figure.axes[0].get_subplotspec()
-    assert place is not None
-    assert place.get_gridspec().get_geometry() == grid
+    subplot = figure.axes[0].get_subplotspec()
+    assert subplot is not None
+    assert subplot.get_gridspec().get_geometry() == grid
 
 
 def test_confusion_is_coloured_by_row_shares_and_says_the_counts() -> None:

@@ -85,14 +85,14 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Grid:
 
 def test_best_and_second_best_are_the_papers(paper: Grid) -> None:
     """Read off Table I; its print marks speech as these, full fine-tuning standing outside."""
-    assert {place for place in paper.places.items() if place[0][1] != "Avg"} == {
+    assert {ranked for ranked in paper.ranks.items() if ranked[0][1] != "Avg"} == {
         (("Bottleneck PF par", "esc50"), 1), (("Bottleneck HOU par", "esc50"), 2),
         (("LoRA", "urbansound8k"), 1), (("DPT-25", "urbansound8k"), 2),
         (("LoRA", "speech_commands"), 1), (("Convpass HOU par", "speech_commands"), 2),
         (("Bottleneck HOU par", "fluent_speech"), 1), (("Convpass HOU par", "fluent_speech"), 2),
     }  # fmt: skip
-    assert paper.places["Bottleneck HOU par", "Avg"] == 1  # 85.32
-    assert paper.places["Convpass HOU par", "Avg"] == 2  # 85.06
+    assert paper.ranks["Bottleneck HOU par", "Avg"] == 1  # 85.32
+    assert paper.ranks["Convpass HOU par", "Avg"] == 2  # 85.06
 
 
 def test_the_average_is_of_the_data_sets_and_the_one_misprint_shows(paper: Grid) -> None:

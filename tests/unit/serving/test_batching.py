@@ -64,9 +64,9 @@ def row(value: float) -> NDArray[np.float32]:
 
 async def ask(batcher: Batcher, values: Sequence[float], adapter: object = "any") -> list[float]:
     """A request with some rows."""
-    with batcher.places() as places:
-        batcher.take(places, len(values))
-        coming = [await batcher.submit(places, row(value), adapter) for value in values]
+    with batcher.slots() as slots:
+        batcher.take(slots, len(values))
+        coming = [await batcher.submit(slots, row(value), adapter) for value in values]
         return [float((await scores)[0]) for scores in coming]
 
 
@@ -135,7 +135,7 @@ def test_a_request_holds_no_more_places_than_a_batch_has() -> None:
         model.go.clear()
         long = asyncio.create_task(ask(batcher, list(range(50))))
         await asyncio.sleep(0.05)
-        other = asyncio.create_task(ask(batcher, [1]))  # 8 places, of which the long one has 4
+        other = asyncio.create_task(ask(batcher, [1]))  # 8 slots, of which the long one has 4
         await asyncio.sleep(0.05)
         model.go.set()
         assert await other == [2]

@@ -27,14 +27,14 @@ def begun_upload(client: Client, length: int = 10_000) -> Iterator[socket.socket
 
 def test_a_full_queue_refuses_new_requests_until_there_is_room(adapter: Path, recordings: dict[str, Path]) -> None:
     with running(adapters=(str(adapter),), max_queue=1) as client:
-        with begun_upload(client):  # which has the only place
+        with begun_upload(client):  # which has the only slot
             until(lambda: client.counters()["astune_places_held"] == 1)
             answer = client.post("/v1/classify", files={"file": recordings["short.wav"].read_bytes()})
             assert answer.status_code == 429
             assert answer.json()["error"]["code"] == "queue_full"
             assert int(answer.headers["retry-after"]) >= 1
         until(lambda: client.counters()["astune_places_held"] == 0)
-        client.classify(recordings["long.wav"], window=0.2, hop=0.1)  # hundreds of windows through one place
+        client.classify(recordings["long.wav"], window=0.2, hop=0.1)  # hundreds of windows through one slot
         assert client.counters()["astune_rejected_total,reason=queue"] == 1
 
 

@@ -44,16 +44,16 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 def test_every_timeline_names_the_adapter_that_heard_it(
     client: Client, recordings: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: dict[str, str] = {}
+    adapters: dict[str, str] = {}
     answer = Asked.answer
 
     def seen(asked: Asked, timeline: Timeline) -> dict[str, Any]:
-        heard[asked.info.name] = timeline.adapter
+        adapters[asked.info.name] = timeline.adapter
         return answer(asked, timeline)
 
     monkeypatch.setattr(Asked, "answer", seen)
     client.classify(next(iter(recordings.values())), adapter=list(SPECS))
-    assert heard == {name: name for name in SPECS}
+    assert adapters == {name: name for name in SPECS}
 
 
 @pytest.mark.parametrize("name", SPECS)

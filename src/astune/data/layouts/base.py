@@ -320,7 +320,7 @@ def dataset_of(
     validation_by_fold: bool = False,
     skipped: Iterable[Skipped] = (),
     remarks: Sequence[str] = (),
-    places: Mapping[str, str] | None = None,
+    locations: Mapping[str, str] | None = None,
     group_like: tuple[str, ...] = (),
     window: float | None = None,
     task: Task = SINGLE_LABEL,
@@ -335,7 +335,7 @@ def dataset_of(
         validation_by_fold: see :class:`AudioDataset`.
         skipped: what was passed over.
         remarks: what was understood.
-        places: where each label first occurs, for messages; by default its first clip.
+        locations: where each label first occurs, for messages; by default its first clip.
         group_like: columns that may hold groups.
         window: see :class:`AudioDataset`.
         task: what the labels of a clip mean.
@@ -355,14 +355,16 @@ def dataset_of(
     names = used if labels is None else list(dict.fromkeys(clean[label] for label in labels))
     ordered = order_labels(ordered, names)
     # A label of a table may have no clip: it was cleaned before, or its windows are too wide.
-    stands = {clean.get(label) or clean_label(label): place for label, place in {**first, **(places or {})}.items()}
+    first_locations = {
+        clean.get(label) or clean_label(label): location for label, location in {**first, **(locations or {})}.items()
+    }
 
-    def place_of(label: str) -> str:
-        return printable(stands.get(label, "no clip"))
+    def location_of(label: str) -> str:
+        return printable(first_locations.get(label, "no clip"))
 
-    impossible = _impossible(names, ordered, task, layout, place_of)
-    same, warnings = find_similar(names, place_of)
-    warnings += [*doubtful(names, place_of), *alike_groups(list(dict.fromkeys(groups.values())))]
+    impossible = _impossible(names, ordered, task, layout, location_of)
+    same, warnings = find_similar(names, location_of)
+    warnings += [*doubtful(names, location_of), *alike_groups(list(dict.fromkeys(groups.values())))]
     source = f"{layout.name}:{path.resolve() if path.exists() else path}"
     if impossible or same:
         raise DataError(format_faults(impossible + same, printable(source)))
@@ -381,15 +383,15 @@ def dataset_of(
 
 
 def _impossible(
-    names: Sequence[str], clips: Sequence[Clip], task: Task, layout: Layout, place_of: Callable[[str], str]
+    names: Sequence[str], clips: Sequence[Clip], task: Task, layout: Layout, location_of: Callable[[str], str]
 ) -> list[str]:
-    """Faults of labels and groups that cannot be used, each with its place."""
-    faults = [f"{fault} ({place_of(label)})" for label in names if (fault := label_fault(label))]
+    """Faults of labels and groups that cannot be used, each with its location."""
+    faults = [f"{fault} ({location_of(label)})" for label in names if (fault := label_fault(label))]
     missing = next((clip for clip in clips if clip.group is not None and is_missing(clip.group)), None)
     if missing is not None:
         faults.append(f"a group is named {missing.group!r}, as a missing value is ({printable(missing.name)})")
     if task.counts_clips:
-        faults += several_in_one(names, place_of, _way_out(layout))
+        faults += several_in_one(names, location_of, _way_out(layout))
     return faults
 
 

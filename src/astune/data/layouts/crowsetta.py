@@ -255,7 +255,7 @@ def _arguments(function: Any) -> set[str]:  # noqa: ANN401 - of an optional libr
     return set(inspect.signature(function).parameters)
 
 
-def _library() -> Any:  # noqa: ANN401 - likewise
+def _library() -> Any:  # noqa: ANN401 - of an optional library
     """The library.
 
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE = 8_000  # Hz, of an example
-SECONDS = 0.05  # likewise: one of a hundred clips takes a millisecond to read
+SECONDS = 0.05  # of an example: one of a hundred clips takes a millisecond to read
 
 
 def write_tone(path: Path, seconds: float = SECONDS, pitch: float = 440.0, rate: int = RATE, channels: int = 1) -> Path:

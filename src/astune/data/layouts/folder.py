@@ -77,8 +77,8 @@ class Folder(Layout):
             raise self.missing(path, "it is not a folder")
         found = find_recordings(path)
         tops = subfolders(path)
-        heard = _by_folder(found.files, 0)
-        splits = self._splits(path, tops, heard)
+        by_top = _by_folder(found.files, 0)
+        splits = self._splits(path, tops, by_top)
         skipped = [*found.skipped, *other_files(found)]
         faults: list[str] = []
         clips: list[Clip] = []
@@ -94,8 +94,8 @@ class Folder(Layout):
             ]
             faults += _nested_splits(classes, parent, depth)
         if splits:
-            skipped += [Skipped(file, BESIDE) for file in heard.get("", [])]
-            silent += [(top, top) for top in tops if top not in heard]
+            skipped += [Skipped(file, BESIDE) for file in by_top.get("", [])]
+            silent += [(top, top) for top in tops if top not in by_top]
         labels = {clip.label for clip in clips}
         for folder, name in silent:
             held = found.below(folder)
@@ -113,18 +113,18 @@ class Folder(Layout):
             path,
             clips,
             skipped=skipped,
-            remarks=[*found.remarks, *_understood(tops, splits, heard), *_looks_nested(clips, 1 if splits else 0)],
+            remarks=[*found.remarks, *_understood(tops, splits, by_top), *_looks_nested(clips, 1 if splits else 0)],
         )
 
-    def _splits(self, path: Path, tops: list[str], heard: dict[str, list[str]]) -> dict[str, SplitName]:
+    def _splits(self, path: Path, tops: list[str], by_top: dict[str, list[str]]) -> dict[str, SplitName]:
         """Folders that are splits; none where all are classes.
 
         Raises:
             DataError: they could be either, or several things.
         """
         splits = {top: split for top in tops if (split := split_named(top))}
-        undecided = [top for top in tops if is_undecided(top) and top in heard]
-        others = [top for top in heard if top and top not in splits and top not in undecided]
+        undecided = [top for top in tops if is_undecided(top) and top in by_top]
+        others = [top for top in by_top if top and top not in splits and top not in undecided]
         if undecided and not others:
             raise self.missing(path, "; ".join(ask_which(f"{printable(top)}/") for top in undecided))
         if undecided or (others and set(splits.values()) - {"train"}):
@@ -135,21 +135,21 @@ class Folder(Layout):
                 f"if {first} is a class, rename it, {_AS_TABLE}",
             )
         if others and splits:
-            self._refuse_same_classes(path, splits, others, heard)
+            self._refuse_same_classes(path, splits, others, by_top)
             return {}  # a class of trains, among other classes
         if not splits:
-            self._refuse_more_than_splits(path, heard)
+            self._refuse_more_than_splits(path, by_top)
         return splits
 
     def _refuse_same_classes(
-        self, path: Path, splits: dict[str, SplitName], others: list[str], heard: dict[str, list[str]]
+        self, path: Path, splits: dict[str, SplitName], others: list[str], by_top: dict[str, list[str]]
     ) -> None:
         """Refuse a train/ that is divided like the folders next to it."""
         train = next(iter(splits))
-        folders = _by_folder(heard.get(train, []), 1)
+        folders = _by_folder(by_top.get(train, []), 1)
         inside = set(folders) - {""}
         for other in others:
-            if inside & set(_by_folder(heard[other], 1)):
+            if inside & set(_by_folder(by_top[other], 1)):
                 raise self.missing(
                     path,
                     f"{printable(train)}/ and {printable(other)}/ hold folders of the same names: are they splits? "
@@ -162,24 +162,24 @@ class Folder(Layout):
                 f"{printable(others[0])}/: is {printable(train)} a split or a class? rename it, {_AS_TABLE}",
             )
 
-    def _refuse_more_than_splits(self, path: Path, heard: dict[str, list[str]]) -> None:
+    def _refuse_more_than_splits(self, path: Path, by_top: dict[str, list[str]]) -> None:
         """Refuse folders like train-clean-100/ and test-clean/, x-train/ and x-test/, and fold1/ ... fold5/, in place of classes."""
         pairs: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        for top in heard:
+        for top in by_top:
             if ending := split_at_end(top):
                 pairs[ending[0]].setdefault(ending[1], top)
         like: dict[str, str] = next(
             ({top: split for split, top in found.items()} for found in pairs.values() if len(found) > 1), {}
         )
-        like = like or {top: split for top in heard if (split := resembles_split(top))}
-        nested = [top for top in like if set(_by_folder(heard[top], 1)) - {""}]
-        if len(set(like.values())) > 1 or (nested and len(like) == len([top for top in heard if top])):
+        like = like or {top: split for top in by_top if (split := resembles_split(top))}
+        nested = [top for top in like if set(_by_folder(by_top[top], 1)) - {""}]
+        if len(set(like.values())) > 1 or (nested and len(like) == len([top for top in by_top if top])):
             shown = " and ".join(f"{printable(top)}/" for top in list(like)[:2])
             raise self.missing(
                 path, f"{shown} look like splits and not like classes; name them train, validation or test, {_AS_TABLE}"
             )
-        folds = [top for top in heard if _FOLD.fullmatch(top)]
-        if folds and len(folds) == len([top for top in heard if top]):
+        folds = [top for top in by_top if _FOLD.fullmatch(top)]
+        if folds and len(folds) == len([top for top in by_top if top]):
             raise self.missing(
                 path,
                 f"{folds[0]}/ looks like a fold and not like a class; name folds in a table (csv:PATH, column fold)",
@@ -214,11 +214,11 @@ def _is_no_class(folder: str, held: Found) -> bool:
     return circle or bool(held.others and not held.skipped)
 
 
-def _understood(tops: list[str], splits: dict[str, SplitName], heard: dict[str, list[str]]) -> list[str]:
+def _understood(tops: list[str], splits: dict[str, SplitName], by_top: dict[str, list[str]]) -> list[str]:
     """What was decided about folders whose names leave it open."""
     renamed = [f"{printable(top)} ({split})" for top, split in splits.items() if top.casefold() != split]
     remarks = [f"Note: folders are read as splits: {', '.join(renamed)}"] if renamed else []
-    trains = [printable(top) for top in tops if not splits and split_named(top) and top in heard]
+    trains = [printable(top) for top in tops if not splits and split_named(top) and top in by_top]
     return remarks + [f"Note: the folder {top} is read as a class, as the folders beside it are" for top in trains]
 
 
@@ -231,10 +231,10 @@ def _is_lost_class(one: Skipped, parents: dict[str, SplitName | None]) -> bool:
 def _nested_splits(classes: dict[str, list[str]], parent: str, depth: int) -> list[str]:
     """What to ask about splits inside of class folders: dog/train/, dog/test/."""
     inside = {
-        f"{parent}{name}/{'/'.join(folders[: place + 1])}/": folder
+        f"{parent}{name}/{'/'.join(folders[: level + 1])}/": folder
         for name, files in classes.items()
         for folders in {tuple(file.split("/")[depth + 1 : -1]) for file in files}
-        for place, folder in enumerate(folders)
+        for level, folder in enumerate(folders)
         if is_undecided(folder) or split_named(folder) in ("validation", "test")
     }
     if parent and (twice := [name for name in classes if split_named(name) or is_undecided(name)]):

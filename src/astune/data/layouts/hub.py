@@ -205,7 +205,7 @@ def example_table(datasets: Any, clips: int, offset: int = 0) -> Any:  # noqa: A
     return datasets.Dataset.from_dict(rows, features=features).cast_column("audio", datasets.Audio())
 
 
-def _library(path: Path) -> Any:  # noqa: ANN401 - likewise
+def _library(path: Path) -> Any:  # noqa: ANN401 - a library that may be absent
     try:
         return import_module("datasets")
     except ImportError as fault:

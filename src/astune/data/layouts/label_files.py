@@ -67,22 +67,22 @@ class Reading:
         """
         return file.relative_to(self.root).as_posix()
 
-    def passed_over(self, place: str, kind: str) -> None:
+    def passed_over(self, location: str, kind: str) -> None:
         """Remember what is left out, to be counted.
 
         Args:
-            place: file and line of it, for messages.
+            location: file and line of it, for messages.
             kind: a noun in the plural.
         """
-        self.skipped.append(Skipped(place, kind))
+        self.skipped.append(Skipped(location, kind))
 
-    def remember_point(self, place: str) -> None:
+    def remember_point(self, location: str) -> None:
         """Count a label that marks a moment; a remark about all of them follows.
 
         Args:
-            place: file and line of it, for messages.
+            location: file and line of it, for messages.
         """
-        self._points.append(place)
+        self._points.append(location)
 
     @property
     def points(self) -> list[str]:
@@ -118,7 +118,7 @@ class _Tables:
     labelled: dict[str, Path] = field(default_factory=dict)
     """Recordings that somebody has listened to, by name."""
     lines: list[tuple[str, str, Labelled]] = field(default_factory=list)
-    """Recording, place and content of each line."""
+    """Recording, location and content of each line."""
 
 
 class LabelFiles(Layout):
@@ -227,7 +227,12 @@ class LabelFiles(Layout):
             texts = {one.label for *_, one in tables.lines}
             cells = how_read(texts, options.task, shown="a label's text", separators=SURE_SEPARATORS)
             refuse(
-                path, [f"{place}: label {fault}" for _, place, one in tables.lines if (fault := cells.fault(one.label))]
+                path,
+                [
+                    f"{location}: label {fault}"
+                    for _, location, one in tables.lines
+                    if (fault := cells.fault(one.label))
+                ],
             )
         regions = [
             LabelledRegion(
@@ -236,10 +241,10 @@ class LabelFiles(Layout):
                 one.start,
                 one.end,
                 label,
-                place,
+                location,
                 splits.get(names[whose]),
             )
-            for whose, place, one in tables.lines
+            for whose, location, one in tables.lines
             for label in cells.labels(one.label) or ("",)
         ]
         made = cut(regions, options, events=True, recordings=recordings, splits=splits, several=cells.several)
@@ -253,7 +258,7 @@ class LabelFiles(Layout):
             made.clips,
             skipped=reading.skipped,
             remarks=remarks,
-            places=made.places,
+            locations=made.locations,
             window=made.window,
             task=MULTI_LABEL if cells.several else SINGLE_LABEL,
         )
@@ -331,17 +336,17 @@ class LabelFiles(Layout):
             if name and not found:
                 tables.labelled[name] = folder / name
             for one in found:
-                place = printable(f"{table} {self.counted} {one.line}")
+                location = printable(f"{table} {self.counted} {one.line}")
                 whose = name
                 if one.recording and table not in tables.certain:
-                    whose = _named(tables, table, one.recording, place) or ""
+                    whose = _named(tables, table, one.recording, location) or ""
                 elif not name:
-                    reading.faults.append(f"{place}: it names no recording")
+                    reading.faults.append(f"{location}: it names no recording")
                 if fault := label_fault(clean_label(one.label)):
-                    reading.faults.append(f"{place}: {fault}")
+                    reading.faults.append(f"{location}: {fault}")
                 elif whose:
                     tables.labelled.setdefault(whose, folder / whose)
-                    tables.lines.append((whose, place, one))
+                    tables.lines.append((whose, location, one))
         if not tables.certain:
             searched = tables.audio.found
             without = [name for name in searched.files if name not in tables.labelled]
@@ -372,7 +377,7 @@ class LabelFiles(Layout):
         return splits
 
 
-def _named(tables: _Tables, table: str, text: str, place: str) -> str | None:
+def _named(tables: _Tables, table: str, text: str, location: str) -> str | None:
     """The recording that a line names; by default that of its file."""
     folder, of_file = table.rpartition("/")[0], tables.of_table[table]
     found = tables.audio.named(text)
@@ -381,5 +386,5 @@ def _named(tables: _Tables, table: str, text: str, place: str) -> str | None:
         return beside[0] if len(beside) == 1 else of_file
     if len(found) == 1 or (of_file and not found):
         return found[0] if found else of_file
-    tables.lost.add(text, place, found)
+    tables.lost.add(text, location, found)
     return None

@@ -111,8 +111,8 @@ class Table(Layout):
         read.cells = cells_of(opened, options, read.remarks)
         for one in opened:
             read.add(one)
-        places = [root, *(root / name for name in subfolders(root) if split_named(name))] if path.is_dir() else []
-        unread = [place / name for place in places for name in _TABLES if place / name not in tables]
+        parents = [root, *(root / name for name in subfolders(root) if split_named(name))] if path.is_dir() else []
+        unread = [parent / name for parent in parents for name in _TABLES if parent / name not in tables]
         read.skipped += [
             Skipped(file.relative_to(root).as_posix(), "tables beside one that is read")
             for file in unread
@@ -140,7 +140,7 @@ class Table(Layout):
             made.clips,
             skipped=[*read.skipped, *skipped],
             remarks=[*read.remarks, *made.remarks, *crossing_columns(read.sides)],
-            places={**made.places, **read.places},
+            locations={**made.locations, **read.locations},
             group_like=tuple(read.group_like),
             window=made.window,
             task=MULTI_LABEL if read.cells.several else SINGLE_LABEL,
@@ -243,7 +243,7 @@ def _only_data(folder: Path) -> bool:
 def _parquet(folder: Path) -> Path | None:
     """A parquet table next to recordings."""
     inside = [folder / name for name in subfolders(folder) if split_named(name)]
-    tables = (place / _PARQUET for place in (folder, *inside))
+    tables = (parent / _PARQUET for parent in (folder, *inside))
     return next((table for table in tables if table.is_file() and has_recordings(table.parent)), None)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class HeardClips:
+class TrainingClips:
     """Clips as an epoch uses them."""
 
     inputs: Inputs

@@ -1,4 +1,4 @@
-"""How much of the audio an input length leaves unheard, and which recordings are suspicious: the same sentences from every command."""
+"""How much of the audio an input length cuts off, and which recordings are suspicious: the same sentences from every command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
-class Unheard:
+class CutOff:
     """How much of the clips is cut off because they are longer than the input."""
 
     input_seconds: float
@@ -62,7 +62,7 @@ def input_seconds(frames: int) -> float:
     return samples_of(frames) / SAMPLING_RATE
 
 
-def unheard(seconds: Iterable[float], window: float) -> Unheard:
+def cut_off(seconds: Iterable[float], window: float) -> CutOff:
     """Measure the audio after the end of an input.
 
     Args:
@@ -74,10 +74,10 @@ def unheard(seconds: Iterable[float], window: float) -> Unheard:
     """
     lengths = list(seconds)
     behind = [length - window for length in lengths if length - window > TOLERANCE]
-    return Unheard(window, len(behind), sum(behind), sum(behind) / sum(lengths) if behind else 0.0)
+    return CutOff(window, len(behind), sum(behind), sum(behind) / sum(lengths) if behind else 0.0)
 
 
-def heard_notices(
+def audio_notices(
     seconds: Mapping[int, float],
     doubts: Mapping[int, Sequence[str]],
     names: Sequence[str],
@@ -96,7 +96,7 @@ def heard_notices(
     Returns:
         The audio that was not used, then one sentence per kind of doubt, with the first recordings that it concerns.
     """
-    behind = unheard(seconds.values(), window)
+    behind = cut_off(seconds.values(), window)
     longer = (
         f"Note: {behind.longer(len(seconds), noun)} than the input: "
         f"only the first {window:.1f} s are used, {behind.lost} is not"

@@ -17,8 +17,8 @@ import yaml
 import astune.features.cache as cache_module
 from astune.classifier import AudioClassifier
 from astune.data import load_data
+from astune.data.audio_notices import audio_notices, cut_off, input_seconds
 from astune.data.check import check as check_data
-from astune.data.heard import heard_notices, input_seconds, unheard
 from astune.errors import AudioError, ConfigError
 from astune.features import FrontEnd, LogMel, build_cache
 from astune.plurals import number_of
@@ -72,15 +72,15 @@ def test_all_verbs_say_the_same(folder: Path, tmp_path: Path, capsys: Capture, m
     code, _, err = run(capsys, monkeypatch, "validate", file)
     assert code == 0
     said(err.splitlines())
-    heard: list[Path] = []
-    monkeypatch.setattr(cache_module, "listen", lambda path, *_, **__: heard.append(path))
+    read_paths: list[Path] = []
+    monkeypatch.setattr(cache_module, "listen", lambda path, *_, **__: read_paths.append(path))
     code, printed, err = run(capsys, monkeypatch, "train", "--config", file, "--json")
     assert code == 0
     said(err.splitlines())
     notices = json.loads(printed)["notices"]
     said(notices)
     assert json.loads((out / "results.json").read_text())["notices"] == notices
-    assert heard == []  # train finds the features that validate left
+    assert read_paths == []  # train finds the features that validate left
     monkeypatch.undo()
     code, printed, err = run(capsys, monkeypatch, "evaluate", out, folder, "--split", "all", "--json")
     assert code == 0
@@ -105,10 +105,10 @@ def test_evaluate_speaks_of_the_clips_it_scores(
 
 
 def test_numbers_of_things() -> None:
-    sentences = heard_notices({0: 3.0}, {0: ("cut short: 1",)}, ["a\nb"], 1.0, "file")
+    sentences = audio_notices({0: 3.0}, {0: ("cut short: 1",)}, ["a\nb"], 1.0, "file")
     assert sentences[0].startswith("Note: 1 of 1 file is longer than the input: ")
     assert sentences[1] == "Warning: cut short: 1 of 1 file: a\\nb (1)"
-    assert heard_notices({0: 3.0, 1: 2.0, 2: 1.0}, {}, [], 1.0)[0].startswith("Note: 2 of 3 clips are longer than ")
+    assert audio_notices({0: 3.0, 1: 2.0, 2: 1.0}, {}, [], 1.0)[0].startswith("Note: 2 of 3 clips are longer than ")
     found = [number_of(count, noun) for count, noun in ((0, "clip"), (1, "class"), (2, "class"), (3000, "file"))]
     assert found == ["0 clips", "1 class", "2 classes", "3,000 files"]
 
@@ -174,15 +174,15 @@ def test_data_check_says_what_training_would_not_hear(
 
 def test_what_lies_behind_an_input() -> None:
     """ESC-50's 500 frames are 499 steps of 10 ms and one of 25 ms."""
-    assert unheard([5.0, 7.015], input_seconds(500)).seconds == pytest.approx(2.0)
-    assert unheard([5.0, 5.1], input_seconds(500)).longer_clips == 0  # 95 ms are not worth a word
-    assert unheard([], 1.0).share == 0
+    assert cut_off([5.0, 7.015], input_seconds(500)).seconds == pytest.approx(2.0)
+    assert cut_off([5.0, 5.1], input_seconds(500)).longer_clips == 0  # 95 ms are not worth a word
+    assert cut_off([], 1.0).share == 0
 
 
 def test_long_lists_are_counted_and_three_are_named() -> None:
     names = [f"{number}.wav" for number in range(5000)]
     doubts = dict.fromkeys(range(0, 5000, 2), ("digital silence: every sample is 0",))
-    (sentence,) = heard_notices(dict.fromkeys(range(5000), 1.0), doubts, names, 1.0)
+    (sentence,) = audio_notices(dict.fromkeys(range(5000), 1.0), doubts, names, 1.0)
     assert sentence == (
         "Warning: digital silence: 2,500 of 5,000 clips: 0.wav (every sample is 0), 2.wav (every sample is 0), "
         "4.wav (every sample is 0) and 2,497 more"
