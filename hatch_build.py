@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
+from typing_extensions import override
 
 BRANCH = "main"
 _FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -54,6 +55,7 @@ class ReadmeHook(MetadataHookInterface):
 
     PLUGIN_NAME = "custom"
 
+    @override
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the description.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
+from typing_extensions import override
 
 from astune.console import notify, progress
 from astune.errors import AstuneError
@@ -111,6 +112,7 @@ class Ratio(NamedTuple):
     low: float
     high: float
 
+    @override
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from rich import box
 from rich.table import Table
+from typing_extensions import override
 
 from astune.compute import bf16_is_faster
 from astune.environment import source_state
@@ -59,6 +60,7 @@ class Finding:
     holds: bool | None
     """None where this machine or these options cannot tell."""
 
+    @override
     def __str__(self) -> str:
         return f"{self.text}: {'cannot be told here' if self.holds is None else 'yes' if self.holds else 'NO'}"
 

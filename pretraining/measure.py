@@ -29,6 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from typing_extensions import override
 
 from astune.backbone import Backbone, load_backbone
 from astune.console import notify, progress
@@ -91,6 +92,7 @@ class Score:
     folds: tuple[float, ...]
     """Accuracy of each fold; empty where there are none."""
 
+    @override
     def __str__(self) -> str:
         spread = f", ± {100 * np.std(self.folds, ddof=1):.1f} over folds" if self.folds else ""
         return f"{100 * self.accuracy:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]{spread}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
 from astune.keyed import keyed_generator
@@ -76,6 +77,7 @@ class Mixer(Dataset[Batch]):
         self.first_label = np.cumsum([0, *(len(part.names) for part in self.parts)])
         self.shares = (config.keywords, config.words, 1 - config.keywords - config.words)
 
+    @override
     def __getitem__(self, step: int) -> Batch:
         draw = keyed_generator(self.seed, "batch", step)
         which = draw.choice(len(self.config.frames), p=self.config.frame_shares)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ASTConfig, ASTModel
+from typing_extensions import override
 
 from astune.architecture import SPECIAL_TOKENS, time_patches
 from astune.backbone.sites import Sites
@@ -94,6 +95,7 @@ class Student(nn.Module):
         cut = features.unfold(1, _PATCH, _STRIDE).unfold(2, _PATCH, _STRIDE)  # (batch, columns, rows, time, frequency)
         return cut.permute(0, 2, 1, 4, 3).reshape(len(features), -1, _PATCH * _PATCH)
 
+    @override
     def forward(self, patches: Tensor, keep: Tensor, offsets: Tensor) -> Tensor:
         """Tokens of the patches that are kept.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from typing_extensions import override
 
 from pretraining.mixing import normalised
 from pretraining.stage import soft_cross_entropy
@@ -54,6 +55,7 @@ class _Residual(nn.Module):
         self.first = _convolution(channels, channels, 3, 1)
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
 
@@ -101,6 +103,7 @@ class Teacher(nn.Module):
         """Mean and maximum over time, (batch, 2 channels)."""
         return torch.cat([over_time.mean(-1), over_time.amax(-1)], dim=1)
 
+    @override
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, classes) and features over time (batch, channels, time)."""
         over_time = self.over_time(features)

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from typing_extensions import override
 
 WRITER, READER = "hf_writer", "hf_reader"
 USER = "somebody"
@@ -106,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     storage = False
     protocol_version = "HTTP/1.1"
 
+    @override
     def handle_one_request(self) -> None:
         try:
             super().handle_one_request()
@@ -135,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, content: object, status: int = 200, **headers: str) -> None:
         self._send(status, json.dumps(content).encode(), Content_Type="application/json", **headers)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+    @override
+    def log_message(self, format: str, *args: object) -> None:
         del format, args
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from typing_extensions import override
 
 from astune.data import AudioDataset, Clip, Layout
 from astune.data.layouts.base import dataset_of
@@ -62,10 +63,12 @@ class SeveralLabels(Layout):
 
     name = "several-labels"
 
+    @override
     def recognises(self, path: Path) -> bool:
         del path
         return False
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         with (path / "clips.csv").open(newline="") as stream:
             clips = [
@@ -80,5 +83,6 @@ class SeveralLabels(Layout):
             ]
         return replace(dataset_of(self, path, clips), task=MULTI_LABEL)
 
+    @override
     def write_example(self, folder: Path) -> Path:
         return write_several(folder).parent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from astune.training import checkpoint
 from astune.training.callbacks import Callback
 
@@ -30,6 +32,7 @@ class StopAfter(Callback):
     def __init__(self, steps: int, stop: type[BaseException] = PowerCut) -> None:
         self.steps, self.stop = steps, stop
 
+    @override
     def on_save(self, engine: Engine, progress: Progress) -> None:
         if engine.global_step(progress) >= self.steps:
             raise self.stop
@@ -52,16 +55,19 @@ class Call(Callback):
     ) -> None:
         self.step, self.epoch, self.save = step, epoch, save
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         del engine
         if self.step:
             self.step(progress)
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         del engine
         if self.epoch:
             self.epoch(progress)
 
+    @override
     def on_save(self, engine: Engine, progress: Progress) -> None:
         del engine
         if self.save:

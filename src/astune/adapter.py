@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from typing_extensions import override
 
 from astune.adapter_rules import Labels, Line, TaskKey, Threshold, refuse_other_labels
 from astune.counting import trained_by
@@ -116,6 +117,7 @@ class Adapter(Summarised):
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", {name: _own_copy(tensor) for name, tensor in self.tensors.items()})
 
+    @override
     def _summary(self) -> Summary:
         config = self.config
         return of_model(

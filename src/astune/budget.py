@@ -12,6 +12,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from astune.architecture import Architecture, patch_grid
 from astune.backbone import load_config
 from astune.backbone.backbone import whole_frames
@@ -80,6 +82,7 @@ class Budget:
             excess.append(f"{number_of(size.file_bytes - self.file_bytes, 'byte')} over")
         return tuple(excess)
 
+    @override
     def __str__(self) -> str:
         limits = []
         if self.parameters is not None:
@@ -117,6 +120,7 @@ class MethodPlan(Summarised):
     notices: tuple[str, ...]
     """What was assumed, and remarks from reading the data."""
 
+    @override
     def _summary(self) -> Summary:
         fit = f"{sum(one.largest is not None for one in self.methods)} of {number_of(len(self.methods), 'method')} fit"
         labels, length = number_of(self.labels, "label"), input_of(self.max_length)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
+from typing_extensions import override
 
 from astune import adapter_file
 from astune.adapter import FORMAT_VERSION, Adapter, AdapterConfig, BackboneReference, refuse_other_shapes
@@ -120,6 +121,7 @@ class AudioClassifier(Summarised, nn.Module):
         added = {name: f"added.{name}" for name, _ in (*self.added.named_parameters(), *self.added.named_buffers())}
         return backbone | added | {f"head.{name}": f"head.{name}" for name, _ in self.head.named_parameters()}
 
+    @override
     def _summary(self) -> Summary:
         return of_model(
             type(self).__name__, "", labels=self.labels, frames=self.max_length, parameters=self.parameter_count(),
@@ -136,6 +138,7 @@ class AudioClassifier(Summarised, nn.Module):
         """Input length, in frames of 10 ms."""
         return self.backbone.max_length
 
+    @override
     def forward(
         self, input_values: Tensor, labels: Tensor | None = None, kept_patches: Tensor | None = None
     ) -> SequenceClassifierOutput:

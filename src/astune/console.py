@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from typing_extensions import override
 
 from astune.printable import printable
 
@@ -70,6 +71,7 @@ def print_exact(text: str) -> None:
 class PlainTable(Table):
     """A table whose cells of text are shown as they are."""
 
+    @override
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
         """Add a row.
 
@@ -274,6 +276,7 @@ class _LogLines(_NoBar):
         self._bar = bar
         self._said = time.monotonic()
 
+    @override
     def show(self) -> None:
         if time.monotonic() - self._said < LOG_SECONDS:
             return
@@ -294,6 +297,7 @@ class _NotebookBar(_NoBar):
         self._handle: Any = None
         self._next = time.monotonic() + _NOTEBOOK_DELAY
 
+    @override
     def show(self) -> None:
         if time.monotonic() < self._next:
             return
@@ -303,6 +307,7 @@ class _NotebookBar(_NoBar):
         html = page.export_html(inline_styles=True, code_format='<pre style="margin: 0">{code}</pre>', clear=False)
         self._display({"text/html": html, "text/plain": page.export_text()})
 
+    @override
     def end(self) -> None:
         if self._handle is not None:
             self._display({"text/html": "", "text/plain": ""})

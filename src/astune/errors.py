@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _LONGEST_MESSAGE = 10_000  # letters; what is quoted in a message may come from 
 class AstuneError(Exception):
     """Base of every error the user can fix; the command line prints it without a traceback and exits with 1."""
 
+    @override
     def __str__(self) -> str:
         text = super().__str__()
         left_out = len(text) - _LONGEST_MESSAGE

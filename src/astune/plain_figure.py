@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
@@ -17,6 +18,7 @@ class PlainFigure(Figure):
     LaTeX would run what is in them, such as ``\input{/etc/passwd}``.
     """
 
+    @override
     def draw(self, renderer: RendererBase) -> None:
         """Draw it.
 

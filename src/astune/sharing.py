@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from typing_extensions import override
+
 from astune import adapter_file
 from astune.adapter import Adapter, AdapterConfig
 from astune.backbone.hub import is_hub_id, is_revision
@@ -54,6 +56,7 @@ class Pushed(Summarised):
     notices: tuple[str, ...] = ()
     """What was shortened, left unchanged or is missing, in one sentence each."""
 
+    @override
     def _summary(self) -> Summary:
         shown = "private" if self.private else "public"
         rows = (

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from astune.plurals import number_of
 from astune.printable import printable
 
@@ -105,6 +107,7 @@ class Summarised:
     def _summary(self) -> Summary:
         """What matters of it."""
 
+    @override
     def __repr__(self) -> str:
         return self._summary().line
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.errors import ConfigError, unknown_choice
 from astune.task import Reduction, Scores, Task
 
@@ -45,10 +47,12 @@ class SingleLabel(Task):
     by_class: ClassVar[str | None] = "recall"
     counts_clips = True
 
+    @override
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """The label of each clip."""
         return (clip.label,)
 
+    @override
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
         """Class indices, (clips,), int64."""
         import torch
@@ -56,6 +60,7 @@ class SingleLabel(Task):
         index = {label: number for number, label in enumerate(labels)}
         return torch.tensor([index[clip.label] for clip in clips], dtype=torch.int64)
 
+    @override
     def loss(
         self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
     ) -> Tensor:
@@ -67,20 +72,24 @@ class SingleLabel(Task):
         summed = cross_entropy(logits, targets, weight=class_weights, reduction="sum")
         return summed / len(logits) if reduction == "mean" else summed
 
+    @override
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
         """Targets as one-hot rows."""
         from torch.nn.functional import one_hot
 
         return one_hot(targets, classes).float()
 
+    @override
     def smoothed(self, shares: Tensor, factor: float) -> Tensor:
         """Smooth labels like torch's ``cross_entropy(label_smoothing=factor)``: evenly over the classes."""
         return shares * (1 - factor) + factor / shares.shape[-1]
 
+    @override
     def activate(self, logits: Tensor) -> Tensor:
         """Scores by softmax, which add up to 1."""
         return logits.softmax(dim=-1)
 
+    @override
     def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
         """Accuracy, macro F1, balanced accuracy, loss, the recall of each class and the confusion matrix; there are no thresholds."""
         del thresholds
@@ -99,14 +108,17 @@ class MultiLabel(Task):
     weight_bounds: ClassVar[tuple[float, float]] = (0.01, 100.0)
 
     @property
+    @override
     def metrics(self) -> tuple[str, ...]:
         """Names of all figures, also of those that reports do not show."""
         return (*self.shares, "macro_auc", "micro_f1", "loss")
 
+    @override
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """All labels of each clip."""
         return clip.labels
 
+    @override
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
         """Which labels each clip has, (clips, classes), float32, 0 or 1."""
         import torch
@@ -117,6 +129,7 @@ class MultiLabel(Task):
             row[[index[label] for label in clip.labels]] = 1.0
         return targets
 
+    @override
     def loss(
         self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
     ) -> Tensor:
@@ -128,6 +141,7 @@ class MultiLabel(Task):
         ).mean(dim=-1)
         return each.mean() if reduction == "mean" else each.sum()
 
+    @override
     def balanced_weights(self, counts: Sequence[int], clips: int) -> list[float]:
         """Clips without a label over clips with it, so that both count alike for it: what ``pos_weight`` of torch's loss is for.
 
@@ -136,49 +150,58 @@ class MultiLabel(Task):
         """
         return [(clips - count) / count for count in counts]
 
+    @override
     def activate(self, logits: Tensor) -> Tensor:
         """Scores by a sigmoid: they are independent and need not add up to 1."""
         return logits.sigmoid()
 
+    @override
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
         """The targets themselves."""
         del classes
         return targets
 
+    @override
     def smoothed(self, shares: Tensor, factor: float) -> Tensor:
         """Each label by itself has two answers, over which the part is spread evenly."""
         return shares * (1 - factor) + factor / 2
 
+    @override
     def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Scores:
         """Average precision, area under the ROC curve and F1 of each label, their means, and the loss."""
         from astune.label_scores import score_labels
 
         return score_labels(logits, targets, thresholds)
 
+    @override
     def thresholds(self, logits: Tensor, targets: Tensor) -> tuple[float, ...]:
         """Thresholds at which each label has its best F1."""
         from astune.label_scores import best_thresholds
 
         return best_thresholds(logits, targets)
 
+    @override
     def default_thresholds(self, classes: int) -> tuple[float, ...]:
         """A threshold of 0.5 for each label."""
         from astune.label_scores import HALF
 
         return (HALF,) * classes
 
+    @override
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
         """Describe labels that no clip has: nothing ranks high or low for them."""
         from astune.label_scores import left_out
 
         return left_out(scores, labels, split)
 
+    @override
     def describe_unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
         """Labels that no validation clip has keep the threshold 0.5."""
         from astune.label_scores import describe_unchosen
 
         return describe_unchosen(validation, labels)
 
+    @override
     def refuse_other_record(self, scores: Mapping[str, Any], classes: int) -> None:
         """Refuse lists with another number of labels."""
         from astune.label_scores import refuse_other_shape

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import override
 
 from astune.errors import ConfigError, format_faults, unknown_choice, validation_faults
 from astune.printable import printable
@@ -72,6 +73,7 @@ class Validated(BaseModel):
             except ValidationError as error:
                 raise SettingsError.of(error, type(self), type(self)._headline()) from error
 
+    @override
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """What ``repr`` shows: the fields that differ from their defaults."""
         fields = type(self).model_fields

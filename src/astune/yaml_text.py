@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from typing_extensions import override
 from yaml.reader import ReaderError
 
 from astune.files import read_text
@@ -113,6 +114,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = self._values = 0
 
+    @override
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self._values += 1

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
+from typing_extensions import override
 
 from astune import Predictor
 from astune.cli import app
@@ -126,19 +127,24 @@ class AnyLabels(Task):
     headline = "map"
     shares: ClassVar[dict[str, str]] = {"map": "mAP"}
 
+    @override
     def strata(self, clip: Clip) -> tuple[str, ...]:
         return clip.labels
 
+    @override
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
         return torch.tensor([[float(label in clip.labels) for label in labels] for clip in clips])
 
+    @override
     def shares_of(self, targets: Tensor, classes: int) -> Tensor:
         del classes
         return targets
 
+    @override
     def smoothed(self, shares: Tensor, factor: float) -> Tensor:
         return shares * (1 - factor) + factor / 2
 
+    @override
     def loss(
         self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
     ) -> Tensor:
@@ -146,9 +152,11 @@ class AnyLabels(Task):
         each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
         return each.mean(dim=-1).mean() if reduction == "mean" else each.mean(dim=-1).sum()
 
+    @override
     def activate(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
+    @override
     def score(self, logits: Tensor, targets: Tensor, thresholds: Sequence[float] | None = None) -> Ranking:
         assert thresholds is None
         precision = average_precision_score(targets.numpy(), logits.numpy(), average="macro")
@@ -169,14 +177,17 @@ def any_labels(generated: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     class AnyLabelsLayout(Layout):
         name = "any-labels"
 
+        @override
         def recognises(self, path: Path) -> bool:
             del path
             return False
 
+        @override
         def load(self, path: Path) -> AudioDataset:
             del path
             return data
 
+        @override
         def write_example(self, folder: Path) -> Path:
             return folder
 

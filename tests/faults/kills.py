@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from typing_extensions import override
+
 from tests.faults.parts import load_part, part_names
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Change(NamedTuple):
     call: str
     number: int
 
+    @override
     def __str__(self) -> str:
         return f"{self.call} {self.number}"
 

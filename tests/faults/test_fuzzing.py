@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from astune.errors import ConfigError
 from tests.faults import fuzzing, harmful
@@ -44,6 +45,7 @@ def _leave_and_refuse(given: object) -> None:
 
 
 class EndlessError(ConfigError):
+    @override
     def __str__(self) -> str:
         return "x" * 30_000
 

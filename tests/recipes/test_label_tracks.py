@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 import soundfile
+from typing_extensions import override
 
 from astune import Predictor
 from astune.data import LAYOUTS, AudioDataset, Layout, load_data
@@ -42,14 +43,17 @@ class Tracks(Layout):
     tree = "PATH/\n  X.wav\n  X.txt\n"
     reads = frozenset({"window", "hop", "min_overlap", "background"})
 
+    @override
     def recognises(self, path: Path) -> bool:
         """Never by itself."""
         return not path
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Without options."""
         return self.load_with(path, DataOptions())
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         """Cut the regions of all tracks."""
         regions, recordings = [], {}
@@ -63,6 +67,7 @@ class Tracks(Layout):
         made = cut(regions, options, events=True, recordings=recordings)
         return dataset_of(self, path, made.clips, remarks=made.remarks, locations=made.locations, window=made.window)
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Two recordings."""
         for number in range(2):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune import AudioClassifier, load_backbone
 from astune.adapter import Adapter
@@ -105,6 +106,7 @@ def test_the_task_gives_the_loss_and_is_saved(monkeypatch: pytest.MonkeyPatch) -
     class Doubled(SingleLabel):
         name = "doubled"
 
+        @override
         def loss(
             self, logits: Tensor, targets: Tensor, reduction: Reduction = "mean", class_weights: Tensor | None = None
         ) -> Tensor:

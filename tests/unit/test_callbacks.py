@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from typing_extensions import override
 
 from astune import keyed
 from astune.errors import CheckpointError, ConfigError, Interrupted
@@ -34,12 +35,14 @@ def quick(data: Path, folder: Path, **fields: object) -> TrainConfig:
 class Shrink(Callback):
     """Makes every weight smaller after each step, and adds a number to each epoch."""
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         del progress
         with torch.no_grad():
             for parameter in engine.model.trained_parameters().values():
                 parameter.mul_(0.99)
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         weights = engine.model.trained_parameters().values()
         progress.history[-1]["largest_weight"] = max(float(weight.detach().abs().max()) for weight in weights)
@@ -66,24 +69,29 @@ def test_callbacks_are_called_in_order_and_can_score(generated: Path, tmp_path: 
     calls: list[str] = []
 
     class Scores(Callback):
+        @override
         def on_train_begin(self, engine: Engine, progress: Progress) -> None:
             del engine, progress
             calls.append("begin")
 
+        @override
         def on_step_end(self, engine: Engine, progress: Progress) -> None:
             del progress
             calls.append("step")
             engine.score(engine.setup.split.train)
 
+        @override
         def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
             del engine, progress
             calls.append("epoch")
 
+        @override
         def on_save(self, engine: Engine, progress: Progress) -> None:
             assert checkpoint.latest(engine.setup.config.output_dir) is not None
             assert progress.step == 0
             calls.append("save")
 
+        @override
         def on_train_end(self, engine: Engine, result: TrainResult) -> None:
             assert read_result(engine.setup.config.output_dir) == result
             calls.append("end")
@@ -119,6 +127,7 @@ def test_a_file_that_a_callback_misses_is_not_said_of_the_output_folder(generate
 
 def test_an_interrupt_after_the_end_says_that_the_run_is_finished(generated: Path, tmp_path: Path) -> None:
     class Stop(Callback):
+        @override
         def on_train_end(self, engine: Engine, result: TrainResult) -> None:
             del engine, result
             raise KeyboardInterrupt

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from typer.testing import CliRunner
+from typing_extensions import override
 
 from astune import AudioClassifier, adapter_file, load_backbone
 from astune.cli import app
@@ -473,6 +474,7 @@ def test_cross_validation_that_is_interrupted_says_what_was_kept(
     config = settings(folds_of(recordings), tmp_path / "out", num_train_epochs=1)
 
     class InSecondFold(Callback):
+        @override
         def on_step_end(self, engine: Engine, progress: Progress) -> None:
             del progress
             if engine.setup.config.fold == 2:

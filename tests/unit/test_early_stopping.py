@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
 from astune.cli.train import show
 from astune.errors import ConfigError
@@ -142,6 +143,7 @@ def test_a_threshold_stops_earlier(generated: Path, tmp_path: Path) -> None:
 
 def test_a_callback_may_stop_a_run(generated: Path, tmp_path: Path) -> None:
     class Stop(Callback):
+        @override
         def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
             del engine
             progress.stopped = progress.epoch == 2

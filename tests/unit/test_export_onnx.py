@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
+from typing_extensions import override
 
 import astune
 from astune import AudioClassifier, OnnxPredictor, Predictor, export_adapter, load_backbone
@@ -193,6 +194,7 @@ def test_scores_that_differ_are_refused_and_nothing_is_written(tmp_path: Path) -
 
 
 class Counting(torch.nn.Module):
+    @override
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens + torch.zeros(len(tokens), 1, 1)
 

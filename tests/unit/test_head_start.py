@@ -14,6 +14,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from typing_extensions import override
 
 from astune import AudioClassifier, load_data
 from astune.errors import NumericalError
@@ -248,7 +249,8 @@ def probe(settings: TrainConfig) -> dict[str, tuple[float, float]]:
 class Spoil(Callback):
     """Forgets the head after each step."""
 
-    def on_step_end(self, engine: Any, progress: Any) -> None:  # noqa: ANN401 - as the base has them
+    @override
+    def on_step_end(self, engine: Any, progress: Any) -> None:
         del progress
         with torch.no_grad():
             engine.model.head.weight.zero_()
@@ -257,7 +259,8 @@ class Spoil(Callback):
 class Begin(Callback):
     """Keeps the head before the first step."""
 
-    def on_train_begin(self, engine: Any, progress: Any) -> None:  # noqa: ANN401 - as the base has them
+    @override
+    def on_train_begin(self, engine: Any, progress: Any) -> None:
         del progress
         self.head = engine.model.head.weight.detach().clone()
         self.average = None if engine.average is None else engine.average.tensors()["head.weight"].clone()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
+from typing_extensions import override
 
 from astune.errors import AdapterError, AstuneError
 from astune.export.from_peft import import_peft
@@ -164,6 +165,7 @@ def _compressed(content: bytes) -> bytes:
 
 
 class _Runs:
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("ran"),))
 

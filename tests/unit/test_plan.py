@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, strategies
 from safetensors.torch import save
+from typing_extensions import override
 
 import astune
 from astune.architecture import Architecture
@@ -261,7 +262,8 @@ def _shrinking() -> Iterator[None]:
         size_field: ClassVar[SizeField | None] = SizeField("keep", lambda step, _: step)
         keep: int = 1
 
-        def attach(self, sites: Any) -> Attachment:  # noqa: ANN401 - a sketch
+        @override
+        def attach(self, sites: Any) -> Attachment:
             return Attachment({"extra": torch.nn.Linear(sites.width, max(1, 100 - self.keep))})
 
     register("shrinking")(Shrinking)

@@ -12,6 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from typing_extensions import override
 
 from astune import console
 
@@ -21,7 +22,8 @@ class Watching(NotebookClient):
 
     shown: list[str]
 
-    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:  # noqa: ANN401 - nbclient's
+    @override
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] in {"display_data", "update_display_data"}:
             self.shown.append(content["data"]["text/plain"])

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
+from typing_extensions import override
 
 from astune.data import AudioDataset
 from astune.features import SpecAugment
@@ -140,11 +141,13 @@ class Seen(Callback):
     def __init__(self) -> None:
         self.epochs: list[Counter[int]] = []
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         del progress
         seen = self
 
         class Listening(SingleLabel):
+            @override
             def loss(
                 self,
                 logits: Tensor,
@@ -158,6 +161,7 @@ class Seen(Callback):
         engine.task = Listening()
         self.epochs.append(Counter())
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         del engine, progress
         self.epochs.append(Counter())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from typing_extensions import override
 
 import astune
 from astune import adapter_file
@@ -36,14 +37,17 @@ class Page(HTMLParser):
         self.close()
         assert self.open == []
 
+    @override
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         assert {name for name, _ in attrs} <= {"style"}
         self.open.append(tag)
         self.tags.add(tag)
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
+    @override
     def handle_data(self, data: str) -> None:
         self.texts += [data.strip()] if data.strip() else []
 

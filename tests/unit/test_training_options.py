@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import TrainingArguments, get_scheduler
+from typing_extensions import override
 
 from astune.errors import CheckpointError, ConfigError
 from astune.names import Scheduler
@@ -59,6 +60,7 @@ class Watch(Callback):
         self.rates: list[float] = []
         self.weights: list[dict[str, Tensor]] = []
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         del progress
         parameters = engine.model.trained_parameters()
@@ -69,6 +71,7 @@ class Watch(Callback):
 
         engine.optimizer.register_step_pre_hook(before)
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         del progress
         self.weights.append({name: p.detach().clone() for name, p in engine.model.trained_parameters().items()})
@@ -296,6 +299,7 @@ def test_statistics_of_batch_norm_are_not_averaged_and_it_is_said(
     last: dict[str, Tensor] = {}
 
     class Keep(Callback):
+        @override
         def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
             del progress
             last.update({name: tensor.clone() for name, tensor in engine.model.adapter_state().items()})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import nn
 from transformers import ASTModel
+from typing_extensions import override
 
 from astune.backbone.positions import PositionEmbeddings, fit_table
 from astune.backbone.sites import Sites
@@ -93,6 +94,7 @@ class Backbone(Summarised, nn.Module):
             raise ConfigError(f"model is of type {type(model).__name__}; give a transformers.ASTModel")
         return cls(model, Origin(model.name_or_path or "unnamed", fingerprint_of(Sites(model)), "fit"))
 
+    @override
     def _summary(self) -> Summary:
         parameters = number_of(sum(parameter.numel() for parameter in self.parameters()), "parameter")
         layers = f"{number_of(self.n_layers, 'layer')} of width {self.width}"
@@ -102,6 +104,7 @@ class Backbone(Summarised, nn.Module):
         )  # fmt: skip
         return Summary("Backbone", here(self.origin.name), (parameters, layers, input_of(self.max_length)), rows)
 
+    @override
     def forward(self, input_values: Tensor) -> BaseModelOutputWithPooling:
         """The model's own output; methods that mix levels or drop patches go through :attr:`sites` instead.
 

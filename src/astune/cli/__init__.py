@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from astune import __version__
 from astune.cli.signals import catch_signals, end_signals, exit_code_of
@@ -65,11 +66,13 @@ def _shown() -> Iterator[None]:
 class _Verbs(TyperGroup):
     """The verbs; Ctrl-C and SIGTERM end each of them with a sentence, where typer would end it without."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _shown():
             return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+    @override
+    def invoke(self, ctx: Any) -> Any:
         try:
             with _shown():
                 return super().invoke(ctx)

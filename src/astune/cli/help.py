@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand
+from typing_extensions import override
 
 from astune.cli.old_names import OLD_NAMES, OLD_VALUES, with_new_names, with_new_values
 from astune.cli.wording import in_options, options_of
@@ -40,14 +41,16 @@ class HelpCommand(TyperCommand):
     """Parameters that ``-h`` shows; all of them where it is empty."""
     _short = False
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Accept the names that options and their values had in earlier releases."""
         self._short = "-h" in args and "--help" not in args
         if not ctx.resilient_parsing:
             args = with_new_values(with_new_names(args, OLD_NAMES.get(self.name or "", {})), OLD_VALUES)
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+    @override
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; errors and announcements of the library name options instead of fields.
 
         Raises:
@@ -68,7 +71,8 @@ class HelpCommand(TyperCommand):
             return self.params
         return [one for one in self.params if getattr(one, "is_flag", False) or _typed(ctx, one.name or "")]
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+    @override
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help: all options, or the everyday ones after ``-h``."""
         del formatter
         _print_help(self, ctx, short=self._short)

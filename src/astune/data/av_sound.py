@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 from av.stream import Discard
+from typing_extensions import override
 
 from astune.data.samples import in_unit_range
 from astune.data.sound import Sound
@@ -116,30 +117,36 @@ class ForeignSound(Sound):
         return str(self._stream.codec_context.name)
 
     @property
+    @override
     def rate(self) -> int:
         """Hz, of what is decoded; some headers of AAC state half of it."""
         return self._rate
 
     @property
+    @override
     def channels(self) -> int:
         """Number of channels."""
         return self._channels
 
     @property
+    @override
     def promised(self) -> int:
         """Frames that the header states; 0 where it states none, or where its format only guesses."""
         return self._promised
 
     @property
+    @override
     def doubtful(self) -> bool:
         """Whether the frames have to be counted."""
         return super().doubtful or not self.promised
 
     @property
+    @override
     def remarks(self) -> tuple[str, ...]:
         """That there are further audio streams, which are not used."""
         return (f"{STREAMS}: only the first of {self._streams} is used",) if self._streams > 1 else ()
 
+    @override
     def read(self, frames: int) -> NDArray[np.float32]:
         """Decode.
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from typing_extensions import override
+
 from astune.data.audio import SAMPLING_RATE
 from astune.data.clip import Clip
 from astune.data.durations import measure_durations
@@ -85,6 +87,7 @@ class Split:
     notice: str | None = None
     """What was decided where the data left it open."""
 
+    @override
     def __repr__(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
         return f"Split(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,} clips{fold})"
@@ -149,6 +152,7 @@ class AudioDataset(Summarised):
         if faults:
             raise DataError(format_faults(faults, self.source))
 
+    @override
     def _summary(self) -> Summary:
         counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
         for clip in self.clips:

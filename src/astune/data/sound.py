@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import soundfile
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,25 +145,30 @@ class PlainSound(Sound):
         self._file = file
 
     @property
+    @override
     def rate(self) -> int:
         """Sampling rate in Hz."""
         return int(self._file.samplerate)
 
     @property
+    @override
     def channels(self) -> int:
         """Number of channels."""
         return int(self._file.channels)
 
     @property
+    @override
     def promised(self) -> int:
         """Frames that the header states; 0 where it states none."""
         return 0 if self._file.frames > _ENDLESS else int(self._file.frames)
 
     @property
+    @override
     def doubtful(self) -> bool:
         """Whether the frames have to be counted."""
         return super().doubtful or self._file.frames > _ENDLESS
 
+    @override
     def read(self, frames: int) -> NDArray[np.float32]:
         """Decode.
 
@@ -174,6 +180,7 @@ class PlainSound(Sound):
         """
         return cast("NDArray[np.float32]", self._file.read(frames, dtype="float32", always_2d=True))
 
+    @override
     def sought(self, first: int) -> int:
         """Seek to a frame where that is exact, and say how many frames were passed over: all, or none.
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Self
 
+from typing_extensions import override
+
 from astune.experiments.compared import Compared, ComparedMethod
 from astune.experiments.recommendation import percent, points, recommend, simplest_best, took
 from astune.plurals import number_of
@@ -127,6 +129,7 @@ class Comparison(Compared, Summarised):
         found = [row for row in (self.best, self.baseline) if row is not None]
         return found[:1] if len(found) > 1 and found[0] is found[1] else found
 
+    @override
     def _summary(self) -> Summary:
         best = [f"best {self.best.name} {percent(self.estimate(self.best.name))}"] if self.best else []
         missing = [f"{number_of(self.missing, 'run')} missing"] if self.missing else []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from typing_extensions import override
 
 from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
@@ -45,6 +46,7 @@ class Failure:
     run: PlannedRun
     reason: str
 
+    @override
     def __str__(self) -> str:
         return f"{_named(self.run)}: {self.reason}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from astune.features.log_mel import FLOOR, frame_spectra, mel_filters
 from astune.names import FRAME, HOP
@@ -34,6 +35,7 @@ class WaveformFrontEnd(nn.Module):
         self.register_buffer("kernel", kernel.float())
         self.register_buffer("filters", mel_filters(front_end.num_mel_bins).float())
 
+    @override
     def forward(self, samples: Tensor, lengths: Tensor) -> Tensor:
         """Features, rounded to float16 as predictors round them.
 
@@ -66,6 +68,7 @@ class WaveformScorer(nn.Module):
         self.front_end = WaveformFrontEnd(model.front_end)
         self.model = model
 
+    @override
     def forward(self, samples: Tensor, lengths: Tensor) -> Tensor:
         """Scores of the classes.
 

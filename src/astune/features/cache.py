@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from astune.child_processes import end_with_parent
 from astune.console import progress
@@ -84,6 +85,7 @@ class FeatureCache:
     heard_seconds: float = math.inf
     """Of each clip at most: the length of the input."""
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """For worker processes: what is mapped is mapped again there, not copied."""
         state = dict(self.__dict__)
@@ -298,6 +300,7 @@ class _Clips(Dataset[tuple[int, "_Result | str"]], Generic[_Result]):
     def __len__(self) -> int:
         return len(self.clips)
 
+    @override
     def __getitem__(self, row: int) -> tuple[int, _Result | str]:
         try:
             return row, self.hear(self.clips[row])

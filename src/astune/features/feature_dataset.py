@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from astune.console import announcer
 from astune.data.audio import SAMPLING_RATE, listen
@@ -107,6 +108,7 @@ class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
             if notice not in said:
                 announcer(quiet=quiet)(notice)
 
+    @override
     def _summary(self) -> Summary:
         shape = f"({self.front_end.max_length}, {self.front_end.num_mel_bins})"
         clips, classes = number_of(len(self), "clip"), some(self.labels, "class")
@@ -125,6 +127,7 @@ class FeatureDataset(Summarised, Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
+    @override
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         number = self._number(index)
         return {"input_values": self._features.batch([self._rows[number]])[0], "labels": self.targets[number]}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from astune.errors import ConfigError, format_faults
 from astune.names import FARTHEST_MEAN, FRAME, HOP, LONGEST_INPUT, MOST_MEL_BINS, STD_BOUNDS, samples_of
@@ -178,12 +179,14 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(num_mel_bins).float(), persistent=False)
         self._exact = (window, mel_filters(num_mel_bins))
 
+    @override
     def double(self) -> LogMel:
         """Convert to float64, from constants that never were float32."""
         self.window, self.filters = (constant.to(self.window.device) for constant in self._exact)
         return self
 
     @torch.no_grad()
+    @override
     def forward(self, samples: Tensor) -> Tensor:
         """Compute log-Mel energies.
 

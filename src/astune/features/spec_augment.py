@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune.errors import ConfigError
 from astune.keyed import keyed_generator
@@ -60,6 +61,7 @@ class SpecAugment(nn.Module):
         """
         return replace(batch, inputs=self(batch.inputs, batch.epoch, batch.names))
 
+    @override
     def forward(self, features: Tensor, epoch: int, names: Sequence[str]) -> Tensor:
         """Mask each clip by its own key.
 

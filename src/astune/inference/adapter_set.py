@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from astune.classifier import AudioClassifier
 from astune.compute import Arithmetic, best_device, bf16_is_faster, stacks_adapters, usable_device
@@ -143,6 +144,7 @@ class AdapterSet(Summarised):
             )
         return _Active(first, loaded)
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies and pickles, which have locks of their own."""
         return {name: value for name, value in vars(self).items() if name != "_lock"} | {

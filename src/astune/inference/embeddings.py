@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from astune.errors import ConfigError, DataError
 from astune.inference import array_files
@@ -73,6 +74,7 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.values)
 
+    @override
     def __repr__(self) -> str:
         of = f" of {printable(self.about['model'])}" if "model" in self.about else ""
         return f"Embeddings{self.values.shape}{of}, {len(set(self.names)):,} inputs"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from astune.data.dataset import AudioDataset, DivisionName
 from astune.data.groups_and_negatives import UnknownNegativesError
@@ -57,6 +58,7 @@ class Evaluation(Summarised):
     score_notices: tuple[str, ...] = ()
     """Remarks about the scores: labels that have no part in them."""
 
+    @override
     def _summary(self) -> Summary:
         data, clips = source_here(self.data), number_of(self.scores.clips, "clip")
         figures = numbers_among({name: value for name, value in self.scores.figures().items() if name != "clips"})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from astune.environment import usable_cores
 from astune.errors import ConfigError
@@ -123,6 +124,7 @@ class OnnxPredictor(Summarised):
         with self.path.open("rb") as stream:
             return {"adapter": hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGITS], "runtime": "onnx"}
 
+    @override
     def _summary(self) -> Summary:
         info, input_length, classes = self.info, input_of(self.info.max_length), some(self.labels, "class")
         line = (f"{info.method} on {info.backbone}", classes, input_length, "onnxruntime", self.precision)

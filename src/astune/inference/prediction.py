@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
+from typing_extensions import override
 
 from astune.data.audio_notices import TOLERANCE, audio_notices, warn_of
 from astune.errors import ConfigError, unknown_choice
@@ -73,6 +74,7 @@ class Prediction(Summarised):
             record["doubts"] = list(self.doubts)
         return record | ({"error": str(self.error)} if self.error else {"labels": list(self.labels)})
 
+    @override
     def _summary(self) -> Summary:
         what = str(self.error) if self.error else self.used_part or f"{self.seconds or 0.0:,.1f} s"
         table = score_rows((one["label"], one["score"]) for one in self.labels)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from astune.backbone.hub import at_revision
 from astune.compute import one_core_each
@@ -99,6 +100,7 @@ class Predictor(AdapterSet):
             adapter = at_revision(adapter, revision)
         super().__init__(adapter, backbone, device, precision, adapter_name, size)
 
+    @override
     def _summary(self) -> Summary:
         model, device = self.model, str(self.device)
         others = len(self.adapters) - 1

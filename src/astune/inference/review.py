@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from astune.console import progress, recording_progress
 from astune.data.audio import SAMPLING_RATE
@@ -59,6 +60,7 @@ class Review:
         """Return the record that is written as JSON."""
         return {**asdict(self), "folder": str(self.folder)}
 
+    @override
     def __repr__(self) -> str:
         of = Counter(row["criterion"] for row in self.rows)
         return f"Review({str(self.folder)!r}: {', '.join(f'{count} {name}' for name, count in of.items())})"

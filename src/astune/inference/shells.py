@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
+from typing_extensions import override
 
 from astune.adapter import refuse_other_shapes
 from astune.classifier import AudioClassifier
@@ -44,6 +45,7 @@ class _Body(nn.Module):
         super().__init__()
         self.classifier = classifier
 
+    @override
     def forward(self, features: Tensor) -> Tensor:
         """(batch, max_length, num_mel_bins) to (batch, d)."""
         return self.classifier.pooled(features)
@@ -65,6 +67,7 @@ class Shells:
         self.bytes = sum(one.nbytes for one in backbone.parameters())
         """The backbone."""
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which have a lock and shells of their own."""
         return {name: value for name, value in vars(self).items() if name not in {"_lock", "_idle"}}

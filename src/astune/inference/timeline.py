@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+from typing_extensions import override
 
 from astune.errors import ConfigError, NumericalError, unknown_choice
 from astune.inference.events import Event, Finder, Thresholds
@@ -82,6 +83,7 @@ class Timeline(Summarised):
         count = f"{len(self.starts):,} windows" if len(self.starts) != 1 else "1 window"
         return f"{self.heard_seconds:,.1f} of {self.seconds or 0.0:,.1f} s in {count} of {self.window:g} s every {self.hop:g} s{gap}"
 
+    @override
     def _summary(self) -> Summary:
         what, classes = self.used_part if self.error is None else str(self.error), some(self.labels, "label")
         rows = (("heard", what), ("labels", classes), ("scores", self.task))

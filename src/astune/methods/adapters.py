@@ -25,6 +25,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
@@ -73,6 +74,7 @@ class Bottleneck(nn.Module):
         self.up = nn.Linear(rank, width)
         initialise(self, init, up=["up"])
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (..., d) to (..., d)."""
         return self.up(F.gelu(self.down(x)))  # type: ignore[no-any-return]
@@ -130,6 +132,7 @@ class Convpass(nn.Module):
             if self.convolution.bias is not None:
                 nn.init.zeros_(self.convolution.bias)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (batch, N, d) to (batch, N, d)."""
         hidden = quick_gelu(self.down(x)).transpose(1, 2)  # (batch, r, N)
@@ -218,10 +221,12 @@ class Adapters(Method):
         return [Place(sublayer, insertion, position, residual) for sublayer in sublayers]
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """Whether each adapter sits where an output of zero changes nothing."""
         return self.init == "identity" and all(place.identity_at_start for place in self.adapted_places())
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One place for each adapted sub-layer.
 
@@ -249,6 +254,7 @@ class Adapters(Method):
         module = self.adapter_type(width, self.rank(width), self.init)
         return module, Adapted(module, place)
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Add the adapters and unfreeze the LayerNorms in front of them.
 
@@ -299,12 +305,14 @@ class BottleneckAdapters(Adapters):
         description="adapters per layer: one (pfeiffer), two (houlsby), two of different insertion (mixed), two at one FFN (hydra)",
     )
 
+    @override
     def adapted_places(self) -> list[Place]:
         """Where the adapters of a layer sit; HYDRA's pair counts as one place."""
         if self.configuration == "hydra":
             return [Place("ffn", "parallel", "before", False)]
         return super().adapted_places()
 
+    @override
     def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter, or HYDRA's pair, which is its own wrapper.
 
@@ -342,6 +350,7 @@ class ConvpassAdapters(Adapters):
         description="dropout in the bottleneck while training; the published code has none",
     )
 
+    @override
     def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter with this dropout, and how it is put around its sub-layer.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
+from typing_extensions import override
 
 from astune.errors import AdapterError, ConfigError, shorten
 from astune.methods.size import SizeField
@@ -146,6 +147,7 @@ class Method(Validated):
     """The field that says how much it adds, which ``astune plan`` searches; None where its size is fixed."""
 
     @classmethod
+    @override
     def _headline(cls) -> str:
         return f"method {cls.family!r}" if cls.family else cls.__name__
 
@@ -214,6 +216,7 @@ class Method(Validated):
         ]
         return f"{self.family}:{','.join(changed)}" if changed else self.family
 
+    @override
     def __str__(self) -> str:
         return self.spec
 
@@ -234,20 +237,24 @@ class Sum(Method):
     parts: tuple[Method, ...]
 
     @property
+    @override
     def members(self) -> tuple[Method, ...]:
         """The methods it adds up."""
         return self.parts
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """Whether every member starts as the frozen model."""
         return all(part.identity_at_start for part in self.parts)
 
     @property
+    @override
     def mergeable(self) -> bool:
         """Whether every member can be merged."""
         return all(part.mergeable for part in self.parts)
 
+    @override
     def zero_gradient(self, name: str) -> bool:
         """Whether a member says so, and no member adds keys.
 
@@ -256,6 +263,7 @@ class Sum(Method):
         """
         return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """The places of all members.
 
@@ -264,6 +272,7 @@ class Sum(Method):
         """
         return set().union(*(part.places(n_layers) for part in self.parts))
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Attach the members, in the order written.
 
@@ -283,6 +292,7 @@ class Sum(Method):
             whole.backbone_parameters |= attached.backbone_parameters
         return whole
 
+    @override
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
         """Merge every member.
 
@@ -301,6 +311,7 @@ class Sum(Method):
             part.merge(sites, {place: module for place, module in modules.items() if place in own})
 
     @property
+    @override
     def spec(self) -> str:
         """The members' specs, joined by ``+``."""
         return "+".join(part.spec for part in self.parts)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.methods.base import Attachment, Method, cancelled_by_softmax
 from astune.methods.registry import register
 
@@ -24,10 +26,12 @@ class BitFit(Method):
     final_norm: ClassVar[tuple[str, ...]] = ("bias",)
 
     @property
+    @override
     def mergeable(self) -> bool:
         """Its changes are changes of the weights."""
         return True
 
+    @override
     def zero_gradient(self, name: str) -> bool:
         """The key biases'.
 
@@ -36,6 +40,7 @@ class BitFit(Method):
         """
         return cancelled_by_softmax(name)
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Unfreeze the biases of the layers and of the final LayerNorm.
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from astune.methods.adapters import Adapters
 from astune.methods.base import Init, initialise
@@ -40,6 +41,7 @@ class ConformerModule(nn.Module):
         self.up = nn.Linear(rank, width)
         initialise(self, init, up=["up"])
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """A(x); (batch, N, d) to (batch, N, d)."""
         hidden = F.glu(self.down(self.norm(x)), dim=-1).transpose(1, 2)  # (batch, r, N)
@@ -57,6 +59,7 @@ class ConformerAdapters(Adapters):
 
     reduction_rate: ReductionRate = Field(96, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
 
+    @override
     def zero_gradient(self, name: str) -> bool:
         """BatchNorm subtracts whatever the bias in front of it adds.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.methods.base import Attachment, Method, cancelled_by_softmax
 from astune.methods.registry import register
 
@@ -22,10 +24,12 @@ class FullFineTuning(Method):
     alone: ClassVar[str | None] = "it already trains every parameter of the backbone"
 
     @property
+    @override
     def mergeable(self) -> bool:
         """Its changes are changes of the weights."""
         return True
 
+    @override
     def zero_gradient(self, name: str) -> bool:
         """The key biases'.
 
@@ -34,6 +38,7 @@ class FullFineTuning(Method):
         """
         return cancelled_by_softmax(name)
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Unfreeze everything.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
@@ -38,6 +39,7 @@ class LevelMix(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(levels))
 
+    @override
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """A weighted average.
 
@@ -66,10 +68,12 @@ class LayerMix(Method):
     augmented: ClassVar[bool] = False
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """All levels count alike."""
         return False
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One, of the whole backbone.
 
@@ -79,6 +83,7 @@ class LayerMix(Method):
         del n_layers
         return {_PLACE}
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Mix the levels.
 

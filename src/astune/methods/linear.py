@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
 
@@ -24,10 +26,12 @@ class Linear(Method):
     on_frozen_layers: ClassVar[bool] = True
 
     @property
+    @override
     def mergeable(self) -> bool:
         """Nothing was added."""
         return True
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Add nothing.
 

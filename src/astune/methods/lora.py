@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
 from astune.methods.registry import register
@@ -45,6 +46,7 @@ class LowRank(nn.Module):
         self.up = nn.Linear(rank, projection.out_features, bias=False)
         initialise(self, init, up=["up"])
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Update for an input; (..., in) to (..., out)."""
         return self.up(self.down(x)) * self.scale  # type: ignore[no-any-return]
@@ -77,15 +79,18 @@ class LoRA(Method):
     layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """Whether B starts at zero."""
         return self.init == "identity"
 
     @property
+    @override
     def mergeable(self) -> bool:
         """Always: it is an update of weights."""
         return True
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One place for each updated projection.
 
@@ -94,6 +99,7 @@ class LoRA(Method):
         """
         return {f"layers.{i}.mhsa.{t}.lora" for i in layer_indices(self.layers, n_layers) for t in self.targets}
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Add the updates to the projections' outputs.
 
@@ -111,6 +117,7 @@ class LoRA(Method):
         return attachment
 
     @torch.no_grad()
+    @override
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
         """Add the updates to the projections' weights, in the weights' own precision.
 

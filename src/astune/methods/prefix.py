@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from torch import nn
+from typing_extensions import override
 
 from astune.methods.base import Attachment, Method
 from astune.methods.prompts import uniform_tokens
@@ -56,10 +57,12 @@ class PrefixTuning(Method):
     )
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """Never: attention is shared with new keys."""
         return False
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One place for each layer.
 
@@ -68,6 +71,7 @@ class PrefixTuning(Method):
         """
         return {f"layers.{index}.mhsa.prefix" for index in range(n_layers)}
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Add keys and values to every layer.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import register
@@ -54,6 +55,7 @@ class Prompts(nn.Module):
         self.tokens = uniform_tokens(number, width)
         self.taken = taken
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 1 + taken + patches, d) to (batch, 1 + p + patches, d)."""
         prompts = self.tokens.to(x.dtype).expand(x.shape[0], -1, -1)  # len(x) would be a constant of a traced graph
@@ -71,10 +73,12 @@ class PromptTuning(Method):
     tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of each layer")
 
     @property
+    @override
     def identity_at_start(self) -> bool:
         """Tokens are added and one is dropped."""
         return False
 
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One a layer that gets prompts.
 
@@ -83,6 +87,7 @@ class PromptTuning(Method):
         """
         return {f"layers.{index}.prompts" for index in range(self.depth or n_layers)}
 
+    @override
     def attach(self, sites: Sites) -> Attachment:
         """Put prompts in front of layers.
 

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from typing_extensions import override
 
 from astune import __version__
 from astune.errors import AstuneError, ConfigError
@@ -206,6 +207,7 @@ def _has_token(given: list[str], token: str) -> bool:
 class _Page(StaticFiles):
     """The files of the page."""
 
+    @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a file whole: it is small, and Starlette refuses malformed ranges in plain text.
 
@@ -217,6 +219,7 @@ class _Page(StaticFiles):
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
         await super().__call__({**scope, "headers": headers}, receive, send)
 
+    @override
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The answer for a file.
 

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import h11
+from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from astune.serving.front import CAREFUL, log_refused
@@ -60,6 +61,7 @@ class Connection(H11Protocol):
         """Whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
+    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client connects; where there are too many, the one goes that has waited longest without a request.
 
@@ -77,6 +79,7 @@ class Connection(H11Protocol):
                 self._refuse(Problem(503, "too many clients are connected; try again later", {"Retry-After": "5"}))
                 transport.close()
 
+    @override
     def data_received(self, data: bytes) -> None:
         """A part of a request arrives.
 
@@ -93,6 +96,7 @@ class Connection(H11Protocol):
             self._since = self.loop.time()
             self._impatient = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """A client is gone.
 
@@ -117,7 +121,8 @@ class Connection(H11Protocol):
                 self.transport.abort()
             self._unread = cycle, unread, now
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own; the fault says more
+    @override
+    def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP.
 
         Args:
@@ -127,6 +132,7 @@ class Connection(H11Protocol):
         status = fault.error_status_hint if isinstance(fault, h11.RemoteProtocolError) else 400
         self._refuse(Problem(status, _FAULTS.get(status, f"{_BAD}: {str(fault).partition(':')[0]}" if fault else _BAD)))
 
+    @override
     def _should_upgrade(self) -> bool:
         return False  # to nothing; uvicorn's own would log each request that asks
 

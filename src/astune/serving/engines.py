@@ -10,6 +10,7 @@ from threading import Lock, local
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -135,7 +136,8 @@ class PredictorEngine(Engine):
                 self._predictor.delete_adapter(name)
             return bool(others)
 
-    def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401 - as of Engine
+    @override
+    def info(self, handle: Any) -> AdapterInfo:
         """What an adapter is.
 
         Args:
@@ -144,7 +146,8 @@ class PredictorEngine(Engine):
         found: AdapterInfo = handle.info
         return found
 
-    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401 - as of Engine
+    @override
+    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:
         """Return the features of the window.
 
         Args:
@@ -164,7 +167,8 @@ class PredictorEngine(Engine):
         found: Row = handle.features(samples)
         return found
 
-    def kind(self, handle: Any) -> Hashable:  # noqa: ANN401 - as of Engine
+    @override
+    def kind(self, handle: Any) -> Hashable:
         """Return the front end of the adapter.
 
         Args:
@@ -172,6 +176,7 @@ class PredictorEngine(Engine):
         """
         return (handle.info.max_length, handle.info.num_mel_bins, handle.info.mean, handle.info.std)
 
+    @override
     def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         """Scores of rows.
 
@@ -197,7 +202,8 @@ class OnnxEngine(Engine):
     def __init__(self, predictor: OnnxPredictor) -> None:
         self._predictor = predictor
 
-    def info(self, handle: Any) -> AdapterInfo:  # noqa: ANN401, ARG002 - as of Engine
+    @override
+    def info(self, handle: Any) -> AdapterInfo:
         """What the adapter is.
 
         Args:
@@ -205,7 +211,8 @@ class OnnxEngine(Engine):
         """
         return self._predictor.info
 
-    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:  # noqa: ANN401, ARG002 - as of Engine
+    @override
+    def row(self, samples: NDArray[np.float32], handle: Any) -> Row:
         """The samples that fill the graph's input.
 
         Args:
@@ -217,7 +224,8 @@ class OnnxEngine(Engine):
         """
         return self._predictor.row(samples)
 
-    def kind(self, handle: Any) -> Hashable:  # noqa: ANN401, ARG002 - as of Engine
+    @override
+    def kind(self, handle: Any) -> Hashable:
         """Return the input length.
 
         Args:
@@ -225,7 +233,8 @@ class OnnxEngine(Engine):
         """
         return self._predictor.info.samples
 
-    def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:  # noqa: ARG002 - as of Engine
+    @override
+    def scores(self, rows: Sequence[Row], handles: Sequence[Any]) -> Sequence[NDArray[np.float32]]:
         """Scores of rows.
 
         Args:

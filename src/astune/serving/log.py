@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def logging_of_libraries() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if message != _MALFORMED:

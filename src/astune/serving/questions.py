@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
+from typing_extensions import override
 
 from astune.errors import ConfigError
 from astune.inference.findings import of_events, of_windows, thresholds_of
@@ -63,6 +64,7 @@ class FormFields(Validated):
     )
 
     @classmethod
+    @override
     def _headline(cls) -> str:
         return "the form"
 

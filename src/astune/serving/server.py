@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+from typing_extensions import override
 
 from astune.errors import ConfigError
 from astune.serving.app import create_app
@@ -104,10 +105,12 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._service, self._ready = service, ready
 
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
+    @override
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS == 0:
             for connection in list(self.server_state.connections):
@@ -115,7 +118,8 @@ class _Uvicorn(uvicorn.Server):
                     connection.end_unread()
         return await super().on_tick(counter)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; a second Ctrl-C does so at once. uvicorn's own method would raise the signal again afterwards."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
+from typing_extensions import override
 
 from astune.environment import usable_cores
 from astune.errors import ConfigError
@@ -101,6 +102,7 @@ class ServeSettings(Validated):
         return token
 
     @classmethod
+    @override
     def _headline(cls) -> str:
         return "the service"
 

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
+from typing_extensions import override
 
 from astune.data.formats import UNREADABLE, readable_suffixes
 from astune.printable import printable
@@ -150,14 +151,17 @@ class _Parser(MultiPartParser):
     _ended = False
     _head = 0  # bytes of the part's head, so far
 
+    @override
     def on_part_begin(self) -> None:
         self._head = 0
         super().on_part_begin()
 
+    @override
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._refuse_long_head(end - start)
         super().on_header_field(data, start, end)
 
+    @override
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._refuse_long_head(end - start)
         super().on_header_value(data, start, end)
@@ -167,6 +171,7 @@ class _Parser(MultiPartParser):
         if self._head > _HEAD_BYTES:
             raise MultiPartException(f"the head of a part is larger than {_HEAD_BYTES:,} bytes")
 
+    @override
     def on_end(self) -> None:
         self._ended = True
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list, gather_object
+from typing_extensions import override
 
 from astune.console import duration
 from astune.errors import ConfigError
@@ -100,15 +101,18 @@ class ConsoleBar(Callback):
     def __init__(self, advance: Callable[[int, str], None]) -> None:
         self._advance = advance
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         """Show what was done before."""
         self._advance(engine.global_step(progress), "")
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         """Show the mean loss so far."""
         del engine
         self._advance(1, f"loss {progress.loss_sum / progress.clips:.3f}")
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Show the headline figure of the validation clips, and the one that chooses the epoch."""
         self._advance(0, _told(engine, progress.history[-1]))
@@ -129,17 +133,20 @@ class EpochLines(Callback):
         self._began = 0.0
         self._before = 0
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         """Start the clock by which the time left is estimated."""
         self._began = self._said = time.perf_counter()
         self._before = engine.global_step(progress)
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         """Say how far the epoch is, where nothing was said for long."""
         if progress.step < engine.steps_per_epoch and time.perf_counter() - self._said >= self._within:
             mean = f"step {progress.step} of {engine.steps_per_epoch}, loss {progress.loss_sum / progress.clips:.3f}"
             self._say(engine, progress, progress.epoch + 1, mean)
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Say loss, the headline figure of the validation clips, and the training time so far."""
         if engine.is_over(progress) or progress.epoch == 1 or time.perf_counter() - self._said >= self._seconds:
@@ -158,6 +165,7 @@ class EpochLines(Callback):
 class Tracker(Callback):
     """Sends metrics to TensorBoard or W&B."""
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         """Start it with the run's settings.
 
@@ -179,10 +187,12 @@ class Tracker(Callback):
             hint = "; log in with `wandb login`, or set WANDB_MODE=offline" if name == "wandb" else ""
             raise ConfigError(f"report_to={name} cannot start: {fault}{hint}") from fault
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Send the epoch's numbers."""
         engine.accelerator.log(_flat(progress.history[-1]), step=engine.global_step(progress))
 
+    @override
     def on_train_end(self, engine: Engine, result: TrainResult) -> None:
         """Send the scores of the test clips."""
         steps = len(result.history) * engine.steps_per_epoch
@@ -205,17 +215,20 @@ class Checkpoints(Callback):
         self._callbacks = callbacks
         self._saved = 0.0
 
+    @override
     def on_train_begin(self, engine: Engine, progress: Progress) -> None:
         """Start the clock."""
         del engine, progress
         self._saved = time.perf_counter()
 
+    @override
     def on_step_end(self, engine: Engine, progress: Progress) -> None:
         """Save within the epoch."""
         if progress.step < engine.steps_per_epoch and self._at_a_multiple(engine, progress):
             engine.refuse_unsound(progress)
             self._save(engine, progress)
 
+    @override
     def on_epoch_end(self, engine: Engine, progress: Progress) -> None:
         """Save, unless this epoch was a short one and not the last."""
         setup = engine.setup

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
+from typing_extensions import override
 
 from astune.data.options import DataOptions, given_path, path_as_text
 from astune.errors import ConfigError, format_faults
@@ -219,6 +220,7 @@ class TrainConfig(DataOptions):
     )
 
     @classmethod
+    @override
     def _headline(cls) -> str:
         return "settings"
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
+from typing_extensions import override
 
 from astune.console import progress
 from astune.data.clip import region_of
@@ -74,6 +75,7 @@ class Upper(nn.Module):
             return sites.run(tokens, 0, self.depth)
         return torch.stack([self.model.pool(level) for level in sites.levels(tokens)], dim=1)
 
+    @override
     def forward(self, states: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
         """Run the layers after the frozen stretch, and classify.
 

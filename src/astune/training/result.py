@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field
+from typing_extensions import override
 
 from astune.errors import DataError
 from astune.files import read_text
@@ -108,6 +109,7 @@ class TrainResult(Summarised):
             return number_of(len(self.history), "epoch")
         return f"{len(self.history)} of {number_of(self.recipe['num_train_epochs'], 'epoch')}, stopped early"
 
+    @override
     def _summary(self) -> Summary:
         figures = {split: numbers_among(scores) for split, scores in self.scores.items()}
         shown = list(dict.fromkeys(name for numbers in figures.values() for name in numbers))

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
+from typing_extensions import override
 
 from astune.printable import printable
 
@@ -41,6 +42,7 @@ class Page(HTMLParser):
         self.close()
         assert self._open == []
 
+    @override
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         assert tag in _OURS, f"<{tag}> is not ours"
         assert {name for name, _ in attrs} <= _ATTRIBUTES, f"attributes of <{tag}> are not ours: {attrs}"
@@ -52,9 +54,11 @@ class Page(HTMLParser):
         if tag not in _EMPTY:
             self._open.append((tag, []))
 
+    @override
     def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         opened, parts = self._open.pop()
         assert opened == tag
@@ -64,10 +68,12 @@ class Page(HTMLParser):
         elif self._open:
             self._open[-1][1].append(text)
 
+    @override
     def handle_data(self, data: str) -> None:
         if self._open:
             self._open[-1][1].append(data)
 
+    @override
     def handle_comment(self, data: str) -> None:
         assert data.strip() in {
             "written by astune; text outside of these two lines is kept",

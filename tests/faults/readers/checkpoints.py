@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import torch
 from safetensors.torch import load_file, save
+from typing_extensions import override
 
 from astune.data.store import cache_root
 from astune.training import checkpoint
@@ -38,6 +39,7 @@ class _Stop(StopAfter):
 
     engine: Engine
 
+    @override
     def on_save(self, engine: Engine, progress: Progress) -> None:
         self.engine = engine
         super().on_save(engine, progress)

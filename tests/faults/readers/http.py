@@ -19,6 +19,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
+from typing_extensions import override
 
 from astune.errors import ConfigError
 from tests.faults.fuzzing import Reader
@@ -92,6 +93,7 @@ class Sent:
     head: bool = False
     """Whether its answers have no bodies."""
 
+    @override
     def __str__(self) -> str:
         """As far as it can be read."""
         whole = b"".join(self.pieces)

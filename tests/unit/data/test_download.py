@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from typing_extensions import override
 
 from astune.data import load_data
 from astune.data.download.fetch import fetch
@@ -94,6 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(f"{len(sent):x}\r\n".encode() + sent + b"\r\n" + (b"0\r\n\r\n" if whole else b""))
 
+    @override
     def log_message(self, *given: Any) -> None:
         """Keep quiet."""
 

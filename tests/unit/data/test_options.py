@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from typing_extensions import override
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.layouts.base import EVERY_LAYOUT, Layout, dataset_of, layout_of
@@ -27,18 +28,22 @@ class Marked(Layout):
     name = "marked"
     reads: ClassVar[frozenset[str]] = frozenset(("window", "background"))
 
+    @override
     def recognises(self, path: Path) -> bool:
         return (path / "marked.txt").is_file()
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         return self.load_with(path, DataOptions())
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         end = options.window
         clips = [Clip(file.name, file, (file.stem[-1],), end=end, split="test") for file in sorted(path.glob("*.wav"))]
         clips += [Clip(f"{clip.name} again", clip.path, clip.labels, end=end) for clip in clips]
         return dataset_of(self, path, clips, remarks=[f"Note: {options.given_data_options}"])
 
+    @override
     def write_example(self, folder: Path) -> Path:
         raise NotImplementedError
 

@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
+from typing_extensions import override
 
 from astune.cli import app
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, Layout, load_data
@@ -205,10 +206,12 @@ class Regions(Layout):
     name: ClassVar[str] = "regions"
     tree: ClassVar[str] = "  PATH/\n    long.wav  regions.csv     name,start,end,label,split\n"
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with ``regions.csv``."""
         return (path / "regions.csv").is_file()
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read the table."""
         if not self.recognises(path):
@@ -223,6 +226,7 @@ class Regions(Layout):
         ]  # fmt: skip
         return dataset_of(self, path, clips)
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Twenty-four tones after one another, of two classes."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from typing_extensions import override
 
 from astune.data import AudioDataset, Clip, DataRecipe
 from astune.data.balance import balance_notices
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 class Tags(SingleLabel):
     """Any number of labels a clip."""
 
+    @override
     def strata(self, clip: Clip) -> tuple[str, ...]:
         """All of its labels."""
         return clip.labels
 
+    @override
     def encode(self, clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
         """One where a label holds, (clips, labels)."""
         return torch.tensor([[float(label in clip.labels) for label in labels] for clip in clips])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from typer.testing import CliRunner
+from typing_extensions import override
 
 from astune.cli import app
 from astune.data.layouts.base import LAYOUTS
@@ -303,15 +304,18 @@ class _Cells(HTMLParser):
         self.sources: list[str] = []
         self._open = False
 
+    @override
     def handle_starttag(self, tag: str, attributes: Sequence[tuple[str, str | None]]) -> None:
         self.sources += [value or "" for name, value in attributes if name in {"src", "href"}]
         if tag in {"td", "th"}:
             self._open = True
             self.cells.append("")
 
+    @override
     def handle_endtag(self, tag: str) -> None:
         self._open = self._open and tag not in {"td", "th"}
 
+    @override
     def handle_data(self, data: str) -> None:
         if self._open:
             self.cells[-1] += data

@@ -10,6 +10,8 @@ import os
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
@@ -44,6 +46,7 @@ class Audacity(LabelFiles):
   or a folder that `astune predict --format audacity -o` wrote; audio_dir where the recordings are elsewhere
 """
 
+    @override
     def stems(self, name: str, options: DataOptions) -> list[str]:
         """``garden`` for ``garden.txt``, ``garden.wav.txt``, ``garden_labels.txt``, ``garden.BirdNET.results.txt``.
 
@@ -58,6 +61,7 @@ class Audacity(LabelFiles):
         plain = _ADDED.sub("", stem)
         return list(dict.fromkeys((stem, plain)))
 
+    @override
     def is_one(self, file: Path) -> bool:
         """Whether the first line is two times and a text.
 
@@ -71,6 +75,7 @@ class Audacity(LabelFiles):
         first = next((line for line in text.splitlines() if line.strip()), None)
         return first is None or bool(_LINE.match(first))
 
+    @override
     def lines(self, file: Path, recording: Path | None, reading: Reading) -> list[Labelled]:
         """Read a label track.
 
@@ -121,6 +126,7 @@ class Audacity(LabelFiles):
         reading.faults += [f"{track} {fault}" for fault in faults]
         return found
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Four recordings of two sounds each, with frequencies in one track.
 

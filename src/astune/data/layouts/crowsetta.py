@@ -13,6 +13,8 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
 from astune.data.layouts.label_files import LabelFiles, Labelled
@@ -56,6 +58,7 @@ class Crowsetta(LabelFiles):
   audio_dir where the recordings are elsewhere
 """
 
+    @override
     def stems(self, name: str, options: DataOptions) -> list[str]:
         """``garden`` for ``garden.TextGrid`` and ``garden.wav.not.mat``.
 
@@ -76,6 +79,7 @@ class Crowsetta(LabelFiles):
         stem = name[: -len(suffix)]
         return list(dict.fromkeys((stem, stem.rpartition(".")[0] or stem)))
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         """Read clips and labels.
 
@@ -98,6 +102,7 @@ class Crowsetta(LabelFiles):
                 )
         return super().load_with(path, options)
 
+    @override
     def is_one(self, file: Path) -> bool:
         """Whether it is a format of one recording; or a table with the columns of crowsetta's own.
 
@@ -113,6 +118,7 @@ class Crowsetta(LabelFiles):
                 stream.readline(_LONGEST_LINE).strip().split(",")
             )
 
+    @override
     def lines(self, file: Path, recording: Path | None, reading: Reading) -> list[Labelled]:
         """Read an annotation file.
 
@@ -178,6 +184,7 @@ class Crowsetta(LabelFiles):
             )
         return made if isinstance(made, list) else [made]
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Four recordings of two sounds each, with Praat's text grids.
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -39,6 +41,7 @@ class Esc50(Layout):
     published_clips: ClassVar[int | None] = 2_000
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=500, num_train_epochs=50, freq_mask=24, time_mask=80)
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with ``meta/esc50.csv``.
 
@@ -47,6 +50,7 @@ class Esc50(Layout):
         """
         return (path / "meta" / "esc50.csv").is_file()
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips, labels and folds.
 
@@ -82,6 +86,7 @@ class Esc50(Layout):
             remarks=listed.remarks,
         )
 
+    @override
     def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
         """Two classes, five folds, two clips of each; targets with a gap, as in ESC-10, and not in the order of the names.
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -40,6 +42,7 @@ class FluentSpeech(Layout):
     published_clips: ClassVar[int | None] = 30_043
     recipe: ClassVar[DataRecipe] = DataRecipe(max_length=400, num_train_epochs=75, freq_mask=0, time_mask=0)
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with the three tables in ``data/``.
 
@@ -48,6 +51,7 @@ class FluentSpeech(Layout):
         """
         return all((path / "data" / name).is_file() for name in _TABLES.values())
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips, intents and splits.
 
@@ -80,6 +84,7 @@ class FluentSpeech(Layout):
             for name, (_, row) in zip(named, rows, strict=True)
         ]
 
+    @override
     def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
         """Three intents, a speaker a split, the nameless first column of the published tables.
 

@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -56,6 +58,7 @@ class Folder(Layout):
     test/dog/ ...
 """
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with folders in it.
 
@@ -64,6 +67,7 @@ class Folder(Layout):
         """
         return bool(subfolders(path))
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
 
@@ -185,6 +189,7 @@ class Folder(Layout):
                 f"{folds[0]}/ looks like a fold and not like a class; name folds in a table (csv:PATH, column fold)",
             )
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Two classes in each split, one of them in folders within its folder.
 

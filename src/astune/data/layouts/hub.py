@@ -18,6 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from astune.console import notify, progress, stderr_console
 from astune.data.clip import Clip
 from astune.data.columns import division_columns, part_columns, unused_columns
@@ -62,6 +64,7 @@ class HuggingFace(Layout):
     may_be_remote: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset(("task", "label_column"))
 
+    @override
     def recognises(self, path: Path) -> bool:
         """Files that ``save_to_disk`` writes, or parquet files without recordings next to them.
 
@@ -70,6 +73,7 @@ class HuggingFace(Layout):
         """
         return _is_saved(path) or bool(_parquet_files(path) and not has_recordings(path))
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels; audio that is not a file yet is written to the cache.
 
@@ -82,6 +86,7 @@ class HuggingFace(Layout):
         """
         return self.load_with(path, DataOptions())
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         """Read clips and labels; audio that is not a file yet is written to the cache.
 
@@ -163,6 +168,7 @@ class HuggingFace(Layout):
             )
         return audio[0], choices[0]
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """A dictionary of three splits, as ``save_to_disk`` leaves it.
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.dataset import AudioDataset
 from astune.data.label_cells import ONE_EACH, SURE_SEPARATORS, how_read
 from astune.data.labels import clean_label, label_fault
@@ -169,6 +171,7 @@ class LabelFiles(Layout):
             DataError: it cannot be read.
         """
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder of recordings with a label file for each, or one that ``astune predict -o`` wrote; or a label file.
 
@@ -188,6 +191,7 @@ class LabelFiles(Layout):
         pairs = [file for file, names in stems.items() if names and recordings.of_table("", names, anywhere=False)]
         return any(file.stat().st_size for file in pairs) and all(self.is_one(file) for file in pairs)
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
 
@@ -199,6 +203,7 @@ class LabelFiles(Layout):
         """
         return self.load_with(path, DataOptions())
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         """Read clips and labels.
 

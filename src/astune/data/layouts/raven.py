@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.columns import choose_column, unused_columns, usual
 from astune.data.layouts.base import register_layout
 from astune.data.layouts.example import write_text, write_tone
@@ -51,6 +53,7 @@ class Raven(LabelFiles):
   or a folder that `astune predict --format raven -o` wrote; audio_dir where the recordings are elsewhere
 """
 
+    @override
     def stems(self, name: str, options: DataOptions) -> list[str]:
         """``garden`` for ``garden.Table.1.selections.txt``, ``garden.BirdNET.selection.table.txt`` and ``garden.txt``.
 
@@ -65,6 +68,7 @@ class Raven(LabelFiles):
         plain = name[: added.start()]
         return list(dict.fromkeys((name.rpartition(".")[0], plain)))
 
+    @override
     def is_one(self, file: Path) -> bool:
         """Whether the first line is Raven's header.
 
@@ -77,6 +81,7 @@ class Raven(LabelFiles):
             return False
         return {_BEGIN, _END} <= {cell.strip() for cell in header}
 
+    @override
     def lines(self, file: Path, recording: Path | None, reading: Reading) -> list[Labelled]:
         """Read a selection table.
 
@@ -148,6 +153,7 @@ class Raven(LabelFiles):
             reading.remarks.append(remark)
         return chosen.name
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Four recordings of two sounds each; every selection is in two views, as Raven saves it.
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -46,6 +48,7 @@ class SpeechCommands(Layout):
         max_length=100, num_train_epochs=75, per_device_train_batch_size=128, freq_mask=0, time_mask=0
     )
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with a list; the other one must then be there too.
 
@@ -54,6 +57,7 @@ class SpeechCommands(Layout):
         """
         return any((path / name).is_file() for name in _LISTS.values())
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips, labels and splits.
 
@@ -114,6 +118,7 @@ class SpeechCommands(Layout):
             splits.update(dict.fromkeys(files.values(), split))
         return splits
 
+    @override
     def write_example(self, folder: Path, suffix: str = ".flac") -> Path:
         """Two words, six speakers, lists that say ``.wav``, and background noise.
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.columns import time_columns, unused_columns
 from astune.data.dataset import AudioDataset
 from astune.data.hold_out import crossing_columns, group_like
@@ -60,6 +62,7 @@ class Table(Layout):
         ("task", "file_column", "label_column", "one_hot", "audio_dir", "window", "hop", "min_overlap", "background")
     )
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A table, a folder with ``metadata.csv`` or ``metadata.jsonl``, one whose split folders have them, or one of predictions.
 
@@ -70,6 +73,7 @@ class Table(Layout):
             return path.suffix.lower() in (".csv", ".tsv", *_JSON)
         return bool(_tables(path) or _parquet(path) or _only_data(path) or _record(path))
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels.
 
@@ -81,6 +85,7 @@ class Table(Layout):
         """
         return self.load_with(path, DataOptions())
 
+    @override
     def load_with(self, path: Path, options: DataOptions) -> AudioDataset:
         """Read clips and labels, or parts of recordings and labels.
 
@@ -201,6 +206,7 @@ class Table(Layout):
         read.divided |= columns.divides or split is not None
         return Opened(file, rows, split, columns)
 
+    @override
     def write_example(self, folder: Path) -> Path:
         """Two classes, three folds, a column that is passed over.
 

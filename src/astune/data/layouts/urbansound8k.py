@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from astune.data.clip import Clip
 from astune.data.dataset import AudioDataset, DataRecipe
 from astune.data.layouts.base import Layout, dataset_of, register_layout
@@ -42,6 +44,7 @@ class UrbanSound8K(Layout):
         max_length=400, num_train_epochs=30, freq_mask=24, time_mask=80, selection="last"
     )
 
+    @override
     def recognises(self, path: Path) -> bool:
         """A folder with ``metadata/UrbanSound8K.csv``.
 
@@ -50,6 +53,7 @@ class UrbanSound8K(Layout):
         """
         return (path / "metadata" / "UrbanSound8K.csv").is_file()
 
+    @override
     def load(self, path: Path) -> AudioDataset:
         """Read clips, labels and folds.
 
@@ -78,6 +82,7 @@ class UrbanSound8K(Layout):
         skipped = unnamed_recordings(path, list(map(str, files.values())), everywhere=True)
         return dataset_of(self, path, clips, labels, skipped=skipped, remarks=listed.remarks)
 
+    @override
     def write_example(self, folder: Path, suffix: str = ".wav") -> Path:
         """Two of the ten classes, ten folds, two slices of each; the order of the names is not that of the numbers.
 
