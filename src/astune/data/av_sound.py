@@ -125,7 +125,6 @@ class ForeignSound(Sound):
     @property
     @override
     def channels(self) -> int:
-        """Number of channels."""
         return self._channels
 
     @property
@@ -137,7 +136,6 @@ class ForeignSound(Sound):
     @property
     @override
     def doubtful(self) -> bool:
-        """Whether the frames have to be counted."""
         return super().doubtful or not self.promised
 
     @property
@@ -149,12 +147,6 @@ class ForeignSound(Sound):
     @override
     def read(self, frames: int) -> NDArray[np.float32]:
         """Decode.
-
-        Args:
-            frames: at most so many.
-
-        Returns:
-            (frames, channels); none of them at the end.
 
         Raises:
             AudioError: they cannot be decoded, or the rate or the channels change.

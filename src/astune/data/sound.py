@@ -147,46 +147,29 @@ class PlainSound(Sound):
     @property
     @override
     def rate(self) -> int:
-        """Sampling rate in Hz."""
         return int(self._file.samplerate)
 
     @property
     @override
     def channels(self) -> int:
-        """Number of channels."""
         return int(self._file.channels)
 
     @property
     @override
     def promised(self) -> int:
-        """Frames that the header states; 0 where it states none."""
         return 0 if self._file.frames > _ENDLESS else int(self._file.frames)
 
     @property
     @override
     def doubtful(self) -> bool:
-        """Whether the frames have to be counted."""
         return super().doubtful or self._file.frames > _ENDLESS
 
     @override
     def read(self, frames: int) -> NDArray[np.float32]:
-        """Decode.
-
-        Args:
-            frames: at most so many.
-
-        Returns:
-            (frames, channels); none of them at the end.
-        """
         return cast("NDArray[np.float32]", self._file.read(frames, dtype="float32", always_2d=True))
 
     @override
     def sought(self, first: int) -> int:
-        """Seek to a frame where that is exact, and say how many frames were passed over: all, or none.
-
-        Args:
-            first: the frame.
-        """
         exact = self._file.format in _EXACT["containers"] and self._file.subtype in _EXACT["samples"]
         if not exact or self.doubtful or not 0 < first < self.promised:
             return 0

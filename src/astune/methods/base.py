@@ -256,20 +256,12 @@ class Sum(Method):
 
     @override
     def zero_gradient(self, name: str) -> bool:
-        """Whether a member says so, and no member adds keys.
-
-        Args:
-            name: our name of a trained parameter.
-        """
+        """Whether a member says so, and no member adds keys."""
         return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
 
     @override
     def places(self, n_layers: int) -> set[str]:
-        """The places of all members.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
+        """The places of all members."""
         return set().union(*(part.places(n_layers) for part in self.parts))
 
     @override

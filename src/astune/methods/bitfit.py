@@ -33,11 +33,7 @@ class BitFit(Method):
 
     @override
     def zero_gradient(self, name: str) -> bool:
-        """The key biases'.
-
-        Args:
-            name: our name of a trained parameter.
-        """
+        """The key biases'."""
         return cancelled_by_softmax(name)
 
     @override

@@ -75,11 +75,7 @@ class LayerMix(Method):
 
     @override
     def places(self, n_layers: int) -> set[str]:
-        """One, of the whole backbone.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
+        """One, of the whole backbone."""
         del n_layers
         return {_PLACE}
 

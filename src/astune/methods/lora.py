@@ -92,11 +92,7 @@ class LoRA(Method):
 
     @override
     def places(self, n_layers: int) -> set[str]:
-        """One place for each updated projection.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
+        """One place for each updated projection."""
         return {f"layers.{i}.mhsa.{t}.lora" for i in layer_indices(self.layers, n_layers) for t in self.targets}
 
     @override

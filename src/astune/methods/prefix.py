@@ -64,11 +64,7 @@ class PrefixTuning(Method):
 
     @override
     def places(self, n_layers: int) -> set[str]:
-        """One place for each layer.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
+        """One place for each layer."""
         return {f"layers.{index}.mhsa.prefix" for index in range(n_layers)}
 
     @override

@@ -80,11 +80,7 @@ class PromptTuning(Method):
 
     @override
     def places(self, n_layers: int) -> set[str]:
-        """One a layer that gets prompts.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
+        """One a layer that gets prompts."""
         return {f"layers.{index}.prompts" for index in range(self.depth or n_layers)}
 
     @override

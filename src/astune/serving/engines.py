@@ -138,21 +138,12 @@ class PredictorEngine(Engine):
 
     @override
     def info(self, handle: Any) -> AdapterInfo:
-        """What an adapter is.
-
-        Args:
-            handle: the handle of an adapter.
-        """
         found: AdapterInfo = handle.info
         return found
 
     @override
     def row(self, samples: NDArray[np.float32], handle: Any) -> Row:
         """Return the features of the window.
-
-        Args:
-            samples: (samples,) at 16 kHz.
-            handle: the handle of an adapter.
 
         Returns:
             (max_length, num_mel_bins), float16.
@@ -169,11 +160,7 @@ class PredictorEngine(Engine):
 
     @override
     def kind(self, handle: Any) -> Hashable:
-        """Return the front end of the adapter.
-
-        Args:
-            handle: the handle of an adapter.
-        """
+        """Return the front end of the adapter."""
         return (handle.info.max_length, handle.info.num_mel_bins, handle.info.mean, handle.info.std)
 
     @override

@@ -83,9 +83,6 @@ class Audacity(LabelFiles):
             file: its path.
             recording: the recording that it describes.
             reading: what is passed over, decided and wrong is added.
-
-        Raises:
-            DataError: it cannot be read.
         """
         del recording
         track, seconds = reading.shown_name(file), Seconds()

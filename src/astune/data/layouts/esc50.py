@@ -43,11 +43,7 @@ class Esc50(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder with ``meta/esc50.csv``.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder with ``meta/esc50.csv``."""
         return (path / "meta" / "esc50.csv").is_file()
 
     @override

@@ -44,11 +44,7 @@ class FluentSpeech(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder with the three tables in ``data/``.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder with the three tables in ``data/``."""
         return all((path / "data" / name).is_file() for name in _TABLES.values())
 
     @override

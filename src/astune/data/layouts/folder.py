@@ -60,11 +60,7 @@ class Folder(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder with folders in it.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder with folders in it."""
         return bool(subfolders(path))
 
     @override

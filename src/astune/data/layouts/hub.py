@@ -66,11 +66,7 @@ class HuggingFace(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """Files that ``save_to_disk`` writes, or parquet files without recordings next to them.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """Files that ``save_to_disk`` writes, or parquet files without recordings next to them."""
         return _is_saved(path) or bool(_parquet_files(path) and not has_recordings(path))
 
     @override

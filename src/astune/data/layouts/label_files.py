@@ -173,11 +173,7 @@ class LabelFiles(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder of recordings with a label file for each, or one that ``astune predict -o`` wrote; or a label file.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder of recordings with a label file for each, or one that ``astune predict -o`` wrote; or a label file."""
         if path.is_file():
             return bool(self.stems(path.name, DataOptions())) and path.stat().st_size > 0 and self.is_one(path)
         record = read_prediction_record(path)

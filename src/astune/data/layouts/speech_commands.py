@@ -50,11 +50,7 @@ class SpeechCommands(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder with a list; the other one must then be there too.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder with a list; the other one must then be there too."""
         return any((path / name).is_file() for name in _LISTS.values())
 
     @override

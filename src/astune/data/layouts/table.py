@@ -64,11 +64,7 @@ class Table(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A table, a folder with ``metadata.csv`` or ``metadata.jsonl``, one whose split folders have them, or one of predictions.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A table, a folder with ``metadata.csv`` or ``metadata.jsonl``, one whose split folders have them, or one of predictions."""
         if path.is_file():
             return path.suffix.lower() in (".csv", ".tsv", *_JSON)
         return bool(_tables(path) or _parquet(path) or _only_data(path) or _record(path))

@@ -46,11 +46,7 @@ class UrbanSound8K(Layout):
 
     @override
     def recognises(self, path: Path) -> bool:
-        """A folder with ``metadata/UrbanSound8K.csv``.
-
-        Args:
-            path: an existing file or folder.
-        """
+        """A folder with ``metadata/UrbanSound8K.csv``."""
         return (path / "metadata" / "UrbanSound8K.csv").is_file()
 
     @override
