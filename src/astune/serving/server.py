@@ -14,7 +14,7 @@ from astune.errors import ConfigError
 from astune.serving.app import create_app
 from astune.serving.connections import Connection
 from astune.serving.log import log, logging_of_libraries
-from astune.serving.memory import return_large_pieces
+from astune.serving.memory import limit_free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Server:
             AstuneError: an adapter cannot be used.
         """
         address = self.address
-        return_large_pieces()  # of this process, whose requests have many sizes
+        limit_free_memory()  # before threads start
         with self._socket, logging_of_libraries():
             asyncio.run(self._serve(lambda: announce(address)))
 
