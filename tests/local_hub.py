@@ -190,7 +190,7 @@ class _Hub(_Handler):
         elif name in self.hub.repositories:
             self._json({"error": "You already created this model repo", "url": f"{self.hub.endpoint}/{name}"}, 409)
         else:
-            self.hub.add(name, {}, private=asked.get("visibility") == "private")
+            self.hub.add(name, {}, private=asked.get("visibility") == "private" or asked.get("private") is True)
             self._json({"url": f"{self.hub.endpoint}/{name}", "name": name})
 
     def _validate(self, card: str) -> None:

@@ -169,9 +169,7 @@ def cli_page() -> str:
         context = command.make_context(title, [], resilient_parsing=True)
         for panel, parameters in panels_of(command, context).items():
             lines += [f"**{panel}**", "", "| name | what it does |", "| --- | --- |"]
-            lines += [
-                f"| {_cell_of_code(name_of(one, context))} | {_cell(meaning_of(one, context))} |" for one in parameters
-            ]
+            lines += [f"| {_cell_of_code(name_of(one, context))} | {_cell(meaning_of(one))} |" for one in parameters]
             lines.append("")
     return "\n".join(lines)
 

@@ -205,7 +205,7 @@ def embedded(folder: Path) -> Path:
     [
         ("values", "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000), }", "values.npy has the shape .1000000000"),
         ("values", "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "values.npy has the type object"),
-        ("about", "{'descr': '<U1000000000', 'fortran_order': False, 'shape': (), }", "'<U1000000000'"),
+        ("about", "{'descr': '<U1000000000', 'fortran_order': False, 'shape': (), }", "'<U1000000000'|about.npy has the shape"),
         ("names", "[" * 5_000, "names.npy has a damaged header"),
         ("names", "{'descr': '<U6', 'fortran_order': False, 'shape': (2,), }", None),
         ("names", "{'descr': '<f8', 'fortran_order': False, 'shape': (6,), }", "columns of different lengths|astune did not write it"),

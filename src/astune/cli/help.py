@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -198,7 +197,7 @@ def _print_panel(console: Console, title: str, parameters: Sequence[Any], contex
     grid = _two_columns(width)
     rows: list[Any] = []
     for name, parameter in zip(names, parameters, strict=True):
-        meaning = Text(meaning_of(parameter, context))
+        meaning = Text(meaning_of(parameter))
         if len(name) <= width:
             grid.add_row(Text(name, style="bold cyan"), meaning)
             continue
@@ -245,19 +244,18 @@ def _metavar_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's 
     return _PLAIN_TYPES.get(inner, inner)
 
 
-def meaning_of(parameter: Any, context: Any) -> str:  # noqa: ANN401 - typer's own
+def meaning_of(parameter: Any) -> str:  # noqa: ANN401 - typer's own
     """What the help says of a parameter.
 
     Args:
         parameter: of the command, as typer makes it.
-        context: of the command.
 
     Returns:
         A sentence, with bounds, default and whether it is required in brackets.
     """
     if parameter.name == "help":
         return "-h shows the everyday options, --help shows all of them."
-    return " ".join([_sentence(parameter.help or ""), *(f"[{note}]" for note in _notes_of(parameter, context))])
+    return " ".join([_sentence(parameter.help or ""), *(f"[{note}]" for note in _notes_of(parameter))])
 
 
 def _sentence(text: str) -> str:
@@ -265,22 +263,16 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', ']', '?')) else '.'}"
 
 
-def _notes_of(parameter: Any, context: Any) -> list[str]:  # noqa: ANN401 - typer's own
+def _notes_of(parameter: Any) -> list[str]:  # noqa: ANN401 - typer's own
     notes = []
-    bounds = None if isinstance(parameter, TyperArgument) else parameter._get_number_range_help_str()
-    if bounds:
-        least = re.fullmatch(r"x>=(\S+)", bounds)
-        notes.append(f"at least {least[1]}" if least else bounds.replace("x", "X"))
+    if parameter.min is not None:
+        notes.append(f"at least {parameter.min}" if parameter.max is None else f"{parameter.min} to {parameter.max}")
     if getattr(parameter, "show_envvar", False) and parameter.envvar:
         notes.append(f"env var: {parameter.envvar}")
-    default = parameter._extract_default_help_str(ctx=context)
-    if parameter.show_default and default is not None and not parameter.required:
-        if isinstance(default, bool):
-            words = "on" if default else ""
-        else:
-            words = parameter._get_default_string(ctx=context, show_default_is_str=False, default_value=default)
-        if words:
-            notes.append(f"default: {words}")
+    default = parameter.default
+    if parameter.show_default and default is not None and default is not False and not parameter.required:
+        words = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
+        notes.append(f"default: {'on' if default is True else words}")
     if parameter.required:
         notes.append("required")
     return notes

@@ -177,6 +177,8 @@ def _average_all_tokens(stock: Any, merged: AudioClassifier) -> None:  # noqa: A
 def _card(source: Source, extra: int) -> str:
     config: AdapterConfig = source.adapter.config
     base = config.backbone.name_or_path
+    # Since 5.23 the pipeline does so by itself; before, its scores of several labels add up to 1.
+    independent = ', function_to_apply="sigmoid"' if config.task == MULTI_LABEL.name else ""
     lines = [
         card_front(config, "transformers"),
         f"# {markdown.text(source.name)}\n",
@@ -185,7 +187,7 @@ def _card(source: Source, extra: int) -> str:
         "```python",
         "from transformers import pipeline\n",
         'classify = pipeline("audio-classification", "PATH_OF_THIS_FOLDER")',
-        'classify("recording.wav")',
+        f'classify("recording.wav"{independent})',
         "```",
     ]
     if extra:
