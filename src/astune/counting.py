@@ -121,6 +121,15 @@ class _SubLayer:
     def add_to(self, projection: str, module: nn.Module) -> None:
         """See :class:`astune.backbone.SubLayer`."""
 
+    def edit_input(self, projection: str, editor: nn.Module) -> None:
+        """See :class:`astune.backbone.SubLayer`."""
+
+    def edit_output(self, part: str, editor: nn.Module) -> None:
+        """See :class:`astune.backbone.SubLayer`."""
+
+    def replace_output(self, projection: str, module: nn.Module) -> None:
+        """See :class:`astune.backbone.SubLayer`."""
+
     def prepend(self, prefix: object) -> None:
         """See :class:`astune.backbone.SubLayer`."""
 

@@ -57,6 +57,30 @@ class _AddHook:
 
 
 @dataclass(frozen=True)
+class _InputHook:
+    editor: nn.Module
+
+    def __call__(self, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.editor(args[0]), *args[1:])
+
+
+@dataclass(frozen=True)
+class _OutputHook:
+    editor: nn.Module
+
+    def __call__(self, _: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return self.editor(output)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _ReplaceHook:
+    module: nn.Module
+
+    def __call__(self, projection: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return self.module(projection, args[0], output)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
 class LayerHook:
     """Edits the tokens that enter a whole layer."""
 
@@ -112,6 +136,34 @@ class SubLayer:
             module: maps what the projection maps.
         """
         self.handles.append(self.projections[projection].register_forward_hook(_AddHook(module)))
+
+    def edit_input(self, projection: str, editor: nn.Module) -> None:
+        """Edit what a projection is given.
+
+        Args:
+            projection: a key of ``projections``.
+            editor: maps its input to an input.
+        """
+        self.handles.append(self.projections[projection].register_forward_pre_hook(_InputHook(editor)))
+
+    def edit_output(self, part: str, editor: nn.Module) -> None:
+        """Edit what a projection or the LayerNorm gives.
+
+        Args:
+            part: a key of ``projections``, or ``norm``.
+            editor: maps its output to an output.
+        """
+        edited = self.norm if part == "norm" else self.projections[part]
+        self.handles.append(edited.register_forward_hook(_OutputHook(editor)))
+
+    def replace_output(self, projection: str, module: nn.Module) -> None:
+        """Put something else in the place of what a projection gives.
+
+        Args:
+            projection: a key of ``projections``.
+            module: called with the projection itself, which has the weights, its input and its output.
+        """
+        self.handles.append(self.projections[projection].register_forward_hook(_ReplaceHook(module)))
 
     def prepend(self, prefix: Prefix) -> None:
         """Put keys and values that come from no token into the attention of an MHSA.

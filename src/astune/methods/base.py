@@ -5,6 +5,7 @@ A method is a frozen configuration (a field = a quantity of the paper) that know
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -170,6 +171,24 @@ class Method(Validated):
         del name
         return False
 
+    def rate_factor(self, name: str) -> float:
+        """By how much the learning rate of a parameter differs from the run's.
+
+        Args:
+            name: our name of a trained parameter.
+        """
+        del name
+        return 1.0
+
+    def rewrites(self, n_layers: int) -> set[str]:
+        """Addresses of the projections whose whole output it replaces, so that no other method of a sum may add to them.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        del n_layers
+        return set()
+
     def places(self, n_layers: int) -> set[str]:
         """Places of the modules it adds; two methods of a sum may not share one.
 
@@ -258,6 +277,16 @@ class Sum(Method):
     def zero_gradient(self, name: str) -> bool:
         """Whether a member says so, and no member adds keys."""
         return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
+
+    @override
+    def rate_factor(self, name: str) -> float:
+        """The product of the members' factors, of which at most one is not 1."""
+        return math.prod(part.rate_factor(name) for part in self.parts)
+
+    @override
+    def rewrites(self, n_layers: int) -> set[str]:
+        """Those of all members."""
+        return set().union(*(part.rewrites(n_layers) for part in self.parts))
 
     @override
     def places(self, n_layers: int) -> set[str]:

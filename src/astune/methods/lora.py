@@ -2,6 +2,8 @@
 
 Q = x W_q + s · x A B, with s = alpha / RR. The paper divides by the reduction rate where the original divides by the rank.
 Start as PEFT's: A Kaiming-uniform, B zero (the paper's code has them the other way round).
+
+LoRA+ (Hayou et al., 2024) trains B at a higher rate than A: ``rate_ratio``.
 """
 
 from __future__ import annotations
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from astune.backbone import Sites
+    from astune.backbone.sublayer import SubLayer
 
 
 def _targets(value: str) -> str:
     if not value or set(value) - set("qkvo") or len(set(value)) < len(value):
         raise ValueError("use letters of 'qkvo' without repetition, such as qv")
     return "".join(sorted(value, key="qkvo".index))
+
+
+Targets = Annotated[str, AfterValidator(_targets)]
+"""Projections of an MHSA, as letters of qkvo."""
 
 
 class LowRank(nn.Module):
@@ -56,27 +63,28 @@ class LowRank(nn.Module):
         return self.scale * self.up.weight @ self.down.weight
 
 
-@register("lora")
-class LoRA(Method):
-    """Rank r = round(d / RR) updates of a subset of the projections of every MHSA."""
+class LowRankUpdates(Method):
+    """Base of LoRA and what builds on it: rank r = round(d / RR) updates of a subset of the projections of every MHSA."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lora": {}}
-    examples: ClassVar[tuple[str, ...]] = (
-        "lora:reduction_rate=64,targets=q",
-        "lora:targets=qk",
-        "lora:reduction_rate=256,targets=qkvo",
-        "lora:init=normal,layers=0|2-3",
-    )
+    name: ClassVar[str]
+    """Last part of the address of an update."""
     size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: ReductionRate = Field(128, description="RR; the rank is r = max(1, round(d / RR))")
-    targets: Annotated[str, AfterValidator(_targets)] = Field("qv", description="updated projections, letters of qkvo")
+    targets: Targets = Field("qv", description="updated projections, letters of qkvo")
     alpha: float = Field(8.0, gt=0, le=1e6, allow_inf_nan=False, description="the scale is s = alpha / RR")
     init: Init = Field(
         "identity",
         description="first weights: identity (as the frozen model), normal (N(0, 0.02)) or published (the published code)",
     )
     layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
+    rate_ratio: float = Field(
+        1.0,
+        ge=1,
+        le=1000,
+        allow_inf_nan=False,
+        description="learning rate of B over that of A; LoRA+ (Hayou et al., 2024) takes 16",
+    )
 
     @property
     @override
@@ -91,13 +99,36 @@ class LoRA(Method):
         return True
 
     @override
+    def rate_factor(self, name: str) -> float:
+        """The ratio of LoRA+ for every B."""
+        return self.rate_ratio if name.endswith(".up.weight") and f".{self.name}." in name else 1.0
+
+    @override
     def places(self, n_layers: int) -> set[str]:
         """One place for each updated projection."""
-        return {f"layers.{i}.mhsa.{t}.lora" for i in layer_indices(self.layers, n_layers) for t in self.targets}
+        return {f"{place}.{self.name}" for place in self.projections(n_layers)}
+
+    def projections(self, n_layers: int) -> set[str]:
+        """Addresses of the projections that it updates.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        return {f"layers.{i}.mhsa.{t}" for i in layer_indices(self.layers, n_layers) for t in self.targets}
+
+    def update(self, attention: SubLayer, target: str, rank: int) -> nn.Module:
+        """A new update of a projection, put around it.
+
+        Args:
+            attention: an MHSA.
+            target: the projection, a letter of qkvo.
+            rank: r.
+        """
+        raise NotImplementedError
 
     @override
     def attach(self, sites: Sites) -> Attachment:
-        """Add the updates to the projections' outputs.
+        """Update the projections.
 
         Args:
             sites: the backbone.
@@ -107,15 +138,13 @@ class LoRA(Method):
         for index in layer_indices(self.layers, len(sites.layers)):
             attention = sites.layers[index]["mhsa"]
             for target in self.targets:
-                update = LowRank(attention.projections[target], rank, self.alpha / self.reduction_rate, self.init)
-                attention.add_to(target, update)
-                attachment.modules[f"{attention.path}.{target}.lora"] = update
+                attachment.modules[f"{attention.path}.{target}.{self.name}"] = self.update(attention, target, rank)
         return attachment
 
     @torch.no_grad()
     @override
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
-        """Add the updates to the projections' weights, in the weights' own precision.
+        """Write the updates into the projections' weights, in the weights' own precision.
 
         Args:
             sites: the backbone.
@@ -124,6 +153,41 @@ class LoRA(Method):
         for index in layer_indices(self.layers, len(sites.layers)):
             attention = sites.layers[index]["mhsa"]
             for target in self.targets:
-                update = modules[f"{attention.path}.{target}.lora"]
-                if isinstance(update, LowRank):
-                    attention.projections[target].weight += update.weight()
+                self.write(modules[f"{attention.path}.{target}.{self.name}"], attention.projections[target].weight)
+
+    def write(self, update: nn.Module, weight: Tensor) -> None:
+        """Write an update into the weight of its projection, in place.
+
+        Args:
+            update: as :meth:`update` made it.
+            weight: (out, in).
+        """
+        raise NotImplementedError
+
+
+@register("lora")
+class LoRA(LowRankUpdates):
+    """Add s · A B to the projections."""
+
+    name: ClassVar[str] = "lora"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lora": {}}
+    examples: ClassVar[tuple[str, ...]] = (
+        "lora:reduction_rate=64,targets=q",
+        "lora:targets=qk",
+        "lora:reduction_rate=256,targets=qkvo",
+        "lora:init=normal,layers=0|2-3",
+        "lora:rate_ratio=16",
+    )
+
+    @override
+    def update(self, attention: SubLayer, target: str, rank: int) -> nn.Module:
+        """An update that is added to the projection's output."""
+        module = LowRank(attention.projections[target], rank, self.alpha / self.reduction_rate, self.init)
+        attention.add_to(target, module)
+        return module
+
+    @override
+    def write(self, update: nn.Module, weight: Tensor) -> None:
+        """Add it."""
+        if isinstance(update, LowRank):
+            weight += update.weight()

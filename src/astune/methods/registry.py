@@ -87,6 +87,11 @@ def _sum_faults(parts: list[Method]) -> list[str]:
     shared = sorted(place for place, number in counts.items() if number > 1)
     if shared:
         faults.append(f"two of its methods take the same place ({shared[0]}{', ...' if len(shared) > 1 else ''})")
+    for part in parts:
+        others = {place for other in parts if other is not part for place in other.places(NOMINAL_LAYERS)}
+        taken = sorted(one for one in part.rewrites(NOMINAL_LAYERS) if any(p.startswith(f"{one}.") for p in others))
+        if taken:
+            faults.append(f"{part.spec} replaces the output of {taken[0]}, which another of its methods changes too")
     return faults
 
 

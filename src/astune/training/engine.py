@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from astune.training.stage import Stage
 
 
+_FACTOR = "rate_factor"  # of a group of parameters
 _STEPS, _SQUARES = "step", "exp_avg_sq"  # of AdamW: how many it has taken, and a mean of squares
 
 
@@ -71,8 +72,11 @@ class Engine:
         self.training_clips = TrainingClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
         weights = setup.class_weights
         self.class_weights = None if weights is None else setup.arithmetic.to_device(weights)
+        groups = _groups(self.model)
+        self._optimised = [name for names in groups.values() for name in names]
+        trained = self.model.trained_parameters()
         self.optimizer = setup.arithmetic.optimizer(
-            self.model.trained_parameters().values(),
+            [{"params": [trained[name] for name in names], _FACTOR: factor} for factor, names in groups.items()],
             lr=recipe.learning_rate,
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             eps=recipe.adam_epsilon,
@@ -168,7 +172,7 @@ class Engine:
         """
         rate = self.rate(number)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[_FACTOR]
         if self.setup.config.max_grad_norm:
             clip_grad_norm_(self.model.trained_parameters().values(), self.setup.config.max_grad_norm)
         self.optimizer.step()
@@ -237,7 +241,7 @@ class Engine:
         _refuse_other("optimizer", states["optimizer"], like)
         if self.average:
             _refuse_other("average", states["average"], own["average"])
-        indices = {name: index for index, name in enumerate(moments_of)}
+        indices = {name: index for index, name in enumerate(self._optimised)}
         moments: dict[int, dict[str, Tensor]] = {}
         for flat, value in states["optimizer"].items():
             name, _, key = flat.rpartition(":")
@@ -248,9 +252,10 @@ class Engine:
         self.model.load_adapter_state(states["trained"])
 
     def _moments(self) -> dict[str, Tensor]:
-        names = list(self.model.trained_parameters())
         state: dict[int, dict[str, Tensor]] = self.optimizer.state_dict()["state"]
-        return {f"{names[index]}:{key}": value for index, entry in state.items() for key, value in entry.items()}
+        return {
+            f"{self._optimised[index]}:{key}": value for index, entry in state.items() for key, value in entry.items()
+        }
 
     def score(self, clips: Sequence[int], thresholds: Sequence[float] | None = None) -> Scores:
         """Score clips, all processes together.
@@ -329,6 +334,14 @@ class Engine:
             f"{what} at step {step}, in epoch {progress.epoch + 1}; try a learning rate below {rate:g}{advice}, from the "
             f"beginning: the same command with learning_rate={rate / 10:g} overwrite_output_dir=True"
         )
+
+
+def _groups(model: AudioClassifier) -> dict[float, list[str]]:
+    """Names of what is trained by the factor of the learning rate, in the model's order."""
+    found: dict[float, list[str]] = {}
+    for name in model.trained_parameters():
+        found.setdefault(model.method.rate_factor(name), []).append(name)
+    return found
 
 
 def _refuse_other(name: str, state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
