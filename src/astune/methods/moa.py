@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from astune.methods.adapters import Bottleneck
@@ -97,12 +98,16 @@ class SoftMixture(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         """The tokens' means of what the adapters make of the slots; (batch, tokens, d) to the same."""
-        scores = torch.einsum("btd,dnp->btnp", x, self.slots)
-        dispatch = scores.softmax(dim=1)
-        combine = scores.flatten(2).softmax(dim=2).view_as(scores)
-        means = torch.einsum("btd,btnp->bnpd", x, dispatch.to(x.dtype))
-        made = torch.stack([adapter(means[:, i]) for i, adapter in enumerate(self.adapters)], dim=1)
-        return torch.einsum("bnpd,btnp->btd", made, combine.to(made.dtype))
+        scores = F.linear(
+            x, self.slots.flatten(1).T
+        )  # (batch, tokens, n · p); @ rounds otherwise where nothing wants a gradient
+        means = scores.softmax(dim=1).transpose(1, 2).to(x.dtype) @ x
+        made = [
+            adapter(part) for adapter, part in zip(self.adapters, means.chunk(len(self.adapters), dim=1), strict=True)
+        ]
+        given = torch.cat(made, dim=1)
+        mixed: Tensor = scores.softmax(dim=2).to(given.dtype) @ given
+        return mixed
 
 
 class Mixtures(Method):

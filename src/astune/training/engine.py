@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from astune.classifier import AudioClassifier
     from astune.features.augmentation import Augmentation
     from astune.task import Scores
     from astune.training.progress import Progress
