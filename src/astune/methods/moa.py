@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import override
 
 from astune.methods.adapters import Bottleneck
@@ -98,13 +97,11 @@ class SoftMixture(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         """The tokens' means of what the adapters make of the slots; (batch, tokens, d) to the same."""
-        scores = F.linear(
-            x, self.slots.flatten(1).T
-        )  # (batch, tokens, n · p); @ rounds otherwise where nothing wants a gradient
+        scores = x @ self.slots.flatten(1)  # (batch, tokens, n · p)
         means = scores.softmax(dim=1).transpose(1, 2).to(x.dtype) @ x
-        made = [
-            adapter(part) for adapter, part in zip(self.adapters, means.chunk(len(self.adapters), dim=1), strict=True)
-        ]
+        # Copied, because torch multiplies views of three dimensions in another order where a gradient is wanted.
+        parts = [part.contiguous() for part in means.chunk(len(self.adapters), dim=1)]
+        made = [adapter(part) for adapter, part in zip(self.adapters, parts, strict=True)]
         given = torch.cat(made, dim=1)
         mixed: Tensor = scores.softmax(dim=2).to(given.dtype) @ given
         return mixed
