@@ -52,6 +52,20 @@ ABLATIONS = {
     "bottleneck:sublayer=ffn,insertion=sequential,residual=false": 248_976,
 }
 
+# Of their own papers, on a transformer of these sizes where the paper has one (ViT-B, RoBERTa-base).
+NEWER = {
+    "dora": 221_184 + LAYERS * 2 * D,
+    "lora:rate_ratio=16": 221_184,
+    "ia3": LAYERS * (D + D + 4 * D),
+    "vera": 24_576,  # the 24.6K of VeRA's table for ViT-B: r = 256, queries and values
+    "vera:rank=1024": 43_008,  # the 0.043M for RoBERTa-base
+    "ssf": LAYERS * 2 * (D + 4 * D + D + 4 * D + D),
+    "ln-tuning": LAYERS * 2 * NORM + NORM,
+    "dense-moa": LAYERS * (7 * (2 * D * 6 + 6 + D) + 7 * D + 7 + NORM),
+    "soft-moa": LAYERS * (7 * (2 * D * 6 + 6 + D) + 7 * D + NORM),
+    "soft-moa:slots=2,adapters=3": LAYERS * (3 * (2 * D * 6 + 6 + D) + 6 * D + NORM),
+}
+
 
 def test_every_row_of_table_1_is_a_preset_in_its_order() -> None:
     assert [name for name in PRESETS if name in TABLE_1] == list(TABLE_1)
@@ -73,6 +87,11 @@ def test_formulas() -> None:
     assert TABLE_1["pref-t-24"][0] == 24 * D * LAYERS
     assert ABLATIONS["conformer"] == LAYERS * (4 * D + 3 * D * 8 + 36 * 8 + D)
     assert LAYERS * (4 * D * r + 2 * r + D + 2 * D) == ABLATIONS["bottleneck:configuration=hydra"]
+
+
+@pytest.mark.parametrize("spec", NEWER)
+def test_newer_methods_have_their_papers_sizes(spec: str) -> None:
+    assert count(spec).parameters == NEWER[spec]
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(10, 9_226), (31, 25_375), (50, 39_986)])

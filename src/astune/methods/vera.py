@@ -48,7 +48,8 @@ def frozen_matrix(seed: int, name: str, rows: int, columns: int, device: torch.d
     """
     bound = (6 / columns) ** 0.5
     drawn = keyed_generator(seed, "vera", name, rows, columns).uniform(-bound, bound, (rows, columns))
-    return torch.from_numpy(drawn.astype(np.float32)).to(device)
+    with torch.inference_mode(False):  # the first caller may be a predictor, and a later one trains
+        return torch.from_numpy(drawn.astype(np.float32)).to(device)
 
 
 class VectorUpdate(nn.Module):

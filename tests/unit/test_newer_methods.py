@@ -1,0 +1,86 @@
+"""Methods newer than the paper, by the formulas of their papers; PEFT has the others (tests/parity/test_peft_methods.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from astune import AudioClassifier, load_backbone, parse_method
+from astune.errors import ConfigError
+from astune.methods.moa import DenseMixture, SoftMixture
+from astune.methods.ssf import ScaleShift
+from astune.methods.vera import frozen_matrix
+from astune.training.engine import Engine
+from astune.training.setup import set_up
+from astune.training.stage import stage_of
+from tests.unit.test_loop import config
+
+
+@torch.no_grad()
+def test_soft_moa_mixes_tokens_by_slots() -> None:
+    """Section 2 of Soft MoE, token by token: two adapters with two slots each, of three tokens of width 8."""
+    torch.manual_seed(0)
+    mixture = SoftMixture(8, 2, adapters=2, slots=2, init="normal").double()
+    x = torch.randn(1, 3, 8, dtype=torch.float64)
+    scores = np.array([[float(x[0, t] @ mixture.slots[:, n, p]) for n in range(2) for p in range(2)] for t in range(3)])
+    dispatch = np.exp(scores) / np.exp(scores).sum(axis=0)
+    combine = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    slots = [sum(dispatch[t, j] * x[0, t] for t in range(3)) for j in range(4)]
+    made = [mixture.adapters[j // 2](slot[None])[0] for j, slot in enumerate(slots)]
+    expected = torch.stack([sum(combine[t, j] * made[j] for j in range(4)) for t in range(3)])
+    torch.testing.assert_close(mixture(x)[0], expected, atol=1e-12, rtol=1e-10)
+
+
+def test_dense_moa_weighs_adapters_by_a_router() -> None:
+    torch.manual_seed(0)
+    mixture = DenseMixture(8, 2, adapters=3, init="normal").double()
+    x = torch.randn(2, 3, 8, dtype=torch.float64)
+    shares = torch.softmax(x @ mixture.router.weight.T + mixture.router.bias, dim=-1)
+    expected = sum(shares[..., i, None] * adapter(x) for i, adapter in enumerate(mixture.adapters))
+    torch.testing.assert_close(mixture(x), expected, atol=1e-12, rtol=1e-10)
+
+
+def test_ssf_scales_and_shifts_every_operation_of_a_layer() -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 64), "ssf:layers=0", ["a", "b"])
+    names = [name.removeprefix("layers.0.").removesuffix(".ssf") for name in model.modules_by_place]
+    assert names == ["mhsa.norm", "mhsa.q", "mhsa.k", "mhsa.v", "mhsa.o", "ffn.norm", "ffn.w1", "ffn.w2"]
+    scaled = ScaleShift(2, "identity")
+    scaled.scale.data, scaled.shift.data = torch.tensor([2.0, 3.0]), torch.tensor([0.5, -1.0])
+    assert scaled(torch.tensor([[1.0, 1.0]])).tolist() == [[2.5, 2.0]]
+
+
+def test_the_random_matrices_depend_on_their_seed_alone() -> None:
+    """Kaiming-uniform: variance 2 / columns."""
+    cpu = torch.device("cpu")
+    one = frozen_matrix(0, "A", 256, 768, cpu)
+    frozen_matrix.cache_clear()
+    assert torch.equal(one, frozen_matrix(0, "A", 256, 768, cpu))
+    assert not torch.equal(one, frozen_matrix(1, "A", 256, 768, cpu))
+    assert float(one.var()) == pytest.approx(2 / 768, rel=0.01)
+    assert one[0, :3].tolist() == pytest.approx(
+        [-0.08595596998929977, -0.03322789445519447, -0.07997377961874008], abs=1e-9
+    )  # as every machine has to draw them
+
+
+def test_lora_plus_trains_the_second_matrix_at_a_higher_rate(generated: Path, tmp_path: Path) -> None:
+    settings = config(generated, tmp_path / "out", method="lora:rate_ratio=16", limit_clips=8, learning_rate=0.001)
+    setup = set_up(settings, Accelerator(cpu=True), quiet=True)
+    engine = Engine(setup, stage_of(setup, ()), ())
+    rates = {group["rate_factor"]: len(group["params"]) for group in engine.optimizer.param_groups}
+    assert rates == {1.0: 4 * 2 + 4, 16.0: 4 * 2}  # A of 4 layers; head and final LayerNorm; B
+
+
+@pytest.mark.parametrize("spec", ["dora+lora", "ia3+dora:targets=v", "dora+vera:targets=q"])
+def test_nothing_else_changes_a_projection_that_dora_replaces(spec: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"replaces the output of layers\.0\.mhsa\.[qv], which another of its methods"
+    ):
+        parse_method(spec)
+
+
+def test_dora_and_others_share_a_layer() -> None:
+    assert len(parse_method("dora:targets=q+lora:targets=v+ia3:layers=1+bottleneck").places(12)) == 12 + 12 + 3 + 12
