@@ -76,19 +76,20 @@ class DoRA(LowRankUpdates):
     @override
     def rewrites(self, n_layers: int) -> set[str]:
         """The updated projections: their whole output is scaled."""
-        return self.projections(n_layers)
+        return self.edited(n_layers)
 
     @override
-    def update(self, attention: SubLayer, target: str, rank: int) -> nn.Module:
+    def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
         """A module that gives the changed projection's output."""
-        module = Decomposed(attention.projections[target], rank, self.alpha / self.reduction_rate, self.init)
-        attention.replace_output(target, module)
+        projection = sublayer.projections[part]
+        module = Decomposed(projection, *self.sizes(projection), self.init)
+        sublayer.replace_output(part, module)
         return module
 
     @override
-    def write(self, update: nn.Module, weight: Tensor) -> None:
-        """Scale the rows of the sum."""
-        if isinstance(update, Decomposed):
-            share = update.share(weight)
-            weight += update.update.weight()
-            weight *= share[:, None]
+    def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
+        """Add the update to the weight, and scale its rows."""
+        if isinstance(module, Decomposed):
+            share = module.share(part.weight)
+            part.weight += module.update.weight()
+            part.weight *= share[:, None]

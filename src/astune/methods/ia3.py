@@ -13,13 +13,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import Attachment, Layers, Method, layer_indices
+from astune.methods.base import Layers
+from astune.methods.edits import Edits
 from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.backbone import Sites
+    from astune.backbone.sublayer import Kind, SubLayer
 
 
 class Factors(nn.Module):
@@ -39,67 +40,43 @@ class Factors(nn.Module):
         return x * self.weight
 
 
+class InputFactors(Factors):
+    """Of what a matrix is given."""
+
+
 @register("ia3")
-class IA3(Method):
+class IA3(Edits):
     """Train L (d + d + 4d) factors."""
 
+    name: ClassVar[str] = "ia3"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ia3": {}}
     examples: ClassVar[tuple[str, ...]] = ("ia3:layers=0|2-3", "ia3+bitfit")
 
     layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
 
-    @property
     @override
-    def mergeable(self) -> bool:
-        """Always: factors of rows and columns are changes of weights."""
-        return True
-
-    @override
-    def places(self, n_layers: int) -> set[str]:
-        """Three in each layer."""
-        return {
-            f"layers.{i}.{part}.ia3"
-            for i in layer_indices(self.layers, n_layers)
-            for part in ("mhsa.k", "mhsa.v", "ffn.w2")
-        }
+    def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:
+        """Keys, values, and the FFN's second matrix, whose input has factors."""
+        return {"mhsa": "kv", "ffn": ("w2",)}
 
     @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Put the factors around keys, values and hidden numbers.
+    def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
+        """Factors of a projection's output, or of the second matrix's input."""
+        projection = sublayer.projections[part]
+        if part == "w2":
+            factors: Factors = InputFactors(projection.in_features)
+            sublayer.edit_input(part, factors)
+        else:
+            factors = Factors(projection.out_features)
+            sublayer.edit_output(part, factors)
+        return factors
 
-        Args:
-            sites: the backbone.
-        """
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention, ffn = sites.layers[index]["mhsa"], sites.layers[index]["ffn"]
-            for target in "kv":
-                factors = Factors(attention.projections[target].out_features)
-                attention.edit_output(target, factors)
-                attachment.modules[f"{attention.path}.{target}.ia3"] = factors
-            factors = Factors(ffn.projections["w2"].in_features)
-            ffn.edit_input("w2", factors)
-            attachment.modules[f"{ffn.path}.w2.ia3"] = factors
-        return attachment
-
-    @torch.no_grad()
     @override
-    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
-        """Multiply the rows of W_k and W_v with their biases, and the columns of W_2.
-
-        Args:
-            sites: the backbone.
-            modules: the factors by place.
-        """
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention, ffn = sites.layers[index]["mhsa"], sites.layers[index]["ffn"]
-            for target in "kv":
-                factors = modules[f"{attention.path}.{target}.ia3"]
-                if isinstance(factors, Factors):
-                    projection = attention.projections[target]
-                    projection.weight.mul_(factors.weight[:, None])
-                    if projection.bias is not None:
-                        projection.bias.mul_(factors.weight)
-            factors = modules[f"{ffn.path}.w2.ia3"]
-            if isinstance(factors, Factors):
-                ffn.projections["w2"].weight.mul_(factors.weight)
+    def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
+        """Multiply the columns of W_2, and the rows of W_k and W_v with their biases."""
+        if isinstance(module, InputFactors):
+            part.weight.mul_(module.weight)
+        elif isinstance(module, Factors):
+            part.weight.mul_(module.weight[:, None])
+            if part.bias is not None:
+                part.bias.mul_(module.weight)

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
+from astune.methods.base import Init, Layers, initialise
+from astune.methods.edits import Edits
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.backbone import Sites
-    from astune.backbone.sublayer import SubLayer
+    from astune.backbone.sublayer import Kind, SubLayer
 
 
 def _targets(value: str) -> str:
@@ -63,11 +62,9 @@ class LowRank(nn.Module):
         return self.scale * self.up.weight @ self.down.weight
 
 
-class LowRankUpdates(Method):
+class LowRankUpdates(Edits):
     """Base of LoRA and what builds on it: rank r = round(d / RR) updates of a subset of the projections of every MHSA."""
 
-    name: ClassVar[str]
-    """Last part of the address of an update."""
     size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: ReductionRate = Field(128, description="RR; the rank is r = max(1, round(d / RR))")
@@ -92,77 +89,26 @@ class LowRankUpdates(Method):
         """Whether B starts at zero."""
         return self.init == "identity"
 
-    @property
-    @override
-    def mergeable(self) -> bool:
-        """Always: it is an update of weights."""
-        return True
-
     @override
     def rate_factor(self, name: str) -> float:
         """The ratio of LoRA+ for every B."""
         return self.rate_ratio if name.endswith(".up.weight") and f".{self.name}." in name else 1.0
 
     @override
-    def places(self, n_layers: int) -> set[str]:
-        """One place for each updated projection."""
-        return {f"{place}.{self.name}" for place in self.projections(n_layers)}
+    def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:
+        """The updated projections."""
+        return {"mhsa": self.targets}
 
-    def projections(self, n_layers: int) -> set[str]:
-        """Addresses of the projections that it updates.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
-        return {f"layers.{i}.mhsa.{t}" for i in layer_indices(self.layers, n_layers) for t in self.targets}
-
-    def update(self, attention: SubLayer, target: str, rank: int) -> nn.Module:
-        """A new update of a projection, put around it.
+    def sizes(self, projection: nn.Linear) -> tuple[int, float]:
+        """Rank and scale of the update of a projection.
 
         Args:
-            attention: an MHSA.
-            target: the projection, a letter of qkvo.
-            rank: r.
+            projection: from d features.
+
+        Returns:
+            r and s.
         """
-        raise NotImplementedError
-
-    @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Update the projections.
-
-        Args:
-            sites: the backbone.
-        """
-        rank = rank_of(sites.width, self.reduction_rate)
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention = sites.layers[index]["mhsa"]
-            for target in self.targets:
-                attachment.modules[f"{attention.path}.{target}.{self.name}"] = self.update(attention, target, rank)
-        return attachment
-
-    @torch.no_grad()
-    @override
-    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
-        """Write the updates into the projections' weights, in the weights' own precision.
-
-        Args:
-            sites: the backbone.
-            modules: the updates by place.
-        """
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention = sites.layers[index]["mhsa"]
-            for target in self.targets:
-                self.write(modules[f"{attention.path}.{target}.{self.name}"], attention.projections[target].weight)
-
-    def write(self, update: nn.Module, weight: Tensor) -> None:
-        """Write an update into the weight of its projection, in place.
-
-        Args:
-            update: as :meth:`update` made it.
-            weight: (out, in).
-        """
-        raise NotImplementedError
+        return rank_of(projection.in_features, self.reduction_rate), self.alpha / self.reduction_rate
 
 
 @register("lora")
@@ -180,14 +126,15 @@ class LoRA(LowRankUpdates):
     )
 
     @override
-    def update(self, attention: SubLayer, target: str, rank: int) -> nn.Module:
+    def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
         """An update that is added to the projection's output."""
-        module = LowRank(attention.projections[target], rank, self.alpha / self.reduction_rate, self.init)
-        attention.add_to(target, module)
-        return module
+        projection = sublayer.projections[part]
+        update = LowRank(projection, *self.sizes(projection), self.init)
+        sublayer.add_to(part, update)
+        return update
 
     @override
-    def write(self, update: nn.Module, weight: Tensor) -> None:
-        """Add it."""
-        if isinstance(update, LowRank):
-            weight += update.weight()
+    def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
+        """Add the update to the weight."""
+        if isinstance(module, LowRank):
+            part.weight += module.weight()

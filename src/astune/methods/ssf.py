@@ -14,14 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import NORMAL_STD, Attachment, Layers, Method, layer_indices
+from astune.methods.base import NORMAL_STD, Layers
+from astune.methods.edits import Edits
 from astune.methods.registry import register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.backbone import Sites
-    from astune.backbone.sublayer import Kind
+    from astune.backbone.sublayer import Kind, SubLayer
 
 _PARTS: dict[Kind, tuple[str, ...]] = {"mhsa": ("norm", "q", "k", "v", "o"), "ffn": ("norm", "w1", "w2")}
 
@@ -49,9 +49,10 @@ class ScaleShift(nn.Module):
 
 
 @register("ssf")
-class SSF(Method):
+class SSF(Edits):
     """Train 2 (d + 4d + d + 4d + d) numbers in each layer."""
 
+    name: ClassVar[str] = "ssf"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ssf": {}}
     examples: ClassVar[tuple[str, ...]] = ("ssf:init=normal", "ssf:layers=0|2-3")
 
@@ -66,57 +67,27 @@ class SSF(Method):
         """Whether every scale starts at 1 and every shift at 0."""
         return self.init == "identity"
 
-    @property
-    @override
-    def mergeable(self) -> bool:
-        """Always: they are changes of weights and biases."""
-        return True
-
     @override
     def zero_gradient(self, name: str) -> bool:
         """The shifts of the keys add the same to every score of a query."""
         return name.endswith(".mhsa.k.ssf.shift")
 
     @override
-    def places(self, n_layers: int) -> set[str]:
-        """Eight in each layer."""
-        indices = layer_indices(self.layers, n_layers)
-        return {f"layers.{i}.{kind}.{part}.ssf" for i in indices for kind, parts in _PARTS.items() for part in parts}
+    def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:
+        """LayerNorms, projections and matrices."""
+        return _PARTS
 
     @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Scale and shift what the LayerNorms, projections and matrices give.
+    def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
+        """Scale and shift of what a part gives."""
+        width = sublayer.norm.normalized_shape[0] if part == "norm" else sublayer.projections[part].out_features
+        module = ScaleShift(width, self.init)
+        sublayer.edit_output(part, module)
+        return module
 
-        Args:
-            sites: the backbone.
-        """
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            for kind, parts in _PARTS.items():
-                sublayer = sites.layers[index][kind]
-                for part in parts:
-                    width = sites.width if part == "norm" else sublayer.projections[part].out_features
-                    module = ScaleShift(width, self.init)
-                    sublayer.edit_output(part, module)
-                    attachment.modules[f"{sublayer.path}.{part}.ssf"] = module
-        return attachment
-
-    @torch.no_grad()
     @override
-    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
-        """Scale the rows of the weights, and scale and shift the biases.
-
-        Args:
-            sites: the backbone.
-            modules: the scales and shifts by place.
-        """
-        for index in layer_indices(self.layers, len(sites.layers)):
-            for kind, parts in _PARTS.items():
-                sublayer = sites.layers[index][kind]
-                for part in parts:
-                    module = modules[f"{sublayer.path}.{part}.ssf"]
-                    changed = sublayer.norm if part == "norm" else sublayer.projections[part]
-                    if isinstance(module, ScaleShift):
-                        scale = module.scale[:, None] if isinstance(changed, nn.Linear) else module.scale
-                        changed.weight.mul_(scale)
-                        changed.bias.mul_(module.scale).add_(module.shift)
+    def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
+        """Scale the rows of the weight, and scale and shift the bias."""
+        if isinstance(module, ScaleShift):
+            part.weight.mul_(module.scale[:, None] if isinstance(part, nn.Linear) else module.scale)
+            part.bias.mul_(module.scale).add_(module.shift)

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from astune.keyed import keyed_generator
-from astune.methods.base import Attachment, Layers, Method, layer_indices
+from astune.methods.base import Layers
+from astune.methods.edits import Edits
 from astune.methods.lora import Targets
 from astune.methods.registry import register
 from astune.methods.size import SizeField
@@ -26,7 +27,7 @@ from astune.methods.size import SizeField
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.backbone import Sites
+    from astune.backbone.sublayer import Kind, SubLayer
 
 _WIDEST = 4096  # rank
 _FIRST = 0.1
@@ -90,9 +91,10 @@ class VectorUpdate(nn.Module):
 
 
 @register("vera")
-class VeRA(Method):
+class VeRA(Edits):
     """Train r + d numbers for each updated projection."""
 
+    name: ClassVar[str] = "vera"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"vera": {}}
     examples: ClassVar[tuple[str, ...]] = ("vera:rank=16,targets=qkvo", "vera:seed=3,layers=1")
     size_field: ClassVar[SizeField | None] = SizeField("rank", lambda step, _: step, last=lambda _: _WIDEST)
@@ -102,45 +104,20 @@ class VeRA(Method):
     seed: int = Field(0, ge=0, lt=2**32, description="of the frozen random matrices")
     layers: Layers = Field("all", description="adapted layers, from 0, such as 0-2|9")
 
-    @property
     @override
-    def mergeable(self) -> bool:
-        """Always: it is an update of weights."""
-        return True
-
-    @override
-    def places(self, n_layers: int) -> set[str]:
-        """One place for each updated projection."""
-        return {f"layers.{i}.mhsa.{t}.vera" for i in layer_indices(self.layers, n_layers) for t in self.targets}
+    def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:
+        """The updated projections."""
+        return {"mhsa": self.targets}
 
     @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the updates to the projections' outputs.
+    def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
+        """An update that is added to the projection's output."""
+        update = VectorUpdate(sublayer.projections[part], self.rank, self.seed)
+        sublayer.add_to(part, update)
+        return update
 
-        Args:
-            sites: the backbone.
-        """
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention = sites.layers[index]["mhsa"]
-            for target in self.targets:
-                update = VectorUpdate(attention.projections[target], self.rank, self.seed)
-                attention.add_to(target, update)
-                attachment.modules[f"{attention.path}.{target}.vera"] = update
-        return attachment
-
-    @torch.no_grad()
     @override
-    def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
-        """Add the updates to the projections' weights.
-
-        Args:
-            sites: the backbone.
-            modules: the updates by place.
-        """
-        for index in layer_indices(self.layers, len(sites.layers)):
-            attention = sites.layers[index]["mhsa"]
-            for target in self.targets:
-                update = modules[f"{attention.path}.{target}.vera"]
-                if isinstance(update, VectorUpdate):
-                    attention.projections[target].weight += update.weight()
+    def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
+        """Add the update to the weight."""
+        if isinstance(module, VectorUpdate):
+            part.weight += module.weight()
