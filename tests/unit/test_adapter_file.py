@@ -61,7 +61,15 @@ def test_the_configuration_is_complete(saved: Path) -> None:
     assert config.training == {"seed": 3}
     raw = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
     assert raw["method"] == [
-        {"family": "lora", "reduction_rate": 128.0, "targets": "q", "alpha": 8.0, "init": "identity", "layers": "0"}
+        {
+            "family": "lora",
+            "reduction_rate": 128.0,
+            "targets": "q",
+            "alpha": 8.0,
+            "init": "identity",
+            "layers": "0",
+            "rate_ratio": 1.0,
+        }
     ]
 
 
