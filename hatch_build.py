@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
-from typing_extensions import override
 
 BRANCH = "main"
 _FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -55,8 +54,8 @@ class ReadmeHook(MetadataHookInterface):
 
     PLUGIN_NAME = "custom"
 
-    @override
-    def update(self, metadata: dict[str, Any]) -> None:
+    # Without typing_extensions, which is not there when pip builds the package.
+    def update(self, metadata: dict[str, Any]) -> None:  # type: ignore[explicit-override]
         """Add the description.
 
         Args:
