@@ -164,13 +164,65 @@ class Hydra(nn.Module):
         return y + self.parallel(x) + self.sequential(y)  # type: ignore[no-any-return]
 
 
-class Adapters(Method):
+class AroundSubLayers(Method):
+    """Base of methods with a module around some sub-layers, whose LayerNorm is trained too. A subclass says where, and adds the module."""
+
+    size_field: ClassVar[SizeField | None] = RANKS
+
+    if TYPE_CHECKING:  # fields of every subclass, declared there: specs and the names of runs go by the order of fields
+        reduction_rate: float
+        layers: str
+
+    def adapted_places(self) -> list[Place]:
+        """Where the modules of a layer sit, one or two."""
+        raise NotImplementedError
+
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        """A new module, and how it is put around its sub-layer.
+
+        Args:
+            width: d.
+            place: where it sits.
+        """
+        raise NotImplementedError
+
+    @override
+    def places(self, n_layers: int) -> set[str]:
+        """One place for each adapted sub-layer."""
+        kinds = {place.sublayer for place in self.adapted_places()}
+        return {f"layers.{i}.{kind}.adapter" for i in layer_indices(self.layers, n_layers) for kind in kinds}
+
+    def rank(self, width: int) -> int:
+        """Width of the bottleneck on a backbone.
+
+        Args:
+            width: d.
+        """
+        return rank_of(width, self.reduction_rate)
+
+    @override
+    def attach(self, sites: Sites) -> Attachment:
+        """Add the modules and unfreeze the LayerNorms in front of them.
+
+        Args:
+            sites: the backbone.
+        """
+        attachment = Attachment()
+        for index in layer_indices(self.layers, len(sites.layers)):
+            for place in self.adapted_places():
+                sublayer = sites.layers[index][place.sublayer]
+                module, wrapper = self.adapter(sites.width, place)
+                sublayer.wrap(wrapper)
+                attachment.modules[f"{sublayer.path}.adapter"] = module
+                attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
+        return attachment
+
+
+class Adapters(AroundSubLayers):
     """Base of all families of adapters: it decides where their modules sit. A family adds the module."""
 
     adapter_type: ClassVar[type[nn.Module]]
     """Called with (d, r, init); a module from (batch, tokens, d) to the same."""
-    size_field: ClassVar[SizeField | None] = RANKS
-
     reduction_rate: ReductionRate = Field(64, description="RR; the bottleneck's width is r = max(1, round(d / RR))")
     configuration: Literal["pfeiffer", "houlsby", "mixed"] = Field(
         "pfeiffer", description="adapters per layer: one (pfeiffer), or two (houlsby, mixed)"
@@ -207,6 +259,7 @@ class Adapters(Method):
             raise ValueError("; ".join(faults))
         return self
 
+    @override
     def adapted_places(self) -> list[Place]:
         """Where the adapters of a layer sit, one or two."""
         if self.configuration == "mixed":
@@ -227,23 +280,6 @@ class Adapters(Method):
         return self.init == "identity" and all(place.identity_at_start for place in self.adapted_places())
 
     @override
-    def places(self, n_layers: int) -> set[str]:
-        """One place for each adapted sub-layer.
-
-        Args:
-            n_layers: layers of the backbone.
-        """
-        kinds = {place.sublayer for place in self.adapted_places()}
-        return {f"layers.{i}.{kind}.adapter" for i in layer_indices(self.layers, n_layers) for kind in kinds}
-
-    def rank(self, width: int) -> int:
-        """Width of the bottleneck on a backbone.
-
-        Args:
-            width: d.
-        """
-        return rank_of(width, self.reduction_rate)
-
     def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter, and how it is put around its sub-layer.
 
@@ -253,23 +289,6 @@ class Adapters(Method):
         """
         module = self.adapter_type(width, self.rank(width), self.init)
         return module, Adapted(module, place)
-
-    @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the adapters and unfreeze the LayerNorms in front of them.
-
-        Args:
-            sites: the backbone.
-        """
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            for place in self.adapted_places():
-                sublayer = sites.layers[index][place.sublayer]
-                module, wrapper = self.adapter(sites.width, place)
-                sublayer.wrap(wrapper)
-                attachment.modules[f"{sublayer.path}.adapter"] = module
-                attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
-        return attachment
 
 
 @register("bottleneck")

@@ -15,7 +15,6 @@ example: 7 adapters at RR 128, one slot each, parallel to MHSA.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -23,33 +22,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.adapters import Bottleneck
-from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
+from astune.methods.adapters import Adapted, AroundSubLayers, Bottleneck, Place
+from astune.methods.base import Init, Layers, initialise
 from astune.methods.registry import register
-from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
+from astune.methods.size import ReductionRate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from astune.backbone import Sites
-    from astune.backbone.sublayer import Kind
+    from astune.backbone.sublayer import Kind, Wrapper
 
 _MOST = 64  # adapters, or slots of one
-
-
-@dataclass(frozen=True)
-class _Parallel:
-    """F(x) + M(x)."""
-
-    mixture: nn.Module
-
-    def before(self, x: Tensor) -> Tensor:
-        """F's input, unchanged."""
-        return x
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        """Output of the adapted sub-layer."""
-        return y + self.mixture(x)  # type: ignore[no-any-return]
 
 
 class DenseMixture(nn.Module):
@@ -107,10 +90,8 @@ class SoftMixture(nn.Module):
         return mixed
 
 
-class Mixtures(Method):
+class Mixtures(AroundSubLayers):
     """Base of both: it decides where the mixtures sit."""
-
-    size_field: ClassVar[SizeField | None] = RANKS
 
     reduction_rate: ReductionRate = Field(128, description="RR; each adapter's width is r = max(1, round(d / RR))")
     adapters: int = Field(7, ge=1, le=_MOST, description="adapters of each mixture")
@@ -130,14 +111,16 @@ class Mixtures(Method):
         """Whether every adapter gives zero."""
         return self.init == "identity"
 
-    def kinds(self) -> tuple[Kind, ...]:
-        """The sub-layers of a layer that get a mixture."""
-        return ("mhsa", "ffn") if self.configuration == "houlsby" else (self.sublayer,)
+    @override
+    def adapted_places(self) -> list[Place]:
+        """Parallel to MHSA, to FFN, or to both."""
+        kinds: tuple[Kind, ...] = ("mhsa", "ffn") if self.configuration == "houlsby" else (self.sublayer,)
+        return [Place(kind, "parallel", "before", residual=False) for kind in kinds]
 
     @override
-    def places(self, n_layers: int) -> set[str]:
-        """One place for each adapted sub-layer, which it shares with no adapter."""
-        return {f"layers.{i}.{kind}.adapter" for i in layer_indices(self.layers, n_layers) for kind in self.kinds()}
+    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+        module = self.mixture(width, self.rank(width))
+        return module, Adapted(module, place)
 
     def mixture(self, width: int, rank: int) -> nn.Module:
         """A new mixture.
@@ -147,23 +130,6 @@ class Mixtures(Method):
             rank: r of each adapter.
         """
         raise NotImplementedError
-
-    @override
-    def attach(self, sites: Sites) -> Attachment:
-        """Add the mixtures and unfreeze the LayerNorms in front of them.
-
-        Args:
-            sites: the backbone.
-        """
-        attachment = Attachment()
-        for index in layer_indices(self.layers, len(sites.layers)):
-            for kind in self.kinds():
-                sublayer = sites.layers[index][kind]
-                module = self.mixture(sites.width, rank_of(sites.width, self.reduction_rate))
-                sublayer.wrap(_Parallel(module))
-                attachment.modules[f"{sublayer.path}.adapter"] = module
-                attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
-        return attachment
 
 
 @register("dense-moa")
