@@ -67,6 +67,20 @@ def test_several_processes_have_a_device_each(monkeypatch: pytest.MonkeyPatch) -
         chosen_device("cpu")
 
 
+def test_processes_without_a_gpu_join_on_the_cpu_with_a_build_of_torch_for_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a build names its kind of GPU even where there is none, unless it is asked for one that can be used."""
+
+    def current(check_available: bool = False) -> torch.device | None:
+        return None if check_available else torch.device("cuda")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", current)
+    assert not processes.many_on_cpu()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.many_on_cpu()
+
+
 def test_every_command_that_computes_takes_a_device() -> None:
     computing = {"compare", "demo", "embed", "evaluate", "predict", "review", "serve", "train"}
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]

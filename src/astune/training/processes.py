@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from astune.compute import usable_device
+from astune.compute import best_device, usable_device
 from astune.errors import ConfigError
 from astune.inference.batches import Inputs, fetch_ahead, outputs, refuse_non_finite
 
@@ -24,8 +24,7 @@ _Clip = TypeVar("_Clip")  # however a clip is named
 
 def many_on_cpu() -> bool:
     """Whether this is one of several processes without an accelerator of their own; Accelerate joins those only when told so."""
-    device = torch.accelerator.current_accelerator()
-    return launched_processes() > 1 and (device is None or device.type == "mps")
+    return launched_processes() > 1 and best_device().type in {"cpu", "mps"}
 
 
 def launched_processes() -> int:
