@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,15 @@ from dependencies.packages import PROJECT
 from hatch_build import absolute
 
 HOME = "https://repository.example/astune"
+
+
+def test_the_build_hook_imports_what_pip_installs_for_it_alone() -> None:
+    """Pip builds with the packages of build-system.requires and no others."""
+    tree = ast.parse((ROOT / "hatch_build.py").read_text(encoding="utf-8"))
+    imported = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    required = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"])
+    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names <= required
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from transformers import ASTConfig, ASTModel
 
 from astune import AudioClassifier, load_backbone, parse_method
-from astune.errors import ConfigError
+from astune.backbone import Backbone
+from astune.errors import AdapterError, ConfigError
 from astune.methods.moa import DenseMixture, SoftMixture
 from astune.methods.ssf import ScaleShift
 from astune.methods.vera import frozen_matrix
 from astune.training.engine import Engine
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
+from tests.parity.test_transformers import SMALL
 from tests.unit.test_loop import config
 
 
@@ -51,6 +55,16 @@ def test_ssf_scales_and_shifts_every_operation_of_a_layer() -> None:
     scaled = ScaleShift(2, "identity")
     scaled.scale.data, scaled.shift.data = torch.tensor([2.0, 3.0]), torch.tensor([0.5, -1.0])
     assert scaled(torch.tensor([[1.0, 1.0]])).tolist() == [[2.5, 2.0]]
+
+
+def test_ssf_is_not_merged_where_no_bias_can_take_its_shift() -> None:
+    bare: Any = ASTConfig(**SMALL, max_length=64, qkv_bias=False)
+    unbiased: Any = ASTModel(bare)
+    model = AudioClassifier(Backbone.of(unbiased), "ssf", ["a", "b"])
+    with pytest.raises(AdapterError, match="ssf cannot be merged: a projection of the backbone has no bias"):
+        model.merge_and_unload()
+    merged = AudioClassifier(Backbone.of(ASTModel(bare)), "ia3", ["a", "b"]).merge_and_unload()
+    assert list(merged.added.parameters()) == []
 
 
 def test_the_random_matrices_depend_on_their_seed_alone() -> None:

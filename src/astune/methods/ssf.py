@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
+from astune.errors import AdapterError
 from astune.methods.base import NORMAL_STD, Layers
 from astune.methods.edits import Edits
 from astune.methods.registry import register
@@ -87,7 +88,15 @@ class SSF(Edits):
 
     @override
     def write(self, module: nn.Module, part: nn.Linear | nn.LayerNorm) -> None:
-        """Scale the rows of the weight, and scale and shift the bias."""
+        """Scale the rows of the weight, and scale and shift the bias.
+
+        Raises:
+            AdapterError: there is no bias.
+        """
         if isinstance(module, ScaleShift):
+            if part.bias is None:
+                raise AdapterError(
+                    "ssf cannot be merged: a projection of the backbone has no bias that could take its shift"
+                )
             part.weight.mul_(module.scale[:, None] if isinstance(part, nn.Linear) else module.scale)
             part.bias.mul_(module.scale).add_(module.shift)
