@@ -23,7 +23,8 @@ from astune.data.labels import checked_labels, checked_negatives
 from astune.environment import versions
 from astune.errors import AdapterError, ConfigError, unknown_choice
 from astune.methods import Method, parse_method
-from astune.methods.base import refuse_pooling, trained_final_norm
+from astune.methods.base import trained_final_norm
+from astune.methods.compatibility import refuse_dropped_patches, refuse_pooling
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import method_record
 from astune.names import Pooling
@@ -168,8 +169,10 @@ class AudioClassifier(Summarised, nn.Module):
             (batch, d).
 
         Raises:
-            ConfigError: features of another shape, or no floating point numbers.
+            ConfigError: features of another shape, or no floating point numbers; or the method needs the patches that are dropped.
         """
+        if kept_patches is not None:
+            refuse_dropped_patches(self.method)
         return self.normalised(self.pool(self.sites.output(self.sites.embed(input_values, kept_patches))))
 
     def pool(self, tokens: Tensor) -> Tensor:

@@ -158,6 +158,10 @@ class _Sketch:
             "ffn": _SubLayer(f"layers.{index}.ffn", width, matrices),
         }
 
+    def patch_grid(self) -> tuple[int, int]:
+        """Patches along frequency and along time."""
+        return patch_grid(self.architecture)
+
     def before_layer(self, index: int, editor: nn.Module) -> None:
         """Do nothing, because counting runs no layers."""
 
@@ -169,7 +173,7 @@ class _Sketch:
         return self._parameters
 
     def _all(self) -> dict[str, Tensor]:
-        rows, columns = patch_grid(self.architecture)
+        rows, columns = self.patch_grid()
         side, width = self.architecture.patch_size, self.width
         shapes = {
             "embeddings.cls": (1, 1, width),

@@ -64,6 +64,8 @@ NEWER = {
     "dense-moa": LAYERS * (7 * (2 * D * 6 + 6 + D) + 7 * D + 7 + NORM),
     "soft-moa": LAYERS * (7 * (2 * D * 6 + 6 + D) + 7 * D + NORM),
     "soft-moa:slots=2,adapters=3": LAYERS * (3 * (2 * D * 6 + 6 + D) + 6 * D + NORM),
+    "look-aside": LAYERS * (2 * 3 * D * 12 + 12 + D + NORM),  # both matrices of a bottleneck of 12, with kernels of 3
+    "look-aside:kernel=1": LAYERS * (2 * D * 12 + 12 + D + NORM),
 }
 
 

@@ -14,9 +14,12 @@ from transformers import ASTConfig, ASTModel
 from astune import AudioClassifier, load_backbone, parse_method
 from astune.backbone import Backbone
 from astune.errors import AdapterError, ConfigError
+from astune.methods.adapters import Bottleneck
+from astune.methods.look_aside import Axis, AxisConvolution, LookAside
 from astune.methods.moa import DenseMixture, SoftMixture
 from astune.methods.ssf import ScaleShift
 from astune.methods.vera import frozen_matrix
+from astune.training.check import check
 from astune.training.engine import Engine
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
@@ -98,3 +101,51 @@ def test_nothing_else_changes_a_projection_that_dora_replaces(spec: str) -> None
 
 def test_dora_and_others_share_a_layer() -> None:
     assert len(parse_method("dora:targets=q+lora:targets=v+ia3:layers=1+bottleneck").places(12)) == 12 + 12 + 3 + 12
+
+
+@pytest.mark.parametrize("axis", ["time", "frequency"])
+@torch.no_grad()
+def test_an_axis_convolution_sees_the_neighbours_of_a_patch_and_no_others(axis: Axis) -> None:
+    """Patch by patch, on a grid of 3 x 4 with two tokens in front of it: sums over the kernel, zeros beyond the edge."""
+    torch.manual_seed(0)
+    layer = AxisConvolution(5, 2, kernel=3, axis=axis, grid=(3, 4)).double()
+    assert layer.bias is not None
+    x = torch.randn(2, 2 + 12, 5, dtype=torch.float64)
+
+    def seen(row: int, column: int, step: int) -> torch.Tensor:
+        row, column = (row, column + step) if axis == "time" else (row + step, column)
+        inside = 0 <= row < 3 and 0 <= column < 4
+        return x[:, 2 + 4 * row + column] if inside else torch.zeros(2, 5, dtype=torch.float64)
+
+    patches = [
+        sum((seen(row, column, step) @ layer.weight[:, :, 1 + step].T for step in (-1, 0, 1)), start=layer.bias)
+        for row in range(3)
+        for column in range(4)
+    ]
+    special = [x[:, token] @ layer.weight[:, :, 1].T + layer.bias for token in (0, 1)]
+    torch.testing.assert_close(layer(x), torch.stack([*special, *patches], dim=1), atol=1e-12, rtol=1e-10)
+
+
+@torch.no_grad()
+def test_a_look_aside_adapter_with_kernel_1_is_a_bottleneck() -> None:
+    torch.manual_seed(0)
+    adapter = LookAside(8, 2, kernel=1, axes=("time", "frequency"), grid=(2, 3), init="normal").double()
+    bottleneck = Bottleneck(8, 2, "normal").double()
+    for ours, theirs in zip(adapter.parameters(), bottleneck.parameters(), strict=True):
+        theirs.copy_(ours.reshape(theirs.shape))
+    x = torch.randn(2, 1 + 6, 8, dtype=torch.float64)
+    torch.testing.assert_close(adapter(x), bottleneck(x), atol=1e-12, rtol=1e-10)
+
+
+def test_look_aside_adapters_need_all_patches(generated: Path, tmp_path: Path) -> None:
+    model = AudioClassifier(load_backbone("random:tiny", 64), "look-aside:sublayer=ffn+lora", ["a", "b"])
+    wrong = "look-aside:sublayer=ffn looks at neighbouring patches, so none may be dropped; use patchout=0"
+    with pytest.raises(ConfigError, match=wrong):
+        model(torch.zeros(1, 64, 128), kept_patches=torch.tensor([[0, 1]]))
+    with pytest.raises(ConfigError, match=wrong):
+        check(config(generated, tmp_path / "out", method="look-aside:sublayer=ffn+lora", patchout=0.5))
+
+
+def test_a_kernel_has_a_middle() -> None:
+    with pytest.raises(ConfigError, match=r"kernel.*give an odd number, such as 3 or 5"):
+        parse_method("look-aside:kernel=4")

@@ -14,6 +14,7 @@ from astune.methods import vera as vera  # isort: skip
 from astune.methods import ssf as ssf  # isort: skip
 from astune.methods import ln_tuning as ln_tuning  # isort: skip
 from astune.methods import moa as moa  # isort: skip
+from astune.methods import look_aside as look_aside  # isort: skip
 from astune.methods import layermix as layermix  # isort: skip
 from astune.methods.base import Attachment, Method
 from astune.methods.registry import FAMILIES, PRESETS, parse_method, register

@@ -177,11 +177,11 @@ class AroundSubLayers(Method):
         """Where the modules of a layer sit, one or two."""
         raise NotImplementedError
 
-    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+    def adapter(self, sites: Sites, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new module, and how it is put around its sub-layer.
 
         Args:
-            width: d.
+            sites: the backbone, which has the sizes.
             place: where it sits.
         """
         raise NotImplementedError
@@ -211,7 +211,7 @@ class AroundSubLayers(Method):
         for index in layer_indices(self.layers, len(sites.layers)):
             for place in self.adapted_places():
                 sublayer = sites.layers[index][place.sublayer]
-                module, wrapper = self.adapter(sites.width, place)
+                module, wrapper = self.adapter(sites, place)
                 sublayer.wrap(wrapper)
                 attachment.modules[f"{sublayer.path}.adapter"] = module
                 attachment.backbone_parameters |= {f"{sublayer.path}.norm.{name}" for name in ("weight", "bias")}
@@ -280,14 +280,14 @@ class Adapters(AroundSubLayers):
         return self.init == "identity" and all(place.identity_at_start for place in self.adapted_places())
 
     @override
-    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+    def adapter(self, sites: Sites, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter, and how it is put around its sub-layer.
 
         Args:
-            width: d.
+            sites: the backbone, which has the sizes.
             place: where it sits.
         """
-        module = self.adapter_type(width, self.rank(width), self.init)
+        module = self.adapter_type(sites.width, self.rank(sites.width), self.init)
         return module, Adapted(module, place)
 
 
@@ -332,16 +332,16 @@ class BottleneckAdapters(Adapters):
         return super().adapted_places()
 
     @override
-    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+    def adapter(self, sites: Sites, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter, or HYDRA's pair, which is its own wrapper.
 
         Args:
-            width: d.
+            sites: the backbone, which has the sizes.
             place: where it sits.
         """
         if self.configuration != "hydra":
-            return super().adapter(width, place)
-        pair = Hydra(width, self.rank(width), self.init)
+            return super().adapter(sites, place)
+        pair = Hydra(sites.width, self.rank(sites.width), self.init)
         return pair, pair
 
 
@@ -370,12 +370,12 @@ class ConvpassAdapters(Adapters):
     )
 
     @override
-    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
+    def adapter(self, sites: Sites, place: Place) -> tuple[nn.Module, Wrapper]:
         """A new adapter with this dropout, and how it is put around its sub-layer.
 
         Args:
-            width: d.
+            sites: the backbone, which has the sizes.
             place: where it sits.
         """
-        module = Convpass(width, self.rank(width), self.init, self.dropout)
+        module = Convpass(sites.width, self.rank(sites.width), self.init, self.dropout)
         return module, Adapted(module, place)

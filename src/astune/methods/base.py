@@ -138,6 +138,8 @@ class Method(Validated):
     """Whether it adds keys that the key bias does not reach, so that softmax cancels that bias no longer."""
     keeps_distillation: ClassVar[bool] = True
     """Whether the distillation token follows [CLS] in the output."""
+    needs_all_patches: ClassVar[bool] = False
+    """Whether it looks at neighbouring patches, so that none may be dropped."""
     counts_head: ClassVar[bool] = False
     """Whether the parameter count includes head and final LayerNorm (the paper: linear probing alone)."""
     on_frozen_layers: ClassVar[bool] = False
@@ -348,23 +350,6 @@ def trained_final_norm(method: Method) -> set[str]:
         A subset of ``weight`` and ``bias``.
     """
     return {name for member in method.members for name in member.final_norm}
-
-
-def refuse_pooling(method: Method, pooling: str) -> None:
-    """Refuse a pooling of tokens that a method replaces.
-
-    Args:
-        method: a method.
-        pooling: see :data:`astune.names.Pooling`.
-
-    Raises:
-        ConfigError: it replaces one of them.
-    """
-    replacing = [member.spec for member in method.members if not member.keeps_distillation]
-    if pooling == "special" and replacing:
-        raise ConfigError(
-            f"pooling='special' takes the distillation token, which {replacing[0]} replaces; use pooling='all' or 'cls'"
-        )
 
 
 def default_learning_rate(method: Method) -> float:

@@ -30,6 +30,7 @@ from astune.methods.size import ReductionRate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from astune.backbone import Sites
     from astune.backbone.sublayer import Kind, Wrapper
 
 _MOST = 64  # adapters, or slots of one
@@ -118,8 +119,8 @@ class Mixtures(AroundSubLayers):
         return [Place(kind, "parallel", "before", residual=False) for kind in kinds]
 
     @override
-    def adapter(self, width: int, place: Place) -> tuple[nn.Module, Wrapper]:
-        module = self.mixture(width, self.rank(width))
+    def adapter(self, sites: Sites, place: Place) -> tuple[nn.Module, Wrapper]:
+        module = self.mixture(sites.width, self.rank(sites.width))
         return module, Adapted(module, place)
 
     def mixture(self, width: int, rank: int) -> nn.Module:

@@ -18,7 +18,7 @@ from astune.data.limit import limit_dataset
 from astune.errors import AstuneError, ConfigError, DataError, format_faults, unknown_choice
 from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
-from astune.methods.base import refuse_pooling
+from astune.methods.compatibility import refuse_dropped_patches, refuse_pooling
 from astune.names import LONGEST_INPUT
 from astune.plurals import number_of
 from astune.training.augmentation_settings import refuse_unusable_augmentations
@@ -98,6 +98,8 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     method = attempt(lambda: parse_method(config.method))
     if method and "pooling" not in unusable:
         attempt(lambda: refuse_pooling(method, config.pooling))
+    if method and config.patchout and "patchout" not in unusable:
+        attempt(lambda: refuse_dropped_patches(method))
     dataset = None if "data" in unusable else attempt(lambda: load_data(config.data, config.data_options))
     parts = attempt(lambda: split_of(dataset, config)) if dataset else None
     if parts and "class_weights" not in unusable:
