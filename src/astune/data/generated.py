@@ -67,7 +67,7 @@ def write_generated(
             soundfile.write(coded, clip, SAMPLING_RATE, subtype="PCM_16", format="WAV")
             with explain_write_errors(target, "make room, or give another folder"):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(coded.getbuffer())
+                target.write_bytes(coded.getvalue())
     return folder
 
 
