@@ -46,7 +46,9 @@ def _package(folder: Path, *lines: str, text: str = "", files: str = "") -> Dist
     )
     (info / "LICENSE").write_text(text, encoding="utf-8")
     (info / "RECORD").write_text(f"made_up-1.dist-info/LICENSE,,\n{files}", encoding="utf-8")
-    for name in (line.partition(",")[0] for line in files.splitlines()):  # Python 3.12 leaves out files that are not there
+    for name in (
+        line.partition(",")[0] for line in files.splitlines()
+    ):  # Python 3.12 leaves out files that are not there
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     return PathDistribution(info)

@@ -242,7 +242,9 @@ def _write_clip(path: Path, frames: NDArray[np.float32], rate: int) -> None:
     """Write a clip as 16-bit WAV; a clip with samples beyond full scale keeps its floats, because 16 bits would cut them off."""
     coded = io.BytesIO()  # of a full disk, libsndfile would say "System error" alone
     soundfile.write(coded, frames, rate, format="WAV", subtype="PCM_16" if np.abs(frames).max() <= 1 else "FLOAT")
-    path.write_bytes(coded.getvalue())  # a view of it, left to the garbage collector by a failed write, crashes Python 3.12.1
+    path.write_bytes(
+        coded.getvalue()
+    )  # a view of it, left to the garbage collector by a failed write, crashes Python 3.12.1
 
 
 def _name(recording: str, start: float, taken: set[str]) -> str:
