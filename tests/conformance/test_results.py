@@ -27,7 +27,11 @@ STORE = Store(RESULTS)
 
 @pytest.mark.parametrize(
     ("script", "page", "lines"),
-    [("positions/gaps.py", "explanations/positions.md", 11), ("results/findings.py", "results/README.md", 70)],
+    [
+        ("positions/gaps.py", "explanations/positions.md", 11),
+        ("results/findings.py", "results/README.md", 70),
+        ("results/study.py", "explanations/trained-to-the-end.md", 24),
+    ],
 )
 def test_a_page_prints_what_its_script_computes(script: str, page: str, lines: int) -> None:
     done = subprocess.run([sys.executable, str(DOCS / script)], capture_output=True, text=True, check=True)

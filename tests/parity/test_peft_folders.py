@@ -24,6 +24,7 @@ from astune.backbone import Backbone
 from astune.errors import AdapterError, BackboneError, ConfigError
 from astune.methods import parse_method
 from astune.methods.bitfit import BitFit
+from astune.methods.dora import DoRA
 from astune.methods.lora import LoRA
 from tests.conformance.methods_under_test import SPECS
 from tests.parity.test_transformers_folder import FRAMES, RATE, inputs, trained
@@ -41,6 +42,9 @@ pytestmark = [
 SUMS = [
     "lora:targets=q,alpha=3+lora:reduction_rate=32,targets=vo,layers=0|2",
     "lora:reduction_rate=48+bitfit",
+    "dora:targets=q,alpha=3,init=normal+dora:reduction_rate=32,targets=vo,layers=0|2",
+    "dora:init=normal+bitfit",
+    "lora:targets=q+dora:targets=v",
 ]
 """Beside the registered examples: what PEFT says with patterns, and with trained biases."""
 
@@ -56,7 +60,8 @@ def run_card(folder: Path) -> Callable[[np.ndarray[Any, Any]], torch.Tensor]:
 
 def is_lora(spec: str) -> bool:
     members = parse_method(spec).members
-    return any(isinstance(one, LoRA) for one in members) and all(isinstance(one, LoRA | BitFit) for one in members)
+    updating = {type(one) for one in members if isinstance(one, LoRA | DoRA)}
+    return len(updating) == 1 and all(isinstance(one, LoRA | DoRA | BitFit) for one in members)
 
 
 @pytest.mark.parametrize("spec", [*SPECS, *SUMS])
@@ -172,6 +177,13 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         "lora:reduction_rate=8,targets=q,layers=2",
     ),
     "biases": ({"target_modules": ["q_proj", "v_proj"], "bias": "lora_only", **HEAD}, "lora:reduction_rate=8+bitfit"),
+    "DoRA": ({"target_modules": ["q_proj", "v_proj"], "use_dora": True, **HEAD}, "dora:reduction_rate=8"),
+    "DoRA, the dense layer": (
+        {"target_modules": ["q_proj", "classifier.dense"], "use_dora": True, "r": 4}, "dora:reduction_rate=16,targets=q,alpha=32",
+    ),
+    "DoRA, biases": (
+        {"target_modules": ["q_proj", "v_proj"], "use_dora": True, "bias": "lora_only", **HEAD}, "dora:reduction_rate=8+bitfit",
+    ),
     "the dense layer": ({"target_modules": ["q_proj", "classifier.dense"]}, "lora:reduction_rate=8,targets=q"),
     "the final LayerNorm": (
         {"target_modules": ["k_proj"], "modules_to_save": ["classifier", "audio_spectrogram_transformer.layernorm"]},
@@ -225,7 +237,6 @@ def test_what_peft_trained_gives_the_same_logits(case: str, names: str, base: Pa
     [
         ({"target_modules": ["q_proj", "fc1"]}, r"it updates layers\.0\.mlp\.fc1, and LoRA of astune updates only the attention's"),
         ({"target_modules": ["fc2"]}, r"it updates no projection of the attention"),
-        ({"target_modules": ["q_proj"], "use_dora": True}, r"use_dora=True changes what is computed"),
         ({"target_modules": ["q_proj"], "lora_bias": True}, r"lora_bias=True changes what is computed"),
         ({"target_modules": ["q_proj"], "init_lora_weights": "pissa"}, r"init_lora_weights='pissa' changes the weights of the"),
         (
@@ -244,6 +255,29 @@ def test_what_has_no_place_in_an_adapter_is_refused_by_name(
 ) -> None:
     trained_by_peft(base, tmp_path, **settings)
     with pytest.raises(AdapterError, match=message):
+        import_peft(tmp_path)
+
+
+def test_magnitudes_belong_to_updates(base: Path, tmp_path: Path) -> None:
+    trained_by_peft(base, tmp_path, target_modules=["q_proj"], use_dora=True)
+    weights, config = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    whole, record = load_file(weights), json.loads(config.read_text())
+    (first, *_) = (name for name in whole if "magnitude" in name)
+    save_file({name: tensor for name, tensor in whole.items() if name != first}, weights)
+    with pytest.raises(
+        AdapterError, match=r"it holds no magnitude and update of layers\.0\.attention\.q_proj together"
+    ):
+        import_peft(tmp_path)
+    save_file(whole | {first: whole[first][:-1].clone()}, weights)
+    with pytest.raises(
+        AdapterError, match=r"the magnitude of layers\.0\.attention\.q_proj has the shape \(63,\), and not \(64,\)"
+    ):
+        import_peft(tmp_path)
+    save_file(whole, weights)
+    config.write_text(json.dumps(record | {"use_dora": False}))
+    with pytest.raises(
+        AdapterError, match=r"it holds a magnitude of layers\.0\.attention\.q_proj, and its configuration does not"
+    ):
         import_peft(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""``peft``: a folder that ``peft.PeftModel.from_pretrained`` loads, for LoRA.
+"""``peft``: a folder that ``peft.PeftModel.from_pretrained`` loads, for LoRA and DoRA.
 
 PEFT changes modules of a model and leaves its class as it is. transformers' ``ASTForAudioClassification`` pools as
 ``pooling="special"``, and then the folder holds the whole adapter. With the other poolings the model is ``ASTModel``: its tokens are the
@@ -28,7 +28,8 @@ from astune.files import save_tensors, write_text
 from astune.json_text import json_text
 from astune.methods.base import layer_indices
 from astune.methods.bitfit import BitFit
-from astune.methods.lora import LoRA
+from astune.methods.dora import Decomposed, DoRA
+from astune.methods.lora import LoRA, LowRankUpdates
 from astune.methods.size import rank_of
 from astune.names import ADAPTER_CONFIG, BUNDLED_BACKBONE
 
@@ -47,7 +48,7 @@ _ALLOWED = 1e-5  # difference of tokens, whose numbers are about 1, and of logit
 
 
 class _Update(NamedTuple):
-    """What LoRA does to one projection."""
+    """What LoRA or DoRA does to one projection."""
 
     module: str
     """Name of the module in transformers' ``ASTModel``."""
@@ -59,7 +60,7 @@ class _Update(NamedTuple):
 
 @register_format("peft", ending="-peft")
 def export_peft(source: Source, path: Path) -> Exported:
-    """Write a LoRA adapter of PEFT.
+    """Write a LoRA or DoRA adapter of PEFT.
 
     Args:
         source: what is exported.
@@ -99,13 +100,17 @@ def _refuse(model: AudioClassifier) -> None:
     """Refuse what PEFT cannot say, and a missing package.
 
     Raises:
-        AdapterError: the method is not LoRA, with or without trained biases.
+        AdapterError: the method is not LoRA or DoRA, with or without trained biases, or is both.
         ConfigError: peft is not installed.
     """
     members = model.method.members
-    other = [member.spec for member in members if not isinstance(member, LoRA | BitFit)]
-    if other or not any(isinstance(member, LoRA) for member in members):
-        reason = f"{' and '.join(other)} is not LoRA" if other else "without LoRA there is nothing to export"
+    other = [member.spec for member in members if not isinstance(member, LoRA | DoRA | BitFit)]
+    updating = {type(member) for member in members if isinstance(member, LowRankUpdates)}
+    if other or len(updating) != 1:
+        reason = (
+            "it has LoRA and DoRA in different adapters only" if updating else "without LoRA there is nothing to export"
+        )
+        reason = f"{' and '.join(other)} is not LoRA" if other else reason
         way = "transformers, or to onnx" if model.method.mergeable else "onnx"
         raise AdapterError(f"PEFT has no form for {model.method.spec}: {reason}; export to {way}")
     if missing_packages("peft"):
@@ -138,16 +143,16 @@ def _revision(model: AudioClassifier) -> str | None:
 
 
 def _updates(model: AudioClassifier) -> list[_Update]:
-    """What the LoRA members do, projection by projection."""
+    """What the members that are LoRA or DoRA do, projection by projection."""
     found, names = [], model.sites.parameter_names()
     for member in model.method.members:
-        if isinstance(member, LoRA):
+        if isinstance(member, LowRankUpdates):
             rank = rank_of(model.sites.width, member.reduction_rate)
             for layer in layer_indices(member.layers, len(model.sites.layers)):
                 found += [
                     _Update(
                         names[f"layers.{layer}.mhsa.{target}.weight"].removesuffix(".weight"),
-                        f"layers.{layer}.mhsa.{target}.lora", rank, member.alpha / member.reduction_rate,
+                        f"layers.{layer}.mhsa.{target}.{member.name}", rank, member.alpha / member.reduction_rate,
                     )
                     for target in member.targets
                 ]  # fmt: skip
@@ -159,7 +164,7 @@ def _config(model: AudioClassifier, base: str) -> Any:  # noqa: ANN401 - peft ha
     from peft import LoraConfig
 
     updates, inner = _updates(model), _inner(model)
-    members = [member for member in model.method.members if isinstance(member, LoRA)]
+    members = [member for member in model.method.members if isinstance(member, LowRankUpdates)]
     rank, scale = updates[0].rank, updates[0].scale
     if len(members) == 1:
         targets = sorted({update.module.rpartition(".")[2] for update in updates})
@@ -177,7 +182,7 @@ def _config(model: AudioClassifier, base: str) -> Any:  # noqa: ANN401 - peft ha
     return LoraConfig(
         base_model_name_or_path=base, revision=_revision(model), r=rank, lora_alpha=rank * scale,  # type: ignore[arg-type] # PEFT divides by the rank
         bias="all" if biases else "none",
-        modules_to_save=saved, inference_mode=True, **where,
+        modules_to_save=saved, inference_mode=True, use_dora=isinstance(members[0], DoRA), **where,
     )  # fmt: skip
 
 
@@ -203,6 +208,7 @@ def _own_positions(model: AudioClassifier) -> bool:
     return model.origin.position_embeddings == "zero" or model.max_length != model.backbone.native_length
 
 
+@torch.no_grad()
 def _write(model: AudioClassifier, folder: Path, base: str) -> None:
     from peft import get_peft_model, get_peft_model_state_dict
 
@@ -212,6 +218,9 @@ def _write(model: AudioClassifier, folder: Path, base: str) -> None:
     wrapped = get_peft_model(plain, config)
     for update in _updates(model):
         module, ours = wrapped.get_submodule(PREFIX + inner + update.module), model.modules_by_place[update.place]
+        if isinstance(ours, Decomposed):
+            module.lora_magnitude_vector["default"].weight.copy_(ours.magnitude)
+            ours = ours.update
         module.lora_A["default"].load_state_dict(ours.get_submodule("down").state_dict())
         module.lora_B["default"].load_state_dict(ours.get_submodule("up").state_dict())
     state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
@@ -259,12 +268,13 @@ def _card(source: Source, base: str | None) -> str:
     revision = _revision(model)
     at = f", revision={revision!r}" if revision else ""
     kind = "ASTForAudioClassification" if special else "ASTModel"
+    update = "DoRA" if any(isinstance(one, DoRA) for one in model.method.members) else "LoRA"
     labels = f", num_labels={len(model.labels)}" if special else ""
     mean = "mean(dim=1)" if model.pooling == "all" else "select(dim=1, index=0)"
     lines = [
         card_front(config, "peft"),
         f"# {markdown.text(source.name)}\n",
-        f"LoRA of an Audio Spectrogram Transformer for {len(config.labels)} classes, made by astune ({markdown.code(config.spec)}).",
+        f"{update} of an Audio Spectrogram Transformer for {len(config.labels)} classes, made by astune ({markdown.code(config.spec)}).",
         f"The labels are in `{HEAD_FACTS}`, in the order of the logits. It hears {config.front_end.seconds:.2f} s at 16 kHz.\n",
         "```python",
         "import torch",

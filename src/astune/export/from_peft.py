@@ -1,8 +1,9 @@
-"""LoRA adapters that PEFT trained on an Audio Spectrogram Transformer, as adapters of astune.
+"""LoRA and DoRA adapters that PEFT trained on an Audio Spectrogram Transformer, as adapters of astune.
 
-The names in the weights file say which projections are updated, and its shapes say their ranks. So of PEFT's configuration only the scale
-is read, and what changes the computation without leaving a tensor in the file. Each name has a place in an adapter of ours, or is refused.
-Names may be those of transformers before 5.9. Projections with other ranks or scales make a sum of LoRAs, and trained biases add BitFit.
+The names in the weights file say which projections are updated, and its shapes say their ranks. Of PEFT's configuration, only the scale and
+DoRA are read, and what changes the computation without leaving a tensor in the file. Each name has a place in an adapter of ours, or is
+refused. Names may be those of transformers before 5.9. Projections with other ranks or scales make a sum of LoRAs, and trained biases add
+BitFit.
 
 ``ASTForAudioClassification`` has a LayerNorm in front of its dense layer. With ``pooling="special"`` the classifier takes its mean and
 variance, and its weight and bias are multiplied into the dense layer, which is exact.
@@ -39,6 +40,7 @@ from astune.export.peft_files import (
 )
 from astune.methods.base import Method, Sum, layers_text
 from astune.methods.bitfit import BitFit
+from astune.methods.dora import DoRA
 from astune.methods.lora import LoRA
 from astune.methods.size import reduction_rate_of
 from astune.plurals import number_of
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"layers\.(\d+)\.mhsa\.([qkvo])\.weight")
 _UPDATE = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
+_LENGTHS = re.compile(r"(.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")
 _WRAPPING = re.compile(r"\b(?:modules_to_save\.(?:default\.)?|base_layer\.)")
 _OUTER = f"{ASTForAudioClassification.base_model_prefix}."
 _DENSE = "classifier.dense"
@@ -75,6 +78,8 @@ class _Content:
     """A of each module that is updated, (rank, in), by the module's name in the version of transformers that it was trained with."""
     ups: dict[str, Tensor] = field(default_factory=dict)
     """B, (out, rank)."""
+    lengths: dict[str, Tensor] = field(default_factory=dict)
+    """DoRA's magnitudes, (out,)."""
     backbone: dict[str, Tensor] = field(default_factory=dict)
     """Parameters of the backbone, under our names."""
     classifier: dict[str, Tensor] = field(default_factory=dict)
@@ -89,7 +94,7 @@ def import_peft(
     task: str | None = None,
     max_length: int | None = None,
 ) -> Adapter:
-    """Read a LoRA adapter that PEFT trained on ``ASTForAudioClassification``, or one that was exported to PEFT.
+    """Read a LoRA or DoRA adapter that PEFT trained on ``ASTForAudioClassification``, or one that was exported to PEFT.
 
     What is not given and had to be chosen is said on standard error.
 
@@ -104,13 +109,13 @@ def import_peft(
         The adapter, whose logits are those of PEFT to rounding; ``astune.adapter_file.write`` writes it.
 
     Raises:
-        AdapterError: the folder is not a LoRA of PEFT, is damaged, or trains something that an adapter of astune cannot hold.
+        AdapterError: the folder is not a LoRA or DoRA of PEFT, is damaged, or trains something that an adapter of astune cannot hold.
         BackboneError: the backbone cannot be found.
         ConfigError: labels, a length or a backbone have to be given, or do not fit.
     """
     files = find_files(str(folder), [CONFIG], [WEIGHTS, FORMER_WEIGHTS, HEAD, HEAD_FACTS], error=AdapterError)
     record, facts = read_config(files[CONFIG]), read_facts(files.get(HEAD_FACTS))
-    content = _sorted(read_weights(files, str(folder)))
+    content = _sorted(read_weights(files, str(folder)), decomposed=bool(record.use_dora))
     name = str(backbone or facts.backbone or _adapted(record))
     if not name:
         raise ConfigError(f"{folder} does not say which model it adapts; give backbone")
@@ -127,7 +132,7 @@ def import_peft(
     for module in updates:
         place = _place(module)
         if place:
-            tensors |= {f"{place}.down.weight": content.downs[module], f"{place}.up.weight": content.ups[module]}
+            tensors |= _update(place, module, content)
     model.load_adapter_state(tensors)
     return model.to_adapter(training={"imported from": f"PEFT {record.peft_version}".strip()})
 
@@ -138,8 +143,20 @@ def _adapted(record: PeftConfig) -> str:
     return at_revision(name, record.revision) if record.revision and is_hub_id(name) else name
 
 
-def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
-    """Tensors by what they are.
+def _update(place: str, module: str, content: _Content) -> dict[str, Tensor]:
+    """The tensors of one update, under our names."""
+    down, up = content.downs[module], content.ups[module]
+    if not content.lengths:
+        return {f"{place}.lora.down.weight": down, f"{place}.lora.up.weight": up}
+    return {
+        f"{place}.dora.update.down.weight": down,
+        f"{place}.dora.update.up.weight": up,
+        f"{place}.dora.magnitude": content.lengths[module],
+    }
+
+
+def _sorted(tensors: Mapping[str, Tensor], *, decomposed: bool) -> _Content:
+    """Tensors by what they are; lengths belong to the updates of DoRA alone.
 
     Raises:
         AdapterError: some have no place in an adapter of astune.
@@ -147,8 +164,13 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
     content, faults = _Content(), []
     for name, tensor in tensors.items():
         inner = _WRAPPING.sub("", name.removeprefix(PREFIX))
-        update = _UPDATE.fullmatch(inner)
-        if update:
+        update, lengths = _UPDATE.fullmatch(inner), _LENGTHS.fullmatch(inner)
+        if lengths and decomposed:
+            content.lengths[lengths[1]] = tensor
+        elif lengths:
+            module = lengths[1].removeprefix(_OUTER)
+            faults.append(f"it holds a magnitude of {module}, and its configuration does not say use_dora")
+        elif update:
             (content.downs if update[2] == "A" else content.ups)[update[1]] = tensor
             if not _place(update[1]) and update[1] != _DENSE:
                 faults.append(
@@ -165,6 +187,11 @@ def _sorted(tensors: Mapping[str, Tensor]) -> _Content:
         f"it holds half of the update of {module.removeprefix(_OUTER)}"
         for module in content.downs.keys() ^ content.ups.keys()
     ]
+    if decomposed:
+        faults += [
+            f"it holds no magnitude and update of {module.removeprefix(_OUTER)} together"
+            for module in content.downs.keys() ^ content.lengths.keys()
+        ]
     if not any(_place(module) for module in content.downs):
         faults.append("it updates no projection of the attention")
     if faults:
@@ -182,12 +209,12 @@ def _our_name(name: str) -> str:
 
 
 def _place(module: str) -> str | None:
-    """Where astune has the update of a module of transformers; None if it has none."""
+    """The projection of astune that a module of transformers is; None if its updates have no place."""
     try:
         found = _PLACE.fullmatch(_our_name(f"{module}.weight"))
     except KeyError:
         return None
-    return f"layers.{found[1]}.mhsa.{found[2]}.lora" if found else None
+    return f"layers.{found[1]}.mhsa.{found[2]}" if found else None
 
 
 def _scales(content: _Content, record: PeftConfig, path: Path) -> dict[str, _Scaled]:
@@ -203,6 +230,12 @@ def _scales(content: _Content, record: PeftConfig, path: Path) -> dict[str, _Sca
             raise AdapterError(
                 f"the adapter of PEFT cannot be imported: the update of {module.removeprefix(_OUTER)} has the shapes "
                 f"{tuple(down.shape)} and {tuple(up.shape)}, and not (rank, in) and (out, rank)"
+            )
+        lengths = content.lengths.get(module)
+        if lengths is not None and lengths.shape != up.shape[:1]:
+            raise AdapterError(
+                f"the adapter of PEFT cannot be imported: the magnitude of {module.removeprefix(_OUTER)} has the shape "
+                f"{tuple(lengths.shape)}, and not {tuple(up.shape[:1])}"
             )
         matching = (alpha for matches, alpha in patterns if matches(module))
         alpha, rank = next(matching, record.lora_alpha), len(down)
@@ -264,6 +297,8 @@ def _head(content: _Content, updates: dict[str, _Scaled], own: Path | None, back
         if (len(up), down.shape[1]) != weight.shape:
             raise AdapterError(f"the update of {_DENSE} has another shape than its weight, {tuple(weight.shape)}")
         weight = weight + updates[_DENSE].scale * up.double() @ down.double()
+        if _DENSE in content.lengths:
+            weight = weight * (content.lengths[_DENSE].double() / torch.linalg.vector_norm(weight, dim=1))[:, None]
     return {"head.weight": (weight * factor).float(), "head.bias": (bias + weight @ shift).float()}
 
 
@@ -280,7 +315,7 @@ def _own_head(path: Path) -> dict[str, Tensor]:
 
 
 def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbone) -> Method:
-    """The method that trains what the adapter has: one LoRA for all projections of equal rank, scale and layers.
+    """The method that trains what the adapter has: one LoRA or DoRA for all projections of equal rank, scale and layers.
 
     Raises:
         AdapterError: something else was trained, or belongs to another backbone.
@@ -304,7 +339,7 @@ def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbon
     for module, scaled in updates.items():
         place = _place(module)
         if place:
-            _, layer, _, target, _ = place.split(".")
+            _, layer, _, target = place.split(".")
             placed.setdefault((scaled, target), []).append(int(layer))
             if int(layer) >= backbone.n_layers:
                 faults.append(f"it updates layer {layer}, and the backbone has {number_of(backbone.n_layers, 'layer')}")
@@ -315,10 +350,11 @@ def _method(content: _Content, updates: Mapping[str, _Scaled], backbone: Backbon
         key = scaled, tuple(sorted(indices))
         targets[key] = targets.get(key, "") + target
     parts: list[Method] = []
+    kind = DoRA if content.lengths else LoRA
     for ((rank, scale), layers), letters in sorted(targets.items()):
         rate = reduction_rate_of(rank, backbone.width)
         where = layers_text(layers, backbone.n_layers)
-        parts.append(LoRA(reduction_rate=rate, alpha=scale * rate, targets=letters, layers=where))
+        parts.append(kind(reduction_rate=rate, alpha=scale * rate, targets=letters, layers=where))
     parts += [BitFit()] if biases else []
     return parts[0] if len(parts) == 1 else Sum(parts=tuple(parts))
 

@@ -30,7 +30,7 @@ _READ = frozenset((
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying", "eva_config", "exclude_modules",
     "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout",
     "megatron_core", "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
-    "target_modules", "task_type", "use_rslora",
+    "target_modules", "task_type", "use_dora", "use_rslora",
 ))  # fmt: skip
 """Fields of PEFT's configuration that are read, or that describe the tensors in the file."""
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # the others change the backbone's weights too
@@ -47,6 +47,7 @@ class PeftConfig(FileContent):
     alpha_pattern: dict[str, _Alpha] | None = Field(None, max_length=1_000)
     """Alpha of modules, by a regular expression that matches the end of their names."""
     use_rslora: bool | None = None
+    use_dora: bool | None = None
     peft_version: Line = ""
 
     def alphas(self, path: Path) -> list[tuple[Callable[[str], object], float]]:

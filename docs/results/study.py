@@ -1,0 +1,117 @@
+"""The figures of the study in which all methods are trained to their end, as Markdown.
+
+    python docs/results/study.py
+
+reads the plans and runs in this folder (`astune reproduce docs/results/study.yaml --store docs/results`, and so on).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from astune.experiments.results import Results
+from astune.experiments.store import Store
+from astune.reporting.aggregate import cells, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from astune.reporting.aggregate import Cell
+
+    Cells = Mapping[tuple[str, str], Cell]
+
+STORE = Store(Path(__file__).parent)
+COLUMNS = {"digits": "study", "esc10": "study", "arabic": "study-arabic"}
+"""Data sets, and the experiments that have them."""
+AGAINST = ("Linear", "LoRA")
+SHOTS = (1, 4, 16)
+
+
+def main() -> None:
+    """Print accuracies, differences, losses and the table of few clips."""
+    results = {name: Results.load(STORE, name) for name in dict.fromkeys(COLUMNS.values())}
+    found: dict[tuple[str, str], Cell] = {}
+    for one in results.values():
+        found |= cells(one)
+    rows = results["study"].plan.rows
+    few = Results.load(STORE, "study-few")
+    parts = (
+        accuracies(found, rows),
+        differences(found, rows),
+        losses(results.values(), rows),
+        few_clips(cells(few), few.plan.rows),
+    )
+    print(*("\n".join(part) for part in parts), sep="\n\n")
+
+
+def accuracies(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
+    """Mean test accuracy in percent, with the 95 % interval."""
+    yield f"| method | parameters, digits | {' | '.join(COLUMNS)} |"
+    yield f"| --- | --- | {' | '.join('---' for _ in COLUMNS)} |"
+    for row in rows:
+        shown = []
+        for column in COLUMNS:
+            interval = found[row, column].interval
+            ends = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+            shown.append(f"{100 * found[row, column].mean:.1f}{ends}")
+        yield f"| {row} | {found[row, 'digits'].parameters:,} | {' | '.join(shown)} |"
+
+
+def differences(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
+    """Each row minus linear probing, and full fine-tuning minus LoRA, in points with the 95 % interval, paired by fold and seed."""
+    yield f"| first - second | {' | '.join(COLUMNS)} |"
+    yield f"| --- | {' | '.join('---' for _ in COLUMNS)} |"
+    for second in AGAINST:
+        for first in rows:
+            if first not in AGAINST and (second == "Linear" or first.startswith("Full")):
+                shown = [difference(found[first, column], found[second, column]) for column in COLUMNS]
+                yield f"| {first} - {second} | {' | '.join(shown)} |"
+        if second == "Linear":
+            shown = [difference(found["LoRA", column], found[second, column]) for column in COLUMNS]
+            yield f"| LoRA - {second} | {' | '.join(shown)} |"
+
+
+def difference(first: Cell, second: Cell) -> str:
+    """In points, with its interval."""
+    pair = compare(first.scores, second.scores)
+    shown = f"{100 * pair.difference:+.1f}"
+    return shown if pair.interval is None else f"{shown} [{100 * pair.interval[0]:.1f}, {100 * pair.interval[1]:.1f}]"
+
+
+def losses(results: Iterable[Results], rows: tuple[str, ...]) -> Iterator[str]:
+    """Mean training loss of the first tenth of the epochs, of the last fifth but one, and of the last fifth."""
+    yield f"| training loss: first tenth, next-to-last fifth, last fifth | {' | '.join(COLUMNS)} |"
+    yield f"| --- | {' | '.join('---' for _ in COLUMNS)} |"
+    curves: dict[tuple[str, str], list[list[float]]] = {}
+    for one in results:
+        for entry in one.plan.entries:
+            history = [epoch["train_loss"] for epoch in STORE.read(entry.key).result.history]
+            part = len(history) // 10
+            if part:
+                tail = (history[:part], history[-4 * part : -2 * part], history[-2 * part :])
+                curves.setdefault((entry.row, entry.column), []).append([mean(one) for one in tail])
+    for row in rows:
+        if (row, "digits") in curves:
+            shown = [
+                ", ".join(f"{mean(figures):.3f}" for figures in zip(*curves[row, column], strict=True))
+                for column in COLUMNS
+            ]
+            yield f"| {row} | {' | '.join(shown)} |"
+
+
+def few_clips(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
+    """Mean test accuracy in percent, where all runs of a cell are finished."""
+    heads = [f"{name}, {shots}" for name in ("digits", "esc10") for shots in SHOTS]
+    yield f"| clips per class | {' | '.join(heads)} |"
+    yield f"| --- | {' | '.join('---' for _ in heads)} |"
+    for row in rows:
+        places = [found.get((row, f"{name}, shots={shots}")) for name in ("digits", "esc10") for shots in SHOTS]
+        shown = [f"{100 * cell.mean:.1f}" if cell is not None and cell.finished else "-" for cell in places]
+        if set(shown) != {"-"}:
+            yield f"| {row} | {' | '.join(shown)} |"
+
+
+if __name__ == "__main__":
+    main()
