@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from astune.cli import VERBS, app, main
+from astune.cli import PANELS, VERBS, app, main
 from astune.cli.old_names import OLD_NAMES, with_new_names
 
 GROUPS = {"data": ("check", "download", "layouts")}
@@ -63,6 +63,20 @@ def test_nothing_is_cut_off(
     assert set(re.findall(r"│ (?:-\w, )?(--[a-z0-9-]+)", short)) <= options_of(words) | {"--help"}
     assert "Example" in full
     assert f"astune {' '.join(words)}" in full.partition("Example")[2]
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("words", [(), *((verb,) for verb in GROUPS)], ids=lambda words: " ".join(("astune", *words)))
+def test_a_group_shows_each_command_once_in_a_panel(
+    words: tuple[str, ...], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = shown((*words, "--help"), monkeypatch, capsys, columns)
+    assert "…" not in text
+    assert "<bool>" not in text
+    assert {len(line) for line in text.splitlines() if line.startswith(("│", "╭", "╰"))} == {columns}
+    expected = GROUPS[words[0]] if words else VERBS
+    assert sorted(re.findall(r"^│ ([a-z][a-z-]*)  +\S", text, re.MULTILINE)) == sorted(expected)
+    assert sorted(verb for verbs in PANELS.values() for verb in verbs) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["train", "compare", "predict", "reproduce", "embed"])

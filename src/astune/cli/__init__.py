@@ -8,20 +8,20 @@ import os
 import sys
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 import typer
-from typer.core import TyperGroup
 from typing_extensions import override
 
 from astune import __version__
+from astune.cli.help import HelpGroup
 from astune.cli.signals import catch_signals, end_signals, exit_code_of
 from astune.console import notify, stderr_console
 from astune.errors import AstuneError, refusal
 from astune.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 VERBS = (
     "train",
@@ -43,7 +43,14 @@ VERBS = (
     "report",
     "demo",
 )
-"""A file each, in the order of ``--help``."""
+"""A file each, in the order of the documentation."""
+PANELS = {
+    "Train": ("data", "train", "compare", "methods", "plan", "validate"),
+    "Use an adapter": ("predict", "evaluate", "embed", "review", "serve", "info"),
+    "Give it to others": ("export", "import-peft", "push-to-hub"),
+    "Study": ("demo", "reproduce", "report"),
+}
+"""Every verb, as ``astune --help`` shows them."""
 
 if TYPE_CHECKING:
     app: typer.Typer
@@ -63,8 +70,10 @@ def _shown() -> Iterator[None]:
         raise
 
 
-class _Verbs(TyperGroup):
+class _Verbs(HelpGroup):
     """The verbs; Ctrl-C and SIGTERM end each of them with a sentence, where typer would end it without."""
+
+    panels: ClassVar[Mapping[str, Sequence[str]]] = PANELS
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

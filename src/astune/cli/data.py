@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astune.cli.help import add_command
+from astune.cli.help import HelpGroup, add_command
 from astune.cli.options import options_given, with_fields
 from astune.console import print_exact, print_result, results, results_table
 from astune.data.options import DataOptions
@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
     Args:
         app: the command line.
     """
-    group = typer.Typer(no_args_is_help=True, help="Check a data set, download a public one, or list the layouts.")
+    group = typer.Typer(
+        cls=HelpGroup, no_args_is_help=True, help="Check a data set, download a public one, or list the layouts."
+    )
     everyday = ("backbone", "plot", "as_json", "task", "window")
     add_command(group, "check", check, examples=["astune data check esc50:ESC-50"], everyday=everyday, progress=True)
     add_command(group, "download", download, examples=["astune data download esc50 ESC-50"], progress=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typing_extensions import override
 
 from astune.cli.old_names import OLD_NAMES, OLD_VALUES, with_new_names, with_new_values
@@ -16,7 +16,7 @@ from astune.console import rewording, set_quiet
 from astune.errors import AstuneError, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -77,6 +77,19 @@ class HelpCommand(TyperCommand):
         _print_help(self, ctx, short=self._short)
 
 
+class HelpGroup(TyperGroup):
+    """A group of commands with the same help as a command, its commands sorted into panels."""
+
+    panels: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Commands by title; the others stand in a last panel."""
+
+    @override
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the commands, each with its first sentence, and the options."""
+        del formatter
+        _print_group_help(self, ctx)
+
+
 def add_command(
     app: typer.Typer,
     name: str,
@@ -132,10 +145,9 @@ def _with_quiet(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _print_help(command: HelpCommand, context: Any, *, short: bool) -> None:  # noqa: ANN401 - typer's own
-    from rich.console import Console
     from rich.padding import Padding
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = _console()
     console.print(Padding(_plain(_usage_of(command, context)), 1), style="bold")
     console.print(Padding(_plain(inspect.cleandoc(command.help or "")), (0, 1, 1, 1)))
     panels = panels_of(command, context)
@@ -144,11 +156,37 @@ def _print_help(command: HelpCommand, context: Any, *, short: bool) -> None:  # 
         shown = [one for one in parameters if not short or _is_everyday(one, command)]
         hidden += len(parameters) - len(shown)
         if shown:
-            _print_panel(console, title, shown, context)
+            _print_rows(console, title, [(name_of(one, context), meaning_of(one)) for one in shown])
     if hidden:
         console.print(_plain(f" {hidden} more options: {context.command_path} --help"))
     if command.epilog:
         console.print(Padding(_plain(command.epilog.replace("`", "")), (1, 1)), soft_wrap=True)
+
+
+def _print_group_help(group: HelpGroup, context: Any) -> None:  # noqa: ANN401 - typer's own
+    from rich.padding import Padding
+
+    console = _console()
+    console.print(Padding(_plain(f"Usage: {context.command_path} [OPTIONS] COMMAND [ARGS]..."), 1), style="bold")
+    console.print(Padding(_plain(inspect.cleandoc(group.help or "")), (0, 1, 1, 1)))
+    helps = {
+        name: inspect.cleandoc(command.help or "").partition("\n\n")[0] for name, command in group.commands.items()
+    }
+    sorted_in = {name for names in group.panels.values() for name in names}
+    rest = [name for name in helps if name not in sorted_in]
+    for title, names in {**group.panels, "Commands": rest}.items():
+        rows = [(name, _sentence(helps[name])) for name in names if name in helps]
+        if rows:
+            _print_rows(console, title, rows)
+    options: list[Any] = [one for one in group.get_params(context) if not getattr(one, "hidden", False)]
+    _print_rows(console, "Options", [(name_of(one, context), _sentence(one.help or "")) for one in options])
+    console.print(_plain(f" {context.command_path} COMMAND --help shows the options of a command."))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def panels_of(command: Any, context: Any) -> dict[str, list[Any]]:  # noqa: ANN401 - typer's own
@@ -185,29 +223,28 @@ def _panel_of(parameter: Any) -> str:  # noqa: ANN401 - typer's own
     return getattr(parameter, "rich_help_panel", None) or _PANELS.get(parameter.name or "", "Options")
 
 
-def _print_panel(console: Console, title: str, parameters: Sequence[Any], context: Any) -> None:  # noqa: ANN401 - typer's own
+def _print_rows(console: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Names on the left and their meaning on the right; where the left side has no room, the meaning comes on the next line."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
 
-    names = [name_of(parameter, context) for parameter in parameters]
+    names = [name for name, _ in rows]
     room = min(_WIDEST_NAME, max(20, console.width - 44))
     width = max((len(name) for name in names if len(name) <= room), default=room)
     grid = _two_columns(width)
-    rows: list[Any] = []
-    for name, parameter in zip(names, parameters, strict=True):
-        meaning = Text(meaning_of(parameter))
+    lines: list[Any] = []
+    for name, meaning in rows:
         if len(name) <= width:
-            grid.add_row(Text(name, style="bold cyan"), meaning)
+            grid.add_row(Text(name, style="bold cyan"), Text(meaning))
             continue
         if grid.row_count:
-            rows.append(grid)
-        rows.append(Text(name, style="bold cyan", overflow="fold"))
+            lines.append(grid)
+        lines.append(Text(name, style="bold cyan", overflow="fold"))
         grid = _two_columns(width)
-        grid.add_row("", meaning)
-    rows.append(grid)
-    console.print(Panel(Group(*rows), title=title, title_align="left", border_style="dim"))
+        grid.add_row("", Text(meaning))
+    lines.append(grid)
+    console.print(Panel(Group(*lines), title=title, title_align="left", border_style="dim"))
 
 
 def _two_columns(width: int) -> Table:
