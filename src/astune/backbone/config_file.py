@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WIDEST = 65_536  # four times that of the largest transformers there are
 _DEEPEST = 200  # layers
 _MOST_CLASSES = 1_000_000
+_Side = Annotated[int, Field(ge=1, le=MOST_MEL_BINS)]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Activation = Literal[
     "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu6", "silu", "swish", "mish", "tanh"
@@ -48,7 +49,8 @@ class _ModelFile(FileContent):
     attention_probs_dropout_prob: _Share = 0.0
     initializer_range: float = Field(0.02, ge=0, le=1)
     layer_norm_eps: float = Field(1e-12, ge=1e-20, le=1)
-    patch_size: int = Field(16, ge=1, le=MOST_MEL_BINS)
+    patch_size: _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] = 16
+    """Mel bins and frames, where they are not the same number; transformers' own model has square patches only."""
     qkv_bias: bool = True
     frequency_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
     time_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
@@ -70,7 +72,10 @@ class _ModelFile(FileContent):
             faults.append(
                 f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}"
             )
-        if self.patch_size > min(self.num_mel_bins, self.max_length):
+        sides = [self.patch_size] * 2 if isinstance(self.patch_size, int) else self.patch_size
+        if sides == self.patch_size and len(set(sides)) == 1:
+            faults.append(f"patch_size={sides} is a square; write it as one number, {sides[0]}")
+        if sides[0] > self.num_mel_bins or sides[1] > self.max_length:
             faults.append(
                 f"patch_size={self.patch_size} is larger than the input, which has {self.num_mel_bins} Mel filters (num_mel_bins) and "
                 f"{self.max_length} frames (max_length)"

@@ -32,6 +32,7 @@ VERBS = (
     "embed",
     "export",
     "info",
+    "import-backbone",
     "import-peft",
     "push-to-hub",
     "review",
