@@ -20,10 +20,10 @@ HEADS_OF_IMAGENET = 1_000
 """timm's model has two heads for them, which the authors leave in the file."""
 
 
-def state_dict(
-    shape: tuple[int, int], *, width: int = 192, layers: int = 12, frames: int = 64, bins: int = 128, seed: int = 0
-) -> dict[str, Tensor]:
-    """What ``torch.save(torch.nn.DataParallel(ASTModel(...)).state_dict(), path)`` of the authors' pretraining code holds.
+def shapes(
+    shape: tuple[int, int], *, width: int = 192, layers: int = 12, frames: int = 64, bins: int = 128
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all trained tensors of the authors' pretraining model, by ``ASTModel`` of their ``ast_models.py`` and timm 0.4.5.
 
     Args:
         shape: mel bins and frames of a patch.
@@ -31,15 +31,10 @@ def state_dict(
         layers: number of blocks.
         frames: of the pretraining's input.
         bins: of the pretraining's input.
-        seed: of the values.
-
-    Returns:
-        Tensors by name; the values are drawn so that each of them changes the output.
     """
-    patches = (bins // shape[0]) * (frames // shape[1])
-    inner = 4 * width
+    patches, inner = (bins // shape[0]) * (frames // shape[1]), 4 * width
     square: tuple[int, ...] = (width, width)
-    shapes: dict[str, tuple[int, ...]] = {
+    found: dict[str, tuple[int, ...]] = {
         "mask_embed": (1, 1, width), "v.cls_token": (1, 1, width), "v.pos_embed": (1, 2 + patches, width),
         "v.dist_token": (1, 1, width), "v.patch_embed.proj.weight": (width, 1, *shape), "v.patch_embed.proj.bias": (width,),
     }  # fmt: skip
@@ -49,20 +44,36 @@ def state_dict(
             ("norm1", (width,)), ("attn.qkv", (3 * width, width)), ("attn.proj", square), ("norm2", (width,)),
             ("mlp.fc1", (inner, width)), ("mlp.fc2", (width, inner)),
         ):  # fmt: skip
-            shapes |= {f"{block}{name}.weight": size, f"{block}{name}.bias": size[:1]}
+            found |= {f"{block}{name}.weight": size, f"{block}{name}.bias": size[:1]}
     for name, size in (
         ("v.norm", (width,)), ("v.head", (HEADS_OF_IMAGENET, width)), ("v.head_dist", (HEADS_OF_IMAGENET, width)),
         ("cpredlayer.0", square), ("cpredlayer.2", (256, width)), ("gpredlayer.0", square), ("gpredlayer.2", (256, width)),
     ):  # fmt: skip
-        shapes |= {f"{name}.weight": size, f"{name}.bias": size[:1]}
+        found |= {f"{name}.weight": size, f"{name}.bias": size[:1]}
+    return found
+
+
+def state_dict(shape: tuple[int, int], *, seed: int = 0, **sizes: int) -> dict[str, Tensor]:
+    """What ``torch.save(torch.nn.DataParallel(ASTModel(...)).state_dict(), path)`` of the authors' pretraining code holds.
+
+    Args:
+        shape: mel bins and frames of a patch.
+        seed: of the values.
+        sizes: as of :func:`shapes`.
+
+    Returns:
+        Tensors by name; the values are drawn so that each of them changes the output.
+    """
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, Tensor] = {"p_input_fdim": torch.tensor(bins), "p_input_tdim": torch.tensor(frames)}
-    for name, size in shapes.items():
+    found: dict[str, Tensor] = {}
+    for name, size in shapes(shape, **sizes).items():
         drawn = torch.randn(size, generator=generator)
-        norm = "norm" in name and name.endswith("weight")
-        found[name] = (
-            1 + 0.2 * drawn if norm else 0.1 * drawn if len(size) == 1 else drawn / math.sqrt(math.prod(size[1:]))
-        )
+        scale = 0.1 if len(size) == 1 else 1 / math.sqrt(math.prod(size[1:]))
+        found[name] = 1 + 0.2 * drawn if "norm" in name and name.endswith("weight") else scale * drawn
+    found |= {
+        "p_input_fdim": torch.tensor(sizes.get("bins", 128)),
+        "p_input_tdim": torch.tensor(sizes.get("frames", 64)),
+    }
     return {f"module.{name}": tensor for name, tensor in found.items()}
 
 
