@@ -57,7 +57,7 @@ NAMES = "v.cls_token, v.dist_token, v.pos_embed, v.patch_embed.proj.weight, v.pa
         ({"v.patch_embed.proj.weight": torch.ones(60, 1, 16, 16)}, "it is 60 wide, and the width of a DeiT is a multiple of 64"),
         ({"v.patch_embed.proj.weight": torch.ones(WIDTH, 256)}, f"{BOTH} have the shapes (64, 256) and (256, 64), which are not those of"),
         ({"v.patch_embed.proj.weight": torch.ones(WIDTH, 1, 0, 16)}, f"{BOTH} have the shapes (64, 1, 0, 16)"),
-        ({"v.patch_embed.proj.weight": torch.ones(WIDTH, 3, 16, 16)}, "v.patch_embed.proj.weight has the shape (64, 3, 16, 16), not (64, 1,"),
+        ({"v.patch_embed.proj.weight": torch.ones(WIDTH, 3, 16, 16)}, "v.patch_embed.proj.weight has the shape (64, 3, 16, 16), not (64,"),
         ({"v.norm.weight": "text"}, "'module.v.norm.weight' is not a plain tensor"),
         ({"v.norm.weight": Code()}, "it holds something other than tensors, which only code in it could make"),
     ],
