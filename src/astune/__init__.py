@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from astune.backbone import load_backbone
+    from astune.backbone import import_backbone, load_backbone
     from astune.budget import plan_methods
     from astune.classifier import AudioClassifier
     from astune.data import load_data
@@ -48,6 +48,7 @@ _HOMES = {
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.once",
     "export_adapter": "astune.export",
+    "import_backbone": "astune.backbone",
     "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",
@@ -74,6 +75,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export_adapter",
+    "import_backbone",
     "import_peft",
     "load_backbone",
     "load_data",

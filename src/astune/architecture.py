@@ -24,7 +24,8 @@ class Architecture:
     num_hidden_layers: int = 12
     intermediate_size: int = 3072
     qkv_bias: bool = True
-    patch_size: int = 16
+    patch_size: int | tuple[int, int] = 16
+    """Side of a square patch; mel bins and frames of another one."""
     frequency_stride: int = 10
     time_stride: int = 10
     num_mel_bins: int = 128
@@ -40,7 +41,12 @@ class Architecture:
         """
         sizes = {field.name: getattr(config, field.name) for field in fields(cls)}
         side = sizes["patch_size"]
-        return cls(**{**sizes, "patch_size": side if isinstance(side, int) else side[0]})
+        return cls(**{**sizes, "patch_size": side if isinstance(side, int) else tuple(side)})
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Mel bins and frames of a patch."""
+        return (self.patch_size, self.patch_size) if isinstance(self.patch_size, int) else self.patch_size
 
 
 def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -> int:
@@ -48,7 +54,7 @@ def time_patches(max_length: int, patch_size: int = 16, time_stride: int = 10) -
 
     Args:
         max_length: input length, in frames of 10 ms.
-        patch_size: side of a patch, in frames.
+        patch_size: of a patch, along time, in frames.
         time_stride: step between patches, in frames.
 
     Returns:
@@ -76,6 +82,6 @@ def patch_grid(architecture: Architecture) -> tuple[int, int]:
     Raises:
         ConfigError: the input is shorter than one patch.
     """
-    patch = architecture.patch_size
-    rows = (architecture.num_mel_bins - patch) // architecture.frequency_stride + 1
-    return rows, time_patches(architecture.max_length, patch, architecture.time_stride)
+    height, width = architecture.patch_shape
+    rows = (architecture.num_mel_bins - height) // architecture.frequency_stride + 1
+    return rows, time_patches(architecture.max_length, width, architecture.time_stride)

@@ -174,12 +174,12 @@ class _Sketch:
 
     def _all(self) -> dict[str, Tensor]:
         rows, columns = self.patch_grid()
-        side, width = self.architecture.patch_size, self.width
+        width = self.width
         shapes = {
             "embeddings.cls": (1, 1, width),
             "embeddings.distillation": (1, 1, width),
             "embeddings.positions": (1, SPECIAL_TOKENS + rows * columns, width),
-            "embeddings.patches.weight": (width, 1, side, side),
+            "embeddings.patches.weight": (width, 1, *self.architecture.patch_shape),
             "embeddings.patches.bias": (width,),
             "norm.weight": (width,),
             "norm.bias": (width,),

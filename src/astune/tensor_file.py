@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
+
+from astune.errors import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -110,6 +113,43 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as fault:
         raise TensorFileError(str(fault)) from fault
     return {name: found[name] for name in names}
+
+
+def unpickled_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors as ``torch.save`` wrote them: a zip archive with a pickle, of which torch loads tensors alone.
+
+    Args:
+        path: the path of the file.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        TensorFileError: it is something else, asks for code to be run, or would be larger in memory than the file is.
+    """
+    import torch
+
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > size:
+            raise TensorFileError("it is compressed, which torch never does")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except TensorFileError:
+        raise
+    except Exception as fault:  # a damaged pickle raises whatever its steps run into
+        if "weights_only" in str(fault):  # torch's own message tells how to run the code
+            raise TensorFileError("it holds something other than tensors, which only code in it could make") from fault
+        raise TensorFileError(shorten(str(fault).partition("\n")[0]) or type(fault).__name__) from fault
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise TensorFileError("it does not hold tensors by name")
+    for name, tensor in found.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise TensorFileError(f"{shorten(name)!r} is not a plain tensor")
+        if tensor.numel() * tensor.element_size() > size:
+            raise TensorFileError(f"{shorten(name)!r} has more values than the file")
+    return found
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:

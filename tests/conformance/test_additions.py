@@ -19,6 +19,7 @@ from astune.data.layouts.base import register_layout
 from astune.errors import ConfigError
 from astune.methods import FAMILIES, PRESETS
 from tests.conformance import test_layouts, test_methods
+from tests.conformance.backbones_under_test import BACKBONES
 
 LAYOUT = '''"""``pairs:PATH``: two classes by the first letter of a file's name."""
 
@@ -130,11 +131,15 @@ def test_a_layout_without_an_example_is_not_registered() -> None:
 def test_an_added_method_and_its_presets(tmp_path: Path) -> None:
     imported(tmp_path, "norms", METHOD)
     tests = suite(test_methods, "spec")
+    backbones = {name: make(tmp_path / name) for name, make in BACKBONES.items()}
     assert len(tests) >= 8
     for spec in ("norms", "norms-bias"):
         for number, test in enumerate(tests):
-            folder = tmp_path / f"{spec}-{number}".replace(":", "-")
-            folder.mkdir()
-            test(spec, *([folder] if "tmp_path" in inspect.signature(test).parameters else []))
+            parameters = inspect.signature(test).parameters
+            for place, backbone in backbones.items() if "backbone" in parameters else [("alone", "")]:
+                folder = tmp_path / f"{spec}-{number}-{place}".replace(":", "-")
+                folder.mkdir()
+                given = {"spec": spec, "tmp_path": folder, "backbone": backbone}
+                test(**{name: given[name] for name in parameters})
     listed = json.loads(CliRunner().invoke(app, ["methods", "--json"]).stdout)
     assert {"norms", "norms-bias"} <= set(listed)

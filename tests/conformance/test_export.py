@@ -17,7 +17,8 @@ from astune.export import FORMATS
 from astune.names import ExportFormat, Pooling
 from astune.task import Task
 from astune.tasks import TASKS
-from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, classifier
+from tests.conformance.backbones_under_test import FRAMES
+from tests.conformance.methods_under_test import LABELS, SPECS, classifier
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

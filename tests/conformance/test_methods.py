@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import ASTConfig
 
-from astune import AudioClassifier, load_backbone, parse_method
+from astune import AudioClassifier, parse_method
 from astune.adapter_file import file_bytes
 from astune.budget import plan_methods
 from astune.compute import Arithmetic
@@ -20,9 +20,16 @@ from astune.errors import AdapterError, ConfigError
 from astune.methods import FAMILIES, PRESETS, Method
 from astune.methods.base import Sum
 from astune.training.frozen import Upper
-from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier, train_steps
+from tests.conformance.backbones_under_test import BACKBONES, FRAMES
+from tests.conformance.methods_under_test import LABELS, SPECS, batch, classifier, fresh, train_steps
 
 pytestmark = pytest.mark.parametrize("spec", SPECS)
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Each shape of backbone in turn, for what has to hold on all of them."""
+    return BACKBONES[request.param](tmp_path_factory.mktemp("backbone"))
 
 
 def logits(model: AudioClassifier, inputs: torch.Tensor) -> torch.Tensor:
@@ -42,10 +49,10 @@ def test_the_spec_string_gives_the_same_method_back(spec: str) -> None:
     assert parse_method(method.spec) == method
 
 
-def test_identity_at_start_is_as_stated(spec: str) -> None:
-    model = classifier(spec)
+def test_identity_at_start_is_as_stated(spec: str, backbone: str) -> None:
+    model = classifier(spec, backbone=backbone)
     torch.manual_seed(0)
-    frozen = load_backbone("random:tiny", FRAMES)
+    frozen = fresh(backbone)
     inputs, _ = batch()
     with torch.no_grad():
         expected = frozen(inputs).last_hidden_state.mean(dim=1)
@@ -54,8 +61,8 @@ def test_identity_at_start_is_as_stated(spec: str) -> None:
     assert same == model.method.identity_at_start
 
 
-def test_only_its_own_parameters_and_buffers_move(spec: str) -> None:
-    model = classifier(spec)
+def test_only_its_own_parameters_and_buffers_move(spec: str, backbone: str) -> None:
+    model = classifier(spec, backbone=backbone)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     train_steps(model, 3)
     trained = {id(tensor) for tensor in model.trained_parameters().values()}
@@ -83,8 +90,8 @@ def test_every_trained_parameter_gets_a_gradient_within_three_steps(spec: str) -
             assert largest > 1e-9, f"{name} never got a gradient"
 
 
-def test_saving_and_loading_gives_the_same_bits(spec: str, tmp_path: Path) -> None:
-    model = classifier(spec)
+def test_saving_and_loading_gives_the_same_bits(spec: str, backbone: str, tmp_path: Path) -> None:
+    model = classifier(spec, backbone=backbone)
     train_steps(model, 2)
     inputs, _ = batch()
     expected = logits(model, inputs)
@@ -108,11 +115,9 @@ def test_an_adapter_is_a_copy_that_later_training_and_loading_leave_alone(spec: 
     model.load_adapter_state(later.tensors)
     train_steps(model, 1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in adapter.tensors.items())
-    again = AudioClassifier.from_adapter(adapter, load_backbone("random:tiny", FRAMES))
+    again = AudioClassifier.from_adapter(adapter, fresh())
     assert torch.equal(logits(again, inputs), expected)
-    assert torch.equal(
-        logits(AudioClassifier.from_adapter(later, load_backbone("random:tiny", FRAMES)), inputs), logits(other, inputs)
-    )
+    assert torch.equal(logits(AudioClassifier.from_adapter(later, fresh()), inputs), logits(other, inputs))
 
 
 def test_an_adapters_tensors_enter_a_functional_call(spec: str) -> None:
@@ -128,8 +133,8 @@ def test_an_adapters_tensors_enter_a_functional_call(spec: str) -> None:
     assert torch.equal(logits(model, inputs), own)
 
 
-def test_merging_gives_the_same_logits_or_says_why_not(spec: str) -> None:
-    model = classifier(spec)
+def test_merging_gives_the_same_logits_or_says_why_not(spec: str, backbone: str) -> None:
+    model = classifier(spec, backbone=backbone)
     train_steps(model, 2)
     inputs, _ = batch()
     before = logits(model, inputs)
@@ -157,7 +162,7 @@ def test_a_deep_copy_stands_on_its_own(spec: str) -> None:
 def test_detaching_restores_the_frozen_model(spec: str) -> None:
     model = classifier(spec)
     inputs, _ = batch()
-    frozen = load_backbone("random:tiny", FRAMES)
+    frozen = fresh()
     model.sites.detach()
     with torch.no_grad():
         assert torch.equal(model.eval().backbone(inputs).last_hidden_state, frozen(inputs).last_hidden_state)
@@ -188,8 +193,8 @@ def test_the_first_gradient_in_bfloat16_is_float32s(spec: str) -> None:
     assert float(gradients[1].norm() / gradients[0].norm()) == pytest.approx(1, abs=0.02)
 
 
-def test_what_is_counted_without_weights_is_what_the_real_model_trains(spec: str) -> None:
-    model = classifier(spec)
+def test_what_is_counted_without_weights_is_what_the_real_model_trains(spec: str, backbone: str) -> None:
+    model = classifier(spec, backbone=backbone)
     sizes = model.backbone.model.config
     found, counted = trained_by(spec, len(LABELS), sizes), count(spec, len(LABELS), sizes)
     assert counted.parameters == model.parameter_count()
@@ -272,7 +277,7 @@ def test_pooling_of_the_first_token_trains_too(spec: str) -> None:
 
 
 def test_attaching_leaves_the_weights_loaded_before_alone(spec: str) -> None:
-    backbone = load_backbone("random:tiny", FRAMES)
+    backbone = fresh()
     before = {name: p.clone() for name, p in backbone.sites.parameters().items()}
     model = AudioClassifier(backbone, spec, LABELS)
     assert all(torch.equal(p, before[name]) for name, p in model.sites.parameters().items())

@@ -20,7 +20,8 @@ from astune.training.cross_validation import cross_validate
 from astune.training.frozen import Upper
 from astune.training.loop import train
 from astune.training.progress import Progress
-from tests.conformance.methods_under_test import FRAMES, classifier
+from tests.conformance.backbones_under_test import FRAMES
+from tests.conformance.methods_under_test import classifier
 from tests.example_layouts import write_esc50
 from tests.stopping import Call, PowerCut, StopAfter
 from tests.unit.test_loop import scores_of_adapter

@@ -65,6 +65,12 @@ def test_whole_rows_and_columns_come_near_the_share(columns: int, number: int) -
     assert kept(0.5, "structured", (12, columns), [1]).shape == (1, number)
 
 
+@pytest.mark.parametrize("mode", get_args(PatchoutMode))
+def test_of_a_single_row_whole_columns_are_the_share(mode: PatchoutMode) -> None:
+    """Patches that are whole frames lie in one row, which always stays."""
+    assert kept(0.4, mode, (1, 50), [1]).shape == (1, 30)
+
+
 def test_a_clip_keeps_its_patches_whatever_is_around_it() -> None:
     drawn = kept(0.5, "unstructured", (12, 5), [7, 8])
     assert torch.equal(drawn[1:], kept(0.5, "unstructured", (12, 5), [8]))

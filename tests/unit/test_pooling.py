@@ -11,7 +11,8 @@ from astune import AudioClassifier, Predictor, TrainConfig, load_backbone, train
 from astune.errors import ConfigError
 from astune.methods import parse_method
 from astune.training.frozen import Upper
-from tests.conformance.methods_under_test import FRAMES, LABELS, SPECS, batch, classifier
+from tests.conformance.backbones_under_test import FRAMES
+from tests.conformance.methods_under_test import LABELS, SPECS, batch, classifier
 from tests.unit.test_cli import run
 
 WITHOUT = [spec for spec in SPECS if not all(one.keeps_distillation for one in parse_method(spec).members)]

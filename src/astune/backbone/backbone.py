@@ -138,6 +138,11 @@ class Backbone(Summarised, nn.Module):
         return self.sites.patch_grid()
 
     @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Mel bins and frames of a patch."""
+        return self.sites.patch_shape
+
+    @property
     def special_tokens(self) -> int:
         """Tokens in front of the patches: [CLS] and distillation."""
         return self.sites.special_tokens

@@ -5,9 +5,9 @@ What is not listed here is not read: of two hundred settings that transformers w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 from transformers import ASTConfig
 
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD
@@ -21,7 +21,7 @@ from astune.names import (
     PUBLISHED_BACKBONE,
     STD_BOUNDS,
 )
-from astune.validated import FileContent
+from astune.validated import FileContent, fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,8 @@ class _ModelFile(FileContent):
     attention_probs_dropout_prob: _Share = 0.0
     initializer_range: float = Field(0.02, ge=0, le=1)
     layer_norm_eps: float = Field(1e-12, ge=1e-20, le=1)
-    patch_size: int = Field(16, ge=1, le=MOST_MEL_BINS)
+    patch_size: int | list[int] = 16
+    """Side of a square, or mel bins and frames; transformers' own model has square patches only."""
     qkv_bias: bool = True
     frequency_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
     time_stride: int = Field(10, ge=1, le=MOST_MEL_BINS)
@@ -63,6 +64,22 @@ class _ModelFile(FileContent):
     torch_dtype: _Type | None = None
     """As transformers 4 called it."""
 
+    @field_validator("patch_size", mode="plain")
+    @classmethod
+    def _whole_sides(cls, value: object) -> int | list[int]:
+        """Take one way to write each shape, because it is a part of fingerprints.
+
+        Raises:
+            ValueError: it is written in another way, or cannot be used.
+        """
+        pair = isinstance(value, list) and len(value) == 2 and value[0] != value[1]
+        sides: list[Any] = value if pair else [value]  # type: ignore[assignment] # a list, where it is a pair
+        if not all(fits(side, int) and 1 <= side <= MOST_MEL_BINS for side in sides):
+            raise ValueError(
+                f"give the side of a square patch, or a list of mel bins and frames that differ, from 1 to {MOST_MEL_BINS}"
+            )
+        return value  # type: ignore[return-value] # as was just checked
+
     def contradictions(self) -> list[str]:
         """Contradictions between fields that are each valid alone."""
         faults = []
@@ -70,7 +87,8 @@ class _ModelFile(FileContent):
             faults.append(
                 f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}"
             )
-        if self.patch_size > min(self.num_mel_bins, self.max_length):
+        sides = [self.patch_size] * 2 if isinstance(self.patch_size, int) else self.patch_size
+        if sides[0] > self.num_mel_bins or sides[1] > self.max_length:
             faults.append(
                 f"patch_size={self.patch_size} is larger than the input, which has {self.num_mel_bins} Mel filters (num_mel_bins) and "
                 f"{self.max_length} frames (max_length)"

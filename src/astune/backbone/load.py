@@ -18,7 +18,7 @@ from transformers import ASTConfig, ASTModel
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, Origin, fingerprint_of, whole_frames
 from astune.backbone.config_file import read_model_config, read_normalisation
 from astune.backbone.hub import at_revision, find_files
-from astune.backbone.sites import Sites, current_name
+from astune.backbone.sites import Sites, current_name, empty_model
 from astune.errors import BackboneError, ConfigError, format_faults, unknown_choice
 from astune.features.log_mel import FrontEnd
 from astune.files import local_folder
@@ -46,7 +46,8 @@ _RANDOM_SEED = 2312_03694
 _TOKEN_STD = 0.02
 _PREFIX, _HEAD = f"{ASTModel.base_model_prefix}.", "classifier."  # of a model with a head
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_WEIGHTS, _CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+WEIGHTS, CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+"""The files of a backbone's folder, under transformers' names."""
 
 
 def load_backbone(
@@ -105,7 +106,7 @@ def load_config(name_or_path: str | Path = BUNDLED_BACKBONE) -> ASTConfig:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return ASTConfig(**RANDOM_BACKBONES[name])
-    return read_model_config(find_files(_source(name), [_CONFIG])[_CONFIG], name)
+    return read_model_config(find_files(_source(name), [CONFIG])[CONFIG], name)
 
 
 def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
@@ -124,8 +125,8 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return FrontEnd(max_length, load_config(name).num_mel_bins)
-    files = find_files(_source(name), [_CONFIG], [_PREPROCESSOR])
-    bins = read_model_config(files[_CONFIG], name).num_mel_bins
+    files = find_files(_source(name), [CONFIG], [_PREPROCESSOR])
+    bins = read_model_config(files[CONFIG], name).num_mel_bins
     return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
 
 
@@ -144,7 +145,7 @@ def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return {}
-    path = find_files(_source(name), [_WEIGHTS])[_WEIGHTS]
+    path = find_files(_source(name), [WEIGHTS])[WEIGHTS]
     try:
         names = [key for key in stored_tensors(path) if key.startswith(_HEAD)]
         return {key: tensor.float() for key, tensor in read_tensors(path, names).items()}
@@ -182,13 +183,13 @@ def _random(size: str) -> ASTModel:
 
 
 def _pretrained(name: str) -> tuple[ASTModel, float, float]:
-    files = find_files(_source(name), [_CONFIG, _WEIGHTS], [_PREPROCESSOR])
-    config = read_model_config(files[_CONFIG], name)
+    files = find_files(_source(name), [CONFIG, WEIGHTS], [_PREPROCESSOR])
+    config = read_model_config(files[CONFIG], name)
     normalisation = _normalisation(files.get(_PREPROCESSOR))
     try:
-        return _model(config, files[_WEIGHTS]), *normalisation
+        return _model(config, files[WEIGHTS]), *normalisation
     except TensorFileError as fault:
-        raise BackboneError(f"{files[_WEIGHTS]} cannot be loaded: {fault}") from fault
+        raise BackboneError(f"{files[WEIGHTS]} cannot be loaded: {fault}") from fault
 
 
 def _model(config: ASTConfig, path: Path) -> ASTModel:
@@ -201,7 +202,7 @@ def _model(config: ASTConfig, path: Path) -> ASTModel:
     stored = stored_tensors(path)
     theirs = {current_name(name.removeprefix(_PREFIX)): name for name in stored if not name.startswith(_HEAD)}
     with torch.device("meta"):  # sizes alone: the file is to be compared with them before there is memory for them
-        model = ASTModel(config)
+        model = empty_model(config)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     _refuse_other_weights({ours: stored[name].shape for ours, name in theirs.items()}, shapes, config, path)
     dtype = config.dtype or _TYPES[next(one.dtype for one in stored.values() if one.dtype in _TYPES)]
@@ -240,7 +241,7 @@ def _refuse_other_weights(
         if name.startswith("layers.") and name not in wanted
     ]
     if other:
-        raise BackboneError(format_faults(other, f"{path} does not fit {path.with_name(_CONFIG)}"))
+        raise BackboneError(format_faults(other, f"{path} does not fit {path.with_name(CONFIG)}"))
 
 
 def _normalisation(preprocessor: Path | None) -> tuple[float, float]:

@@ -6,6 +6,7 @@ files and in the fingerprint of a backbone, so a renaming in transformers change
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import ASTModel
 
 from astune.architecture import SPECIAL_TOKENS, Architecture, patch_grid
 from astune.backbone.attention import NAMES
@@ -22,7 +24,7 @@ from astune.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import ASTModel
+    from transformers import ASTConfig
 
     from astune.names import AttentionKernel
 
@@ -48,6 +50,30 @@ _ARCHITECTURE = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
     "patch_size", "qkv_bias", "frequency_stride", "time_stride", "num_mel_bins",
 )  # fmt: skip
+
+
+def empty_model(config: ASTConfig) -> ASTModel:
+    """Make transformers' model, with patches of any shape; its own class makes square ones only.
+
+    Args:
+        config: whose ``patch_size`` is the side of a square, or mel bins and frames; it is not changed.
+
+    Returns:
+        The model, with weights as transformers starts them. If patches are not square, the position embeddings are zero.
+    """
+    shape = Architecture.of(config).patch_shape
+    if shape[0] == shape[1]:
+        return ASTModel(config)
+    config = copy.deepcopy(config)
+    config.patch_size = min(shape)  # a square that fits the input; all that depends on it is replaced
+    model = ASTModel(config)
+    config.patch_size = list(shape)
+    rows, columns = patch_grid(Architecture.of(config))
+    strides = (config.frequency_stride, config.time_stride)
+    embeddings = model.embeddings
+    embeddings.patch_embeddings.projection = nn.Conv2d(1, config.hidden_size, kernel_size=shape, stride=strides)
+    embeddings.position_embeddings = nn.Parameter(torch.zeros(1, SPECIAL_TOKENS + rows * columns, config.hidden_size))
+    return model
 
 
 def our_name(name: str) -> str:
@@ -139,6 +165,11 @@ class Sites:
         """
         sizes = Architecture.of(self.model.config)
         return patch_grid(sizes if max_length is None else replace(sizes, max_length=max_length))
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Mel bins and frames of a patch."""
+        return Architecture.of(self.model.config).patch_shape
 
     def set_positions(self, table: Tensor, max_length: int) -> None:
         """Give the model, in place, the position embeddings of an input length.

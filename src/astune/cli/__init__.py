@@ -32,6 +32,7 @@ VERBS = (
     "embed",
     "export",
     "info",
+    "import-backbone",
     "import-peft",
     "push-to-hub",
     "review",
@@ -47,7 +48,7 @@ VERBS = (
 PANELS = {
     "Train": ("data", "train", "compare", "methods", "plan", "validate"),
     "Use an adapter": ("predict", "evaluate", "embed", "review", "serve", "info"),
-    "Give it to others": ("export", "import-peft", "push-to-hub"),
+    "Exchange": ("export", "import-peft", "import-backbone", "push-to-hub"),
     "Study": ("demo", "reproduce", "report"),
 }
 """Every verb, as ``astune --help`` shows them."""

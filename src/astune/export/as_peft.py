@@ -19,7 +19,7 @@ from astune import markdown
 from astune.backbone import load_backbone
 from astune.backbone.load import RANDOM_BACKBONES, quiet_transformers
 from astune.errors import AdapterError, ConfigError
-from astune.export.as_transformers import extractor_of, stock_config
+from astune.export.as_transformers import extractor_of, refuse_other_patches, stock_config
 from astune.export.cards import card_front, hub_model
 from astune.export.folders import largest_difference, made_inputs, replace_folder, size_of
 from astune.export.formats import Exported, register_format
@@ -100,9 +100,10 @@ def _refuse(model: AudioClassifier) -> None:
     """Refuse what PEFT cannot say, and a missing package.
 
     Raises:
-        AdapterError: the method is not LoRA or DoRA, with or without trained biases, or is both.
+        AdapterError: the patches are not square; or the method is not LoRA or DoRA, with or without trained biases, or is both.
         ConfigError: peft is not installed.
     """
+    refuse_other_patches(model)
     members = model.method.members
     other = [member.spec for member in members if not isinstance(member, LoRA | DoRA | BitFit)]
     updating = {type(member) for member in members if isinstance(member, LowRankUpdates)}

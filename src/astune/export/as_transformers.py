@@ -54,7 +54,7 @@ def export_transformers(source: Source, path: Path) -> Exported:
         What was written.
 
     Raises:
-        AdapterError: the method cannot be merged, or transformers' class cannot compute the head.
+        AdapterError: the patches are not square, the method cannot be merged, or transformers' class cannot compute the head.
         ConfigError: there is a file in the folder's place.
         NumericalError: the model's scores are not the adapter's.
     """
@@ -109,6 +109,23 @@ def stock_config(model: AudioClassifier) -> ASTConfig:
     return config
 
 
+def refuse_other_patches(model: AudioClassifier) -> None:
+    """Refuse a backbone whose patches transformers' classes cannot make.
+
+    Args:
+        model: the adapter on its backbone.
+
+    Raises:
+        AdapterError: its patches are not square.
+    """
+    height, frames = model.backbone.patch_shape
+    if height != frames:
+        raise AdapterError(
+            f"transformers' ASTModel has square patches only, and the backbone's are {height} mel bins x {frames} frames; export to onnx, "
+            "which holds any shape"
+        )
+
+
 def stock_model(model: AudioClassifier) -> Any:  # noqa: ANN401 - ASTForAudioClassification, whose layers have no types
     """An adapter as transformers' own class.
 
@@ -119,9 +136,10 @@ def stock_model(model: AudioClassifier) -> Any:  # noqa: ANN401 - ASTForAudioCla
         The model, in float32 and evaluation mode.
 
     Raises:
-        AdapterError: the method cannot be merged, or the class cannot compute the head.
+        AdapterError: the patches are not square, the method cannot be merged, or the class cannot compute the head.
     """
     width, classes = model.sites.width, len(model.labels)
+    refuse_other_patches(model)
     if model.pooling == "cls":
         raise AdapterError(
             "transformers' class takes the mean of [CLS] and the distillation token, and pooling='cls' is [CLS] alone, which it cannot "

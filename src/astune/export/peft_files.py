@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -17,7 +15,7 @@ from astune.errors import AdapterError, format_faults, shorten
 from astune.json_text import record_of
 from astune.names import LONGEST_INPUT, Pooling
 from astune.patterns import compile_pattern
-from astune.tensor_file import TensorFileError, read_tensors, stored_tensors
+from astune.tensor_file import TensorFileError, read_tensors, stored_tensors, unpickled_tensors
 from astune.validated import FileContent
 
 if TYPE_CHECKING:
@@ -182,35 +180,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
         AdapterError: it is damaged, or holds values that are not finite.
     """
     try:
-        tensors = _unpickled(path) if path.name == FORMER_WEIGHTS else read_tensors(path, stored_tensors(path))
+        tensors = unpickled_tensors(path) if path.name == FORMER_WEIGHTS else read_tensors(path, stored_tensors(path))
     except TensorFileError as fault:
         raise AdapterError(f"{path} is damaged: {fault}") from fault
     refuse_unsound(tensors, f"{path} cannot be used")
     return {name: tensor.float() for name, tensor in tensors.items()}
-
-
-def _unpickled(path: Path) -> dict[str, Tensor]:
-    """Tensors as torch saved them: a zip archive with a pickle, of which torch loads tensors alone.
-
-    Raises:
-        TensorFileError: it is something else, or would be larger in memory than the file is.
-    """
-    size = path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > size:
-            raise TensorFileError("it is compressed, which torch never does")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except TensorFileError:
-        raise
-    except Exception as fault:  # a damaged pickle raises whatever its steps run into
-        raise TensorFileError(shorten(str(fault).partition("\n")[0]) or type(fault).__name__) from fault
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise TensorFileError("it does not hold tensors by name")
-    for name, tensor in found.items():
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise TensorFileError(f"{shorten(name)!r} is not a plain tensor")
-        if tensor.numel() * tensor.element_size() > size:
-            raise TensorFileError(f"{shorten(name)!r} has more values than the file")
-    return found

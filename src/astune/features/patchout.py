@@ -54,7 +54,8 @@ class Patchout:
         rows, columns = grid
         self.kept = max(1, round((1 - share) * rows * columns))
         """Patches that stay; where whole rows and columns go, this is aimed at."""
-        self.kept_columns = max(1, round(columns * math.sqrt(1 - share)))
+        # A single row always stays, so the columns are the whole share.
+        self.kept_columns = self.kept if rows == 1 else max(1, round(columns * math.sqrt(1 - share)))
         self.kept_rows = min(rows, max(1, round(self.kept / self.kept_columns)))
         left = self.kept if mode == "unstructured" else self.kept_rows * self.kept_columns
         if share and left == rows * columns > 1:
