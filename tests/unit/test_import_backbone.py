@@ -122,7 +122,9 @@ def test_a_backbone_that_is_there_stays_unless_asked(file: Path, tmp_path: Path)
     first = import_backbone(file, folder)
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ConfigError, match=r"there is a backbone in .*folder; give another folder, or overwrite=True"):
+    with pytest.raises(
+        ConfigError, match=r"folder holds config\.json and .*README\.md; give another folder, or overwrite=True"
+    ):
         import_backbone(file, folder, time_stride=16)
     broken = saved(tmp_path / "broken.pth", {})
     with pytest.raises(BackboneError):
@@ -133,6 +135,10 @@ def test_a_backbone_that_is_there_stays_unless_asked(file: Path, tmp_path: Path)
     assert load_backbone(folder).origin == second.origin
     assert {path.name for path in folder.iterdir()} == before.keys()
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"project holds README\.md; give another folder, or overwrite=True"):
+        import_backbone(file, tmp_path / "project")
     with pytest.raises(ConfigError, match="is a file; give a folder"):
         import_backbone(file, broken, overwrite=True)
 

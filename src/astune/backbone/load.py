@@ -46,7 +46,7 @@ _RANDOM_SEED = 2312_03694
 _TOKEN_STD = 0.02
 _PREFIX, _HEAD = f"{ASTModel.base_model_prefix}.", "classifier."  # of a model with a head
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-WEIGHTS, CONFIG, _PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 """The files of a backbone's folder, under transformers' names."""
 
 
@@ -125,9 +125,9 @@ def load_front_end(name_or_path: str | Path, max_length: int) -> FrontEnd:
     name = _checked_name(name_or_path)
     if name in RANDOM_BACKBONES:
         return FrontEnd(max_length, load_config(name).num_mel_bins)
-    files = find_files(_source(name), [CONFIG], [_PREPROCESSOR])
+    files = find_files(_source(name), [CONFIG], [PREPROCESSOR])
     bins = read_model_config(files[CONFIG], name).num_mel_bins
-    return FrontEnd(max_length, bins, *_normalisation(files.get(_PREPROCESSOR)))
+    return FrontEnd(max_length, bins, *_normalisation(files.get(PREPROCESSOR)))
 
 
 def load_classifier(name_or_path: str | Path) -> dict[str, torch.Tensor]:
@@ -183,9 +183,9 @@ def _random(size: str) -> ASTModel:
 
 
 def _pretrained(name: str) -> tuple[ASTModel, float, float]:
-    files = find_files(_source(name), [CONFIG, WEIGHTS], [_PREPROCESSOR])
+    files = find_files(_source(name), [CONFIG, WEIGHTS], [PREPROCESSOR])
     config = read_model_config(files[CONFIG], name)
-    normalisation = _normalisation(files.get(_PREPROCESSOR))
+    normalisation = _normalisation(files.get(PREPROCESSOR))
     try:
         return _model(config, files[WEIGHTS]), *normalisation
     except TensorFileError as fault:

@@ -19,7 +19,7 @@ from transformers import ASTConfig, ASTFeatureExtractor
 
 from astune.architecture import SPECIAL_TOKENS, Architecture, patch_grid
 from astune.backbone.backbone import AUDIOSET_MEAN, AUDIOSET_STD, Backbone, whole_frames
-from astune.backbone.load import CONFIG, WEIGHTS, load_backbone, quiet_transformers
+from astune.backbone.load import CONFIG, PREPROCESSOR, WEIGHTS, load_backbone, quiet_transformers
 from astune.backbone.positions import fit_grid
 from astune.backbone.sites import Sites, empty_model
 from astune.errors import BackboneError, ConfigError, format_faults, shorten
@@ -56,6 +56,7 @@ _OUTSIDE = {  # ours, timm's
 _INSIDE = {"mhsa.norm": "norm1", "mhsa.o": "attn.proj", "ffn.norm": "norm2", "ffn.w1": "mlp.fc1", "ffn.w2": "mlp.fc2"}
 _FUSED = "attn.qkv"
 _KINDS = ("weight", "bias")
+_CARD = "README.md"
 _SHOWN = 5  # names in a message
 
 
@@ -88,20 +89,17 @@ def import_backbone(
         time_stride: step between patches, in frames; by default that of the authors' fine-tuning, 10 for patches of 16 x 16 and 1 for
             frames. The pretraining's is the patch's own width, and gives fewer tokens.
         max_length: native input length of the folder, in frames of 10 ms; by default the pretraining's.
-        overwrite: replace a backbone that is there.
+        overwrite: replace files of the same names that are there.
 
     Returns:
         The backbone, loaded from the folder.
 
     Raises:
         BackboneError: the file is not there, is damaged, wants code to be run, or is not an SSAST checkpoint.
-        ConfigError: strides or a length that do not fit the patches, or there is a backbone in the folder, or a file in its place.
+        ConfigError: strides or a length that do not fit the patches, or the folder is a file, or holds files of these names.
     """
     file, folder = user_path(file), user_path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; give a folder")
-    if not overwrite and (folder / CONFIG).exists():
-        raise ConfigError(f"there is a backbone in {folder}; give another folder, or overwrite=True")
+    _refuse_what_is_there(folder, overwrite)
     found = _read(file)
     sizes = _at_strides(found.native, frequency_stride, time_stride)
     sizes = replace(sizes, max_length=sizes.max_length if max_length is None else whole_frames(max_length))
@@ -118,10 +116,23 @@ def import_backbone(
     with replacing_files(folder, marks=[CONFIG]) as partial:
         save_tensors(partial / WEIGHTS, {names[ours]: tensor.contiguous() for ours, tensor in tensors.items()})
         extractor.save_pretrained(partial)
-        write_text(partial / "README.md", _card(file, found.native, sizes))
+        write_text(partial / _CARD, _card(file, found.native, sizes))
         config.save_pretrained(partial)
         loaded = load_backbone(partial)
     return Backbone(loaded.model, replace(loaded.origin, name=str(folder.resolve()))).eval()
+
+
+def _refuse_what_is_there(folder: Path, overwrite: bool) -> None:
+    """Refuse to replace what nobody said may be replaced.
+
+    Raises:
+        ConfigError: the folder is a file, or holds files of the names that are written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give a folder")
+    there = [name for name in (CONFIG, WEIGHTS, PREPROCESSOR, _CARD) if (folder / name).exists()]
+    if there and not overwrite:
+        raise ConfigError(f"{folder} holds {' and '.join(there)}; give another folder, or overwrite=True")
 
 
 def _read(file: Path) -> _Checkpoint:

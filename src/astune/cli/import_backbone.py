@@ -38,7 +38,7 @@ TimeStride = Annotated[
 MaxLength = Annotated[
     int | None, typer.Option(min=1, help="Native input length in frames of 10 ms; by default the pretraining's.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a backbone that is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a backbone that is there, and its README.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
 
 
