@@ -206,6 +206,15 @@ class Method(Validated):
         """
         raise NotImplementedError
 
+    def join(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Settle what depends on the other members of a sum, once all of them are attached.
+
+        Args:
+            sites: the backbone.
+            modules: what all members added, by place.
+        """
+        del sites, modules
+
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
         """Fold what was added into the backbone's weights, in place.
 
@@ -311,7 +320,19 @@ class Sum(Method):
                 raise ConfigError(f"{self.spec}: two of its methods take the same place ({shared[0]})")
             whole.modules |= attached.modules
             whole.backbone_parameters |= attached.backbone_parameters
+        self.join(sites, whole.modules)
         return whole
+
+    @override
+    def join(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Let every member settle it.
+
+        Args:
+            sites: the backbone.
+            modules: what all members added, by place.
+        """
+        for part in self.parts:
+            part.join(sites, modules)
 
     @override
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
