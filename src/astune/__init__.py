@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from astune.description import AdapterDescription, describe_adapter
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
+    from astune.experiments.search import search
+    from astune.experiments.searched import SearchResult
     from astune.export import export_adapter
     from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
@@ -42,6 +44,7 @@ _HOMES = {
     "FeatureDataset": "astune.features",
     "OnnxPredictor": "astune.inference.onnx_predictor",
     "Predictor": "astune.inference.predictor",
+    "SearchResult": "astune.experiments.searched",
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
     "describe_adapter": "astune.description",
@@ -56,6 +59,7 @@ _HOMES = {
     "predict": "astune.inference.runtime",
     "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
+    "search": "astune.experiments.search",
     "train": "astune.training.loop",
 }
 
@@ -67,6 +71,7 @@ __all__ = [
     "FeatureDataset",
     "OnnxPredictor",
     "Predictor",
+    "SearchResult",
     "TrainConfig",
     "__version__",
     "compare",
@@ -82,6 +87,7 @@ __all__ = [
     "predict",
     "push_to_hub",
     "review",
+    "search",
     "train",
 ]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VERBS = (
     "train",
     "compare",
+    "search",
     "validate",
     "evaluate",
     "predict",

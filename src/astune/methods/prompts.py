@@ -72,7 +72,9 @@ class PromptTuning(Method):
     size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step, last=lambda _: MOST_TOKENS)
     keeps_distillation: ClassVar[bool] = False
 
-    if TYPE_CHECKING:  # a field of every subclass, declared there: specs and the names of runs go by the order of fields
+    if (
+        TYPE_CHECKING
+    ):  # a field of every subclass, declared there: specs and the names of runs go by the order of fields
         tokens: int
 
     def prompted(self, n_layers: int) -> list[int]:
