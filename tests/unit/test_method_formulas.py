@@ -171,7 +171,11 @@ def test_lora_is_the_papers_equation_5(spec: str, scale: float) -> None:
         torch.testing.assert_close(found, backbone.layers[2].attention.q_proj(x) + scale * update)
 
 
-SOME = ("dpt:tokens=5,layers=1|3", "dpt:tokens=2,layers=0+dpt:tokens=7,layers=2-3", "dpt:tokens=7,layers=2-3+spt:tokens=2")
+SOME = (
+    "dpt:tokens=5,layers=1|3",
+    "dpt:tokens=2,layers=0+dpt:tokens=7,layers=2-3",
+    "dpt:tokens=7,layers=2-3+spt:tokens=2",
+)
 """Prompts of some layers, and of two sizes, in either order."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ def test_sizes_are_shares_of_the_size_that_spends_the_budget() -> None:
     lora, prompts = search_space(sized_methods(["lora", "dpt"]), 20_000, 3, TINY).kinds
     assert lora.single
     assert (lora.single.spec, lora.single.parameters) == ("lora:reduction_rate=32", 18_432)
-    assert lora.values == (96, 64, 32, 16, 8)  # ranks 2 (a quarter of 6, rounded), 3, 6, 12, 24
+    assert list(lora.values) == [96, 64, 32, 16, 8]  # ranks 2 (a quarter of 6, rounded), 3, 6, 12, 24
     assert lora.costs == ((4 * 192 * 2, 4 * 192 * 3, 4 * 192 * 6, 4 * 192 * 12, 4 * 192 * 24),) * 4
     assert prompts.single
     assert prompts.single.parameters == 4 * 192 * 26
-    assert prompts.values == (6, 13, 26, 52, 104)
+    assert list(prompts.values) == [6, 13, 26, 52, 104]
 
 
 def test_draws_depend_on_the_seed_alone() -> None:
@@ -140,8 +141,8 @@ def test_the_winners_are_those_of_the_validation_scores(generated: Path, store: 
 def test_what_was_found_is_compared_as_methods_are(generated: Path, store: Path, tmp_path: Path) -> None:
     found = shared(generated, store)
     best_single = next(one for one in found.single if one.kept)
-    scores = [Store(store).read(one.key).headline for one in (found.found[0], best_single)]
-    expected = estimate([scores[0] - scores[1]], 0.0, difference_variance(*scores, 18))
+    ours, theirs = (Store(store).read(one.key).headline for one in (found.found[0], best_single))
+    expected = estimate([ours - theirs], 0.0, difference_variance(ours, theirs, 18))
     assert found.difference
     assert found.difference.estimate == expected
     assert [row.name for row in found.comparison.methods][-1] == BEST_SINGLE
@@ -191,7 +192,7 @@ def test_labels_of_test_clips_choose_nothing(generated: Path, store: Path, tmp_p
     shutil.copytree(generated, copy)
     classes = sorted(folder.name for folder in (copy / "test").iterdir())
     (copy / "test" / classes[0]).rename(copy / "test" / "aside")
-    for name, other in zip(classes, classes[1:], strict=False):
+    for name, other in pairwise(classes):
         (copy / "test" / other).rename(copy / "test" / name)
     (copy / "test" / "aside").rename(copy / "test" / classes[-1])
     ours, theirs = shared(generated, store), shared(copy, tmp_path / "store")
@@ -272,7 +273,7 @@ def test_each_fold_is_searched_by_itself(tmp_path: Path) -> None:
     assert [(rung.candidates, rung.epochs) for rung in planned.rungs] == [(9, 1), (3, 3), (1, None)]
     assert planned.trainings == 4 * (9 + 3 + 1 + 3)
     assert planned.epochs == 4 * (9 * 1 + 3 * 3 + 4 * 9)
-    specs = {(1, 0): ["lora"], (2, 1): ["lora", "dpt"]}
+    specs: dict[tuple[int | None, int], list[str]] = {(1, 0): ["lora"], (2, 1): ["lora", "dpt"]}
     runs = planned.runs(specs, 3)
     assert [(run.row, run.fold, run.seed, run.config["num_train_epochs"]) for run in runs] == [
         ("lora", 1, 0, 3), ("lora", 2, 1, 3), ("dpt", 2, 1, 3),

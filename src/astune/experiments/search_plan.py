@@ -81,10 +81,8 @@ class PlannedSearch:
     @property
     def size(self) -> str:
         """Trainings and epochs in words."""
-        searches = number_of(len(self.pairs), "search")
-        return (
-            f"{searches}, {number_of(self.trainings, 'training')}, at most {number_of(self.epochs, 'epoch')} together"
-        )
+        made = f"{number_of(self.trainings, 'training')}, at most {number_of(self.epochs, 'epoch')} together"
+        return f"{searches(len(self.pairs))}, {made}"
 
     def record(self) -> dict[str, Any]:
         """The plan as JSON."""
