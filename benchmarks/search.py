@@ -233,6 +233,7 @@ class Trainings:
         notify(f"seed {self.fields['seed']}: {spec}, {epochs} epochs")
         config = TrainConfig(**self.fields, method=spec, num_train_epochs=epochs)
         found = train(config, quiet=True, picture=False).scores["validation"]
+        notify(f"  accuracy {found['accuracy']:.3f}, loss {found['loss']:.4f}")
         return found["accuracy"], found["loss"]
 
     def supernet(self) -> Supernet:
@@ -271,6 +272,7 @@ def compare(trainings: Trainings) -> list[Predicted]:
         }
         for way, scores in ways.items():
             correlation = float(spearmanr(ranks(scores), ranks(truth)).statistic)
+            notify(f"{way}: " + ", ".join(f"{accuracy:.3f}/{loss:.4f}" for accuracy, loss in scores))
             found.append(Predicted(way, cost, correlation, truth[ranks(scores).index(0)][0], max(truth)[0]))
     return found
 

@@ -17,6 +17,7 @@ from astune import AudioClassifier, load_backbone, parse_method
 from astune.architecture import Architecture
 from astune.backbone import load_config
 from astune.cli import app
+from astune.data import LAYOUTS
 from astune.errors import ConfigError, DataError
 from astune.experiments.halving import Rung, Score, best, rungs
 from astune.experiments.paired import difference_variance, estimate
@@ -279,6 +280,26 @@ def test_each_fold_is_searched_by_itself(tmp_path: Path) -> None:
         ("lora", 1, 0, 3), ("lora", 2, 1, 3), ("dpt", 2, 1, 3),
     ]  # fmt: skip
     assert "Test clips choose nothing: not the epoch, not the sizes, not the best single method" in planned.notes
+
+
+def test_three_rungs_and_trainings_of_equal_epochs_are_shared(generated: Path, tmp_path: Path) -> None:
+    """A recipe of 2 epochs: both short rungs have 1 epoch, so the second one finds its 3 trainings in the store."""
+    found = search(generated, "20k", store=tmp_path, **{**QUICK, "candidates": 9, "num_train_epochs": 2})
+    assert [(rung.epochs, len(rung.trained), sum(one.kept for one in rung.trained)) for rung in found.rungs] == [
+        (1, 9, 3), (1, 3, 1),
+    ]  # fmt: skip
+    assert [one.spec for one in found.rungs[0].trained if one.kept] == [one.spec for one in sorted(
+        found.rungs[1].trained, key=lambda one: [first.spec for first in found.rungs[0].trained].index(one.spec)
+    )]  # fmt: skip
+    assert len(list((tmp_path / "runs").iterdir())) == 9 + 1 + 3
+    assert found.comparison.data == generated.name
+
+
+def test_where_a_recipe_keeps_the_last_epoch_clips_are_held_out(tmp_path: Path) -> None:
+    data = LAYOUTS["urbansound8k"].write_example(tmp_path / "data")
+    planned = plan_search(f"urbansound8k:{data}", "20k", folds=[1], **QUICK)
+    assert planned.settings["selection"] == "best-validation"
+    assert any(note.startswith("Validation clips: the data set's recipe has none") for note in planned.notes)
 
 
 def test_whole_recipes_are_the_runs_of_a_comparison(generated: Path) -> None:
