@@ -19,7 +19,8 @@ from astune.counting import count
 from astune.errors import ConfigError, format_faults
 from astune.keyed import keyed_generator
 from astune.methods import parse_method
-from astune.methods.base import Sum, layers_text
+from astune.methods.base import Sum
+from astune.methods.layers import layers_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

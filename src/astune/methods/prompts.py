@@ -17,7 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import Attachment, Layers, Method, layer_indices
+from astune.methods.base import Attachment, Method
+from astune.methods.layers import Layers, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import MOST_TOKENS, SizeField
 
