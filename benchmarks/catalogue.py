@@ -11,6 +11,7 @@ from benchmarks import (
     one_clip,
     recipe,
     scale,
+    search,
     serving,
     timeline,
     train_step,
@@ -30,5 +31,6 @@ BENCHMARKS = {
         scale,
         serving,
         recipe,
+        search,
     )
 }

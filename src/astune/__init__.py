@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from astune.description import AdapterDescription, describe_adapter
     from astune.experiments.compare import compare
     from astune.experiments.comparison import Comparison
+    from astune.experiments.search import search
+    from astune.experiments.searched import SearchResult
     from astune.export import export_adapter
     from astune.export.from_peft import import_peft
     from astune.features import FeatureDataset
@@ -42,6 +44,7 @@ _HOMES = {
     "FeatureDataset": "astune.features",
     "OnnxPredictor": "astune.inference.onnx_predictor",
     "Predictor": "astune.inference.predictor",
+    "SearchResult": "astune.experiments.searched",
     "TrainConfig": "astune.training.config",
     "compare": "astune.experiments.compare",
     "describe_adapter": "astune.description",
@@ -57,6 +60,7 @@ _HOMES = {
     "predict": "astune.inference.runtime",
     "push_to_hub": "astune.sharing",
     "review": "astune.inference.review",
+    "search": "astune.experiments.search",
     "train": "astune.training.loop",
 }
 
@@ -68,6 +72,7 @@ __all__ = [
     "FeatureDataset",
     "OnnxPredictor",
     "Predictor",
+    "SearchResult",
     "TrainConfig",
     "__version__",
     "compare",
@@ -84,6 +89,7 @@ __all__ = [
     "predict",
     "push_to_hub",
     "review",
+    "search",
     "train",
 ]
 

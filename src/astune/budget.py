@@ -190,7 +190,7 @@ def plan_methods(
     config.max_length = length
     architecture = Architecture.of(config)
     patch_grid(architecture)  # refuses lengths that no model can have
-    planned = tuple(_Search(method, budget, classes, architecture).plan() for method in asked)
+    planned = tuple(SizeSearch(method, budget, classes, architecture).plan() for method in asked)
     return MethodPlan(str(backbone), classes, length, budget, planned, notices)
 
 
@@ -272,8 +272,15 @@ def _head_and_length(
     return int(labels or DEFAULT_LABELS), given or int(config.max_length), tuple(notices)
 
 
-class _Search:
-    """The sizes of one method on one backbone, from the smallest to the largest."""
+class SizeSearch:
+    """The sizes of one method on one backbone, from the smallest to the largest.
+
+    Args:
+        method: a preset, a family or a spec; a size that it states is kept.
+        budget: what the sizes are compared with.
+        labels: classes of the head.
+        architecture: sizes of the backbone at the input length.
+    """
 
     def __init__(self, method: str | Method, budget: Budget, labels: int, architecture: Architecture) -> None:
         self.name, self.method = str(method), parse_method(method)
@@ -306,6 +313,21 @@ class _Search:
         self._at(2 if last is None else min(2, last))  # so that there are two to compare
         self._refuse_disorder(field.name)
         return PlannedMethod(self.name, field.name, ends[0], ends[1])
+
+    def step(self) -> int | None:
+        """The step of the largest setting that fits, as the method's ``size_field`` counts steps; None where none fits.
+
+        Raises:
+            ConfigError: as of :meth:`plan`, or no size is open.
+        """
+        if not self.plan().field:
+            raise ConfigError(f"method {self.name!r} has no size to choose; name one whose spec leaves its size open")
+        _, field = self._open[0]
+        return self._largest_step(field.last(self.architecture.hidden_size) if field.last else None)[0]
+
+    def smallest(self) -> SizedMethod:
+        """The smallest setting, whether it fits or not."""
+        return self._at(1) if self._open else self._own
 
     def _largest_step(self, last: int | None) -> tuple[int | None, int | None]:
         """The last step that fits and the first that does not, found by doubling, then by halving."""

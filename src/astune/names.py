@@ -70,6 +70,9 @@ Runtime = Literal["torch", "onnx"]
 COMPARED_METHODS = ("baseline", "linear", "layermix", "lora", "bottleneck-pf-par", "full-ft")
 """What ``astune compare`` compares; the baseline has no network."""
 
+SEARCHED_METHODS = ("lora", "bottleneck-pf-par", "dpt")
+"""The methods whose sizes ``astune search`` chooses for each layer."""
+
 FRAME, HOP = 400, 160
 """Samples of a frame of features and from one to the next, at 16 kHz: 25 and 10 ms."""
 

@@ -29,6 +29,7 @@ from astune.data import AudioDataset, DataRecipe, load_data
 from astune.data.audio import read_audio
 from astune.data.generated import write_generated
 from astune.errors import AstuneError, ConfigError
+from astune.experiments.comparison import Comparison
 from astune.experiments.plan import PlanOptions
 from astune.experiments.table import DataEntry, Row, Table
 from astune.features import FrontEnd, LongFeatures, Patchout, SpecAugment
@@ -178,6 +179,16 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "Predictor": {"adapter": LINEAR},
     "RandomCrop": {"longer": {0: 20}, "part": None, "max_length": 16, "seed": 0},
     "Row": {"name": "a", "method": "lora"},
+    "SearchResult": {
+        "name": "search-x-1000",
+        "parameters": 1000,
+        "rungs": (),
+        "found": (),
+        "single": (),
+        "comparison": Comparison(
+            task=None, methods=(), test_clips=0, tested_share=0.0, name="search-x-1000", data="x", design=()
+        ),
+    },
     "Source": {"name": "a", "adapter": LINEAR.to_adapter(), "model": LINEAR},
     "SpecAugment": {"freq_mask": 24, "time_mask": 80, "seed": 0},
     "Split": {"train": (0,), "validation": (), "test": (1,)},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 10.0  # seconds until all processes of a killed command are gone
 _IMPORTING = 60.0  # seconds until a server of processes is gone, which looks for its parent when it has imported torch
 LIMIT = 300.0  # seconds of a command on a busy machine
-COMMANDS = ("compare", "embed", "predict", "reproduce", "train")
+COMMANDS = ("compare", "embed", "predict", "reproduce", "search", "train")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _FEATURES = """
 import sys
@@ -156,6 +156,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "train": ["train", data, "--output-dir", str(folder / "out"), "--method", "lora", *SMALL, *epochs, *saving],
         "reproduce": ["reproduce", str(folder / "stopped.yaml"), "--backbone", "random:tiny", "--store", store],
         "compare": ["compare", data, "--method", "linear,lora", *SMALL, *epochs, "--store", store],
+        "search": ["search", data, "--parameters", "20k", "--candidates", "2", *SMALL, *epochs, "--store", store],
         "predict": ["predict", *listening, str(folder / "tables")],
         "embed": ["embed", *listening, str(folder / "rows.npz")],
     }

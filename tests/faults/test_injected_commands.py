@@ -243,7 +243,8 @@ def test_plans(world: World, tmp_path: Path) -> None:
 
 
 PATHS: dict[str, tuple[object, ...]] = {
-    "train": (EVIL, "--output-dir", "out"), "compare": (EVIL,), "validate": (EVIL,), "evaluate": (EVIL, EVIL), "predict": (EVIL, EVIL),
+    "train": (EVIL, "--output-dir", "out"), "compare": (EVIL,),
+    "search": (EVIL, "--parameters", "250k"), "validate": (EVIL,), "evaluate": (EVIL, EVIL), "predict": (EVIL, EVIL),
     "embed": (EVIL, EVIL, "-o", f"{EVIL}.npz"), "export": (EVIL, "-o", EVIL), "info": (EVIL,), "import-backbone": (EVIL, "-o", EVIL),
     "import-peft": (EVIL, "-o", EVIL),
     "push-to-hub": (EVIL, EVIL),

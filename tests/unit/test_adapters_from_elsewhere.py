@@ -18,7 +18,7 @@ from astune.backbone import Backbone
 from astune.errors import AdapterError, AstuneError, ConfigError
 from astune.features.log_mel import FrontEnd
 from astune.methods import parse_method
-from astune.methods.base import layer_indices
+from astune.methods.layers import layer_indices
 from astune.model_card import model_card
 from tests.faults.readers import adapters
 from tests.faults.readers.backbones import write

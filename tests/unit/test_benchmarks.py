@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import math
 import pkgutil
 import warnings
 from pathlib import Path
@@ -16,13 +17,25 @@ import torch
 from rich.console import Console
 
 import benchmarks
+from astune import AudioClassifier, load_backbone
 from astune.errors import AstuneError, ConfigError
 from astune.inference.loaded_adapter import LoadedAdapter
 from astune.inference.shells import Shells
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from benchmarks import adapters, front_end, inference, linear_probe, one_clip, scale, serving, timeline, train_step
+    from benchmarks import (
+        adapters,
+        front_end,
+        inference,
+        linear_probe,
+        one_clip,
+        scale,
+        search,
+        serving,
+        timeline,
+        train_step,
+    )
     from benchmarks.__main__ import measure
     from benchmarks.catalogue import BENCHMARKS
 from benchmarks.measure import BenchmarkError, Contestant, Outcome, Plan, Subject, agreement, contest, ratio
@@ -287,3 +300,42 @@ def test_clients_of_services_are_answered_as_by_each_adapter_alone(tmp_path: Pat
         assert counters["astune_requests_total,method=POST,route=/v1/classify,status=200"] == 22
         with pytest.raises(AstuneError, match="unknown adapter"):
             serving.load([address], [["task2"]], recording.read_bytes(), clients=1, requests=1)
+
+
+def test_a_supernet_trains_the_slices_of_one_candidate_a_step() -> None:
+    """Each candidate computes with its slices what it computes with tensors of that size, and no other weight gets a gradient."""
+    torch.manual_seed(0)
+    specs = [
+        "lora:reduction_rate=96,layers=0",
+        "lora:reduction_rate=32,layers=0-1",
+        "dpt:tokens=2,layers=1+bottleneck:layers=3",
+    ]
+    models = [AudioClassifier(load_backbone(TINY, 32), spec, ["a", "b"]).eval() for spec in specs]
+    net = search.Supernet(models)
+    down, up = (f"added.layers.0.mhsa.q.lora.{name}.weight" for name in ("down", "up"))
+    assert net.weights[down].shape == (6, 192)  # of the second, the larger one
+    assert net.weights[up].shape == (192, 6)
+    with torch.no_grad():
+        for weight in net.weights.values():
+            weight.normal_(std=0.1)
+    features = torch.randn(3, 32, 128)
+    for number, model in enumerate(models):
+        found = net.logits(number, features)
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, part in net.slices(number).items():
+                own[name].copy_(part)
+        torch.testing.assert_close(found, model(features).logits)
+    torch.autograd.backward(net.logits(0, features).sum())
+    gradient = net.weights[down].grad
+    assert gradient is not None
+    assert gradient[:2].abs().sum() > 0
+    assert gradient[2:].abs().sum() == 0
+    assert {name for name, weight in net.weights.items() if weight.grad is not None} == net.slices(0).keys()
+
+
+def test_candidates_are_ranked_by_accuracy_and_then_by_loss() -> None:
+    assert search.ranks([(0.5, 0.1), (0.9, 0.4), (0.9, 0.3)]) == [2, 1, 0]
+    accuracy, loss = search.figures(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
+    assert accuracy == 0.5  # of two equal logits the first is taken
+    assert loss == pytest.approx((math.log(1 + math.exp(-2)) + math.log(2)) / 2)

@@ -171,7 +171,15 @@ def test_lora_is_the_papers_equation_5(spec: str, scale: float) -> None:
         torch.testing.assert_close(found, backbone.layers[2].attention.q_proj(x) + scale * update)
 
 
-@pytest.mark.parametrize("spec", ["spt:tokens=5", "dpt:tokens=5"])
+SOME = (
+    "dpt:tokens=5,layers=1|3",
+    "dpt:tokens=2,layers=0+dpt:tokens=7,layers=2-3",
+    "dpt:tokens=7,layers=2-3+spt:tokens=2",
+)
+"""Prompts of some layers, and of two sizes, in either order."""
+
+
+@pytest.mark.parametrize("spec", ["spt:tokens=5", "dpt:tokens=5", *SOME])
 def test_prompts_stand_between_the_first_token_and_the_patches(spec: str) -> None:
     model = randomised(spec)
     state = model.adapter_state()
@@ -181,14 +189,16 @@ def test_prompts_stand_between_the_first_token_and_the_patches(spec: str) -> Non
         found = backbone(inputs).last_hidden_state
         model.sites.detach()
         x = backbone.embeddings(inputs)
+        taken = 1  # the distillation token, then the former prompts
         for index, layer in enumerate(backbone.layers):
-            taken = 1 if index == 0 else 5  # the distillation token, then the former prompts
             if f"layers.{index}.prompts.tokens" in state:
                 prompts = state[f"layers.{index}.prompts.tokens"].expand(2, -1, -1)
                 x = torch.cat([x[:, :1], prompts, x[:, 1 + taken :]], dim=1)
+                taken = prompts.shape[1]
             x = layer(x)
         expected = backbone.layernorm(x)
-    assert found.shape == (2, 1 + 5 + 12 * 5, 192)
+    assert found.shape == (2, 1 + taken + 12 * 5, 192)
+    assert taken == (7 if "tokens=7" in spec else 5)
     torch.testing.assert_close(found, expected)
 
 

@@ -10,7 +10,8 @@ from astune import AudioClassifier, load_backbone, parse_method
 from astune.errors import ConfigError
 from astune.methods import PRESETS
 from astune.methods.adapters import BottleneckAdapters
-from astune.methods.base import Sum, default_learning_rate, layer_indices
+from astune.methods.base import Sum, default_learning_rate
+from astune.methods.layers import layer_indices
 from astune.methods.lora import LoRA
 from astune.methods.registry import method_from_record, method_record
 
@@ -150,7 +151,7 @@ def test_two_prompts_are_refused(spec: str) -> None:
 
 
 def test_what_means_nothing_to_a_method_is_no_field_of_it() -> None:
-    assert "unknown field 'layers'" in faults_of("dpt:layers=1")
+    assert "unknown field 'layers'" in faults_of("spt:layers=1")
     assert "a multiple of 2" in faults_of("prefix:tokens=3")
     assert "unknown configuration 'hydra'" in faults_of("convpass:configuration=hydra")
 

@@ -82,7 +82,7 @@ def test_processes_without_a_gpu_join_on_the_cpu_with_a_build_of_torch_for_gpus(
 
 
 def test_every_command_that_computes_takes_a_device() -> None:
-    computing = {"compare", "demo", "embed", "evaluate", "predict", "review", "serve", "train"}
+    computing = {"compare", "demo", "embed", "evaluate", "predict", "review", "search", "serve", "train"}
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert computing <= set(VERBS)
     assert {name for name, one in commands.items() if any("--device" in p.opts for p in one.params)} == computing

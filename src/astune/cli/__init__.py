@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VERBS = (
     "train",
     "compare",
+    "search",
     "validate",
     "evaluate",
     "predict",
@@ -46,7 +47,7 @@ VERBS = (
 )
 """A file each, in the order of the documentation."""
 PANELS = {
-    "Train": ("data", "train", "compare", "methods", "plan", "validate"),
+    "Train": ("data", "train", "compare", "search", "methods", "plan", "validate"),
     "Use an adapter": ("predict", "evaluate", "embed", "review", "serve", "info"),
     "Exchange": ("export", "import-peft", "import-backbone", "push-to-hub"),
     "Study": ("demo", "reproduce", "report"),

@@ -11,34 +11,26 @@ from astune.architecture import Architecture
 from astune.backbone import load_config
 from astune.console import notify
 from astune.data.layouts.base import load_data
-from astune.data.made_folds import usual_folds, with_folds
-from astune.data.options import DataOptions
-from astune.errors import AstuneError, ConfigError, DataError, format_faults
+from astune.errors import ConfigError, format_faults
 from astune.experiments.comparison import Comparison
+from astune.experiments.design import Asked, design, look_ahead, part_by_part
 from astune.experiments.live_table import live_table
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of, to_saved_plan
 from astune.experiments.results import Results
 from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.sources import own_entry
 from astune.experiments.store import Store
-from astune.experiments.table import Row, Table, check_settings
+from astune.experiments.table import Row, Table
 from astune.methods import parse_method
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import split_specs
-from astune.names import BUNDLED_BACKBONE, COMPARED_METHODS, PUBLISHED_BACKBONE
-from astune.plurals import number_of
-from astune.training.check import check
-from astune.training.config import TrainConfig
-from astune.training.listening import listen_as_trained
+from astune.names import COMPARED_METHODS, PUBLISHED_BACKBONE
 
 if TYPE_CHECKING:
-    from astune.data.dataset import AudioDataset
     from astune.experiments.records import SavedPlan
-    from astune.training.check import Checked
 
 NO_NETWORK = "baseline"
 """Stands among the methods for :mod:`astune.experiments.baseline`."""
-_SEEDS = 3  # of one split
 _BASE_WIDTH = 768
 _NARROW_RATE = 5e-4  # of full fine-tuning; docs/results: validation clips preferred it on both data sets
 
@@ -99,8 +91,8 @@ def compare(
     share = shard_of(distinct(planned.runs), shard)
     for note in planned.plan.notes:
         notify(note)
-    waiting = _part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
-    _look_ahead(waiting, runs_store, listen=ray is None)
+    waiting = part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
+    look_ahead(waiting, runs_store, listen=ray is None, headline="the methods cannot be compared")
     runs_store.write_plan(planned.plan)
     shown = live_table(planned.plan, runs_store)
     failures = (
@@ -135,26 +127,21 @@ def plan_comparison(
         ConfigError: as of :func:`compare`.
         DataError: as of :func:`compare`.
     """
-    if seeds is not None and seeds < 1:
-        raise ConfigError(f"seeds={seeds}; give 1 or more")
-    options = DataOptions.among(settings)
-    own = {name: value for name, value in settings.items() if name not in DataOptions.model_fields}
-    backbone = own.pop("backbone", BUNDLED_BACKBONE)
-    try:
-        check_settings(own)
-    except ValueError as fault:
-        raise ConfigError(str(fault)) from fault
-    rows, with_baseline, about_rows = _rows(methods, backbone, own)
-    options, seeds, about_runs = _design(load_data(data, options), options, seeds, folds)
-    entry = own_entry(str(data), options=options)
+    asked = Asked.of(settings)
+    rows, with_baseline, about_rows = _rows(methods, asked.backbone, asked.settings)
+    designed = design(load_data(data, asked.options), asked.options, seeds, folds)
+    entry = own_entry(str(data), options=designed.options)
     table = Table(
         title=f"Methods on {entry.name}",
         kind="comparison",
-        notes=(*about_runs, *about_rows),
+        notes=(*designed.notes, *about_rows),
         datasets=[entry],
         rows=rows,
     )
-    wanted = PlanOptions(Path(), backbone, seeds, own, folds=tuple(folds), needs_data=True, with_baseline=with_baseline)
+    wanted = PlanOptions(
+        Path(), asked.backbone, designed.seeds, asked.settings,
+        folds=tuple(folds), needs_data=True, with_baseline=with_baseline,
+    )  # fmt: skip
     name = f"compare-{entry.name}"
     runs = plan(name, table, wanted)
     return PlannedComparison(to_saved_plan(name, table, runs), runs)
@@ -207,106 +194,3 @@ def _rows(methods: str | Sequence[str], backbone: str, settings: dict[str, Any])
 
 def _is_narrow(backbone: str) -> bool:
     return backbone != PUBLISHED_BACKBONE and Architecture.of(load_config(backbone)).hidden_size < _BASE_WIDTH
-
-
-def _design(
-    data: AudioDataset, options: DataOptions, seeds: int | None, folds: Sequence[int]
-) -> tuple[DataOptions, int, list[str]]:
-    """How the data are read, how many seeds there are, and a sentence on each decision. Labels, groups and splits decide, no audio."""
-    if not data.folds and not any(clip.split == "test" for clip in data.clips):
-        count = usual_folds(data)
-        options, data = options.model_copy(update={"make_folds": count}), with_folds(data, count)
-    made = options.make_folds is not None
-    tested = list(dict.fromkeys(folds)) or list(data.folds)
-    several = len(tested) > 1
-    seeds = seeds or (1 if several else _SEEDS)
-    if made:
-        how = next(line.removeprefix("Note: ") for line in data.remarks if "test folds are made" in line)
-        notes = [f"Folds: the data have neither folds nor a test split, so {how}", *_ungrouped(data)]
-    elif data.folds:
-        notes = [f"Folds: those of the data ({', '.join(map(str, data.folds))})"]
-    else:
-        notes = ["Test clips: the test split of the data, in every run"]
-    if data.folds:
-        shown = ", ".join(map(str, tested))
-        notes.append(
-            f"Each of the folds {shown} tests once per seed" if several else f"Fold {shown} tests in every run"
-        )
-    notes.append(f"Seeds: {number_of(seeds, 'run')} of each method" + (" and fold" if several else ""))
-    notes.append("Test clips choose nothing: not the epoch, no setting, no fold")
-    notes.append(_about_intervals(data, tested, seeds))
-    return options, seeds, notes
-
-
-def _ungrouped(data: AudioDataset) -> list[str]:
-    if any(clip.group is not None for clip in data.clips):
-        return []
-    columns = f"; {' or '.join(data.group_like)} may" if data.group_like else ""
-    return [
-        "Warning: nothing says which clips share a speaker, session or device (column group of a table, or group_by"
-        f"{columns}); if some do, they are in several folds and all scores are too good"
-    ]
-
-
-def _about_intervals(data: AudioDataset, tested: Sequence[int], seeds: int) -> str:
-    if len(tested) > 1:
-        return (
-            f"Intervals: 95 %, Student's over {len(tested)} folds, the seeds of a fold averaged first, and widened because folds share "
-            "training clips (Nadeau and Bengio, 2003)"
-        )
-    over = f"for other seeds (Student's over {seeds})" if seeds > 1 else "not for other seeds, because there is one"
-    clips = len(data.split(tested[0] if tested else None).test)
-    if data.task.counts_clips:
-        return f"Intervals: 95 %, {over} and for other test clips ({clips:,} here), but not for other training clips"
-    return f"Intervals: 95 %, {over}, and not for other test or training clips"
-
-
-def _part_by_part(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """All methods on one fold and seed, then on the next: what is finished can be compared at any time."""
-    order = {part: number for number, part in enumerate(dict.fromkeys((run.fold, run.seed) for run in runs))}
-    return sorted(runs, key=lambda run: order[run.fold, run.seed])
-
-
-def _look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool) -> None:
-    """Find what is wrong with a method, a fold or a recording before an hour has gone into the others.
-
-    Raises:
-        ConfigError: with all faults.
-    """
-    rows: set[str] = set()
-    parts: set[tuple[int | None, int]] = set()
-    faults: dict[str, list[str]] = {}
-    for run in waiting:
-        part = run.fold, run.seed
-        if run.method is None or (run.row in rows and part in parts):
-            continue
-        config = TrainConfig(**run.config, output_dir=store.work(run.key), overwrite_output_dir=True)
-        who = run.row
-        try:
-            checked = check(config)
-            if listen and part not in parts:
-                who = run.dataset
-                _listen(config, checked, announced=bool(parts))
-        except AstuneError as fault:
-            faults.setdefault(str(fault), []).append(who)
-            listen = listen and who == run.row  # what is broken would be read again for each fold
-        rows.add(run.row)
-        parts.add(part)
-    if faults:
-        named = [f"{', '.join(dict.fromkeys(some))}: {fault}" for fault, some in faults.items()]
-        raise ConfigError(format_faults(named, "the methods cannot be compared"))
-
-
-def _listen(config: TrainConfig, checked: Checked, *, announced: bool) -> None:
-    """Compute the features of a fold, which its runs then find.
-
-    Raises:
-        AudioError: recordings cannot be read.
-        DataError: what can be read leaves nothing to test, or nothing of a class to train on.
-    """
-    listened = listen_as_trained(config, checked)
-    for notice in () if announced else listened.notices:
-        notify(notice)
-    if not listened.split.test:
-        where = "the test split" if config.fold is None else f"fold {config.fold}"
-        raise DataError(f"no test clip of {where} can be read; repair or remove them")

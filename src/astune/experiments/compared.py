@@ -22,13 +22,13 @@ class ComparedMethod:
 
     name: str
     method: str
-    """Its spec."""
+    """Its spec; its name where its runs have different methods, as what a search found on each fold."""
     scores: dict[Pair, float]
     """The task's headline figure of the test split, 0 to 1, by fold and seed."""
     planned: int
     """Runs that there will be."""
     parameters: int
-    """Trained, as the paper counts them."""
+    """Trained, as the paper counts them; the most where its runs have different methods."""
     adapter_bytes: int
     """Size of the adapter file in bytes; 0 where no run is finished."""
     train_seconds: float

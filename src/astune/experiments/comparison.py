@@ -156,12 +156,13 @@ def _row(entries: Sequence[PlanEntry], results: Results) -> ComparedMethod:
         (entry.fold, entry.seed): results.records[entry.key] for entry in entries if entry.key in results.records
     }
     runs = [record.result for record in done.values()]
+    methods = {entry.method for entry in entries}
     return ComparedMethod(
         name=entries[0].row,
-        method=entries[0].method,
+        method=entries[0].method if len(methods) == 1 else entries[0].row,
         scores={pair: record.headline for pair, record in done.items()},
         planned=len(entries),
-        parameters=entries[0].parameters,
+        parameters=max(entry.parameters for entry in entries),
         adapter_bytes=max((run.adapter_bytes for run in runs), default=0),
         train_seconds=median(run.train_seconds for run in runs) if runs else 0.0,
         frozen_seconds=max((run.frozen_seconds for run in runs), default=0.0),

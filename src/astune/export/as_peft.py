@@ -26,9 +26,9 @@ from astune.export.formats import Exported, register_format
 from astune.extras import install_command, missing_packages
 from astune.files import save_tensors, write_text
 from astune.json_text import json_text
-from astune.methods.base import layer_indices
 from astune.methods.bitfit import BitFit
 from astune.methods.dora import Decomposed, DoRA
+from astune.methods.layers import layer_indices
 from astune.methods.lora import LoRA, LowRankUpdates
 from astune.methods.size import rank_of
 from astune.names import ADAPTER_CONFIG, BUNDLED_BACKBONE

@@ -38,9 +38,10 @@ from astune.export.peft_files import (
     read_file,
     read_weights,
 )
-from astune.methods.base import Method, Sum, layers_text
+from astune.methods.base import Method, Sum
 from astune.methods.bitfit import BitFit
 from astune.methods.dora import DoRA
+from astune.methods.layers import layers_text
 from astune.methods.lora import LoRA
 from astune.methods.size import reduction_rate_of
 from astune.plurals import number_of

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from astune.methods.base import Attachment, Init, Layers, Method, initialise, layer_indices
+from astune.methods.base import Attachment, Init, Method, initialise
+from astune.methods.layers import Layers, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 

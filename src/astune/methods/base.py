@@ -6,17 +6,16 @@ A method is a frozen configuration (a field = a quantity of the paper) that know
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict
+from pydantic import ConfigDict
 from pydantic_core import PydanticUndefined
 from torch import nn
 from typing_extensions import override
 
-from astune.errors import AdapterError, ConfigError, shorten
+from astune.errors import AdapterError, ConfigError
 from astune.methods.size import SizeField
 from astune.validated import Validated, strict_constructor
 
@@ -29,68 +28,6 @@ Init = Literal["identity", "normal", "published"]
 
 NORMAL_STD = 0.02
 NOMINAL_LAYERS = 12  # of AST-base, over which a sum is checked before any backbone is known
-
-
-# Digits of other scripts are digits to Python too. No backbone has 10,000 layers.
-_SPANS = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(\|[0-9]{1,4}(-[0-9]{1,4})?)*")
-
-
-def _layer_indices(value: str) -> str:
-    if value != "all" and not _SPANS.fullmatch(value):
-        raise ValueError("use 'all', or 0-based indices and ranges joined by '|', such as 0-2|9")
-    return value
-
-
-Layers = Annotated[str, AfterValidator(_layer_indices)]
-"""Which layers a method adapts: ``all``, or 0-based indices and ranges, such as ``0-2|9``."""
-
-
-def layer_indices(layers: str, n_layers: int) -> list[int]:
-    """Indices named by a ``layers`` value.
-
-    Args:
-        layers: ``all``, or indices and ranges joined by ``|``.
-        n_layers: layers of the backbone.
-
-    Returns:
-        Sorted, without repetition.
-
-    Raises:
-        ConfigError: an index beyond the last layer, or an empty range.
-    """
-    if layers == "all":
-        return list(range(n_layers))
-    chosen: set[int] = set()
-    for part in layers.split("|"):
-        first, _, last = part.partition("-")
-        if int(last or first) >= n_layers:  # before there is a list of them
-            raise ConfigError(f"layers={shorten(layers)}: the backbone has {n_layers} layers, 0 to {n_layers - 1}")
-        span = range(int(first), int(last or first) + 1)
-        if not span:
-            raise ConfigError(f"layers={layers}: the range {part} is empty; write it as {last}-{first}")
-        chosen.update(span)
-    return sorted(chosen)
-
-
-def layers_text(indices: Collection[int], n_layers: int) -> str:
-    """The inverse of :func:`layer_indices`.
-
-    Args:
-        indices: of layers, at least one.
-        n_layers: layers of the backbone.
-
-    Returns:
-        ``all``, or indices and ranges joined by ``|``.
-    """
-    if len(set(indices)) == n_layers:
-        return "all"
-    spans: list[list[int]] = []
-    for index in sorted(set(indices)):
-        if spans and index == spans[-1][-1] + 1:
-            spans[-1].append(index)
-        else:
-            spans.append([index])
-    return "|".join(str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
 
 
 @strict_constructor
@@ -208,6 +145,15 @@ class Method(Validated):
         """
         raise NotImplementedError
 
+    def join(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Settle what depends on the other members of a sum, once all of them are attached.
+
+        Args:
+            sites: the backbone.
+            modules: what all members added, by place.
+        """
+        del sites, modules
+
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
         """Fold what was added into the backbone's weights, in place.
 
@@ -313,7 +259,19 @@ class Sum(Method):
                 raise ConfigError(f"{self.spec}: two of its methods take the same place ({shared[0]})")
             whole.modules |= attached.modules
             whole.backbone_parameters |= attached.backbone_parameters
+        self.join(sites, whole.modules)
         return whole
+
+    @override
+    def join(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Let every member settle it.
+
+        Args:
+            sites: the backbone.
+            modules: what all members added, by place.
+        """
+        for part in self.parts:
+            part.join(sites, modules)
 
     @override
     def merge(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:

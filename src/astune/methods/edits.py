@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from astune.methods.base import Attachment, Method, layer_indices
+from astune.methods.base import Attachment, Method
+from astune.methods.layers import layer_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import Layers
 from astune.methods.edits import Edits
+from astune.methods.layers import Layers
 from astune.methods.registry import register
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from astune.methods.base import Init, Layers, initialise
+from astune.methods.base import Init, initialise
 from astune.methods.edits import Edits
+from astune.methods.layers import Layers
 from astune.methods.registry import register
 from astune.methods.size import RANKS, ReductionRate, SizeField, rank_of
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from astune.methods.adapters import Adapted, AroundSubLayers, Bottleneck, Place
-from astune.methods.base import Init, Layers, initialise
+from astune.methods.base import Init, initialise
+from astune.methods.layers import Layers
 from astune.methods.registry import register
 from astune.methods.size import ReductionRate
 

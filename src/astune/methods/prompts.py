@@ -2,6 +2,9 @@
 
 Shallow (SPT): at the first layer, carried along by the others. Deep (DPT): fresh prompts replace the former ones before every layer.
 Prompts are between [CLS] and the patches, and replace the distillation token. They enter the mean that is classified.
+
+``layers`` of DPT names the layers that get fresh prompts. Any other layer carries along what the former prompts have become, as all layers
+after the first do in SPT; before the first prompts there is the distillation token. So a sum may give layers different numbers of prompts.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from astune.methods.base import Attachment, Method
+from astune.methods.layers import Layers, layer_indices
 from astune.methods.registry import register
 from astune.methods.size import MOST_TOKENS, SizeField
 
@@ -68,9 +72,19 @@ class PromptTuning(Method):
     learning_rate: ClassVar[float] = 1e-2
     size_field: ClassVar[SizeField | None] = SizeField("tokens", lambda step, _: step, last=lambda _: MOST_TOKENS)
     keeps_distillation: ClassVar[bool] = False
-    depth: ClassVar[int | None] = None
 
-    tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of each layer")
+    if (
+        TYPE_CHECKING
+    ):  # a field of every subclass, declared there: specs and the names of runs go by the order of fields
+        tokens: int
+
+    def prompted(self, n_layers: int) -> list[int]:
+        """Indices of the layers that get prompts.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        raise NotImplementedError
 
     @property
     @override
@@ -81,7 +95,7 @@ class PromptTuning(Method):
     @override
     def places(self, n_layers: int) -> set[str]:
         """One a layer that gets prompts."""
-        return {f"layers.{index}.prompts" for index in range(self.depth or n_layers)}
+        return {_place(index) for index in self.prompted(n_layers)}
 
     @override
     def attach(self, sites: Sites) -> Attachment:
@@ -91,11 +105,31 @@ class PromptTuning(Method):
             sites: the backbone.
         """
         attachment = Attachment()
-        for index in range(self.depth or len(sites.layers)):
-            prompts = Prompts(self.tokens, sites.width, self.tokens if index else _DISTILLATION)
+        for index in self.prompted(len(sites.layers)):
+            prompts = Prompts(self.tokens, sites.width, _DISTILLATION)
             sites.before_layer(index, prompts)
-            attachment.modules[f"layers.{index}.prompts"] = prompts
+            attachment.modules[_place(index)] = prompts
+        self.join(sites, attachment.modules)
         return attachment
+
+    @override
+    def join(self, sites: Sites, modules: Mapping[str, nn.Module]) -> None:
+        """Tell all prompts how many tokens they replace: those of the nearest layer before that has prompts, of whichever member.
+
+        Args:
+            sites: the backbone.
+            modules: of all members.
+        """
+        taken = _DISTILLATION
+        for index in range(len(sites.layers)):
+            prompts = modules.get(_place(index))
+            if isinstance(prompts, Prompts):
+                prompts.taken, taken = taken, len(prompts.tokens)
+
+
+def _place(index: int) -> str:
+    """Address of the prompts of a layer."""
+    return f"layers.{index}.prompts"
 
 
 @register("spt")
@@ -103,9 +137,17 @@ class ShallowPromptTuning(PromptTuning):
     """Prompts at the first layer."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"spt-300": {"tokens": 300}}
-    depth: ClassVar[int | None] = 1
 
     tokens: int = Field(300, ge=1, le=MOST_TOKENS, description="prompts in front of the first layer")
+
+    @override
+    def prompted(self, n_layers: int) -> list[int]:
+        """The first layer.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        return [0]
 
 
 @register("dpt")
@@ -116,4 +158,18 @@ class DeepPromptTuning(PromptTuning):
     examples: ClassVar[tuple[str, ...]] = (
         "bottleneck:sublayer=ffn+dpt:tokens=25",
         "bottleneck:sublayer=ffn+dpt:tokens=14+lora:reduction_rate=256",
+        "dpt:tokens=3,layers=1|3",
+        "dpt:tokens=4,layers=2-3+dpt:tokens=2,layers=0",
     )
+
+    tokens: int = Field(25, ge=1, le=MOST_TOKENS, description="prompts in front of each layer")
+    layers: Layers = Field("all", description="layers that get fresh prompts, from 0, such as 0-2|9")
+
+    @override
+    def prompted(self, n_layers: int) -> list[int]:
+        """The chosen layers.
+
+        Args:
+            n_layers: layers of the backbone.
+        """
+        return layer_indices(self.layers, n_layers)

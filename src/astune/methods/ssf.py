@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from astune.errors import AdapterError
-from astune.methods.base import NORMAL_STD, Layers
+from astune.methods.base import NORMAL_STD
 from astune.methods.edits import Edits
+from astune.methods.layers import Layers
 from astune.methods.registry import register
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from astune.keyed import keyed_generator
-from astune.methods.base import Layers
 from astune.methods.edits import Edits
+from astune.methods.layers import Layers
 from astune.methods.lora import Targets
 from astune.methods.registry import register
 from astune.methods.size import SizeField
