@@ -181,7 +181,11 @@ def _cell(text: str) -> str:
 
 def _cell_of_code(text: str) -> str:
     """Code in a cell: between backticks, Markdown would show how | is written."""
-    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
+    return f"<code>{_entities(text)}</code>"
+
+
+def _entities(text: str) -> str:
+    return html.escape(text).replace("|", "&#124;")
 
 
 def _plain(text: str) -> str:
@@ -224,7 +228,8 @@ def tree_page() -> str:
         lines += [f"## {folder.relative_to(package.parent).as_posix()}/", "", "| file | what it is |", "| --- | --- |"]
         for path in sorted(folder.glob("*.py")):
             about = re.match(r'(?:#[^\n]*\n)*r?"""(.+?)(?:"""|\n)', path.read_text(encoding="utf-8"))
-            text = about[1].replace("|", "\\|").replace("<", "&lt;") if about else ""
+            parts = about[1].split("``") if about else []  # every second one is code
+            text = "".join(_cell_of_code(part) if at % 2 else _entities(part) for at, part in enumerate(parts))
             lines.append(f"| `{path.name}` | {text} |")
         lines.append("")
     return "\n".join(lines)
