@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from astune.task import Task
 
 RATE = 3
-"""How many candidates one of them is the best of, and how many times longer it trains then."""
+"""One of so many candidates goes on, with so many times the epochs."""
 
 
 @dataclass(frozen=True)
