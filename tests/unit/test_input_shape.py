@@ -49,6 +49,7 @@ def test_a_classifier_in_double_precision_takes_doubles(model: astune.AudioClass
     assert double(torch.zeros(1, 98, 128, dtype=torch.float64)).logits.dtype == torch.float64
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # torch says so on Python 3.13.0
 def test_compiled_without_a_break(model: astune.AudioClassifier) -> None:
     features = torch.randn(2, 98, 128, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(model, backend="eager", fullgraph=True)
