@@ -102,7 +102,7 @@ def losses(results: Iterable[Results], rows: tuple[str, ...]) -> Iterator[str]:
 
 
 def few_clips(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
-    """Mean test accuracy in percent where all runs of a cell are finished, and what two rows differ from linear probing, in points."""
+    """Mean test accuracy in percent where all runs of a cell are finished, and what three rows differ from linear probing, in points."""
     heads = [f"{name}, {shots}" for name in ("digits", "esc10") for shots in SHOTS]
     yield f"| clips per class | {' | '.join(heads)} |"
     yield f"| --- | {' | '.join('---' for _ in heads)} |"
@@ -116,7 +116,7 @@ def few_clips(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
         shown = [f"{100 * one.mean:.1f}" if (one := cell(row, place)) else "-" for place in places]
         if set(shown) != {"-"}:
             yield f"| {row} | {' | '.join(shown)} |"
-    for row in ("LoRA", "Bottleneck PF par"):
+    for row in ("LayerMix", "LoRA", "Bottleneck PF par"):
         pairs = [(cell(row, place), cell("Linear", place)) for place in places]
         shown = [difference(one, other) if one and other else "-" for one, other in pairs]
         yield f"| {row} - Linear, points | {' | '.join(shown)} |"

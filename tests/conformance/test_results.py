@@ -30,7 +30,7 @@ STORE = Store(RESULTS)
     [
         ("positions/gaps.py", "explanations/positions.md", 11),
         ("results/findings.py", "results/README.md", 70),
-        ("results/study.py", "explanations/trained-to-the-end.md", 26),
+        ("results/study.py", "explanations/trained-to-the-end.md", 27),
     ],
 )
 def test_a_page_prints_what_its_script_computes(script: str, page: str, lines: int) -> None:
