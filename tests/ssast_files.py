@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from astune import backbone
+from astune.backbone.ssast import import_backbone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def folder_of(folder: Path, shape: tuple[int, int], **sizes: int) -> Path:
     """A backbone folder of a fabricated checkpoint."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = saved(folder.with_suffix(".pth"), state_dict(shape, **sizes))
-    backbone.import_backbone(file, folder)
+    import_backbone(file, folder)
     return folder
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 STORE = Store(Path(__file__).parent)
 COLUMNS = {"digits": "study", "esc10": "study", "arabic": "study-arabic"}
 """Data sets, and the experiments that have them."""
-AGAINST = ("Linear", "LoRA")
 SHOTS = (1, 4, 16)
 
 
@@ -63,14 +62,11 @@ def differences(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
     """Each row minus linear probing, and full fine-tuning minus LoRA, in points with the 95 % interval, paired by fold and seed."""
     yield f"| first - second | {' | '.join(COLUMNS)} |"
     yield f"| --- | {' | '.join('---' for _ in COLUMNS)} |"
-    for second in AGAINST:
-        for first in rows:
-            if first not in AGAINST and (second == "Linear" or first.startswith("Full")):
-                shown = [difference(found[first, column], found[second, column]) for column in COLUMNS]
-                yield f"| {first} - {second} | {' | '.join(shown)} |"
-        if second == "Linear":
-            shown = [difference(found["LoRA", column], found[second, column]) for column in COLUMNS]
-            yield f"| LoRA - {second} | {' | '.join(shown)} |"
+    pairs = [(row, "Linear") for row in rows if row != "Linear"]
+    pairs += [(row, "LoRA") for row in rows if row.startswith("Full FT")]
+    for first, second in pairs:
+        shown = [difference(found[first, column], found[second, column]) for column in COLUMNS]
+        yield f"| {first} - {second} | {' | '.join(shown)} |"
 
 
 def difference(first: Cell, second: Cell) -> str:

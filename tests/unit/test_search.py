@@ -38,6 +38,7 @@ QUICK: dict[str, Any] = {
     "candidates": 4,
     "seeds": 1,
 }
+QUICK_OPTIONS = [word for name, value in QUICK.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 TINY = Architecture.of(load_config("random:tiny"))
 
 
@@ -209,19 +210,7 @@ def test_labels_of_test_clips_choose_nothing(generated: Path, store: Path, tmp_p
 
 def test_the_command_gives_what_python_gives(generated: Path, store: Path) -> None:
     found = shared(generated, store)
-    options = [
-        "--backbone",
-        "random:tiny",
-        "--num-train-epochs",
-        "3",
-        "--max-length",
-        "32",
-        "--candidates",
-        "4",
-        "--seeds",
-        "1",
-    ]
-    command = ["search", str(generated), "--parameters", "20k", "--store", str(store), *options]
+    command = ["search", str(generated), "--parameters", "20k", "--store", str(store), *QUICK_OPTIONS]
     printed = CliRunner().invoke(app, [*command, "--json"])
     assert printed.exit_code == 0, printed.output
     assert json.loads(printed.stdout) == json.loads(json.dumps(found.record()))
@@ -242,20 +231,8 @@ def test_a_failed_training_is_named_and_the_search_goes_on(generated: Path, stor
     Store(copy).path(lost.key).unlink()
     Store(copy).work(lost.key).with_suffix(".lock").unlink(missing_ok=True)
     Store(copy).work(lost.key).with_suffix(".lock").mkdir()  # nothing can be locked there, so the run fails
-    options = [
-        "--backbone",
-        "random:tiny",
-        "--num-train-epochs",
-        "3",
-        "--max-length",
-        "32",
-        "--candidates",
-        "4",
-        "--seeds",
-        "1",
-    ]
     done = CliRunner().invoke(
-        app, ["search", str(generated), "--parameters", "20k", "--store", str(copy), *options, "--json"]
+        app, ["search", str(generated), "--parameters", "20k", "--store", str(copy), *QUICK_OPTIONS, "--json"]
     )
     assert done.exit_code == 1
     record = json.loads(done.stdout)

@@ -3,7 +3,6 @@
 from astune.backbone.backbone import Backbone, Origin
 from astune.backbone.load import load_backbone, load_config
 from astune.backbone.sites import Sites
-from astune.backbone.ssast import import_backbone
 from astune.backbone.sublayer import SubLayer
 
-__all__ = ["Backbone", "Origin", "Sites", "SubLayer", "import_backbone", "load_backbone", "load_config"]
+__all__ = ["Backbone", "Origin", "Sites", "SubLayer", "load_backbone", "load_config"]

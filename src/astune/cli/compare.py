@@ -18,10 +18,11 @@ from astune.cli.options import (
     RunsSideBySideOption,
     ShardOption,
     StoreOption,
+    end_of_runs,
     options_given,
     with_fields,
 )
-from astune.console import notify, print_result, results, shell_word
+from astune.console import print_result, results
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import COMPARED_METHODS
@@ -113,11 +114,7 @@ def compare(
 
         results().print(table_of(found))
         print_result(found.recommendation)
-    notify(f"Tables, pictures and comparisons: astune report {shell_word(found.name)} --store {shell_word(store)}")
-    for failure in found.failures:
-        notify(f"error: {failure}")
-    if found.failures:
-        raise typer.Exit(1)
+    end_of_runs(found.name, store, found.failures)
 
 
 def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:

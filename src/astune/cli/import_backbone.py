@@ -69,7 +69,7 @@ def import_backbone(
     as_json: AsJson = False,
 ) -> None:
     """Read a checkpoint of SSAST, and write it as a backbone folder that every command takes."""
-    from astune.backbone import import_backbone as convert
+    from astune.backbone.ssast import import_backbone as convert
 
     found = convert(
         file,

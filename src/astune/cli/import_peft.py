@@ -1,4 +1,4 @@
-"""``astune import-peft``: a LoRA adapter of PEFT as an adapter of astune."""
+"""``astune import-peft``: a LoRA or DoRA adapter of PEFT as an adapter of astune."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def import_peft(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a LoRA adapter that PEFT trained on ASTForAudioClassification, and write it as an adapter of astune."""
+    """Read a LoRA or DoRA adapter that PEFT trained on ASTForAudioClassification, and write it as an adapter of astune."""
     from astune import adapter_file
     from astune.export.from_peft import import_peft as read
 

@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from astune.console import notify
+from astune.console import notify, shell_word
 from astune.names import Precision
 from astune.plurals import number_of
 from astune.setting import Panel, Setting
@@ -147,4 +147,22 @@ def end_with(faults: Sequence[str], total: int, verb: str = "read") -> None:
         notify(f"error: {fault}")
     if faults:
         notify(f"{len(faults):,} of {number_of(total, 'file')} could not be {verb}")
+        raise typer.Exit(1)
+
+
+def end_of_runs(name: str, store: Path, failures: Sequence[str]) -> None:
+    """Say how to report a comparison, print the runs that failed, and end the command with exit code 1 if there are any.
+
+    Args:
+        name: of the comparison in the store.
+        store: folder of the runs.
+        failures: one for each run that failed.
+
+    Raises:
+        Exit: there are failures.
+    """
+    notify(f"Tables, pictures and comparisons: astune report {shell_word(name)} --store {shell_word(store)}")
+    for failure in failures:
+        notify(f"error: {failure}")
+    if failures:
         raise typer.Exit(1)

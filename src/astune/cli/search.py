@@ -16,10 +16,11 @@ from astune.cli.options import (
     RunsOnRayOption,
     RunsSideBySideOption,
     StoreOption,
+    end_of_runs,
     options_given,
     with_fields,
 )
-from astune.console import notify, print_result, results, results_table, shell_word
+from astune.console import print_result, results, results_table, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import SEARCHED_METHODS
@@ -116,11 +117,7 @@ def search(
         typer.echo(json_text(found.record()))
     else:
         _show(found)
-    notify(f"Tables, pictures and comparisons: astune report {shell_word(found.name)} --store {shell_word(store)}")
-    for failure in found.failures:
-        notify(f"error: {failure}")
-    if found.failures:
-        raise typer.Exit(1)
+    end_of_runs(found.name, store, found.failures)
 
 
 def _show_plan(*, as_json: bool, **wanted: Any) -> None:
