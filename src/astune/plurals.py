@@ -11,7 +11,7 @@ def number_of(count: int, noun: str) -> str:
         noun: the singular, such as ``clip``.
 
     Returns:
-        ``1 clip``, ``2 classes``, ``3,000 files``.
+        ``1 clip``, ``2 classes``, ``3,000 searches``.
     """
-    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "search")) else "s"
     return f"{count:,} {noun}{ending}"

@@ -109,8 +109,8 @@ def test_numbers_of_things() -> None:
     assert sentences[0].startswith("Note: 1 of 1 file is longer than the input: ")
     assert sentences[1] == "Warning: cut short: 1 of 1 file: a\\nb (1)"
     assert audio_notices({0: 3.0, 1: 2.0, 2: 1.0}, {}, [], 1.0)[0].startswith("Note: 2 of 3 clips are longer than ")
-    found = [number_of(count, noun) for count, noun in ((0, "clip"), (1, "class"), (2, "class"), (3000, "file"))]
-    assert found == ["0 clips", "1 class", "2 classes", "3,000 files"]
+    found = [number_of(count, noun) for count, noun in ((0, "clip"), (1, "class"), (2, "class"), (3000, "search"))]
+    assert found == ["0 clips", "1 class", "2 classes", "3,000 searches"]
 
 
 @pytest.mark.parametrize("skip", [False, True])

@@ -228,6 +228,22 @@ def test_a_run_that_fails_ends_the_command_with_1_and_is_named(generated: Path, 
     assert "bitfit" in done.stdout  # which ran all the same
 
 
+def test_runs_of_other_parameters_are_counted_by_themselves(generated: Path, tmp_path: Path) -> None:
+    """A short input leaves out position embeddings, so one row has several lines in the plan."""
+    content = table_of(generated).model_dump(exclude_none=True)
+    content["datasets"].append({**content["datasets"][0], "name": "longer", "settings": {"max_length": 64}})
+    content["rows"] = content["rows"][:1]
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps(content))
+    options = PlanOptions(backbone="random:tiny")
+    runs = plan(*load_table(str(file)), options)
+    execute(runs[0], Store(tmp_path / "store"))
+    asked = ["reproduce", str(file), "--backbone", "random:tiny", "--store", str(tmp_path / "store"), "--dry-run"]
+    shown = CliRunner().invoke(app, asked).stdout
+    lines = [[cell.strip() for cell in line.split("│")][4:7] for line in shown.splitlines() if "│ linear" in line]
+    assert lines == [[f"{run.percent_of_full:.2f}", "1", done] for run, done in zip(runs, "10", strict=True)]
+
+
 def test_what_another_process_runs_is_left_to_it(runs: list[PlannedRun], tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.work("any").parent.mkdir(parents=True)

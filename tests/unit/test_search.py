@@ -176,7 +176,13 @@ def test_a_stopped_search_goes_on_and_no_training_runs_twice(
         Store(copy).path(one.key).unlink()
     before = {file.name: file.stat().st_mtime_ns for file in (copy / "runs").iterdir()}
     again = shared(generated, copy)
-    assert capsys.readouterr().err.count(" done: ") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if " done: " in line]
+    first, found = again.rungs[0].trained[2], again.found[0]
+    shown = {f"{first.spec[:80]}... ({first.key})": first, SEARCHED: found}
+    assert [line.partition(" in ")[0] for line in said] == [
+        f"1 of 1 done: {row}, {generated.name}, seed 0: {one.figure:.1%} on validation clips"
+        for row, one in shown.items()
+    ]
     assert all((copy / "runs" / name).stat().st_mtime_ns == time for name, time in before.items())
     chosen = [
         [(one.spec, one.validation, one.kept) for one in part]
@@ -236,7 +242,7 @@ def test_a_failed_training_is_named_and_the_search_goes_on(generated: Path, stor
     )
     assert done.exit_code == 1
     record = json.loads(done.stdout)
-    assert record["failures"][0].startswith(lost.spec)
+    assert record["failures"][0].startswith(f"{lost.spec[:80]}... ({lost.key})")
     assert len(record["rungs"][0]["trained"]) == 3
 
 

@@ -203,12 +203,14 @@ def show_plan(
     status = {run.key: store.status(run, fingerprints) for run in distinct(runs)}
     console = stderr_console() if on_stderr else results()
     for one, planned in plans:
-        rows = Counter((run.row, run.spec, run.parameters, run.percent_of_full) for run in planned)
-        done = Counter((run.row, run.spec, run.parameters) for run in planned if status[run.key] == "done")
+        lines = [((run.row, run.spec, run.parameters, run.percent_of_full), run.key) for run in planned]
+        rows = Counter(line for line, _ in lines)
+        done = Counter(line for line, key in lines if status[key] == "done")
         console.print(printable(f"{one.name}: {one.title}"), style="bold", soft_wrap=True)
         shown = results_table(["row", "method"], ["parameters", "% of full", "runs", "done"])
-        for (row, spec, parameters, percent), count in rows.items():
-            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[row, spec, parameters]))
+        for line, count in rows.items():
+            row, spec, parameters, percent = line
+            shown.add_row(row, spec, f"{parameters:,}", f"{percent:.2f}", str(count), str(done[line]))
         console.print(shown)
     missing = sum(status[run.key] != "done" for run in share)
     console.print(f"{number_of(len(runs), 'run')}, {len(status):,} distinct; {missing} to run here")

@@ -87,7 +87,15 @@ class RunRecord:
     @property
     def headline(self) -> float:
         """The score of the test split that reports show, 0 to 1. The task decides which score that is."""
-        return float(self.test[self.task.headline])
+        return self.headline_of("test")
+
+    def headline_of(self, split: str) -> float:
+        """The score of that name on other clips, 0 to 1.
+
+        Args:
+            split: ``validation`` or ``test``.
+        """
+        return float(self.result.scores[split][self.task.headline])
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 from typing_extensions import override
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
 _RETRIES = 3  # of a Ray task whose worker died
+_LONGEST_ROW = 80
+"""Characters of a row that are shown: a row of a search is a method with a size for each layer, up to three lines long."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class Failure:
 class _Display:
     """What the user sees of the runs: a line as each one ends, and a bar with what is running."""
 
-    def __init__(self, total: int, store: Store, advance: Callable[[int, str], None], begun: str = "running") -> None:
-        self.total, self.store, self.advance, self.word = total, store, advance, begun
+    def __init__(
+        self, total: int, store: Store, advance: Callable[[int, str], None], split: SplitName, begun: str = "running"
+    ) -> None:
+        self.total, self.store, self.advance, self.split, self.word = total, store, advance, split, begun
         self.ended = 0
         self.active: list[PlannedRun] = []
         self.failures: list[Failure] = []
@@ -73,7 +77,9 @@ class _Display:
             notify(f"{where} failed: {self.failures[-1]}")
         else:
             record = self.store.read(run.key)
-            notify(f"{where} done: {_named(run)}: {record.headline:.1%} in {record.result.wall_seconds:.0f} s")
+            clips = "" if self.split == "test" else f" on {self.split} clips"
+            score = f"{record.headline_of(self.split):.1%}{clips}"
+            notify(f"{where} done: {_named(run)}: {score} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
     def kept(self) -> str:
@@ -88,7 +94,8 @@ class _Display:
 
 def _named(run: PlannedRun) -> str:
     fold = "" if run.fold is None else f", fold {run.fold}"
-    return f"{run.row}, {run.column}{fold}, seed {run.seed}"
+    row = run.row if len(run.row) <= _LONGEST_ROW else f"{run.row[:_LONGEST_ROW]}... ({run.key})"
+    return f"{row}, {run.column}{fold}, seed {run.seed}"
 
 
 def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
@@ -136,9 +143,13 @@ def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[st
 
 Bar = Callable[[str, int], "AbstractContextManager[Callable[[int, str], None]]"]
 """Shows progress, as :func:`astune.console.progress` does."""
+SplitName = Literal["validation", "test"]
+"""The clips of a score."""
 
 
-def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Bar = progress) -> list[Failure]:
+def run_here(
+    runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Bar = progress, *, split: SplitName = "test"
+) -> list[Failure]:
     """Run on this machine.
 
     Args:
@@ -146,12 +157,13 @@ def run_here(runs: Sequence[PlannedRun], store: Store, workers: int = 1, bar: Ba
         store: takes the records.
         workers: processes side by side; the cores are shared out among them.
         bar: shows how far they are.
+        split: whose score is said as each run ends; that of validation clips where those choose among the runs.
 
     Returns:
         The runs that failed; all others are in the store.
     """
     with bar("Runs", len(runs)) as advance, _Processes(store, workers) as processes:
-        display, waiting = _Display(len(runs), store, advance), deque(runs)
+        display, waiting = _Display(len(runs), store, advance, split), deque(runs)
         with interruptible(display.kept):
             while waiting or processes.active:
                 while waiting and len(processes.active) < workers:
@@ -235,6 +247,8 @@ def run_on_ray(
     gpus_a_run: float = 0.0,
     cpus_a_run: float = 1.0,
     bar: Bar = progress,
+    *,
+    split: SplitName = "test",
 ) -> list[Failure]:
     """Run as tasks of a Ray cluster; a task whose worker dies is given to another, which goes on from the last checkpoint.
 
@@ -246,6 +260,7 @@ def run_on_ray(
         gpus_a_run: share of a GPU that a run takes, such as 0.25.
         cpus_a_run: cores that a run takes.
         bar: shows how far they are.
+        split: whose score is said as each run ends; that of validation clips where those choose among the runs.
 
     Returns:
         The runs that failed; all others are in the store.
@@ -259,7 +274,7 @@ def run_on_ray(
         # max_calls: a fresh process a run here too.
         task = ray.remote(num_cpus=cpus_a_run, num_gpus=gpus_a_run, max_retries=_RETRIES, max_calls=1)(_attempt)
         folder, threads = store.folder.absolute(), max(1, int(cpus_a_run))
-        display = _Display(len(runs), store, advance, "running or queued")
+        display = _Display(len(runs), store, advance, split, "running or queued")
         waiting: dict[Any, PlannedRun] = {task.remote(run, folder, threads, Path.cwd()): run for run in runs}
         for run in runs:
             display.begun(run)

@@ -88,8 +88,8 @@ def search(
 
     def run(waiting: Sequence[PlannedRun], bar: Bar) -> list[Failure]:
         if ray:
-            return run_on_ray(waiting, runs_store, ray, gpus_per_run, cpus_per_run, bar)
-        return run_here(waiting, runs_store, workers, bar)
+            return run_on_ray(waiting, runs_store, ray, gpus_per_run, cpus_per_run, bar, split="validation")
+        return run_here(waiting, runs_store, workers, bar, split="validation")
 
     return _Search(planned, runs_store, run, listen=ray is None).result()
 
@@ -183,14 +183,13 @@ class _Search:
         """
         planned = self.planned
         later = planned.runs({pair: [one.spec for one in planned.space.singles] for pair in planned.pairs}, None)
-        waiting = part_by_part(self._pending([*runs, *later]))
-        look_ahead(waiting, self.store, listen=self.listen, headline="the sizes cannot be searched")
-
-    def _pending(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-        return pending_runs(distinct(runs), self.store, fingerprints_of(runs))
+        fingerprints = fingerprints_of(runs)
+        waiting = [run for run in distinct([*runs, *later]) if self.store.status(run, fingerprints) != "done"]
+        look_ahead(part_by_part(waiting), self.store, listen=self.listen, headline="the sizes cannot be searched")
 
     def _train(self, runs: Sequence[PlannedRun], bar: Bar) -> None:
-        self.failures += map(str, self.run(part_by_part(self._pending(runs)), bar))
+        waiting = pending_runs(distinct(runs), self.store, fingerprints_of(runs))
+        self.failures += map(str, self.run(part_by_part(waiting), bar))
 
     def _trained(self, runs: Sequence[PlannedRun], pair: Pair, specs: Sequence[str]) -> list[Trained]:
         """The finished runs of a fold and seed, in the order of their methods; what failed is not among them."""

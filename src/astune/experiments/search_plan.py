@@ -15,7 +15,7 @@ from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, 
 from astune.experiments.halving import Rung, rungs
 from astune.experiments.plan import PlannedRun, PlanOptions, plan, to_saved_plan
 from astune.experiments.search_space import LEAST_SHARE, Candidate, Space, search_space, sized_methods
-from astune.experiments.searched import SEARCHED, searches
+from astune.experiments.searched import SEARCHED
 from astune.experiments.sources import own_entry
 from astune.experiments.table import DataEntry, Row, Table
 from astune.methods.registry import split_specs
@@ -82,7 +82,7 @@ class PlannedSearch:
     def size(self) -> str:
         """Trainings and epochs in words."""
         made = f"{number_of(self.trainings, 'training')}, at most {number_of(self.epochs, 'epoch')} together"
-        return f"{searches(len(self.pairs))}, {made}"
+        return f"{number_of(len(self.pairs), 'search')}, {made}"
 
     def record(self) -> dict[str, Any]:
         """The plan as JSON."""

@@ -196,20 +196,11 @@ class SearchResult(Summarised):
 
     @override
     def _summary(self) -> Summary:
-        parts = (number_of(self.parameters, "parameter"), searches(len(self.found)))
+        parts = (number_of(self.parameters, "parameter"), number_of(len(self.found), "search"))
         rows = (("verdict", self.verdict), *self.specs(), *(("how", line) for line in self.comparison.design))
         return Summary(
             "SearchResult", self.comparison.data, parts, rows, self.found_headings, self.found_cells(), self.failures
         )
-
-
-def searches(number: int) -> str:
-    """Write a number of searches.
-
-    Args:
-        number: one for each fold and seed.
-    """
-    return "1 search" if number == 1 else f"{number:,} searches"
 
 
 def _rung_row(number: int, trained: Sequence[Trained]) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def _find(config: TrainConfig, unusable: frozenset[str]) -> tuple[Checked | None
     if method and parts:
         attempt(lambda: _refuse_endless_warmup(config, method, *parts))
         attempt(lambda: _refuse_blind_stopping(config, method, *parts))
+        attempt(lambda: _refuse_unscored_epochs(config, method, *parts))
     if method is None or parts is None or size is None or faults:
         return None, faults
     return Checked(method, *parts, size.parameters), []
@@ -206,6 +207,22 @@ def _refuse_blind_stopping(config: TrainConfig, method: Method, dataset: AudioDa
         raise ConfigError(
             f"early_stopping_threshold={config.early_stopping_threshold:g} does nothing without early_stopping_patience; "
             "give how many epochs to wait, such as 5"
+        )
+
+
+def _refuse_unscored_epochs(config: TrainConfig, method: Method, dataset: AudioDataset, split: Split) -> None:
+    """Refuse to choose among epochs whose validation clips are not scored.
+
+    Raises:
+        ConfigError: the settings ask for that.
+    """
+    recipe = _recipe(config, method, dataset, split)
+    choosing = {"selection=best-validation": recipe.selection == "best-validation"}
+    choosing[f"early_stopping_patience={recipe.early_stopping_patience}"] = bool(recipe.early_stopping_patience)
+    if config.eval_strategy == "no" and any(choosing.values()):
+        raise ConfigError(
+            f"eval_strategy=no scores no epoch, and {' and '.join(name for name, is_set in choosing.items() if is_set)} "
+            "would choose by the scores; give selection=last and early_stopping_patience=0 with it"
         )
 
 

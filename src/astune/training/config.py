@@ -126,6 +126,11 @@ class TrainConfig(DataOptions):
     metric_for_best_model: Annotated[str | None, Setting("result", "Training", since=2)] = Field(
         None, description="validation score that chooses the epoch, such as macro_f1; by default the task's headline"
     )
+    eval_strategy: Annotated[Literal["epoch", "no"], Setting("running", "Training", since=2)] = Field(
+        "epoch",
+        description="when validation clips are scored: epoch (after each one), or no (once, at the end), which is faster and needs "
+        "selection=last without early stopping",
+    )
     class_weights: Annotated[ClassWeights | None, Setting("result", "Training", since=2)] = Field(
         None,
         description="weights of the classes in the training loss: balanced, or a file with the columns label and weight; by default all "
@@ -255,6 +260,11 @@ class TrainConfig(DataOptions):
     @classmethod
     def _current_kernel(cls, value: object) -> object:
         return current_kernel(value)
+
+    @field_validator("eval_strategy", mode="before")
+    @classmethod
+    def _bare_no(cls, value: object) -> object:
+        return "no" if value is False else value  # as YAML 1.1 reads it
 
     @field_validator("data", "method", "backbone", "output_dir")
     @classmethod

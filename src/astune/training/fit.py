@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, validation after each, and the callbacks in between."""
+"""The training loop: epochs of steps, validation after each unless that is left out, and the callbacks in between."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _fit_epoch(engine: Engine, progress: Progress, callbacks: Sequence[Callback]
         batch = following
     engine.refuse_unsound(progress)
     entry: dict[str, Any] = {"epoch": progress.epoch, "train_loss": progress.loss_sum / progress.clips}
-    if engine.setup.split.validation:
+    if engine.setup.split.validation and engine.setup.config.eval_strategy == "epoch":
         with engine.kept_weights():
             scores, _ = engine.validate()
             entry["validation"] = scores.figures()

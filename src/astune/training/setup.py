@@ -195,7 +195,9 @@ def _plan(model: AudioClassifier, config: TrainConfig, recipe: Recipe, split: Sp
     schedule = f", {recipe.lr_scheduler_type}{warmup}" if warmup or recipe.lr_scheduler_type != "cosine" else ""
     patience = recipe.early_stopping_patience
     stops = f", or until {number_of(patience, 'epoch')} bring no higher validation score" if patience else ""
-    trained = f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, learning rate {recipe.learning_rate:g}{schedule}{stops}"
+    scored = ", validation clips scored at the end alone" if config.eval_strategy == "no" and split.validation else ""
+    rate = f"learning rate {recipe.learning_rate:g}{schedule}{stops}{scored}"
+    trained = f"{number_of(recipe.num_train_epochs, 'epoch')} of batch {batch}, {rate}"
     if not recipe.num_train_epochs:
         trained = "a head fitted to the end, no epochs"
     return (
