@@ -20,6 +20,7 @@ from astune.errors import AdapterError, ConfigError
 from astune.methods import FAMILIES, PRESETS, Method
 from astune.methods.base import Sum
 from astune.training.frozen import Upper
+from astune.training.parameter_groups import parameter_groups
 from tests.conformance.backbones_under_test import BACKBONES, FRAMES
 from tests.conformance.methods_under_test import LABELS, SPECS, batch, classifier, fresh, train_steps
 
@@ -59,6 +60,23 @@ def test_identity_at_start_is_as_stated(spec: str, backbone: str) -> None:
         expected = torch.nn.functional.linear(expected, model.head.weight, model.head.bias)
     same = torch.equal(logits(model, inputs), expected)
     assert same == model.method.identity_at_start
+
+
+def test_weight_decay_alone_leaves_the_model_as_it_is(spec: str) -> None:
+    """Where a method starts as the frozen model, decay pulls what it adds there: 100 steps that halve the numbers, and no gradient."""
+    model = classifier(spec)
+    if not model.method.identity_at_start:
+        pytest.skip("it starts as another model")
+    before = logits(model, batch()[0])
+    added = {id(parameter) for parameter in model.added.parameters()}
+    optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.5), lr=1.0)
+    for (
+        parameter
+    ) in model.trained_parameters().values():  # not of head and backbone, which decay as in the paper's code
+        parameter.grad = torch.zeros_like(parameter) if id(parameter) in added else None
+    for _ in range(100):
+        optimizer.step()
+    assert torch.equal(logits(model, batch()[0]), before)
 
 
 def test_only_its_own_parameters_and_buffers_move(spec: str, backbone: str) -> None:

@@ -258,7 +258,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(clips: Path, tmp_pat
     for name in ("seed", "fold", "output_dir", "learning_rat"):
         with pytest.raises(ConfigError, match=f"unknown setting '{name}'"):
             plan_comparison(clips, "linear,lora", **{name: 1})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="seeds=0; give 1 or more"):
+    with pytest.raises(ConfigError, match="seeds=0; give a whole number, 1 or more"):
         plan_comparison(clips, "linear,lora", seeds=0)
     with pytest.raises(ConfigError, match="unknown fold '9'"):
         plan_comparison(clips, "linear,lora", folds=[9])

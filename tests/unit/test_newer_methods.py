@@ -21,8 +21,10 @@ from astune.methods.ssf import ScaleShift
 from astune.methods.vera import frozen_matrix
 from astune.training.check import check
 from astune.training.engine import Engine
+from astune.training.parameter_groups import parameter_groups
 from astune.training.setup import set_up
 from astune.training.stage import stage_of
+from tests.conformance.methods_under_test import classifier
 from tests.parity.test_transformers import SMALL
 from tests.unit.test_loop import config
 
@@ -89,6 +91,28 @@ def test_lora_plus_trains_the_second_matrix_at_a_higher_rate(generated: Path, tm
     engine = Engine(setup, stage_of(setup, ()), ())
     rates = {group["rate_factor"]: len(group["params"]) for group in engine.optimizer.param_groups}
     assert rates == {1.0: 4 * 2 + 4, 16.0: 4 * 2}  # A of 4 layers; head and final LayerNorm; B
+
+
+@pytest.mark.parametrize(
+    ("spec", "factors"),
+    [
+        ("lora:layers=0-3,rate_ratio=16", {"0": 16.0, "1": 16.0, "2": 16.0, "3": 16.0}),
+        ("lora:layers=0,rate_ratio=16+lora:layers=1-3,rate_ratio=16", {"0": 16.0, "1": 16.0, "2": 16.0, "3": 16.0}),
+        ("lora:layers=0,rate_ratio=4+lora:layers=1,rate_ratio=16+lora:layers=2-3", {"0": 4.0, "1": 16.0}),
+        (
+            "lora:targets=q,rate_ratio=16+dora:targets=v,layers=1-2,rate_ratio=8",
+            {"0": 16.0, "1": 16.0, "2": 16.0, "3": 16.0},
+        ),
+    ],
+)
+def test_each_member_of_a_sum_has_its_own_rate(spec: str, factors: dict[str, float]) -> None:
+    groups = parameter_groups(classifier(spec), 0.1)
+    found = {name: group["rate_factor"] for group in groups for name in group["names"]}
+    ups = {name.split(".")[1]: factor for name, factor in found.items() if ".q.lora.up" in name and factor != 1}
+    assert ups == factors
+    assert {factor for name, factor in found.items() if not name.endswith(".up.weight")} == {1.0}
+    lengths = {factor for name, factor in found.items() if name.endswith("dora.update.up.weight")}
+    assert lengths == ({8.0} if "dora" in spec else set())
 
 
 @pytest.mark.parametrize("spec", ["dora+lora", "ia3+dora:targets=v", "dora+vera:targets=q"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import astune
@@ -19,12 +20,14 @@ from astune.backbone import load_config
 from astune.cli import app
 from astune.data import LAYOUTS
 from astune.errors import ConfigError, DataError
+from astune.experiments.compared import BEST_SINGLE, SEARCHED, ComparedMethod
+from astune.experiments.comparison import Comparison
 from astune.experiments.halving import Rung, Score, best, rungs
-from astune.experiments.paired import difference_variance, estimate
+from astune.experiments.paired import Pair, difference_variance, estimate
 from astune.experiments.search import search
 from astune.experiments.search_plan import plan_search
 from astune.experiments.search_space import search_space, sized_methods
-from astune.experiments.searched import BEST_SINGLE, SEARCHED, SearchResult
+from astune.experiments.searched import SearchResult
 from astune.experiments.store import Store
 from astune.names import SEARCHED_METHODS
 from astune.reporting.report import write_report
@@ -158,6 +161,12 @@ def test_what_was_found_is_compared_as_methods_are(generated: Path, store: Path,
     page = (tmp_path / f"{found.name}.md").read_text()
     assert SEARCHED in page
     assert BEST_SINGLE in page
+    assert found.comparison.recommendation == found.verdict  # not a method that test scores choose
+    assert found.verdict in page
+    assert found.comparison.record()["recommended"] is None
+    chosen = f"Chosen by validation clips, seed 0: {found.found[0].spec}; best single method: {best_single.spec}"
+    assert chosen in found.comparison.design
+    assert chosen.replace("|", "\\|") in page
     assert repr(found).startswith("SearchResult(")
     assert found.verdict[:30] in found._repr_html_()
 
@@ -246,6 +255,84 @@ def test_a_failed_training_is_named_and_the_search_goes_on(generated: Path, stor
     assert len(record["rungs"][0]["trained"]) == 3
 
 
+def test_a_training_of_another_process_is_waited_for(generated: Path, store: Path, tmp_path: Path) -> None:
+    """Without the candidate that the other process trains, another one would win."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    winner = next(one for one in shared(generated, copy).rungs[0].trained if one.kept)
+    Store(copy).path(winner.key).unlink()
+    plan = (copy / "plans" / f"{shared_name(copy)}.json").read_bytes()
+    with (
+        FileLock(Store(copy).work(winner.key).with_suffix(".lock")),
+        pytest.raises(
+            ConfigError,
+            match="another process runs 1 training of this search; when it has ended, the same command goes on",
+        ),
+    ):
+        shared(generated, copy)
+    assert (copy / "plans" / f"{shared_name(copy)}.json").read_bytes() == plan
+    assert shared(generated, copy).found[0].spec == winner.spec
+
+
+def shared_name(store: Path) -> str:
+    (name,) = Store(store).planned()
+    return name
+
+
+def test_a_record_without_validation_scores_is_named(generated: Path, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    path = Store(copy).path(shared(generated, copy).rungs[0].trained[0].key)
+    record = json.loads(path.read_text())
+    del record["result"]["scores"]["validation"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        DataError, match=rf"{path} has no scores of validation clips, by which a search chooses; delete it"
+    ):
+        shared(generated, copy)
+
+
+def judged(ours: dict[Pair, float], theirs: dict[Pair, float]) -> Comparison:
+    rows = [
+        ComparedMethod(name, name, scores, planned=3, parameters=1, adapter_bytes=1, train_seconds=1, frozen_seconds=0)
+        for name, scores in ((SEARCHED, ours), (BEST_SINGLE, theirs))
+    ]
+    return Comparison(
+        SINGLE_LABEL.name, tuple(rows), test_clips=30, tested_share=0.5, name="search", data="sounds", design=()
+    )
+
+
+def test_the_figures_of_a_verdict_are_of_the_same_searches() -> None:
+    """0.5 and 0.6 against 0.55 and 0.7: means 55 and 62.5, difference -7.5; a third search that failed counts in none of them."""
+    whole = judged({(1, 0): 0.5, (2, 0): 0.6}, {(1, 0): 0.55, (2, 0): 0.7, (3, 0): 0.1})
+    said = whole.recommendation
+    assert said.startswith("Searched sizes: accuracy 55.0 [")
+    assert "with at most as many parameters: 62.5 [" in said
+    assert "; difference -7.5 [" in said
+    assert " Only 2 of 3 searches have both, and all figures are of these. " in said
+    assert whole.recommended is None
+    assert "nothing can be said" in judged({}, {(1, 0): 0.5}).recommendation
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (["--pooling", "special", "--method", "lora", "--metric-for-best-model", "nonsense"], "nonsense"),
+        (["--method", "look-aside", "--patchout", "0.3"], "look-aside"),
+        (["--method", "lora", "--warmup-steps", "1000"], "--warmup-steps 1000 never ends"),
+    ],
+)
+@pytest.mark.parametrize("command", ["search", "compare"])
+def test_a_dry_run_refuses_what_a_run_refuses(
+    command: str, given: list[str], fault: str, generated: Path, tmp_path: Path
+) -> None:
+    asked = [command, str(generated), "--backbone", "random:tiny", "--store", str(tmp_path), "--dry-run", *given]
+    done = CliRunner().invoke(app, asked + (["--parameters", "20k"] if command == "search" else ["--method", "linear"]))
+    assert isinstance(done.exception, ConfigError | SystemExit)
+    assert fault in f"{done.exception} {done.stderr}"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_each_fold_is_searched_by_itself(tmp_path: Path) -> None:
     for label, pitch in (("low", 300), ("high", 900)):
         for number in range(8):
@@ -299,7 +386,9 @@ def test_whole_recipes_are_the_runs_of_a_comparison(generated: Path) -> None:
     [
         ({"parameters": 500}, r"parameters=500 is too small for all methods of the search; the smallest is dpt:tokens=1 with 768"),
         ({"parameters": "many"}, "parameters='many': give a whole number"),
-        ({"candidates": 1}, "candidates=1; give 2 or more"),
+        ({"candidates": 1}, "candidates=1; give a whole number, 2 or more"),
+        ({"candidates": 2.5}, "candidates=2.5; give a whole number"),
+        ({"parameters": "3M", "methods": "lora"}, "parameters=3,000,000: hardly any configuration has 80% to 100% of that, and the largest single method has "),
         ({"methods": "lora,linear"}, "linear: it has no size that may differ from layer to layer"),
         ({"methods": "lora:reduction_rate=4"}, "the search chooses reduction_rate and layers; leave them out"),
         ({"methods": "bottleneck-pf-par,convpass-pf-par"}, "two of its methods take the same place"),
@@ -307,7 +396,8 @@ def test_whole_recipes_are_the_runs_of_a_comparison(generated: Path) -> None:
         ({"learning_rat": 1}, "unknown setting 'learning_rat'"),
         ({"method": "lora"}, "unknown setting 'method'"),
         ({"selection": "last"}, "selection=last keeps the last epoch"),
-        ({"seeds": 0}, "seeds=0; give 1 or more"),
+        ({"seeds": 0}, "seeds=0; give a whole number, 1 or more"),
+        ({"seeds": 1.5}, "seeds=1.5; give a whole number"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused(arguments: dict[str, Any], message: str, generated: Path) -> None:

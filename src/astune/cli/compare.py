@@ -126,6 +126,7 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
 
     planned = plan_comparison(**wanted)
     runs_store, fingerprints = Store(store), fingerprints_of(planned.runs)
+    planned.refuse_faults(runs_store, listen=False)
     if as_json:
         runs = [asdict(run.entry) | {"status": runs_store.status(run, fingerprints)} for run in planned.runs]
         typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))

@@ -108,7 +108,7 @@ def search(
         "seeds": seeds, "folds": folds or (),
     }  # fmt: skip
     if dry_run:
-        _show_plan(as_json=as_json, **how, **settings)
+        _show_plan(store, as_json=as_json, **how, **settings)
         return
     found = search_sizes(
         **how, store=store, workers=workers, ray=ray, gpus_per_run=gpus_per_run, cpus_per_run=cpus_per_run, **settings
@@ -120,10 +120,12 @@ def search(
     end_of_runs(found.name, store, found.failures)
 
 
-def _show_plan(*, as_json: bool, **wanted: Any) -> None:
+def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     from astune.experiments.search_plan import plan_search
+    from astune.experiments.store import Store
 
     planned = plan_search(**wanted)
+    planned.refuse_faults(Store(store), listen=False)
     if as_json:
         typer.echo(json_text(planned.record()))
         return

@@ -42,6 +42,18 @@ class PlannedComparison:
     plan: SavedPlan
     runs: list[PlannedRun]
 
+    def refuse_faults(self, store: Store, *, listen: bool) -> None:
+        """Find what is wrong with a method, a fold or a recording before anything is trained.
+
+        Args:
+            store: takes the runs; those that are finished are not looked at.
+            listen: whether the features are computed, too.
+
+        Raises:
+            ConfigError: with all faults.
+        """
+        look_ahead(self.runs, store, listen=listen, headline="the methods cannot be compared")
+
 
 def compare(
     data: str | Path,
@@ -92,7 +104,7 @@ def compare(
     for note in planned.plan.notes:
         notify(note)
     waiting = part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
-    look_ahead(waiting, runs_store, listen=ray is None, headline="the methods cannot be compared")
+    planned.refuse_faults(runs_store, listen=ray is None)
     runs_store.write_plan(planned.plan)
     shown = live_table(planned.plan, runs_store)
     failures = (

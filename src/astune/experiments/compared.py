@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from astune.task import Task
 
 
+SEARCHED = "searched sizes"
+"""Row of a search's comparison: what was found, for each fold and seed a method of its own."""
+BEST_SINGLE = "best single method"
+"""Row of a search's comparison: the method of one kind and one size that validation clips choose for each fold and seed."""
+
+
 @dataclass(frozen=True)
 class ComparedMethod:
     """One row."""
@@ -78,7 +84,7 @@ class Compared:
     methods: tuple[ComparedMethod, ...]
     """In the order of the plan, the baseline without a network first."""
     test_clips: int
-    """Seconds that a run takes on average; 0 where no run is finished."""
+    """Clips that test, on average over the runs; 0 where none is finished."""
     tested_share: float
     """Clips that test by clips that do not; 0 where all runs have one split."""
 
@@ -91,6 +97,11 @@ class Compared:
     def finished(self) -> tuple[ComparedMethod, ...]:
         """Methods with one finished run or more."""
         return tuple(row for row in self.methods if row.scores)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it ends a search of sizes, in which validation clips have chosen."""
+        return any(row.name == SEARCHED for row in self.methods)
 
     @property
     def comparable(self) -> tuple[ComparedMethod, ...]:
@@ -128,15 +139,17 @@ class Compared:
         """The one without a network; None where it is not compared or not finished."""
         return next((row for row in self.finished if row.is_baseline), None)
 
-    def estimate(self, name: str) -> Estimate:
+    def estimate(self, name: str, shared_with: str | None = None) -> Estimate:
         """Mean figure of a method, with its interval.
 
         Args:
             name: of a method with a finished run.
+            shared_with: another one, where only the folds and seeds count that both have; one or more.
         """
-        row = self._named(name)
-        spread = share_variance(row.mean, self.test_clips) if self._counts(row.scores) else None
-        return estimate(by_fold(row.scores), self._share_of(row.scores), spread).within(0.0, 1.0)
+        scores, others = self._named(name).scores, self._named(shared_with or name).scores
+        scores = {pair: score for pair, score in scores.items() if pair in others}
+        spread = share_variance(mean(by_fold(scores)), self.test_clips) if self._counts(scores) else None
+        return estimate(by_fold(scores), self._share_of(scores), spread).within(0.0, 1.0)
 
     def difference(self, first: str, second: str) -> Difference | None:
         """How much better one method is than another, over the folds and seeds that both have.

@@ -65,13 +65,16 @@ class Comparison(Compared, Summarised):
 
     @property
     def recommendation(self) -> str:
-        """Which method to use and why, in a few sentences."""
+        """Which method to use and why, in a few sentences; of a search, whether it was worth it."""
         return recommend(self)
 
     @property
     def recommended(self) -> str | None:
-        """Spec of that method: of the simplest network that no other is shown to be better than; None where none is finished."""
-        chosen = simplest_best(self)
+        """Spec of that method: of the simplest network that no other is shown to be better than.
+
+        None where none is finished, and of a search, which found a method of its own for each fold and seed.
+        """
+        chosen = None if self.is_search else simplest_best(self)
         return chosen.method if chosen else None
 
     def record(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from astune.console import notify
 from astune.data.made_folds import usual_folds, with_folds
 from astune.data.options import DataOptions
 from astune.errors import AstuneError, ConfigError, DataError, format_faults
+from astune.experiments.plan import distinct
+from astune.experiments.runner import fingerprints_of
 from astune.experiments.table import check_settings
 from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 TEST_CLIPS_CHOOSE_NOTHING = "Test clips choose nothing: not the epoch, no setting, no fold"
 _SEEDS = 3  # of one split
+_NAMED = 3  # rows, for each fault
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,11 @@ def design(data: AudioDataset, options: DataOptions, seeds: int | None, folds: S
         The design.
 
     Raises:
-        ConfigError: ``seeds`` is less than 1.
+        ConfigError: ``seeds`` is no whole number from 1.
         DataError: data without folds and test split cannot be divided into folds.
     """
-    if seeds is not None and seeds < 1:
-        raise ConfigError(f"seeds={seeds}; give 1 or more")
+    if seeds is not None and (not isinstance(seeds, int) or seeds < 1):
+        raise ConfigError(f"seeds={seeds!r}; give a whole number, 1 or more")
     if not data.folds and not any(clip.split == "test" for clip in data.clips):
         count = usual_folds(data)
         options, data = options.model_copy(update={"make_folds": count}), with_folds(data, count)
@@ -146,12 +149,12 @@ def part_by_part(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return sorted(runs, key=lambda run: order[run.fold, run.seed])
 
 
-def look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool, headline: str) -> None:
+def look_ahead(runs: Sequence[PlannedRun], store: Store, *, listen: bool, headline: str) -> None:
     """Find what is wrong with a method, a fold or a recording before an hour has gone into the others.
 
     Args:
-        waiting: the runs that have to be run.
-        store: takes their records.
+        runs: planned.
+        store: takes their records; those that are finished are not looked at.
         listen: whether the features are computed, too, which the runs then find.
         headline: what cannot be done where there are faults, for the message.
 
@@ -161,9 +164,10 @@ def look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool, hea
     rows: set[str] = set()
     parts: set[tuple[int | None, int]] = set()
     faults: dict[str, list[str]] = {}
-    for run in waiting:
+    fingerprints = fingerprints_of(runs)
+    for run in part_by_part(distinct(runs)):
         part = run.fold, run.seed
-        if run.method is None or (run.row in rows and part in parts):
+        if run.method is None or (run.row in rows and part in parts) or store.status(run, fingerprints) == "done":
             continue
         config = TrainConfig(**run.config, output_dir=store.work(run.key), overwrite_output_dir=True)
         who = run.row
@@ -178,8 +182,14 @@ def look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool, hea
         rows.add(run.row)
         parts.add(part)
     if faults:
-        named = [f"{', '.join(dict.fromkeys(some))}: {fault}" for fault, some in faults.items()]
+        named = [f"{_first_of(list(dict.fromkeys(some)))}: {fault}" for fault, some in faults.items()]
         raise ConfigError(format_faults(named, headline))
+
+
+def _first_of(rows: list[str]) -> str:
+    """The candidates of a search are many, and often have one fault."""
+    more = len(rows) - _NAMED
+    return ", ".join(rows[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _listen(config: TrainConfig, checked: Checked, *, announced: bool) -> None:

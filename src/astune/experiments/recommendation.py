@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astune.console import duration
+from astune.experiments.compared import BEST_SINGLE, SEARCHED
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def recommend(compared: Compared) -> str:
         compared: methods with their finished runs.
 
     Returns:
-        A few sentences: the method of :func:`simplest_best`, how it compares, what it takes, and what is doubtful.
+        A few sentences: the method of :func:`simplest_best`, how it compares, what it takes, and what is doubtful. Of a search, whether
+        it was worth it: there validation clips have chosen, and test scores may not choose once more.
     """
+    if compared.is_search:
+        return judge_search(compared)
     chosen, networks = simplest_best(compared), _networks(compared)
     if chosen is None:
         return "No run of a network is finished, so no method can be recommended."
@@ -98,6 +102,39 @@ def recommend(compared: Compared) -> str:
         *_doubts(compared, networks),
     ]
     return " ".join(sentences)
+
+
+def judge_search(compared: Compared) -> str:
+    """Say in words whether a search of sizes is shown to be worth it.
+
+    Args:
+        compared: what was found and the single methods, with their finished runs.
+    """
+    named = {SEARCHED, BEST_SINGLE} <= {row.name for row in compared.methods}
+    found = compared.difference(SEARCHED, BEST_SINGLE) if named else None
+    if found is None:
+        return "No fold has both what was found and a single method, so nothing can be said of the search."
+    ours, theirs = (
+        percent(compared.estimate(one, other)) for one, other in ((SEARCHED, BEST_SINGLE), (BEST_SINGLE, SEARCHED))
+    )
+    planned = max(row.planned for row in compared.methods)
+    some = (
+        ""
+        if found.pairs == planned
+        else f" Only {found.pairs} of {planned} searches have both, and all figures are of these."
+    )
+    sentence = (
+        f"Searched sizes: {compared.measure} {ours} %; best single method with at most as many parameters: {theirs} %; "
+        f"difference {points(found)} points.{some}"
+    )
+    if found.estimate.interval is None:
+        return f"{sentence} Not shown to be better or worse: there is one run of each, and nothing is known of others."
+    low, high = found.estimate.interval
+    if low > 0:
+        return f"{sentence} The search is shown to be better: the interval is above zero."
+    if high < 0:
+        return f"{sentence} The search is shown to be worse: the interval is below zero. Use the single method."
+    return f"{sentence} Not shown to be better or worse: the interval includes zero. The single method is simpler."
 
 
 def _networks(compared: Compared) -> list[ComparedMethod]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
 _RETRIES = 3  # of a Ray task whose worker died
+RUNS_ELSEWHERE = "another process is running it; when that one has ended, start again"
+"""Reason of a failure that says nothing of the run."""
 _LONGEST_ROW = 80
 """Characters of a row that are shown: a row of a search is a method with a size for each layer, up to three lines long."""
 
@@ -234,7 +236,7 @@ def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> st
     try:
         execute(run, Store(folder))
     except Timeout:
-        return "another process is running it; when that one has ended, start again"
+        return RUNS_ELSEWHERE
     except Exception as fault:  # noqa: BLE001 - one run's fault may not end the others
         return f"{type(fault).__name__}: {fault}"
     return None

@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astune.console import notify, progress
-from astune.errors import ConfigError
+from astune.errors import ConfigError, DataError
+from astune.experiments.compared import BEST_SINGLE, SEARCHED
 from astune.experiments.comparison import Comparison
-from astune.experiments.design import look_ahead, part_by_part
+from astune.experiments.design import part_by_part
 from astune.experiments.halving import Score, best
 from astune.experiments.live_table import live_table
 from astune.experiments.plan import PlannedRun, distinct
 from astune.experiments.results import Results
-from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
+from astune.experiments.runner import RUNS_ELSEWHERE, fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.search_plan import PlannedSearch, plan_search
-from astune.experiments.searched import BEST_SINGLE, SEARCHED, RungResult, SearchResult, Trained
+from astune.experiments.searched import RungResult, SearchResult, Trained
 from astune.experiments.store import Store
 from astune.names import SEARCHED_METHODS
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from astune.experiments.paired import Pair
     from astune.experiments.runner import Bar, Failure
@@ -75,8 +76,8 @@ def search(
 
     Raises:
         ConfigError: the budget is too small for all methods, or methods or settings cannot be used; before anything is trained. Or no
-            candidate of a fold could be trained.
-        DataError: the data cannot be used, or leave no validation clips.
+            candidate of a fold could be trained, or another process runs some of them.
+        DataError: the data or a record of the store cannot be used, or the data leave no validation clips.
         Interrupted: a KeyboardInterrupt; the same call goes on from there.
     """
     if ray is not None and workers > 1:
@@ -120,7 +121,9 @@ class _Search:
         """Train rung by rung, then what was found and the single methods.
 
         Raises:
-            ConfigError: no candidate of a fold could be trained, or something is wrong with a method, a fold or a recording.
+            ConfigError: no candidate of a fold could be trained, something is wrong with a method, a fold or a recording, or another
+                process runs trainings of this search.
+            DataError: a record has no scores by which to choose.
         """
         planned = self.planned
         standing = {pair: [one.spec for one in planned.candidates[pair[1]]] for pair in planned.pairs}
@@ -132,7 +135,7 @@ class _Search:
             )
             runs = planned.runs(standing, epochs)
             if number == 1:
-                self._look_ahead(runs)
+                planned.refuse_faults(self.store, listen=self.listen)
             self._train(runs, progress)
             trained = {pair: self._trained(runs, pair, specs) for pair, specs in standing.items()}
             standing = {pair: self._best(some, after.candidates, pair) for pair, some in trained.items()}
@@ -146,7 +149,7 @@ class _Search:
             )
         return self._compared({pair: specs[0] for pair, specs in standing.items()})
 
-    def _compared(self, winners: dict[Pair, str]) -> SearchResult:
+    def _compared(self, winners: Mapping[Pair, str]) -> SearchResult:
         """Train what was found and the single methods by the whole recipe, and compare them."""
         planned, singles = self.planned, [one.spec for one in self.planned.space.singles]
         notify(
@@ -163,6 +166,7 @@ class _Search:
         chosen = {pair: self._best(some, 1, pair)[0] for pair, some in single.items() if some}
         rows += [replace(run, row=BEST_SINGLE) for run in runs if run.row == chosen.get((run.fold, run.seed))]
         saved = planned.saved(rows)
+        saved = replace(saved, notes=(*saved.notes, *_chosen(winners, chosen)))
         self.store.write_plan(saved)
         return SearchResult(
             name=planned.name,
@@ -175,30 +179,33 @@ class _Search:
             comparison=Comparison.of(Results.of(saved, self.store), self.failures),
         )
 
-    def _look_ahead(self, runs: Sequence[PlannedRun]) -> None:
-        """Find what is wrong with a method, a fold or a recording before anything is trained.
-
-        Raises:
-            ConfigError: with all faults.
-        """
-        planned = self.planned
-        later = planned.runs({pair: [one.spec for one in planned.space.singles] for pair in planned.pairs}, None)
-        fingerprints = fingerprints_of(runs)
-        waiting = [run for run in distinct([*runs, *later]) if self.store.status(run, fingerprints) != "done"]
-        look_ahead(part_by_part(waiting), self.store, listen=self.listen, headline="the sizes cannot be searched")
-
     def _train(self, runs: Sequence[PlannedRun], bar: Bar) -> None:
         waiting = pending_runs(distinct(runs), self.store, fingerprints_of(runs))
-        self.failures += map(str, self.run(part_by_part(waiting), bar))
+        failures = self.run(part_by_part(waiting), bar)
+        elsewhere = [one for one in failures if one.reason == RUNS_ELSEWHERE]
+        if elsewhere:  # the best of the others may not be the best
+            raise ConfigError(
+                f"another process runs {number_of(len(elsewhere), 'training')} of this search; when it has ended, the same command goes on"
+            )
+        self.failures += map(str, failures)
 
     def _trained(self, runs: Sequence[PlannedRun], pair: Pair, specs: Sequence[str]) -> list[Trained]:
-        """The finished runs of a fold and seed, in the order of their methods; what failed is not among them."""
+        """The finished runs of a fold and seed, in the order of their methods; what failed is not among them.
+
+        Raises:
+            DataError: a record has no scores by which to choose.
+        """
         found = []
         rows = {run.row: run for run in runs if (run.fold, run.seed) == pair}
         for spec in specs:
             run = rows[spec]
             if self.store.status(run, {}) == "done":
                 result = self.store.read(run.key).result
+                if "validation" not in result.scores:
+                    path = self.store.path(run.key)
+                    raise DataError(
+                        f"{path} has no scores of validation clips, by which a search chooses; delete it, and start again"
+                    )
                 figures = result.scores["validation"]
                 named = self.planned.metric, "loss"
                 found.append(
@@ -222,3 +229,14 @@ class _Search:
             raise ConfigError(f"no candidate of {fold}seed {pair[1]} could be trained:{reasons}")
         scores = [Score(one.spec, one.parameters, one.validation) for one in trained]
         return [one.spec for one in best(scores, number, self.planned.task, self.planned.metric)]
+
+
+def _chosen(winners: Mapping[Pair, str], singles: Mapping[Pair, str]) -> list[str]:
+    """For the report, which has one row for all that was found: a sentence for each fold and seed."""
+    notes = []
+    for (fold, seed), spec in winners.items():
+        single = singles.get((fold, seed))
+        where = f"{'' if fold is None else f'fold {fold}, '}seed {seed}"
+        best = f"; best single method: {single}" if single else ""
+        notes.append(f"Chosen by validation clips, {where}: {spec}{best}")
+    return notes

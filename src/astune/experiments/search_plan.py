@@ -11,11 +11,11 @@ from astune.backbone import load_config
 from astune.budget import PARAMETER_UNITS, parse_amount
 from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError
-from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, design
+from astune.experiments.compared import SEARCHED
+from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, design, look_ahead
 from astune.experiments.halving import Rung, rungs
 from astune.experiments.plan import PlannedRun, PlanOptions, plan, to_saved_plan
 from astune.experiments.search_space import LEAST_SHARE, Candidate, Space, search_space, sized_methods
-from astune.experiments.searched import SEARCHED
 from astune.experiments.sources import own_entry
 from astune.experiments.table import DataEntry, Row, Table
 from astune.methods.registry import split_specs
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
     from astune.experiments.paired import Pair
     from astune.experiments.records import SavedPlan
+    from astune.experiments.store import Store
     from astune.methods import Method
     from astune.task import Task
 
@@ -121,6 +122,21 @@ class PlannedSearch:
         wanted = PlanOptions(Path(), self.backbone, len(self.candidates), settings, folds=folds, needs_data=True)
         return [run for run in plan(self.name, table, wanted) if run.row in specs.get((run.fold, run.seed), ())]
 
+    def refuse_faults(self, store: Store, *, listen: bool) -> None:
+        """Find what is wrong with a method, a fold or a recording before anything is trained.
+
+        Args:
+            store: takes the runs; those that are finished are not looked at.
+            listen: whether the features are computed, too.
+
+        Raises:
+            ConfigError: with all faults.
+        """
+        candidates = {pair: [one.spec for one in self.candidates[pair[1]]] for pair in self.pairs}
+        singles = {pair: [one.spec for one in self.space.singles] for pair in self.pairs}
+        runs = [*self.runs(candidates, self.rungs[0].epochs), *self.runs(singles, None)]
+        look_ahead(runs, store, listen=listen, headline="the sizes cannot be searched")
+
     def saved(self, runs: Sequence[PlannedRun]) -> SavedPlan:
         """The final comparison, as it is written down.
 
@@ -170,8 +186,8 @@ def plan_search(
     budget = parse_amount("parameters", parameters, PARAMETER_UNITS)
     if budget is None:
         raise ConfigError("no budget is given; give parameters, such as 250k")
-    if candidates < _FEWEST:
-        raise ConfigError(f"candidates={candidates}; give {_FEWEST} or more")
+    if not isinstance(candidates, int) or candidates < _FEWEST:
+        raise ConfigError(f"candidates={candidates!r}; give a whole number, {_FEWEST} or more")
     texts = [methods] if isinstance(methods, str) else list(methods)
     names = list(dict.fromkeys(spec for text in texts for spec in split_specs(text) if spec))
     kinds = sized_methods(names)
@@ -243,8 +259,10 @@ def _drawn(space: Space, candidates: int, seeds: int) -> dict[int, tuple[Candida
     drawn = {seed: space.draw(candidates, seed) for seed in range(seeds)}
     number = min(map(len, drawn.values()))
     if number < _FEWEST:
+        largest = max((one.parameters for one in space.singles), default=0)
         raise ConfigError(
-            f"parameters={space.budget:,}: hardly any configuration has {LEAST_SHARE:.0%} to 100% of that; give another budget"
+            f"parameters={space.budget:,}: hardly any configuration has {LEAST_SHARE:.0%} to 100% of that, and the largest single method "
+            f"has {number_of(largest, 'parameter')}; give another budget"
         )
     return {seed: some[:number] for seed, some in drawn.items()}
 

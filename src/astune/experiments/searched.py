@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from astune.experiments.recommendation import percent, points, took
+from astune.experiments.compared import BEST_SINGLE, SEARCHED
+from astune.experiments.recommendation import took
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary
 from astune.validated import strict_constructor
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
     from astune.experiments.compared import Difference
     from astune.experiments.comparison import Comparison
-
-SEARCHED = "searched sizes"
-"""Row of the final comparison: what was found, for each fold and seed a method of its own."""
-BEST_SINGLE = "best single method"
-"""Row of the final comparison: the method of one kind and one size that validation clips choose for each fold and seed."""
 
 
 @strict_constructor
@@ -105,25 +101,8 @@ class SearchResult(Summarised):
     @property
     def verdict(self) -> str:
         """In words, whether the search is shown to be worth it."""
-        found = self.difference
-        if found is None:
-            return "No fold has both what was found and a single method, so nothing can be said of the search."
-        ours, theirs = (percent(self.comparison.estimate(name)) for name in (SEARCHED, BEST_SINGLE))
-        sentence = (
-            f"Searched sizes: {self.comparison.measure} {ours} %; best single method with at most as many parameters: {theirs} %; "
-            f"difference {points(found)} points."
-        )
-        interval = found.estimate.interval
-        if interval is None:
-            return (
-                f"{sentence} Not shown to be better or worse: there is one run of each, and nothing is known of others."
-            )
-        low, high = interval
-        if low > 0:
-            return f"{sentence} The search is shown to be better: the interval is above zero."
-        if high < 0:
-            return f"{sentence} The search is shown to be worse: the interval is below zero. Use the single method."
-        return f"{sentence} Not shown to be better or worse: the interval includes zero. The single method is simpler."
+        failed = f" {number_of(len(self.failures), 'training')} failed and took no part." if self.failures else ""
+        return f"{self.comparison.recommendation}{failed}"
 
     def score(self, one: Trained) -> float | None:
         """Test score of what was found or of a single method.

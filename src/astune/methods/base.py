@@ -110,14 +110,27 @@ class Method(Validated):
         del name
         return False
 
-    def rate_factor(self, name: str) -> float:
+    def rate_factor(self, name: str, n_layers: int) -> float:
         """By how much the learning rate of a parameter differs from the run's.
 
         Args:
+            name: our name of a trained parameter, which another member of a sum may have added.
+            n_layers: layers of the backbone.
+        """
+        del name, n_layers
+        return 1.0
+
+    def decays(self, name: str) -> bool:
+        """Whether weight decay, which pulls numbers to 0, pulls a parameter to the frozen model, or to its own start.
+
+        Args:
             name: our name of a trained parameter.
+
+        Returns:
+            False for factors and lengths, which leave the model as it is at another value than 0: they are trained without decay.
         """
         del name
-        return 1.0
+        return True
 
     def rewrites(self, n_layers: int) -> set[str]:
         """Addresses of the projections whose whole output it replaces, so that no other method of a sum may add to them.
@@ -227,9 +240,14 @@ class Sum(Method):
         return any(part.zero_gradient(name) for part in self.parts) and not any(part.adds_keys for part in self.parts)
 
     @override
-    def rate_factor(self, name: str) -> float:
-        """The product of the members' factors, of which at most one is not 1."""
-        return math.prod(part.rate_factor(name) for part in self.parts)
+    def rate_factor(self, name: str, n_layers: int) -> float:
+        """The product of the members' factors, of which at most one is not 1: that of the member who added the parameter."""
+        return math.prod(part.rate_factor(name, n_layers) for part in self.parts)
+
+    @override
+    def decays(self, name: str) -> bool:
+        """Whether no member says otherwise."""
+        return all(part.decays(name) for part in self.parts)
 
     @override
     def rewrites(self, n_layers: int) -> set[str]:

@@ -79,6 +79,11 @@ class DoRA(LowRankUpdates):
         return self.edited(n_layers)
 
     @override
+    def decays(self, name: str) -> bool:
+        """Lengths do not: without them the projection would give 0."""
+        return not name.endswith(".dora.magnitude")
+
+    @override
     def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
         """A module that gives the changed projection's output."""
         projection = sublayer.projections[part]

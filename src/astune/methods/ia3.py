@@ -60,6 +60,11 @@ class IA3(Edits):
         return {"mhsa": "kv", "ffn": ("w2",)}
 
     @override
+    def decays(self, name: str) -> bool:
+        """Factors do not: they leave the model as it is at 1."""
+        return not name.endswith(".ia3.weight")
+
+    @override
     def edit(self, sublayer: SubLayer, part: str) -> nn.Module:
         """Factors of a projection's output, or of the second matrix's input."""
         projection = sublayer.projections[part]

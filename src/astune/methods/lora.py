@@ -91,9 +91,10 @@ class LowRankUpdates(Edits):
         return self.init == "identity"
 
     @override
-    def rate_factor(self, name: str) -> float:
-        """The ratio of LoRA+ for every B."""
-        return self.rate_ratio if name.endswith(".up.weight") and f".{self.name}." in name else 1.0
+    def rate_factor(self, name: str, n_layers: int) -> float:
+        """The ratio of LoRA+ for every B of its own."""
+        own = name.endswith(".up.weight") and any(name.startswith(f"{place}.") for place in self.places(n_layers))
+        return self.rate_ratio if own else 1.0
 
     @override
     def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:

@@ -75,6 +75,11 @@ class SSF(Edits):
         return name.endswith(".mhsa.k.ssf.shift")
 
     @override
+    def decays(self, name: str) -> bool:
+        """Scales do not: they leave the model as it is at 1."""
+        return not name.endswith(".ssf.scale")
+
+    @override
     def parts(self) -> Mapping[Kind, str | tuple[str, ...]]:
         """LayerNorms, projections and matrices."""
         return _PARTS

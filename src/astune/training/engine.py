@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from astune.errors import NumericalError
 from astune.tensor_file import not_finite
 from astune.training.early_stopping import epochs_without_gain
+from astune.training.parameter_groups import NAMES, RATE_FACTOR, parameter_groups
 from astune.training.processes import batches, logits_of
 from astune.training.schedule import Schedule, steps_per_epoch
 from astune.training.training_clips import TrainingClips
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from astune.classifier import AudioClassifier
     from astune.features.augmentation import Augmentation
     from astune.task import Scores
     from astune.training.progress import Progress
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from astune.training.stage import Stage
 
 
-_FACTOR = "rate_factor"  # of a group of parameters
 _STEPS, _SQUARES = "step", "exp_avg_sq"  # of AdamW: how many it has taken, and a mean of squares
 
 
@@ -73,15 +72,13 @@ class Engine:
         self.training_clips = TrainingClips(stage.inputs, self.targets, setup.sampler.names, augmentations)
         weights = setup.class_weights
         self.class_weights = None if weights is None else setup.arithmetic.to_device(weights)
-        groups = _groups(self.model)
-        self._optimised = [name for names in groups.values() for name in names]
-        trained = self.model.trained_parameters()
+        groups = parameter_groups(self.model, recipe.weight_decay)
+        self._optimised = [name for group in groups for name in group[NAMES]]
         self.optimizer = setup.arithmetic.optimizer(
-            [{"params": [trained[name] for name in names], _FACTOR: factor} for factor, names in groups.items()],
+            groups,
             lr=recipe.learning_rate,
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             eps=recipe.adam_epsilon,
-            weight_decay=recipe.weight_decay,
         )
         self.prepared = setup.arithmetic.compiled(self.accelerator.prepare_model(stage.module))
         self.steps_per_epoch = steps_per_epoch(
@@ -173,7 +170,7 @@ class Engine:
         """
         rate = self.rate(number)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group[_FACTOR]
+            group["lr"] = rate * group[RATE_FACTOR]
         if self.setup.config.max_grad_norm:
             clip_grad_norm_(self.model.trained_parameters().values(), self.setup.config.max_grad_norm)
         self.optimizer.step()
@@ -335,14 +332,6 @@ class Engine:
             f"{what} at step {step}, in epoch {progress.epoch + 1}; try a learning rate below {rate:g}{advice}, from the "
             f"beginning: the same command with learning_rate={rate / 10:g} overwrite_output_dir=True"
         )
-
-
-def _groups(model: AudioClassifier) -> dict[float, list[str]]:
-    """Names of what is trained by the factor of the learning rate, in the model's order."""
-    found: dict[float, list[str]] = {}
-    for name in model.trained_parameters():
-        found.setdefault(model.method.rate_factor(name), []).append(name)
-    return found
 
 
 def _refuse_other(name: str, state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
