@@ -174,7 +174,7 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
     absent = _absent(scores, labels)
     which = {"train": "training ", "all": ""}.get(split, f"{split} ")
     what = f"no {which}clip, and mAP, AUC and macro F1 leave"
-    return [_sentence(absent, labels, what, "it out", "them out")] if absent else []
+    return [describe_absent(absent, labels, what, "it out", "them out")] if absent else []
 
 
 def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
@@ -192,7 +192,11 @@ def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str
     absent = _absent(validation, labels)
     what = "no validation clip that chooses"
     return (
-        [_sentence(absent, labels, what, f"its threshold, which is {HALF:g}", f"their thresholds, which are {HALF:g}")]
+        [
+            describe_absent(
+                absent, labels, what, f"its threshold, which is {HALF:g}", f"their thresholds, which are {HALF:g}"
+            )
+        ]
         if absent
         else []
     )
@@ -202,10 +206,25 @@ def _absent(scores: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     return [label for label, clips in zip(labels, scores["clips_with_label"], strict=True) if not clips]
 
 
-def _sentence(absent: Sequence[str], labels: Sequence[str], what: str, one: str, many: str) -> str:
+def describe_absent(
+    absent: Sequence[str], labels: Sequence[str], what: str, one: str, many: str, noun: str = "label"
+) -> str:
+    """A note on labels that some clips have not.
+
+    Args:
+        absent: one or more of them.
+        labels: all.
+        what: what they have not, and the verb of what follows.
+        one: what follows where there is one.
+        many: what follows where there are more.
+        noun: what a label is called.
+
+    Returns:
+        Such as ``Note: 1 of 3 labels has no test clip, and mAP leaves it out: robin``.
+    """
     names = ", ".join(map(printable, absent[:_NAMED])) + (", ..." if len(absent) > _NAMED else "")
     have, which = ("has", one) if len(absent) == 1 else ("have", many)
-    return f"Note: {len(absent):,} of {number_of(len(labels), 'label')} {have} {what} {which}: {names}"
+    return f"Note: {len(absent):,} of {number_of(len(labels), noun)} {have} {what} {which}: {names}"
 
 
 def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:

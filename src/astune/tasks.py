@@ -97,6 +97,16 @@ class SingleLabel(Task):
 
         return score_classes(logits, targets)
 
+    @override
+    def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
+        """Describe classes that no clip has: they may be told from others well or badly."""
+        from astune.label_scores import describe_absent
+
+        absent = [label for label, row in zip(labels, scores["confusion"], strict=True) if not sum(row)]
+        which = {"train": "training ", "all": ""}.get(split, f"{split} ")
+        what = f"no {which}clip, and no score says anything of"
+        return [describe_absent(absent, labels, what, "it", "them", "class")] if absent else []
+
 
 class MultiLabel(Task):
     """Each clip has any number of labels, or none: a sigmoid and binary cross-entropy for each, scored by mean average precision."""

@@ -319,6 +319,27 @@ def test_evaluate_is_silent_where_nothing_was_trained_on(recordings: Path, tmp_p
     assert "Warning" not in clean.stderr
 
 
+def test_training_clips_are_said_to_be_where_they_were_asked_for(recordings: Path, tmp_path: Path) -> None:
+    train(settings(recordings, tmp_path / "out", num_train_epochs=1), quiet=True)
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "out"), str(recordings), "--split", "train", "--json"])
+    clips = len(load_data(recordings).split().train)
+    assert json.loads(result.stdout)["trained_on"] == clips
+    assert f"trained on {clips} of the {clips} clips scored" in result.stderr
+
+
+def test_a_class_that_no_score_speaks_of_is_named(recordings: Path, tmp_path: Path) -> None:
+    write_tone(recordings / "rare" / "only.wav", 700, 99)
+    result = train(settings(recordings, tmp_path / "out", num_train_epochs=1), quiet=True)
+    said = f"Note: 1 of {len(CLASSES) + 1} classes has no validation clip, and no score says anything of it: rare"
+    assert said in result.notices
+    scored = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path / "out"), str(recordings), "--split", "validation", "--json"]
+    )
+    assert said in json.loads(scored.stdout)["notices"]
+    whole = CliRunner().invoke(app, ["evaluate", str(tmp_path / "out"), str(recordings), "--split", "all", "--json"])
+    assert not [note for note in json.loads(whole.stdout)["notices"] if "no score says" in note]
+
+
 def test_an_experiment_runs_again_where_its_audio_changed(
     table: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

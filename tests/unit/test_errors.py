@@ -12,6 +12,7 @@ from astune.training.config import TrainConfig, read_yaml
 
 def test_choices_and_the_nearest_one_are_named() -> None:
     assert unknown_choice("fold", 7, (1, 2)) == "unknown fold '7'; choose one of: 1, 2"
+    assert unknown_choice("row", "k", ("q, v", "q")) == "unknown row 'k'; choose one of: 'q, v', 'q'"
     assert unknown_choice("method", "lara", ("bitfit", "lora")) == (
         "unknown method 'lara'; choose one of: bitfit, lora; did you mean 'lora'?"
     )

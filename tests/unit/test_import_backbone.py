@@ -90,6 +90,14 @@ def test_other_files_of_torch(held: object, message: str, tmp_path: Path) -> Non
         import_backbone(tmp_path / "other.pth", tmp_path / "folder")
 
 
+def test_a_backbone_that_needs_no_import(tmp_path: Path) -> None:
+    load_backbone("random:tiny").model.save_pretrained(tmp_path / "ready")
+    for given in (tmp_path / "ready", tmp_path / "ready" / "model.safetensors"):
+        with pytest.raises(BackboneError, match="is a backbone already: give it to --backbone"):
+            import_backbone(given, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
 def test_files_that_torch_did_not_write(file: Path, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"there is no file .*absent.pth; give the path of an SSAST checkpoint"):
         import_backbone(tmp_path / "absent.pth", tmp_path / "folder")

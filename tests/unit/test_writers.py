@@ -162,6 +162,11 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
             pytest.fail("it was opened")
 
     refused("is a file; give a folder", {}, paths[0])
+    refused(
+        r"events\.txt would be a folder, with a table for each recording; give a name without \.txt",
+        {},
+        tmp_path / "events.txt",
+    )
     (folder / "one").mkdir(parents=True)
     (folder / "one/a.txt").write_text("mine")
     refused(r"one/a\.txt exists already, and this command did not write it; give another folder", {"hop": 1})

@@ -141,6 +141,10 @@ def _read(file: Path) -> _Checkpoint:
     Raises:
         BackboneError: it is not there, is damaged, or is not an SSAST checkpoint.
     """
+    if (file / CONFIG).is_file() or file.suffix == ".safetensors":
+        raise BackboneError(
+            f"{file} is not a checkpoint of torch.save; a folder with {CONFIG} and {WEIGHTS} is a backbone already: give it to --backbone"
+        )
     if not file.is_file():
         raise BackboneError(
             f"there is no file {file}; give the path of an SSAST checkpoint, such as SSAST-Base-Patch-400.pth"

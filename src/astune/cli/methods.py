@@ -58,7 +58,9 @@ def methods(
     _show(counts, {name: method.spec for name, method in PRESETS.items()})
     print_result("Fields, given as preset:field=value,... ; sums are joined by +")
     for family, cls in FAMILIES.items():
-        fields = [f"{name} ({info.description})" for name, info in cls.model_fields.items()]
+        fields = [
+            f"{name} ({info.description})" if info.description else name for name, info in cls.model_fields.items()
+        ]
         print_result(f"  {family}: {'; '.join(fields) or 'none'}")
 
 

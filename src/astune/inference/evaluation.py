@@ -140,7 +140,7 @@ def evaluate_loaded(
     thresholds = [model.thresholds[label] for label in model.labels] if model.thresholds else None
     scores = model.task.score(logits, targets[kept], thresholds)
     trained: list[str] = []
-    if loaded.config is not None and split != "train":
+    if loaded.config is not None:
         trained = trained_among(loaded.name, loaded.config, dataset, [clips[row] for row in kept])
     return Evaluation(
         adapter=loaded.name,

@@ -123,6 +123,11 @@ def open_result_folder(
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{printable(folder)} is a file; give a folder")
+    if not folder.exists() and folder.suffix == writer.suffix:
+        raise ConfigError(
+            f"{printable(folder)} would be a folder, with a table for each recording; give a name without {writer.suffix}, or leave it out "
+            "and redirect standard output to a file"
+        )
     with lock_folder(folder):
         record, made = folder / RECORD, json.loads(json_text(dict(settings)))
         before, lines = _lines(record)

@@ -135,7 +135,9 @@ async def _arrived(request: Request, body: _Body, max_files: int) -> FormData:
         raise Problem(499, "the client disconnected") from gone
     except MultiPartException as fault:
         await body.linger()
-        raise Problem(400, f"the form cannot be read: {fault.message}") from fault
+        several = max_files == 1 and "Too many files" in fault.message
+        hint = " Send several to /v1/classify/batch." if several else ""
+        raise Problem(400, f"the form cannot be read: {fault.message}{hint}") from fault
     except Problem:
         await body.linger()
         raise

@@ -180,6 +180,26 @@ def test_class_folders_with_texts_stay_class_folders(tmp_path: Path) -> None:
         load_data(tmp_path / "flat")
 
 
+def test_a_track_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """One track in Latin-1, as an editor on Windows writes it, beside one that can be read."""
+    recordings(tmp_path, "good.wav", "forest.wav")
+    write_text(tmp_path / "good.txt", *TRACK)
+    (tmp_path / "forest.txt").write_bytes("0.0\t0.5\tMöwe\n".encode("latin-1"))
+    with pytest.raises(DataError) as refused:
+        load_data(tmp_path)
+    assert (
+        "\n  forest.txt stands beside its recording and cannot be used as it is; audacity:PATH or raven:PATH says why\n"
+        in str(refused.value)
+    )
+    with pytest.raises(DataError, match=r"not UTF-8 text \(byte 0xf6 in line 1\)"):
+        load_data(f"audacity:{tmp_path}")
+    (tmp_path / "forest.txt").unlink()
+    (tmp_path / "good.txt").unlink()
+    with pytest.raises(DataError) as refused:
+        load_data(tmp_path)
+    assert "stands beside" not in str(refused.value)
+
+
 def test_selections_in_two_views_are_one(tmp_path: Path) -> None:
     recordings(tmp_path, "a.wav")
     rows = [

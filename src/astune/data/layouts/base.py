@@ -72,6 +72,18 @@ class Layout(ABC):
             path: an existing file or folder.
         """
 
+    def almost(self, path: Path) -> str | None:
+        """What makes data look like this layout, where it is not recognised.
+
+        Args:
+            path: a file or folder that no layout recognises.
+
+        Returns:
+            The name of a file that has the right place and the wrong content; None where there is none.
+        """
+        del path
+        return None
+
     @abstractmethod
     def load(self, path: Path) -> AudioDataset:
         """Read clips and labels; audio is not opened.
@@ -251,8 +263,16 @@ def _found(text: str) -> tuple[Layout, Path]:
     for layout in LAYOUTS.values():
         if layout.recognises(path):
             return layout, path
+    almost: dict[str, list[str]] = {}
+    for name, layout in LAYOUTS.items():
+        if file := layout.almost(path):
+            almost.setdefault(file, []).append(f"{name}:PATH")
+    hints = [
+        f"{printable(file)} stands beside its recording and cannot be used as it is; {' or '.join(names)} says why\n"
+        for file, names in almost.items()
+    ]
     raise DataError(
-        f"'{printable(text)}' is not in a known layout: {', '.join(LAYOUTS)}\n{_NEXT_STEP}\n{_WHERE_LAYOUTS_ARE}"
+        f"'{printable(text)}' is not in a known layout: {', '.join(LAYOUTS)}\n{''.join(hints)}{_NEXT_STEP}\n{_WHERE_LAYOUTS_ARE}"
     )
 
 

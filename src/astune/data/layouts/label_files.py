@@ -16,7 +16,7 @@ from typing_extensions import override
 from astune.data.dataset import AudioDataset
 from astune.data.label_cells import ONE_EACH, SURE_SEPARATORS, how_read
 from astune.data.labels import clean_label, label_fault
-from astune.data.layouts.base import Layout, dataset_of
+from astune.data.layouts.base import LAYOUTS, Layout, dataset_of
 from astune.data.options import DataOptions
 from astune.data.predicted import read_prediction_record
 from astune.data.recording_lookup import Lost, Recordings, portable_names
@@ -182,10 +182,26 @@ class LabelFiles(Layout):
         # Class folders, or any other file next to recordings, make it another layout.
         if subfolders(path):
             return False
-        recordings = Recordings(path)
-        stems = {file: self.stems(file.name, DataOptions()) for file in sorted(path.iterdir())}
-        pairs = [file for file, names in stems.items() if names and recordings.of_table("", names, anywhere=False)]
+        pairs = self._beside_recordings(path)
         return any(file.stat().st_size for file in pairs) and all(self.is_one(file) for file in pairs)
+
+    @override
+    def almost(self, path: Path) -> str | None:
+        """A file next to its recording that is a label file of no kind."""
+        if not path.is_dir() or subfolders(path):
+            return None
+        kinds = [layout for layout in LAYOUTS.values() if isinstance(layout, LabelFiles)]
+
+        def is_used(file: Path) -> bool:
+            return any(kind.stems(file.name, DataOptions()) and kind.is_one(file) for kind in kinds)
+
+        return next((file.name for file in self._beside_recordings(path) if not is_used(file)), None)
+
+    def _beside_recordings(self, folder: Path) -> list[Path]:
+        """Files whose names are those of label files of a recording of the folder."""
+        recordings = Recordings(folder)
+        stems = {file: self.stems(file.name, DataOptions()) for file in sorted(folder.iterdir())}
+        return [file for file, names in stems.items() if names and recordings.of_table("", names, anywhere=False)]
 
     @override
     def load(self, path: Path) -> AudioDataset:
