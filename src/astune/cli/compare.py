@@ -119,14 +119,15 @@ def compare(
 
 def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     from astune.cli.reproduce import show_plan
-    from astune.experiments.compare import plan_comparison
+    from astune.experiments.compare import CANNOT_BE_COMPARED, plan_comparison
+    from astune.experiments.design import look_ahead
     from astune.experiments.plan import distinct
     from astune.experiments.runner import fingerprints_of
     from astune.experiments.store import Store
 
     planned = plan_comparison(**wanted)
     runs_store, fingerprints = Store(store), fingerprints_of(planned.runs)
-    planned.refuse_faults(runs_store, listen=False)
+    look_ahead(planned.runs, runs_store, listen=False, headline=CANNOT_BE_COMPARED)
     if as_json:
         runs = [asdict(run.entry) | {"status": runs_store.status(run, fingerprints)} for run in planned.runs]
         typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))

@@ -35,24 +35,15 @@ _BASE_WIDTH = 768
 _NARROW_RATE = 5e-4  # of full fine-tuning; docs/results: validation clips preferred it on both data sets
 
 
+CANNOT_BE_COMPARED = "the methods cannot be compared"
+
+
 @dataclass(frozen=True)
 class PlannedComparison:
     """A comparison before it is run."""
 
     plan: SavedPlan
     runs: list[PlannedRun]
-
-    def refuse_faults(self, store: Store, *, listen: bool) -> None:
-        """Find what is wrong with a method, a fold or a recording before anything is trained.
-
-        Args:
-            store: takes the runs; those that are finished are not looked at.
-            listen: whether the features are computed, too.
-
-        Raises:
-            ConfigError: with all faults.
-        """
-        look_ahead(self.runs, store, listen=listen, headline="the methods cannot be compared")
 
 
 def compare(
@@ -104,7 +95,7 @@ def compare(
     for note in planned.plan.notes:
         notify(note)
     waiting = part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
-    planned.refuse_faults(runs_store, listen=ray is None)
+    look_ahead(waiting, runs_store, listen=ray is None, headline=CANNOT_BE_COMPARED)
     runs_store.write_plan(planned.plan)
     shown = live_table(planned.plan, runs_store)
     failures = (
