@@ -31,11 +31,9 @@ if TYPE_CHECKING:
 
 NO_NETWORK = "baseline"
 """Stands among the methods for :mod:`astune.experiments.baseline`."""
+CANNOT_BE_COMPARED = "the methods cannot be compared"
 _BASE_WIDTH = 768
 _NARROW_RATE = 5e-4  # of full fine-tuning; docs/results: validation clips preferred it on both data sets
-
-
-CANNOT_BE_COMPARED = "the methods cannot be compared"
 
 
 @dataclass(frozen=True)
