@@ -93,7 +93,7 @@ def test_other_files_of_torch(held: object, message: str, tmp_path: Path) -> Non
 def test_a_backbone_that_needs_no_import(tmp_path: Path) -> None:
     load_backbone("random:tiny").model.save_pretrained(tmp_path / "ready")
     for given in (tmp_path / "ready", tmp_path / "ready" / "model.safetensors"):
-        with pytest.raises(BackboneError, match="is a backbone already: give it to --backbone"):
+        with pytest.raises(BackboneError, match="is a backbone already: give it as backbone="):
             import_backbone(given, tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 

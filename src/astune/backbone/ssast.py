@@ -143,7 +143,7 @@ def _read(file: Path) -> _Checkpoint:
     """
     if (file / CONFIG).is_file() or file.suffix == ".safetensors":
         raise BackboneError(
-            f"{file} is not a checkpoint of torch.save; a folder with {CONFIG} and {WEIGHTS} is a backbone already: give it to --backbone"
+            f"{file} is not a checkpoint of torch.save; a folder with {CONFIG} and {WEIGHTS} is a backbone already: give it as backbone="
         )
     if not file.is_file():
         raise BackboneError(

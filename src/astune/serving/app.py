@@ -189,16 +189,12 @@ def _folder(request: Request, service: Service) -> AdaptersDir:
     token = service.settings.token
     if token is None:
         raise Problem(
-            403,
-            "adapters cannot be changed: the service was started without a token; set ASTUNE_TOKEN, or token= in Python",
+            403, "adapters cannot be changed: the service was started without a token; set ASTUNE_TOKEN or token="
         )
     if not _has_token(request.headers.getlist("authorization"), token.get_secret_value()):
         raise Problem(401, "send the service's token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
     if service.folder is None:
-        raise Problem(
-            403,
-            "adapters cannot be changed: the service has no folder of adapters; set --adapters-dir, or adapters_dir= in Python",
-        )
+        raise Problem(403, "adapters cannot be changed: the service has no folder of adapters; set adapters_dir=")
     return service.folder
 
 
