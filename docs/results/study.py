@@ -98,24 +98,30 @@ def losses(results: Iterable[Results], rows: tuple[str, ...]) -> Iterator[str]:
 
 
 def few_clips(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
-    """Mean test accuracy in percent where all runs of a cell are finished, and what three rows differ from linear probing, in points."""
-    heads = [f"{name}, {shots}" for name in ("digits", "esc10") for shots in SHOTS]
-    yield f"| clips per class | {' | '.join(heads)} |"
-    yield f"| --- | {' | '.join('---' for _ in heads)} |"
-    places = [f"{name}, shots={shots}" for name in ("digits", "esc10") for shots in SHOTS]
+    """Mean test accuracy in percent, and what each row differs from linear probing, in points; `*` where some seeds are missing.
 
-    def cell(row: str, place: str) -> Cell | None:
+    A dash stands for a cell that lacks a fold.
+    """
+    places = [(name, f"{name}, shots={shots}") for name in ("digits", "esc10") for shots in SHOTS]
+    yield f"| clips per class | {' | '.join(place.replace('shots=', '') for _, place in places)} |"
+    yield f"| --- | {' | '.join('---' for _ in places)} |"
+    folds = {name: {fold for fold, _ in found["Linear", place].scores} for name, place in places}
+
+    def cell(row: str, name: str, place: str) -> Cell | None:
         one = found.get((row, place))
-        return one if one is not None and one.finished else None
+        return one if one and {fold for fold, _ in one.scores} == folds[name] else None
+
+    def mark(one: Cell) -> str:
+        return "" if one.finished else "*"
 
     for row in rows:
-        shown = [f"{100 * one.mean:.1f}" if (one := cell(row, place)) else "-" for place in places]
-        if set(shown) != {"-"}:
-            yield f"| {row} | {' | '.join(shown)} |"
-    for row in ("LayerMix", "LoRA", "Bottleneck PF par"):
-        pairs = [(cell(row, place), cell("Linear", place)) for place in places]
-        shown = [difference(one, other) if one and other else "-" for one, other in pairs]
-        yield f"| {row} - Linear, points | {' | '.join(shown)} |"
+        shown = [f"{100 * one.mean:.1f}{mark(one)}" if (one := cell(row, *place)) else "-" for place in places]
+        yield f"| {row} | {' | '.join(shown)} |"
+    for row in rows:
+        pairs = [(cell(row, *place), cell("Linear", *place)) for place in places]
+        shown = [difference(one, other) + mark(one) if one and other else "-" for one, other in pairs]
+        if row != "Linear":
+            yield f"| {row} - Linear, points | {' | '.join(shown)} |"
 
 
 if __name__ == "__main__":
