@@ -102,7 +102,8 @@ class SingleLabel(Task):
         """Describe classes that no clip has: they may be told from others well or badly."""
         from astune.label_scores import describe_absent
 
-        absent = [label for label, row in zip(labels, scores["confusion"], strict=True) if not sum(row)]
+        recalls = scores.get("recall", ())  # which records of older versions have not
+        absent = [label for label, recall in zip(labels, recalls, strict=False) if recall is None]
         which = {"train": "training ", "all": ""}.get(split, f"{split} ")
         what = f"no {which}clip, and no score says anything of"
         return [describe_absent(absent, labels, what, "it", "them", "class")] if absent else []

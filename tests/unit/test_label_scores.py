@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
+from astune.class_scores import score_classes
 from astune.label_scores import best_thresholds, describe_unchosen, left_out, score_labels
-from astune.tasks import MULTI_LABEL
+from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 
 LABELS = ("a", "b", "c", "d")
 
@@ -49,6 +50,18 @@ def test_figures_are_those_of_scikit_learn() -> None:
 def test_without_thresholds_each_is_a_half() -> None:
     logits, targets = some()
     assert score_labels(logits, targets) == score_labels(logits, targets, (0.5,) * 4)
+
+
+@pytest.mark.parametrize("classes", [3, 60])  # the confusion matrix of many classes has another form in records
+def test_classes_that_no_clip_has_are_named(classes: int) -> None:
+    labels = [str(number) for number in range(classes)]
+    record = score_classes(torch.eye(classes), torch.arange(classes)).record()
+    assert SINGLE_LABEL.left_out(record, labels, "test") == []
+    few = score_classes(torch.eye(classes)[1:], torch.arange(1, classes)).record()
+    named = f"Note: 1 of {classes} classes has no training clip, and no score says anything of it: 0"
+    assert SINGLE_LABEL.left_out(few, labels, "train") == [named]
+    del few["recall"]
+    assert SINGLE_LABEL.left_out(few, labels, "train") == []
 
 
 def test_what_no_clip_has_is_left_out_and_said() -> None:
