@@ -197,9 +197,11 @@ def unknown_choice(kind: str, value: object, choices: Iterable[object]) -> str:
     names = [str(choice) for choice in choices]
     more = f" and {len(names) - _CHOICES:,} more" if len(names) > _CHOICES else ""
     near = _nearest(str(value), names)
-    names = list(map(repr, names)) if any(", " in name for name in names) else names
+    shown = names[:_CHOICES]
+    if any(", " in name for name in shown):
+        shown = list(map(repr, shown))
     hint = f"; did you mean {near!r}?" if near else ""
-    return f"unknown {kind} {shorten(repr(str(value)))}; choose one of: {', '.join(names[:_CHOICES])}{more}{hint}"
+    return f"unknown {kind} {shorten(repr(str(value)))}; choose one of: {', '.join(shown)}{more}{hint}"
 
 
 def unknown_choices(kind: str, values: Iterable[object], choices: Iterable[object]) -> list[str]:

@@ -172,8 +172,7 @@ def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> li
         A sentence; none where every label has clips.
     """
     absent = _absent(scores, labels)
-    which = {"train": "training ", "all": ""}.get(split, f"{split} ")
-    what = f"no {which}clip, and mAP, AUC and macro F1 leave"
+    what = f"{no_clip(split)}, and mAP, AUC and macro F1 leave"
     return [describe_absent(absent, labels, what, "it out", "them out")] if absent else []
 
 
@@ -204,6 +203,19 @@ def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str
 
 def _absent(scores: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     return [label for label, clips in zip(labels, scores["clips_with_label"], strict=True) if not clips]
+
+
+def no_clip(split: str) -> str:
+    """What a label has not that is in no clip.
+
+    Args:
+        split: name of the clips.
+
+    Returns:
+        Such as ``no validation clip``, or ``no clip`` where all are meant.
+    """
+    which = {"train": "training ", "all": ""}.get(split, f"{split} ")
+    return f"no {which}clip"
 
 
 def describe_absent(

@@ -100,12 +100,11 @@ class SingleLabel(Task):
     @override
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
         """Describe classes that no clip has: they may be told from others well or badly."""
-        from astune.label_scores import describe_absent
+        from astune.label_scores import describe_absent, no_clip
 
         recalls = scores.get("recall", ())  # which records of older versions have not
         absent = [label for label, recall in zip(labels, recalls, strict=False) if recall is None]
-        which = {"train": "training ", "all": ""}.get(split, f"{split} ")
-        what = f"no {which}clip, and no score says anything of"
+        what = f"{no_clip(split)}, and no score says anything of"
         return [describe_absent(absent, labels, what, "it", "them", "class")] if absent else []
 
 

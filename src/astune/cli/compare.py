@@ -122,12 +122,13 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     from astune.experiments.compare import CANNOT_BE_COMPARED, plan_comparison
     from astune.experiments.design import look_ahead
     from astune.experiments.plan import distinct
-    from astune.experiments.runner import fingerprints_of
+    from astune.experiments.runner import fingerprints_of, unfinished
     from astune.experiments.store import Store
 
     planned = plan_comparison(**wanted)
     runs_store, fingerprints = Store(store), fingerprints_of(planned.runs)
-    look_ahead(planned.runs, runs_store, listen=False, headline=CANNOT_BE_COMPARED)
+    waiting = unfinished(distinct(planned.runs), runs_store, fingerprints)
+    look_ahead(waiting, runs_store, listen=False, headline=CANNOT_BE_COMPARED)
     if as_json:
         runs = [asdict(run.entry) | {"status": runs_store.status(run, fingerprints)} for run in planned.runs]
         typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))

@@ -9,8 +9,6 @@ from astune.console import notify
 from astune.data.made_folds import usual_folds, with_folds
 from astune.data.options import DataOptions
 from astune.errors import AstuneError, ConfigError, DataError, format_faults
-from astune.experiments.plan import distinct
-from astune.experiments.runner import fingerprints_of
 from astune.experiments.table import check_settings
 from astune.names import BUNDLED_BACKBONE
 from astune.plurals import number_of
@@ -149,12 +147,12 @@ def part_by_part(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return sorted(runs, key=lambda run: order[run.fold, run.seed])
 
 
-def look_ahead(runs: Sequence[PlannedRun], store: Store, *, listen: bool, headline: str) -> None:
+def look_ahead(waiting: Sequence[PlannedRun], store: Store, *, listen: bool, headline: str) -> None:
     """Find what is wrong with a method, a fold or a recording before an hour has gone into the others.
 
     Args:
-        runs: planned.
-        store: takes their records; those that are finished are not looked at.
+        waiting: the runs that have to be run.
+        store: takes their records.
         listen: whether the features are computed, too, which the runs then find.
         headline: what cannot be done where there are faults, for the message.
 
@@ -164,10 +162,9 @@ def look_ahead(runs: Sequence[PlannedRun], store: Store, *, listen: bool, headli
     rows: set[str] = set()
     parts: set[tuple[int | None, int]] = set()
     faults: dict[str, list[str]] = {}
-    fingerprints = fingerprints_of(runs)
-    for run in part_by_part(distinct(runs)):
+    for run in waiting:
         part = run.fold, run.seed
-        if run.method is None or (run.row in rows and part in parts) or store.status(run, fingerprints) == "done":
+        if run.method is None or (run.row in rows and part in parts):
             continue
         config = TrainConfig(**run.config, output_dir=store.work(run.key), overwrite_output_dir=True)
         who = run.row

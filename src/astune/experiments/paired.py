@@ -29,6 +29,16 @@ Pair = tuple[int | None, int]
 _Pair = TypeVar("_Pair", bound=Pair)
 
 
+def in_words(pair: Pair) -> str:
+    """Fold and seed as text: ``fold 1, seed 0``, or ``seed 0`` where there is one split.
+
+    Args:
+        pair: of a run.
+    """
+    fold, seed = pair
+    return f"seed {seed}" if fold is None else f"fold {fold}, seed {seed}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean and its interval."""

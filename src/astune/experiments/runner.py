@@ -20,6 +20,7 @@ from astune.cluster import ray_cluster
 from astune.console import notify, progress
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, OutputError, interruptible
+from astune.experiments.paired import in_words
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.files import leftovers, local_folder, remove_folder
@@ -95,9 +96,8 @@ class _Display:
 
 
 def _named(run: PlannedRun) -> str:
-    fold = "" if run.fold is None else f", fold {run.fold}"
     row = run.row if len(run.row) <= _LONGEST_ROW else f"{run.row[:_LONGEST_ROW]}... ({run.key})"
-    return f"{row}, {run.column}{fold}, seed {run.seed}"
+    return f"{row}, {run.column}, {in_words((run.fold, run.seed))}"
 
 
 def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
@@ -116,6 +116,17 @@ def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
     names = dict.fromkeys(run.config["backbone"] for run in runs if run.method)
     local = (name for name in names if name in {BUNDLED_BACKBONE, *RANDOM_BACKBONES} or local_folder(name))
     return {name: load_backbone(name).origin.fingerprint for name in local}
+
+
+def unfinished(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:
+    """The runs that :func:`pending_runs` would give; nothing is announced or set aside.
+
+    Args:
+        runs: planned, of distinct keys.
+        store: may have some.
+        fingerprints: of the backbones as they are now, by name, as far as they are known.
+    """
+    return [run for run in runs if store.status(run, fingerprints) != "done"]
 
 
 def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[str, str]) -> list[PlannedRun]:

@@ -18,6 +18,7 @@ from astune.experiments.comparison import Comparison
 from astune.experiments.design import part_by_part
 from astune.experiments.halving import Score, best
 from astune.experiments.live_table import live_table
+from astune.experiments.paired import in_words
 from astune.experiments.plan import PlannedRun, distinct
 from astune.experiments.results import Results
 from astune.experiments.runner import RUNS_ELSEWHERE, fingerprints_of, pending_runs, run_here, run_on_ray
@@ -224,9 +225,8 @@ class _Search:
             ConfigError: none could be trained.
         """
         if not trained:
-            fold = "" if pair[0] is None else f"fold {pair[0]}, "
             reasons = "".join(f"\n  {one}" for one in self.failures[:3])
-            raise ConfigError(f"no candidate of {fold}seed {pair[1]} could be trained:{reasons}")
+            raise ConfigError(f"no candidate of {in_words(pair)} could be trained:{reasons}")
         scores = [Score(one.spec, one.parameters, one.validation) for one in trained]
         return [one.spec for one in best(scores, number, self.planned.task, self.planned.metric)]
 
@@ -234,9 +234,7 @@ class _Search:
 def _chosen(winners: Mapping[Pair, str], singles: Mapping[Pair, str]) -> list[str]:
     """For the report, which has one row for all that was found: a sentence for each fold and seed."""
     notes = []
-    for (fold, seed), spec in winners.items():
-        single = singles.get((fold, seed))
-        where = f"{'' if fold is None else f'fold {fold}, '}seed {seed}"
-        best = f"; best single method: {single}" if single else ""
-        notes.append(f"Chosen by validation clips, {where}: {spec}{best}")
+    for pair, spec in winners.items():
+        best = f"; best single method: {singles[pair]}" if pair in singles else ""
+        notes.append(f"Chosen by validation clips, {in_words(pair)}: {spec}{best}")
     return notes

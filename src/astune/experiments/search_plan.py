@@ -12,9 +12,10 @@ from astune.budget import PARAMETER_UNITS, parse_amount
 from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError
 from astune.experiments.compared import SEARCHED
-from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, design, look_ahead
+from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, design, look_ahead, part_by_part
 from astune.experiments.halving import Rung, rungs
-from astune.experiments.plan import PlannedRun, PlanOptions, plan, to_saved_plan
+from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, to_saved_plan
+from astune.experiments.runner import fingerprints_of, unfinished
 from astune.experiments.search_space import LEAST_SHARE, Candidate, Space, search_space, sized_methods
 from astune.experiments.sources import own_entry
 from astune.experiments.table import DataEntry, Row, Table
@@ -134,8 +135,9 @@ class PlannedSearch:
         """
         candidates = {pair: [one.spec for one in self.candidates[pair[1]]] for pair in self.pairs}
         singles = {pair: [one.spec for one in self.space.singles] for pair in self.pairs}
-        runs = [*self.runs(candidates, self.rungs[0].epochs), *self.runs(singles, None)]
-        look_ahead(runs, store, listen=listen, headline="the sizes cannot be searched")
+        runs = distinct([*self.runs(candidates, self.rungs[0].epochs), *self.runs(singles, None)])
+        waiting = part_by_part(unfinished(runs, store, fingerprints_of(runs)))
+        look_ahead(waiting, store, listen=listen, headline="the sizes cannot be searched")
 
     def saved(self, runs: Sequence[PlannedRun]) -> SavedPlan:
         """The final comparison, as it is written down.
@@ -259,7 +261,7 @@ def _drawn(space: Space, candidates: int, seeds: int) -> dict[int, tuple[Candida
     drawn = {seed: space.draw(candidates, seed) for seed in range(seeds)}
     number = min(map(len, drawn.values()))
     if number < _FEWEST:
-        largest = max((one.parameters for one in space.singles), default=0)
+        largest = max(one.parameters for one in space.singles)
         raise ConfigError(
             f"parameters={space.budget:,}: hardly any configuration has {LEAST_SHARE:.0%} to 100% of that, and the largest single method "
             f"has {number_of(largest, 'parameter')}; give another budget"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from astune.experiments.compared import BEST_SINGLE, SEARCHED
+from astune.experiments.paired import in_words
 from astune.experiments.recommendation import took
 from astune.plurals import number_of
 from astune.summary import Summarised, Summary
@@ -153,10 +154,7 @@ class SearchResult(Summarised):
 
     def specs(self) -> tuple[tuple[str, str], ...]:
         """What was found and the best single method of each fold and seed: in words, and its spec."""
-        return tuple(
-            (f"{name}, {'' if one.fold is None else f'fold {one.fold}, '}seed {one.seed}", one.spec)
-            for name, one in self._chosen
-        )
+        return tuple((f"{name}, {in_words((one.fold, one.seed))}", one.spec) for name, one in self._chosen)
 
     @property
     def _chosen(self) -> list[tuple[str, Trained]]:

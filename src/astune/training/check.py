@@ -216,10 +216,12 @@ def _refuse_unscored_epochs(config: TrainConfig, method: Method, dataset: AudioD
     Raises:
         ConfigError: the settings ask for that.
     """
+    if config.eval_strategy == "epoch":
+        return
     recipe = _recipe(config, method, dataset, split)
     choosing = {"selection=best-validation": recipe.selection == "best-validation"}
     choosing[f"early_stopping_patience={recipe.early_stopping_patience}"] = bool(recipe.early_stopping_patience)
-    if config.eval_strategy == "no" and any(choosing.values()):
+    if any(choosing.values()):
         raise ConfigError(
             f"eval_strategy=no scores no epoch, and {' and '.join(name for name, is_set in choosing.items() if is_set)} "
             "would choose by the scores; give selection=last and early_stopping_patience=0 with it"
