@@ -25,61 +25,78 @@ if TYPE_CHECKING:
 STORE = Store(Path(__file__).parent)
 COLUMNS = {"digits": "study", "esc10": "study", "arabic": "study-arabic"}
 """Data sets, and the experiments that have them."""
+NEWER = ("digits", "esc10")
+"""Data sets of the newer methods."""
 SHOTS = (1, 4, 16)
 
 
 def main() -> None:
-    """Print accuracies, differences, losses and the table of few clips."""
+    """Print accuracies, differences and losses, of the paper's methods, with few clips, and of newer methods."""
     results = {name: Results.load(STORE, name) for name in dict.fromkeys(COLUMNS.values())}
     found: dict[tuple[str, str], Cell] = {}
     for one in results.values():
         found |= cells(one)
     rows = results["study"].plan.rows
-    few = Results.load(STORE, "study-few")
+    few, newer = Results.load(STORE, "study-few"), Results.load(STORE, "study-newer")
+    places = tuple(f"{name}, shots={shots}" for name in COLUMNS for shots in SHOTS)
+    full = [(row, "LoRA") for row in rows if row.startswith("Full FT")]
     parts = (
-        accuracies(found, rows),
-        differences(found, rows),
-        losses(results.values(), rows),
-        few_clips(cells(few), few.plan.rows),
+        accuracies(found, rows, tuple(COLUMNS)),
+        differences(found, [*to_linear(rows), *full], tuple(COLUMNS)),
+        losses(results.values(), rows, tuple(COLUMNS)),
+        accuracies(cells(few), few.plan.rows, places),
+        differences(cells(few), to_linear(few.plan.rows), places),
+        accuracies(cells(newer), newer.plan.rows, NEWER),
+        differences(cells(newer), to_linear(newer.plan.rows), NEWER),
+        losses([newer], newer.plan.rows, NEWER),
     )
     print(*("\n".join(part) for part in parts), sep="\n\n")
 
 
-def accuracies(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
-    """Mean test accuracy in percent, with the 95 % interval."""
-    yield f"| method | parameters, digits | {' | '.join(COLUMNS)} |"
-    yield f"| --- | --- | {' | '.join('---' for _ in COLUMNS)} |"
+def accuracies(found: Cells, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[str]:
+    """Mean test accuracy in percent, with the 95 % interval; without it where there are many columns."""
+    many = len(columns) > len(COLUMNS)
+    yield f"| method | {'' if many else 'parameters, digits | '}{' | '.join(shown(columns))} |"
+    yield f"| --- | {'' if many else '--- | '}{' | '.join('---' for _ in columns)} |"
     for row in rows:
-        shown = []
-        for column in COLUMNS:
-            interval = found[row, column].interval
+        figures = [] if many else [f"{found[row, 'digits'].parameters:,}"]
+        for column in columns:
+            interval = None if many else found[row, column].interval
             ends = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-            shown.append(f"{100 * found[row, column].mean:.1f}{ends}")
-        yield f"| {row} | {found[row, 'digits'].parameters:,} | {' | '.join(shown)} |"
+            figures.append(f"{100 * found[row, column].mean:.1f}{ends}")
+        yield f"| {row} | {' | '.join(figures)} |"
 
 
-def differences(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
-    """Each row minus linear probing, and full fine-tuning minus LoRA, in points with the 95 % interval, paired by fold and seed."""
-    yield f"| first - second | {' | '.join(COLUMNS)} |"
-    yield f"| --- | {' | '.join('---' for _ in COLUMNS)} |"
-    pairs = [(row, "Linear") for row in rows if row != "Linear"]
-    pairs += [(row, "LoRA") for row in rows if row.startswith("Full FT")]
+def shown(columns: tuple[str, ...]) -> list[str]:
+    """Heads of columns."""
+    return [column.replace("shots=", "") for column in columns]
+
+
+def to_linear(rows: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Each row, and linear probing."""
+    return [(row, "Linear") for row in rows if row != "Linear"]
+
+
+def differences(found: Cells, pairs: list[tuple[str, str]], columns: tuple[str, ...]) -> Iterator[str]:
+    """First row minus second, in points with the 95 % interval, paired by fold and seed."""
+    yield f"| first minus second, points | {' | '.join(shown(columns))} |"
+    yield f"| --- | {' | '.join('---' for _ in columns)} |"
     for first, second in pairs:
-        shown = [difference(found[first, column], found[second, column]) for column in COLUMNS]
-        yield f"| {first} - {second} | {' | '.join(shown)} |"
+        figures = [difference(found[first, column], found[second, column]) for column in columns]
+        yield f"| {first} - {second} | {' | '.join(figures)} |"
 
 
 def difference(first: Cell, second: Cell) -> str:
     """In points, with its interval."""
     pair = compare(first.scores, second.scores)
-    shown = f"{100 * pair.difference:+.1f}"
-    return shown if pair.interval is None else f"{shown} [{100 * pair.interval[0]:.1f}, {100 * pair.interval[1]:.1f}]"
+    points = f"{100 * pair.difference:+.1f}"
+    return points if pair.interval is None else f"{points} [{100 * pair.interval[0]:.1f}, {100 * pair.interval[1]:.1f}]"
 
 
-def losses(results: Iterable[Results], rows: tuple[str, ...]) -> Iterator[str]:
+def losses(results: Iterable[Results], rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[str]:
     """Mean training loss of the first tenth of the epochs, of the last fifth but one, and of the last fifth."""
-    yield f"| training loss: first tenth, next-to-last fifth, last fifth | {' | '.join(COLUMNS)} |"
-    yield f"| --- | {' | '.join('---' for _ in COLUMNS)} |"
+    yield f"| training loss: first tenth, next-to-last fifth, last fifth | {' | '.join(columns)} |"
+    yield f"| --- | {' | '.join('---' for _ in columns)} |"
     curves: dict[tuple[str, str], list[list[float]]] = {}
     for one in results:
         for entry in one.plan.entries:
@@ -90,38 +107,10 @@ def losses(results: Iterable[Results], rows: tuple[str, ...]) -> Iterator[str]:
                 curves.setdefault((entry.row, entry.column), []).append([mean(one) for one in tail])
     for row in rows:
         if (row, "digits") in curves:
-            shown = [
-                ", ".join(f"{mean(figures):.3f}" for figures in zip(*curves[row, column], strict=True))
-                for column in COLUMNS
+            figures = [
+                ", ".join(f"{mean(part):.3f}" for part in zip(*curves[row, column], strict=True)) for column in columns
             ]
-            yield f"| {row} | {' | '.join(shown)} |"
-
-
-def few_clips(found: Cells, rows: tuple[str, ...]) -> Iterator[str]:
-    """Mean test accuracy in percent, and what each row differs from linear probing, in points; `*` where some seeds are missing.
-
-    A dash stands for a cell that lacks a fold.
-    """
-    places = [(name, f"{name}, shots={shots}") for name in ("digits", "esc10") for shots in SHOTS]
-    yield f"| clips per class | {' | '.join(place.replace('shots=', '') for _, place in places)} |"
-    yield f"| --- | {' | '.join('---' for _ in places)} |"
-    folds = {name: {fold for fold, _ in found["Linear", place].scores} for name, place in places}
-
-    def cell(row: str, name: str, place: str) -> Cell | None:
-        one = found.get((row, place))
-        return one if one and {fold for fold, _ in one.scores} == folds[name] else None
-
-    def mark(one: Cell) -> str:
-        return "" if one.finished else "*"
-
-    for row in rows:
-        shown = [f"{100 * one.mean:.1f}{mark(one)}" if (one := cell(row, *place)) else "-" for place in places]
-        yield f"| {row} | {' | '.join(shown)} |"
-    for row in rows:
-        pairs = [(cell(row, *place), cell("Linear", *place)) for place in places]
-        shown = [difference(one, other) + mark(one) if one and other else "-" for one, other in pairs]
-        if row != "Linear":
-            yield f"| {row} - Linear, points | {' | '.join(shown)} |"
+            yield f"| {row} | {' | '.join(figures)} |"
 
 
 if __name__ == "__main__":

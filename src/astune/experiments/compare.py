@@ -25,15 +25,20 @@ from astune.methods import parse_method
 from astune.methods.full import FullFineTuning
 from astune.methods.registry import split_specs
 from astune.names import COMPARED_METHODS, PUBLISHED_BACKBONE
+from astune.training.config import TrainConfig
+from astune.training.recipe import settle
 
 if TYPE_CHECKING:
+    from astune.data.dataset import DataRecipe
     from astune.experiments.records import SavedPlan
 
 NO_NETWORK = "baseline"
 """Stands among the methods for :mod:`astune.experiments.baseline`."""
 CANNOT_BE_COMPARED = "the methods cannot be compared"
 _BASE_WIDTH = 768
-_NARROW_RATE = 5e-4  # of full fine-tuning; docs/results: validation clips preferred it on both data sets
+_NARROW_RATE = (
+    5e-4  # of full fine-tuning from a random head; docs/results: validation clips preferred it on both data sets
+)
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,10 @@ def plan_comparison(
         DataError: as of :func:`compare`.
     """
     asked = Asked.of(settings)
-    rows, with_baseline, about_rows = _rows(methods, asked.backbone, asked.settings)
-    designed = design(load_data(data, asked.options), asked.options, seeds, folds)
+    rows, with_baseline = _rows(methods)
+    dataset = load_data(data, asked.options)
+    designed = design(dataset, asked.options, seeds, folds)
+    rows, about_rows = _with_rates(rows, asked, dataset.recipe)
     entry = own_entry(str(data), options=designed.options)
     table = Table(
         title=f"Methods on {entry.name}",
@@ -161,8 +168,8 @@ def method_specs(methods: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(spec for text in texts for spec in split_specs(text) if spec))
 
 
-def _rows(methods: str | Sequence[str], backbone: str, settings: dict[str, Any]) -> tuple[list[Row], bool, list[str]]:
-    """Rows of the networks, whether the baseline is compared too, and what to say of them.
+def _rows(methods: str | Sequence[str]) -> tuple[list[Row], bool]:
+    """Rows of the networks, and whether the baseline is compared too.
 
     Raises:
         ConfigError: fewer than two methods, or specs that are none.
@@ -173,24 +180,43 @@ def _rows(methods: str | Sequence[str], backbone: str, settings: dict[str, Any])
         raise ConfigError(
             f"methods={', '.join(specs) or 'none'}: a comparison takes two or more, one of them with a network"
         )
-    faults, rows, notes = [], [], []
+    faults, rows = [], []
     for spec in networks:
         try:
-            method = parse_method(spec)
+            parse_method(spec)
         except ConfigError as fault:
             faults.append(str(fault))
-            continue
-        own: dict[str, Any] = {}
-        if isinstance(method, FullFineTuning) and settings.get("learning_rate") is None and _is_narrow(backbone):
-            own = {"learning_rate": _NARROW_RATE}
-            notes.append(
-                f"{spec}: learning rate {_NARROW_RATE:g}, ten times the paper's: {backbone} is narrower than AST-base, and validation "
-                "clips of other data preferred it"
-            )
-        rows.append(Row(name=spec, method=spec, settings=own))
+        else:
+            rows.append(Row(name=spec, method=spec))
     if faults:
         raise ConfigError(format_faults(faults, "methods"))
-    return rows, len(networks) < len(specs), notes
+    return rows, len(networks) < len(specs)
+
+
+def _with_rates(rows: list[Row], asked: Asked, stated: DataRecipe) -> tuple[list[Row], list[str]]:
+    """Raise the rate of full fine-tuning on a narrow backbone where its head starts from random numbers, and say so.
+
+    A head that is fitted first needs no higher rate, and can lose by it (``docs/explanations/own-recipe.md``, ``trained-to-the-end.md``).
+    """
+    suited, notes = [], []
+    for row in rows:
+        method = parse_method(row.method)
+        config = TrainConfig(data=".", method=row.method, output_dir=Path(), **asked.settings)
+        random_head = settle(config, method, stated)["head_start"] == "random"
+        own: dict[str, Any] = {}
+        if (
+            isinstance(method, FullFineTuning)
+            and random_head
+            and config.learning_rate is None
+            and _is_narrow(asked.backbone)
+        ):
+            own = {"learning_rate": _NARROW_RATE}
+            notes.append(
+                f"{row.name}: learning rate {_NARROW_RATE:g}, ten times the paper's: {asked.backbone} is narrower than AST-base, and "
+                "validation clips of other data preferred it"
+            )
+        suited.append(row.model_copy(update={"settings": own}))
+    return suited, notes
 
 
 def _is_narrow(backbone: str) -> bool:
