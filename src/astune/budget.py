@@ -23,7 +23,7 @@ from astune.errors import ConfigError
 from astune.methods import FAMILIES, PRESETS, parse_method
 from astune.methods.base import Sum
 from astune.names import BUNDLED_BACKBONE
-from astune.plurals import number_of
+from astune.plurals import enumerated, number_of
 from astune.summary import Summarised, Summary, input_of
 from astune.training.check import refuse_untrained
 from astune.validated import fits
@@ -89,7 +89,7 @@ class Budget:
             limits.append(number_of(self.parameters, "trained parameter"))
         if self.file_bytes is not None:
             limits.append(f"{number_of(self.file_bytes, 'byte')} of adapter file")
-        return f"at most {' and '.join(limits)}"
+        return f"at most {enumerated(limits)}"
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def _head_and_length(
         raise ConfigError(f"labels={labels!r}: give a whole number of classes, 2 or more")
     assumed = [] if labels else [f"{DEFAULT_LABELS} labels"]
     assumed += [] if given else [f"an input of {config.max_length} frames, the backbone's own"]
-    notices = [f"Note: assumed {' and '.join(assumed)}; give your data to have theirs"] if assumed else []
+    notices = [f"Note: assumed {enumerated(assumed)}; give your data to have theirs"] if assumed else []
     return int(labels or DEFAULT_LABELS), given or int(config.max_length), tuple(notices)
 
 
@@ -300,7 +300,7 @@ class SizeSearch:
             ConfigError: several sizes are open, or the size does not grow with its field.
         """
         if len(self._open) > 1:
-            fields = " and ".join(f"{field.name} of {self.method.members[index].family}" for index, field in self._open)
+            fields = enumerated(f"{field.name} of {self.method.members[index].family}" for index, field in self._open)
             raise ConfigError(
                 f"method {self.name!r} has several sizes to choose ({fields}); state all but one in the spec"
             )

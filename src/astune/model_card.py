@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from astune import markdown
 from astune.card_data import BEGIN, END, card_data
 from astune.card_front import with_front
+from astune.plurals import enumerated
 from astune.tasks import task_named
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _measured(config: AdapterConfig) -> list[str]:
     if "test" in config.metrics:
         lines.append("The test clips were scored once, after training.")
     if "validation" in config.metrics and chosen:
-        lines.append(f"Validation clips chose {' and '.join(chosen)}, so their scores are a little too good.")
+        lines.append(f"Validation clips chose {enumerated(chosen)}, so their scores are a little too good.")
     return lines
 
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from astune import AudioClassifier, load_data
 from astune.errors import NumericalError
+from astune.experiments.baseline import fit_regressions
 from astune.features import build_cache
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 from astune.training.callbacks import Callback
@@ -77,6 +78,19 @@ def test_the_head_gives_scikit_learns_own_answers(classes: int) -> None:
         assert (
             head.logits(others.pooled).argmax(1).tolist() == theirs.predict(others.pooled.astype(np.float64)).tolist()
         )
+
+
+def test_one_clip_per_class_is_fitted_without_scikit_learns_doubts() -> None:
+    """Of more than 20 clips it warns that the targets could be numbers, where most clips have a class of their own."""
+    train = clouds(25, 1)
+    (head,) = fit_heads(train, [1.0], SINGLE, 25)
+    (baseline,) = fit_regressions(train, [1.0])
+    layer = nn.Linear(12, 25)
+    put_head(layer, head)
+    with torch.no_grad():
+        found = layer(torch.from_numpy(train.pooled))
+    assert found.argmax(dim=-1).tolist() == list(range(25))
+    assert shares(found) == pytest.approx(shares(baseline.logits(train.pooled)), abs=1e-4)
 
 
 def test_class_weights_are_scikit_learns() -> None:

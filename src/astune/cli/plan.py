@@ -12,7 +12,7 @@ from astune.console import notify, option_words, print_result, results, results_
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import BUNDLED_BACKBONE
-from astune.plurals import number_of
+from astune.plurals import enumerated, number_of
 from astune.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _show(found: MethodPlan) -> None:
     results().print(table)
     sizes = {one.name: one.largest or one.next_larger for one in found.methods}
     whole = [name for name, size in sizes.items() if size and size.parameters == size.with_head]
-    but = f", but for {' and '.join(whole)}" if whole else ""
+    but = f", but for {enumerated(whole)}" if whole else ""
     print_result(f"parameters: as the paper counts them, without head and final LayerNorm{but}")
     print_result("file: adapter_model.safetensors to the byte; adapter_config.json and README.md add some kilobytes")
 

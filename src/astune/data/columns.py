@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from astune.data.recordings import Skipped
 from astune.data.splits import is_undecided, split_named
+from astune.plurals import enumerated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -104,7 +105,7 @@ def choose_column(role: Role, header: Sequence[str], given: str | None = None) -
     if len(found) == 1:
         return Chosen(found[0], f"column {found[0]} is read as {role}")
     if found:
-        asked = f"{' and '.join(f'column {name}' for name in found)} could each name {_MEANS[role]}"
+        asked = f"{enumerated(f'column {name}' for name in found)} could each name {_MEANS[role]}"
         return Chosen(None, fault=f"{asked}; say which with {_OPTION[role]}, such as {_OPTION[role]}={found[0]!r}")
     return Chosen(None)
 

@@ -13,6 +13,7 @@ from astune.data.hold_out import group_like
 from astune.data.label_cells import indicator_columns
 from astune.data.recordings import subfolders
 from astune.data.rows import absent_columns
+from astune.plurals import enumerated
 from astune.printable import printable
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class TableHead:
             return
         hint = "; folder:PATH reads the class folders" if not labels and subfolders(self.file.parent) else ""
         options_of = {"file_name": "file_column", "label": "label_column"}
-        hint += f"; if it has another name, give it as {' and '.join(options_of[role] for role in absent)}"
+        hint += f"; if it has another name, give it as {enumerated(options_of[role] for role in absent)}"
         if not labels:
             unnamed = self._unnamed([file] if file else [])
             found = indicator_columns(unnamed, [row for _, row in self.rows], self._of_other_use())

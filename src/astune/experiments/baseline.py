@@ -7,7 +7,6 @@ What a method gains has to be read against it: random and badly positioned trans
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from astune.training.data_record import DataRecord
 from astune.training.inner_folds import groups_of
 from astune.training.recipe import input_length
 from astune.training.result import TrainResult
-from astune.training.strength import Chosen, Features, choose_strength
+from astune.training.strength import Chosen, Features, choose_strength, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,7 +211,6 @@ def fit_regressions(train: Features, strengths: Sequence[float]) -> list[LogMelR
     for strength in strengths:
         regression = LogisticRegression(C=strength, max_iter=2000)
         model = make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if several else regression)
-        with warnings.catch_warnings():  # scikit-learn's about a label that all clips have, or none
-            warnings.filterwarnings("ignore", r"Label (not )?.* is present in all training examples", UserWarning)
+        with fitting():
             fitted.append(LogMelRegression(model.fit(train.pooled, train.targets.astype(np.int64)), several))
     return fitted

@@ -32,6 +32,7 @@ from astune.methods.layers import layer_indices
 from astune.methods.lora import LoRA, LowRankUpdates
 from astune.methods.size import rank_of
 from astune.names import ADAPTER_CONFIG, BUNDLED_BACKBONE
+from astune.plurals import enumerated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +112,7 @@ def _refuse(model: AudioClassifier) -> None:
         reason = (
             "it has LoRA and DoRA in different adapters only" if updating else "without LoRA there is nothing to export"
         )
-        reason = f"{' and '.join(other)} is not LoRA" if other else reason
+        reason = f"{enumerated(other)} is not LoRA" if other else reason
         way = "transformers, or to onnx" if model.method.mergeable else "onnx"
         raise AdapterError(f"PEFT has no form for {model.method.spec}: {reason}; export to {way}")
     if missing_packages("peft"):

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from astune.errors import AdapterError, ConfigError
 from astune.methods.size import SizeField
+from astune.plurals import enumerated
 from astune.validated import Validated, strict_constructor
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ class Sum(Method):
         """
         fixed = [part.spec for part in self.parts if not part.mergeable]
         if fixed:
-            raise AdapterError(f"{self.spec} cannot be merged: {' and '.join(fixed)} changes no weight of the backbone")
+            raise AdapterError(f"{self.spec} cannot be merged: {enumerated(fixed)} changes no weight of the backbone")
         for part in self.parts:
             own = part.places(len(sites.layers))
             part.merge(sites, {place: module for place, module in modules.items() if place in own})

@@ -13,6 +13,7 @@ from astune.console import notify
 from astune.errors import DataError
 from astune.experiments.baseline import BASELINE
 from astune.label_plots import draw_label_scores
+from astune.plurals import number_of
 from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
 from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from astune.reporting.aggregate import Cell
     from astune.reporting.grid import Grid
 
+Histories = dict[tuple[str, str], list[list[float]]]
+"""Of each row and column its runs, with a number for each epoch."""
 _MOST_CONFUSIONS = 4  # pictures, or of labels; one a column, of its best row
 
 
@@ -210,8 +213,8 @@ def _label_scores(table: Grid, warning: str) -> Iterator[Picture]:
 
 
 def _training(results: Results, warning: str) -> Iterator[Picture]:
-    losses: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    scores: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    losses: Histories = defaultdict(list)
+    scores: Histories = defaultdict(list)
     for entry in results.plan.entries:
         if entry.key in results.records:
             record = results.records[entry.key]
@@ -227,7 +230,16 @@ def _training(results: Results, warning: str) -> Iterator[Picture]:
         if curves:
             title = results.plan.title + warning
             figure = draw_curves(curves, x_label="epoch", y_label=label, title=title, percent=percent)
-            yield Picture(name, f"{_capitalised(label)} by epoch, mean of the runs{warning}", figure)
+            about = f"{_capitalised(label)} by epoch, mean of the runs{_left_out(losses, runs)}{warning}"
+            yield Picture(name, about, figure)
+
+
+def _left_out(trained: Histories, drawn: Histories) -> str:
+    """How many of the runs with epochs a picture leaves out, because their validation clips were scored at the end alone."""
+    every, shown = (sum(bool(run) for runs in one.values() for run in runs) for one in (trained, drawn))
+    if shown == every:
+        return ""
+    return f"; without {every - shown:,} of {number_of(every, 'run')}, which were not scored after each epoch"
 
 
 def _mean_curve(row: str, column: str, runs: Sequence[Sequence[float]]) -> Curve:

@@ -18,7 +18,7 @@ from astune.experiments.table import load_table, shipped_tables
 from astune.methods import parse_method
 from astune.methods.base import default_learning_rate
 from astune.methods.published_code import PUBLISHED_CODE_FIELDS, PUBLISHED_CODE_SETTINGS
-from astune.plurals import number_of
+from astune.plurals import enumerated, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ def summary(results: Results, differences: Sequence[str]) -> str:
     entries, done = results.plan.entries, results.records
     datasets = list(dict.fromkeys(entry.dataset for entry in entries))
     rows, backbones = number_of(len(results.plan.rows), "row"), _values(entries, done, "backbone")
-    ran = f"This report shows {rows} on {' and '.join(datasets)}, with the backbone {backbones}"
+    ran = f"This report shows {rows} on {enumerated(datasets)}, with the backbone {backbones}"
     if results.plan.kind == "comparison":
         return f"{ran}."
     setting = _setting(entries)

@@ -13,6 +13,7 @@ from astune.features.time_shift import TimeShift
 from astune.features.waveform_augmentation import describe_function, refuse_other_functions
 from astune.files import user_path
 from astune.names import LONGEST_INPUT
+from astune.plurals import enumerated
 from astune.printable import printable
 from astune.training.config import TrainConfig, settings_where
 
@@ -75,7 +76,7 @@ def _ratios(config: TrainConfig) -> str | None:
         return f"min_snr_db={low} is above max_snr_db={high}; is it the other way round?"
     changed = [name for name in _RATIOS if getattr(config, name) != TrainConfig.model_fields[name].default]
     if changed and config.background_noise is None:
-        return f"{' and '.join(changed)}: no noise is added; give background_noise, a folder of recordings, too"
+        return f"{enumerated(changed)}: no noise is added; give background_noise, a folder of recordings, too"
     return None
 
 
@@ -94,7 +95,7 @@ def _frozen_is_asked_for(config: TrainConfig) -> bool:
 def _contradiction(*names: str) -> str:
     change = "changes" if len(names) == 1 else "change"
     return (
-        f"cache_frozen=True computes frozen layers once, and {' and '.join(names)} {change} their input in every epoch; "
+        f"cache_frozen=True computes frozen layers once, and {enumerated(names)} {change} their input in every epoch; "
         "leave one of them out"
     )
 

@@ -20,7 +20,7 @@ from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
 from astune.methods.compatibility import refuse_dropped_patches, refuse_pooling
 from astune.names import LONGEST_INPUT
-from astune.plurals import number_of
+from astune.plurals import enumerated, number_of
 from astune.training.augmentation_settings import refuse_unusable_augmentations
 from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
@@ -223,7 +223,7 @@ def _refuse_unscored_epochs(config: TrainConfig, method: Method, dataset: AudioD
     choosing[f"early_stopping_patience={recipe.early_stopping_patience}"] = bool(recipe.early_stopping_patience)
     if any(choosing.values()):
         raise ConfigError(
-            f"eval_strategy=no scores no epoch, and {' and '.join(name for name, is_set in choosing.items() if is_set)} "
+            f"eval_strategy=no scores no epoch, and {enumerated(name for name, is_set in choosing.items() if is_set)} "
             "would choose by the scores; give selection=last and early_stopping_patience=0 with it"
         )
 

@@ -33,7 +33,7 @@ from astune.plurals import number_of
 from astune.training.frozen import Upper
 from astune.training.inner_folds import groups_of
 from astune.training.processes import shared_outputs
-from astune.training.strength import Features, choose_strength
+from astune.training.strength import Features, choose_strength, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -252,7 +252,9 @@ def _softmax(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (classes, d) and biases (classes,) of clips with one label each."""
     weights = None if class_weights is None else dict(enumerate(class_weights.tolist()))
-    fitted = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights).fit(standard, targets, visits)
+    regression = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights)
+    with fitting():
+        fitted = regression.fit(standard, targets, visits)
     if len(fitted.classes_) > 2:
         return fitted.coef_, fitted.intercept_
     # Of two classes scikit-learn has the difference alone.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Model = TypeVar("Model")
+_OF_FEW_CLIPS = r"The number of unique classes is greater than 50%|Label (not )?.* is present in all training examples"
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Let scikit-learn fit without its warnings about few clips: the targets are classes, however many, and a label may be every clip's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _OF_FEW_CLIPS, UserWarning)
+        yield
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from astune.plurals import enumerated
 from astune.training.augmentation_settings import FUNCTION, NOISE_DIGEST
 from astune.training.config import TrainConfig, settings_where
 
@@ -50,6 +51,6 @@ def unused_without_epochs(config: TrainConfig, spec: str, waveform: WaveformFunc
         return []
     does = "does" if len(given) == 1 else "do"
     return [
-        f"Note: {spec} is fitted to the end without epochs, so {' and '.join(given)} {does} nothing; give num_train_epochs, or "
+        f"Note: {spec} is fitted to the end without epochs, so {enumerated(given)} {does} nothing; give num_train_epochs, or "
         f"recipe=paper, to train epochs with {'it' if len(given) == 1 else 'them'}"
     ]

@@ -321,6 +321,25 @@ class _Cells(HTMLParser):
             self.cells[-1] += data
 
 
+def test_a_picture_says_how_many_runs_it_leaves_out(tmp_path: Path) -> None:
+    """Those of ``eval_strategy=no`` have no scores by epoch, those that are fitted without epochs have none to score."""
+    store = Store(tmp_path / "store")
+    runs = filled("table5", store, lambda _: 0.5)
+    for number, run in enumerate(runs[:5]):
+        record = store.read(run.key)
+        history = [{"epoch": 0, "train_loss": 1.0}] if number < 3 else []
+        store.write(replace(record, result=replace(record.result, history=history)))
+    (tmp_path / "reports").mkdir()
+    write_report(Results.load(store, "table5"), tmp_path / "reports")
+    page = (tmp_path / "reports" / "table5.md").read_text()
+    trained = len(runs) - 2
+    assert (
+        f"![Validation accuracy by epoch, mean of the runs; without 3 of {trained} runs, which were not scored after each epoch]("
+        in page
+    )
+    assert "![Training loss, nats by epoch, mean of the runs](" in page
+
+
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
