@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from astune.plurals import number_of
 from astune.reporting.accuracy_plots import Point, draw_accuracies, draw_accuracy_against_parameters
 from astune.reporting.plots import Curve, Scatter, draw_curves, draw_scatter
 from astune.score_plots import draw_confusion
+from astune.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from astune.reporting.aggregate import Cell
     from astune.reporting.grid import Grid
 
+_HEADLINES = "|".join(task.headline for task in TASKS.values())
+PICTURE_NAME = re.compile(
+    rf"({_HEADLINES})(-({_HEADLINES}))*|parameters|few-shot|loss|validation|(confusion|labels|tsne)-\d+"
+)
+"""All that :attr:`Picture.name` can be."""
 Histories = dict[tuple[str, str], list[list[float]]]
 """Of each row and column its runs, with a number for each epoch."""
 _MOST_CONFUSIONS = 4  # pictures, or of labels; one a column, of its best row

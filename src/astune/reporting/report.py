@@ -13,7 +13,7 @@ from astune.errors import ConfigError, DataError, explain_write_errors
 from astune.files import replacing_files, write_text
 from astune.folder_lock import lock_folder
 from astune.reporting.grid import grid
-from astune.reporting.pictures import pictures
+from astune.reporting.pictures import PICTURE_NAME, pictures
 from astune.reporting.rendered import render
 from astune.reporting.tables import comparisons_to_csv, to_csv, to_html, to_latex, to_markdown
 
@@ -47,7 +47,8 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         with replacing_files(folder, inner=name) as partial:
             names = [file.name for file in _write(results, partial)]
         for old in folder.glob(f"{escape(name)}-*.p[nd][gf]"):
-            if old.name not in names:
+            # Those of a report whose name is longer by some words begin alike: of `words`, and of `words-few`.
+            if old.name not in names and PICTURE_NAME.fullmatch(old.stem.removeprefix(f"{name}-")):
                 old.unlink()
         return [folder / one for one in names]
 

@@ -95,10 +95,10 @@ def test_a_new_report_takes_the_place_of_an_old_one_and_of_nothing_else(store: S
     pytest.importorskip("matplotlib")
     folder = tmp_path / "report"
     folder.mkdir()
-    for name in ("run[a].b-old.png", "runa.b-other.png", "mine.md"):
+    for name in ("run[a].b-loss.png", "run[a].b-confusion-9.pdf", "runa.b-loss.png", "mine.md"):
         (folder / name).touch()
     written = write_report(Results.load(store, "run[a].b"), folder)
-    assert {path.name for path in folder.iterdir()} == {path.name for path in written} | {"runa.b-other.png", "mine.md"}
+    assert {path.name for path in folder.iterdir()} == {path.name for path in written} | {"runa.b-loss.png", "mine.md"}
 
 
 @pytest.mark.parametrize("name", ["file/below", "/proc/none"])

@@ -25,6 +25,7 @@ from astune.experiments.store import Store
 from astune.experiments.table import Table, load_table, shipped_tables
 from astune.methods import parse_method
 from astune.reporting.grid import Grid, grid
+from astune.reporting.pictures import PICTURE_NAME
 from astune.reporting.rendered import comparisons, figures_of, render, seconds_of
 from astune.reporting.report import write_report
 from astune.reporting.tables import to_csv, to_latex, to_markdown
@@ -354,12 +355,16 @@ def test_a_report_has_every_form_and_picture(tmp_path: Path, name: str, drawn: l
     filled(name, store, lambda run: 0.3 + (int(run.key, 16) % 50) / 100)
     folder = tmp_path / "reports"
     folder.mkdir()
-    (folder / f"{name}-old.png").touch()
+    (folder / f"{name}-confusion-9.png").touch()  # of an earlier report, which had more columns
+    others = [f"{name}-few-loss.png", f"{name}-few-confusion-1.pdf", f"{name}-old.png"]
+    for other in others:
+        (folder / other).touch()
     written = write_report(Results.load(store, name), folder)
     pictures = [f"{name}-{one}{suffix}" for one in drawn for suffix in (".png", ".pdf")]
     forms = [f"{name}{suffix}" for suffix in (".html", ".md", ".csv", ".tex")] + [f"{name}-comparisons.csv"]
     assert sorted(path.name for path in written) == sorted(pictures + forms)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(pictures + forms)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(pictures + forms + others)
+    assert all(PICTURE_NAME.fullmatch(one) for one in drawn)
     page = _Cells()
     page.feed((folder / f"{name}.html").read_text())
     assert len(page.sources) == len(drawn)
