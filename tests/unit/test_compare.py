@@ -96,7 +96,9 @@ def test_a_report_says_what_the_comparison_said(clips: Path, store: Path, tmp_pa
     assert found.design[0].replace("_", "\\_") in page.replace("_", "\\_")
     assert found.recommendation.split(". ")[0] in page
     assert "not the paper" not in page.lower()
-    low, high = found.estimate("linear").interval or (0, 0)
+    assert "100.00** ± 0.00 |" in page  # linear and bitfit, in both folds: no interval, because nothing is known of its spread
+    low, high = found.estimate("baseline").within(0, 1).interval or (0, 0)
+    assert 0 <= low < high
     assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page
     lines = (tmp_path / f"{found.name}-comparisons.csv").read_text().splitlines()
     one = found.difference("linear", "bitfit")
@@ -418,7 +420,7 @@ def test_few_and_missing_runs_are_doubted() -> None:
     assert "2 runs are missing, and this may change with them." in words
     seeds = {(None, seed): 0.9 for seed in range(3)}
     few = recommend(Compared("multi-label", (row("a", seeds), row("b", seeds)), 25, 0.0))
-    assert few.startswith("Use a: mAP 90.0 % (90.0 to 90.0)")
+    assert few.startswith("Use a: mAP 90.0 %, 0.0 points above b.")
     assert "3 seeds are few: intervals are wide, and more seeds would narrow them." in few
     assert "There is one test split, and nothing is known of what other test clips would give." in few
     nothing = Compared(None, (row("a", {}, planned=2),), 0, 0.0)
@@ -454,6 +456,12 @@ def test_a_clear_lead_over_two_folds_decides_and_is_not_called_proven() -> None:
     words = recommend(compared)
     assert words.startswith("Use lora: accuracy 68.0 %")
     assert "That is more than two standard errors, but 2 folds cannot prove it." in words
+    same = (methods[0], replace(methods[1], scores={(1, 0): 0.7, (2, 0): 0.6}))
+    words = recommend(Compared("single-label", same, 60, 1 / 3))
+    assert (
+        "30.0 points above linear. It is ahead by the same in all 2 folds, so nothing is known of the spread, and the lead is not proven."
+        in words
+    )
 
 
 def test_folds_can_be_made_for_cross_validation_too(clips: Path, tmp_path: Path) -> None:

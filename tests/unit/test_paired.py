@@ -13,6 +13,7 @@ from scipy import stats
 
 from astune.experiments.compared import Compared, ComparedMethod
 from astune.experiments.paired import by_fold, difference_variance, estimate, share_variance
+from astune.reporting.aggregate import compare, mean_interval
 
 
 def row(name: str, scores: Mapping[Any, float], *, size: int = 1000, planned: int | None = None) -> ComparedMethod:
@@ -23,6 +24,22 @@ def test_without_anything_shared_it_is_students() -> None:
     values = [0.9, 0.8, 0.7, 0.85]
     ends = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert estimate(values).interval == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.5), (0.1 + 0.2, 0.3, 0.3)])  # rounding is no spread either
+def test_runs_that_all_give_the_same_tell_nothing_of_the_spread(values: tuple[float, ...]) -> None:
+    """Two folds of nine clips that are both five clips ahead are no proof of "+55.6 points, [+55.6, +55.6]"."""
+    found = estimate(values, tested_share=0.5)
+    assert (found.mean, found.interval, found.error) == (pytest.approx(values[0]), None, None)
+    assert mean_interval(values) is None
+    pair = compare({(n, 0): value for n, value in enumerate(values)}, {(n, 0): 0.0 for n in range(len(values))})
+    assert (pair.difference, pair.interval) == (pytest.approx(values[0]), None)
+
+
+def test_of_one_split_test_clips_are_left_where_all_seeds_give_the_same() -> None:
+    found = estimate((0.5, 0.5), variance=0.01)
+    assert found.interval == pytest.approx((0.5 - 1.959964 * 0.1, 0.5 + 1.959964 * 0.1))
+    assert found.error == pytest.approx(0.1)
 
 
 def test_folds_widen_it_by_what_tests_over_what_does_not() -> None:
@@ -126,11 +143,11 @@ def test_one_split_counts_its_test_clips_where_clips_are_counted() -> None:
         compared = Compared(task, methods, clips, 0.0)
         interval = compared.estimate("a").interval
         found = compared.difference("b", "a")
-        assert interval
         assert found
         if task == "multi-label":  # no share of clips, so nothing is known of how far other ones would move it
-            assert interval == (0.5, 0.5)
-            assert found.estimate.above_zero
+            assert interval is None
+            assert (found.estimate.clear, found.estimate.above_zero) == (True, False)
         else:
+            assert interval
             assert interval[1] - 0.5 == pytest.approx(1.959964 * math.sqrt(share_variance(0.5, clips)))
             assert found.estimate.above_zero is (clips == 2000)

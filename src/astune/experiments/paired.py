@@ -9,6 +9,8 @@ PAKDD 2004).
 Runs of one split: the seeds tell nothing of other test clips. Where each clip is right or wrong, the variance that so many clips leave is
 therefore added to that of the seeds. Of a difference it is the variance of two independent samples. That is more than that of the same
 clips heard twice: runs do not keep which clips were right.
+
+Folds or seeds that all give the same tell nothing of the spread: of few clips, such a coincidence is common. They have no interval.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ LEVEL = 0.95
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 Pair = tuple[int | None, int]
 """Fold and seed."""
+_ROUNDING = 1e-12  # of differences of shares
 _Pair = TypeVar("_Pair", bound=Pair)
 
 
@@ -45,9 +48,9 @@ class Estimate:
 
     mean: float
     interval: tuple[float, float] | None
-    """95 %; None where one run alone tells nothing of its spread."""
+    """95 %; None where nothing is known of the spread: of one run, or of runs that all give the same."""
     error: float | None
-    """Standard error of the mean; None where one run alone tells nothing of its spread."""
+    """Standard error of the mean; None where there is no interval."""
 
     @property
     def clear(self) -> bool:
@@ -88,6 +91,19 @@ def by_fold(values: Mapping[_Pair, float]) -> list[float]:
     return [mean(of_one) for of_one in folds.values()] if len(folds) > 1 else list(values.values())
 
 
+def spread(values: Sequence[float]) -> float | None:
+    """Sample standard deviation of runs.
+
+    Args:
+        values: of :func:`by_fold`.
+
+    Returns:
+        None where they tell nothing of it: one alone, or all the same but for rounding.
+    """
+    found = stdev(values) if len(values) > 1 else 0.0
+    return found if found > _ROUNDING else None
+
+
 def estimate(values: Sequence[float], tested_share: float = 0.0, variance: float | None = None) -> Estimate:
     """Mean of runs with its interval.
 
@@ -101,7 +117,7 @@ def estimate(values: Sequence[float], tested_share: float = 0.0, variance: float
     """
     middle = mean(values)
     variances, squares = [], []
-    if len(values) > 1:
+    if spread(values):
         from scipy.stats import t  # a second to import
 
         variances.append(stdev(values) ** 2 * (1 / len(values) + tested_share))

@@ -128,7 +128,8 @@ def judge_search(compared: Compared) -> str:
         f"difference {points(found)} points.{some}"
     )
     if found.estimate.interval is None:
-        return f"{sentence} Not shown to be better or worse: there is one run of each, and nothing is known of others."
+        unknown = "there is one run of each" if found.pairs == 1 else f"all {found.pairs} differ by the same"
+        return f"{sentence} Not shown to be better or worse: {unknown}, and nothing is known of others."
     low, high = found.estimate.interval
     if low > 0:
         return f"{sentence} The search is shown to be better: the interval is above zero."
@@ -179,9 +180,12 @@ def _why(compared: Compared, networks: list[ComparedMethod], chosen: ComparedMet
 
 def _unproven(compared: Compared, found: Difference | None) -> list[str]:
     """What to add where a lead decides that an interval does not prove."""
-    if found is None or not found.estimate.clear or found.estimate.above_zero or found.estimate.interval is None:
+    if found is None or not found.estimate.clear or found.estimate.above_zero:
         return []
     few = number_of(compared.repeats, "fold" if compared.rotating else "seed")
+    if found.estimate.interval is None:
+        same = f"It is ahead by the same in all {few}, so nothing is known of the spread, and the lead is not proven."
+        return [same] if compared.repeats > 1 else []
     return [f"That is more than two standard errors, but {few} cannot prove it."]
 
 

@@ -20,7 +20,7 @@ from scipy import stats
 
 from astune.confusion import count_correct, whole
 from astune.experiments.comparison import Comparison
-from astune.experiments.paired import Pair, by_fold
+from astune.experiments.paired import Pair, by_fold, spread
 from astune.reporting.intervals import accuracy_interval
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 %, of the mean, cut at 0 and 1; nothing for one fold."""
+        """95 %, of the mean, cut at 0 and 1; nothing for one fold, or where all give the same."""
         ends = self.wider or mean_interval(by_fold(self.scores))
         return ends and (max(ends[0], 0.0), min(ends[1], 1.0))
 
@@ -116,7 +116,7 @@ class PairedTest:
     pairs: int
     """Runs shared."""
     interval: tuple[float, float] | None
-    """95 %, of the difference; nothing for fewer than two folds."""
+    """95 %, of the difference; nothing for fewer than two folds, or where all differ by the same."""
     p_value: float | None
     """Two-sided; nothing for fewer than two folds."""
 
@@ -129,11 +129,12 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         level: of confidence.
 
     Returns:
-        Its ends; nothing for fewer than two values.
+        Its ends; nothing for fewer than two values, or where all are the same.
     """
-    if len(values) < 2:
+    deviation = spread(values)
+    if deviation is None:
         return None
-    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     return mean(values) - reach, mean(values) + reach
 
 
