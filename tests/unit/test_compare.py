@@ -20,7 +20,7 @@ from astune.experiments.compared import Compared, ComparedMethod
 from astune.experiments.comparison import Comparison
 from astune.experiments.live_table import live_table
 from astune.experiments.paired import difference_variance, estimate
-from astune.experiments.plan import PlanOptions, plan
+from astune.experiments.plan import BASELINE_ROW, PlanOptions, plan
 from astune.experiments.recommendation import recommend, simplest_best
 from astune.experiments.records import SavedPlan
 from astune.experiments.results import Results
@@ -97,7 +97,7 @@ def test_a_report_says_what_the_comparison_said(clips: Path, store: Path, tmp_pa
     assert found.recommendation.split(". ")[0] in page
     assert "not the paper" not in page.lower()
     assert "100.00** ± 0.00 |" in page  # linear and bitfit, in both folds: no interval, because nothing is known of its spread
-    low, high = found.estimate("baseline").within(0, 1).interval or (0, 0)
+    low, high = found.estimate(BASELINE_ROW).within(0, 1).interval or (0, 0)
     assert 0 <= low < high
     assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page
     lines = (tmp_path / f"{found.name}-comparisons.csv").read_text().splitlines()
