@@ -100,19 +100,19 @@ def test_the_sizes_that_fit_are_found(
     [
         (48, {}, [
             "the file has positions for 48 patches, which several sizes make; ",
-            "give frequency_stride, time_stride and max_length; these sizes fit\n",
+            "give frequency_stride, time_stride and max_length; sizes that fit, for example\n",
             "\n  - frequency_stride=10, time_stride=10, max_length=46 to 55\n",
         ]),
         (48, {"frequency_stride": 10, "time_stride": 10}, [
-            "which several sizes make; give max_length; these sizes fit: frequency_stride=10, time_stride=10, max_length=46 to 55",
+            "which several sizes make; give max_length; sizes that fit: frequency_stride=10, time_stride=10, max_length=46 to 55",
         ]),
         (1212, {"frequency_stride": 10, "time_stride": 10, "max_length": 512}, [
-            "the file has positions for 1,212 patches, and frequency_stride=10, time_stride=10, max_length=512 cannot make so many; these ",
-            "\n  - frequency_stride=10, time_stride=10, max_length=1024 (published)\n",
+            "the file has positions for 1,212 patches, and frequency_stride=10, time_stride=10, max_length=512 cannot make so many; ",
+            "; sizes that fit: frequency_stride=10, time_stride=10, max_length=1024 (published)",
         ]),
         (1212, {"time_stride": 16, "frequency_stride": 16}, [
             "and frequency_stride=16, time_stride=16 cannot make so many", "max_length=1024 (published)",
-            "\n  - frequency_stride=10, time_stride=16, max_length=1616 to 1631\n",
+            "\n  - frequency_stride=10, time_stride=16, max_length=1616 to 1631",
         ]),
         (512, {"max_length": 9}, ["max_length 9 is shorter than one patch; use at least 16 frames"]),
         (512, {"max_length": 10**7}, ["max_length 10000000 is more than an hour"]),
@@ -195,7 +195,7 @@ def test_the_command(
         capsys, monkeypatch, "import-backbone", file, "-o", tmp_path / "new", "--time-stride", 16, "--max-length", 999
     )
     assert (code, out) == (1, "")
-    assert "and --time-stride 16, --max-length 999 cannot make so many; these sizes fit" in " ".join(err.split())
+    assert "and --time-stride 16, --max-length 999 cannot make so many; sizes that fit" in " ".join(err.split())
     assert "- --frequency-stride 10, --time-stride 10, --max-length 128 (published)" in " ".join(err.split())
     code, out, err = run(capsys, monkeypatch, "import-backbone", file, "-o", folder, "--overwrite", "--json")
     assert code == 0

@@ -76,7 +76,7 @@ def _fits(patches: int) -> list[_Fit]:
     for stride in range(1, _SIDE + 1):
         rows = (_MEL_BINS - _SIDE) // stride + 1
         columns, rest = divmod(patches, rows)
-        if columns and not rest:
+        if columns > 0 and not rest:
             found += [_Fit((stride, time), rows, columns) for time in range(1, _SIDE + 1)]
     found = [fit for fit in found if fit.shortest <= LONGEST_INPUT]
     return sorted(found, key=lambda fit: (fit.published is None, fit.strides[0] != fit.strides[1]))
@@ -106,10 +106,12 @@ def _chosen(patches: int, given: GivenSizes) -> tuple[_Fit, int]:
         *first, last = (name for name, number in numbers.items() if number is None)
         reason = f"which several sizes make; give {', '.join(first)}{' and ' if first else ''}{last}"
     else:
-        left = sorted(every, key=lambda fit: (fit.published is None, fit.contradictions(given)))
+        fewest = min(fit.contradictions(given) for fit in every)
+        left = [fit for fit in every if fit.published or fit.contradictions(given) == fewest]
         stated = ", ".join(f"{name}={number}" for name, number in numbers.items() if number is not None)
         reason = f"and {stated} cannot make so many"
-    headline = f"the file has positions for {patches:,} patches, {reason}; these sizes fit"
+    example = ", for example" if len(left) > _SHOWN else ""
+    headline = f"the file has positions for {patches:,} patches, {reason}; sizes that fit{example}"
     raise ConfigError(format_list([str(fit) for fit in left[:_SHOWN]], headline))
 
 
