@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from astune.backbone.ssast import import_backbone
+from astune import import_backbone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,22 +20,19 @@ HEADS_OF_IMAGENET = 1_000
 """timm's model has two heads for them, which the authors leave in the file."""
 
 
-def shapes(
-    shape: tuple[int, int], *, width: int = 192, layers: int = 12, frames: int = 64, bins: int = 128
-) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all trained tensors of the authors' pretraining model, by ``ASTModel`` of their ``ast_models.py`` and timm 0.4.5.
+def encoder_shapes(shape: tuple[int, int], patches: int, *, width: int, layers: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the encoder ``v`` in the authors' models, by timm 0.4.5; AST and SSAST share it.
 
     Args:
         shape: mel bins and frames of a patch.
+        patches: number of patches of an input.
         width: of a token.
         layers: number of blocks.
-        frames: of the pretraining's input.
-        bins: of the pretraining's input.
     """
-    patches, inner = (bins // shape[0]) * (frames // shape[1]), 4 * width
+    inner = 4 * width
     square: tuple[int, ...] = (width, width)
     found: dict[str, tuple[int, ...]] = {
-        "mask_embed": (1, 1, width), "v.cls_token": (1, 1, width), "v.pos_embed": (1, 2 + patches, width),
+        "v.cls_token": (1, 1, width), "v.pos_embed": (1, 2 + patches, width),
         "v.dist_token": (1, 1, width), "v.patch_embed.proj.weight": (width, 1, *shape), "v.patch_embed.proj.bias": (width,),
     }  # fmt: skip
     for layer in range(layers):
@@ -45,11 +42,50 @@ def shapes(
             ("mlp.fc1", (inner, width)), ("mlp.fc2", (width, inner)),
         ):  # fmt: skip
             found |= {f"{block}{name}.weight": size, f"{block}{name}.bias": size[:1]}
-    for name, size in (
-        ("v.norm", (width,)), ("v.head", (HEADS_OF_IMAGENET, width)), ("v.head_dist", (HEADS_OF_IMAGENET, width)),
-        ("cpredlayer.0", square), ("cpredlayer.2", (256, width)), ("gpredlayer.0", square), ("gpredlayer.2", (256, width)),
-    ):  # fmt: skip
-        found |= {f"{name}.weight": size, f"{name}.bias": size[:1]}
+    heads = (HEADS_OF_IMAGENET, width)
+    return found | layer_shapes({"v.norm": (width,), "v.head": heads, "v.head_dist": heads})
+
+
+def layer_shapes(weights: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Weight and bias of each layer, from the shape of its weight."""
+    return {
+        f"{name}.{kind}": size if kind == "weight" else size[:1]
+        for name, size in weights.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def shapes(
+    shape: tuple[int, int], *, width: int = 192, layers: int = 12, frames: int = 64, bins: int = 128
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all trained tensors of the authors' pretraining model, by ``ASTModel`` of their ``ast_models.py``.
+
+    Args:
+        shape: mel bins and frames of a patch.
+        width: of a token.
+        layers: number of blocks.
+        frames: of the pretraining's input.
+        bins: of the pretraining's input.
+    """
+    encoder = encoder_shapes(shape, (bins // shape[0]) * (frames // shape[1]), width=width, layers=layers)
+    square, codes = (width, width), (256, width)
+    heads = layer_shapes({"cpredlayer.0": square, "cpredlayer.2": codes, "gpredlayer.0": square, "gpredlayer.2": codes})
+    return {"mask_embed": (1, 1, width)} | encoder | heads
+
+
+def drawn(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
+    """Tensors of these shapes, whose values are drawn so that each of them changes the output.
+
+    Args:
+        shapes: by name.
+        seed: of the values.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, Tensor] = {}
+    for name, size in shapes.items():
+        values = torch.randn(size, generator=generator)
+        scale = 0.1 if len(size) == 1 else 1 / math.sqrt(math.prod(size[1:]))
+        found[name] = 1 + 0.2 * values if "norm" in name and name.endswith("weight") else scale * values
     return found
 
 
@@ -62,15 +98,9 @@ def state_dict(shape: tuple[int, int], *, seed: int = 0, **sizes: int) -> dict[s
         sizes: as of :func:`shapes`.
 
     Returns:
-        Tensors by name; the values are drawn so that each of them changes the output.
+        Tensors by name.
     """
-    generator = torch.Generator().manual_seed(seed)
-    found: dict[str, Tensor] = {}
-    for name, size in shapes(shape, **sizes).items():
-        drawn = torch.randn(size, generator=generator)
-        scale = 0.1 if len(size) == 1 else 1 / math.sqrt(math.prod(size[1:]))
-        found[name] = 1 + 0.2 * drawn if "norm" in name and name.endswith("weight") else scale * drawn
-    found |= {
+    found = drawn(shapes(shape, **sizes), seed) | {
         "p_input_fdim": torch.tensor(sizes.get("bins", 128)),
         "p_input_tdim": torch.tensor(sizes.get("frames", 64)),
     }
@@ -93,7 +123,7 @@ def folder_of(folder: Path, shape: tuple[int, int], **sizes: int) -> Path:
 def timm_output(
     state: dict[str, Tensor], features: Tensor, strides: tuple[int, int], positions: Tensor | None = None
 ) -> Tensor:
-    """The tokens after the last LayerNorm, as timm 0.4.5's ``DistilledVisionTransformer`` computes them inside SSAST.
+    """The tokens after the last LayerNorm, as timm 0.4.5's ``DistilledVisionTransformer`` computes them inside SSAST and AST.
 
     Args:
         state: a checkpoint.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from astune.backbone import load_backbone
-    from astune.backbone.ssast import import_backbone
+    from astune.backbone.imported import import_backbone
     from astune.budget import plan_methods
     from astune.classifier import AudioClassifier
     from astune.data import load_data
@@ -52,7 +52,7 @@ _HOMES = {
     "embed": "astune.inference.embed",
     "evaluate": "astune.inference.once",
     "export_adapter": "astune.export",
-    "import_backbone": "astune.backbone.ssast",
+    "import_backbone": "astune.backbone.imported",
     "import_peft": "astune.export.from_peft",
     "load_backbone": "astune.backbone",
     "load_data": "astune.data",

@@ -78,7 +78,12 @@ def test_each_tensor_is_named(changed: dict[str, Any], message: str, tmp_path: P
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        ({}, f"it lacks {NAMES} and 16 more tensors"),
+        (
+            {},
+            "it is not a checkpoint of SSAST .* or AST .which has v and mlp_head.; it has no tensors",
+        ),
+        ({"model.weight": torch.ones(1)}, "it is not a checkpoint of SSAST .* or AST .*; it has model.weight"),
+        ({"p_input_fdim": torch.tensor(128)}, f"it lacks {NAMES} and 15 more tensors"),
         ([1], "it does not hold tensors by name"),
         ({"model": {"a": torch.ones(1)}}, "'model' is not a plain tensor"),
         (Code(), "it holds something other than tensors"),
@@ -99,7 +104,9 @@ def test_a_backbone_that_needs_no_import(tmp_path: Path) -> None:
 
 
 def test_files_that_torch_did_not_write(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match=r"there is no file .*absent.pth; give the path of an SSAST checkpoint"):
+    with pytest.raises(
+        BackboneError, match=r"there is no file .*absent.pth; give the path of a checkpoint of SSAST or AST"
+    ):
         import_backbone(tmp_path / "absent.pth", tmp_path / "folder")
     for content in (b"", b"PK\3\4", file.read_bytes()[:-5_000]):
         (tmp_path / "damaged.pth").write_bytes(content)
@@ -199,6 +206,8 @@ def test_the_command(
     code, out, _ = run(capsys, monkeypatch, "import-backbone", file, "-o", folder, *options)
     assert code == 0
     assert json.loads(out) == {
-        "backbone": str(folder), "layers": 2, "width": 64, "max_length": 32, "patch_shape": [16, 16], "patch_grid": [8, 2],
+        "backbone": str(folder), "checkpoint": "SSAST", "layers": 2, "width": 64,
+        "left_out": ["mask_embed", "cpredlayer", "gpredlayer", "v.head", "v.head_dist"],
+        "max_length": 32, "patch_shape": [16, 16], "patch_grid": [8, 2],
         "fingerprint": load_backbone(folder).origin.fingerprint,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""``astune import-backbone``: a published SSAST checkpoint as a backbone folder."""
+"""``astune import-backbone``: a published checkpoint of SSAST or AST as a backbone folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from astune.printable import printable
 File = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="What SSAST's authors published, such as SSAST-Base-Patch-400.pth.", parser=Path
+        metavar="FILE",
+        help="What the authors of SSAST or AST published, or what AST's training code saved.",
+        parser=Path,
     ),
 ]
 Output = Annotated[
@@ -25,21 +27,29 @@ Output = Annotated[
 FrequencyStride = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Mel bins from patch to patch; by default as the authors fine-tune: 10, of whole frames 128."
+        min=1,
+        help="Mel bins from patch to patch. SSAST: you choose; by default as the authors fine-tune: 10, of whole frames 128. "
+        "AST: what the file was trained with; by default the published stride that fits it.",
     ),
 ]
 TimeStride = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Frames from patch to patch; by default as the authors fine-tune: 10, of whole frames 1. Larger is faster.",
+        help="Frames from patch to patch. SSAST: you choose, larger is faster; by default as the authors fine-tune: 10, of whole frames 1. "
+        "AST: as for --frequency-stride.",
     ),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=1, help="Native input length in frames of 10 ms; by default the pretraining's.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Input length in frames of 10 ms. SSAST: the native length of the folder, by default the pretraining's. "
+        "AST: as for --frequency-stride.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a backbone that is there, and its README.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was written as one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was read and written as one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +64,7 @@ def register(app: typer.Typer) -> None:
         import_backbone,
         examples=[
             "astune import-backbone SSAST-Base-Patch-400.pth -o backbones/ssast",
+            "astune import-backbone audioset_10_10_0.4593.pth -o backbones/ast",
         ],
     )
 
@@ -68,21 +79,19 @@ def import_backbone(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a checkpoint of SSAST, and write it as a backbone folder that every command takes."""
-    from astune.backbone.ssast import import_backbone as convert
+    """Read a checkpoint of SSAST or AST, and write it as a backbone folder that every command takes."""
+    from astune.backbone.checkpoint_format import GivenSizes
+    from astune.backbone.imported import import_checkpoint
 
-    found = convert(
-        file,
-        output,
-        frequency_stride=frequency_stride,
-        time_stride=time_stride,
-        max_length=max_length,
-        overwrite=overwrite,
-    )
+    given = GivenSizes(frequency_stride, time_stride, max_length)
+    imported = import_checkpoint(file, output, given, overwrite=overwrite)
+    found = imported.backbone
     (height, frames), (rows, columns) = found.patch_shape, found.patch_grid
     if as_json:
         record = {
             "backbone": str(output),
+            "checkpoint": imported.checkpoint,
+            "left_out": imported.left_out,
             "layers": found.n_layers,
             "width": found.width,
             "max_length": found.max_length,
