@@ -35,7 +35,7 @@ from astune.console import notify
 from astune.errors import BackboneError, ConfigError, format_faults
 from astune.files import replacing_files, save_tensors, user_path, write_text
 from astune.markdown import code
-from astune.plurals import number_of
+from astune.plurals import enumerated, number_of
 from astune.tensor_file import TensorFileError, not_finite, unpickled_tensors
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _refuse_what_is_there(folder: Path, overwrite: bool) -> None:
         raise ConfigError(f"{folder} is a file; give a folder")
     there = [name for name in (CONFIG, WEIGHTS, PREPROCESSOR, _CARD) if (folder / name).exists()]
     if there and not overwrite:
-        raise ConfigError(f"{folder} holds {' and '.join(there)}; give another folder, or overwrite=True")
+        raise ConfigError(f"{folder} holds {enumerated(there)}; give another folder, or overwrite=True")
 
 
 def _read(file: Path, given: GivenSizes) -> _Checkpoint:
