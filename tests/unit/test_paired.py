@@ -31,7 +31,8 @@ def test_runs_that_all_give_the_same_tell_nothing_of_the_spread(values: tuple[fl
     """Two folds of nine clips that are both five clips ahead are no proof of "+55.6 points, [+55.6, +55.6]"."""
     found = estimate(values, tested_share=0.5)
     assert found.mean == pytest.approx(values[0])
-    assert found.interval is found.error is None
+    assert found.interval is None
+    assert found.error is None
     assert mean_interval(values) is None
     pair = compare({(n, 0): value for n, value in enumerate(values)}, {(n, 0): 0.0 for n in range(len(values))})
     assert pair.difference == pytest.approx(values[0])
