@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 _WIDEST = 16  # times the backbone's width, of a rank; the paper's on a backbone as narrow as random:tiny are 1.5 times
-MOST_TOKENS = 10_000  # in front of a layer; the longest input has about 30,000
+MOST_TOKENS = 10_000  # in front of a layer; an input of 80 s has about as many
 
 
 def _of_a_rank(rate: float) -> float:
