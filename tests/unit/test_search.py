@@ -24,6 +24,7 @@ from astune.experiments.compared import BEST_SINGLE, SEARCHED, ComparedMethod
 from astune.experiments.comparison import Comparison
 from astune.experiments.halving import Rung, Score, best, rungs
 from astune.experiments.paired import Pair, difference_variance, estimate
+from astune.experiments.plan_names import name_in_store
 from astune.experiments.search import search
 from astune.experiments.search_plan import plan_search
 from astune.experiments.search_space import search_space, sized_methods
@@ -272,6 +273,58 @@ def test_a_training_of_another_process_is_waited_for(generated: Path, store: Pat
         shared(generated, copy)
     assert (copy / "plans" / f"{shared_name(copy)}.json").read_bytes() == plan
     assert shared(generated, copy).found[0].spec == winner.spec
+
+
+def test_another_search_of_the_same_data_and_budget_has_its_own_name(
+    generated: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    first = (copy / "plans" / f"{shared_name(copy)}.json").read_bytes()
+    usual = f"search-{generated.name}-20000"
+    command = [
+        "search",
+        str(generated),
+        "--parameters",
+        "20k",
+        "--store",
+        str(copy),
+        *QUICK_OPTIONS,
+        "--candidates",
+        "2",
+    ]
+    dry = json.loads(CliRunner().invoke(app, [*command, "--dry-run", "--json"]).stdout)
+    assert Store(copy).planned() == [usual]  # a look claims nothing
+    said = " ".join(CliRunner().invoke(app, [*command, "--dry-run"]).stdout.split())
+    assert f"{usual} in {copy} was asked for with other methods, settings or clips" in said
+    found = shared(generated, copy, candidates=2)
+    assert found.name == found.comparison.name == dry["name"] != usual
+    assert f"this one is named {found.name}" in " ".join(capsys.readouterr().err.split())
+    assert Store(copy).planned() == [usual, found.name]
+    assert (copy / "plans" / f"{usual}.json").read_bytes() == first
+    assert shared(generated, copy, candidates=2).name == found.name
+    assert shared(generated, copy).name == usual
+    assert Store(copy).planned() == [usual, found.name]
+    reported = CliRunner().invoke(app, ["report", usual, "--store", str(copy)])
+    assert reported.exit_code == 0, reported.output
+    assert found.name in reported.stderr
+    assert CliRunner().invoke(app, ["report", found.name, "--store", str(copy)]).exit_code == 0
+    vague = CliRunner().invoke(app, ["report", "search", "--store", str(copy)])
+    assert f"begins with it: {usual}, {found.name}" in str(vague.exception)
+
+
+def test_a_search_of_an_older_version_keeps_its_name(generated: Path, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    name = shared_name(copy)
+    path = copy / "plans" / f"{name}.json"
+    plan = json.loads(path.read_text())
+    assert plan.pop("asked")
+    path.write_text(json.dumps(plan))
+    other = plan_search(generated, "20k", **{**QUICK, "num_train_epochs": 4}).draft
+    assert name_in_store(other, Store(copy)) == f"{name}-{str(other.asked)[:8]}"
+    assert shared(generated, copy).name == name
+    assert json.loads(path.read_text())["asked"]
 
 
 def shared_name(store: Path) -> str:

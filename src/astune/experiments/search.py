@@ -20,6 +20,7 @@ from astune.experiments.halving import Score, best
 from astune.experiments.live_table import live_table
 from astune.experiments.paired import in_words
 from astune.experiments.plan import PlannedRun, distinct
+from astune.experiments.plan_names import claim_name
 from astune.experiments.results import Results
 from astune.experiments.runner import RUNS_ELSEWHERE, fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.search_plan import PlannedSearch, plan_search
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from astune.experiments.paired import Pair
+    from astune.experiments.records import SavedPlan
     from astune.experiments.runner import Bar, Failure
 
 
@@ -117,6 +119,7 @@ class _Search:
         self.planned, self.store, self.run, self.listen = planned, store, run, listen
         self.failures: list[str] = []
         self.rungs: list[RungResult] = []
+        self.named = planned.draft
 
     def result(self) -> SearchResult:
         """Train rung by rung, then what was found and the single methods.
@@ -137,6 +140,7 @@ class _Search:
             runs = planned.runs(standing, epochs)
             if number == 1:
                 planned.refuse_faults(self.store, listen=self.listen)
+                self.named = claim_name(planned.draft, self.store)
             self._train(runs, progress)
             trained = {pair: self._trained(runs, pair, specs) for pair, specs in standing.items()}
             standing = {pair: self._best(some, after.candidates, pair) for pair, some in trained.items()}
@@ -159,18 +163,18 @@ class _Search:
         runs = planned.runs({pair: [winner, *singles] for pair, winner in winners.items()}, None)
         rows = [replace(run, row=SEARCHED) for run in runs if run.row == winners[run.fold, run.seed]]
         rows += [run for run in runs if run.row in singles]
-        saved = planned.saved(rows)
+        saved = self._saved(rows)
         self.store.write_plan(saved)
         self._train(rows, live_table(saved, self.store))
         found = [one for pair, winner in winners.items() for one in self._trained(runs, pair, [winner])]
         single = {pair: self._trained(runs, pair, singles) for pair in winners}
         chosen = {pair: self._best(some, 1, pair)[0] for pair, some in single.items() if some}
         rows += [replace(run, row=BEST_SINGLE) for run in runs if run.row == chosen.get((run.fold, run.seed))]
-        saved = planned.saved(rows)
+        saved = self._saved(rows)
         saved = replace(saved, notes=(*saved.notes, *_chosen(winners, chosen)))
         self.store.write_plan(saved)
         return SearchResult(
-            name=planned.name,
+            name=saved.name,
             parameters=planned.space.budget,
             rungs=tuple(self.rungs),
             found=tuple(found),
@@ -179,6 +183,9 @@ class _Search:
             ),
             comparison=Comparison.of(Results.of(saved, self.store), self.failures),
         )
+
+    def _saved(self, rows: Sequence[PlannedRun]) -> SavedPlan:
+        return replace(self.planned.saved(rows), name=self.named.name, asked=self.named.asked)
 
     def _train(self, runs: Sequence[PlannedRun], bar: Bar) -> None:
         waiting = pending_runs(distinct(runs), self.store, fingerprints_of(runs))
