@@ -252,8 +252,36 @@ def test_a_failed_training_is_named_and_the_search_goes_on(generated: Path, stor
     )
     assert done.exit_code == 1
     record = json.loads(done.stdout)
-    assert record["failures"][0].startswith(f"{lost.spec[:80]}... ({lost.key})")
+    assert record["failures"][0].startswith(f"{lost.spec} ({lost.key}), {generated.name}, seed 0: ")
+    assert f"failed: {lost.spec[:80]}... ({lost.key})" in done.stderr
+    assert done.stderr.count(lost.spec) == 1  # in the line of the failure at the end
     assert len(record["rungs"][0]["trained"]) == 3
+
+
+def test_a_failed_training_of_what_was_found_is_named_with_its_method(
+    generated: Path, store: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    found = shared(generated, copy).found[0]
+    Store(copy).path(found.key).unlink()
+    Store(copy).work(found.key).with_suffix(".lock").unlink(missing_ok=True)
+    Store(copy).work(found.key).with_suffix(".lock").mkdir()
+    (failure,) = shared(generated, copy).failures
+    assert failure.startswith(f"{SEARCHED}, {found.spec} ({found.key}), {generated.name}, seed 0: ")
+
+
+def test_where_no_candidate_can_be_trained_each_is_named(generated: Path, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    candidates = shared(generated, copy).rungs[0].trained
+    for one in candidates:
+        Store(copy).path(one.key).unlink()
+        Store(copy).work(one.key).with_suffix(".lock").unlink(missing_ok=True)
+        Store(copy).work(one.key).with_suffix(".lock").mkdir()
+    with pytest.raises(ConfigError, match="no candidate of seed 0 could be trained") as fault:
+        shared(generated, copy)
+    assert all(f"  {one.spec} ({one.key}), " in str(fault.value) for one in candidates)
 
 
 def test_a_training_of_another_process_is_waited_for(generated: Path, store: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from astune.cluster import ray_cluster
 from astune.console import notify, progress
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, OutputError, interruptible
+from astune.experiments.compared import SEARCHED
 from astune.experiments.paired import in_words
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
@@ -41,7 +42,7 @@ _RETRIES = 3  # of a Ray task whose worker died
 RUNS_ELSEWHERE = "another process is running it; when that one has ended, start again"
 """Reason of a failure that says nothing of the run."""
 _LONGEST_ROW = 80
-"""Characters of a row that are shown: a row of a search is a method with a size for each layer, up to three lines long."""
+"""Characters of a row in a line about a running search: a row is a method with a size for each layer, up to three lines long."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ class Failure:
 
     @override
     def __str__(self) -> str:
-        return f"{_named(self.run)}: {self.reason}"
+        """With the whole method: it can be trained by itself to see what is wrong with it."""
+        row = f"{self.run.row}, {self.run.spec}" if self.run.row == SEARCHED else self.run.row
+        key = f" ({self.run.key})" if len(row) > _LONGEST_ROW else ""  # by which the lines of a running search name it
+        return f"{row}{key}, {_part(self.run)}: {self.reason}"
 
 
 class _Display:
@@ -77,7 +81,7 @@ class _Display:
         where = f"{self.ended} of {self.total}"
         if reason:
             self.failures.append(Failure(run, reason))
-            notify(f"{where} failed: {self.failures[-1]}")
+            notify(f"{where} failed: {_named(run)}: {reason}")
         else:
             record = self.store.read(run.key)
             clips = "" if self.split == "test" else f" on {self.split} clips"
@@ -97,7 +101,11 @@ class _Display:
 
 def _named(run: PlannedRun) -> str:
     row = run.row if len(run.row) <= _LONGEST_ROW else f"{run.row[:_LONGEST_ROW]}... ({run.key})"
-    return f"{row}, {run.column}, {in_words((run.fold, run.seed))}"
+    return f"{row}, {_part(run)}"
+
+
+def _part(run: PlannedRun) -> str:
+    return f"{run.column}, {in_words((run.fold, run.seed))}"
 
 
 def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -117,7 +117,7 @@ class _Search:
         listen: bool,
     ) -> None:
         self.planned, self.store, self.run, self.listen = planned, store, run, listen
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
         self.rungs: list[RungResult] = []
         self.named = planned.draft
 
@@ -181,7 +181,7 @@ class _Search:
             single=tuple(
                 replace(one, kept=one.spec == chosen.get(pair)) for pair, some in single.items() for one in some
             ),
-            comparison=Comparison.of(Results.of(saved, self.store), self.failures),
+            comparison=Comparison.of(Results.of(saved, self.store), list(map(str, self.failures))),
         )
 
     def _saved(self, rows: Sequence[PlannedRun]) -> SavedPlan:
@@ -192,10 +192,12 @@ class _Search:
         failures = self.run(part_by_part(waiting), bar)
         elsewhere = [one for one in failures if one.reason == RUNS_ELSEWHERE]
         if elsewhere:  # the best of the others may not be the best
+            failed = "".join(f"\n  failed: {one}" for one in failures if one not in elsewhere)
             raise ConfigError(
                 f"another process runs {number_of(len(elsewhere), 'training')} of this search; when it has ended, the same command goes on"
+                f"{failed}"
             )
-        self.failures += map(str, failures)
+        self.failures += failures
 
     def _trained(self, runs: Sequence[PlannedRun], pair: Pair, specs: Sequence[str]) -> list[Trained]:
         """The finished runs of a fold and seed, in the order of their methods; what failed is not among them.
@@ -232,7 +234,7 @@ class _Search:
             ConfigError: none could be trained.
         """
         if not trained:
-            reasons = "".join(f"\n  {one}" for one in self.failures[:3])
+            reasons = "".join(f"\n  {one}" for one in self.failures if (one.run.fold, one.run.seed) == pair)
             raise ConfigError(f"no candidate of {in_words(pair)} could be trained:{reasons}")
         scores = [Score(one.spec, one.parameters, one.validation) for one in trained]
         return [one.spec for one in best(scores, number, self.planned.task, self.planned.metric)]
