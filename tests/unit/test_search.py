@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import socket
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from typer.testing import CliRunner
 
 import astune
@@ -30,6 +32,7 @@ from astune.experiments.search_plan import plan_search
 from astune.experiments.search_space import search_space, sized_methods
 from astune.experiments.searched import SearchResult
 from astune.experiments.store import Store
+from astune.folder_lock import hold
 from astune.names import SEARCHED_METHODS
 from astune.reporting.report import write_report
 from astune.tasks import SINGLE_LABEL
@@ -291,11 +294,12 @@ def test_a_training_of_another_process_is_waited_for(generated: Path, store: Pat
     winner = next(one for one in shared(generated, copy).rungs[0].trained if one.kept)
     Store(copy).path(winner.key).unlink()
     plan = (copy / "plans" / f"{shared_name(copy)}.json").read_bytes()
+    who = re.escape(f"(process {os.getpid()} on {socket.gethostname()})")
     with (
-        FileLock(Store(copy).work(winner.key).with_suffix(".lock")),
+        hold(Store(copy).work(winner.key).with_suffix(".lock")),
         pytest.raises(
             ConfigError,
-            match="another process runs 1 training of this search; when it has ended, the same command goes on",
+            match=f"another process runs 1 training of this search {who}; when it has ended, the same command goes on",
         ),
     ):
         shared(generated, copy)

@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
 from typing_extensions import override
 
 from astune.child_processes import end_with_parent, fork_server
@@ -25,6 +24,7 @@ from astune.experiments.paired import in_words
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.files import leftovers, local_folder, remove_folder
+from astune.folder_lock import HeldElsewhere, hold
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -39,10 +39,25 @@ if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
 _RETRIES = 3  # of a Ray task whose worker died
-RUNS_ELSEWHERE = "another process is running it; when that one has ended, start again"
-"""Reason of a failure that says nothing of the run."""
 _LONGEST_ROW = 80
 """Characters of a row in a line about a running search: a row is a method with a size for each layer, up to three lines long."""
+
+
+@dataclass(frozen=True)
+class RunsElsewhere:
+    """Reason of a failure that says nothing of the run: another process is running it."""
+
+    holder: str
+    """As :func:`astune.folder_lock.holder_of` gives it."""
+
+    @override
+    def __str__(self) -> str:
+        who = f" ({self.holder})" if self.holder else ""
+        return f"another process is running it{who}; when that one has ended, start again"
+
+
+Reason = str | RunsElsewhere
+"""Why a run failed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Failure:
     """A run that ended with an error."""
 
     run: PlannedRun
-    reason: str
+    reason: Reason
 
     @override
     def __str__(self) -> str:
@@ -75,7 +90,7 @@ class _Display:
         self.active.append(run)
         self._show(0)
 
-    def over(self, run: PlannedRun, reason: str | None) -> None:
+    def over(self, run: PlannedRun, reason: Reason | None) -> None:
         self.active = [one for one in self.active if one is not run]
         self.ended += 1
         where = f"{self.ended} of {self.total}"
@@ -219,7 +234,7 @@ class _Processes:
         theirs.close()  # else reading would wait for ever where the child dies
         self.active[process.sentinel] = run, process, ours
 
-    def ended(self) -> list[tuple[PlannedRun, str | None]]:
+    def ended(self) -> list[tuple[PlannedRun, Reason | None]]:
         """Wait for one or more runs to end."""
         found = []
         sentinels = wait(list(self.active))
@@ -242,7 +257,7 @@ def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection)
     report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
 
 
-def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> str | None:
+def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> Reason | None:
     """Run one run.
 
     Returns:
@@ -254,8 +269,8 @@ def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> st
     os.chdir(directory)  # where the user's relative paths begin
     try:
         execute(run, Store(folder))
-    except Timeout:
-        return RUNS_ELSEWHERE
+    except HeldElsewhere as held:
+        return RunsElsewhere(held.holder)
     except Exception as fault:  # noqa: BLE001 - one run's fault may not end the others
         return f"{type(fault).__name__}: {fault}"
     return None
@@ -324,7 +339,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
 
     Raises:
         AstuneError: whatever training cannot use; or the data have changed since they were planned.
-        Timeout: another process is running it.
+        HeldElsewhere: another process is running it.
     """
     from astune.data.options import DataOptions
     from astune.experiments.baseline import run_baseline
@@ -335,7 +350,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
     work = store.work(run.key)
     work.parent.mkdir(parents=True, exist_ok=True)
     commit, dirty = source_state()  # of what is running, before anybody goes on editing
-    with FileLock(f"{work}.lock", timeout=0):
+    with hold(Path(f"{work}.lock")):
         if store.status(run, {}) == "done":  # by another process, since this one looked
             return store.read(run.key)
         data = run.config["data"], DataOptions.among(run.config)
@@ -376,7 +391,7 @@ def _remove(work: Path) -> None:
 def _clear_up(work: Path) -> None:
     """Delete what a process left that was killed right after it had written its record."""
     if work.exists() or leftovers(work.parent, work.name):
-        with suppress(OSError), FileLock(f"{work}.lock", timeout=0):  # else a process is at it, or it is read-only
+        with suppress(OSError), hold(Path(f"{work}.lock")):  # else a process is at it, or it is read-only
             _remove(work)
 
 

@@ -22,7 +22,7 @@ from astune.experiments.paired import in_words
 from astune.experiments.plan import PlannedRun, distinct
 from astune.experiments.plan_names import claim_name
 from astune.experiments.results import Results
-from astune.experiments.runner import RUNS_ELSEWHERE, fingerprints_of, pending_runs, run_here, run_on_ray
+from astune.experiments.runner import RunsElsewhere, fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.search_plan import PlannedSearch, plan_search
 from astune.experiments.searched import RungResult, SearchResult, Trained
 from astune.experiments.store import Store
@@ -190,12 +190,13 @@ class _Search:
     def _train(self, runs: Sequence[PlannedRun], bar: Bar) -> None:
         waiting = pending_runs(distinct(runs), self.store, fingerprints_of(runs))
         failures = self.run(part_by_part(waiting), bar)
-        elsewhere = [one for one in failures if one.reason == RUNS_ELSEWHERE]
+        elsewhere = [one.reason for one in failures if isinstance(one.reason, RunsElsewhere)]
         if elsewhere:  # the best of the others may not be the best
-            failed = "".join(f"\n  failed: {one}" for one in failures if one not in elsewhere)
+            failed = "".join(f"\n  failed: {one}" for one in failures if not isinstance(one.reason, RunsElsewhere))
+            who = ", ".join(dict.fromkeys(one.holder for one in elsewhere if one.holder))
             raise ConfigError(
-                f"another process runs {number_of(len(elsewhere), 'training')} of this search; when it has ended, the same command goes on"
-                f"{failed}"
+                f"another process runs {number_of(len(elsewhere), 'training')} of this search{f' ({who})' if who else ''}; when it has "
+                f"ended, the same command goes on{failed}"
             )
         self.failures += failures
 
