@@ -38,8 +38,20 @@ class HeldElsewhere(Timeout):
 
     @property
     def who(self) -> str:
-        """The holder in brackets, after a space; nothing where it is not known."""
-        return f" ({self.holder})" if self.holder else ""
+        """The holder for a sentence, see :func:`in_brackets`."""
+        return in_brackets(self.holder)
+
+
+def in_brackets(holder: str) -> str:
+    """A holder for a sentence.
+
+    Args:
+        holder: as :func:`holder_of` gives it, or several.
+
+    Returns:
+        Such as `` (process 4711 on node3)``, with a space before it; empty where it is not known.
+    """
+    return f" ({holder})" if holder else ""
 
 
 def holder_of(path: Path) -> str:
@@ -73,8 +85,7 @@ def hold(path: Path, waiting_for: str | None = None) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            if not isinstance(lock, SoftFileLock) and _HOLDER.fullmatch(_text(path)):
-                os.truncate(path, 0)
+            _write(lock, path, "")
         lock.release()
 
 
@@ -136,9 +147,20 @@ def _write_holder(lock: BaseFileLock, path: Path) -> None:
     parent = parent_process()
     pid = os.getpid() if parent is None or parent.pid is None else parent.pid
     with suppress(OSError):  # a full disk, for example: nobody is told then
-        there = _text(path)
-        if not isinstance(lock, SoftFileLock) and (not there or _HOLDER.fullmatch(there)):
-            path.write_text(f"{pid}\n{socket.gethostname()}\n", encoding="ascii")
+        _write(lock, path, f"{pid}\n{socket.gethostname()}\n")
+
+
+def _write(lock: BaseFileLock, path: Path, text: str) -> None:
+    """Write into a lock file while its lock is held, unless it is a file of somebody else in its place, or filelock's own to write.
+
+    Raises:
+        OSError: it cannot be written, or is a link.
+    """
+    there = _text(path)
+    if not isinstance(lock, SoftFileLock) and (not there or _HOLDER.fullmatch(there)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def _text(path: Path) -> str:

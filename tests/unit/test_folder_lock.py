@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from astune import folder_lock
 from astune.errors import ConfigError
-from astune.experiments.runner import RunsElsewhere
+from astune.experiments.failures import RunsElsewhere
 from astune.folder_lock import LOCK, HeldElsewhere, hold, holder_of, lock_folder
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from astune.experiments.compared import BEST_SINGLE, SEARCHED, ComparedMethod
 from astune.experiments.comparison import Comparison
 from astune.experiments.halving import Rung, Score, best, rungs
 from astune.experiments.paired import Pair, difference_variance, estimate
-from astune.experiments.plan_names import name_in_store
+from astune.experiments.plan_names import claim_name, name_in_store
 from astune.experiments.search import search
 from astune.experiments.search_plan import plan_search
 from astune.experiments.search_space import search_space, sized_methods
@@ -343,6 +343,19 @@ def test_another_search_of_the_same_data_and_budget_has_its_own_name(
     assert CliRunner().invoke(app, ["report", found.name, "--store", str(copy)]).exit_code == 0
     vague = CliRunner().invoke(app, ["report", "search", "--store", str(copy)])
     assert f"begins with it: {usual}, {found.name}" in str(vague.exception)
+
+
+def test_a_search_that_has_begun_can_be_reported(generated: Path, store: Path, tmp_path: Path) -> None:
+    """Its name is taken, and what is known of it before anything is trained are its single methods."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    draft = plan_search(generated, "20k", **QUICK).draft
+    Store(copy).write_plan(draft)
+    assert claim_name(draft, Store(copy)) == draft
+    reported = CliRunner().invoke(app, ["report", draft.name, "--store", str(copy)])
+    assert reported.exit_code == 0, reported.output
+    (copy / "plans" / f"{draft.name}.json").unlink()
+    assert claim_name(draft, Store(copy)) == Store(copy).read_plan(draft.name) == draft
 
 
 def test_a_search_of_an_older_version_keeps_its_name(generated: Path, store: Path, tmp_path: Path) -> None:

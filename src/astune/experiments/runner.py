@@ -7,20 +7,16 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from typing_extensions import override
 
 from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
 from astune.console import notify, progress
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, OutputError, interruptible
-from astune.experiments.compared import SEARCHED
-from astune.experiments.paired import in_words
+from astune.experiments.failures import Failure, Reason, RunsElsewhere, name_of
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.files import leftovers, local_folder, remove_folder
@@ -39,40 +35,6 @@ if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
 _RETRIES = 3  # of a Ray task whose worker died
-_LONGEST_ROW = 80
-"""Characters of a row in a line about a running search: a row is a method with a size for each layer, up to three lines long."""
-
-
-@dataclass(frozen=True)
-class RunsElsewhere:
-    """Reason of a failure that says nothing of the run: another process is running it."""
-
-    holder: str
-    """As :func:`astune.folder_lock.holder_of` gives it."""
-
-    @override
-    def __str__(self) -> str:
-        who = f" ({self.holder})" if self.holder else ""
-        return f"another process is running it{who}; when that one has ended, start again"
-
-
-Reason = str | RunsElsewhere
-"""Why a run failed."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that ended with an error."""
-
-    run: PlannedRun
-    reason: Reason
-
-    @override
-    def __str__(self) -> str:
-        """With the whole method: it can be trained by itself to see what is wrong with it."""
-        row = f"{self.run.row}, {self.run.spec}" if self.run.row == SEARCHED else self.run.row
-        key = f" ({self.run.key})" if len(row) > _LONGEST_ROW else ""  # by which the lines of a running search name it
-        return f"{row}{key}, {_part(self.run)}: {self.reason}"
 
 
 class _Display:
@@ -96,31 +58,22 @@ class _Display:
         where = f"{self.ended} of {self.total}"
         if reason:
             self.failures.append(Failure(run, reason))
-            notify(f"{where} failed: {_named(run)}: {reason}")
+            notify(f"{where} failed: {name_of(run)}: {reason}")
         else:
             record = self.store.read(run.key)
             clips = "" if self.split == "test" else f" on {self.split} clips"
             score = f"{record.headline_of(self.split):.1%}{clips}"
-            notify(f"{where} done: {_named(run)}: {score} in {record.result.wall_seconds:.0f} s")
+            notify(f"{where} done: {name_of(run)}: {score} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
     def kept(self) -> str:
         return f"{self.ended} of {self.total} runs have ended, and the same command goes on from there"
 
     def _show(self, steps: int) -> None:
-        running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
+        running = "; ".join(name_of(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
         self.advance(
             steps, f"{len(self.failures)} failed" + (f", {len(self.active)} {self.word}: {running}" if running else "")
         )
-
-
-def _named(run: PlannedRun) -> str:
-    row = run.row if len(run.row) <= _LONGEST_ROW else f"{run.row[:_LONGEST_ROW]}... ({run.key})"
-    return f"{row}, {_part(run)}"
-
-
-def _part(run: PlannedRun) -> str:
-    return f"{run.column}, {in_words((run.fold, run.seed))}"
 
 
 def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
@@ -164,11 +117,11 @@ def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[st
     for run in runs:
         status = store.status(run, fingerprints)
         if status == "damaged":
-            notify(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
+            notify(f"damaged, will be run again: {store.path(run.key)} ({name_of(run)})")
         if status == "stale":
             aside = store.set_aside(run.key)
             notify(
-                f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})"
+                f"its backbone or its audio files have changed since, set aside and run again: {aside} ({name_of(run)})"
             )
         if status == "done":
             _clear_up(store.work(run.key))

@@ -16,25 +16,28 @@ from astune.errors import ConfigError, DataError
 from astune.experiments.compared import BEST_SINGLE, SEARCHED
 from astune.experiments.comparison import Comparison
 from astune.experiments.design import part_by_part
+from astune.experiments.failures import RunsElsewhere
 from astune.experiments.halving import Score, best
 from astune.experiments.live_table import live_table
 from astune.experiments.paired import in_words
 from astune.experiments.plan import PlannedRun, distinct
 from astune.experiments.plan_names import claim_name
 from astune.experiments.results import Results
-from astune.experiments.runner import RunsElsewhere, fingerprints_of, pending_runs, run_here, run_on_ray
+from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.search_plan import PlannedSearch, plan_search
 from astune.experiments.searched import RungResult, SearchResult, Trained
 from astune.experiments.store import Store
+from astune.folder_lock import in_brackets
 from astune.names import SEARCHED_METHODS
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from astune.experiments.failures import Failure
     from astune.experiments.paired import Pair
     from astune.experiments.records import SavedPlan
-    from astune.experiments.runner import Bar, Failure
+    from astune.experiments.runner import Bar
 
 
 def search(
@@ -195,7 +198,7 @@ class _Search:
             failed = "".join(f"\n  failed: {one}" for one in failures if not isinstance(one.reason, RunsElsewhere))
             who = ", ".join(dict.fromkeys(one.holder for one in elsewhere if one.holder))
             raise ConfigError(
-                f"another process runs {number_of(len(elsewhere), 'training')} of this search{f' ({who})' if who else ''}; when it has "
+                f"another process runs {number_of(len(elsewhere), 'training')} of this search{in_brackets(who)}; when it has "
                 f"ended, the same command goes on{failed}"
             )
         self.failures += failures
