@@ -13,8 +13,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from astune.plurals import number_of
-from astune.printable import printable
+from astune.absent_classes import describe_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 HALF = 0.5
 """Threshold of a label of which nothing is known."""
 _BY_LABEL = ("clips_with_label", "average_precision", "auc", "f1", "thresholds")
-_NAMED = 5  # labels of a sentence
 _DECIMALS = 6  # of a threshold, where so many tell it from the scores around it
 
 
@@ -160,20 +158,17 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(numbers)) if numbers else 0.0
 
 
-def left_out(scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
-    """Describe labels that no clip of a split has.
+def labels_without_clips(scores: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """Find the labels that no clip of a split has.
 
     Args:
         scores: the result of :meth:`LabelScores.record`.
         labels: labels of the classes.
-        split: its name.
 
     Returns:
-        A sentence; none where every label has clips.
+        In the order of the labels.
     """
-    absent = _absent(scores, labels)
-    what = f"{no_clip(split)}, and mAP, AUC and macro F1 leave"
-    return [describe_absent(absent, labels, what, "it out", "them out")] if absent else []
+    return [label for label, clips in zip(labels, scores["clips_with_label"], strict=True) if not clips]
 
 
 def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
@@ -188,7 +183,7 @@ def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str
     """
     if validation is None:
         return [f"Note: no validation clip chooses the thresholds; that of each label is {HALF:g}"]
-    absent = _absent(validation, labels)
+    absent = labels_without_clips(validation, labels)
     what = "no validation clip that chooses"
     return (
         [
@@ -199,44 +194,6 @@ def describe_unchosen(validation: Mapping[str, Any] | None, labels: Sequence[str
         if absent
         else []
     )
-
-
-def _absent(scores: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
-    return [label for label, clips in zip(labels, scores["clips_with_label"], strict=True) if not clips]
-
-
-def no_clip(split: str) -> str:
-    """What a label has not that is in no clip.
-
-    Args:
-        split: name of the clips.
-
-    Returns:
-        Such as ``no validation clip``, or ``no clip`` where all are meant.
-    """
-    which = {"train": "training ", "all": ""}.get(split, f"{split} ")
-    return f"no {which}clip"
-
-
-def describe_absent(
-    absent: Sequence[str], labels: Sequence[str], what: str, one: str, many: str, noun: str = "label"
-) -> str:
-    """A note on labels that some clips have not.
-
-    Args:
-        absent: one or more of them.
-        labels: all.
-        what: what they have not, and the verb of what follows.
-        one: what follows where there is one.
-        many: what follows where there are more.
-        noun: what a label is called.
-
-    Returns:
-        Such as ``Note: 1 of 3 labels has no test clip, and mAP leaves it out: robin``.
-    """
-    names = ", ".join(map(printable, absent[:_NAMED])) + (", ..." if len(absent) > _NAMED else "")
-    have, which = ("has", one) if len(absent) == 1 else ("have", many)
-    return f"Note: {len(absent):,} of {number_of(len(labels), noun)} {have} {what} {which}: {names}"
 
 
 def refuse_other_shape(scores: Mapping[str, Any], classes: int) -> None:

@@ -197,6 +197,23 @@ class Task(ABC):
         del scores, labels, split
         return []
 
+    def describe_without_clips(
+        self, absent: Sequence[str], labels: Sequence[str], split: str, where: str = ""
+    ) -> list[str]:
+        """Describe classes of which a split has no clip, as :meth:`left_out` does.
+
+        Args:
+            absent: the classes.
+            labels: labels of all classes.
+            split: the split.
+            where: what follows the words for such clips, as ``" where fold 1 tests"``.
+
+        Returns:
+            Sentences; none where there is nothing to say.
+        """
+        del absent, labels, split, where
+        return []
+
     def describe_unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:
         """Describe thresholds that no clip could choose.
 

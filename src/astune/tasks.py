@@ -100,11 +100,18 @@ class SingleLabel(Task):
     @override
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
         """Describe classes that no clip has: they may be told from others well or badly."""
-        from astune.label_scores import describe_absent, no_clip
-
         recalls = scores.get("recall", ())  # which records of older versions have not
         absent = [label for label, recall in zip(labels, recalls, strict=False) if recall is None]
-        what = f"{no_clip(split)}, and no score says anything of"
+        return self.describe_without_clips(absent, labels, split)
+
+    @override
+    def describe_without_clips(
+        self, absent: Sequence[str], labels: Sequence[str], split: str, where: str = ""
+    ) -> list[str]:
+        """No score says anything of such classes."""
+        from astune.absent_classes import describe_absent, no_clip
+
+        what = f"{no_clip(split)}{where}, and no score says anything of"
         return [describe_absent(absent, labels, what, "it", "them", "class")] if absent else []
 
 
@@ -200,9 +207,19 @@ class MultiLabel(Task):
     @override
     def left_out(self, scores: Mapping[str, Any], labels: Sequence[str], split: str) -> list[str]:
         """Describe labels that no clip has: nothing ranks high or low for them."""
-        from astune.label_scores import left_out
+        from astune.label_scores import labels_without_clips
 
-        return left_out(scores, labels, split)
+        return self.describe_without_clips(labels_without_clips(scores, labels), labels, split)
+
+    @override
+    def describe_without_clips(
+        self, absent: Sequence[str], labels: Sequence[str], split: str, where: str = ""
+    ) -> list[str]:
+        """The means over labels leave such labels out."""
+        from astune.absent_classes import describe_absent, no_clip
+
+        what = f"{no_clip(split)}{where}, and mAP, AUC and macro F1 leave"
+        return [describe_absent(absent, labels, what, "it out", "them out")] if absent else []
 
     @override
     def describe_unchosen(self, validation: Mapping[str, Any] | None, labels: Sequence[str]) -> list[str]:

@@ -128,7 +128,9 @@ def harmful(name: str, write: Callable[[Path], object]) -> Command:
 
 
 def contents(folder: Path, but: Iterable[str] = ()) -> dict[str, str]:
-    """Digest of each file of a folder, by its path, and the folders in it, hidden ones too.
+    """Digest of each file of a folder but lock files, by its path, and the folders and lock files in it, hidden ones too.
+
+    A lock file that is left by a killed process has that process in it.
 
     Args:
         folder: need not be there.
@@ -137,7 +139,7 @@ def contents(folder: Path, but: Iterable[str] = ()) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        plain = path.is_file() and path.name not in but
+        plain = path.is_file() and path.name not in but and path.suffix != ".lock"
         found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if plain else "there"
     return found
 

@@ -96,7 +96,9 @@ def test_a_report_says_what_the_comparison_said(clips: Path, store: Path, tmp_pa
     assert found.design[0].replace("_", "\\_") in page.replace("_", "\\_")
     assert found.recommendation.split(". ")[0] in page
     assert "not the paper" not in page.lower()
-    assert "100.00** ± 0.00 |" in page  # linear and bitfit, in both folds: no interval, because nothing is known of its spread
+    assert (
+        "100.00** ± 0.00 |" in page
+    )  # linear and bitfit, in both folds: no interval, because nothing is known of its spread
     low, high = found.estimate(BASELINE_ROW).within(0, 1).interval or (0, 0)
     assert 0 <= low < high
     assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page
@@ -480,3 +482,35 @@ def test_folds_can_be_made_for_cross_validation_too(clips: Path, tmp_path: Path)
     without = config.model_copy(update={"make_folds": None})
     with pytest.raises(ConfigError, match="give a table with a column fold, or make_folds, such as 5"):
         cross_validate(without, quiet=True)
+
+
+def test_another_comparison_of_the_same_data_has_its_own_name(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = f"compare-{clips.name}"
+    first = compare(clips, "baseline,linear", store=tmp_path, make_folds=2, **QUICK)
+    other = compare(clips, "baseline,bitfit", store=tmp_path, make_folds=2, **QUICK)
+    assert first.name == usual != other.name
+    assert f"this one is named {other.name}" in " ".join(capsys.readouterr().err.split())
+    assert Store(tmp_path).planned() == [usual, other.name]
+    assert Store(tmp_path).read_plan(usual).rows == ("linear", "log-Mel statistics")
+    assert Store(tmp_path).read_plan(other.name).rows == ("bitfit", "log-Mel statistics")
+    command = ["compare", str(clips), "--store", str(tmp_path), "--make-folds", "2", "--dry-run", "--json"]
+    command += ["--backbone", "random:tiny", "--num-train-epochs", "1", "--max-length", "32"]
+    for methods, name in (("linear,baseline", usual), ("baseline,bitfit", other.name)):  # in any order
+        assert json.loads(CliRunner().invoke(app, [*command, "--method", methods]).stdout)["name"] == name
+    assert compare(clips, "baseline,linear", store=tmp_path, make_folds=2, **QUICK).name == usual
+    (tmp_path / "plans" / f"{usual}.json").write_text("{")  # a damaged plan is nobody's
+    assert compare(clips, "baseline,bitfit", store=tmp_path, make_folds=2, **QUICK).name == other.name
+    assert compare(clips, "baseline,linear", store=tmp_path, make_folds=2, **QUICK).name == usual
+
+
+def test_an_unknown_name_lists_what_is_there(store: Path) -> None:
+    (name,) = Store(store).planned()
+    for asked, said in (
+        ("compare-x", f"unknown plan 'compare-x'; choose one of: {name}"),
+        ("comp", f"begins with it: {name}"),
+    ):
+        result = CliRunner().invoke(app, ["report", asked, "--store", str(store)], env={"COLUMNS": "300"})
+        assert said in str(result.exception)
+        assert "astune reproduce" not in str(result.exception)

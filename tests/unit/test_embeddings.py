@@ -370,7 +370,8 @@ def test_a_killed_run_leaves_no_file(adapter: Path, tmp_path: Path) -> None:
 def test_a_file_takes_one_run_at_a_time(adapter: Path, recordings: Path, tmp_path: Path) -> None:
     with lock_folder(tmp_path, "e.npz"):
         with pytest.raises(
-            ConfigError, match=r"another run is writing .*e\.npz; wait until it ends, or give another file"
+            ConfigError,
+            match=r"another run is writing .*e\.npz \(process \d+ on .*\); wait until it ends, or give another file",
         ):
             write_embeddings(tmp_path / "e.npz", adapter, recordings)
         write_embeddings(tmp_path / "other.npz", adapter, recordings)

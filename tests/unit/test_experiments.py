@@ -116,7 +116,7 @@ def test_the_runner_runs_what_is_missing_and_gathers_failures(generated: Path, t
     broken = replace(runs[1], config={**runs[1].config, "data": "folder:/nowhere"})
     store = Store(tmp_path)
     failures = run_here([runs[0], broken], store, workers=2)
-    assert [(failure.run.row, "DataError" in failure.reason) for failure in failures] == [("bitfit", True)]
+    assert [(failure.run.row, "DataError" in str(failure.reason)) for failure in failures] == [("bitfit", True)]
     assert store.status(runs[0], {}) == "done"
     before = store.path(runs[0].key).stat().st_mtime_ns
     assert run_here(pending_runs(runs, store, {}), store) == []

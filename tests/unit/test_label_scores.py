@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from astune.class_scores import score_classes
-from astune.label_scores import best_thresholds, describe_unchosen, left_out, score_labels
+from astune.label_scores import best_thresholds, describe_unchosen, score_labels
 from astune.tasks import MULTI_LABEL, SINGLE_LABEL
 
 LABELS = ("a", "b", "c", "d")
@@ -67,12 +67,12 @@ def test_classes_that_no_clip_has_are_named(classes: int) -> None:
 def test_what_no_clip_has_is_left_out_and_said() -> None:
     logits, targets = some()
     record = score_labels(logits, targets).record()
-    (said,) = left_out(record, LABELS, "test")
+    (said,) = MULTI_LABEL.left_out(record, LABELS, "test")
     assert said == "Note: 1 of 4 labels has no test clip, and mAP, AUC and macro F1 leave it out: d"
     (threshold,) = describe_unchosen(record, LABELS)
     assert threshold == "Note: 1 of 4 labels has no validation clip that chooses its threshold, which is 0.5: d"
     assert "that of each label is 0.5" in describe_unchosen(None, LABELS)[0]
-    assert left_out(record | {"clips_with_label": [1, 1, 1, 1]}, LABELS, "test") == []
+    assert MULTI_LABEL.left_out(record | {"clips_with_label": [1, 1, 1, 1]}, LABELS, "test") == []
     nothing = score_labels(logits, torch.zeros_like(targets))
     assert (nothing.map, nothing.macro_auc, nothing.macro_f1, nothing.micro_map) == (0, 0, 0, 0)
 

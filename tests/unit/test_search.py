@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import socket
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from typer.testing import CliRunner
 
 import astune
@@ -24,11 +26,13 @@ from astune.experiments.compared import BEST_SINGLE, SEARCHED, ComparedMethod
 from astune.experiments.comparison import Comparison
 from astune.experiments.halving import Rung, Score, best, rungs
 from astune.experiments.paired import Pair, difference_variance, estimate
+from astune.experiments.plan_names import claim_name, name_in_store
 from astune.experiments.search import search
 from astune.experiments.search_plan import plan_search
 from astune.experiments.search_space import search_space, sized_methods
 from astune.experiments.searched import SearchResult
 from astune.experiments.store import Store
+from astune.folder_lock import hold
 from astune.names import SEARCHED_METHODS
 from astune.reporting.report import write_report
 from astune.tasks import SINGLE_LABEL
@@ -251,8 +255,36 @@ def test_a_failed_training_is_named_and_the_search_goes_on(generated: Path, stor
     )
     assert done.exit_code == 1
     record = json.loads(done.stdout)
-    assert record["failures"][0].startswith(f"{lost.spec[:80]}... ({lost.key})")
+    assert record["failures"][0].startswith(f"{lost.spec} ({lost.key}), {generated.name}, seed 0: ")
+    assert f"failed: {lost.spec[:80]}... ({lost.key})" in done.stderr
+    assert done.stderr.count(lost.spec) == 1  # in the line of the failure at the end
     assert len(record["rungs"][0]["trained"]) == 3
+
+
+def test_a_failed_training_of_what_was_found_is_named_with_its_method(
+    generated: Path, store: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    found = shared(generated, copy).found[0]
+    Store(copy).path(found.key).unlink()
+    Store(copy).work(found.key).with_suffix(".lock").unlink(missing_ok=True)
+    Store(copy).work(found.key).with_suffix(".lock").mkdir()
+    (failure,) = shared(generated, copy).failures
+    assert failure.startswith(f"{SEARCHED}, {found.spec} ({found.key}), {generated.name}, seed 0: ")
+
+
+def test_where_no_candidate_can_be_trained_each_is_named(generated: Path, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    candidates = shared(generated, copy).rungs[0].trained
+    for one in candidates:
+        Store(copy).path(one.key).unlink()
+        Store(copy).work(one.key).with_suffix(".lock").unlink(missing_ok=True)
+        Store(copy).work(one.key).with_suffix(".lock").mkdir()
+    with pytest.raises(ConfigError, match="no candidate of seed 0 could be trained") as fault:
+        shared(generated, copy)
+    assert all(f"  {one.spec} ({one.key}), " in str(fault.value) for one in candidates)
 
 
 def test_a_training_of_another_process_is_waited_for(generated: Path, store: Path, tmp_path: Path) -> None:
@@ -262,16 +294,82 @@ def test_a_training_of_another_process_is_waited_for(generated: Path, store: Pat
     winner = next(one for one in shared(generated, copy).rungs[0].trained if one.kept)
     Store(copy).path(winner.key).unlink()
     plan = (copy / "plans" / f"{shared_name(copy)}.json").read_bytes()
+    who = re.escape(f"(process {os.getpid()} on {socket.gethostname()})")
     with (
-        FileLock(Store(copy).work(winner.key).with_suffix(".lock")),
+        hold(Store(copy).work(winner.key).with_suffix(".lock")),
         pytest.raises(
             ConfigError,
-            match="another process runs 1 training of this search; when it has ended, the same command goes on",
+            match=f"another process runs 1 training of this search {who}; when it has ended, the same command goes on",
         ),
     ):
         shared(generated, copy)
     assert (copy / "plans" / f"{shared_name(copy)}.json").read_bytes() == plan
     assert shared(generated, copy).found[0].spec == winner.spec
+
+
+def test_another_search_of_the_same_data_and_budget_has_its_own_name(
+    generated: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    first = (copy / "plans" / f"{shared_name(copy)}.json").read_bytes()
+    usual = f"search-{generated.name}-20000"
+    command = [
+        "search",
+        str(generated),
+        "--parameters",
+        "20k",
+        "--store",
+        str(copy),
+        *QUICK_OPTIONS,
+        "--candidates",
+        "2",
+    ]
+    dry = json.loads(CliRunner().invoke(app, [*command, "--dry-run", "--json"]).stdout)
+    assert Store(copy).planned() == [usual]  # a look claims nothing
+    said = " ".join(CliRunner().invoke(app, [*command, "--dry-run"]).stdout.split())
+    assert f"{usual} in {copy} was asked for with other methods, settings or clips" in said
+    found = shared(generated, copy, candidates=2)
+    assert found.name == found.comparison.name == dry["name"] != usual
+    assert f"this one is named {found.name}" in " ".join(capsys.readouterr().err.split())
+    assert Store(copy).planned() == [usual, found.name]
+    assert (copy / "plans" / f"{usual}.json").read_bytes() == first
+    assert shared(generated, copy, candidates=2).name == found.name
+    assert shared(generated, copy).name == usual
+    assert Store(copy).planned() == [usual, found.name]
+    reported = CliRunner().invoke(app, ["report", usual, "--store", str(copy)])
+    assert reported.exit_code == 0, reported.output
+    assert found.name in reported.stderr
+    assert CliRunner().invoke(app, ["report", found.name, "--store", str(copy)]).exit_code == 0
+    vague = CliRunner().invoke(app, ["report", "search", "--store", str(copy)])
+    assert f"begins with it: {usual}, {found.name}" in str(vague.exception)
+
+
+def test_a_search_that_has_begun_can_be_reported(generated: Path, store: Path, tmp_path: Path) -> None:
+    """Its name is taken, and what is known of it before anything is trained are its single methods."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    draft = plan_search(generated, "20k", **QUICK).draft
+    Store(copy).write_plan(draft)
+    assert claim_name(draft, Store(copy)) == draft
+    reported = CliRunner().invoke(app, ["report", draft.name, "--store", str(copy)])
+    assert reported.exit_code == 0, reported.output
+    (copy / "plans" / f"{draft.name}.json").unlink()
+    assert claim_name(draft, Store(copy)) == Store(copy).read_plan(draft.name) == draft
+
+
+def test_a_search_of_an_older_version_keeps_its_name(generated: Path, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    name = shared_name(copy)
+    path = copy / "plans" / f"{name}.json"
+    plan = json.loads(path.read_text())
+    assert plan.pop("asked")
+    path.write_text(json.dumps(plan))
+    other = plan_search(generated, "20k", **{**QUICK, "num_train_epochs": 4}).draft
+    assert name_in_store(other, Store(copy)) == f"{name}-{str(other.asked)[:8]}"
+    assert shared(generated, copy).name == name
+    assert json.loads(path.read_text())["asked"]
 
 
 def shared_name(store: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,6 +122,7 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     from astune.experiments.compare import CANNOT_BE_COMPARED, plan_comparison
     from astune.experiments.design import look_ahead
     from astune.experiments.plan import distinct
+    from astune.experiments.plan_names import describe_name, name_in_store
     from astune.experiments.runner import fingerprints_of, unfinished
     from astune.experiments.store import Store
 
@@ -129,10 +130,17 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
     runs_store, fingerprints = Store(store), fingerprints_of(planned.runs)
     waiting = unfinished(distinct(planned.runs), runs_store, fingerprints)
     look_ahead(waiting, runs_store, listen=False, headline=CANNOT_BE_COMPARED)
+    name = name_in_store(planned.plan, runs_store)
     if as_json:
         runs = [asdict(run.entry) | {"status": runs_store.status(run, fingerprints)} for run in planned.runs]
-        typer.echo(json_text({"design": planned.plan.notes, "runs": runs}))
+        typer.echo(json_text({"name": name, "design": planned.plan.notes, "runs": runs}))
         return
-    for note in planned.plan.notes:
+    for note in (*filter(None, [describe_name(planned.plan, name, runs_store)]), *planned.plan.notes):
         print_result(note)
-    show_plan([(planned.plan, planned.runs)], distinct(planned.runs), runs_store, fingerprints, on_stderr=False)
+    show_plan(
+        [(replace(planned.plan, name=name), planned.runs)],
+        distinct(planned.runs),
+        runs_store,
+        fingerprints,
+        on_stderr=False,
+    )

@@ -27,9 +27,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    table: Annotated[str, typer.Argument(help="A table that `astune reproduce` has planned, or all of them: all.")],
+    table: Annotated[str, typer.Argument(help="Name of a table, a comparison or a search, or all of them: all.")],
     *,
-    store: Annotated[Path, typer.Option(help="Where `astune reproduce` keeps its runs.")] = Path("results"),
+    store: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("results"),
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Folder for the report; by default STORE/reports.")
     ] = None,
@@ -37,6 +37,7 @@ def report(
     """Write a table as Markdown, LaTeX, CSV and one HTML page, with pictures, beside the paper's figures; from the store alone."""
     from astune.console import notify, print_result, shell_word
     from astune.errors import DataError
+    from astune.experiments.plan_names import others_of
     from astune.experiments.results import Results
     from astune.experiments.store import Store
     from astune.reporting.report import write_report
@@ -61,3 +62,5 @@ def report(
         )
     for path in written:
         print_result(path)
+    if table != "all" and (others := others_of(table, runs_store)):
+        notify(f"Note: {store} also has plans of other methods, settings or clips: {', '.join(others)}")

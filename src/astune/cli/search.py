@@ -121,14 +121,19 @@ def search(
 
 
 def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
+    from astune.experiments.plan_names import describe_name, name_in_store
     from astune.experiments.search_plan import plan_search
     from astune.experiments.store import Store
 
     planned = plan_search(**wanted)
-    planned.refuse_faults(Store(store), listen=False)
+    runs_store = Store(store)
+    planned.refuse_faults(runs_store, listen=False)
+    name = name_in_store(planned.draft, runs_store)
     if as_json:
-        typer.echo(json_text(planned.record()))
+        typer.echo(json_text(planned.record() | {"name": name}))
         return
+    if note := describe_name(planned.draft, name, runs_store):
+        print_result(note)
     for note in planned.notes:
         print_result(note)
     print_result(f"Budget: {planned.space.budget:,} trained parameters; {planned.size}")

@@ -29,6 +29,7 @@ from astune.data.labels import doubtful_kinds
 from astune.data.measured import EnergySums, measure
 from astune.data.near_duplicates import near_duplicates, prints_per_kept
 from astune.data.threads import in_threads
+from astune.data.without_clips import find_without_clips, without_clips_notices
 from astune.names import LONGEST_INPUT
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
     seconds = [sound.seconds for sound in sounds.values()]
     lengths = _lengths(dataset, sounds)
     part_clips = _part_clips(dataset)
+    without = find_without_clips(dataset)
     return Report(
         source=dataset.source,
         clips=len(dataset.clips),
@@ -86,7 +88,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
         leaks=[_names(group) for group in alike if len(_parts(group)) > 1],
         duplicates=[_names(group) for group in alike if len(_parts(group)) == 1],
         contradictions=[_names(group) for group in alike if len({clip.labels for clip in group}) > 1],
-        notices=[*_notices(dataset), *balance_notices(dataset)],
+        notices=[*_notices(dataset), *balance_notices(dataset), *without_clips_notices(dataset, without)],
         doubts=doubts,
         unheard=lengths[0].cut if lengths else cut_off([], input_seconds(dataset.settled_length or input_frames([]))),
         measures=[_clip_figures(clip, sound) for clip, sound in sounds.items()],
@@ -99,6 +101,7 @@ def check(dataset: AudioDataset, front_end: FrontEnd | None = None, *, quiet: bo
         near_duplicates=_near(copies, sounds, quiet=quiet),
         doubtful_labels=doubtful_kinds(dataset.labels),
         crossing_groups=_crossing(dataset),
+        without_clips=without,
     )
 
 

@@ -12,6 +12,8 @@ from astune.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from astune.data.without_clips import WithoutClips
+
 _SHOWN = 10  # of a list of faults
 _MUCH_ABOVE = 0.1  # of the energy
 _FAR = 1.0  # of the backbone's standard deviation, between the means
@@ -165,6 +167,8 @@ class Report:
     """Labels that look like ``several`` in one, like a value that is ``missing``, or are ``quoted``."""
     crossing_groups: dict[str, list[str]] = field(default_factory=dict)
     """Splits or folds of the groups that have clips in several of them."""
+    without_clips: list[WithoutClips] = field(default_factory=list)
+    """Classes of which a split would have no clip; where folds rotate, for each test fold."""
 
     @property
     def parts(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from astune.experiments.comparison import Comparison
 from astune.experiments.design import Asked, design, look_ahead, part_by_part
 from astune.experiments.live_table import live_table
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, shard_of, to_saved_plan
+from astune.experiments.plan_names import claim_name, digest_of_asked
 from astune.experiments.results import Results
 from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.sources import own_entry
@@ -46,6 +47,7 @@ class PlannedComparison:
     """A comparison before it is run."""
 
     plan: SavedPlan
+    """With its usual name; a store may have another plan of that name, see :mod:`astune.experiments.plan_names`."""
     runs: list[PlannedRun]
 
 
@@ -99,14 +101,15 @@ def compare(
         notify(note)
     waiting = part_by_part(pending_runs(share, runs_store, fingerprints_of(planned.runs)))
     look_ahead(waiting, runs_store, listen=ray is None, headline=CANNOT_BE_COMPARED)
-    runs_store.write_plan(planned.plan)
-    shown = live_table(planned.plan, runs_store)
+    named = claim_name(planned.plan, runs_store)
+    runs_store.write_plan(named)
+    shown = live_table(named, runs_store)
     failures = (
         run_on_ray(waiting, runs_store, ray, gpus_per_run, cpus_per_run, shown)
         if ray
         else run_here(waiting, runs_store, workers, shown)
     )
-    return Comparison.of(Results.of(planned.plan, runs_store), [str(failure) for failure in failures])
+    return Comparison.of(Results.of(named, runs_store), [str(failure) for failure in failures])
 
 
 def plan_comparison(
@@ -152,7 +155,8 @@ def plan_comparison(
     )  # fmt: skip
     name = f"compare-{entry.name}"
     runs = plan(name, table, wanted)
-    return PlannedComparison(to_saved_plan(name, table, runs), runs)
+    saved = to_saved_plan(name, table, runs)
+    return PlannedComparison(replace(saved, asked=digest_of_asked(saved.entries)), runs)
 
 
 def method_specs(methods: str | Sequence[str]) -> list[str]:

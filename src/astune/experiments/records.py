@@ -184,6 +184,10 @@ class SavedPlan:
     """How its runs were made, a sentence each."""
     as_published: bool = False
     """Whether it was asked for in the setting of the published code, see :mod:`astune.methods.published_code`."""
+    asked: str | None = None
+    """What tells a comparison or a search from others of the same data, see :mod:`astune.experiments.plan_names`.
+
+    None in plans of tables and of older versions."""
 
     @property
     def rows(self) -> tuple[str, ...]:

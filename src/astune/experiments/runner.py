@@ -7,23 +7,20 @@ import shutil
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from filelock import FileLock, Timeout
-from typing_extensions import override
 
 from astune.child_processes import end_with_parent, fork_server
 from astune.cluster import ray_cluster
 from astune.console import notify, progress
 from astune.environment import source_state
 from astune.errors import CheckpointError, DataError, OutputError, interruptible
-from astune.experiments.paired import in_words
+from astune.experiments.failures import Failure, Reason, RunsElsewhere, name_of
 from astune.experiments.records import RunRecord
 from astune.experiments.store import Store
 from astune.files import leftovers, local_folder, remove_folder
+from astune.folder_lock import HeldElsewhere, hold
 from astune.training.result import RESULTS
 
 if TYPE_CHECKING:
@@ -38,22 +35,6 @@ if TYPE_CHECKING:
     from astune.training.result import TrainResult
 
 _RETRIES = 3  # of a Ray task whose worker died
-RUNS_ELSEWHERE = "another process is running it; when that one has ended, start again"
-"""Reason of a failure that says nothing of the run."""
-_LONGEST_ROW = 80
-"""Characters of a row that are shown: a row of a search is a method with a size for each layer, up to three lines long."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that ended with an error."""
-
-    run: PlannedRun
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{_named(self.run)}: {self.reason}"
 
 
 class _Display:
@@ -71,33 +52,28 @@ class _Display:
         self.active.append(run)
         self._show(0)
 
-    def over(self, run: PlannedRun, reason: str | None) -> None:
+    def over(self, run: PlannedRun, reason: Reason | None) -> None:
         self.active = [one for one in self.active if one is not run]
         self.ended += 1
         where = f"{self.ended} of {self.total}"
         if reason:
             self.failures.append(Failure(run, reason))
-            notify(f"{where} failed: {self.failures[-1]}")
+            notify(f"{where} failed: {name_of(run)}: {reason}")
         else:
             record = self.store.read(run.key)
             clips = "" if self.split == "test" else f" on {self.split} clips"
             score = f"{record.headline_of(self.split):.1%}{clips}"
-            notify(f"{where} done: {_named(run)}: {score} in {record.result.wall_seconds:.0f} s")
+            notify(f"{where} done: {name_of(run)}: {score} in {record.result.wall_seconds:.0f} s")
         self._show(1)
 
     def kept(self) -> str:
         return f"{self.ended} of {self.total} runs have ended, and the same command goes on from there"
 
     def _show(self, steps: int) -> None:
-        running = "; ".join(_named(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
+        running = "; ".join(name_of(run) for run in self.active[:2]) + (" ..." if len(self.active) > 2 else "")
         self.advance(
             steps, f"{len(self.failures)} failed" + (f", {len(self.active)} {self.word}: {running}" if running else "")
         )
-
-
-def _named(run: PlannedRun) -> str:
-    row = run.row if len(run.row) <= _LONGEST_ROW else f"{run.row[:_LONGEST_ROW]}... ({run.key})"
-    return f"{row}, {run.column}, {in_words((run.fold, run.seed))}"
 
 
 def fingerprints_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
@@ -141,11 +117,11 @@ def pending_runs(runs: Sequence[PlannedRun], store: Store, fingerprints: dict[st
     for run in runs:
         status = store.status(run, fingerprints)
         if status == "damaged":
-            notify(f"damaged, will be run again: {store.path(run.key)} ({_named(run)})")
+            notify(f"damaged, will be run again: {store.path(run.key)} ({name_of(run)})")
         if status == "stale":
             aside = store.set_aside(run.key)
             notify(
-                f"its backbone or its audio files have changed since, set aside and run again: {aside} ({_named(run)})"
+                f"its backbone or its audio files have changed since, set aside and run again: {aside} ({name_of(run)})"
             )
         if status == "done":
             _clear_up(store.work(run.key))
@@ -211,7 +187,7 @@ class _Processes:
         theirs.close()  # else reading would wait for ever where the child dies
         self.active[process.sentinel] = run, process, ours
 
-    def ended(self) -> list[tuple[PlannedRun, str | None]]:
+    def ended(self) -> list[tuple[PlannedRun, Reason | None]]:
         """Wait for one or more runs to end."""
         found = []
         sentinels = wait(list(self.active))
@@ -234,7 +210,7 @@ def _in_process(run: PlannedRun, folder: Path, workers: int, report: Connection)
     report.send(_attempt(run, folder, max(1, (os.cpu_count() or 1) // workers), Path.cwd()))
 
 
-def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> str | None:
+def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> Reason | None:
     """Run one run.
 
     Returns:
@@ -246,8 +222,8 @@ def _attempt(run: PlannedRun, folder: Path, threads: int, directory: Path) -> st
     os.chdir(directory)  # where the user's relative paths begin
     try:
         execute(run, Store(folder))
-    except Timeout:
-        return RUNS_ELSEWHERE
+    except HeldElsewhere as held:
+        return RunsElsewhere(held.holder)
     except Exception as fault:  # noqa: BLE001 - one run's fault may not end the others
         return f"{type(fault).__name__}: {fault}"
     return None
@@ -316,7 +292,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
 
     Raises:
         AstuneError: whatever training cannot use; or the data have changed since they were planned.
-        Timeout: another process is running it.
+        HeldElsewhere: another process is running it.
     """
     from astune.data.options import DataOptions
     from astune.experiments.baseline import run_baseline
@@ -327,7 +303,7 @@ def execute(run: PlannedRun, store: Store) -> RunRecord:
     work = store.work(run.key)
     work.parent.mkdir(parents=True, exist_ok=True)
     commit, dirty = source_state()  # of what is running, before anybody goes on editing
-    with FileLock(f"{work}.lock", timeout=0):
+    with hold(Path(f"{work}.lock")):
         if store.status(run, {}) == "done":  # by another process, since this one looked
             return store.read(run.key)
         data = run.config["data"], DataOptions.among(run.config)
@@ -368,7 +344,7 @@ def _remove(work: Path) -> None:
 def _clear_up(work: Path) -> None:
     """Delete what a process left that was killed right after it had written its record."""
     if work.exists() or leftovers(work.parent, work.name):
-        with suppress(OSError), FileLock(f"{work}.lock", timeout=0):  # else a process is at it, or it is read-only
+        with suppress(OSError), hold(Path(f"{work}.lock")):  # else a process is at it, or it is read-only
             _remove(work)
 
 

@@ -16,23 +16,28 @@ from astune.errors import ConfigError, DataError
 from astune.experiments.compared import BEST_SINGLE, SEARCHED
 from astune.experiments.comparison import Comparison
 from astune.experiments.design import part_by_part
+from astune.experiments.failures import RunsElsewhere
 from astune.experiments.halving import Score, best
 from astune.experiments.live_table import live_table
 from astune.experiments.paired import in_words
 from astune.experiments.plan import PlannedRun, distinct
+from astune.experiments.plan_names import claim_name
 from astune.experiments.results import Results
-from astune.experiments.runner import RUNS_ELSEWHERE, fingerprints_of, pending_runs, run_here, run_on_ray
+from astune.experiments.runner import fingerprints_of, pending_runs, run_here, run_on_ray
 from astune.experiments.search_plan import PlannedSearch, plan_search
 from astune.experiments.searched import RungResult, SearchResult, Trained
 from astune.experiments.store import Store
+from astune.folder_lock import in_brackets
 from astune.names import SEARCHED_METHODS
 from astune.plurals import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from astune.experiments.failures import Failure
     from astune.experiments.paired import Pair
-    from astune.experiments.runner import Bar, Failure
+    from astune.experiments.records import SavedPlan
+    from astune.experiments.runner import Bar
 
 
 def search(
@@ -115,8 +120,9 @@ class _Search:
         listen: bool,
     ) -> None:
         self.planned, self.store, self.run, self.listen = planned, store, run, listen
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
         self.rungs: list[RungResult] = []
+        self.named = planned.draft
 
     def result(self) -> SearchResult:
         """Train rung by rung, then what was found and the single methods.
@@ -137,6 +143,7 @@ class _Search:
             runs = planned.runs(standing, epochs)
             if number == 1:
                 planned.refuse_faults(self.store, listen=self.listen)
+                self.named = claim_name(planned.draft, self.store)
             self._train(runs, progress)
             trained = {pair: self._trained(runs, pair, specs) for pair, specs in standing.items()}
             standing = {pair: self._best(some, after.candidates, pair) for pair, some in trained.items()}
@@ -159,36 +166,42 @@ class _Search:
         runs = planned.runs({pair: [winner, *singles] for pair, winner in winners.items()}, None)
         rows = [replace(run, row=SEARCHED) for run in runs if run.row == winners[run.fold, run.seed]]
         rows += [run for run in runs if run.row in singles]
-        saved = planned.saved(rows)
+        saved = self._saved(rows)
         self.store.write_plan(saved)
         self._train(rows, live_table(saved, self.store))
         found = [one for pair, winner in winners.items() for one in self._trained(runs, pair, [winner])]
         single = {pair: self._trained(runs, pair, singles) for pair in winners}
         chosen = {pair: self._best(some, 1, pair)[0] for pair, some in single.items() if some}
         rows += [replace(run, row=BEST_SINGLE) for run in runs if run.row == chosen.get((run.fold, run.seed))]
-        saved = planned.saved(rows)
+        saved = self._saved(rows)
         saved = replace(saved, notes=(*saved.notes, *_chosen(winners, chosen)))
         self.store.write_plan(saved)
         return SearchResult(
-            name=planned.name,
+            name=saved.name,
             parameters=planned.space.budget,
             rungs=tuple(self.rungs),
             found=tuple(found),
             single=tuple(
                 replace(one, kept=one.spec == chosen.get(pair)) for pair, some in single.items() for one in some
             ),
-            comparison=Comparison.of(Results.of(saved, self.store), self.failures),
+            comparison=Comparison.of(Results.of(saved, self.store), list(map(str, self.failures))),
         )
+
+    def _saved(self, rows: Sequence[PlannedRun]) -> SavedPlan:
+        return replace(self.planned.saved(rows), name=self.named.name, asked=self.named.asked)
 
     def _train(self, runs: Sequence[PlannedRun], bar: Bar) -> None:
         waiting = pending_runs(distinct(runs), self.store, fingerprints_of(runs))
         failures = self.run(part_by_part(waiting), bar)
-        elsewhere = [one for one in failures if one.reason == RUNS_ELSEWHERE]
+        elsewhere = [one.reason for one in failures if isinstance(one.reason, RunsElsewhere)]
         if elsewhere:  # the best of the others may not be the best
+            failed = "".join(f"\n  failed: {one}" for one in failures if not isinstance(one.reason, RunsElsewhere))
+            who = ", ".join(dict.fromkeys(one.holder for one in elsewhere if one.holder))
             raise ConfigError(
-                f"another process runs {number_of(len(elsewhere), 'training')} of this search; when it has ended, the same command goes on"
+                f"another process runs {number_of(len(elsewhere), 'training')} of this search{in_brackets(who)}; when it has "
+                f"ended, the same command goes on{failed}"
             )
-        self.failures += map(str, failures)
+        self.failures += failures
 
     def _trained(self, runs: Sequence[PlannedRun], pair: Pair, specs: Sequence[str]) -> list[Trained]:
         """The finished runs of a fold and seed, in the order of their methods; what failed is not among them.
@@ -225,7 +238,7 @@ class _Search:
             ConfigError: none could be trained.
         """
         if not trained:
-            reasons = "".join(f"\n  {one}" for one in self.failures[:3])
+            reasons = "".join(f"\n  {one}" for one in self.failures if (one.run.fold, one.run.seed) == pair)
             raise ConfigError(f"no candidate of {in_words(pair)} could be trained:{reasons}")
         scores = [Score(one.spec, one.parameters, one.validation) for one in trained]
         return [one.spec for one in best(scores, number, self.planned.task, self.planned.metric)]

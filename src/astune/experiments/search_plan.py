@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from astune.experiments.compared import SEARCHED
 from astune.experiments.design import TEST_CLIPS_CHOOSE_NOTHING, Asked, Design, design, look_ahead, part_by_part
 from astune.experiments.halving import Rung, rungs
 from astune.experiments.plan import PlannedRun, PlanOptions, distinct, plan, to_saved_plan
+from astune.experiments.plan_names import digest_of_asked
 from astune.experiments.runner import fingerprints_of, unfinished
 from astune.experiments.search_space import LEAST_SHARE, Candidate, Space, search_space, sized_methods
 from astune.experiments.sources import own_entry
@@ -44,7 +46,7 @@ class PlannedSearch:
     """A search before it is run."""
 
     name: str
-    """Name of its final comparison in the store."""
+    """Usual name of its final comparison; a store may have another plan of that name, see :mod:`astune.experiments.plan_names`."""
     entry: DataEntry
     settings: dict[str, Any]
     """Fields of :class:`astune.TrainConfig`, for all trainings alike."""
@@ -133,11 +135,26 @@ class PlannedSearch:
         Raises:
             ConfigError: with all faults.
         """
-        candidates = {pair: [one.spec for one in self.candidates[pair[1]]] for pair in self.pairs}
-        singles = {pair: [one.spec for one in self.space.singles] for pair in self.pairs}
-        runs = distinct([*self.runs(candidates, self.rungs[0].epochs), *self.runs(singles, None)])
+        runs = distinct([*self._candidate_runs, *self._single_runs])
         waiting = part_by_part(unfinished(runs, store, fingerprints_of(runs)))
         look_ahead(waiting, store, listen=listen, headline="the sizes cannot be searched")
+
+    @cached_property
+    def _candidate_runs(self) -> list[PlannedRun]:
+        """Of the first rung."""
+        candidates = {pair: [one.spec for one in self.candidates[pair[1]]] for pair in self.pairs}
+        return self.runs(candidates, self.rungs[0].epochs)
+
+    @cached_property
+    def _single_runs(self) -> list[PlannedRun]:
+        return self.runs({pair: [one.spec for one in self.space.singles] for pair in self.pairs}, None)
+
+    @cached_property
+    def draft(self) -> SavedPlan:
+        """The final comparison as it is known before anything is trained: the single methods, and a digest of all that was asked for."""
+        entries = [run.entry for run in (*self._candidate_runs, *self._single_runs)]
+        steps = [[rung.candidates, rung.epochs] for rung in self.rungs]
+        return replace(self.saved(self._single_runs), asked=digest_of_asked(entries, [self.space.budget, *steps]))
 
     def saved(self, runs: Sequence[PlannedRun]) -> SavedPlan:
         """The final comparison, as it is written down.

@@ -151,7 +151,7 @@ class Store:
 
     def planned(self) -> list[str]:
         """Names of the tables that have a plan."""
-        return sorted(file.stem for file in self._plan("any").parent.glob("*.json"))
+        return sorted(file.stem for file in self.plan_path("any").parent.glob("*.json"))
 
     def read_plan(self, name: str) -> SavedPlan:
         """Read a table as it was last asked for.
@@ -165,13 +165,9 @@ class Store:
         Raises:
             DataError: there is no such plan, or it is damaged.
         """
-        path = self._plan(name)
+        path = self.plan_path(name)
         if not path.exists():
-            planned = self.planned()
-            hint = unknown_choice("plan", name, planned) if planned else f"{self.folder} holds no plan"
-            raise DataError(
-                f"{hint}; run `astune reproduce {shell_word(name)} --store {shell_word(self.folder)}` first"
-            )
+            raise DataError(self._unknown_plan(name))
         try:
             plan = SavedPlan.from_json(read_text(path, LONGEST))
         except (OSError, ValueError) as fault:
@@ -180,19 +176,31 @@ class Store:
             raise DataError(f"{path} holds the plan {printable(plan.name)!r}")
         return plan
 
+    def _unknown_plan(self, name: str) -> str:
+        """What is there, and how a plan of that name would be made."""
+        planned = self.planned()
+        begin = [one for one in planned if one.startswith(name)]
+        if begin:
+            return f"{self.folder} has no plan named {name!r}; choose one that begins with it: {', '.join(begin)}"
+        hint = unknown_choice("plan", name, planned) if planned else f"{self.folder} holds no plan"
+        verb = name.partition("-")[0]
+        made = f"{verb} DATA" if verb in {"compare", "search"} else f"reproduce {shell_word(name)}"
+        return f"{hint}; run `astune {made} --store {shell_word(self.folder)}` first"
+
     def write_plan(self, plan: SavedPlan) -> None:
         """Write a plan, in the place of an earlier one of the same table.
 
         Args:
             plan: as asked for.
         """
-        path = self._plan(plan.name)
+        path = self.plan_path(plan.name)
         with explain_write_errors(path, _WAY_OUT):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):  # the tasks of an array all begin with it
                 write_text(path, plan.to_json())
 
-    def _plan(self, name: str) -> Path:
+    def plan_path(self, name: str) -> Path:
+        """File of a plan."""
         return self.folder / "plans" / f"{name}.json"
 
     def status(self, run: Wanted, fingerprints: Mapping[str, str]) -> Status:

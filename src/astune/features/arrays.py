@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from astune.errors import DataError, explain_write_errors
 from astune.files import leftovers, make_folder, remove_folder, replacing_folder
+from astune.folder_lock import hold
 from astune.json_text import json_value
 
 ARRAY, INDEX = "features.npy", "index.json"
@@ -65,7 +65,7 @@ def stored_array(
         folder, "it is in the cache: make room there, or set ASTUNE_CACHE to another folder", size
     ):
         make_folder(folder.parent)
-        with FileLock(f"{folder}.lock"):
+        with hold(Path(f"{folder}.lock"), "computes the same part of the cache"):
             found = _open(folder, shape, dtype, read_index)
             if found is None:
                 _compute(folder, shape, dtype, compute)

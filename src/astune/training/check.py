@@ -15,12 +15,13 @@ from astune.counting import count
 from astune.data import AudioDataset, Split, load_data
 from astune.data.few_shot import few_shot
 from astune.data.limit import limit_dataset
+from astune.data.without_clips import untrained
 from astune.errors import AstuneError, ConfigError, DataError, format_faults, unknown_choice
 from astune.extras import install_command, missing_packages
 from astune.methods import Method, parse_method
 from astune.methods.compatibility import refuse_dropped_patches, refuse_pooling
 from astune.names import LONGEST_INPUT
-from astune.plurals import enumerated, number_of
+from astune.plurals import enumerated
 from astune.training.augmentation_settings import refuse_unusable_augmentations
 from astune.training.class_weights import weigh
 from astune.training.config import TrainConfig, read_yaml
@@ -270,15 +271,8 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
             f"its only fold, {dataset.folds[0]}, tests" if len(dataset.folds) == 1 else "all of them validate or test"
         )
         raise DataError(f"{dataset.source} has no clips to train on: {only}")
-    trained = {label for clip in split.train for label in dataset.task.strata(dataset.clips[clip])}
-    untrained = [label for label in dataset.labels if label not in trained]
-    if untrained:
-        names = ", ".join(untrained[:5])
-        have = "has" if len(untrained) == 1 else "have"
-        more = ", ..." if len(untrained) > 5 else ""
-        raise DataError(
-            f"{dataset.source}: {number_of(len(untrained), 'class')} {have} no training clip: {names}{more}"
-        )
+    if reason := untrained(dataset, split):
+        raise DataError(f"{dataset.source}: {reason}")
 
 
 def _tracker(config: TrainConfig) -> None:

@@ -20,8 +20,10 @@ from astune.data import Clip, load_data
 from astune.data.audio import read_audio
 from astune.data.check import CLIPPED, MOSTLY_SILENT, OTHER_LEVEL, check
 from astune.data.check_report import LogMel
+from astune.data.without_clips import find_without_clips, without_clips_notices
 from astune.errors import ConfigError, OutputError
 from astune.reporting.check_picture import draw_check, refuse_picture
+from astune.tasks import MULTI_LABEL
 from tests.example_layouts import write_csv, write_text, write_tone
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def test_the_command_shows_a_table(tmp_path: Path) -> None:
     assert ["dog", "2", "0", "1", "3"] in rows
     assert ["2", "classes", "3", "1", "1", "5"] in rows
     assert "broken      0 of 5 clips" in result.stdout
-    (line,) = result.stderr.splitlines()
+    (line,) = [line for line in result.stderr.splitlines() if "no score says" not in line]
     assert line.startswith(
         "Note: the log-Mel energies"
     )  # of bare tones, which are nothing like what the backbone knows
@@ -295,3 +297,68 @@ def test_data_that_are_not_there_leave_stdout_empty(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no" in done.stderr
+
+
+def one_of_a_class(folder: Path) -> Path:
+    """Two classes of twelve clips, and one with a single clip."""
+    for number in range(12):
+        write_tone(folder / "dog" / f"{number}.wav", 0.2, 300 + number)
+        write_tone(folder / "rain" / f"{number}.wav", 0.2, 500 + number)
+    write_tone(folder / "rare" / "only.wav", 0.2, 700)
+    return folder
+
+
+def test_a_class_that_no_held_out_clip_can_be_of_is_named(tmp_path: Path) -> None:
+    """In the words of training, which holds a tenth of the clips out."""
+    report = check(load_data(one_of_a_class(tmp_path)), quiet=True)
+    said = "Note: 1 of 3 classes has no validation clip, and no score says anything of it: rare"
+    assert said in report.sentences()
+    assert report.record()["without_clips"] == [{"split": "validation", "fold": None, "classes": ["rare"]}]
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "--json"])
+    assert said in json.loads(result.stdout)["notices"]
+    assert said in " ".join(result.stderr.split())
+
+
+def test_classes_that_a_split_of_the_data_has_not_are_named(tmp_path: Path) -> None:
+    report = check(load_data(splits(tmp_path)), quiet=True)
+    assert [line for line in report.sentences() if "no score says" in line] == [
+        "Note: 1 of 2 classes has no validation clip, and no score says anything of it: dog",
+        "Note: 1 of 2 classes has no test clip, and no score says anything of it: rain",
+    ]
+    whole = check(load_data(write_csv(tmp_path / "folds")), quiet=True)
+    assert (whole.without_clips, [line for line in whole.sentences() if "no score" in line]) == ([], [])
+
+
+def test_classes_that_a_fold_has_not_are_named(tmp_path: Path) -> None:
+    """One clip of a class: where its fold tests, no clip of the class trains; elsewhere, none tests or validates."""
+    folds = {"dog": (1, 2, 3), "rain": (1, 2, 3), "rare": (2,), "two": (1, 3)}
+    dataset = load_data(one_of_a_class(tmp_path))
+    clips = tuple(
+        replace(dataset.clips[0], name=f"{label}{fold}{n}", labels=(label,), fold=fold, split=None)
+        for label, found in folds.items()
+        for fold in found
+        for n in range(1 if label == "rare" else 12)
+    )
+    dataset = replace(dataset, clips=clips, labels=tuple(folds))
+    found = find_without_clips(dataset)
+    assert [(one.split, one.fold, one.classes) for one in found] == [
+        ("validation", 1, ["rare"]),
+        ("test", 1, ["rare"]),
+        ("train", 2, ["rare"]),
+        ("validation", 2, ["rare"]),
+        ("test", 2, ["two"]),
+        ("validation", 3, ["rare"]),
+        ("test", 3, ["rare"]),
+    ]
+    assert without_clips_notices(dataset, found) == [
+        "Warning: 1 class has no training clip where fold 2 tests, and training refuses that: rare",
+        "Note: 1 of 4 classes has no validation clip, and no score says anything of it: rare",
+        "Note: 2 of 4 classes have no test clip where one of the folds 1, 2, 3 tests, and no score says anything of them: rare, two",
+    ]
+
+
+def test_labels_that_no_clip_has_are_named_as_their_task_does(tmp_path: Path) -> None:
+    dataset = replace(load_data(one_of_a_class(tmp_path)), task=MULTI_LABEL)
+    assert without_clips_notices(dataset, find_without_clips(dataset)) == [
+        "Note: 1 of 3 labels has no validation clip, and mAP, AUC and macro F1 leave it out: rare"
+    ]

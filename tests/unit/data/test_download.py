@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
 from typing_extensions import override
 
 from astune.data import load_data
@@ -25,6 +25,7 @@ from astune.data.download.fetch import fetch
 from astune.data.download.published import SOURCES, download
 from astune.errors import ConfigError, DataError, OutputError
 from astune.files import write_text
+from astune.folder_lock import hold
 from astune.printable import printable
 from tests.example_layouts import write_esc50, write_speech_commands
 
@@ -263,9 +264,10 @@ def test_what_is_there_is_left_alone(site: Site, tmp_path: Path, esc50_zip: byte
 
 def test_two_downloads_into_one_folder(site: Site, tmp_path: Path) -> None:
     (tmp_path / "esc.partial").mkdir()
-    with FileLock(tmp_path / "esc.partial" / "lock"):
+    with hold(tmp_path / "esc.partial" / "lock"):
         message = refusal(lambda: download("esc50", tmp_path / "esc", site.url, quiet=True))
     assert "another process is downloading into" in message
+    assert f"(process {os.getpid()} on " in message
 
 
 def test_names_and_checksums_are_checked_first(tmp_path: Path, site: Site) -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from astune.console import notify
 from astune.data.download.archive import unpack
 from astune.data.download.fetch import fetch
 from astune.data.layouts.base import load_data
 from astune.errors import ConfigError, DataError, OutputError, unknown_choice
 from astune.files import move, user_path
+from astune.folder_lock import HeldElsewhere, hold
 
 if TYPE_CHECKING:
     from astune.data.dataset import AudioDataset
@@ -81,15 +80,15 @@ def download(
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        with FileLock(partial / "lock", timeout=0):
+        with hold(partial / "lock"):
             _fill(partial, folder, SOURCES[name], url or SOURCES[name].url, expected, quiet=quiet)
         shutil.rmtree(partial)
     except (DataError, OutputError):
         if not (partial / "archive").exists():  # nothing to go on from
             shutil.rmtree(partial)
         raise
-    except Timeout as fault:
-        raise DataError(f"another process is downloading into {partial}") from fault
+    except HeldElsewhere as fault:
+        raise DataError(f"another process is downloading into {partial}{fault.who}; wait until it ends") from fault
     except OSError as fault:
         raise DataError(f"{folder} cannot be written: {fault}") from fault
     return load_data(f"{SOURCES[name].layout}:{folder}")
