@@ -130,6 +130,11 @@ def unpickled_tensors(path: Path) -> dict[str, Tensor]:
     import torch
 
     size = path.stat().st_size
+    if not zipfile.is_zipfile(path):
+        raise TensorFileError(
+            "it is not a whole file of torch.save: a download that was cut short, a web page, or a file of torch before 1.6, which "
+            "torch.load and torch.save write anew"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -145,6 +150,10 @@ def unpickled_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise TensorFileError("it does not hold tensors by name")
     for name, tensor in found.items():
+        if isinstance(tensor, dict):
+            raise TensorFileError(
+                f"its tensors are not at the top: {shorten(name)!r} holds others; save that part alone"
+            )
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise TensorFileError(f"{shorten(name)!r} is not a plain tensor")
         if tensor.numel() * tensor.element_size() > size:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from astune.data.audio import read_audio
 from astune.data.layouts.base import load_data
 from astune.environment import source_state
 from astune.errors import ConfigError, DataError
+from astune.experiments.failures import RunsElsewhere
 from astune.experiments.plan import BASELINE_ROW, PlannedRun, PlanOptions, distinct, plan, shard_of
 from astune.experiments.records import RunRecord, SavedPlan
 from astune.experiments.results import Results
@@ -36,6 +39,7 @@ from astune.experiments.runner import _attempt, execute, pending_runs, run_here
 from astune.experiments.store import Store
 from astune.experiments.table import Table, load_table
 from astune.features.log_mel import FrontEnd
+from astune.folder_lock import hold
 from astune.reporting.aggregate import cells, compare, mean_interval
 
 
@@ -252,6 +256,30 @@ def test_what_another_process_runs_is_left_to_it(runs: list[PlannedRun], tmp_pat
     assert store.status(runs[0], {}) == "missing"
 
 
+def test_what_another_process_finishes_meanwhile_has_not_failed(
+    runs: list[PlannedRun], record: RunRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two comparisons of the same data at once: each is complete when the other's last run is in the store."""
+    store = Store(tmp_path)
+
+    @contextmanager
+    def finishing(label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        def advance(steps: int, text: str) -> None:
+            if steps:  # the run is over here, and the other process ends it
+                assert text == "1 failed"
+                store.write(record)
+
+        yield advance
+
+    store.work("any").parent.mkdir(parents=True)
+    with hold(Path(f"{store.work(record.key)}.lock")):
+        (left,) = run_here(runs[:1], store)
+        assert run_here(runs[:1], store, bar=finishing) == []
+    assert isinstance(left.reason, RunsElsewhere)
+    line = f"1 of 1 left: {runs[0].row}, {runs[0].column}, seed 0: another process is running it (process {os.getpid()} on "
+    assert capsys.readouterr().err.count(line) == 2
+
+
 def test_what_another_process_has_finished_is_not_run_again(
     runs: list[PlannedRun], record: RunRecord, tmp_path: Path
 ) -> None:
@@ -445,7 +473,7 @@ def test_a_checkout_is_dirty_where_its_source_is(tmp_path: Path, monkeypatch: py
 
 def test_the_interval_of_a_mean_is_students() -> None:
     assert mean_interval([0.7]) is None
-    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    assert mean_interval([0.5, 0.5, 0.5]) is None
     # t(3, .975) = 3.182 in any table; the standard error of 1, 2, 3, 4 is the root of 5/3 over the root of 4
     assert mean_interval([1, 2, 3, 4]) == pytest.approx((2.5 - 2.054, 2.5 + 2.054), abs=5e-4)
 

@@ -85,7 +85,7 @@ def test_each_tensor_is_named(changed: dict[str, Any], message: str, tmp_path: P
         ({"model.weight": torch.ones(1)}, "it is not a checkpoint of SSAST .* or AST .*; it has model.weight"),
         ({"p_input_fdim": torch.tensor(128)}, f"it lacks {NAMES} and 15 more tensors"),
         ([1], "it does not hold tensors by name"),
-        ({"model": {"a": torch.ones(1)}}, "'model' is not a plain tensor"),
+        ({"model": {"a": torch.ones(1)}}, "its tensors are not at the top: 'model' holds others; save that part alone"),
         (Code(), "it holds something other than tensors"),
     ],
 )
@@ -108,9 +108,13 @@ def test_files_that_torch_did_not_write(file: Path, tmp_path: Path) -> None:
         BackboneError, match=r"there is no file .*absent.pth; give the path of a checkpoint of SSAST or AST"
     ):
         import_backbone(tmp_path / "absent.pth", tmp_path / "folder")
-    for content in (b"", b"PK\3\4", file.read_bytes()[:-5_000]):
+    torch.save(torch.load(file), tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # as torch 1.5 did
+    contents = (b"", b"PK\3\4", b"<html></html>", file.read_bytes()[:-5_000], (tmp_path / "old.pth").read_bytes())
+    for content in contents:
         (tmp_path / "damaged.pth").write_bytes(content)
-        with pytest.raises(BackboneError, match=r"damaged\.pth cannot be imported: File is not a zip file"):
+        with pytest.raises(
+            BackboneError, match=r"damaged\.pth cannot be imported: it is not a whole file of torch.save: a download"
+        ):
             import_backbone(tmp_path / "damaged.pth", tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 
@@ -138,7 +142,7 @@ def test_a_backbone_that_is_there_stays_unless_asked(file: Path, tmp_path: Path)
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(
-        ConfigError, match=r"folder holds config\.json and .*README\.md; give another folder, or overwrite=True"
+        ConfigError, match=r"folder holds config\.json, .* and README\.md; give another folder, or overwrite=True"
     ):
         import_backbone(file, folder, time_stride=16)
     broken = saved(tmp_path / "broken.pth", {})

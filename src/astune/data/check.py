@@ -24,7 +24,7 @@ from astune.data.check_report import (
     SamePair,
 )
 from astune.data.dataset import input_frames
-from astune.data.hold_out import groups_in_several
+from astune.data.hold_out import NOTHING_HELD_OUT, groups_in_several
 from astune.data.labels import doubtful_kinds
 from astune.data.measured import EnergySums, measure
 from astune.data.near_duplicates import near_duplicates, prints_per_kept
@@ -242,15 +242,18 @@ def _crossing(dataset: AudioDataset) -> dict[str, list[str]]:
 
 
 def _notices(dataset: AudioDataset) -> list[str]:
-    ungrouped = dataset.ungrouped()
+    split = dataset.split(dataset.folds[0] if dataset.folds else None)
     drawn = "Warning: a tenth of training will be held out to choose the epoch, and"
+    about_validation = f"{drawn} {ungrouped}" if (ungrouped := dataset.ungrouped()) else None
+    if NOTHING_HELD_OUT in (split.notice or ""):
+        about_validation = f"Warning: {NOTHING_HELD_OUT}"
     thinned = prints_per_kept(len(dataset.clips))
     compared = (
         f"Note: of so many clips, one fingerprint in {thinned} is compared: copies of very short sounds may be missed"
     )
     return [
         *dataset.notices,
-        *([f"{drawn} {ungrouped}"] if ungrouped else []),
+        *([about_validation] if about_validation else []),
         *([compared] if thinned > 1 else []),
     ]
 

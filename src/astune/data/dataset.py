@@ -253,7 +253,8 @@ class AudioDataset(Summarised):
         if best and parts["train"] and not parts["validation"]:
             held = hold_out(self.clips, parts["train"], seed, self.task)
             parts["train"], parts["validation"] = held.train, held.validation
-            notices += [held.notice, *filter(None, [self.ungrouped(selection)])]
+            ungrouped = self.ungrouped(selection) if held.validation else None
+            notices += [held.notice, *filter(None, [ungrouped])]
         train, validation, test = (tuple(parts[name]) for name in SPLITS)
         return Split(train, validation, test, fold, "; ".join(notices) or None)
 

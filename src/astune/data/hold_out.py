@@ -129,12 +129,18 @@ def _sounds(clips: Sequence[Clip], numbers: Sequence[int]) -> dict[int, str]:
 UNLABELLED = ""
 """Used in place of a class for clips that have no label."""
 
+NOTHING_HELD_OUT = (
+    "no validation split is given, and no clip can be held out without the last training clip of a class; so no clip chooses the epoch, "
+    "and the last one is kept"
+)
 _ONE_GROUP = "there is only one group"
 _NO_GROUP = "no group can be held out without the last training clip of a class"
 
 
 def _divided(train: Sequence[int], held: set[int], how: str, warning: str = "") -> HeldOut:
     validation = [number for number in train if number in held]
+    if not validation:
+        return HeldOut([*train], [], NOTHING_HELD_OUT)
     verb = "is" if len(validation) == 1 else "are"
     return HeldOut(
         [number for number in train if number not in held],

@@ -216,8 +216,8 @@ def _with_rates(rows: list[Row], asked: Asked, stated: DataRecipe) -> tuple[list
         ):
             own = {"learning_rate": _NARROW_RATE}
             notes.append(
-                f"{row.name}: learning rate {_NARROW_RATE:g}, ten times the paper's: {asked.backbone} is narrower than AST-base, and "
-                "validation clips of other data preferred it"
+                f"{row.name}: learning rate {_NARROW_RATE:g}, ten times that of the paper and of a training by itself: {asked.backbone} is "
+                "narrower than AST-base, and validation clips of other data preferred it"
             )
         suited.append(row.model_copy(update={"settings": own}))
     return suited, notes

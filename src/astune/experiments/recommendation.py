@@ -166,7 +166,8 @@ def _why(compared: Compared, networks: list[ComparedMethod], chosen: ComparedMet
             f"{reached}, {_above(found, rival.name)}." if found else f"{reached}.",
             *_unproven(compared, found),
         ]
-        return sentences if simpler else [*sentences, "It is the simplest network and has the highest mean."]
+        highest = "the highest mean" if found is None or found.estimate.mean else "no lower mean than the others"
+        return sentences if simpler else [*sentences, f"It is the simplest network and has {highest}."]
     found = compared.difference(best.name, chosen.name)
     ahead = f", {_gap(found)} more{_ends(found)}" if found else ""
     sentences = [
@@ -214,10 +215,13 @@ def _against_no_network(compared: Compared, chosen: ComparedMethod) -> tuple[boo
         return True, [f"It is {_above(found, _NO_NETWORK)}."]
     score = _share(compared.estimate(compared.baseline.name))
     name = _NO_NETWORK[0].upper() + _NO_NETWORK[1:]
-    wins = found.estimate.mean < 0
+    ahead = found.estimate.mean < 0
+    wins = found.estimate.interval is not None and found.estimate.interval[1] < 0
+    verdict = "wins" if wins else "has a higher mean" if ahead else "is not shown to be worse"
+    unproven = ", but is not shown to be better" if ahead and not wins else ""
     return False, [
-        f"{name}, {'wins' if wins else 'is not shown to be worse'}: {compared.measure} {score}, {_gap(found)} "
-        f"{'more' if wins else 'less'} than {chosen.name}{_ends(found)}.",
+        f"{name}, {verdict}: {compared.measure} {score}, {_gap(found)} {'more' if ahead else 'less'} than {chosen.name}"
+        f"{_ends(found)}{unproven}.",
         "So these runs do not show that a network is needed; look whether level, noise or device give the classes away "
         "(astune data check).",
     ]
@@ -263,5 +267,7 @@ def _ends(found: Difference) -> str:
 
 
 def _above(found: Difference, name: str) -> str:
+    if not found.estimate.mean:
+        return f"as much as {name}{_ends(found)}"
     side = "above" if found.estimate.mean >= 0 else "below"
     return f"{_gap(found)} {side} {name}{_ends(found)}"

@@ -58,13 +58,22 @@ class _Display:
         where = f"{self.ended} of {self.total}"
         if reason:
             self.failures.append(Failure(run, reason))
-            notify(f"{where} failed: {name_of(run)}: {reason}")
+            what = "left" if isinstance(reason, RunsElsewhere) else "failed"
+            notify(f"{where} {what}: {name_of(run)}: {reason}")
         else:
             record = self.store.read(run.key)
             clips = "" if self.split == "test" else f" on {self.split} clips"
             score = f"{record.headline_of(self.split):.1%}{clips}"
             notify(f"{where} done: {name_of(run)}: {score} in {record.result.wall_seconds:.0f} s")
         self._show(1)
+
+    def failed(self) -> list[Failure]:
+        """The failures, without those of runs that another process was running and has finished since."""
+        return [
+            one
+            for one in self.failures
+            if not (isinstance(one.reason, RunsElsewhere) and self.store.path(one.run.key).is_file())
+        ]
 
     def kept(self) -> str:
         return f"{self.ended} of {self.total} runs have ended, and the same command goes on from there"
@@ -160,7 +169,7 @@ def run_here(
                     processes.start(waiting.popleft())
                 for run, reason in processes.ended():
                     display.over(run, reason)
-    return display.failures
+    return display.failed()
 
 
 class _Processes:
@@ -277,7 +286,7 @@ def run_on_ray(
                     except ray.exceptions.RayError as fault:
                         reason = f"its worker died {_RETRIES + 1} times: {type(fault).__name__}"
                     display.over(run, reason)
-    return display.failures
+    return display.failed()
 
 
 def execute(run: PlannedRun, store: Store) -> RunRecord:

@@ -272,7 +272,8 @@ def refuse_untrained(dataset: AudioDataset, split: Split) -> None:
         )
         raise DataError(f"{dataset.source} has no clips to train on: {only}")
     if reason := untrained(dataset, split):
-        raise DataError(f"{dataset.source}: {reason}")
+        where = "" if split.fold is None else f", where fold {split.fold} tests"
+        raise DataError(f"{dataset.source}{where}: {reason}")
 
 
 def _tracker(config: TrainConfig) -> None:

@@ -20,6 +20,7 @@ from astune.data import Clip, load_data
 from astune.data.audio import read_audio
 from astune.data.check import CLIPPED, MOSTLY_SILENT, OTHER_LEVEL, check
 from astune.data.check_report import LogMel
+from astune.data.hold_out import NOTHING_HELD_OUT
 from astune.data.without_clips import find_without_clips, without_clips_notices
 from astune.errors import ConfigError, OutputError
 from astune.reporting.check_picture import draw_check, refuse_picture
@@ -355,6 +356,19 @@ def test_classes_that_a_fold_has_not_are_named(tmp_path: Path) -> None:
         "Note: 1 of 4 classes has no validation clip, and no score says anything of it: rare",
         "Note: 2 of 4 classes have no test clip where one of the folds 1, 2, 3 tests, and no score says anything of them: rare, two",
     ]
+
+
+def test_where_nothing_can_be_held_out_nothing_chooses_the_epoch(tmp_path: Path) -> None:
+    """A class with one clip keeps it for training."""
+    for number, label in enumerate("abc"):
+        write_tone(tmp_path / label / "one.wav", pitch=300 + 100 * number)
+    dataset = load_data(tmp_path)
+    split = dataset.split()
+    assert (len(split.train), split.validation) == (3, ())
+    assert split.notice == NOTHING_HELD_OUT
+    notices = check(dataset, quiet=True).notices
+    assert f"Warning: {NOTHING_HELD_OUT}" in notices
+    assert not [notice for notice in notices if "a tenth of training" in notice]
 
 
 def test_labels_that_no_clip_has_are_named_as_their_task_does(tmp_path: Path) -> None:

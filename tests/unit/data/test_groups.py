@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from astune.data import LAYOUTS, AudioDataset, Clip, DataRecipe, load_data
 from astune.data.few_shot import few_shot
-from astune.data.hold_out import group_keys, group_like
+from astune.data.hold_out import NOTHING_HELD_OUT, group_keys, group_like
 from astune.data.limit import limit_dataset
 from astune.errors import DataError
 from astune.training.config import TrainConfig
@@ -82,7 +82,9 @@ def test_no_group_is_divided_and_no_class_is_lost(rows: list[tuple[int, str, int
     split = data.split(seed=seed)
     assert sorted(split.train + split.validation) == list(range(len(data.clips)))
     assert {data.targets[clip] for clip in split.train} == set(range(len(data.labels)))
-    if "warning: " not in (split.notice or ""):
+    if split.notice == NOTHING_HELD_OUT:
+        assert not split.validation
+    elif "warning: " not in (split.notice or ""):
         assert split.validation
         assert not groups_of(data, split.train) & groups_of(data, split.validation)
 

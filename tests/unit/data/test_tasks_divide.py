@@ -87,8 +87,10 @@ def test_a_label_without_a_training_clip_is_refused() -> None:
     split = MANY.split()
     refuse_untrained(MANY, split)
     without_c = tuple(clip for clip in split.train if "c" not in MANY.clips[clip].labels)
-    with pytest.raises(DataError, match="1 class has no training clip: c"):
+    with pytest.raises(DataError, match=r"\w: 1 class has no training clip: c"):
         refuse_untrained(MANY, type(split)(without_c, split.validation, split.test))
+    with pytest.raises(DataError, match=r"\w, where fold 2 tests: 1 class has no training clip: c"):
+        refuse_untrained(MANY, type(split)(without_c, split.validation, split.test, fold=2))
     with pytest.raises(DataError, match=r"fewer than 1 training clips of c \(0\)"):
         few_shot(MANY, type(split)(without_c, split.validation, split.test), 1, seed=0)
 
