@@ -204,11 +204,24 @@ def notify(message: str) -> None:
     Args:
         message: plain text.
     """
-    for reword in _rewordings:
-        message = reword(message)
-    first, *more = printable(message, lines=True).split("\n")
+    first, *more = printable(_reworded(message), lines=True).split("\n")
     lines = [first, *(line if line.startswith("  ") or not line else f"  {line}" for line in more)]
     stderr_console().print("\n".join(lines), soft_wrap=True)
+
+
+def print_note(note: str) -> None:
+    """Print a note among results; with the words of the command line, as :func:`notify` does.
+
+    Args:
+        note: plain text.
+    """
+    print_result(_reworded(note))
+
+
+def _reworded(text: str) -> str:
+    for reword in _rewordings:
+        text = reword(text)
+    return text
 
 
 def announcer(*, quiet: bool) -> Callable[[str], None]:

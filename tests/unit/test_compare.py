@@ -516,12 +516,32 @@ def test_another_comparison_of_the_same_data_has_its_own_name(
     assert compare(clips, "baseline,linear", store=tmp_path, make_folds=2, **QUICK).name == usual
 
 
+@pytest.mark.parametrize("verb", [["compare", "--method", "linear,lora"], ["search", "--parameters", "2000"]])
+def test_a_plan_names_options_as_the_run_does(verb: list[str], clips: Path, tmp_path: Path) -> None:
+    command = [
+        verb[0],
+        str(clips),
+        *verb[1:],
+        "--backbone",
+        "random:tiny",
+        "--max-length",
+        "32",
+        "--store",
+        str(tmp_path),
+        "--dry-run",
+    ]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert "(column group of a table, or --group-by)" in done.stdout
+    assert "group_by" not in done.stdout
+
+
 def test_an_unknown_name_lists_what_is_there(store: Path) -> None:
     (name,) = Store(store).planned()
     for asked, said in (
         ("compare-x", f"unknown plan 'compare-x'; choose one of: {name}"),
         ("comp", f"begins with it: {name}"),
+        ("nosuch", f"choose one of: {name}; `astune reproduce`, `compare` and `search` make one"),
     ):
         result = CliRunner().invoke(app, ["report", asked, "--store", str(store)], env={"COLUMNS": "300"})
         assert said in str(result.exception)
-        assert "astune reproduce" not in str(result.exception)
+        assert "run `astune reproduce" not in str(result.exception)

@@ -22,7 +22,7 @@ from astune.cli.options import (
     options_given,
     with_fields,
 )
-from astune.console import print_result, results
+from astune.console import print_note, print_result, results
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import COMPARED_METHODS
@@ -136,7 +136,7 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
         typer.echo(json_text({"name": name, "design": planned.plan.notes, "runs": runs}))
         return
     for note in (*filter(None, [describe_name(planned.plan, name, runs_store)]), *planned.plan.notes):
-        print_result(note)
+        print_note(note)
     show_plan(
         [(replace(planned.plan, name=name), planned.runs)],
         distinct(planned.runs),

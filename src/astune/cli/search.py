@@ -20,7 +20,7 @@ from astune.cli.options import (
     options_given,
     with_fields,
 )
-from astune.console import print_result, results, results_table, shell_word
+from astune.console import print_note, print_result, results, results_table, shell_word
 from astune.data.options import DataOptions
 from astune.json_text import json_text
 from astune.names import SEARCHED_METHODS
@@ -133,9 +133,9 @@ def _show_plan(store: Path, *, as_json: bool, **wanted: Any) -> None:
         typer.echo(json_text(planned.record() | {"name": name}))
         return
     if note := describe_name(planned.draft, name, runs_store):
-        print_result(note)
+        print_note(note)
     for note in planned.notes:
-        print_result(note)
+        print_note(note)
     print_result(f"Budget: {planned.space.budget:,} trained parameters; {planned.size}")
 
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from astune.console import shell_word
 from astune.errors import DataError, explain_write_errors, unknown_choice
 from astune.experiments.records import RunRecord, SavedPlan
+from astune.experiments.table import shipped_tables
 from astune.files import read_text, save_tensors, write_text
 from astune.json_text import LONGEST
 from astune.printable import printable
@@ -183,8 +184,10 @@ class Store:
         if begin:
             return f"{self.folder} has no plan named {name!r}; choose one that begins with it: {', '.join(begin)}"
         hint = unknown_choice("plan", name, planned) if planned else f"{self.folder} holds no plan"
-        verb = name.partition("-")[0]
-        made = f"{verb} DATA" if verb in {"compare", "search"} else f"reproduce {shell_word(name)}"
+        verb, _, data = name.partition("-")
+        made = f"{verb} DATA" if data and verb in {"compare", "search"} else f"reproduce {shell_word(name)}"
+        if made.startswith("reproduce") and name not in shipped_tables():
+            return f"{hint}; `astune reproduce`, `compare` and `search` make one"
         return f"{hint}; run `astune {made} --store {shell_word(self.folder)}` first"
 
     def write_plan(self, plan: SavedPlan) -> None:

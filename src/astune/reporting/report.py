@@ -40,9 +40,11 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     """
     name = results.plan.name
     if not results.records:
-        raise DataError(
-            f"{results.store.folder} holds no finished run of {name}; run `astune reproduce {shell_word(name)}` first"
+        compared = results.plan.kind == "comparison"
+        verb = (
+            "`astune compare` or `astune search` again" if compared else f"`astune reproduce {shell_word(name)}` first"
         )
+        raise DataError(f"{results.store.folder} holds no finished run of {name}; run {verb}")
     with explain_write_errors(folder, "make room, or give another folder"), lock_folder(folder, f"{name}.html"):
         with replacing_files(folder, inner=name) as partial:
             names = [file.name for file in _write(results, partial)]
