@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from astune import import_backbone
+from astune.errors import BackboneError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +112,22 @@ def state_dict(shape: tuple[int, int], *, seed: int = 0, **sizes: int) -> dict[s
 def saved(path: Path, state: dict[str, Tensor]) -> Path:
     torch.save(state, path)
     return path
+
+
+def refusal(state: dict[str, Any], folder: Path) -> str:
+    """The message with which the import refuses a changed checkpoint, after its path; nothing is written.
+
+    Args:
+        state: tensors by name; what is None is left out.
+        folder: for the file.
+    """
+    file = saved(folder / "changed.pth", {name: value for name, value in state.items() if value is not None})
+    with pytest.raises(BackboneError) as refused:
+        import_backbone(file, folder / "folder")
+    assert not (folder / "folder").exists()
+    before, found, message = str(refused.value).partition(f"{file} cannot be imported: ")
+    assert (before, bool(found)) == ("", True)
+    return message
 
 
 def folder_of(folder: Path, shape: tuple[int, int], **sizes: int) -> Path:

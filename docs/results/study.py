@@ -44,7 +44,7 @@ def main() -> None:
         accuracies(found, rows, tuple(COLUMNS)),
         differences(found, [*to_linear(rows), *full], tuple(COLUMNS)),
         losses(results.values(), rows, tuple(COLUMNS)),
-        accuracies(cells(few), few.plan.rows, places),
+        accuracies(cells(few), few.plan.rows, places, means_alone=True),
         differences(cells(few), to_linear(few.plan.rows), places),
         accuracies(cells(newer), newer.plan.rows, NEWER),
         differences(cells(newer), to_linear(newer.plan.rows), NEWER),
@@ -53,15 +53,16 @@ def main() -> None:
     print(*("\n".join(part) for part in parts), sep="\n\n")
 
 
-def accuracies(found: Cells, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[str]:
-    """Mean test accuracy in percent, with the 95 % interval; without it where there are many columns."""
-    many = len(columns) > len(COLUMNS)
-    yield f"| method | {'' if many else 'parameters, digits | '}{' | '.join(shown(columns))} |"
-    yield f"| --- | {'' if many else '--- | '}{' | '.join('---' for _ in columns)} |"
+def accuracies(
+    found: Cells, rows: tuple[str, ...], columns: tuple[str, ...], *, means_alone: bool = False
+) -> Iterator[str]:
+    """Mean test accuracy in percent; unless there is no room, with its 95 % interval, and the parameters on digits."""
+    yield f"| method | {'' if means_alone else 'parameters, digits | '}{' | '.join(shown(columns))} |"
+    yield f"| --- | {'' if means_alone else '--- | '}{' | '.join('---' for _ in columns)} |"
     for row in rows:
-        figures = [] if many else [f"{found[row, 'digits'].parameters:,}"]
+        figures = [] if means_alone else [f"{found[row, 'digits'].parameters:,}"]
         for column in columns:
-            interval = None if many else found[row, column].interval
+            interval = None if means_alone else found[row, column].interval
             ends = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
             figures.append(f"{100 * found[row, column].mean:.1f}{ends}")
         yield f"| {row} | {' | '.join(figures)} |"

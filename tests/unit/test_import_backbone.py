@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from astune import import_backbone, load_backbone
 from astune.errors import BackboneError, ConfigError
-from tests.ssast_files import FRAME, PATCH, saved, state_dict
+from tests.ssast_files import FRAME, PATCH, refusal, saved, state_dict
 from tests.unit.test_cli import run
 
 WIDTH = 64
@@ -65,13 +65,7 @@ NAMES = "v.cls_token, v.dist_token, v.pos_embed, v.patch_embed.proj.weight, v.pa
 def test_each_tensor_is_named(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     state: dict[str, Any] = state_dict(PATCH, width=WIDTH, layers=2)
     state |= {f"module.{name}": value for name, value in changed.items()}
-    torch.save({name: value for name, value in state.items() if value is not None}, tmp_path / "changed.pth")
-
-    with pytest.raises(BackboneError) as refused:
-        import_backbone(tmp_path / "changed.pth", tmp_path / "folder")
-
-    assert f"{tmp_path / 'changed.pth'} cannot be imported: {message}" in str(refused.value)
-    assert not (tmp_path / "folder").exists()
+    assert refusal(state, tmp_path).startswith(message)
     assert not Path("ran").exists()
 
 

@@ -204,23 +204,22 @@ def _with_rates(rows: list[Row], asked: Asked, stated: DataRecipe) -> tuple[list
     """
     suited, notes = [], []
     for row in rows:
-        method = parse_method(row.method)
-        config = TrainConfig(data=".", method=row.method, output_dir=Path(), **asked.settings)
-        random_head = settle(config, method, stated)["head_start"] == "random"
-        own: dict[str, Any] = {}
-        if (
-            isinstance(method, FullFineTuning)
-            and random_head
-            and config.learning_rate is None
-            and _is_narrow(asked.backbone)
-        ):
-            own = {"learning_rate": _NARROW_RATE}
+        if _learns_too_slowly(row, asked, stated):
+            row = row.model_copy(update={"settings": {"learning_rate": _NARROW_RATE}})
             notes.append(
                 f"{row.name}: learning rate {_NARROW_RATE:g}, ten times that of the paper and of a training by itself: {asked.backbone} is "
                 "narrower than AST-base, and validation clips of other data preferred it"
             )
-        suited.append(row.model_copy(update={"settings": own}))
+        suited.append(row)
     return suited, notes
+
+
+def _learns_too_slowly(row: Row, asked: Asked, stated: DataRecipe) -> bool:
+    method = parse_method(row.method)
+    if not isinstance(method, FullFineTuning) or asked.settings.get("learning_rate") is not None:
+        return False
+    config = TrainConfig(data=".", method=row.method, output_dir=Path(), **asked.settings)
+    return settle(config, method, stated)["head_start"] == "random" and _is_narrow(asked.backbone)
 
 
 def _is_narrow(backbone: str) -> bool:

@@ -185,10 +185,13 @@ class Store:
             return f"{self.folder} has no plan named {name!r}; choose one that begins with it: {', '.join(begin)}"
         hint = unknown_choice("plan", name, planned) if planned else f"{self.folder} holds no plan"
         verb, _, data = name.partition("-")
-        made = f"{verb} DATA" if data and verb in {"compare", "search"} else f"reproduce {shell_word(name)}"
-        if made.startswith("reproduce") and name not in shipped_tables():
+        if data and verb in {"compare", "search"}:
+            maker = f"{verb} DATA"
+        elif name in shipped_tables():
+            maker = f"reproduce {name}"
+        else:
             return f"{hint}; `astune reproduce`, `compare` and `search` make one"
-        return f"{hint}; run `astune {made} --store {shell_word(self.folder)}` first"
+        return f"{hint}; run `astune {maker} --store {shell_word(self.folder)}` first"
 
     def write_plan(self, plan: SavedPlan) -> None:
         """Write a plan, in the place of an earlier one of the same table.
